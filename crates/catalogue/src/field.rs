@@ -1,0 +1,168 @@
+//! Field errors, worded as `k8s.io/apimachinery/pkg/util/validation/field` words them.
+
+use std::fmt;
+
+use serde_json::Value;
+
+/// Why a field was refused; the text of `reason` in `Status.details.causes`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldErrorKind {
+    /// A value that must be there is missing.
+    Required,
+    /// The value is malformed.
+    Invalid,
+    /// The value is not one of those allowed.
+    NotSupported,
+    /// The value may not be set here.
+    Forbidden,
+    /// The value must be unique and is not.
+    Duplicate,
+    /// The referenced thing does not exist.
+    NotFound,
+    /// The value is longer than allowed.
+    TooLong,
+    /// The list has more items than allowed.
+    TooMany,
+    /// The value has the wrong JSON type.
+    TypeInvalid,
+    /// The server could not tell.
+    Internal,
+}
+
+impl FieldErrorKind {
+    /// The machine-readable cause, e.g. `FieldValueInvalid`.
+    pub fn cause(self) -> &'static str {
+        match self {
+            Self::Required => "FieldValueRequired",
+            Self::Invalid => "FieldValueInvalid",
+            Self::NotSupported => "FieldValueNotSupported",
+            Self::Forbidden => "FieldValueForbidden",
+            Self::Duplicate => "FieldValueDuplicate",
+            Self::NotFound => "FieldValueNotFound",
+            Self::TooLong => "FieldValueTooLong",
+            Self::TooMany => "FieldValueTooMany",
+            Self::TypeInvalid => "FieldValueTypeInvalid",
+            Self::Internal => "InternalError",
+        }
+    }
+
+    fn text(self) -> &'static str {
+        match self {
+            Self::Required => "Required value",
+            Self::Invalid | Self::TypeInvalid => "Invalid value",
+            Self::NotSupported => "Unsupported value",
+            Self::Forbidden => "Forbidden",
+            Self::Duplicate => "Duplicate value",
+            Self::NotFound => "Not found",
+            Self::TooLong => "Too long",
+            Self::TooMany => "Too many",
+            Self::Internal => "Internal error",
+        }
+    }
+
+    /// Whether the text repeats the offending value.
+    fn shows_value(self) -> bool {
+        matches!(
+            self,
+            Self::Invalid | Self::TypeInvalid | Self::NotSupported | Self::Duplicate | Self::NotFound
+        )
+    }
+}
+
+/// One refused field.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FieldError {
+    /// Why.
+    pub kind: FieldErrorKind,
+    /// Path of the field, e.g. `spec.ports[0].port`.
+    pub field: String,
+    /// The offending value, shown where Kubernetes shows it.
+    pub value: Value,
+    /// What was expected; may be empty.
+    pub detail: String,
+}
+
+/// All refused fields of an object, in the order in which they were found.
+pub type FieldErrors = Vec<FieldError>;
+
+impl FieldError {
+    /// `field: Required value[: detail]`
+    pub fn required(field: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::new(FieldErrorKind::Required, field, Value::Null, detail)
+    }
+
+    /// `field: Invalid value: VALUE[: detail]`
+    pub fn invalid(field: impl Into<String>, value: impl Into<Value>, detail: impl Into<String>) -> Self {
+        Self::new(FieldErrorKind::Invalid, field, value, detail)
+    }
+
+    /// `field: Forbidden[: detail]`
+    pub fn forbidden(field: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::new(FieldErrorKind::Forbidden, field, Value::Null, detail)
+    }
+
+    /// `field: Duplicate value: VALUE`
+    pub fn duplicate(field: impl Into<String>, value: impl Into<Value>) -> Self {
+        Self::new(FieldErrorKind::Duplicate, field, value, "")
+    }
+
+    /// `field: Unsupported value: VALUE: supported values: "a", "b"`
+    pub fn not_supported(field: impl Into<String>, value: impl Into<Value>, supported: &[&str]) -> Self {
+        let list: Vec<String> = supported.iter().map(|s| format!("{s:?}")).collect();
+        let detail = format!("supported values: {}", list.join(", "));
+        Self::new(FieldErrorKind::NotSupported, field, value, detail)
+    }
+
+    /// An error of any kind.
+    pub fn new(
+        kind: FieldErrorKind,
+        field: impl Into<String>,
+        value: impl Into<Value>,
+        detail: impl Into<String>,
+    ) -> Self {
+        Self { kind, field: field.into(), value: value.into(), detail: detail.into() }
+    }
+
+    /// The text without the field path, as in `Status.details.causes[].message`.
+    pub fn body(&self) -> String {
+        let mut out = self.kind.text().to_owned();
+        if self.kind.shows_value() {
+            out.push_str(": ");
+            out.push_str(&self.value.to_string());
+        }
+        if !self.detail.is_empty() {
+            out.push_str(": ");
+            out.push_str(&self.detail);
+        }
+        out
+    }
+}
+
+impl fmt::Display for FieldError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.field, self.body())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_errors_as_kubernetes_does() {
+        let check = |error: FieldError, text: &str| assert_eq!(error.to_string(), text);
+        check(FieldError::required("spec.ports", ""), "spec.ports: Required value");
+        check(
+            FieldError::invalid("spec.clusterIPs[0]", "10.0.0.9", "may not change once set"),
+            r#"spec.clusterIPs[0]: Invalid value: "10.0.0.9": may not change once set"#,
+        );
+        check(
+            FieldError::not_supported("spec.type", "Foo", &["ClusterIP", "NodePort"]),
+            r#"spec.type: Unsupported value: "Foo": supported values: "ClusterIP", "NodePort""#,
+        );
+        check(
+            FieldError::duplicate("spec.ports[1].name", "a"),
+            r#"spec.ports[1].name: Duplicate value: "a""#,
+        );
+    }
+}

@@ -1,0 +1,22 @@
+//! Kubernetes kinds as data.
+//!
+//! Every built-in kind is one [`Kind`] row: names, scope, subresources, schema, table columns, selectable
+//! fields and a [`Strategy`] for the few places where kinds really differ. Nothing in this crate does
+//! I/O: the API server's pipeline, which is written once, reads the rows and calls the functions.
+//!
+//! Objects travel as JSON trees ([`Object`]); a strategy decodes to the typed `k8s_openapi` struct where
+//! that reads better.
+
+mod field;
+mod kind;
+pub mod names;
+mod object;
+mod strategy;
+
+pub use field::{FieldError, FieldErrorKind, FieldErrors};
+pub use kind::{
+    Cell, Column, ColumnType, GroupVersion, Kind, Names, Persistence, Row, Scope, Selectable, Subresource,
+    Verb,
+};
+pub use object::{DecodeError, NotAnObject, Object};
+pub use strategy::{AddressSpace, Claim, ClusterFacts, Context, Grace, Strategy};

@@ -1,0 +1,130 @@
+//! What differs from kind to kind.
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+
+use crate::{FieldError, FieldErrors, Object};
+
+/// What a strategy may know besides the objects.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// The time of the request.
+    pub now: Timestamp,
+    /// The cluster's fixed facts.
+    pub cluster: &'a ClusterFacts,
+}
+
+/// Facts of a cluster that do not change while it runs.
+#[derive(Clone, Debug)]
+pub struct ClusterFacts {
+    /// DNS zone, e.g. `cluster.local`.
+    pub domain: String,
+    /// Node ports handed out, inclusive.
+    pub node_ports: (u16, u16),
+}
+
+/// A name that only one object of the cluster may hold, written in the same transaction as the object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Claim {
+    /// A Service address; kept as an IPAddress object (KEP-1880).
+    Ip(IpAddr),
+    /// A node port, for all protocols.
+    NodePort(u16),
+}
+
+/// What is free, seen at one revision. Allocation is decided against this view and holds only if the
+/// transaction that writes the claims finds it still true.
+pub trait AddressSpace {
+    /// The ranges of the ready ServiceCIDRs, as `(network, prefix length)`.
+    fn service_cidrs(&self) -> Vec<(IpAddr, u8)>;
+    /// Whether the claim is held by some object.
+    fn is_taken(&self, claim: Claim) -> bool;
+    /// A number in `0..bound`, to choose where a search starts.
+    fn pick(&mut self, bound: u64) -> u64;
+    /// Whether this is a dry run, in which no search is made.
+    fn dry_run(&self) -> bool;
+}
+
+/// How long an object may take to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grace {
+    /// Removed at once (when no finalizer holds it).
+    Immediate,
+    /// Marked with `deletionTimestamp = now + seconds` and left for its owner to remove.
+    Period(i64),
+}
+
+/// The behaviour of a kind. Every method has the default that most kinds want; the pipeline calls them in
+/// the order `default → prepare → allocate → validate`, and takes care of metadata, `resourceVersion`,
+/// generation, finalizers and dry run itself.
+#[allow(unused_variables, reason = "the names document the defaults")]
+pub trait Strategy: Send + Sync + 'static {
+    /// Fills defaults; also called on objects read for an update. Must be idempotent.
+    fn default(&self, object: &mut Object) {}
+
+    /// Clears what a creator may not set (status) and sets what the server decides.
+    fn prepare_create(&self, cx: Context<'_>, object: &mut Object) {
+        object.remove(&["status"]);
+    }
+
+    /// Restores what an updater may not change silently; the pipeline has already restored `status` from
+    /// `old` where the kind has a status subresource.
+    fn prepare_update(&self, cx: Context<'_>, new: &mut Object, old: &Object) {}
+
+    /// Chooses addresses and ports for fields left to the server, writes them into `object`, and returns
+    /// every claim that the object holds afterwards (kept ones included). Errors are final for the request.
+    fn allocate(
+        &self,
+        object: &mut Object,
+        old: Option<&Object>,
+        space: &mut dyn AddressSpace,
+    ) -> Result<Vec<Claim>, FieldErrors> {
+        Ok(Vec::new())
+    }
+
+    /// Checks an object that is about to be created.
+    fn validate(&self, cx: Context<'_>, object: &Object) -> FieldErrors {
+        Vec::new()
+    }
+
+    /// Checks a change; by default the new object alone.
+    fn validate_update(&self, cx: Context<'_>, new: &Object, old: &Object) -> FieldErrors {
+        self.validate(cx, new)
+    }
+
+    /// Checks a change through the status subresource.
+    fn validate_status(&self, cx: Context<'_>, new: &Object, old: &Object) -> FieldErrors {
+        Vec::new()
+    }
+
+    /// Texts for `Warning: 299` headers.
+    fn warnings(&self, new: &Object, old: Option<&Object>) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Checks the form of `metadata.name`; by default a DNS-1123 subdomain.
+    fn validate_name(&self, name: &str) -> Option<FieldError> {
+        crate::names::subdomain(name)
+    }
+
+    /// How a delete request is to be carried out; `requested` is `gracePeriodSeconds`.
+    fn grace(&self, object: &Object, requested: Option<i64>) -> Grace {
+        Grace::Immediate
+    }
+
+    /// Finalizers that a new object starts with (e.g. a ServiceCIDR's).
+    fn initial_finalizers(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Whether a PUT to a name that does not exist creates the object.
+    fn creates_on_update(&self) -> bool {
+        false
+    }
+
+    /// Whether a PUT without `resourceVersion` is allowed.
+    fn allows_unconditional_update(&self) -> bool {
+        true
+    }
+}

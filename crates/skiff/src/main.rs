@@ -1,0 +1,4 @@
+//! skiff: a complete Kubernetes cluster in one binary.
+fn main() {
+    println!("skiff");
+}
