@@ -1,0 +1,164 @@
+//! The store on one machine: state in memory, durability in a redb file.
+
+mod disk;
+mod writer;
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use thiserror::Error;
+
+use crate::Store;
+use crate::log::{Log, Watch};
+use crate::state::State;
+use crate::types::{CommitError, Entry, Key, Listing, Page, ReadError, Revision, Txn};
+use disk::Disk;
+use writer::Writer;
+
+/// How many snapshots are kept for listings that continue, and for how long.
+const MAX_PINNED: usize = 64;
+const PINNED_FOR: Duration = Duration::from_secs(300);
+
+/// A store in one file. Dropping it (or [`Embedded::close`]) finishes the writes already accepted.
+#[derive(Debug)]
+pub struct Embedded {
+    shared: Arc<Shared>,
+    writer: Writer,
+    pinned: Mutex<VecDeque<Pinned>>,
+}
+
+/// What readers and the writer share.
+#[derive(Debug)]
+struct Shared {
+    /// The newest durable state.
+    state: ArcSwap<State>,
+    log: Arc<Log>,
+}
+
+#[derive(Debug)]
+struct Pinned {
+    since: Instant,
+    state: Arc<State>,
+}
+
+/// The store's file cannot be used.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// Another process has it open.
+    #[error("{} is in use by another process; stop that one first", path.display())]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file's content is not a sound database.
+    #[error("{} is damaged ({reason}); restore it from a copy, or remove it to start with an empty cluster", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        reason: String,
+    },
+    /// The file was written by another version of the program.
+    #[error("{} has format {found}, this version reads format {expected}; use the version that wrote it", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// The number in the file.
+        found: u64,
+        /// The number that this version writes.
+        expected: u64,
+    },
+    /// The file cannot be read or made.
+    #[error("cannot open {}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+impl Embedded {
+    /// Opens the file, or makes it (its directory must exist), and reads all of it.
+    ///
+    /// # Errors
+    /// See [`OpenError`]; nothing is changed on disk.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
+        let (disk, state) = Disk::open(path.as_ref())?;
+        let log = Log::new(state.revision);
+        let shared = Arc::new(Shared { state: ArcSwap::from_pointee(state), log });
+        let writer = Writer::start(Arc::clone(&shared), disk);
+        Ok(Self { shared, writer, pinned: Mutex::default() })
+    }
+
+    /// Finishes accepted writes, ends all watches and closes the file.
+    pub fn close(&self) {
+        self.writer.close();
+        self.shared.log.close();
+    }
+
+    /// The state for a listing: the newest, or one pinned by an earlier page.
+    fn state_at(&self, at: Option<Revision>) -> Result<Arc<State>, ReadError> {
+        let current = self.shared.state.load_full();
+        let Some(requested) = at.filter(|revision| *revision != current.revision) else {
+            return Ok(current);
+        };
+        if requested > current.revision {
+            return Err(ReadError::Future { requested, current: current.revision });
+        }
+        let pinned = self.pinned.lock();
+        let found =
+            pinned.iter().find(|pin| pin.state.revision == requested && pin.since.elapsed() < PINNED_FOR);
+        let compacted = ReadError::Compacted { requested, oldest: current.revision };
+        found.map(|pin| Arc::clone(&pin.state)).ok_or(compacted)
+    }
+
+    fn pin(&self, state: &Arc<State>) {
+        let mut pinned = self.pinned.lock();
+        if pinned.iter().any(|pin| pin.state.revision == state.revision) {
+            return;
+        }
+        pinned.retain(|pin| pin.since.elapsed() < PINNED_FOR);
+        if pinned.len() == MAX_PINNED {
+            pinned.pop_front();
+        }
+        pinned.push_back(Pinned { since: Instant::now(), state: Arc::clone(state) });
+    }
+}
+
+#[async_trait]
+impl Store for Embedded {
+    fn revision(&self) -> Revision {
+        self.shared.state.load().revision
+    }
+
+    async fn get(&self, key: &Key) -> Result<Option<Entry>, ReadError> {
+        Ok(self.shared.state.load().get(key).cloned())
+    }
+
+    async fn list(&self, prefix: &str, page: Page) -> Result<Listing, ReadError> {
+        let state = self.state_at(page.at)?;
+        let listing = state.list(prefix, &page);
+        if listing.remaining > 0 {
+            self.pin(&state);
+        }
+        Ok(listing)
+    }
+
+    async fn commit(&self, txn: Txn) -> Result<Revision, CommitError> {
+        self.writer.commit(txn).await
+    }
+
+    async fn watch(&self, prefix: &str, after: Revision) -> Result<Watch, ReadError> {
+        self.shared.log.watch(prefix, after)
+    }
+
+    async fn compact(&self, upto: Revision) -> Result<(), ReadError> {
+        self.shared.log.compact(upto)
+    }
+}

@@ -1,0 +1,236 @@
+//! The values that cross the store's boundary.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use thiserror::Error;
+
+/// A point in the store's history. Each commit takes the next one; 0 is before any commit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Revision(u64);
+
+impl Revision {
+    /// Before anything was written.
+    pub const ZERO: Self = Self(0);
+
+    /// A revision by number.
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// Its number.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// The revision after this one.
+    pub const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A key; ordered bytewise and cheap to clone.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key(Arc<str>);
+
+impl Key {
+    /// A key of this text.
+    pub fn new(text: impl Into<Arc<str>>) -> Self {
+        Self(text.into())
+    }
+
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for Key {
+    fn from(text: &str) -> Self {
+        Self::new(text)
+    }
+}
+
+impl From<String> for Key {
+    fn from(text: String) -> Self {
+        Self::new(text)
+    }
+}
+
+impl std::borrow::Borrow<str> for Key {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A key with its value and history. Clones share the bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The key.
+    pub key: Key,
+    /// The value.
+    pub value: Bytes,
+    /// The revision at which the key came into being (again, after a deletion).
+    pub created: Revision,
+    /// The revision of the last write.
+    pub modified: Revision,
+}
+
+/// One write of a transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// Creates or replaces.
+    Put {
+        /// Where.
+        key: Key,
+        /// What.
+        value: Bytes,
+    },
+    /// Removes; removing an absent key changes nothing.
+    Delete {
+        /// Where.
+        key: Key,
+    },
+}
+
+impl Op {
+    /// The key that it writes.
+    pub fn key(&self) -> &Key {
+        match self {
+            Self::Put { key, .. } | Self::Delete { key } => key,
+        }
+    }
+}
+
+/// What must hold for a transaction to apply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// The key does not exist.
+    Absent(Key),
+    /// The key exists and was last written at this revision.
+    At(Key, Revision),
+}
+
+/// Writes that apply together, at one revision, if all expectations hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Txn {
+    /// Checked first, against the state just before the transaction.
+    pub expect: Vec<Expect>,
+    /// Applied in order.
+    pub ops: Vec<Op>,
+}
+
+/// Which part of a listing is wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// Only keys greater than this one.
+    pub after: Option<Key>,
+    /// At most this many entries; no bound when absent.
+    pub limit: Option<NonZeroUsize>,
+    /// At this revision; the newest when absent. A revision is kept for continuation only after a listing
+    /// of it answered `more`, and for a bounded time.
+    pub at: Option<Revision>,
+}
+
+/// The answer to a list.
+#[derive(Clone, Debug)]
+pub struct Listing {
+    /// The revision that all entries belong to.
+    pub revision: Revision,
+    /// In key order.
+    pub entries: Vec<Entry>,
+    /// How many entries of the prefix follow the last one returned.
+    pub remaining: usize,
+}
+
+/// Whether an event wrote or removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    /// The key was created or replaced.
+    Put,
+    /// The key was removed.
+    Delete,
+}
+
+/// One change of one key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Written or removed.
+    pub kind: EventKind,
+    /// The new entry; of a removal, the last value with `modified` set to the removal's revision.
+    pub entry: Entry,
+    /// The entry before, if there was one.
+    pub previous: Option<Entry>,
+}
+
+/// What one commit changed under a watch's prefix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// The commit's revision.
+    pub revision: Revision,
+    /// Never empty; in the order of the transaction.
+    pub events: Vec<Event>,
+}
+
+/// A commit did not happen.
+#[derive(Debug, Clone, Error)]
+pub enum CommitError {
+    /// An expectation did not hold; nothing was written. Retry after reading again.
+    #[error("key {key} is not as expected")]
+    Conflict {
+        /// The key of the first expectation that failed.
+        key: Key,
+        /// What is there.
+        actual: Option<Box<Entry>>,
+    },
+    /// The disk refused; the store takes no more writes until it is opened again.
+    #[error("the store could not write to disk: {0}")]
+    Storage(Arc<str>),
+    /// The store is shut down.
+    #[error("the store is closed")]
+    Closed,
+}
+
+/// A read could not be answered.
+#[derive(Debug, Clone, Error)]
+pub enum ReadError {
+    /// The revision is older than what is kept; start again from the newest.
+    #[error("revision {requested} is too old, the oldest kept is {oldest}")]
+    Compacted {
+        /// What was asked for.
+        requested: Revision,
+        /// The oldest from which a watch can start.
+        oldest: Revision,
+    },
+    /// The revision is newer than the newest commit.
+    #[error("revision {requested} is in the future, the newest is {current}")]
+    Future {
+        /// What was asked for.
+        requested: Revision,
+        /// The newest.
+        current: Revision,
+    },
+    /// The backend did not answer; may be retried.
+    #[error("the store could not be read: {0}")]
+    Backend(Arc<str>),
+}
