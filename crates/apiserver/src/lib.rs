@@ -1,1 +1,3 @@
-//! skiff-apiserver.
+//! The skiff API server: one request pipeline for every kind.
+
+pub mod auth;
