@@ -1,1 +1,36 @@
-//! skiff-runtime.
+//! Pods as processes: sandboxes, containers, the supervisor of each pod, and images. Knows nothing of Kubernetes.
+//!
+//! Three facts shaped the crate:
+//!
+//! - *The pod outlives the agent.* Each pod has a supervisor, a small single-threaded process (the same executable,
+//!   started as `pod-supervisor`), which owns namespaces, output, logs and exit codes. The agent talks to it over a
+//!   socket ([`PodHandle`]) and finds it again after a restart ([`Runtime::adopt`]).
+//! - *Containers outlive the supervisor.* Their output goes through named pipes that they themselves keep open, so a
+//!   killed supervisor is replaced by one that reads on.
+//! - *libcontainer wants a process to itself.* It changes the working directory and clones raw; it therefore only ever
+//!   runs in a forked child of a supervisor, never in the agent.
+//!
+//! Images ([`Images`]) are unpacked once per layer and mounted as overlays.
+
+mod error;
+mod ids;
+pub mod images;
+mod pod;
+mod runtime;
+mod session;
+mod spec;
+mod state;
+pub mod supervisor;
+
+pub use error::{CheckError, RuntimeError};
+pub use ids::{ContainerId, ImageId, InvalidId, PodUid};
+pub use images::{Image, ImageConfig, ImageError, Images, PullPolicy};
+pub use pod::PodHandle;
+pub use runtime::{Adoption, Runtime, RuntimeConfig};
+pub use session::{AttachSession, Captured, ExecProcess, ExecSession, SessionInput, SessionOutput, Terminal};
+pub use spec::{
+    AttachSpec, ContainerSpec, Device, ExecSpec, Mount, MountKind, PodSandbox, Propagation, Resources,
+    Seccomp, TerminalSize, UserSpec,
+};
+pub use state::{ContainerState, ContainerStatus, ExitStatus, PodState, PodStats, Usage};
+pub use supervisor::supervisor_main;

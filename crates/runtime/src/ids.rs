@@ -1,0 +1,140 @@
+//! Identities of pods, containers and images. Each is safe to use as one component of a path.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// A name that cannot be used as an identity.
+#[derive(Debug, thiserror::Error)]
+#[error("invalid {what} {value:?}: only letters, digits, '-', '_' and '.' are allowed, 1 to 128 of them")]
+pub struct InvalidId {
+    what: &'static str,
+    value: String,
+}
+
+fn checked(what: &'static str, value: String) -> Result<String, InvalidId> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    let fits = (1..=128).contains(&value.len()) && value.bytes().all(allowed) && !value.starts_with('.');
+    if fits { Ok(value) } else { Err(InvalidId { what, value }) }
+}
+
+macro_rules! identity {
+    ($(#[$doc:meta])* $name:ident, $what:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// Checks that the text is usable as a path component.
+            pub fn new(value: impl Into<String>) -> Result<Self, InvalidId> {
+                checked($what, value.into()).map(Self)
+            }
+
+            /// The identity as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = InvalidId;
+            fn try_from(value: String) -> Result<Self, InvalidId> {
+                Self::new(value)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(value: $name) -> String {
+                value.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+identity!(
+    /// What identifies a pod: never its name, which can be used again by another pod.
+    PodUid,
+    "pod UID"
+);
+identity!(
+    /// What identifies one run of a container: 64 hexadecimal digits.
+    ContainerId,
+    "container ID"
+);
+
+impl ContainerId {
+    /// A fresh random identity.
+    pub fn random() -> Self {
+        let half = || uuid::Uuid::new_v4().simple().to_string();
+        Self(half() + &half())
+    }
+}
+
+/// What identifies an image: the SHA-256 digest of its configuration, `sha256:…`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ImageId(String);
+
+impl ImageId {
+    /// Accepts `sha256:` followed by 64 lower-case hexadecimal digits.
+    pub fn new(value: impl Into<String>) -> Result<Self, InvalidId> {
+        let value = value.into();
+        let digits = value.strip_prefix("sha256:").unwrap_or_default();
+        let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        if digits.len() == 64 && digits.bytes().all(hex) {
+            Ok(Self(value))
+        } else {
+            Err(InvalidId { what: "image ID", value })
+        }
+    }
+
+    /// The digest as text, with its `sha256:` prefix.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The 64 digits without the prefix: a file name.
+    pub(crate) fn hex(&self) -> &str {
+        self.0.trim_start_matches("sha256:")
+    }
+}
+
+impl TryFrom<String> for ImageId {
+    type Error = InvalidId;
+    fn try_from(value: String) -> Result<Self, InvalidId> {
+        Self::new(value)
+    }
+}
+
+impl From<ImageId> for String {
+    fn from(value: ImageId) -> String {
+        value.0
+    }
+}
+
+impl fmt::Display for ImageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identities_never_leave_their_directory() {
+        for bad in ["", "..", ".hidden", "a/b", "a b", "\0"] {
+            assert!(PodUid::new(bad).is_err(), "{bad:?}");
+        }
+        assert!(PodUid::new("0b8c2b3e-1a52-4b59-8d6e-6fb1c3f0a001").is_ok());
+        assert_eq!(ContainerId::random().as_str().len(), 64);
+        assert!(ImageId::new("sha256:../etc").is_err());
+    }
+}

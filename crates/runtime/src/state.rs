@@ -1,0 +1,103 @@
+//! What is: the observed state of a pod and its containers, as the supervisor reports it.
+
+use crate::ids::{ContainerId, ImageId};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// Everything a supervisor knows about its pod.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PodState {
+    /// Containers in the order they were started, also those that ended, until they are removed.
+    pub containers: Vec<ContainerState>,
+    /// False once the supervisor is gone; the rest is then the last that was heard.
+    pub supervised: bool,
+}
+
+impl PodState {
+    /// The container with this identity.
+    pub fn container(&self, id: &ContainerId) -> Option<&ContainerState> {
+        self.containers.iter().find(|c| c.id == *id)
+    }
+}
+
+/// One run of a container.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ContainerState {
+    /// Identity of this run.
+    pub id: ContainerId,
+    /// Name within the pod.
+    pub name: String,
+    /// How many runs of this name came before.
+    pub attempt: u32,
+    /// Image it was made from.
+    pub image: ImageId,
+    /// The image as the user wrote it.
+    pub image_ref: String,
+    /// Log file.
+    pub log_path: PathBuf,
+    /// Where it is in its life.
+    pub status: ContainerStatus,
+    /// The labels of its [`crate::ContainerSpec`].
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Where a container is in its life.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ContainerStatus {
+    /// Being made; its process does not run yet.
+    Created,
+    /// Its process runs.
+    Running {
+        /// Process ID in the node's namespace.
+        pid: i32,
+        /// When the process was let go.
+        started_at: Timestamp,
+    },
+    /// Its process ended.
+    Exited {
+        /// Exit code; 128 + signal when a signal ended it.
+        code: i32,
+        /// The signal that ended it.
+        signal: Option<i32>,
+        /// Whether the kernel killed a process of it for want of memory.
+        oom_killed: bool,
+        /// When the process was let go.
+        started_at: Timestamp,
+        /// When its end was seen.
+        finished_at: Timestamp,
+    },
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExitStatus {
+    /// Exit code; 128 + signal when a signal ended it.
+    pub code: i32,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+}
+
+/// What one container (or a whole pod) uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// CPU time so far, in nanoseconds.
+    pub cpu_nanos: u64,
+    /// Bytes of memory charged.
+    pub memory_bytes: u64,
+    /// Bytes of memory charged without inactive file pages.
+    pub working_set_bytes: u64,
+    /// Processes and threads.
+    pub pids: u64,
+}
+
+/// What a pod uses.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PodStats {
+    /// The pod, its supervisor included.
+    pub pod: Usage,
+    /// Each running container.
+    pub containers: Vec<(ContainerId, Usage)>,
+}
