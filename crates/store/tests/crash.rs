@@ -87,13 +87,13 @@ fn check(path: &Path, acknowledged: &mut [u64]) {
         let known =
             |entry: &Entry| (0..CLIENTS).any(|c| entry.key.as_str().trim_end_matches("/twin") == key(c));
         assert!(entries.iter().all(known), "something else is there: {entries:?}");
-        for client in 0..CLIENTS {
+        for (client, acknowledged) in acknowledged.iter_mut().enumerate() {
             let kept = number(&store, &key(client)).await;
-            let wanted = acknowledged[client];
+            let wanted = *acknowledged;
             assert!(kept >= wanted, "client {client}: {wanted} was acknowledged, {kept} is there");
             let twin = number(&store, &format!("{}/twin", key(client))).await;
             assert_eq!(twin, kept, "client {client}: a transaction applied in part");
-            acknowledged[client] = kept;
+            *acknowledged = kept;
         }
         let newest = entries.iter().map(|entry| entry.modified).max().unwrap();
         assert_eq!(store.revision(), newest, "the revision is that of the last write");
