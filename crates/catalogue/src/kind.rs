@@ -230,6 +230,8 @@ pub struct Kind {
     pub print: fn(&Object, Timestamp) -> Row,
     /// Fields that field selectors may name.
     pub selectable: &'static [Selectable],
+    /// Text of the warning that every request for this kind carries.
+    pub deprecation: Option<&'static str>,
     /// The behaviour that is its own.
     pub strategy: Arc<dyn Strategy>,
 }

@@ -7,16 +7,20 @@
 //! Objects travel as JSON trees ([`Object`]); a strategy decodes to the typed `k8s_openapi` struct where
 //! that reads better.
 
+mod catalogue;
+pub mod duration;
 mod field;
 mod kind;
 pub mod names;
 mod object;
+mod rows;
 mod strategy;
 
+pub use catalogue::Catalogue;
 pub use field::{FieldError, FieldErrorKind, FieldErrors};
 pub use kind::{
     Cell, Column, ColumnType, GroupVersion, Kind, Names, Persistence, Row, Scope, Selectable, Subresource,
     Verb,
 };
 pub use object::{DecodeError, NotAnObject, Object};
-pub use strategy::{AddressSpace, Claim, ClusterFacts, Context, Grace, Strategy};
+pub use strategy::{AddressSpace, AllocationError, Claim, ClusterFacts, Context, Grace, Strategy};

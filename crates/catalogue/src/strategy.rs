@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use jiff::Timestamp;
+use thiserror::Error;
 
 use crate::{FieldError, FieldErrors, Object};
 
@@ -46,6 +47,20 @@ pub trait AddressSpace {
     fn dry_run(&self) -> bool;
 }
 
+/// Why nothing could be allocated.
+#[derive(Clone, Debug, PartialEq, Error)]
+pub enum AllocationError {
+    /// The object asks for something that cannot be given: 422.
+    #[error("{}", fields.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
+    Invalid {
+        /// The refused fields, in the order in which they were found.
+        fields: FieldErrors,
+    },
+    /// Nothing is left to hand out: 500, and worth a retry once something was freed.
+    #[error("{0}")]
+    Exhausted(String),
+}
+
 /// How long an object may take to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grace {
@@ -76,10 +91,11 @@ pub trait Strategy: Send + Sync + 'static {
     /// every claim that the object holds afterwards (kept ones included). Errors are final for the request.
     fn allocate(
         &self,
+        cx: Context<'_>,
         object: &mut Object,
         old: Option<&Object>,
         space: &mut dyn AddressSpace,
-    ) -> Result<Vec<Claim>, FieldErrors> {
+    ) -> Result<Vec<Claim>, AllocationError> {
         Ok(Vec::new())
     }
 

@@ -1,0 +1,92 @@
+//! Event (core/v1).
+
+use jiff::Timestamp;
+
+use super::cells::{self, int_of, name_column, since, text, wide};
+use super::{CORE, Plain, stored};
+use crate::{Kind, Object, Row, Scope, Selectable};
+
+pub(super) fn row() -> Kind {
+    Kind {
+        columns: vec![
+            text("Last Seen", "Time since it happened last."),
+            text("Type", "Normal or Warning."),
+            text("Reason", "Why it happened, in one word."),
+            text("Object", "What it happened to."),
+            wide("Subobject", "Which part of the object it happened to."),
+            wide("Source", "Who reported it."),
+            text("Message", "What happened."),
+            wide("First Seen", "Time since it happened first."),
+            wide("Count", "How often it happened."),
+            wide_name(),
+        ],
+        print,
+        selectable: SELECTABLE,
+        ..stored(CORE, "io.k8s.api.core.v1.Event", Scope::Namespaced, Plain).short(&["ev"])
+    }
+}
+
+fn wide_name() -> crate::Column {
+    crate::Column { priority: 1, ..name_column() }
+}
+
+const SELECTABLE: &[Selectable] = &[
+    Selectable { label: "involvedObject.kind", value: |event| involved(event, "kind") },
+    Selectable { label: "involvedObject.namespace", value: |event| involved(event, "namespace") },
+    Selectable { label: "involvedObject.name", value: |event| involved(event, "name") },
+    Selectable { label: "involvedObject.uid", value: |event| involved(event, "uid") },
+    Selectable { label: "involvedObject.apiVersion", value: |event| involved(event, "apiVersion") },
+    Selectable { label: "involvedObject.resourceVersion", value: |event| involved(event, "resourceVersion") },
+    Selectable { label: "involvedObject.fieldPath", value: |event| involved(event, "fieldPath") },
+    Selectable { label: "reason", value: |event| event.str(&["reason"]).to_owned() },
+    Selectable { label: "reportingComponent", value: |event| event.str(&["reportingComponent"]).to_owned() },
+    Selectable { label: "source", value: |event| component(event).to_owned() },
+    Selectable { label: "type", value: |event| event.str(&["type"]).to_owned() },
+];
+
+fn involved(event: &Object, field: &str) -> String {
+    event.str(&["involvedObject", field]).to_owned()
+}
+
+/// Who reported the event: the old field first, else the new one.
+fn component(event: &Object) -> &str {
+    match event.str(&["source", "component"]) {
+        "" => event.str(&["reportingComponent"]),
+        component => component,
+    }
+}
+
+fn print(event: &Object, now: Timestamp) -> Row {
+    let first = [&["firstTimestamp"][..], &["eventTime"]].map(|path| event.str(path));
+    let first_seen = since(first.into_iter().find(|time| !time.is_empty()).unwrap_or(""), now);
+    let last = [&["series", "lastObservedTime"][..], &["lastTimestamp"]].map(|path| event.str(path));
+    let last_seen = match last.into_iter().find(|time| !time.is_empty()) {
+        Some(time) => since(time, now),
+        None => first_seen.clone(),
+    };
+    let series = event.get(&["series"]).map_or(0, |series| int_of(series, "count"));
+    let count = event.get(&["count"]).and_then(serde_json::Value::as_i64).unwrap_or(0);
+    let count = [series, count, 1].into_iter().find(|count| *count > 0).unwrap_or(1);
+    cells::row([
+        last_seen.into(),
+        event.str(&["type"]).into(),
+        event.str(&["reason"]).into(),
+        format!("{}/{}", involved(event, "kind").to_lowercase(), involved(event, "name")).into(),
+        involved(event, "fieldPath").into(),
+        source(event).into(),
+        event.str(&["message"]).trim().into(),
+        first_seen.into(),
+        count.to_string().into(),
+        event.name().into(),
+    ])
+}
+
+/// The reporting component and the host or instance that it ran on.
+fn source(event: &Object) -> String {
+    let host = match event.str(&["source", "host"]) {
+        "" => event.str(&["reportingInstance"]),
+        host => host,
+    };
+    let parts = [component(event), host];
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
+}

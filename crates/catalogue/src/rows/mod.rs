@@ -1,0 +1,113 @@
+//! The built-in kinds: one file per kind or family, each with its row, strategy and printer.
+
+mod cells;
+mod config_map;
+mod endpoint_slice;
+mod endpoints;
+mod event;
+mod ip_address;
+mod lease;
+mod namespace;
+mod node;
+mod pod;
+mod rbac;
+mod replication_controller;
+mod reviews;
+mod secret;
+mod service;
+mod service_account;
+mod service_cidr;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use crate::{GroupVersion, Kind, Names, Persistence, Scope, Strategy, Subresource, Verb};
+
+/// The core group's only version.
+const CORE: GroupVersion = GroupVersion::fixed("", "v1");
+
+/// Every built-in kind in discovery order: groups by Kubernetes' priorities, plural names alphabetically.
+pub(crate) fn builtin() -> Vec<Kind> {
+    let mut kinds = vec![
+        config_map::row(),
+        endpoints::row(),
+        event::row(),
+        namespace::row(),
+        node::row(),
+        pod::row(),
+        replication_controller::row(),
+        secret::row(),
+        service_account::row(),
+        service::row(),
+    ];
+    kinds.extend(reviews::rows());
+    kinds.extend([ip_address::row(), service_cidr::row()]);
+    kinds.extend(rbac::rows());
+    kinds.extend([lease::row(), endpoint_slice::row()]);
+    kinds
+}
+
+/// A stored kind with Name and Age columns, for a row constructor to refine. The kind's name is the last
+/// segment of its definition's; the plural is the lower-cased name with an `s`, unless set otherwise.
+fn stored(gv: GroupVersion, definition: &'static str, scope: Scope, strategy: impl Strategy) -> Kind {
+    let kind = definition.rsplit('.').next().unwrap_or(definition);
+    let singular = kind.to_lowercase();
+    Kind {
+        gv,
+        names: Names {
+            kind: Cow::Borrowed(kind),
+            plural: Cow::Owned(format!("{singular}s")),
+            singular: Cow::Owned(singular),
+            short: Vec::new(),
+            categories: Vec::new(),
+        },
+        scope,
+        verbs: Verb::ALL,
+        persistence: Persistence::Stored,
+        subresources: &[],
+        definition,
+        counts_generations: false,
+        columns: vec![cells::name_column(), cells::age_column()],
+        print: cells::name_and_age,
+        selectable: &[],
+        deprecation: None,
+        strategy: Arc::new(strategy),
+    }
+}
+
+/// A kind that is answered and forgotten.
+fn transient(gv: GroupVersion, definition: &'static str, scope: Scope, strategy: impl Strategy) -> Kind {
+    let row = stored(gv, definition, scope, strategy);
+    Kind { verbs: &[Verb::Create], persistence: Persistence::Transient, ..row }
+}
+
+impl Kind {
+    /// With these short names.
+    fn short(mut self, names: &[&'static str]) -> Self {
+        self.names.short = names.iter().map(|name| Cow::Borrowed(*name)).collect();
+        self
+    }
+
+    /// With this plural name instead of the regular one.
+    fn plural(mut self, plural: &'static str) -> Self {
+        self.names.plural = Cow::Borrowed(plural);
+        self
+    }
+
+    /// As a member of the category `all`.
+    fn in_all(mut self) -> Self {
+        self.names.categories.push(Cow::Borrowed("all"));
+        self
+    }
+
+    /// With these subresources.
+    fn below(mut self, subresources: &'static [Subresource]) -> Self {
+        self.subresources = subresources;
+        self
+    }
+}
+
+/// A strategy for kinds that need nothing of their own.
+struct Plain;
+
+impl Strategy for Plain {}
