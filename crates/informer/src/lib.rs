@@ -1,0 +1,23 @@
+//! What every client of the API shares: caches kept current by a watch, work queues with retry, and event recording.
+//!
+//! Three facts shape this crate:
+//!
+//! * A cache is filled by one watch and shared by any number of readers. Subscribers are called synchronously, in the
+//!   order of the watch, so a change reaches a work queue without passing through another task.
+//! * Nothing here runs on a timer. A queue sleeps until a key is added or a delay that somebody asked for has passed.
+//! * Resource versions are ordered numbers. A controller that wrote at revision N waits until its cache has seen N
+//!   before it decides again ([`Cache::barrier`]); that is what keeps a stale cache from creating a pod twice.
+
+mod cache;
+mod errors;
+mod events;
+mod index;
+mod key;
+mod queue;
+
+pub use cache::{Barrier, Cache, Change, Revision};
+pub use errors::{is_already_exists, is_conflict, is_namespace_terminating, is_not_found};
+pub use events::{EventType, Recorder};
+pub use index::Index;
+pub use key::ObjectKey;
+pub use queue::{Next, Queue};
