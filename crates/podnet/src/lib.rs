@@ -13,9 +13,13 @@
 //! in the pod CIDR and the route to the service CIDR; pod addresses that belong to no pod are unreachable. So packets to either range
 //! never follow the default route out of the machine.
 
+mod addresses;
 mod config;
 mod error;
+mod netlink;
 mod network;
+mod pod;
+mod uplink;
 
 pub use config::{ANCHOR_INTERFACE, NodeNetwork, POD_INTERFACE_PREFIX, PodAddress};
 pub use error::NetworkError;
