@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::{Cell, Column, ColumnType, Object, Row};
+use crate::{Cell, Column, ColumnType, Object, Row, duration};
 
 /// What a cell shows for something that is not set.
 pub(super) const NONE: &str = "<none>";
@@ -47,15 +47,7 @@ pub(super) fn name_and_age(object: &Object, now: Timestamp) -> Row {
 
 /// The cell Age.
 pub(super) fn age(object: &Object, now: Timestamp) -> Cell {
-    since(object.str(&["metadata", "creationTimestamp"]), now).into()
-}
-
-/// How long ago an RFC 3339 time was, in human units; `<unknown>` when it is not one.
-pub(super) fn since(time: &str, now: Timestamp) -> String {
-    match time.parse::<Timestamp>() {
-        Ok(then) => crate::duration::human(now.duration_since(then)),
-        Err(_) => "<unknown>".to_owned(),
-    }
+    duration::since(object.str(&["metadata", "creationTimestamp"]), now).into()
 }
 
 /// Text, or `<none>` when it is empty.

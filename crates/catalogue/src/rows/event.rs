@@ -2,8 +2,9 @@
 
 use jiff::Timestamp;
 
-use super::cells::{self, int_of, name_column, since, text, wide};
+use super::cells::{self, int_of, name_column, text, wide};
 use super::{CORE, Plain, stored};
+use crate::duration::since;
 use crate::{Kind, Object, Row, Scope, Selectable};
 
 pub(super) fn row() -> Kind {

@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::rows::cells::{self, NONE, age, int_of, items, or_none, since, str_of};
+use crate::duration::since;
+use crate::rows::cells::{self, NONE, age, int_of, items, or_none, str_of};
 use crate::{Object, Row};
 
 pub(super) fn print(pod: &Object, now: Timestamp) -> Row {
