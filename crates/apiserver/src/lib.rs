@@ -1,3 +1,4 @@
 //! The skiff API server: one request pipeline for every kind.
 
 pub mod auth;
+pub mod pki;
