@@ -13,8 +13,12 @@ mod field;
 mod kind;
 pub mod names;
 mod object;
+pub mod quantity;
 mod rows;
+pub mod schema;
+pub mod selector;
 mod strategy;
+pub mod strict;
 
 pub use catalogue::Catalogue;
 pub use field::{FieldError, FieldErrorKind, FieldErrors};

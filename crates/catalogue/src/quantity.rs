@@ -1,0 +1,207 @@
+//! Amounts of resources: `100m`, `1.5Gi`, `2e3`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use thiserror::Error;
+
+/// An exact amount, at a resolution of 10⁻⁹, with the family of suffixes in which it was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quantity {
+    /// In units of 10⁻⁹.
+    nano: i128,
+    suffixes: Suffixes,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Suffixes {
+    /// `n u m k M G T P E`
+    Decimal,
+    /// `Ki Mi Gi Ti Pi Ei`
+    Binary,
+    /// `e3`
+    Exponent,
+}
+
+/// Text that is not an amount.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'")]
+pub struct NotAQuantity;
+
+const NANO: i128 = 1_000_000_000;
+/// Kubernetes caps amounts here.
+const MAX: i128 = i64::MAX as i128 * NANO;
+const DECIMAL: &[(&str, i32)] = &[
+    ("n", -9),
+    ("u", -6),
+    ("m", -3),
+    ("", 0),
+    ("k", 3),
+    ("M", 6),
+    ("G", 9),
+    ("T", 12),
+    ("P", 15),
+    ("E", 18),
+];
+const BINARY: &[&str] = &["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
+
+impl Quantity {
+    /// The amount in whole units, rounded up: bytes of memory, numbers of pods.
+    pub fn units(self) -> i64 {
+        Self::rounded_up(self.nano, NANO)
+    }
+
+    /// The amount in thousandths, rounded up: millicores.
+    pub fn millis(self) -> i64 {
+        Self::rounded_up(self.nano, NANO / 1000)
+    }
+
+    /// The amount in units of 10⁻⁹, for exact comparison.
+    pub fn nanos(self) -> i128 {
+        self.nano
+    }
+
+    fn rounded_up(nano: i128, unit: i128) -> i64 {
+        let up = nano.div_euclid(unit) + i128::from(nano.rem_euclid(unit) != 0);
+        i64::try_from(up).unwrap_or(if up > 0 { i64::MAX } else { i64::MIN })
+    }
+}
+
+impl FromStr for Quantity {
+    type Err = NotAQuantity;
+
+    fn from_str(text: &str) -> Result<Self, NotAQuantity> {
+        let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
+        let end = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(unsigned.len());
+        let (number, suffix) = unsigned.split_at(end);
+        let (scale, suffixes) = scale(suffix)?;
+        let magnitude = scaled(number, scale)?;
+        let nano = if text.starts_with('-') { -magnitude } else { magnitude };
+        Ok(Self { nano, suffixes })
+    }
+}
+
+/// What a suffix multiplies by.
+#[derive(Clone, Copy)]
+enum Scale {
+    TenTo(i32),
+    TwoTo(u32),
+}
+
+fn scale(suffix: &str) -> Result<(Scale, Suffixes), NotAQuantity> {
+    if let Some((_, power)) = DECIMAL.iter().find(|(name, _)| *name == suffix) {
+        return Ok((Scale::TenTo(*power), Suffixes::Decimal));
+    }
+    if let Some(power) = (1_u32..).zip(&BINARY[1..]).find_map(|(i, name)| (*name == suffix).then_some(i)) {
+        return Ok((Scale::TwoTo(10 * power), Suffixes::Binary));
+    }
+    let exponent = suffix.strip_prefix(['e', 'E']).ok_or(NotAQuantity)?;
+    let power: i32 = exponent.parse().map_err(|_| NotAQuantity)?;
+    Ok((Scale::TenTo(power.clamp(-60, 60)), Suffixes::Exponent))
+}
+
+/// `number × scale` in units of 10⁻⁹, rounded up and capped.
+fn scaled(number: &str, scale: Scale) -> Result<i128, NotAQuantity> {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
+        return Err(NotAQuantity);
+    }
+    let digits = format!("{whole}{}", fraction.trim_end_matches('0'));
+    let decimals = i32::try_from(fraction.trim_end_matches('0').len()).map_err(|_| NotAQuantity)?;
+    let digits = digits.trim_start_matches('0');
+    if digits.is_empty() {
+        return Ok(0);
+    }
+    // More digits than any capped amount can have at this resolution: only the cap remains.
+    let Ok(mut value) = digits.parse::<i128>() else { return Ok(MAX) };
+    let mut power = 9 - decimals;
+    match scale {
+        Scale::TenTo(more) => power += more,
+        Scale::TwoTo(bits) => value = value.saturating_mul(1 << bits),
+    }
+    while power > 0 && value < MAX {
+        value = value.saturating_mul(10);
+        power -= 1;
+    }
+    while power < 0 && value > 1 {
+        value = value / 10 + i128::from(value % 10 != 0);
+        power += 1;
+    }
+    Ok(value.min(MAX))
+}
+
+impl fmt::Display for Quantity {
+    /// In canonical form: no fraction, the largest suffix that allows that.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let small = self.nano.abs() < 1024 * NANO;
+        match self.suffixes {
+            _ if self.nano == 0 => f.write_str("0"),
+            Suffixes::Binary if !small => {
+                let mut value = i128::from(self.units());
+                let mut power = 0;
+                while value % 1024 == 0 && power + 1 < BINARY.len() {
+                    value /= 1024;
+                    power += 1;
+                }
+                write!(f, "{value}{}", BINARY[power])
+            }
+            family => {
+                let (mut value, mut at) = (self.nano, 0);
+                while value % 1000 == 0 && at + 1 < DECIMAL.len() {
+                    value /= 1000;
+                    at += 1;
+                }
+                let (suffix, power) = DECIMAL[at];
+                match family {
+                    Suffixes::Exponent if power != 0 => write!(f, "{value}e{power}"),
+                    _ => write!(f, "{value}{suffix}"),
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_the_canonical_form() {
+        let check = |text: &str, canonical: &str| {
+            assert_eq!(text.parse::<Quantity>().unwrap().to_string(), canonical, "{text}");
+        };
+        check("0", "0");
+        check("0Mi", "0");
+        check("1", "1");
+        check("+1", "1");
+        check("-1.5", "-1500m");
+        check("1000m", "1");
+        check("0.5", "500m");
+        check(".5", "500m");
+        check("5.", "5");
+        check("1500", "1500");
+        check("1000", "1k");
+        check("1.5Gi", "1536Mi");
+        check("1024Mi", "1Gi");
+        check("1023Ki", "1023Ki");
+        check("0.5Ki", "512");
+        check("1e3", "1e3");
+        check("12E", "9223372036854775807");
+        check("0.1n", "1n");
+        check("2e-3", "2e-3");
+    }
+
+    #[test]
+    fn refuses_what_is_not_an_amount() {
+        for text in ["", "m", ".", "1x", "1.2.3", "1 Gi", "1ki", "e3", "1e", "--1"] {
+            assert_eq!(text.parse::<Quantity>(), Err(NotAQuantity), "{text}");
+        }
+    }
+
+    #[test]
+    fn counts_units() {
+        let quantity: Quantity = "1500m".parse().unwrap();
+        assert_eq!((quantity.units(), quantity.millis()), (2, 1500));
+        assert_eq!("64Mi".parse::<Quantity>().unwrap().units(), 64 << 20);
+    }
+}

@@ -1,0 +1,7 @@
+//! Label and field selectors: what `labelSelector=` and `fieldSelector=` say, and whether an object fits.
+
+mod field;
+mod label;
+
+pub use field::{FieldOperator, FieldRequirement, FieldSelector, FieldSelectorError};
+pub use label::{LabelOperator, LabelRequirement, LabelSelector, LabelSelectorError};

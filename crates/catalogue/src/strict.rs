@@ -1,0 +1,285 @@
+//! From JSON text to an [`Object`] that has only the fields of its kind.
+//!
+//! Unknown fields are dropped and reported, repeated fields are reported (the last one counts), explicit
+//! nulls and empty lists and maps vanish as they do in Kubernetes, and values of the wrong type are
+//! refused. The caller decides what becomes of the reports (`fieldValidation`).
+
+mod scalar;
+mod walk;
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use serde::de::{DeserializeSeed, Deserializer};
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::Object;
+use crate::schema::{Definition, Schema, Type};
+use walk::Seed;
+
+/// An object and what was wrong with its text.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decoded {
+    /// The object, without unknown fields and nulls.
+    pub object: Object,
+    /// E.g. `unknown field "spec.foo"`, `duplicate field "metadata.name"`; each once, in order.
+    pub problems: Vec<String>,
+}
+
+/// The text cannot be an object of the kind.
+#[derive(Debug, Error)]
+pub enum DecodeFailure {
+    /// Not JSON.
+    #[error("{0}")]
+    Syntax(#[from] serde_json::Error),
+    /// A value of the wrong type, in the words of Go's decoder.
+    #[error("{0}")]
+    Mismatch(String),
+}
+
+/// Reads JSON text as an object of the definition (e.g. `io.k8s.api.core.v1.Service`); the fields of a
+/// definition that the schema does not know are kept as they are.
+pub fn decode(bytes: &[u8], definition: &str) -> Result<Decoded, DecodeFailure> {
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let decoded = run(&mut deserializer, definition)?;
+    deserializer.end()?;
+    Ok(decoded)
+}
+
+/// As [`decode`], for a JSON tree: a body that was YAML, or the outcome of a patch.
+pub fn prune(value: Value, definition: &str) -> Result<Decoded, DecodeFailure> {
+    run(value, definition)
+}
+
+fn run<'de, D>(deserializer: D, definition: &str) -> Result<Decoded, DecodeFailure>
+where
+    D: Deserializer<'de, Error = serde_json::Error>,
+{
+    let schema = Schema::global();
+    let ty = schema.root(definition);
+    let mut reader =
+        Reader { schema, path: Vec::new(), owner: None, problems: Problems::default(), mismatch: None };
+    let outcome = Seed { reader: &mut reader, ty }.deserialize(deserializer);
+    if let Some(mismatch) = reader.mismatch {
+        return Err(DecodeFailure::Mismatch(mismatch));
+    }
+    let value = outcome?.unwrap_or(Value::Null);
+    let object = Object::from_value(value).map_err(|error| DecodeFailure::Mismatch(error.to_string()))?;
+    Ok(Decoded { object, problems: reader.problems.list })
+}
+
+/// One step from the root to a value.
+enum Step<'s> {
+    Field(&'s str),
+    Key(String),
+    Index(usize),
+}
+
+#[derive(Default)]
+struct Problems {
+    list: Vec<String>,
+    seen: BTreeSet<String>,
+}
+
+struct Reader<'s> {
+    schema: &'s Schema,
+    path: Vec<Step<'s>>,
+    /// The struct whose field is being read.
+    owner: Option<&'s Definition>,
+    problems: Problems,
+    mismatch: Option<String>,
+}
+
+impl<'s> Reader<'s> {
+    /// The path of a field below the present one, with indices.
+    fn path_to(&self, last: &str) -> String {
+        let mut out = String::new();
+        for step in &self.path {
+            // Writing to a String cannot fail.
+            match step {
+                Step::Index(i) => drop(write!(out, "[{i}]")),
+                Step::Field(name) => push_name(&mut out, name),
+                Step::Key(name) => push_name(&mut out, name),
+            }
+        }
+        push_name(&mut out, last);
+        out
+    }
+
+    /// Notes a problem with a field below the present one.
+    fn report(&mut self, problem: &str, field: &str) {
+        let text = format!("{problem} field {:?}", self.path_to(field));
+        if self.problems.seen.insert(text.clone()) {
+            self.problems.list.push(text);
+        }
+    }
+
+    /// Refuses a value; the message is kept here, because serde would add line and column to it.
+    fn refuse<E: serde::de::Error>(&mut self, message: String) -> E {
+        self.mismatch.get_or_insert(message);
+        E::custom("mismatch")
+    }
+
+    fn wrong_type<E: serde::de::Error>(&mut self, found: &str, wanted: Type) -> E {
+        let wanted = go_type(self.schema, wanted);
+        let names = self.path.iter().filter_map(|step| match step {
+            Step::Field(name) => Some(*name),
+            Step::Key(name) => Some(name.as_str()),
+            Step::Index(_) => None,
+        });
+        let path = names.collect::<Vec<_>>().join(".");
+        let place = match self.owner {
+            Some(owner) if !path.is_empty() => format!("struct field {}.{path}", owner.short_name()),
+            _ => "value".to_owned(),
+        };
+        self.refuse(format!("json: cannot unmarshal {found} into Go {place} of type {wanted}"))
+    }
+}
+
+fn push_name(out: &mut String, name: &str) {
+    if !out.is_empty() {
+        out.push('.');
+    }
+    out.push_str(name);
+}
+
+/// A type as Go would write it.
+fn go_type(schema: &Schema, ty: Type) -> String {
+    match ty {
+        Type::String => "string".to_owned(),
+        Type::Int32 => "int32".to_owned(),
+        Type::Int64 => "int64".to_owned(),
+        Type::Float => "float64".to_owned(),
+        Type::Bool => "bool".to_owned(),
+        Type::IntOrString => "intstr.IntOrString".to_owned(),
+        Type::Quantity => "resource.Quantity".to_owned(),
+        Type::Time => "v1.Time".to_owned(),
+        Type::MicroTime => "v1.MicroTime".to_owned(),
+        Type::Bytes => "[]uint8".to_owned(),
+        Type::Any => "interface {}".to_owned(),
+        Type::Map(inner) => format!("map[string]{}", go_type(schema, schema.inner(inner))),
+        Type::List(inner) => format!("[]{}", go_type(schema, schema.inner(inner))),
+        Type::Object(id) => schema.get(id).go_name(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const SERVICE: &str = "io.k8s.api.core.v1.Service";
+    const POD: &str = "io.k8s.api.core.v1.Pod";
+
+    #[test]
+    fn reports_unknown_and_repeated_fields() {
+        let check = |definition: &str, text: &str, object: Value, problems: &[&str]| {
+            let decoded = decode(text.as_bytes(), definition).unwrap();
+            assert_eq!(decoded.object.into_value(), object, "{text}");
+            assert_eq!(decoded.problems, problems, "{text}");
+        };
+        check(
+            SERVICE,
+            r#"{"kind":"Service","spec":{"foo":{"a":1},"type":"NodePort"}}"#,
+            json!({"kind": "Service", "spec": {"type": "NodePort"}}),
+            &[r#"unknown field "spec.foo""#],
+        );
+        check(
+            SERVICE,
+            r#"{"metadata":{"name":"a","name":"b","labels":{"x":"1","x":"2"}}}"#,
+            json!({"metadata": {"name": "b", "labels": {"x": "2"}}}),
+            &[r#"duplicate field "metadata.name""#, r#"duplicate field "metadata.labels.x""#],
+        );
+        check(
+            POD,
+            r#"{"spec":{"containers":[{"name":"a"},{"name":"b","imag":"c","env":[{"nam":"x"}]}]}}"#,
+            json!({"spec": {"containers": [{"name": "a"}, {"name": "b", "env": [{}]}]}}),
+            &[
+                r#"unknown field "spec.containers[1].imag""#,
+                r#"unknown field "spec.containers[1].env[0].nam""#,
+            ],
+        );
+    }
+
+    #[test]
+    fn drops_nulls_and_empty_collections() {
+        let check = |definition: &str, text: &str, object: Value| {
+            let decoded = decode(text.as_bytes(), definition).unwrap();
+            assert_eq!(decoded.object.into_value(), object, "{text}");
+            assert_eq!(decoded.problems, Vec::<String>::new(), "{text}");
+        };
+        check(
+            SERVICE,
+            r#"{"metadata":{"creationTimestamp":null},"status":{}}"#,
+            json!({"metadata": {}, "status": {}}),
+        );
+        check(SERVICE, r#"{"spec":{"ports":[],"selector":{}}}"#, json!({"spec": {}}));
+        check(SERVICE, r#"{"metadata":{"labels":{"a":null}}}"#, json!({"metadata": {"labels": {"a": ""}}}));
+        check(SERVICE, r#"{"spec":{"ports":[null]}}"#, json!({"spec": {"ports": [{}]}}));
+        check(
+            POD,
+            r#"{"spec":{"volumes":[{"emptyDir":{}}]}}"#,
+            json!({"spec": {"volumes": [{"emptyDir": {}}]}}),
+        );
+    }
+
+    #[test]
+    fn reads_special_scalars() {
+        let check = |definition: &str, text: &str, object: Value| {
+            assert_eq!(decode(text.as_bytes(), definition).unwrap().object.into_value(), object, "{text}");
+        };
+        let ports = |port: Value| json!({"spec": {"ports": [{"targetPort": port}]}});
+        check(SERVICE, r#"{"spec":{"ports":[{"targetPort":80}]}}"#, ports(json!(80)));
+        check(SERVICE, r#"{"spec":{"ports":[{"targetPort":"http"}]}}"#, ports(json!("http")));
+        check(
+            POD,
+            r#"{"spec":{"containers":[{"resources":{"limits":{"cpu":0.5,"memory":"1024Mi","pods":2}}}]}}"#,
+            json!({"spec": {"containers": [{"resources": {"limits": {"cpu": "500m", "memory": "1Gi", "pods": "2"}}}]}}),
+        );
+        check(
+            POD,
+            r#"{"metadata":{"creationTimestamp":"2026-01-01T02:00:00.5+02:00"}}"#,
+            json!({"metadata": {"creationTimestamp": "2026-01-01T00:00:00Z"}}),
+        );
+    }
+
+    #[test]
+    fn refuses_wrong_types() {
+        let check = |definition: &str, text: &str, error: &str| {
+            let got = decode(text.as_bytes(), definition).unwrap_err().to_string();
+            assert!(got.contains(error), "{text}: {got}");
+        };
+        check(
+            SERVICE,
+            r#"{"spec":{"ports":[{"port":"80"}]}}"#,
+            "json: cannot unmarshal string into Go struct field ServicePort.spec.ports.port of type int32",
+        );
+        check(
+            SERVICE,
+            r#"{"spec":{"ports":{}}}"#,
+            "json: cannot unmarshal object into Go struct field ServiceSpec.spec.ports of type []v1.ServicePort",
+        );
+        check(
+            SERVICE,
+            r#"{"metadata":{"labels":{"a":1}}}"#,
+            "json: cannot unmarshal number into Go struct field ObjectMeta.metadata.labels.a of type string",
+        );
+        check(
+            SERVICE,
+            r#"{"spec":{"ports":[{"port":3000000000}]}}"#,
+            "cannot unmarshal number 3000000000 into",
+        );
+        check(SERVICE, r#"{"spec":{"ports":[{"port":1.5}]}}"#, "cannot unmarshal number 1.5 into");
+        check(SERVICE, "[]", "json: cannot unmarshal array into Go value of type v1.Service");
+        check(SERVICE, "{", "EOF while parsing");
+        check(SERVICE, "{} {}", "trailing characters");
+        check("io.k8s.api.core.v1.Secret", r#"{"data":{"a":"?"}}"#, "illegal base64 data");
+        check(POD, r#"{"metadata":{"creationTimestamp":"x"}}"#, "parsing time \"x\"");
+        check(
+            POD,
+            r#"{"spec":{"containers":[{"resources":{"limits":{"cpu":"1x"}}}]}}"#,
+            "quantities must match the regular expression",
+        );
+    }
+}

@@ -1,0 +1,38 @@
+//! Texts with a meaning: checked, and brought into the form in which Kubernetes writes them.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
+
+use crate::quantity::Quantity;
+
+/// An amount, in canonical form.
+pub(super) fn quantity(text: &str) -> Result<String, String> {
+    text.trim().parse::<Quantity>().map(|q| q.to_string()).map_err(|error| error.to_string())
+}
+
+/// A time, to the second, in UTC.
+pub(super) fn time(text: &str) -> Result<String, String> {
+    let time = timestamp(text, "2006-01-02T15:04:05Z07:00")?;
+    Ok(time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+}
+
+/// A time, to the microsecond, in UTC.
+pub(super) fn micro_time(text: &str) -> Result<String, String> {
+    let time = timestamp(text, "2006-01-02T15:04:05.000000Z07:00")?;
+    Ok(time.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string())
+}
+
+fn timestamp(text: &str, layout: &str) -> Result<Timestamp, String> {
+    text.parse().map_err(|_| format!("parsing time {text:?} as {layout:?}: cannot parse {text:?}"))
+}
+
+/// Base64, without the line breaks that Go's decoder skips.
+pub(super) fn bytes(text: &str) -> Result<String, String> {
+    let text: String = text.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
+    match STANDARD.decode(&text) {
+        Ok(_) => Ok(text),
+        Err(base64::DecodeError::InvalidByte(at, _)) => Err(format!("illegal base64 data at input byte {at}")),
+        Err(_) => Err(format!("illegal base64 data at input byte {}", text.len())),
+    }
+}
