@@ -13,12 +13,16 @@ mod field;
 mod kind;
 pub mod names;
 mod object;
+pub mod patch;
 pub mod quantity;
 mod rows;
 pub mod schema;
 pub mod selector;
 mod strategy;
 pub mod strict;
+pub mod table;
+#[cfg(test)]
+mod testing;
 
 pub use catalogue::Catalogue;
 pub use field::{FieldError, FieldErrorKind, FieldErrors};

@@ -32,7 +32,9 @@ pub(super) fn bytes(text: &str) -> Result<String, String> {
     let text: String = text.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
     match STANDARD.decode(&text) {
         Ok(_) => Ok(text),
-        Err(base64::DecodeError::InvalidByte(at, _)) => Err(format!("illegal base64 data at input byte {at}")),
+        Err(base64::DecodeError::InvalidByte(at, _)) => {
+            Err(format!("illegal base64 data at input byte {at}"))
+        }
         Err(_) => Err(format!("illegal base64 data at input byte {}", text.len())),
     }
 }

@@ -1,0 +1,431 @@
+//! Strategic merge patch: maps merge, lists merge by the keys of the schema or are replaced, and
+//! directives (`$patch`, `$retainKeys`, `$deleteFromPrimitiveList/F`, `$setElementOrder/F`) say the rest.
+
+use serde_json::{Map, Value};
+
+use super::PatchError;
+use crate::schema::{PatchRule, Schema, Type};
+
+const PATCH: &str = "$patch";
+const RETAIN_KEYS: &str = "$retainKeys";
+const DELETE_FROM: &str = "$deleteFromPrimitiveList/";
+const ELEMENT_ORDER: &str = "$setElementOrder/";
+
+type Tree = Map<String, Value>;
+
+/// The object that the patch makes of `original`, both of type `ty`.
+pub(super) fn apply(schema: &Schema, ty: Type, original: Tree, patch: Tree) -> Result<Tree, PatchError> {
+    Merger { schema }.map(ty, original, patch)
+}
+
+struct Merger<'s> {
+    schema: &'s Schema,
+}
+
+/// What a directive says of the map or list item that carries it.
+enum Directive {
+    Merge,
+    Replace,
+    Delete,
+}
+
+impl Merger<'_> {
+    fn map(&self, ty: Type, mut original: Tree, mut patch: Tree) -> Result<Tree, PatchError> {
+        match take_directive(&mut patch)? {
+            Directive::Replace => return Ok(patch),
+            Directive::Delete => return Ok(Tree::new()),
+            Directive::Merge => {}
+        }
+        retain_keys(&mut original, &mut patch)?;
+        let orders = take_prefixed(&mut patch, ELEMENT_ORDER)?;
+        for (field, unwanted) in take_prefixed(&mut patch, DELETE_FROM)? {
+            if let Some(Value::Array(list)) = original.get_mut(&field) {
+                list.retain(|item| !unwanted.contains(item));
+            }
+        }
+        let before: Vec<(String, Vec<Value>)> = orders
+            .iter()
+            .map(|(field, _)| {
+                let list = original.get(field).and_then(Value::as_array);
+                (field.clone(), list.cloned().unwrap_or_default())
+            })
+            .collect();
+        for (name, change) in patch {
+            self.field(ty, &mut original, name, change)?;
+        }
+        for ((field, order), (_, server)) in orders.into_iter().zip(before) {
+            let (_, rule) = self.field_type(ty, &field);
+            if let Some(Value::Array(list)) = original.get_mut(&field) {
+                *list = reorder(std::mem::take(list), &order, &server, rule.key);
+            }
+        }
+        Ok(original)
+    }
+
+    /// Applies one entry of a patch to the map that holds the field.
+    fn field(&self, ty: Type, map: &mut Tree, name: String, change: Value) -> Result<(), PatchError> {
+        let (ty, rule) = self.field_type(ty, &name);
+        let merged = match (change, map.remove(&name)) {
+            (Value::Null, _) => return Ok(()),
+            (Value::Object(change), Some(Value::Object(old))) => Value::Object(self.map(ty, old, change)?),
+            (Value::Object(change), _) => Value::Object(self.map(ty, Tree::new(), change)?),
+            (Value::Array(change), old) if rule.merge => {
+                let old = match old {
+                    Some(Value::Array(old)) => old,
+                    _ => Vec::new(),
+                };
+                Value::Array(self.list(self.item_type(ty), rule, old, change)?)
+            }
+            (change, _) => change,
+        };
+        map.insert(name, merged);
+        Ok(())
+    }
+
+    fn list(
+        &self,
+        item: Type,
+        rule: PatchRule,
+        mut list: Vec<Value>,
+        patch: Vec<Value>,
+    ) -> Result<Vec<Value>, PatchError> {
+        let Some(key) = rule.key else {
+            for value in patch {
+                if !list.contains(&value) {
+                    list.push(value);
+                }
+            }
+            return Ok(list);
+        };
+        let mut changes = Vec::new();
+        let mut replace = false;
+        for value in patch {
+            let Value::Object(mut change) = value else {
+                return Err(PatchError::Malformed(format!(
+                    "expected a map in a list merged by {key}, got {value}"
+                )));
+            };
+            let explicit = change.contains_key(PATCH);
+            match take_directive(&mut change)? {
+                Directive::Delete => {
+                    let wanted = key_of(&change, key)?;
+                    list.retain(|old| old.get(key) != Some(wanted));
+                }
+                Directive::Replace => replace = true,
+                Directive::Merge if explicit => {
+                    let text = "merging lists cannot yet be specified in the patch";
+                    return Err(PatchError::Malformed(text.to_owned()));
+                }
+                Directive::Merge => changes.push(change),
+            }
+        }
+        if replace {
+            list.clear();
+        }
+        for change in changes {
+            self.item(item, key, &mut list, change)?;
+        }
+        Ok(list)
+    }
+
+    /// Merges an item into the one with the same key, or appends it.
+    fn item(&self, ty: Type, key: &str, list: &mut Vec<Value>, change: Tree) -> Result<(), PatchError> {
+        let wanted = key_of(&change, key)?;
+        let found = list.iter_mut().find(|old| old.get(key) == Some(wanted));
+        match found {
+            Some(slot) => {
+                let old = match slot.take() {
+                    Value::Object(old) => old,
+                    _ => Tree::new(),
+                };
+                *slot = Value::Object(self.map(ty, old, change)?);
+            }
+            None => list.push(Value::Object(self.map(ty, Tree::new(), change)?)),
+        }
+        Ok(())
+    }
+
+    fn field_type(&self, ty: Type, name: &str) -> (Type, PatchRule) {
+        match ty {
+            Type::Map(inner) => (self.schema.inner(inner), PatchRule::default()),
+            ty => match self.schema.field(ty, name) {
+                Some(field) => (field.ty, field.patch),
+                None => (Type::Any, PatchRule::default()),
+            },
+        }
+    }
+
+    fn item_type(&self, ty: Type) -> Type {
+        match ty {
+            Type::List(inner) => self.schema.inner(inner),
+            _ => Type::Any,
+        }
+    }
+}
+
+fn take_directive(patch: &mut Tree) -> Result<Directive, PatchError> {
+    match patch.remove(PATCH) {
+        None => Ok(Directive::Merge),
+        Some(Value::String(text)) if text == "merge" => Ok(Directive::Merge),
+        Some(Value::String(text)) if text == "replace" => Ok(Directive::Replace),
+        Some(Value::String(text)) if text == "delete" => Ok(Directive::Delete),
+        Some(other) => Err(PatchError::Malformed(format!("unknown patch type found: {other}"))),
+    }
+}
+
+/// Drops what `$retainKeys` does not list; the patch itself may not set what it drops.
+fn retain_keys(original: &mut Tree, patch: &mut Tree) -> Result<(), PatchError> {
+    let Some(keys) = patch.remove(RETAIN_KEYS) else { return Ok(()) };
+    let Value::Array(keys) = keys else {
+        return Err(PatchError::Malformed("invalid patch format of retainKeys".to_owned()));
+    };
+    let listed = |name: &str| keys.iter().any(|key| key == name);
+    let outside = patch.iter().find(|(name, value)| {
+        let directive = name.starts_with(DELETE_FROM) || name.starts_with(ELEMENT_ORDER);
+        !directive && !value.is_null() && !listed(name)
+    });
+    if outside.is_some() {
+        return Err(PatchError::Malformed("invalid patch format of retainKeys".to_owned()));
+    }
+    original.retain(|name, _| listed(name));
+    Ok(())
+}
+
+/// Takes the directives `PREFIX/field: [...]` out of a patch.
+fn take_prefixed(patch: &mut Tree, prefix: &str) -> Result<Vec<(String, Vec<Value>)>, PatchError> {
+    let names: Vec<String> = patch.keys().filter(|name| name.starts_with(prefix)).cloned().collect();
+    let mut taken = Vec::new();
+    for name in names {
+        match patch.remove(&name) {
+            Some(Value::Array(values)) => taken.push((name[prefix.len()..].to_owned(), values)),
+            _ => {
+                let directive = prefix.trim_start_matches('$').trim_end_matches('/');
+                return Err(PatchError::Malformed(format!("invalid patch format of {directive}")));
+            }
+        }
+    }
+    Ok(taken)
+}
+
+fn key_of<'v>(item: &'v Tree, key: &str) -> Result<&'v Value, PatchError> {
+    item.get(key).ok_or_else(|| {
+        let item = Value::Object(item.clone());
+        PatchError::Malformed(format!("map: {item} does not contain declared merge key: {key}"))
+    })
+}
+
+/// Orders a merged list: the items that `order` names in that order, the others where `server` (the list
+/// before the patch) had them in relation to those.
+fn reorder(list: Vec<Value>, order: &[Value], server: &[Value], key: Option<&str>) -> Vec<Value> {
+    let same = |a: &Value, b: &Value| match key {
+        Some(key) => a.get(key) == b.get(key),
+        None => a == b,
+    };
+    let place = |items: &[Value], item: &Value| items.iter().position(|other| same(other, item));
+    let (mut named, mut others): (Vec<_>, Vec<_>) =
+        list.into_iter().partition(|item| place(order, item).is_some());
+    named.sort_by_key(|item| place(order, item));
+    others.sort_by_key(|item| place(server, item).unwrap_or(usize::MAX));
+    let mut out = Vec::with_capacity(named.len() + others.len());
+    let mut others = others.into_iter().peekable();
+    for item in named {
+        let here = place(server, &item);
+        while let Some(other) = others.next_if(|other| {
+            let there = place(server, other);
+            there.zip(here).is_some_and(|(there, here)| there < here)
+        }) {
+            out.push(other);
+        }
+        out.push(item);
+    }
+    out.extend(others);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const SERVICE: &str = "io.k8s.api.core.v1.Service";
+    const POD: &str = "io.k8s.api.core.v1.Pod";
+
+    fn patched(definition: &str, original: Value, patch: Value) -> Result<Value, PatchError> {
+        let (Value::Object(original), Value::Object(patch)) = (original, patch) else { panic!("objects") };
+        let schema = Schema::global();
+        apply(schema, schema.root(definition), original, patch).map(Value::Object)
+    }
+
+    fn check(definition: &str, original: Value, patch: Value, expected: Value) {
+        assert_eq!(patched(definition, original, patch.clone()).unwrap(), expected, "{patch}");
+    }
+
+    fn spec(field: &str, value: Value) -> Value {
+        json!({"spec": {field: value}})
+    }
+
+    #[test]
+    fn merges_maps_and_deletes_with_null() {
+        let labels = |labels: Value| json!({"metadata": {"labels": labels}});
+        check(
+            POD,
+            labels(json!({"a": "1", "b": "2"})),
+            labels(json!({"b": null, "c": "3"})),
+            labels(json!({"a": "1", "c": "3"})),
+        );
+        check(POD, json!({}), labels(json!({"a": "1", "b": null})), labels(json!({"a": "1"})));
+        check(POD, labels(json!({"a": "1"})), json!({"metadata": {"labels": null}}), json!({"metadata": {}}));
+        check(
+            SERVICE,
+            spec("type", json!("NodePort")),
+            spec("type", json!("ClusterIP")),
+            spec("type", json!("ClusterIP")),
+        );
+    }
+
+    #[test]
+    fn merges_service_ports_by_port() {
+        let ports = |ports: Value| spec("ports", ports);
+        check(
+            SERVICE,
+            ports(json!([{"port": 80, "nodePort": 30000}, {"port": 443}])),
+            ports(json!([{"port": 80, "targetPort": 8080}, {"port": 53}])),
+            ports(json!([{"port": 80, "nodePort": 30000, "targetPort": 8080}, {"port": 443}, {"port": 53}])),
+        );
+        check(
+            SERVICE,
+            ports(json!([{"port": 80}, {"port": 443}])),
+            ports(json!([{"$patch": "delete", "port": 80}])),
+            ports(json!([{"port": 443}])),
+        );
+        check(
+            SERVICE,
+            ports(json!([{"port": 80}, {"port": 443}])),
+            ports(json!([{"$patch": "replace"}, {"port": 8}])),
+            ports(json!([{"port": 8}])),
+        );
+    }
+
+    #[test]
+    fn merges_containers_within_containers() {
+        let containers = |containers: Value| spec("containers", containers);
+        check(
+            POD,
+            containers(
+                json!([{"name": "a", "image": "i", "env": [{"name": "X", "value": "1"}], "args": ["a"]}]),
+            ),
+            containers(
+                json!([{"name": "a", "env": [{"name": "Y", "value": "2"}, {"name": "X", "value": null}], "args": ["b"]}]),
+            ),
+            containers(
+                json!([{"name": "a", "image": "i", "env": [{"name": "X"}, {"name": "Y", "value": "2"}], "args": ["b"]}]),
+            ),
+        );
+    }
+
+    #[test]
+    fn replaces_lists_without_a_key() {
+        let tolerations = |list: Value| spec("tolerations", list);
+        check(
+            POD,
+            tolerations(json!([{"key": "a"}])),
+            tolerations(json!([{"key": "b"}])),
+            tolerations(json!([{"key": "b"}])),
+        );
+    }
+
+    #[test]
+    fn merges_scalars_and_deletes_from_them() {
+        let finalizers = |list: Value| json!({"metadata": {"finalizers": list}});
+        check(POD, finalizers(json!(["a"])), finalizers(json!(["b", "a"])), finalizers(json!(["a", "b"])));
+        check(
+            POD,
+            finalizers(json!(["a", "b"])),
+            json!({"metadata": {"$deleteFromPrimitiveList/finalizers": ["a"]}}),
+            finalizers(json!(["b"])),
+        );
+        check(
+            POD,
+            finalizers(json!(["a", "b", "c"])),
+            json!({"metadata": {"$setElementOrder/finalizers": ["c", "a"], "finalizers": ["c"]}}),
+            finalizers(json!(["b", "c", "a"])),
+        );
+    }
+
+    #[test]
+    fn merges_owner_references_by_uid() {
+        let owners = |list: Value| json!({"metadata": {"ownerReferences": list}});
+        check(
+            POD,
+            owners(json!([{"uid": "1", "name": "a"}, {"uid": "2"}])),
+            owners(json!([{"uid": "1", "controller": true}, {"uid": "2", "$patch": "delete"}])),
+            owners(json!([{"uid": "1", "name": "a", "controller": true}])),
+        );
+    }
+
+    #[test]
+    fn keeps_only_retained_keys() {
+        let volumes = |list: Value| spec("volumes", list);
+        check(
+            POD,
+            volumes(json!([{"name": "v", "emptyDir": {}}])),
+            volumes(json!([{"name": "v", "$retainKeys": ["name", "hostPath"], "hostPath": {"path": "/x"}}])),
+            volumes(json!([{"name": "v", "hostPath": {"path": "/x"}}])),
+        );
+    }
+
+    #[test]
+    fn replaces_and_deletes_whole_maps() {
+        let selector = |map: Value| spec("selector", map);
+        check(
+            SERVICE,
+            selector(json!({"a": "1"})),
+            selector(json!({"$patch": "replace", "b": "2"})),
+            selector(json!({"b": "2"})),
+        );
+        check(
+            SERVICE,
+            selector(json!({"a": "1"})),
+            selector(json!({"$patch": "delete"})),
+            selector(json!({})),
+        );
+        check(
+            SERVICE,
+            selector(json!({"a": "1"})),
+            selector(json!({"$patch": "merge", "b": "2"})),
+            selector(json!({"a": "1", "b": "2"})),
+        );
+    }
+
+    #[test]
+    fn sets_the_order_of_items() {
+        let names = |names: &[&str]| -> Vec<Value> { names.iter().map(|n| json!({"name": n})).collect() };
+        let order = |original: &[&str], order: &[&str], patch: &[&str], expected: &[&str]| {
+            check(
+                POD,
+                json!({"spec": {"containers": names(original)}}),
+                json!({"spec": {"$setElementOrder/containers": names(order), "containers": names(patch)}}),
+                json!({"spec": {"containers": names(expected)}}),
+            );
+        };
+        order(&["a", "b"], &["b", "a"], &[], &["b", "a"]);
+        order(&["a"], &["new", "a"], &["new"], &["new", "a"]);
+        order(&["server", "a", "b"], &["b", "a"], &[], &["server", "b", "a"]);
+        order(&["a", "server", "b"], &["a", "b"], &[], &["a", "server", "b"]);
+    }
+
+    #[test]
+    fn refuses_malformed_patches() {
+        let check = |patch: Value, error: &str| {
+            let original = json!({"spec": {"ports": [{"port": 80}]}});
+            let got = patched(SERVICE, original, patch.clone()).unwrap_err();
+            assert!(got.to_string().contains(error) && got.is_malformed(), "{patch}: {got}");
+        };
+        check(spec("ports", json!([{"name": "x"}])), "does not contain declared merge key: port");
+        check(spec("ports", json!([{"$patch": "delete"}])), "does not contain declared merge key: port");
+        check(spec("ports", json!([1])), "expected a map");
+        check(spec("$patch", json!("frob")), "unknown patch type found");
+        check(spec("$setElementOrder/ports", json!(1)), "invalid patch format of setElementOrder");
+        check(json!({"spec": {"$retainKeys": ["a"], "type": "x"}}), "invalid patch format of retainKeys");
+    }
+}

@@ -1,0 +1,212 @@
+//! Server-side Tables: what `kubectl get` prints.
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use crate::{Column, ColumnType, Kind, Object, Row};
+
+/// What each row carries of its object (`includeObject=`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IncludeObject {
+    /// Nothing.
+    None,
+    /// Its metadata, as PartialObjectMetadata.
+    #[default]
+    Metadata,
+    /// All of it.
+    Object,
+}
+
+/// A value of `includeObject=` that is none of `None`, `Metadata`, `Object`.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("unrecognized includeObject value: {0:?}")]
+pub struct UnknownInclude(pub String);
+
+impl std::str::FromStr for IncludeObject {
+    type Err = UnknownInclude;
+
+    fn from_str(text: &str) -> Result<Self, UnknownInclude> {
+        match text {
+            "" | "Metadata" => Ok(Self::Metadata),
+            "None" => Ok(Self::None),
+            "Object" => Ok(Self::Object),
+            _ => Err(UnknownInclude(text.to_owned())),
+        }
+    }
+}
+
+/// The metadata of a list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListMeta {
+    /// The revision at which the list was read, as text.
+    pub resource_version: String,
+    /// Where the next page starts, if there is one.
+    pub continue_token: Option<String>,
+    /// How many objects follow this page, if known.
+    pub remaining: Option<u64>,
+}
+
+/// Whether a Table names its columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Headers {
+    /// It does: lists, single objects, the first event of a watch.
+    Shown,
+    /// It does not: later events of a watch.
+    Omitted,
+}
+
+impl ListMeta {
+    /// As in `metadata` of a list or Table.
+    pub fn to_value(&self) -> Value {
+        let mut map = Map::new();
+        map.insert("resourceVersion".to_owned(), self.resource_version.as_str().into());
+        if let Some(token) = &self.continue_token {
+            map.insert("continue".to_owned(), token.as_str().into());
+        }
+        if let Some(remaining) = self.remaining {
+            map.insert("remainingItemCount".to_owned(), remaining.into());
+        }
+        Value::Object(map)
+    }
+}
+
+/// The Table of a list (or of one object) as it was read at `meta.resource_version`; ages count from `now`.
+pub fn render<'a>(
+    kind: &Kind,
+    objects: impl IntoIterator<Item = &'a Object>,
+    now: Timestamp,
+    include: IncludeObject,
+    meta: &ListMeta,
+) -> Value {
+    let rows: Vec<Value> = objects.into_iter().map(|object| row(kind, object, now, include)).collect();
+    table(kind, rows, Headers::Shown, meta.to_value())
+}
+
+/// The Table with one row that a watch event carries as its object.
+pub fn event(
+    kind: &Kind,
+    object: &Object,
+    now: Timestamp,
+    include: IncludeObject,
+    headers: Headers,
+) -> Value {
+    let meta = json!({"resourceVersion": object.resource_version()});
+    table(kind, vec![row(kind, object, now, include)], headers, meta)
+}
+
+/// The metadata of an object as `meta.k8s.io/v1` PartialObjectMetadata.
+pub fn partial_metadata(object: &Object) -> Value {
+    json!({
+        "kind": "PartialObjectMetadata",
+        "apiVersion": "meta.k8s.io/v1",
+        "metadata": object.get(&["metadata"]).cloned().unwrap_or_else(|| json!({})),
+    })
+}
+
+fn table(kind: &Kind, rows: Vec<Value>, headers: Headers, metadata: Value) -> Value {
+    let columns = match headers {
+        Headers::Shown => kind.columns.iter().map(column).collect(),
+        Headers::Omitted => Vec::new(),
+    };
+    json!({
+        "kind": "Table",
+        "apiVersion": "meta.k8s.io/v1",
+        "metadata": metadata,
+        "columnDefinitions": columns,
+        "rows": rows,
+    })
+}
+
+fn column(column: &Column) -> Value {
+    let kind = match column.kind {
+        ColumnType::String => "string",
+        ColumnType::Integer => "integer",
+        ColumnType::Boolean => "boolean",
+    };
+    json!({
+        "name": column.name,
+        "type": kind,
+        "format": column.format,
+        "description": column.description,
+        "priority": column.priority,
+    })
+}
+
+fn row(kind: &Kind, object: &Object, now: Timestamp, include: IncludeObject) -> Value {
+    let Row { cells, completed } = (kind.print)(object, now);
+    let mut row = Map::new();
+    row.insert("cells".to_owned(), Value::Array(cells));
+    if let Some(reason) = completed {
+        let condition = json!({
+            "type": "Completed",
+            "status": "True",
+            "reason": reason,
+            "message": completion(&reason),
+        });
+        row.insert("conditions".to_owned(), json!([condition]));
+    }
+    let embedded = match include {
+        IncludeObject::None => Value::Null,
+        IncludeObject::Metadata => partial_metadata(object),
+        IncludeObject::Object => Value::Object(object.as_map().clone()),
+    };
+    row.insert("object".to_owned(), embedded);
+    Value::Object(row)
+}
+
+fn completion(reason: &str) -> &'static str {
+    match reason {
+        "Succeeded" => "The pod has completed successfully.",
+        "Failed" => "The pod failed.",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::kind;
+
+    fn object() -> Object {
+        let value = json!({"kind": "Widget", "metadata": {"name": "a", "resourceVersion": "7"}, "spec": {}});
+        Object::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn renders_lists() {
+        let meta = ListMeta {
+            resource_version: "9".to_owned(),
+            continue_token: Some("x".to_owned()),
+            remaining: Some(3),
+        };
+        let table =
+            render(&kind("widgets"), [&object()], Timestamp::UNIX_EPOCH, IncludeObject::Metadata, &meta);
+        let expected = json!({
+            "kind": "Table",
+            "apiVersion": "meta.k8s.io/v1",
+            "metadata": {"resourceVersion": "9", "continue": "x", "remainingItemCount": 3},
+            "columnDefinitions": [
+                {"name": "Name", "type": "string", "format": "name", "description": "", "priority": 0},
+            ],
+            "rows": [{"cells": ["a"], "object": {
+                "kind": "PartialObjectMetadata",
+                "apiVersion": "meta.k8s.io/v1",
+                "metadata": {"name": "a", "resourceVersion": "7"},
+            }}],
+        });
+        assert_eq!(table, expected);
+    }
+
+    #[test]
+    fn renders_events() {
+        let render =
+            |include, headers| event(&kind("widgets"), &object(), Timestamp::UNIX_EPOCH, include, headers);
+        let first = render(IncludeObject::Object, Headers::Shown);
+        assert_eq!(first["columnDefinitions"].as_array().unwrap().len(), 1);
+        assert_eq!(first["rows"][0]["object"], object().into_value());
+        assert_eq!(first["metadata"]["resourceVersion"], "7");
+        let later = render(IncludeObject::None, Headers::Omitted);
+        assert_eq!(later["columnDefinitions"], json!([]));
+        assert_eq!(later["rows"], json!([{"cells": ["a"], "object": null}]));
+    }
+}
