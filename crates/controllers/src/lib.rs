@@ -5,7 +5,19 @@ use std::net::{IpAddr, SocketAddr};
 use kube::Client;
 use tokio_util::sync::CancellationToken;
 
+use environment::{Controller, Environment};
+use informers::Informers;
+
+mod endpoints;
+mod endpointslice;
+mod environment;
 mod identity;
+mod informers;
+mod meta;
+mod pods;
+mod replicationcontroller;
+mod services;
+mod trigger_time;
 
 pub use identity::{Identity, identity};
 
@@ -43,7 +55,27 @@ pub async fn run(
     config: ControllersConfig,
     shutdown: CancellationToken,
 ) -> Result<(), ControllersError> {
-    let _ = (client_for("x"), config);
-    shutdown.cancelled().await;
+    let environment = Environment {
+        informers: Informers::new(),
+        config: &config,
+        shutdown: shutdown.clone(),
+        client_for: &client_for,
+    };
+    let controllers = assemble(&environment);
+    environment.informers.follow(&client_for(identity::SHARED), &shutdown);
+    let running: Vec<_> = controllers.into_iter().map(tokio::spawn).collect();
+    for task in running {
+        if let Err(panic) = task.await {
+            std::panic::resume_unwind(panic.into_panic());
+        }
+    }
     Ok(())
+}
+
+fn assemble(environment: &Environment<'_>) -> Vec<Controller> {
+    vec![
+        replicationcontroller::controller(environment),
+        endpoints::controller(environment),
+        endpointslice::controller(environment),
+    ]
 }

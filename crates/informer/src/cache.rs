@@ -53,6 +53,16 @@ pub struct Barrier {
     lists_started: u64,
 }
 
+impl Barrier {
+    /// A mark for two writes: reached once the cache shows both.
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
+        let (revision, lists_started) =
+            (self.revision.max(other.revision), self.lists_started.max(other.lists_started));
+        Self { revision, lists_started }
+    }
+}
+
 type Subscriber<T> = Box<dyn Fn(&Change<'_, T>) + Send + Sync>;
 
 struct Slot<T> {

@@ -23,3 +23,11 @@ pub fn is_namespace_terminating(error: &Error) -> bool {
     let caused = |cause: &kube::core::response::StatusCause| cause.reason == "NamespaceTerminating";
     status.is_forbidden() && status.details.as_ref().is_some_and(|details| details.causes.iter().any(caused))
 }
+
+/// The failure in the words of the API server, for conditions and events; other failures in our own.
+pub fn describe(error: &Error) -> String {
+    match error {
+        Error::Api(status) if !status.message.is_empty() => status.message.clone(),
+        other => other.to_string(),
+    }
+}

@@ -14,9 +14,10 @@ mod events;
 mod index;
 mod key;
 mod queue;
+mod watch;
 
 pub use cache::{Barrier, Cache, Change, Revision};
-pub use errors::{is_already_exists, is_conflict, is_namespace_terminating, is_not_found};
+pub use errors::{describe, is_already_exists, is_conflict, is_namespace_terminating, is_not_found};
 pub use events::{EventType, Recorder};
 pub use index::Index;
 pub use key::ObjectKey;

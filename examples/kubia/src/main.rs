@@ -40,13 +40,16 @@ async fn serve(stream: TcpStream) {
         println!("Received request from {peer}");
         async { Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(greeting())))) }
     });
-    if let Err(error) = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await {
+    if let Err(error) =
+        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await
+    {
         eprintln!("connection from {peer}: {error}");
     }
 }
 
 /// The host name is the pod's name; read each time, it costs nothing.
 fn greeting() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_else(|_| "unknown\n".to_owned());
+    let name =
+        std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_else(|_| "unknown\n".to_owned());
     format!("You've hit {}\n", name.trim_end())
 }

@@ -1,0 +1,30 @@
+//! What every controller is given when it is assembled.
+
+use futures::future::BoxFuture;
+use kube::Client;
+use tokio_util::sync::CancellationToken;
+
+use crate::ControllersConfig;
+use crate::informers::Informers;
+
+/// A controller, subscribed and ready: runs until shutdown when polled.
+pub(crate) type Controller = BoxFuture<'static, ()>;
+
+/// The surroundings of all controllers.
+pub(crate) struct Environment<'a> {
+    /// Shared caches. Subscribe while assembling: the watches start afterwards.
+    pub(crate) informers: Informers,
+    /// How the cluster is set up.
+    pub(crate) config: &'a ControllersConfig,
+    /// Ends every controller.
+    pub(crate) shutdown: CancellationToken,
+    /// Gives a client that acts as the named identity.
+    pub(crate) client_for: &'a dyn Fn(&str) -> Client,
+}
+
+impl Environment<'_> {
+    /// A client that acts as [`crate::identity`]`(name)`.
+    pub(crate) fn client(&self, name: &str) -> Client {
+        (self.client_for)(name)
+    }
+}

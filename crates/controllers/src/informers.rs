@@ -1,0 +1,130 @@
+//! The caches that controllers share: one watch per kind, however many controllers read it.
+
+use std::sync::Arc;
+
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Endpoints, Namespace, Node, Pod, ReplicationController, Service, ServiceAccount,
+};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::networking::v1::{IPAddress, ServiceCIDR};
+use kube::runtime::watcher;
+use kube::{Api, Client, ResourceExt};
+use skiff_informer::{Cache, Index, ObjectKey};
+use tokio_util::sync::CancellationToken;
+
+use crate::pods;
+
+/// The label that ties an EndpointSlice to its Service.
+pub(crate) const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
+/// Where node agents keep their leases.
+pub(crate) const NODE_LEASES: &str = "kube-node-lease";
+/// The ConfigMap with the cluster's CA, one in each namespace.
+pub(crate) const ROOT_CA_MAP: &str = "kube-root-ca.crt";
+
+/// One cache per kind. Subscribe first, then [`Informers::follow`].
+#[derive(Clone)]
+pub(crate) struct Informers {
+    pub(crate) pods: Cache<Pod>,
+    pub(crate) pods_by_node: Index<String, Pod>,
+    pub(crate) replication_controllers: Cache<ReplicationController>,
+    pub(crate) services: Cache<Service>,
+    pub(crate) endpoints: Cache<Endpoints>,
+    pub(crate) slices: Cache<EndpointSlice>,
+    /// EndpointSlices by the Service that their label names.
+    pub(crate) slices_by_service: Index<ObjectKey, EndpointSlice>,
+    pub(crate) nodes: Cache<Node>,
+    /// Leases of node agents only.
+    pub(crate) leases: Cache<Lease>,
+    pub(crate) namespaces: Cache<Namespace>,
+    pub(crate) service_accounts: Cache<ServiceAccount>,
+    /// Only the maps named [`ROOT_CA_MAP`].
+    pub(crate) root_ca_maps: Cache<ConfigMap>,
+    pub(crate) service_cidrs: Cache<ServiceCIDR>,
+    pub(crate) ip_addresses: Cache<IPAddress>,
+}
+
+impl Informers {
+    pub(crate) fn new() -> Self {
+        let (pods, slices) = (Cache::new(), Cache::new());
+        Self {
+            pods_by_node: Index::new(&pods, |_, pod: &Pod| pods::node_name(pod).map(String::from)),
+            slices_by_service: Index::new(&slices, |_, slice| service_of(slice)),
+            pods,
+            slices,
+            replication_controllers: Cache::new(),
+            services: Cache::new(),
+            endpoints: Cache::new(),
+            nodes: Cache::new(),
+            leases: Cache::new(),
+            namespaces: Cache::new(),
+            service_accounts: Cache::new(),
+            root_ca_maps: Cache::new(),
+            service_cidrs: Cache::new(),
+            ip_addresses: Cache::new(),
+        }
+    }
+
+    /// Starts the watches; they end with `shutdown`.
+    pub(crate) fn follow(&self, client: &Client, shutdown: &CancellationToken) {
+        let everything = watcher::Config::default;
+        let client = || client.clone();
+        self.pods.watch(Api::all(client()), everything(), shutdown, |pod| Some(pods::trim(pod)));
+        self.replication_controllers.watch(Api::all(client()), everything(), shutdown, Some);
+        self.services.watch(Api::all(client()), everything(), shutdown, Some);
+        self.endpoints.watch(Api::all(client()), everything(), shutdown, Some);
+        self.slices.watch(Api::all(client()), everything(), shutdown, Some);
+        self.nodes.watch(Api::all(client()), everything(), shutdown, |node| Some(trim_node(node)));
+        self.leases.watch(Api::namespaced(client(), NODE_LEASES), everything(), shutdown, Some);
+        self.namespaces.watch(Api::all(client()), everything(), shutdown, Some);
+        self.service_accounts
+            .watch(Api::all(client()), everything(), shutdown, |account| Some(only_default_matters(account)));
+        let root_ca = everything().fields(&format!("metadata.name={ROOT_CA_MAP}"));
+        self.root_ca_maps.watch(Api::all(client()), root_ca, shutdown, Some);
+        self.service_cidrs.watch(Api::all(client()), everything(), shutdown, Some);
+        self.ip_addresses.watch(Api::all(client()), everything(), shutdown, Some);
+    }
+
+    /// The Services of `namespace` whose selector selects `labels`.
+    pub(crate) fn services_selecting(
+        &self,
+        namespace: &str,
+        labels: &crate::meta::Strings,
+    ) -> Vec<Arc<Service>> {
+        let mut services = self.services.in_namespace(namespace);
+        services.retain(|service| {
+            let selector = service.spec.as_ref().and_then(|spec| spec.selector.as_ref());
+            selector.is_some_and(|selector| crate::meta::selects(selector, labels))
+        });
+        services
+    }
+}
+
+/// The Service that a slice's label names.
+pub(crate) fn service_of(slice: &EndpointSlice) -> Option<ObjectKey> {
+    let name = slice.labels().get(SERVICE_NAME_LABEL)?;
+    Some(ObjectKey::new(slice.metadata.namespace.as_deref().unwrap_or(""), name))
+}
+
+/// Drops what the node agent reports and no controller reads; the list of images alone is large.
+fn trim_node(mut node: Node) -> Node {
+    if let Some(status) = &mut node.status {
+        status.images = None;
+        status.volumes_attached = None;
+        status.volumes_in_use = None;
+    }
+    node
+}
+
+fn only_default_matters(account: ServiceAccount) -> ServiceAccount {
+    ServiceAccount { metadata: account.metadata, ..ServiceAccount::default() }
+}
+
+/// An API for objects in the namespace of `key`.
+pub(crate) fn api<K>(client: &Client, key: &ObjectKey) -> Api<K>
+where
+    K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    Api::namespaced(client.clone(), key.namespace())
+}

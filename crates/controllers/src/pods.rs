@@ -1,0 +1,99 @@
+//! What controllers read from a pod, and what the shared cache keeps of one.
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, PodCondition, PodSpec, PodStatus};
+
+/// Keeps what controllers read and drops the rest (environments, volumes, images, …), which is most of a pod.
+pub(crate) fn trim(mut pod: Pod) -> Pod {
+    pod.spec = pod.spec.map(trim_spec);
+    pod.status = pod.status.map(|status| PodStatus {
+        phase: status.phase,
+        conditions: status.conditions,
+        pod_ip: status.pod_ip,
+        pod_ips: status.pod_ips,
+        reason: status.reason,
+        container_statuses: status
+            .container_statuses
+            .map(|all| all.into_iter().map(trim_container_status).collect()),
+        ..PodStatus::default()
+    });
+    pod
+}
+
+fn trim_spec(spec: PodSpec) -> PodSpec {
+    let trim_containers =
+        |containers: Vec<Container>| containers.into_iter().map(trim_container).collect::<Vec<_>>();
+    PodSpec {
+        node_name: spec.node_name,
+        hostname: spec.hostname,
+        subdomain: spec.subdomain,
+        tolerations: spec.tolerations,
+        containers: trim_containers(spec.containers),
+        init_containers: spec.init_containers.map(trim_containers),
+        ..PodSpec::default()
+    }
+}
+
+fn trim_container(container: Container) -> Container {
+    Container {
+        name: container.name,
+        ports: container.ports,
+        restart_policy: container.restart_policy,
+        ..Container::default()
+    }
+}
+
+fn trim_container_status(status: ContainerStatus) -> ContainerStatus {
+    ContainerStatus { name: status.name, restart_count: status.restart_count, ..ContainerStatus::default() }
+}
+
+/// The pod's condition of `kind`, such as `Ready`.
+pub(crate) fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<&'a PodCondition> {
+    pod.status.as_ref()?.conditions.as_ref()?.iter().find(|condition| condition.type_ == kind)
+}
+
+/// Whether the condition Ready is True.
+pub(crate) fn is_ready(pod: &Pod) -> bool {
+    condition(pod, "Ready").is_some_and(|ready| ready.status == "True")
+}
+
+/// When the pod became ready; `None` while it is not.
+pub(crate) fn ready_since(pod: &Pod) -> Option<Timestamp> {
+    let ready = condition(pod, "Ready").filter(|ready| ready.status == "True")?;
+    ready.last_transition_time.as_ref().map(|time| time.0)
+}
+
+/// The phase, empty when unset.
+pub(crate) fn phase(pod: &Pod) -> &str {
+    pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or("")
+}
+
+/// Whether the pod has ended for good.
+pub(crate) fn is_terminal(pod: &Pod) -> bool {
+    matches!(phase(pod), "Succeeded" | "Failed")
+}
+
+/// Whether deletion of the pod has begun.
+pub(crate) fn is_deleting(pod: &Pod) -> bool {
+    pod.metadata.deletion_timestamp.is_some()
+}
+
+/// Whether the pod counts as a replica: neither ended nor being deleted.
+pub(crate) fn is_active(pod: &Pod) -> bool {
+    !is_terminal(pod) && !is_deleting(pod)
+}
+
+/// The node the pod is bound to.
+pub(crate) fn node_name(pod: &Pod) -> Option<&str> {
+    pod.spec.as_ref()?.node_name.as_deref().filter(|name| !name.is_empty())
+}
+
+/// Every address of the pod, the primary one first.
+pub(crate) fn addresses(pod: &Pod) -> impl Iterator<Item = &str> {
+    let status = pod.status.as_ref();
+    let listed =
+        status.into_iter().flat_map(|status| status.pod_ips.iter().flatten()).map(|ip| ip.ip.as_str());
+    let has_list = status.is_some_and(|status| status.pod_ips.as_ref().is_some_and(|ips| !ips.is_empty()));
+    let single = status.and_then(|status| status.pod_ip.as_deref()).filter(|_| !has_list);
+    listed.chain(single).filter(|ip| !ip.is_empty())
+}

@@ -1,0 +1,200 @@
+//! What the endpoint controllers read from a Service and its pods: membership, ports, and which changes matter.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{Pod, Service, ServicePort};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::ResourceExt;
+use skiff_informer::{Change, ObjectKey, Queue};
+
+use crate::informers::Informers;
+use crate::meta::Strings;
+use crate::pods;
+
+/// Label on endpoints of a Service without a cluster IP.
+pub(crate) const HEADLESS_LABEL: &str = "service.kubernetes.io/headless";
+/// Annotation: when the change happened that led to the newest write of the object.
+pub(crate) const TRIGGER_TIME: &str = "endpoints.kubernetes.io/last-change-trigger-time";
+
+/// An address family, spelled as in `spec.ipFamilies` and `addressType`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::V4 => "IPv4",
+            Self::V6 => "IPv6",
+        }
+    }
+
+    /// The family of an address in text form; `None` if it is not an address.
+    pub(crate) fn of(address: &str) -> Option<Self> {
+        match address.parse().ok()? {
+            IpAddr::V4(_) => Some(Self::V4),
+            IpAddr::V6(_) => Some(Self::V6),
+        }
+    }
+}
+
+/// The selector of a Service whose endpoints are made from pods; `None` for the others.
+pub(crate) fn pod_selector(service: &Service) -> Option<&Strings> {
+    let spec = service.spec.as_ref()?;
+    let selector = spec.selector.as_ref().filter(|selector| !selector.is_empty())?;
+    (spec.type_.as_deref() != Some("ExternalName")).then_some(selector)
+}
+
+/// Whether the Service has no cluster IP.
+pub(crate) fn is_headless(service: &Service) -> bool {
+    let cluster_ip = service.spec.as_ref().and_then(|spec| spec.cluster_ip.as_deref()).unwrap_or("");
+    matches!(cluster_ip, "" | "None")
+}
+
+/// Whether pods count as ready whatever they say.
+pub(crate) fn publishes_not_ready(service: &Service) -> bool {
+    service.spec.as_ref().and_then(|spec| spec.publish_not_ready_addresses).unwrap_or(false)
+}
+
+/// The families of the Service, the primary one first; at least one.
+pub(crate) fn families(service: &Service) -> Vec<Family> {
+    let spec = service.spec.as_ref();
+    let listed = spec.and_then(|spec| spec.ip_families.as_ref()).into_iter().flatten();
+    let families: Vec<_> = listed.map(|name| if name == "IPv6" { Family::V6 } else { Family::V4 }).collect();
+    if !families.is_empty() {
+        return families;
+    }
+    let cluster_ip = spec.and_then(|spec| spec.cluster_ip.as_deref()).and_then(Family::of);
+    vec![cluster_ip.unwrap_or(Family::V4)]
+}
+
+/// The Service's ports, none if the field is absent.
+pub(crate) fn ports(service: &Service) -> &[ServicePort] {
+    service.spec.as_ref().and_then(|spec| spec.ports.as_deref()).unwrap_or(&[])
+}
+
+/// The protocol of a port, TCP by default.
+pub(crate) fn protocol(port: &ServicePort) -> &str {
+    port.protocol.as_deref().unwrap_or("TCP")
+}
+
+/// The port of `pod` that `port` leads to; `None` if the pod has no port of that name and protocol.
+pub(crate) fn target_port(pod: &Pod, port: &ServicePort) -> Option<i32> {
+    let name = match &port.target_port {
+        None | Some(IntOrString::Int(0)) => return Some(port.port),
+        Some(IntOrString::Int(number)) => return Some(*number),
+        Some(IntOrString::String(name)) if name.is_empty() => return Some(port.port),
+        Some(IntOrString::String(name)) => name,
+    };
+    let spec = pod.spec.as_ref()?;
+    let sidecars = spec.init_containers.iter().flatten();
+    let sidecars = sidecars.filter(|container| container.restart_policy.as_deref() == Some("Always"));
+    let candidates =
+        spec.containers.iter().chain(sidecars).flat_map(|container| container.ports.iter().flatten());
+    let same = |candidate: &&k8s_openapi::api::core::v1::ContainerPort| {
+        candidate.name.as_deref() == Some(name.as_str())
+            && candidate.protocol.as_deref().unwrap_or("TCP") == protocol(port)
+    };
+    candidates.into_iter().find(same).map(|found| found.container_port)
+}
+
+/// The host name under which DNS publishes the pod for this Service.
+pub(crate) fn hostname(pod: &Pod, service: &Service) -> Option<String> {
+    let spec = pod.spec.as_ref()?;
+    let in_service = spec.subdomain.as_deref() == service.metadata.name.as_deref();
+    spec.hostname.clone().filter(|hostname| in_service && !hostname.is_empty())
+}
+
+/// The Services whose endpoints a change of a pod may alter; none if nothing that endpoints show has changed.
+pub(crate) fn affected_services(informers: &Informers, change: &Change<'_, Pod>) -> BTreeSet<ObjectKey> {
+    if let (Some(old), Some(new)) = (change.old, change.new)
+        && same_for_endpoints(old, new)
+    {
+        return BTreeSet::new();
+    }
+    let namespace = change.key.namespace();
+    let selecting = change.both().flat_map(|pod| informers.services_selecting(namespace, pod.labels()));
+    selecting.map(|service| ObjectKey::of(&service.metadata)).collect()
+}
+
+fn same_for_endpoints(old: &Pod, new: &Pod) -> bool {
+    let state = |pod: &Pod| (pods::is_ready(pod), pods::is_terminal(pod), pods::is_deleting(pod));
+    let spec = |pod: &Pod| pod.spec.clone().unwrap_or_default();
+    state(old) == state(new)
+        && pods::addresses(old).eq(pods::addresses(new))
+        && old.uid() == new.uid()
+        && old.labels() == new.labels()
+        && spec(old) == spec(new)
+}
+
+/// Adds the Services to `queue` that a pod change affects, and those with pods on a node that appears, disappears or
+/// changes its zone.
+pub(crate) fn subscribe(informers: &Informers, queue: &Queue<ObjectKey>, zones_matter: bool) {
+    let wake = queue.clone();
+    informers.services.subscribe(move |change| wake.add(change.key.clone()));
+    let (wake, caches) = (queue.clone(), informers.clone());
+    informers.pods.subscribe(move |change| {
+        affected_services(&caches, change).into_iter().for_each(|key| wake.add(key));
+    });
+    if zones_matter {
+        let (wake, caches) = (queue.clone(), informers.clone());
+        informers.nodes.subscribe(move |change| {
+            if change.old.map(|node| zone(node)) == change.new.map(|node| zone(node)) {
+                return;
+            }
+            for pod in caches.pods_by_node.get(&change.key.name().to_owned()) {
+                let namespace = pod.namespace().unwrap_or_default();
+                let selecting: Vec<Arc<Service>> = caches.services_selecting(&namespace, pod.labels());
+                selecting.iter().for_each(|service| wake.add(ObjectKey::of(&service.metadata)));
+            }
+        });
+    }
+}
+
+/// The zone a node says it is in.
+pub(crate) fn zone(node: &k8s_openapi::api::core::v1::Node) -> Option<String> {
+    node.labels().get("topology.kubernetes.io/zone").cloned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn target_ports_are_found_by_number_or_by_name_and_protocol() {
+        let pod: Pod = serde_json::from_value(json!({"spec": {
+            "containers": [{"name": "c", "ports": [
+                {"name": "web", "containerPort": 8080}, {"name": "dns", "containerPort": 53, "protocol": "UDP"}]}],
+            "initContainers": [
+                {"name": "setup", "ports": [{"name": "setup", "containerPort": 1}]},
+                {"name": "sidecar", "restartPolicy": "Always", "ports": [{"name": "proxy", "containerPort": 2}]}],
+        }}))
+        .unwrap();
+        let check = |port: serde_json::Value| {
+            let port: ServicePort = serde_json::from_value(port).unwrap();
+            target_port(&pod, &port)
+        };
+        assert_eq!(check(json!({"port": 80})), Some(80));
+        assert_eq!(check(json!({"port": 80, "targetPort": 0})), Some(80));
+        assert_eq!(check(json!({"port": 80, "targetPort": 81})), Some(81));
+        assert_eq!(check(json!({"port": 80, "targetPort": "web"})), Some(8080));
+        assert_eq!(check(json!({"port": 53, "targetPort": "dns"})), None);
+        assert_eq!(check(json!({"port": 53, "targetPort": "dns", "protocol": "UDP"})), Some(53));
+        assert_eq!(check(json!({"port": 80, "targetPort": "proxy"})), Some(2));
+        assert_eq!(check(json!({"port": 80, "targetPort": "setup"})), None);
+    }
+
+    #[test]
+    fn families_fall_back_to_the_cluster_ip() {
+        let check =
+            |spec: serde_json::Value| families(&serde_json::from_value(json!({"spec": spec})).unwrap());
+        assert_eq!(check(json!({"ipFamilies": ["IPv6", "IPv4"]})), [Family::V6, Family::V4]);
+        assert_eq!(check(json!({"clusterIP": "fd00::1"})), [Family::V6]);
+        assert_eq!(check(json!({"clusterIP": "None"})), [Family::V4]);
+    }
+}
