@@ -7,6 +7,7 @@
 //! Objects travel as JSON trees ([`Object`]); a strategy decodes to the typed `k8s_openapi` struct where
 //! that reads better.
 
+mod addresses;
 mod catalogue;
 pub mod duration;
 mod field;

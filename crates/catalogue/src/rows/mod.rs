@@ -1,7 +1,9 @@
 //! The built-in kinds: one file per kind or family, each with its row, strategy and printer.
 
 mod cells;
+mod check;
 mod config_map;
+mod defaults;
 mod endpoint_slice;
 mod endpoints;
 mod event;
