@@ -12,6 +12,7 @@ mod catalogue;
 pub mod duration;
 mod field;
 mod kind;
+pub mod managed;
 pub mod names;
 mod object;
 pub mod patch;

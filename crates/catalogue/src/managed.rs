@@ -1,0 +1,97 @@
+//! `metadata.managedFields`: who last wrote which field, and server-side apply, which needs to know.
+//!
+//! Each entry has a set of fields. A plain write takes over the fields that it changes
+//! ([`track_update`]); an apply owns the fields that it mentions, conflicts with others whose fields it
+//! would change, and removes what it owned and mentions no longer ([`apply`]).
+
+mod apply;
+mod compare;
+mod entries;
+mod set;
+mod shape;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::Object;
+pub use apply::{ApplyError, Conflict, apply};
+use compare::compare;
+use entries::Entries;
+use set::{Element, Set};
+use shape::Place;
+
+/// How an entry came to its fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Operation {
+    /// By server-side apply.
+    Apply,
+    /// By any other write.
+    Update,
+}
+
+impl Operation {
+    /// As in `managedFields[].operation`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Apply => "Apply",
+            Self::Update => "Update",
+        }
+    }
+}
+
+/// Who writes, and through what.
+#[derive(Clone, Copy, Debug)]
+pub struct Writer<'a> {
+    /// The field manager: `fieldManager=`, else the program name of the User-Agent.
+    pub manager: &'a str,
+    /// E.g. `status`; empty for the object itself.
+    pub subresource: &'a str,
+    /// The time of the request.
+    pub now: Timestamp,
+}
+
+/// Brings the managed fields of an object that is about to be written up to date: what differs from `old`
+/// (nothing, for a create) now belongs to the writer. `object` must be as it will be stored; its own
+/// `managedFields` count if a client edited them, else those of `old`.
+pub fn track_update(object: &mut Object, old: Option<&Object>, definition: &str, writer: &Writer<'_>) {
+    let mut entries = Entries::of_update(object, old, writer.subresource.is_empty());
+    let empty = shape::empty_object(definition);
+    let before = old.map_or(empty, |old| Value::Object(old.as_map().clone()));
+    let after = Value::Object(object.as_map().clone());
+    let mut changes = compare(Place::root(definition), &before, &after);
+    for set in [&mut changes.added, &mut changes.modified, &mut changes.removed] {
+        *set = set.without(&server_fields());
+    }
+    if !changes.is_empty() {
+        let written = changes.written();
+        entries.retain_fields(|set| set.without(&changes.removed).without(&written));
+        entries.add(Operation::Update, object.api_version(), writer, &written);
+    }
+    entries.store(object);
+}
+
+/// The fields that nobody owns: the server sets them, or they identify the object.
+fn server_fields() -> Set {
+    const METADATA: &[&str] = &[
+        "clusterName",
+        "creationTimestamp",
+        "generation",
+        "managedFields",
+        "name",
+        "namespace",
+        "resourceVersion",
+        "selfLink",
+        "uid",
+    ];
+    let mut set = Set::default();
+    for field in ["apiVersion", "kind", "metadata"] {
+        set.insert(&[Element::field(field)]);
+    }
+    for field in METADATA {
+        set.insert(&[Element::field("metadata"), Element::field(field)]);
+    }
+    set
+}
+
+#[cfg(test)]
+mod tests;

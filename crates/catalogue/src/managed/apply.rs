@@ -1,0 +1,192 @@
+//! Server-side apply: `(live, configuration) → object`, or the conflicts.
+
+use serde_json::{Map, Value};
+use thiserror::Error;
+
+use super::compare::{compare, mentioned};
+use super::entries::{Entries, Entry};
+use super::set::{Set, describe};
+use super::shape::{Place, Shape, identify};
+use super::{Element, Operation, Writer, server_fields};
+use crate::Object;
+
+/// A field of somebody else that the configuration would change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// The owner, as messages name it: `"kubectl" using v1 at 2026-01-01T00:00:00Z`.
+    pub owner: String,
+    /// The field, e.g. `.spec.replicas`.
+    pub field: String,
+}
+
+/// Why a configuration was not applied.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum ApplyError {
+    /// Others own fields that would change: 409, one cause `FieldManagerConflict` for each.
+    #[error("{}", conflict_text(.0))]
+    Conflicts(Vec<Conflict>),
+    /// The configuration says what no configuration may say: 400.
+    #[error("{0}")]
+    Malformed(String),
+}
+
+impl Conflict {
+    /// The message of the cause in `Status.details`.
+    pub fn message(&self) -> String {
+        format!("conflict with {}", self.owner)
+    }
+}
+
+fn conflict_text(conflicts: &[Conflict]) -> String {
+    if let [one] = conflicts {
+        return format!("Apply failed with 1 conflict: {}: {}", one.message(), one.field);
+    }
+    let mut lines = Vec::new();
+    let mut owner = None;
+    for conflict in conflicts {
+        if owner.replace(&conflict.owner) != Some(&conflict.owner) {
+            lines.push(format!("conflicts with {}:", conflict.owner));
+        }
+        lines.push(format!("- {}", conflict.field));
+    }
+    format!("Apply failed with {} conflicts: {}", conflicts.len(), lines.join("\n"))
+}
+
+/// The object that applying a configuration makes of the live one (of nothing, for a create), with its
+/// managed fields. Equal to `live` if there is nothing to change. With `force`, others lose the fields
+/// that are in conflict.
+pub fn apply(
+    live: Option<&Object>,
+    config: &Object,
+    definition: &str,
+    writer: &Writer<'_>,
+    force: bool,
+) -> Result<Object, ApplyError> {
+    if config.get(&["metadata", "managedFields"]).is_some_and(|v| *v != Value::Array(Vec::new())) {
+        return Err(ApplyError::Malformed("metadata.managedFields must be nil".to_owned()));
+    }
+    let place = Place::root(definition);
+    let config_value = Value::Object(config.as_map().clone());
+    let before = live.map_or_else(|| Value::Object(Map::new()), |live| Value::Object(live.as_map().clone()));
+    let mut entries = live.map(Entries::of).unwrap_or_default();
+    let mine = mentioned(place, &config_value).without(&server_fields());
+
+    let mut merged = merge(place, &before, &config_value);
+    let written = compare(place, &before, &merged).written().without(&server_fields());
+    let others = |entry: &&Entry| !Entries::is_applier(entry, writer);
+    let conflicts: Vec<Conflict> =
+        entries.iter().filter(others).flat_map(|e| conflicts(e, &written)).collect();
+    if !conflicts.is_empty() && !force {
+        return Err(ApplyError::Conflicts(conflicts));
+    }
+
+    let kept = entries.iter().filter(others).fold(mine.clone(), |all, entry| all.union(&entry.fields));
+    let dropped = entries.applied(writer).without(&mine);
+    for path in dropped.paths().iter().rev().filter(|path| !kept.touches(path)) {
+        remove(place, &mut merged, path);
+    }
+    let removed = compare(place, &before, &merged).removed;
+    let unchanged = entries.clone();
+    entries.retain_fields(|set| set.without(&removed));
+    let lost = if force { written } else { Set::default() };
+    let previous = entries.applied(writer);
+    entries.retain_fields(|set| set.without(&lost));
+    if merged == before && previous == mine && entries == unchanged {
+        return Ok(Object::from_value(merged).unwrap_or_default());
+    }
+    entries.set_applied(config.api_version(), writer, &mine);
+    let mut object = Object::from_value(merged).unwrap_or_default();
+    entries.store(&mut object);
+    Ok(object)
+}
+
+fn conflicts(entry: &Entry, written: &Set) -> Vec<Conflict> {
+    let paths = entry.fields.common(written).paths();
+    paths.iter().map(|path| Conflict { owner: owner(entry), field: describe(path) }).collect()
+}
+
+fn owner(entry: &Entry) -> String {
+    let mut text = format!("{:?}", entry.manager);
+    if !entry.subresource.is_empty() {
+        text.push_str(&format!(" with subresource {:?}", entry.subresource));
+    }
+    if entry.operation == Operation::Update {
+        text.push_str(&format!(" using {}", entry.api_version));
+        if !entry.time.is_empty() {
+            text.push_str(&format!(" at {}", entry.time));
+        }
+    }
+    text
+}
+
+/// Lays a configuration over a live value.
+fn merge(place: Place, live: &Value, config: &Value) -> Value {
+    match (place.shape(config), live, config) {
+        (Shape::Entries(ty), Value::Object(live), Value::Object(config)) => {
+            let mut out = live.clone();
+            for (name, value) in config {
+                let merged = match live.get(name) {
+                    Some(old) => merge(Place::entry(ty, name), old, value),
+                    None => value.clone(),
+                };
+                out.insert(name.clone(), merged);
+            }
+            Value::Object(out)
+        }
+        (Shape::Items(ty, keys), Value::Array(live), Value::Array(config)) => {
+            let mut out = live.clone();
+            for value in config {
+                let wanted = identify(value, keys);
+                match out.iter_mut().find(|item| identify(item, keys) == wanted) {
+                    Some(item) => *item = merge(Place::item(ty), item, value),
+                    None => out.push(value.clone()),
+                }
+            }
+            Value::Array(out)
+        }
+        (Shape::Scalars, Value::Array(live), Value::Array(config)) => {
+            let new = config.iter().filter(|value| !live.contains(value));
+            Value::Array(live.iter().chain(new).cloned().collect())
+        }
+        _ => config.clone(),
+    }
+}
+
+/// Removes what a path leads to, and what becomes empty by that.
+fn remove(place: Place, value: &mut Value, path: &[Element]) {
+    let Some((first, rest)) = path.split_first() else { return };
+    match (place.shape(value), value) {
+        (Shape::Entries(ty), Value::Object(map)) => {
+            let Some(name) = map.keys().find(|name| Element::field(name) == *first).cloned() else { return };
+            let emptied = match map.get_mut(&name) {
+                Some(child) if !rest.is_empty() => {
+                    remove(Place::entry(ty, &name), child, rest);
+                    is_empty(child)
+                }
+                _ => true,
+            };
+            if emptied {
+                map.remove(&name);
+            }
+        }
+        (Shape::Items(ty, keys), Value::Array(items)) => {
+            let Some(at) = items.iter().position(|item| identify(item, keys) == *first) else { return };
+            if !rest.is_empty() {
+                remove(Place::item(ty), &mut items[at], rest);
+            }
+            if rest.is_empty() || is_empty(&items[at]) {
+                items.remove(at);
+            }
+        }
+        (Shape::Scalars, Value::Array(items)) => items.retain(|item| Element::value(item) != *first),
+        _ => {}
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Object(map) => map.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        _ => false,
+    }
+}

@@ -1,0 +1,193 @@
+//! The list in `metadata.managedFields`.
+
+use serde_json::{Map, Value, json};
+
+use super::set::Set;
+use super::{Operation, Writer};
+use crate::Object;
+
+/// More plain writers than this are folded into one entry.
+const MAX_UPDATERS: usize = 10;
+/// The manager of that entry.
+const ANCIENT: &str = "ancient-changes";
+
+/// The entries of an object.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Entries(Vec<Entry>);
+
+/// One manager's fields.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) manager: String,
+    pub(super) operation: Operation,
+    pub(super) api_version: String,
+    /// RFC 3339 to the second, or empty.
+    pub(super) time: String,
+    pub(super) subresource: String,
+    pub(super) fields: Set,
+}
+
+impl Entry {
+    fn new(operation: Operation, api_version: &str, writer: &Writer<'_>) -> Self {
+        Self {
+            manager: writer.manager.to_owned(),
+            operation,
+            api_version: api_version.to_owned(),
+            time: String::new(),
+            subresource: writer.subresource.to_owned(),
+            fields: Set::default(),
+        }
+    }
+
+    /// Whether two entries are of the same manager; an applier keeps its entry across versions.
+    pub(super) fn same_manager(&self, other: &Self) -> bool {
+        self.manager == other.manager
+            && self.operation == other.operation
+            && self.subresource == other.subresource
+            && (self.operation == Operation::Apply || self.api_version == other.api_version)
+    }
+
+    fn from_value(value: &Value) -> Option<Self> {
+        let text = |name: &str| value[name].as_str().unwrap_or("").to_owned();
+        let operation = match value["operation"].as_str()? {
+            "Apply" => Operation::Apply,
+            "Update" => Operation::Update,
+            _ => return None,
+        };
+        let fields = match &value["fieldsV1"] {
+            Value::Null => Set::default(),
+            fields => Set::from_value(fields)?,
+        };
+        Some(Self {
+            manager: text("manager"),
+            operation,
+            api_version: text("apiVersion"),
+            time: text("time"),
+            subresource: text("subresource"),
+            fields,
+        })
+    }
+
+    fn to_value(&self) -> Value {
+        let mut map = Map::new();
+        let mut put = |name: &str, text: &str| {
+            if !text.is_empty() {
+                map.insert(name.to_owned(), text.into());
+            }
+        };
+        put("manager", &self.manager);
+        put("operation", self.operation.as_str());
+        put("apiVersion", &self.api_version);
+        put("time", &self.time);
+        put("subresource", &self.subresource);
+        put("fieldsType", "FieldsV1");
+        map.insert("fieldsV1".to_owned(), self.fields.to_value());
+        Value::Object(map)
+    }
+}
+
+impl Entries {
+    /// The entries of an object; none if they cannot be read.
+    pub(super) fn of(object: &Object) -> Self {
+        Self::read(object.get(&["metadata", "managedFields"])).unwrap_or_default()
+    }
+
+    /// The entries from which a plain write starts.
+    pub(super) fn of_update(object: &Object, old: Option<&Object>, may_edit: bool) -> Self {
+        let live = || old.map(Self::of).unwrap_or_default();
+        if !may_edit {
+            return live();
+        }
+        let given = object.get(&["metadata", "managedFields"]);
+        // A list of one empty entry is how a client asks to forget all managers.
+        if given == Some(&json!([{}])) {
+            return Self::default();
+        }
+        Self::read(given).filter(|entries| !entries.0.is_empty()).unwrap_or_else(live)
+    }
+
+    fn read(list: Option<&Value>) -> Option<Self> {
+        list?.as_array()?.iter().map(Entry::from_value).collect::<Option<_>>().map(Self)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.0.iter()
+    }
+
+    /// The set of the applier that `writer` is.
+    pub(super) fn applied(&self, writer: &Writer<'_>) -> Set {
+        let probe = Entry::new(Operation::Apply, "", writer);
+        self.0.iter().find(|entry| entry.same_manager(&probe)).map(|e| e.fields.clone()).unwrap_or_default()
+    }
+
+    /// Whether an entry is that of the applier `writer`.
+    pub(super) fn is_applier(entry: &Entry, writer: &Writer<'_>) -> bool {
+        entry.same_manager(&Entry::new(Operation::Apply, "", writer))
+    }
+
+    /// Changes every set and drops those that become empty.
+    pub(super) fn retain_fields(&mut self, keep: impl Fn(&Set) -> Set) {
+        for entry in &mut self.0 {
+            entry.fields = keep(&entry.fields);
+        }
+        self.0.retain(|entry| !entry.fields.is_empty());
+    }
+
+    /// Adds fields to the writer's entry.
+    pub(super) fn add(&mut self, operation: Operation, api_version: &str, writer: &Writer<'_>, fields: &Set) {
+        if fields.is_empty() {
+            return;
+        }
+        let mut entry = Entry::new(operation, api_version, writer);
+        if let Some(at) = self.0.iter().position(|other| other.same_manager(&entry)) {
+            entry.fields = self.0.swap_remove(at).fields;
+        }
+        entry.fields = entry.fields.union(fields);
+        entry.time = writer.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        self.0.push(entry);
+        self.sort();
+        self.fold_oldest();
+    }
+
+    /// Replaces the fields of an applier's entry.
+    pub(super) fn set_applied(&mut self, api_version: &str, writer: &Writer<'_>, fields: &Set) {
+        self.0.retain(|entry| !Self::is_applier(entry, writer));
+        self.add(Operation::Apply, api_version, writer, fields);
+    }
+
+    fn sort(&mut self) {
+        let key = |e: &Entry| {
+            (e.operation, e.time.clone(), e.manager.clone(), e.api_version.clone(), e.subresource.clone())
+        };
+        self.0.sort_by_cached_key(key);
+    }
+
+    /// Folds the oldest plain writers of one version together while there are too many.
+    fn fold_oldest(&mut self) {
+        loop {
+            let updaters = self.0.iter().filter(|entry| entry.operation == Operation::Update).count();
+            let oldest = self.0.iter().position(|e| e.operation == Operation::Update && e.manager != ANCIENT);
+            let (true, Some(oldest)) = (updaters > MAX_UPDATERS, oldest) else { return };
+            let entry = self.0.remove(oldest);
+            let ancient = Entry { manager: ANCIENT.to_owned(), subresource: String::new(), ..entry };
+            match self.0.iter_mut().find(|other| other.same_manager(&ancient)) {
+                Some(other) => {
+                    other.fields = std::mem::take(&mut other.fields).union(&ancient.fields);
+                    other.time = ancient.time;
+                }
+                // The bucket takes the place of the entry, so that one more must go.
+                None => self.0.insert(oldest, ancient),
+            }
+        }
+    }
+
+    /// Writes the entries into an object.
+    pub(super) fn store(&self, object: &mut Object) {
+        if self.0.is_empty() {
+            object.remove(&["metadata", "managedFields"]);
+        } else {
+            let list: Vec<Value> = self.0.iter().map(Entry::to_value).collect();
+            object.set(&["metadata", "managedFields"], list);
+        }
+    }
+}

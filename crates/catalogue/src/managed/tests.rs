@@ -1,0 +1,183 @@
+use super::*;
+use serde_json::json;
+
+const SERVICE: &str = "io.k8s.api.core.v1.Service";
+const POD: &str = "io.k8s.api.core.v1.Pod";
+
+fn object(value: Value) -> Object {
+    Object::from_value(value).unwrap()
+}
+
+fn writer(manager: &str) -> Writer<'_> {
+    Writer { manager, subresource: "", now: "2026-01-01T00:00:00Z".parse().unwrap() }
+}
+
+fn service(spec: Value) -> Object {
+    object(
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a", "uid": "u"}, "spec": spec}),
+    )
+}
+
+/// `manager operation` → fieldsV1 of every entry.
+fn entries(object: &Object) -> Vec<(String, Value)> {
+    let list =
+        object.get(&["metadata", "managedFields"]).and_then(Value::as_array).cloned().unwrap_or_default();
+    let text = |entry: &Value, name: &str| entry[name].as_str().unwrap().to_owned();
+    let show = |entry: &Value| {
+        (format!("{} {}", text(entry, "manager"), text(entry, "operation")), entry["fieldsV1"].clone())
+    };
+    list.iter().map(show).collect()
+}
+
+fn check_entries(object: &Object, expected: &[(&str, Value)]) {
+    let expected: Vec<_> = expected.iter().map(|(name, set)| ((*name).to_owned(), set.clone())).collect();
+    assert_eq!(entries(object), expected);
+}
+
+#[test]
+fn a_create_owns_everything_it_set() {
+    let mut created = service(json!({
+        "type": "ClusterIP",
+        "selector": {"app": "x"},
+        "ports": [{"port": 80, "protocol": "TCP", "targetPort": 8080}],
+    }));
+    created.set(&["metadata", "labels", "l"], "1");
+    track_update(&mut created, None, SERVICE, &writer("kubectl-create"));
+    let fields = json!({
+        "f:metadata": {"f:labels": {".": {}, "f:l": {}}},
+        "f:spec": {
+            "f:ports": {".": {}, "k:{\"port\":80,\"protocol\":\"TCP\"}": {
+                ".": {}, "f:port": {}, "f:protocol": {}, "f:targetPort": {},
+            }},
+            "f:selector": {},
+            "f:type": {},
+        },
+    });
+    let expected = json!([{
+        "manager": "kubectl-create", "operation": "Update", "apiVersion": "v1",
+        "time": "2026-01-01T00:00:00Z", "fieldsType": "FieldsV1", "fieldsV1": fields,
+    }]);
+    assert_eq!(created.get(&["metadata", "managedFields"]), Some(&expected));
+}
+
+#[test]
+fn the_containers_of_a_pod_are_not_an_added_field() {
+    let spec = json!({"containers": [{"name": "c", "image": "i"}]});
+    let mut pod = object(json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}, "spec": spec}));
+    track_update(&mut pod, None, POD, &writer("m"));
+    let containers = json!({"k:{\"name\":\"c\"}": {".": {}, "f:image": {}, "f:name": {}}});
+    check_entries(&pod, &[("m Update", json!({"f:spec": {"f:containers": containers}}))]);
+}
+
+#[test]
+fn an_update_takes_over_what_it_changes() {
+    let mut old = service(json!({"type": "ClusterIP", "clusterIP": "1.2.3.4", "sessionAffinity": "None"}));
+    track_update(&mut old, None, SERVICE, &writer("a"));
+    let mut new = service(json!({"type": "NodePort", "clusterIP": "1.2.3.4", "externalName": "x"}));
+    track_update(&mut new, Some(&old), SERVICE, &writer("b"));
+    check_entries(
+        &new,
+        &[
+            ("a Update", json!({"f:spec": {"f:clusterIP": {}}})),
+            ("b Update", json!({"f:spec": {"f:externalName": {}, "f:type": {}}})),
+        ],
+    );
+    let mut same = new.clone();
+    same.remove(&["metadata", "managedFields"]);
+    track_update(&mut same, Some(&new), SERVICE, &writer("c"));
+    assert_eq!(same, new);
+}
+
+#[test]
+fn a_client_may_edit_or_reset_entries() {
+    let mut old = service(json!({"type": "ClusterIP"}));
+    track_update(&mut old, None, SERVICE, &writer("a"));
+    let mut reset = service(json!({"type": "ClusterIP"}));
+    reset.set(&["metadata", "managedFields"], json!([{}]));
+    track_update(&mut reset, Some(&old), SERVICE, &writer("b"));
+    check_entries(&reset, &[]);
+    let mut edited = service(json!({"type": "ClusterIP"}));
+    let fields = json!({"f:spec": {"f:type": {}}});
+    let entry = json!({"manager": "z", "operation": "Apply", "apiVersion": "v1", "fieldsV1": fields});
+    edited.set(&["metadata", "managedFields"], json!([entry]));
+    track_update(&mut edited, Some(&old), SERVICE, &writer("b"));
+    check_entries(&edited, &[("z Apply", fields)]);
+}
+
+#[test]
+fn many_updaters_are_folded() {
+    let mut live: Option<Object> = None;
+    for i in 0..15_u8 {
+        let mut next = live.clone().unwrap_or_else(|| service(json!({})));
+        next.set(&["metadata", "labels", &format!("l{i:02}")], "1");
+        let name = format!("m{i:02}");
+        let mut by = writer(&name);
+        by.now = by.now.checked_add(jiff::SignedDuration::from_secs(i.into())).unwrap();
+        track_update(&mut next, live.as_ref(), SERVICE, &by);
+        live = Some(next);
+    }
+    let entries = entries(&live.unwrap());
+    assert_eq!(entries.len(), 10);
+    assert_eq!(entries[0].0, "ancient-changes Update");
+    assert_eq!(entries[9].0, "m14 Update");
+}
+
+#[test]
+fn an_apply_owns_what_it_mentions_and_removes_what_it_no_longer_does() {
+    let config = |labels: Value| {
+        let mut object = service(json!({"ports": [{"port": 80, "targetPort": 8080}]}));
+        object.remove(&["metadata", "uid"]);
+        object.set(&["metadata", "labels"], labels);
+        object
+    };
+    let first = apply(None, &config(json!({"a": "1", "b": "2"})), SERVICE, &writer("x"), false).unwrap();
+    let port = json!({"k:{\"port\":80,\"protocol\":\"TCP\"}": {".": {}, "f:port": {}, "f:targetPort": {}}});
+    let fields = |labels: Value| json!({"f:metadata": {"f:labels": labels}, "f:spec": {"f:ports": port}});
+    check_entries(&first, &[("x Apply", fields(json!({"f:a": {}, "f:b": {}})))]);
+
+    let mut touched = first.clone();
+    touched.set(&["metadata", "labels", "other"], "9");
+    track_update(&mut touched, Some(&first), SERVICE, &writer("y"));
+
+    let second = apply(Some(&touched), &config(json!({"b": "3"})), SERVICE, &writer("x"), false).unwrap();
+    assert_eq!(second.labels(), [("b", "3"), ("other", "9")].into());
+    check_entries(
+        &second,
+        &[
+            ("x Apply", fields(json!({"f:b": {}}))),
+            ("y Update", json!({"f:metadata": {"f:labels": {"f:other": {}}}})),
+        ],
+    );
+    let again = apply(Some(&second), &config(json!({"b": "3"})), SERVICE, &writer("x"), false).unwrap();
+    assert_eq!(again, second);
+}
+
+#[test]
+fn an_apply_conflicts_unless_forced() {
+    let mut live = service(json!({"type": "ClusterIP", "sessionAffinity": "None"}));
+    track_update(&mut live, None, SERVICE, &writer("kubectl-create"));
+    let config = service(json!({"type": "NodePort", "sessionAffinity": "None"}));
+    let refused = apply(Some(&live), &config, SERVICE, &writer("x"), false).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "Apply failed with 1 conflict: conflict with \"kubectl-create\" using v1 at 2026-01-01T00:00:00Z: .spec.type"
+    );
+    let forced = apply(Some(&live), &config, SERVICE, &writer("x"), true).unwrap();
+    assert_eq!(forced.str(&["spec", "type"]), "NodePort");
+    check_entries(
+        &forced,
+        &[
+            ("x Apply", json!({"f:spec": {"f:sessionAffinity": {}, "f:type": {}}})),
+            ("kubectl-create Update", json!({"f:spec": {"f:sessionAffinity": {}}})),
+        ],
+    );
+}
+
+#[test]
+fn an_apply_removes_items_that_only_it_owned() {
+    let config = |ports: Value| service(json!({"ports": ports}));
+    let live =
+        apply(None, &config(json!([{"port": 80}, {"port": 443}])), SERVICE, &writer("x"), false).unwrap();
+    let next = apply(Some(&live), &config(json!([{"port": 443}])), SERVICE, &writer("x"), false).unwrap();
+    assert_eq!(next.get(&["spec", "ports"]), Some(&json!([{"port": 443}])));
+}
