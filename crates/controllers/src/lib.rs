@@ -8,14 +8,22 @@ use tokio_util::sync::CancellationToken;
 use environment::{Controller, Environment};
 use informers::Informers;
 
+mod cidr;
 mod endpoints;
 mod endpointslice;
 mod environment;
 mod identity;
 mod informers;
+mod ipaddresses;
+mod kubernetes_service;
 mod meta;
+mod namespaces;
+mod nodeipam;
 mod pods;
 mod replicationcontroller;
+mod rootca;
+mod serviceaccount;
+mod servicecidr;
 mod services;
 mod trigger_time;
 
@@ -61,7 +69,7 @@ pub async fn run(
         shutdown: shutdown.clone(),
         client_for: &client_for,
     };
-    let controllers = assemble(&environment);
+    let controllers = assemble(&environment)?;
     environment.informers.follow(&client_for(identity::SHARED), &shutdown);
     let running: Vec<_> = controllers.into_iter().map(tokio::spawn).collect();
     for task in running {
@@ -72,10 +80,16 @@ pub async fn run(
     Ok(())
 }
 
-fn assemble(environment: &Environment<'_>) -> Vec<Controller> {
-    vec![
+fn assemble(environment: &Environment<'_>) -> Result<Vec<Controller>, ControllersError> {
+    Ok(vec![
         replicationcontroller::controller(environment),
         endpoints::controller(environment),
         endpointslice::controller(environment),
-    ]
+        serviceaccount::controller(environment),
+        rootca::controller(environment),
+        kubernetes_service::controller(environment),
+        nodeipam::controller(environment)?,
+        servicecidr::controller(environment),
+        ipaddresses::controller(environment),
+    ])
 }

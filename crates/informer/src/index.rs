@@ -28,10 +28,10 @@ where
     P: Eq + Hash + Send + Sync + 'static,
     T: Send + Sync + 'static,
 {
-    /// Groups the objects of `cache` by `property`; an object without the property is left out.
-    pub fn new(
+    /// Groups the objects of `cache` by the values of `property`: none, one or several per object.
+    pub fn new<V: IntoIterator<Item = P>>(
         cache: &Cache<T>,
-        property: impl Fn(&ObjectKey, &T) -> Option<P> + Send + Sync + 'static,
+        property: impl Fn(&ObjectKey, &T) -> V + Send + Sync + 'static,
     ) -> Self {
         let entries = Arc::new(RwLock::new(Entries::new()));
         let index = Self { entries: entries.clone() };
@@ -45,22 +45,21 @@ where
     }
 }
 
-fn apply<P: Eq + Hash, T>(
+fn apply<P: Eq + Hash, T, V: IntoIterator<Item = P>>(
     entries: &mut Entries<P, T>,
-    property: &impl Fn(&ObjectKey, &T) -> Option<P>,
+    property: &impl Fn(&ObjectKey, &T) -> V,
     change: &Change<'_, T>,
 ) {
-    if let Some(value) = change.old.and_then(|old| property(change.key, old))
-        && let Some(objects) = entries.get_mut(&value)
-    {
-        objects.remove(change.key);
-        if objects.is_empty() {
-            entries.remove(&value);
+    for value in change.old.into_iter().flat_map(|old| property(change.key, old)) {
+        if let Some(objects) = entries.get_mut(&value) {
+            objects.remove(change.key);
+            if objects.is_empty() {
+                entries.remove(&value);
+            }
         }
     }
-    if let Some(new) = change.new
-        && let Some(value) = property(change.key, new)
-    {
-        entries.entry(value).or_default().insert(change.key.clone(), new.clone());
+    for value in change.new.into_iter().flat_map(|new| property(change.key, new)) {
+        let objects = entries.entry(value).or_default();
+        objects.insert(change.key.clone(), change.latest().clone());
     }
 }
