@@ -1,4 +1,5 @@
 //! The skiff API server: one request pipeline for every kind.
 
 pub mod auth;
+pub mod bootstrap;
 pub mod pki;

@@ -32,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 use authority::Authority;
 use leaf::{Leaf, LeafSpec, Usage};
-pub use signing::SigningKey;
+pub use signing::{SignError, SigningKey};
 
 /// The names and addresses under which the API server is reached.
 #[derive(Clone, Debug)]

@@ -1,0 +1,10 @@
+//! What a node agent may do: read what its pods need, write what is its own.
+
+mod authorizer;
+mod graph;
+mod labels;
+mod restriction;
+
+pub(super) use authorizer::{Verdict, authorize};
+pub(super) use graph::NodeGraph;
+pub(super) use restriction::admit;

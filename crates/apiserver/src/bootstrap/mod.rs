@@ -1,0 +1,115 @@
+//! What every cluster has from its first moment: namespaces, the Service range, default roles and bindings.
+//!
+//! Written straight to the store by the API server itself, in one transaction, before it serves anything.
+//! Later starts add what is missing: objects, and the rules and subjects of default roles and bindings
+//! whose annotation `rbac.authorization.kubernetes.io/autoupdate` is `"true"`. Nothing is ever taken away.
+
+mod bindings;
+mod objects;
+mod reconcile;
+mod roles;
+mod rules;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde_json::Value;
+use skiff_catalogue::Object;
+use skiff_store::{CommitError, Expect, Key, Op, ReadError, Store, Txn};
+use thiserror::Error;
+
+use crate::auth::Rule;
+use reconcile::Change;
+
+/// The cluster's own facts in its first objects.
+#[derive(Clone, Debug)]
+pub struct Bootstrap {
+    /// The ranges of Service addresses, e.g. `10.96.0.0/12`; at most one for each address family.
+    pub service_cidrs: Vec<String>,
+    /// The authority that client certificates are verified against, PEM.
+    pub client_ca_pem: String,
+}
+
+/// The first objects could not be written.
+#[derive(Debug, Error)]
+pub enum BootstrapError {
+    /// The store cannot be read.
+    #[error("cannot read the objects that every cluster has")]
+    Read(#[from] ReadError),
+    /// The store does not take the transaction.
+    #[error("cannot write the objects that every cluster has")]
+    Commit(#[from] CommitError),
+    /// An object in the store cannot be decoded.
+    #[error("the stored object at {key} is damaged")]
+    Damaged {
+        /// Its key.
+        key: Key,
+        /// Why.
+        source: serde_json::Error,
+    },
+}
+
+/// How often to start again because someone else wrote one of the objects meanwhile.
+const ATTEMPTS: usize = 10;
+
+/// Writes what is missing.
+///
+/// # Errors
+/// See [`BootstrapError`]; nothing was written then.
+pub async fn run(store: &dyn Store, cluster: &Bootstrap) -> Result<(), BootstrapError> {
+    let wanted = objects::all(cluster, Timestamp::now());
+    let mut attempt = 1;
+    loop {
+        let txn = plan(store, &wanted).await?;
+        if txn.ops.is_empty() {
+            return Ok(());
+        }
+        match store.commit(txn).await {
+            Ok(_) => return Ok(()),
+            Err(CommitError::Conflict { .. }) if attempt < ATTEMPTS => attempt += 1,
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// The rules of `system:node`, which the node authoriser grants.
+pub(crate) fn node_rules() -> Vec<Rule> {
+    rules::parse(roles::NODE_RULES)
+}
+
+/// The transaction that adds what the store lacks.
+async fn plan(store: &dyn Store, wanted: &[(Key, Object)]) -> Result<Txn, BootstrapError> {
+    let mut txn = Txn::default();
+    for (key, object) in wanted {
+        let entry = store.get(key).await?;
+        let stored = match &entry {
+            None => None,
+            Some(entry) => {
+                let decoded = serde_json::from_slice(&entry.value).map(Object::from_value);
+                let damaged = |source| BootstrapError::Damaged { key: key.clone(), source };
+                Some(decoded.map_err(damaged)?.unwrap_or_default())
+            }
+        };
+        let value = match reconcile::change(object, stored.as_ref()) {
+            Change::None => continue,
+            Change::Create => encode(object),
+            Change::Replace(object) => encode(&object),
+        };
+        txn.expect.push(match entry {
+            None => Expect::Absent(key.clone()),
+            Some(entry) => Expect::At(key.clone(), entry.modified),
+        });
+        txn.ops.push(Op::Put { key: key.clone(), value });
+    }
+    Ok(txn)
+}
+
+/// The form in which objects are stored: metadata first.
+fn encode(object: &Object) -> Bytes {
+    let mut rest = object.as_map().clone();
+    let metadata = rest.remove("metadata").unwrap_or_default();
+    let rest = Value::Object(rest).to_string();
+    Bytes::from(format!("{{\"metadata\":{metadata},{}", &rest[1..]))
+}
+
+#[cfg(test)]
+mod tests;

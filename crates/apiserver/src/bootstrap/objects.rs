@@ -1,0 +1,168 @@
+//! The first objects of a cluster, made from the tables.
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+use skiff_catalogue::Object;
+use skiff_store::Key;
+
+use super::Bootstrap;
+use super::bindings::{BINDINGS, CLUSTER_BINDINGS, Who};
+use super::roles::{CLUSTER_ROLES, CONTROLLERS, ClusterRoleRow, ROLES};
+use super::rules::parse;
+use crate::auth::Rule;
+
+pub(super) const RBAC: &str = "rbac.authorization.k8s.io";
+/// `"true"` on what later versions may add to.
+pub(super) const AUTOUPDATE: &str = "rbac.authorization.kubernetes.io/autoupdate";
+const NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
+
+/// Every object with its key.
+pub(super) fn all(cluster: &Bootstrap, now: Timestamp) -> Vec<(Key, Object)> {
+    let made = Maker { now };
+    let mut objects: Vec<(Key, Object)> = NAMESPACES.iter().map(|name| made.namespace(name)).collect();
+    objects.push(made.service_cidr(&cluster.service_cidrs));
+    objects.push(made.authentication(&cluster.client_ca_pem));
+    objects.extend(CLUSTER_ROLES.iter().map(|row| made.cluster_role(row)));
+    for (name, rules) in CONTROLLERS {
+        let role = format!("system:controller:{name}");
+        let rules = format!("{rules}\ncreate,patch,update core,events.k8s.io events");
+        objects.push(made.rbac("ClusterRole", "", &role, json!({"rules": parse(&rules)}), None));
+        objects.push(made.binding("", &role, "ClusterRole", &role, vec![account(name)]));
+    }
+    for row in CLUSTER_BINDINGS {
+        let subjects = row.subjects.iter().map(subject).collect();
+        objects.push(made.binding("", row.role, "ClusterRole", row.role, subjects));
+    }
+    for row in ROLES {
+        objects.push(made.rbac("Role", row.namespace, row.name, json!({"rules": parse(row.rules)}), None));
+    }
+    for row in BINDINGS {
+        let subjects = row.subjects.iter().map(subject).collect();
+        objects.push(made.binding("kube-system", row.name, "Role", row.role, subjects));
+    }
+    objects
+}
+
+struct Maker {
+    now: Timestamp,
+}
+
+impl Maker {
+    /// An object of its kind, made now.
+    fn object(&self, api_version: &str, kind: &str, namespace: &str, name: &str, body: Value) -> Object {
+        let mut object = Object::from_value(body).unwrap_or_default();
+        object.set(&["apiVersion"], api_version);
+        object.set(&["kind"], kind);
+        object.set(&["metadata", "name"], name);
+        if !namespace.is_empty() {
+            object.set(&["metadata", "namespace"], namespace);
+        }
+        object.set(&["metadata", "uid"], uuid::Uuid::new_v4().to_string());
+        object.set(&["metadata", "creationTimestamp"], format!("{:.0}", self.now));
+        object
+    }
+
+    fn namespace(&self, name: &str) -> (Key, Object) {
+        let body = json!({
+            "metadata": {"labels": {"kubernetes.io/metadata.name": name}},
+            "spec": {"finalizers": ["kubernetes"]},
+            "status": {"phase": "Active"},
+        });
+        (key("core/namespaces", "", name), self.object("v1", "Namespace", "", name, body))
+    }
+
+    fn service_cidr(&self, ranges: &[String]) -> (Key, Object) {
+        let body = json!({
+            "metadata": {"finalizers": ["networking.k8s.io/service-cidr-finalizer"]},
+            "spec": {"cidrs": ranges},
+            "status": {"conditions": [{
+                "type": "Ready", "status": "True", "reason": "",
+                "message": "Kubernetes default Service CIDR is ready",
+                "lastTransitionTime": format!("{:.0}", self.now),
+            }]},
+        });
+        let object = self.object("networking.k8s.io/v1", "ServiceCIDR", "", "kubernetes", body);
+        (key("networking.k8s.io/servicecidrs", "", "kubernetes"), object)
+    }
+
+    /// What aggregated API servers need to verify client certificates themselves.
+    fn authentication(&self, client_ca_pem: &str) -> (Key, Object) {
+        let (namespace, name) = ("kube-system", "extension-apiserver-authentication");
+        let body = json!({"data": {"client-ca-file": client_ca_pem}});
+        (key("core/configmaps", namespace, name), self.object("v1", "ConfigMap", namespace, name, body))
+    }
+
+    fn cluster_role(&self, row: &ClusterRoleRow) -> (Key, Object) {
+        let part_of = row.part_of.map(aggregation_label);
+        let body = if row.aggregates {
+            json!({
+                "aggregationRule": {
+                    "clusterRoleSelectors": [{"matchLabels": {aggregation_label(row.name): "true"}}],
+                },
+                "rules": sum(row.name),
+            })
+        } else {
+            json!({"rules": parse(row.rules)})
+        };
+        self.rbac("ClusterRole", "", row.name, body, part_of)
+    }
+
+    fn binding(
+        &self,
+        namespace: &str,
+        name: &str,
+        role_kind: &str,
+        role: &str,
+        subjects: Vec<Value>,
+    ) -> (Key, Object) {
+        let kind = if namespace.is_empty() { "ClusterRoleBinding" } else { "RoleBinding" };
+        let mut body = json!({"roleRef": {"apiGroup": RBAC, "kind": role_kind, "name": role}});
+        if !subjects.is_empty() {
+            body["subjects"] = subjects.into();
+        }
+        self.rbac(kind, namespace, name, body, None)
+    }
+
+    fn rbac(
+        &self,
+        kind: &str,
+        namespace: &str,
+        name: &str,
+        body: Value,
+        label: Option<String>,
+    ) -> (Key, Object) {
+        let mut labels = Map::from_iter([("kubernetes.io/bootstrapping".to_owned(), "rbac-defaults".into())]);
+        labels.extend(label.map(|label| (label, "true".into())));
+        let mut object = self.object(&format!("{RBAC}/v1"), kind, namespace, name, body);
+        object.set(&["metadata", "labels"], labels);
+        object.set(&["metadata", "annotations"], json!({AUTOUPDATE: "true"}));
+        (key(&format!("{RBAC}/{}s", kind.to_lowercase()), namespace, name), object)
+    }
+}
+
+fn key(resource: &str, namespace: &str, name: &str) -> Key {
+    let place = if namespace.is_empty() { name.to_owned() } else { format!("{namespace}/{name}") };
+    Key::from(format!("/registry/{resource}/{place}"))
+}
+
+fn aggregation_label(role: &str) -> String {
+    format!("rbac.authorization.k8s.io/aggregate-to-{role}")
+}
+
+/// The rules of everything that is part of an aggregating role.
+fn sum(name: &str) -> Vec<Rule> {
+    let parts = CLUSTER_ROLES.iter().filter(|row| row.part_of == Some(name));
+    parts.flat_map(|row| if row.aggregates { sum(row.name) } else { parse(row.rules) }).collect()
+}
+
+fn subject(who: &Who) -> Value {
+    match who {
+        Who::User(name) => json!({"apiGroup": RBAC, "kind": "User", "name": name}),
+        Who::Group(name) => json!({"apiGroup": RBAC, "kind": "Group", "name": name}),
+        Who::Account(name) => account(name),
+    }
+}
+
+fn account(name: &str) -> Value {
+    json!({"kind": "ServiceAccount", "name": name, "namespace": "kube-system"})
+}

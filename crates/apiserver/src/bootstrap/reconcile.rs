@@ -1,0 +1,101 @@
+//! What a default object that exists lacks.
+
+use serde_json::Value;
+use skiff_catalogue::Object;
+
+use super::objects::{AUTOUPDATE, RBAC};
+use crate::auth::Rule;
+use crate::auth::rbac::missing;
+
+/// What to do about a default object.
+#[derive(Debug, PartialEq)]
+pub(super) enum Change {
+    /// It is there, with all that it should have.
+    None,
+    /// It is not there.
+    Create,
+    /// It lacks something; this is the whole object with that added.
+    Replace(Object),
+}
+
+/// Compares a default object with the stored one. Roles gain rules and bindings gain subjects; everything
+/// else, and whatever is not marked for updates, stays as it is.
+pub(super) fn change(wanted: &Object, stored: Option<&Object>) -> Change {
+    let Some(stored) = stored else { return Change::Create };
+    let ours =
+        wanted.api_version().starts_with(RBAC) && stored.annotations().get(AUTOUPDATE) == Some(&"true");
+    if !ours {
+        return Change::None;
+    }
+    let mut changed = stored.clone();
+    let list = |object: &Object, field: &str| {
+        object.get(&[field]).and_then(Value::as_array).cloned().unwrap_or_default()
+    };
+    let (mut rules, more) = (list(stored, "rules"), missing(&decode(stored), &decode(wanted)));
+    if !more.is_empty() {
+        rules.extend(more.iter().filter_map(|rule| serde_json::to_value(rule).ok()));
+        changed.set(&["rules"], rules);
+    }
+    let mut subjects = list(stored, "subjects");
+    let absent: Vec<Value> =
+        list(wanted, "subjects").into_iter().filter(|subject| !subjects.contains(subject)).collect();
+    if !absent.is_empty() && stored.get(&["roleRef"]) == wanted.get(&["roleRef"]) {
+        subjects.extend(absent);
+        changed.set(&["subjects"], subjects);
+    }
+    if changed == *stored { Change::None } else { Change::Replace(changed) }
+}
+
+fn decode(role: &Object) -> Vec<Rule> {
+    let rules = role.get(&["rules"]).and_then(Value::as_array);
+    rules.into_iter().flatten().filter_map(|rule| serde_json::from_value(rule.clone()).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn role(autoupdate: &str, verbs: &[&str]) -> Object {
+        Object::from_value(json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+            "metadata": {"name": "r", "annotations": {AUTOUPDATE: autoupdate}},
+            "rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": verbs}],
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn roles_gain_what_they_lack() {
+        let wanted = role("true", &["get", "list"]);
+        assert_eq!(change(&wanted, None), Change::Create);
+        assert_eq!(change(&wanted, Some(&role("true", &["get", "list", "delete"]))), Change::None);
+        assert_eq!(change(&wanted, Some(&role("false", &["get"]))), Change::None);
+        let Change::Replace(changed) = change(&wanted, Some(&role("true", &["get", "delete"]))) else {
+            panic!("a rule is missing");
+        };
+        assert_eq!(
+            changed.get(&["rules"]),
+            Some(&json!([
+                {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "delete"]},
+                {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]},
+            ]))
+        );
+    }
+
+    #[test]
+    fn bindings_gain_subjects() {
+        let binding = |names: &[&str]| {
+            let subjects: Vec<Value> =
+                names.iter().map(|name| json!({"kind": "User", "name": name})).collect();
+            Object::from_value(json!({
+                "apiVersion": "rbac.authorization.k8s.io/v1",
+                "metadata": {"annotations": {AUTOUPDATE: "true"}},
+                "roleRef": {"kind": "ClusterRole", "name": "r"}, "subjects": subjects,
+            }))
+            .unwrap()
+        };
+        assert_eq!(change(&binding(&["a"]), Some(&binding(&["b"]))), Change::Replace(binding(&["b", "a"])));
+        assert_eq!(change(&binding(&["a"]), Some(&binding(&["a", "b"]))), Change::None);
+    }
+}
