@@ -1,0 +1,91 @@
+//! Node selectors: which nodes a pod asks for by their labels.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{NodeSelectorRequirement, NodeSelectorTerm};
+
+use crate::model::{NodeInfo, Pending};
+
+/// Whether the node satisfies the pod's selector and its required affinity.
+pub(crate) fn required(pod: &Pending, node: &NodeInfo) -> bool {
+    let selected = pod.node_selector.iter().all(|(key, value)| node.labels.get(key) == Some(value));
+    let rules = pod.affinity.required_during_scheduling_ignored_during_execution.as_ref();
+    selected && rules.is_none_or(|rules| rules.node_selector_terms.iter().any(|term| matches(term, node)))
+}
+
+/// The sum of the weights of the preferences that the node satisfies.
+pub(crate) fn preferred(pod: &Pending, node: &NodeInfo) -> i64 {
+    let terms = pod.affinity.preferred_during_scheduling_ignored_during_execution.iter().flatten();
+    terms.filter(|term| matches(&term.preference, node)).map(|term| i64::from(term.weight)).sum()
+}
+
+/// Whether the node satisfies every requirement of `term`; a term without requirements selects nothing.
+fn matches(term: &NodeSelectorTerm, node: &NodeInfo) -> bool {
+    let expressions = term.match_expressions.as_deref().unwrap_or(&[]);
+    let fields = term.match_fields.as_deref().unwrap_or(&[]);
+    let names = BTreeMap::from([("metadata.name".to_owned(), node.name.clone())]);
+    (!expressions.is_empty() || !fields.is_empty())
+        && expressions.iter().all(|requirement| satisfied(requirement, &node.labels))
+        && fields.iter().all(|requirement| satisfied(requirement, &names))
+}
+
+fn satisfied(requirement: &NodeSelectorRequirement, labels: &BTreeMap<String, String>) -> bool {
+    let label = labels.get(&requirement.key);
+    let values = requirement.values.as_deref().unwrap_or(&[]);
+    let listed = label.is_some_and(|label| values.contains(label));
+    let compare = |accept: fn(i64, i64) -> bool| {
+        let (label, value) =
+            (label.and_then(|label| label.parse().ok()), values.first().and_then(|v| v.parse().ok()));
+        matches!((label, value), (Some(label), Some(value)) if accept(label, value))
+    };
+    match requirement.operator.as_str() {
+        "In" => listed,
+        "NotIn" => !listed,
+        "Exists" => label.is_some(),
+        "DoesNotExist" => label.is_none(),
+        "Gt" => compare(|label, value| label > value),
+        "Lt" => compare(|label, value| label < value),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn check(terms: Value) -> bool {
+        let labels = [("zone", "a"), ("cores", "8")].map(|(key, value)| (key.into(), value.into()));
+        let node = NodeInfo { name: "n1".into(), labels: labels.into(), ..NodeInfo::default() };
+        let affinity =
+            json!({"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}});
+        let pod = Pending { affinity: serde_json::from_value(affinity).unwrap(), ..Pending::default() };
+        required(&pod, &node)
+    }
+
+    fn expression(key: &str, operator: &str, values: &[&str]) -> Value {
+        json!([{"matchExpressions": [{"key": key, "operator": operator, "values": values}]}])
+    }
+
+    #[test]
+    fn operators() {
+        assert!(check(expression("zone", "In", &["a", "b"])));
+        assert!(!check(expression("zone", "In", &["b"])));
+        assert!(check(expression("zone", "NotIn", &["b"])));
+        assert!(check(expression("other", "NotIn", &["b"])));
+        assert!(check(expression("zone", "Exists", &[])));
+        assert!(check(expression("other", "DoesNotExist", &[])));
+        assert!(check(expression("cores", "Gt", &["7"])));
+        assert!(!check(expression("cores", "Lt", &["8"])));
+        assert!(!check(expression("zone", "Gt", &["1"])));
+    }
+
+    #[test]
+    fn terms_are_alternatives_and_an_empty_one_selects_nothing() {
+        assert!(!check(json!([])));
+        assert!(!check(json!([{}])));
+        let fields = |name: &str| json!({"matchFields": [{"key": "metadata.name", "operator": "In", "values": [name]}]});
+        assert!(check(json!([fields("n2"), fields("n1")])));
+        assert!(!check(json!([fields("n2")])));
+    }
+}
