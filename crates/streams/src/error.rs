@@ -20,7 +20,7 @@ pub enum StreamError {
     },
     /// The peer broke the protocol.
     #[error("protocol error: {0}")]
-    Protocol(String),
+    Protocol(&'static str),
     /// The connection failed.
     #[error("connection lost")]
     Connection(#[from] io::Error),
