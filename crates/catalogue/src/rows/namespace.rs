@@ -92,12 +92,8 @@ fn validate_finalizer(path: &str, name: &str) -> FieldErrors {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rows::testing::with_context;
     use serde_json::json;
-
-    fn with_context<T>(f: impl FnOnce(Context<'_>) -> T) -> T {
-        let cluster = crate::ClusterFacts { domain: "cluster.local".to_owned(), node_ports: (30000, 32767) };
-        f(Context { now: Timestamp::UNIX_EPOCH, cluster: &cluster })
-    }
 
     #[test]
     fn starts_active_with_its_label_and_finalizer() {

@@ -1,19 +1,10 @@
 //! Pods through the whole strategy.
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::PodStrategy;
-use crate::{ClusterFacts, Context, FieldErrors, Grace, Object, Strategy};
-
-fn with_context<T>(f: impl FnOnce(Context<'_>) -> T) -> T {
-    let cluster = ClusterFacts { domain: "cluster.local".to_owned(), node_ports: (30000, 32767) };
-    f(Context { now: Timestamp::UNIX_EPOCH, cluster: &cluster })
-}
-
-fn texts(errors: FieldErrors) -> Vec<String> {
-    errors.iter().map(ToString::to_string).collect()
-}
+use crate::rows::testing::{texts, with_context};
+use crate::{Grace, Object, Strategy};
 
 /// A created pod and what is wrong with it.
 fn create(spec: Value) -> (Object, Vec<String>) {
