@@ -37,11 +37,6 @@ impl Subject {
         Self { resource: resource.to_owned(), name: name.into(), ..Self::default() }
     }
 
-    /// The same with another resource text, e.g. `pods/binding`.
-    pub(crate) fn with_resource(self, resource: &str) -> Self {
-        Self { resource: resource.to_owned(), ..self }
-    }
-
     fn qualified_resource(&self) -> String {
         qualified(&self.resource, &self.group)
     }
@@ -147,14 +142,6 @@ pub(crate) enum ApiError {
     /// 400.
     #[error("{0}")]
     BadRequest(String),
-    /// 429: try again after some seconds.
-    #[error("{message}")]
-    TooManyRequests {
-        /// The whole message.
-        message: String,
-        /// Seconds.
-        retry_after: u32,
-    },
     /// 500.
     #[error("Internal error occurred: {0}")]
     Internal(String),
@@ -175,9 +162,6 @@ pub(crate) enum ApiError {
         /// The newest.
         current: Revision,
     },
-    /// 504: something did not happen in time.
-    #[error("{0}")]
-    Timeout(String),
     /// A Status that another server (a node) made, passed on.
     #[error("{}", .0["message"].as_str().unwrap_or_default())]
     Passed(Value),
@@ -245,11 +229,10 @@ impl ApiError {
                 (StatusCode::UNPROCESSABLE_ENTITY, "Invalid")
             }
             Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "BadRequest"),
-            Self::TooManyRequests { .. } => (StatusCode::TOO_MANY_REQUESTS, "TooManyRequests"),
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
             Self::Unclassified(_) => (StatusCode::INTERNAL_SERVER_ERROR, ""),
             Self::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable"),
-            Self::FutureRevision { .. } | Self::Timeout(_) => (StatusCode::GATEWAY_TIMEOUT, "Timeout"),
+            Self::FutureRevision { .. } => (StatusCode::GATEWAY_TIMEOUT, "Timeout"),
             Self::Passed(status) => (passed_code(status), ""),
         }
     }
@@ -262,7 +245,6 @@ impl ApiError {
     /// Seconds after which a retry makes sense: the `Retry-After` header.
     pub(crate) fn retry_after(&self) -> Option<u32> {
         match self {
-            Self::TooManyRequests { retry_after, .. } => Some(*retry_after),
             Self::FutureRevision { .. } => Some(1),
             _ => None,
         }

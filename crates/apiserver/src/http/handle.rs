@@ -266,7 +266,6 @@ impl Exchange {
             user,
             kind,
             path,
-            method: self.method,
             query: self.query,
             encoding,
             content_type,

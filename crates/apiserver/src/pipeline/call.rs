@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use http::Method;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use skiff_catalogue::managed::Writer;
@@ -23,7 +22,6 @@ pub(crate) struct Call {
     pub(crate) user: UserInfo,
     pub(crate) kind: Arc<Kind>,
     pub(crate) path: ResourcePath,
-    pub(crate) method: Method,
     pub(crate) query: Query,
     pub(crate) encoding: Encoding,
     /// The `Content-Type` of the body without parameters; empty when not sent.

@@ -43,11 +43,6 @@ impl Selection {
         !self.by_content && self.name.is_none() && self.namespace.is_none()
     }
 
-    /// Whether the key alone decides.
-    pub(crate) fn is_by_key(&self) -> bool {
-        !self.by_content
-    }
-
     /// The only key that can match, if there is one.
     pub(crate) fn only_key(&self, call: &Call) -> Option<Key> {
         let name = self.name.as_deref()?;
