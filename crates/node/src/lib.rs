@@ -1,1 +1,35 @@
-//! skiff-node.
+//! The agent of one node: runs the pods that are bound to it and tells the API how they are.
+//!
+//! Three facts shaped the crate:
+//!
+//! - *A pod is a state machine.* What to do next and what to report are pure functions of the pod and of what is
+//!   known of it; one task per pod UID carries out their results. It is woken by events and deadlines only.
+//! - *Pods outlive the agent.* Everything a later agent needs is in the runtime, in the API or in the pod's
+//!   directory; a restart changes nothing for a pod that runs.
+//! - *The agent is an API client like any other.* It watches its own pods, the Services, and single ConfigMaps and
+//!   Secrets that its pods refer to.
+//!
+//! [`run`] is the one entry point.
+
+mod agent;
+mod backoff;
+mod config;
+mod container;
+mod error;
+mod files;
+mod ids;
+mod logs;
+mod node;
+mod paths;
+mod pod;
+mod probes;
+mod quantity;
+mod server;
+mod shared;
+mod sources;
+mod time;
+mod volumes;
+
+pub use agent::run;
+pub use config::{AgentConfig, ServingTls};
+pub use error::AgentError;

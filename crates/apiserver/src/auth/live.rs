@@ -2,10 +2,9 @@
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
-use skiff_store::Store;
+use skiff_store::{Key, Store};
 
 use super::Refusal;
-use crate::pipeline::keys;
 
 /// An object that tokens may be bound to.
 #[derive(Debug, Default, Deserialize)]
@@ -47,9 +46,10 @@ pub(super) async fn read(
     namespace: &str,
     name: &str,
 ) -> Result<Option<Live>, Refusal> {
-    let key = keys::core(resource, namespace, name);
+    let path = if namespace.is_empty() { name.to_owned() } else { format!("{namespace}/{name}") };
+    let key = Key::from(format!("/registry/core/{resource}/{path}"));
     let failed = |source: Box<dyn std::error::Error + Send + Sync>| Refusal::Internal {
-        what: key.to_string(),
+        what: format!("{resource} {path:?}"),
         source,
     };
     let Some(entry) = store.get(&key).await.map_err(|error| failed(error.into()))? else { return Ok(None) };

@@ -1,0 +1,165 @@
+//! Brings the parts of the agent up in order, and down together.
+
+use crate::config::AgentConfig;
+use crate::container::services::ServiceFacts;
+use crate::error::AgentError;
+use crate::node::machine::Machine;
+use crate::node::object::{Readiness, labels};
+use crate::node::register::Registration;
+use crate::paths::pods_dir;
+use crate::pod::manager::{Manager, Views};
+use crate::server;
+use crate::shared::Shared;
+use crate::sources::SourceWatches;
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::{Node, Service};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client};
+use skiff_informer::{Cache, EventType, Recorder};
+use skiff_podnet::{NodeNetwork, PodNetwork, primary_address};
+use skiff_runtime::Runtime;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// Runs the node agent until `shutdown`. Pods that run go on running; the next agent takes them over.
+pub async fn run(
+    config: AgentConfig,
+    client: Client,
+    runtime: Arc<Runtime>,
+    shutdown: CancellationToken,
+) -> Result<(), AgentError> {
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .map_err(|source| AgentError::Listen { address: config.listen, source })?;
+    let pods = pods_dir(&config.data_dir);
+    std::fs::create_dir_all(&pods)
+        .map_err(|source| AgentError::Directory { path: pods.display().to_string(), source })?;
+    let machine = Machine::inspect(&config.data_dir, &config.version, &config.kubernetes_version);
+    let events = Recorder::start(client.clone(), "kubelet", &config.node_name);
+    let services = follow_services(&client);
+    let adopted = runtime.adopt().await.map_err(|error| AgentError::Adopt(Box::new(error)))?;
+    for (uid, error) in &adopted.failed {
+        tracing::warn!(pod = %uid, %error, "a pod could not be taken over, clearing it away");
+        if let Err(error) = runtime.remove_pod(uid).await {
+            tracing::warn!(pod = %uid, %error, "clearing a pod away");
+        }
+    }
+
+    let node_ip = match config.node_ip {
+        Some(ip) => Some(ip),
+        None => primary_address().await?,
+    };
+    let registering =
+        Registration::register(config.clone(), machine.clone(), client.clone(), runtime.clone(), node_ip);
+    let (mut registration, node) = registering.await?;
+    events.event(registration.reference(), EventType::Normal, "Starting", "Starting kubelet.".into());
+    let Some(pod_cidr) = pod_cidr(&client, node, &shutdown).await? else { return Ok(()) };
+    let (network, node_ip) = set_up_network(&config, pod_cidr, node_ip).await?;
+    registration.node_ip = Some(IpAddr::V4(node_ip));
+    report_ready(&mut registration, &shutdown).await;
+    events.event(
+        registration.reference(),
+        EventType::Normal,
+        "NodeReady",
+        format!("Node {} status is now: NodeReady", config.node_name),
+    );
+
+    let shared = Arc::new(Shared {
+        allocatable: machine.capacity(config.max_pods),
+        node_labels: labels(&config, &machine),
+        memory: machine.memory,
+        hostname: machine.hostname.clone(),
+        host_ips: vec![IpAddr::V4(node_ip)],
+        sources: SourceWatches::new(client.clone()),
+        config,
+        client,
+        runtime,
+        network,
+        events,
+        services,
+    });
+    let views = Views::default();
+    let manager = Manager::new(shared.clone(), views.clone(), adopted.pods);
+    tokio::join!(
+        manager.run(shutdown.clone()),
+        registration.keep(shutdown.clone()),
+        server::serve(shared, views, listener, shutdown.clone()),
+    );
+    Ok(())
+}
+
+/// A copy of all Services, for the environment of containers; kept current as long as the program runs.
+fn follow_services(client: &Client) -> Cache<ServiceFacts> {
+    let cache: Cache<ServiceFacts> = Cache::new();
+    let (follower, api) = (cache.clone(), Api::<Service>::all(client.clone()));
+    tokio::spawn(async move {
+        let events = watcher(api, watcher::Config::default()).default_backoff();
+        follower.follow(events, ServiceFacts::of).await;
+    });
+    cache
+}
+
+/// Waits until the API has given the node its range of pod addresses; `None` on shutdown.
+async fn pod_cidr(
+    client: &Client,
+    node: Node,
+    shutdown: &CancellationToken,
+) -> Result<Option<ipnet::Ipv4Net>, AgentError> {
+    let name = node.metadata.name.clone().unwrap_or_default();
+    let cidr_of = |node: Node| node.spec.and_then(|spec| spec.pod_cidr).filter(|cidr| !cidr.is_empty());
+    let parse = |cidr: String| {
+        let parsed = cidr.parse::<ipnet::Ipv4Net>();
+        parsed.map(Some).map_err(|_| AgentError::PodCidr { node: name.clone(), cidr })
+    };
+    if let Some(cidr) = cidr_of(node) {
+        return parse(cidr);
+    }
+    let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
+    let mut objects =
+        std::pin::pin!(watcher(Api::<Node>::all(client.clone()), config).default_backoff().applied_objects());
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(None),
+            node = objects.next() => match node {
+                Some(Ok(node)) => if let Some(cidr) = cidr_of(node) {
+                    return parse(cidr);
+                },
+                Some(Err(error)) => tracing::warn!(%error, "waiting for the node's pod CIDR"),
+                None => return Ok(None),
+            },
+        }
+    }
+}
+
+/// Sets the pod network up. A machine without an address of its own uses the first of its pod range.
+async fn set_up_network(
+    config: &AgentConfig,
+    pod_cidr: ipnet::Ipv4Net,
+    node_ip: Option<Ipv4Addr>,
+) -> Result<(PodNetwork, Ipv4Addr), AgentError> {
+    let first = Ipv4Addr::from(u32::from(pod_cidr.network()).wrapping_add(1));
+    let node_ip = node_ip.unwrap_or(first);
+    let network = NodeNetwork {
+        pod_cidr,
+        cluster_cidr: config.cluster_cidr,
+        service_cidr: config.service_cidr,
+        node_ip,
+    };
+    Ok((PodNetwork::setup(network, &config.run_dir).await?, node_ip))
+}
+
+/// Reports the node as ready; tries again until the API takes it.
+async fn report_ready(registration: &mut Registration, shutdown: &CancellationToken) {
+    let mut pause = Duration::from_millis(50);
+    while let Err(error) = registration.report(&Readiness::Ready).await {
+        tracing::warn!(%error, "reporting the node as ready, will try again");
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+        pause = (pause * 2).min(Duration::from_secs(5));
+    }
+}

@@ -1,0 +1,4 @@
+//! Container logs: files in CRI format, one per attempt, read and followed.
+
+pub(crate) mod line;
+pub(crate) mod tail;

@@ -1,0 +1,97 @@
+//! Facts about the machine that the Node object shows.
+
+use crate::quantity::{self, Amounts};
+use k8s_openapi::api::core::v1::NodeSystemInfo;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use std::path::Path;
+
+/// What the machine has.
+#[derive(Clone, Debug)]
+pub(crate) struct Machine {
+    pub(crate) hostname: String,
+    pub(crate) cpus: usize,
+    /// Bytes.
+    pub(crate) memory: u64,
+    /// Bytes of the file system that holds the agent's data.
+    pub(crate) disk: u64,
+    pub(crate) system: NodeSystemInfo,
+}
+
+impl Machine {
+    /// Looks at the machine; what cannot be found out stays empty.
+    pub(crate) fn inspect(data_dir: &Path, version: &str, kubernetes_version: &str) -> Self {
+        let uname = rustix::system::uname();
+        let text = |value: &std::ffi::CStr| value.to_string_lossy().into_owned();
+        Self {
+            hostname: text(uname.nodename()),
+            cpus: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            memory: total_memory(&read("/proc/meminfo")),
+            disk: rustix::fs::statvfs(data_dir).map_or(0, |stat| stat.f_blocks.saturating_mul(stat.f_frsize)),
+            system: NodeSystemInfo {
+                architecture: architecture(&text(uname.machine())),
+                boot_id: read("/proc/sys/kernel/random/boot_id"),
+                container_runtime_version: format!("skiff://{version}"),
+                kernel_version: text(uname.release()),
+                kube_proxy_version: String::new(),
+                kubelet_version: kubernetes_version.to_owned(),
+                machine_id: read("/etc/machine-id"),
+                operating_system: "linux".into(),
+                os_image: os_image(&read("/etc/os-release")),
+                swap: None,
+                system_uuid: read("/sys/class/dmi/id/product_uuid"),
+            },
+        }
+    }
+
+    /// What the node offers; all of it can be used by pods.
+    pub(crate) fn capacity(&self, max_pods: u32) -> Amounts {
+        [
+            ("cpu".to_owned(), Quantity(self.cpus.to_string())),
+            ("memory".to_owned(), quantity::bytes(self.memory)),
+            ("ephemeral-storage".to_owned(), quantity::bytes(self.disk)),
+            ("pods".to_owned(), Quantity(max_pods.to_string())),
+        ]
+        .into()
+    }
+}
+
+/// The file's text without surrounding space; empty when there is none.
+fn read(path: &str) -> String {
+    std::fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default()
+}
+
+/// Bytes of memory, from the text of `/proc/meminfo`.
+fn total_memory(meminfo: &str) -> u64 {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kibibytes: u64 = line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0);
+    kibibytes * 1024
+}
+
+/// The name of the operating system, from the text of `/etc/os-release`.
+fn os_image(text: &str) -> String {
+    let name = text.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
+    name.map_or_else(|| "Linux".into(), |name| name.trim_matches('"').to_owned())
+}
+
+/// The architecture as container images name it.
+fn architecture(machine: &str) -> String {
+    match machine {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "armv7l" => "arm",
+        other => other,
+    }
+    .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_read() {
+        assert_eq!(total_memory("MemTotal:       16384 kB\nMemFree: 1 kB\n"), 16 << 20);
+        assert_eq!(os_image("ID=debian\nPRETTY_NAME=\"Debian 12\"\n"), "Debian 12");
+        assert_eq!(architecture("x86_64"), "amd64");
+    }
+}

@@ -1,0 +1,5 @@
+//! The Node object: what the machine is, that it is there, and that it takes pods.
+
+pub(crate) mod machine;
+pub(crate) mod object;
+pub(crate) mod register;

@@ -1,0 +1,167 @@
+//! Rebuilds what is known of a pod after a restart of the agent, so that nothing of it is restarted.
+
+use super::local::{LocalPod, Role};
+use super::observed::{
+    ContainerState, EndCause, Ending, Finished, Hook, ImageRef, Observed, Run, Running, Stage,
+};
+use super::status::ID_SCHEME;
+use crate::ids::ContainerName;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ContainerStatus as ApiStatus;
+use skiff_runtime::{ContainerState as RuntimeContainer, ContainerStatus, PodState};
+use std::net::IpAddr;
+
+/// A pod that runs in the runtime. `end_of` turns the state of an ended container into its end.
+pub(crate) fn adopted(
+    pod: &LocalPod,
+    state: &PodState,
+    addresses: Vec<IpAddr>,
+    now: Timestamp,
+    end_of: impl Fn(&RuntimeContainer) -> Option<Finished>,
+) -> Observed {
+    let mut observed = fresh(pod, now);
+    observed.volumes = Stage::Ready(());
+    observed.sandbox = Stage::Ready(addresses);
+    let mut runs: Vec<&RuntimeContainer> = state.containers.iter().collect();
+    runs.sort_by_key(|run| run.attempt);
+    for run in runs {
+        let name = ContainerName::from(run.name.as_str());
+        let container = observed.containers.entry(name).or_default();
+        container.attempts = container.attempts.max(run.attempt + 1);
+        container.spec_image = Some(run.image_ref.clone());
+        if container.image.is_none() {
+            container.image = Some(ImageRef { name: run.image_ref.clone(), id: run.image.to_string() });
+        }
+        match &run.status {
+            // Its creation died with the former agent; it is made again.
+            ContainerStatus::Created => container.run = Run::Waiting,
+            ContainerStatus::Running { started_at, .. } => {
+                container.run = Run::Running(running(pod, run, *started_at));
+            }
+            ContainerStatus::Exited { .. } => {
+                container.run = Run::Exited;
+                container.ends.retain(|end| Some(&end.id) != end_of(run).as_ref().map(|end| &end.id));
+                container.ends.extend(end_of(run));
+            }
+        }
+        let excess = container.ends.len().saturating_sub(2);
+        container.ends.drain(..excess);
+    }
+    observed
+}
+
+/// A pod of which nothing runs here: new, or left over from before a restart of the machine.
+pub(crate) fn fresh(pod: &LocalPod, now: Timestamp) -> Observed {
+    let started = pod.status.start_time.as_ref().map_or(now, |time| time.0);
+    let mut observed = Observed::new(started);
+    if pod.finished_in_api() {
+        observed.ending = Some(Ending { cause: EndCause::Completed, since: now });
+    }
+    let known = [
+        &pod.status.init_container_statuses,
+        &pod.status.container_statuses,
+        &pod.status.ephemeral_container_statuses,
+    ];
+    for status in known.into_iter().flatten().flatten() {
+        let container = from_api(status, pod.finished_in_api());
+        observed.containers.insert(ContainerName::from(status.name.as_str()), container);
+    }
+    observed
+}
+
+/// What the API remembers of a container.
+fn from_api(status: &ApiStatus, pod_finished: bool) -> ContainerState {
+    let mut container = ContainerState::default();
+    if status.container_id.is_none() {
+        return container;
+    }
+    container.attempts = u32::try_from(status.restart_count).unwrap_or(0) + 1;
+    if !status.image_id.is_empty() {
+        container.image = Some(ImageRef { name: status.image.clone(), id: status.image_id.clone() });
+    }
+    let states = [&status.last_state, &status.state];
+    let ends =
+        states.into_iter().flatten().filter_map(|state| state.terminated.as_ref()).map(|end| Finished {
+            id: end.container_id.as_deref().unwrap_or_default().trim_start_matches(ID_SCHEME).to_owned(),
+            exit_code: end.exit_code,
+            reason: end.reason.clone().unwrap_or_default(),
+            message: end.message.clone().unwrap_or_default(),
+            started_at: end.started_at.as_ref().map(|time| time.0),
+            finished_at: end.finished_at.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
+        });
+    container.ends = ends.collect();
+    if pod_finished && !container.ends.is_empty() {
+        container.run = Run::Exited;
+    }
+    container
+}
+
+/// A running container: its hook was run and its probes had their say as far as the API tells.
+fn running(pod: &LocalPod, run: &RuntimeContainer, started_at: Timestamp) -> Running {
+    let lists = [&pod.status.init_container_statuses, &pod.status.container_statuses];
+    let known = lists.into_iter().flatten().flatten().find(|status| status.name == run.name);
+    let same =
+        known.filter(|status| status.container_id.as_deref() == Some(&format!("{ID_SCHEME}{}", run.id)));
+    let container = pod.containers.iter().find(|container| container.name.as_str() == run.name);
+    let has_readiness = container.is_some_and(|c| c.spec.readiness_probe.is_some() && c.role != Role::Init);
+    Running {
+        id: run.id.to_string(),
+        started_at,
+        post_start: Hook::Done,
+        startup: same.and_then(|status| status.started).filter(|started| *started),
+        readiness: same.map(|status| status.ready).filter(|_| has_readiness),
+        doomed: None,
+        stop: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pod::step::plan;
+    use crate::pod::testing::{at, pod};
+    use skiff_runtime::{ContainerId, ImageId};
+
+    fn run(attempt: u32, id: char, status: ContainerStatus) -> RuntimeContainer {
+        RuntimeContainer {
+            id: ContainerId::new(id.to_string().repeat(64)).unwrap(),
+            name: "c".into(),
+            attempt,
+            image: ImageId::new(format!("sha256:{}", "a".repeat(64))).unwrap(),
+            image_ref: "i".into(),
+            log_path: "/dev/null".into(),
+            status,
+            labels: Default::default(),
+        }
+    }
+
+    #[test]
+    fn a_running_pod_goes_on_untouched() {
+        let pod = pod(r#"{"metadata": {"name": "p", "namespace": "ns", "uid": "u"},
+                "spec": {"containers": [{"name": "c", "image": "i", "readinessProbe": {"tcpSocket": {"port": 1}}}]},
+                "status": {"startTime": "2026-01-01T00:00:00Z"}}"#);
+        let ended = ContainerStatus::Exited {
+            code: 1,
+            signal: None,
+            oom_killed: false,
+            started_at: at(0),
+            finished_at: at(1),
+        };
+        let state = PodState {
+            containers: vec![
+                run(0, 'a', ended),
+                run(1, 'b', ContainerStatus::Running { pid: 7, started_at: at(2) }),
+            ],
+            supervised: true,
+        };
+        let end_of = |run: &RuntimeContainer| {
+            super::super::finish::finished(None, run, std::path::Path::new("/dev/null"))
+        };
+        let observed = adopted(&pod, &state, vec!["10.0.0.1".parse().unwrap()], at(9), end_of);
+        let plan = plan(&pod, &observed, at(9));
+        assert!(plan.steps.is_empty(), "{plan:?}");
+        let container = observed.container(&"c".into());
+        assert_eq!((container.attempts, container.ends.len()), (2, 1));
+        assert_eq!(observed.started, "2026-01-01T00:00:00Z".parse().unwrap());
+    }
+}

@@ -1,0 +1,173 @@
+//! The conditions of a pod that the node owns.
+
+use super::local::{LocalPod, Role};
+use super::observed::{Observed, Stage};
+use super::status::Phase;
+use crate::time::api_time;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{ContainerStatus, PodCondition};
+
+/// One computed condition, before it is compared with the one that was reported last.
+struct Verdict {
+    kind: &'static str,
+    holds: bool,
+    reason: Option<&'static str>,
+    message: Option<String>,
+}
+
+impl Verdict {
+    fn yes(kind: &'static str) -> Self {
+        Self { kind, holds: true, reason: None, message: None }
+    }
+
+    fn no(kind: &'static str, reason: &'static str, message: Option<String>) -> Self {
+        Self { kind, holds: false, reason: Some(reason), message }
+    }
+}
+
+/// The node's conditions, then everybody else's as they are in the API.
+pub(crate) fn conditions(
+    pod: &LocalPod,
+    observed: &Observed,
+    phase: Phase,
+    inits: &Option<Vec<ContainerStatus>>,
+    mains: &Option<Vec<ContainerStatus>>,
+    now: Timestamp,
+) -> Vec<PodCondition> {
+    let initialized = initialized(phase, inits, mains);
+    let containers_ready = containers_ready(pod, phase, inits, mains);
+    let ready = ready(pod, &containers_ready);
+    let has_sandbox = matches!(observed.sandbox, Stage::Ready(_));
+    let sandboxed =
+        Verdict { kind: "PodReadyToStartContainers", holds: has_sandbox, reason: None, message: None };
+    let own = [sandboxed, initialized, ready, containers_ready];
+    let before: Vec<&PodCondition> = pod.status.conditions.iter().flatten().collect();
+    let mut list: Vec<PodCondition> = Vec::with_capacity(before.len() + own.len());
+    for verdict in &own {
+        let old = before.iter().find(|condition| condition.type_ == verdict.kind);
+        list.push(condition(verdict, old.copied(), pod, now));
+    }
+    let scheduled = PodCondition {
+        type_: "PodScheduled".into(),
+        status: "True".into(),
+        last_transition_time: Some(api_time(observed.started)),
+        ..PodCondition::default()
+    };
+    let others = before.iter().filter(|condition| !own.iter().any(|verdict| verdict.kind == condition.type_));
+    list.extend(others.map(|condition| (*condition).clone()));
+    if !list.iter().any(|condition| condition.type_ == "PodScheduled") {
+        list.push(scheduled);
+    }
+    for condition in list.iter_mut().filter(|condition| condition.type_ == "PodScheduled") {
+        condition.observed_generation = pod.meta.generation;
+    }
+    list
+}
+
+/// The API form of `verdict`; the transition time moves only when the status changes.
+fn condition(verdict: &Verdict, old: Option<&PodCondition>, pod: &LocalPod, now: Timestamp) -> PodCondition {
+    let status = if verdict.holds { "True" } else { "False" };
+    let unchanged = old.filter(|old| old.status == status);
+    PodCondition {
+        type_: verdict.kind.into(),
+        status: status.into(),
+        reason: verdict.reason.map(Into::into),
+        message: verdict.message.clone(),
+        last_transition_time: unchanged
+            .and_then(|old| old.last_transition_time.clone())
+            .or_else(|| Some(api_time(now))),
+        last_probe_time: None,
+        observed_generation: pod.meta.generation,
+    }
+}
+
+fn initialized(
+    phase: Phase,
+    inits: &Option<Vec<ContainerStatus>>,
+    mains: &Option<Vec<ContainerStatus>>,
+) -> Verdict {
+    if phase == Phase::Succeeded {
+        return Verdict { reason: Some("PodCompleted"), ..Verdict::yes("Initialized") };
+    }
+    let mains_ran = mains.iter().flatten().any(|status| {
+        let state = status.state.as_ref();
+        state.is_some_and(|state| state.running.is_some()) || status.container_id.is_some()
+    });
+    let incomplete: Vec<&str> = inits
+        .iter()
+        .flatten()
+        .filter(|status| {
+            let ended_well = status
+                .state
+                .as_ref()
+                .and_then(|state| state.terminated.as_ref())
+                .is_some_and(|terminated| terminated.exit_code == 0);
+            !(ended_well || status.started == Some(true))
+        })
+        .map(|status| status.name.as_str())
+        .collect();
+    if incomplete.is_empty() || mains_ran {
+        return Verdict::yes("Initialized");
+    }
+    let message = format!("containers with incomplete status: [{}]", incomplete.join(" "));
+    Verdict::no("Initialized", "ContainersNotInitialized", Some(message))
+}
+
+fn containers_ready(
+    pod: &LocalPod,
+    phase: Phase,
+    inits: &Option<Vec<ContainerStatus>>,
+    mains: &Option<Vec<ContainerStatus>>,
+) -> Verdict {
+    match phase {
+        Phase::Succeeded => return Verdict::no("ContainersReady", "PodCompleted", None),
+        Phase::Failed => return Verdict::no("ContainersReady", "PodFailed", None),
+        Phase::Pending | Phase::Running => {}
+    }
+    let is_sidecar =
+        |name: &str| pod.with_role(Role::Sidecar).any(|container| container.name.as_str() == name);
+    let unready_inits = inits.iter().flatten().filter(|status| !status.ready && is_sidecar(&status.name));
+    let unready_mains = mains.iter().flatten().filter(|status| !status.ready);
+    let unready: Vec<&str> = unready_inits.chain(unready_mains).map(|status| status.name.as_str()).collect();
+    if unready.is_empty() {
+        return Verdict::yes("ContainersReady");
+    }
+    let message = format!("containers with unready status: [{}]", unready.join(" "));
+    Verdict::no("ContainersReady", "ContainersNotReady", Some(message))
+}
+
+/// Ready: all containers are, and every readiness gate holds.
+fn ready(pod: &LocalPod, containers: &Verdict) -> Verdict {
+    if !containers.holds {
+        return Verdict::no(
+            "Ready",
+            containers.reason.unwrap_or("ContainersNotReady"),
+            containers.message.clone(),
+        );
+    }
+    let closed: Vec<String> = pod
+        .spec
+        .readiness_gates
+        .iter()
+        .flatten()
+        .filter_map(|gate| {
+            let condition = pod.status.conditions.iter().flatten().find(|c| c.type_ == gate.condition_type);
+            match condition {
+                None => Some(format!(
+                    "corresponding condition of pod readiness gate \"{}\" does not exist.",
+                    gate.condition_type
+                )),
+                Some(condition) if condition.status != "True" => Some(format!(
+                    "the status of pod readiness gate \"{}\" is not \"True\", but {}",
+                    gate.condition_type, condition.status
+                )),
+                Some(_) => None,
+            }
+        })
+        .collect();
+    if closed.is_empty() {
+        Verdict::yes("Ready")
+    } else {
+        Verdict::no("Ready", "ReadinessGatesNotReady", Some(closed.join(", ")))
+    }
+}

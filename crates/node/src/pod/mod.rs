@@ -1,0 +1,24 @@
+//! The life of a pod on this node.
+//!
+//! The pure core: [`observed`] (what is known), [`step`] (what to do), [`status`] (what to report). The edge:
+//! [`worker`] (one task per pod UID), [`steps`] (carries out steps) and [`publish`] (writes the status).
+
+pub(crate) mod admission;
+pub(crate) mod adopt;
+pub(crate) mod conditions;
+pub(crate) mod finish;
+pub(crate) mod hooks;
+pub(crate) mod local;
+pub(crate) mod manager;
+pub(crate) mod observed;
+pub(crate) mod probing;
+pub(crate) mod publish;
+pub(crate) mod sandbox;
+pub(crate) mod start;
+pub(crate) mod status;
+pub(crate) mod step;
+pub(crate) mod steps;
+pub(crate) mod tasks;
+#[cfg(test)]
+pub(crate) mod testing;
+pub(crate) mod worker;

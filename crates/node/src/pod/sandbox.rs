@@ -1,0 +1,105 @@
+//! Sets up and takes down what a pod's containers share: the sandbox, its network and the managed files.
+
+use super::local::LocalPod;
+use crate::files::hosts::{hosts, kernel_hostname};
+use crate::files::resolv::{ClusterDns, resolv_conf};
+use crate::shared::Shared;
+use skiff_informer::EventType::Warning;
+use skiff_runtime::{PodHandle, PodSandbox};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::Path;
+
+/// Starts the sandbox and connects it; returns the pod's addresses, primary first.
+pub(crate) async fn start(shared: &Shared, pod: &LocalPod) -> Result<(PodHandle, Vec<IpAddr>), String> {
+    let sysctls = pod.spec.security_context.as_ref().and_then(|context| context.sysctls.as_ref());
+    let sandbox = PodSandbox {
+        uid: pod.uid.clone(),
+        namespace: pod.namespace.clone(),
+        name: pod.name.clone(),
+        hostname: kernel_hostname(pod, &shared.config.cluster_domain),
+        host_network: pod.host_network(),
+        host_pid: pod.spec.host_pid == Some(true),
+        host_ipc: pod.spec.host_ipc == Some(true),
+        sysctls: sysctls
+            .into_iter()
+            .flatten()
+            .map(|s| (s.name.clone(), s.value.clone()))
+            .collect::<BTreeMap<_, _>>(),
+        resources: None,
+        log_dir: shared.paths(&pod.uid).logs(),
+    };
+    let handle = shared.runtime.start_pod(sandbox).await.map_err(|error| error.to_string())?;
+    match connect(shared, pod, &handle).await {
+        Ok(addresses) => Ok((handle, addresses)),
+        Err(message) => {
+            // The next try starts from nothing.
+            if let Err(error) = stop(shared, pod, Some(handle)).await {
+                tracing::warn!(pod = %pod.full_name(), %error, "cleaning up a failed sandbox");
+            }
+            Err(message)
+        }
+    }
+}
+
+async fn connect(shared: &Shared, pod: &LocalPod, handle: &PodHandle) -> Result<Vec<IpAddr>, String> {
+    let addresses = if pod.host_network() {
+        shared.host_ips.clone()
+    } else {
+        let attached = shared.network.attach(pod.uid.as_str(), handle.netns_path()).await;
+        vec![attached.map_err(|error| format!("failed to set up network: {}", chain(&error)))?.ip]
+    };
+    write_files(shared, pod, &addresses).map_err(|error| format!("failed to write pod files: {error}"))?;
+    Ok(addresses)
+}
+
+/// Writes `/etc/hosts` and `/etc/resolv.conf` of the pod.
+fn write_files(shared: &Shared, pod: &LocalPod, addresses: &[IpAddr]) -> std::io::Result<()> {
+    let paths = shared.paths(&pod.uid);
+    std::fs::create_dir_all(paths.root())?;
+    let node_hosts = if pod.host_network() { read_or_empty(Path::new("/etc/hosts"))? } else { String::new() };
+    std::fs::write(paths.hosts(), hosts(pod, addresses, &shared.config.cluster_domain, &node_hosts))?;
+    let node_resolver = read_or_empty(&shared.config.resolv_conf)?;
+    let cluster = ClusterDns { address: shared.config.cluster_dns, domain: &shared.config.cluster_domain };
+    let resolver = resolv_conf(pod, cluster, &node_resolver);
+    for warning in resolver.warnings {
+        shared.pod_event(pod, Warning, "DNSConfigForming", warning);
+    }
+    std::fs::write(paths.resolv_conf(), resolver.text)
+}
+
+fn read_or_empty(path: &Path) -> std::io::Result<String> {
+    match std::fs::read_to_string(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+        result => result,
+    }
+}
+
+/// Stops the sandbox with everything in it and frees the pod's address. Safe to repeat.
+pub(crate) async fn stop(shared: &Shared, pod: &LocalPod, handle: Option<PodHandle>) -> Result<(), String> {
+    let stopped = match handle {
+        Some(handle) => handle.stop().await,
+        None => shared.runtime.remove_pod(&pod.uid).await,
+    };
+    let detached = shared.network.detach(pod.uid.as_str()).await;
+    match (stopped, detached) {
+        (Ok(()), Ok(())) => Ok(()),
+        (Err(error), Ok(())) => Err(chain(&error)),
+        (Ok(()), Err(error)) => Err(chain(&error)),
+        (Err(first), Err(second)) => Err(format!("{}; {}", chain(&first), chain(&second))),
+    }
+}
+
+/// The error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let part = error.to_string();
+        if !text.contains(&part) {
+            text = format!("{text}: {part}");
+        }
+        cause = error.source();
+    }
+    text
+}

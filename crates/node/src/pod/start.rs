@@ -1,0 +1,279 @@
+//! Starts one container: image, configuration, creation. The events and errors are those of the kubelet.
+
+use super::local::{LocalContainer, LocalPod};
+use super::observed::{ImageRef, StartError};
+use crate::container::config::{Parts, container_spec};
+use crate::container::env::{EnvContext, environment};
+use crate::container::error::ConfigError;
+use crate::container::references::Sources;
+use crate::container::security::user;
+use crate::container::services;
+use crate::files::hosts::kernel_hostname;
+use crate::shared::Shared;
+use crate::time::go_duration;
+use crate::volumes::mounts::volume_mounts;
+use jiff::Timestamp;
+use skiff_informer::EventType::{Normal, Warning};
+use skiff_runtime::{
+    ContainerId, ContainerSpec, Image, ImageError, Mount, MountKind, PodHandle, Propagation, PullPolicy,
+    RuntimeError, UserSpec,
+};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// What a start needs besides the pod.
+pub(crate) struct StartInputs<'a> {
+    pub(crate) shared: &'a Shared,
+    pub(crate) pod: &'a LocalPod,
+    pub(crate) container: &'a LocalContainer,
+    pub(crate) attempt: u32,
+    pub(crate) handle: &'a PodHandle,
+    pub(crate) addresses: &'a [IpAddr],
+    pub(crate) sources: &'a Sources,
+}
+
+/// A container that runs.
+pub(crate) struct StartedContainer {
+    pub(crate) id: ContainerId,
+    pub(crate) at: Timestamp,
+}
+
+/// Why a container does not run.
+pub(crate) enum StartRefusal {
+    /// It could not be made; may be tried again without counting as a run.
+    NotMade { reason: StartError, message: String },
+    /// It was made, but its command could not be run.
+    NotRun { message: String },
+}
+
+const POLICY_NEVER: &str = "Never";
+
+/// Labels under which facts about a container are kept with it, for a later agent.
+pub(crate) const STOP_SIGNAL_LABEL: &str = "stop-signal";
+
+/// Finds the image, pulling it if the policy says so.
+pub(crate) async fn resolve_image(inputs: &StartInputs<'_>) -> Result<Image, StartRefusal> {
+    let StartInputs { shared, pod, container, .. } = inputs;
+    let reference = container.spec.image.as_deref().unwrap_or_default();
+    let policy = match container.spec.image_pull_policy.as_deref() {
+        Some("Always") => PullPolicy::Always,
+        Some(POLICY_NEVER) => PullPolicy::Never,
+        _ => PullPolicy::IfNotPresent,
+    };
+    let images = shared.runtime.images();
+    let present = match images.get(reference).await {
+        // A hand-loaded image answers for its name under every policy.
+        Ok(Some(image)) => policy != PullPolicy::Always || image.digests.is_empty(),
+        _ => false,
+    };
+    if !present && policy != PullPolicy::Never {
+        shared.container_event(pod, container, Normal, "Pulling", format!("Pulling image \"{reference}\""));
+    }
+    let began = Instant::now();
+    match images.resolve(reference, policy).await {
+        Ok(image) => {
+            let message = if present {
+                format!(
+                    "Container image \"{reference}\" already present on machine and can be accessed by the pod"
+                )
+            } else {
+                let took = go_duration(Duration::from_millis(
+                    u64::try_from(began.elapsed().as_millis()).unwrap_or(0),
+                ));
+                let size = image.size;
+                format!(
+                    "Successfully pulled image \"{reference}\" in {took} ({took} including waiting). Image size: {size} bytes."
+                )
+            };
+            shared.container_event(pod, container, Normal, "Pulled", message);
+            Ok(image)
+        }
+        Err(error) => Err(image_refusal(inputs, reference, &error)),
+    }
+}
+
+/// The events and the waiting reason of an image that cannot be had.
+fn image_refusal(inputs: &StartInputs<'_>, reference: &str, error: &ImageError) -> StartRefusal {
+    let StartInputs { shared, pod, container, .. } = inputs;
+    let warn = |reason, message: String| shared.container_event(pod, container, Warning, reason, message);
+    match error {
+        ImageError::InvalidReference { .. } => {
+            let message = format!(
+                "Failed to apply default image tag \"{reference}\": couldn't parse image name \"{reference}\": invalid reference format"
+            );
+            warn("InspectFailed", message.clone());
+            warn("Failed", "Error: InvalidImageName".into());
+            StartRefusal::NotMade { reason: StartError::InvalidImageName, message }
+        }
+        ImageError::NeverPull { .. } => {
+            let message = format!("Container image \"{reference}\" is not present with pull policy of Never");
+            warn("ErrImageNeverPull", message.clone());
+            warn("Failed", "Error: ErrImageNeverPull".into());
+            StartRefusal::NotMade { reason: StartError::ErrImageNeverPull, message }
+        }
+        error => {
+            let message = error.to_string();
+            let text = if message.starts_with("failed to pull") {
+                message
+            } else {
+                format!("failed to pull and unpack image \"{reference}\": {message}")
+            };
+            warn("Failed", format!("Failed to pull image \"{reference}\": {text}"));
+            warn("Failed", "Error: ErrImagePull".into());
+            StartRefusal::NotMade { reason: StartError::ErrImagePull, message: text }
+        }
+    }
+}
+
+/// The image as statuses name it.
+pub(crate) fn image_ref(image: &Image, reference: &str) -> ImageRef {
+    ImageRef {
+        name: image.names.first().cloned().unwrap_or_else(|| reference.to_owned()),
+        id: image.digests.first().cloned().unwrap_or_else(|| image.id.to_string()),
+    }
+}
+
+/// Configures, creates and starts the container.
+pub(crate) async fn create_and_start(
+    inputs: &StartInputs<'_>,
+    image: &Image,
+) -> Result<StartedContainer, StartRefusal> {
+    let StartInputs { shared, pod, container, handle, .. } = inputs;
+    let spec = match configure(inputs, image).await {
+        Ok(spec) => spec,
+        Err(ConfigRefusal(message)) => {
+            shared.container_event(pod, container, Warning, "Failed", format!("Error: {message}"));
+            return Err(StartRefusal::NotMade { reason: StartError::CreateContainerConfigError, message });
+        }
+    };
+    match handle.start_container(spec).await {
+        Ok(id) => {
+            shared.container_event(pod, container, Normal, "Created", "Container created".into());
+            shared.container_event(pod, container, Normal, "Started", "Container started".into());
+            Ok(StartedContainer { id, at: Timestamp::now() })
+        }
+        Err(RuntimeError::Start { reason, .. }) => {
+            shared.container_event(pod, container, Normal, "Created", "Container created".into());
+            shared.container_event(pod, container, Warning, "Failed", format!("Error: {reason}"));
+            Err(StartRefusal::NotRun { message: reason })
+        }
+        Err(error) => {
+            let message = match error {
+                RuntimeError::Create { reason, .. } => reason,
+                other => other.to_string(),
+            };
+            shared.container_event(pod, container, Warning, "Failed", format!("Error: {message}"));
+            Err(StartRefusal::NotMade { reason: StartError::CreateContainerError, message })
+        }
+    }
+}
+
+/// The text of a `CreateContainerConfigError`.
+struct ConfigRefusal(String);
+
+impl From<ConfigError> for ConfigRefusal {
+    fn from(error: ConfigError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+async fn configure(inputs: &StartInputs<'_>, image: &Image) -> Result<ContainerSpec, ConfigRefusal> {
+    let StartInputs { shared, pod, container, attempt, addresses, sources, .. } = inputs;
+    shared.services.synced().await;
+    let links = pod.spec.enable_service_links != Some(false);
+    let all = shared.services.all();
+    let services = services::variables(all.iter().map(AsRef::as_ref), &pod.namespace, links);
+    let context = EnvContext {
+        pod,
+        pod_ips: addresses,
+        host_ips: &shared.host_ips,
+        allocatable: &shared.allocatable,
+        services: &services,
+        sources,
+    };
+    let environment = environment(&container.spec, &context)?;
+    let user = resolve_user(inputs, image).await?;
+    let mut mounts = volume_mounts(pod, container, &environment, |name| volume_path(inputs, name))?;
+    add_managed_files(inputs, &mut mounts)?;
+    let hostname = if pod.host_network() {
+        shared.hostname.clone()
+    } else {
+        kernel_hostname(pod, &shared.config.cluster_domain)
+    };
+    let parts = Parts {
+        pod,
+        container,
+        attempt: *attempt,
+        image,
+        environment,
+        user,
+        mounts,
+        hostname: &hostname,
+        node_memory: shared.memory,
+        log_path: shared.paths(&pod.uid).log(&container.name, *attempt),
+    };
+    let mut spec = container_spec(parts)?;
+    spec.labels.insert(STOP_SIGNAL_LABEL.into(), spec.stop_signal.clone());
+    Ok(spec)
+}
+
+async fn resolve_user(inputs: &StartInputs<'_>, image: &Image) -> Result<UserSpec, ConfigRefusal> {
+    let choice = user(inputs.pod, inputs.container, &image.config.user)?;
+    let found = inputs.shared.runtime.images().user(&image.id, &choice.user).await;
+    let mut user = found.map_err(|error| ConfigRefusal(error.to_string()))?;
+    if choice.only_listed {
+        user.groups.clear();
+    }
+    if let Some(gid) = choice.group {
+        user.gid = gid;
+    }
+    user.groups.extend(choice.groups);
+    user.groups.dedup();
+    Ok(user)
+}
+
+/// Where a volume is on the host.
+fn volume_path(inputs: &StartInputs<'_>, name: &str) -> PathBuf {
+    let volume = inputs.pod.spec.volumes.iter().flatten().find(|volume| volume.name == name);
+    match volume.and_then(|volume| volume.host_path.as_ref()) {
+        Some(host_path) => PathBuf::from(&host_path.path),
+        None => inputs.shared.paths(&inputs.pod.uid).volume(name),
+    }
+}
+
+/// Adds the files the node manages, unless the pod mounts something at their places.
+fn add_managed_files(inputs: &StartInputs<'_>, mounts: &mut Vec<Mount>) -> Result<(), ConfigError> {
+    let StartInputs { shared, pod, container, attempt, .. } = inputs;
+    let paths = shared.paths(&pod.uid);
+    let message = paths.termination_message(&container.name, *attempt);
+    make_writable_file(&message)
+        .map_err(|source| ConfigError::File { path: message.display().to_string(), source })?;
+    let message_target = container.spec.termination_message_path.as_deref().unwrap_or("/dev/termination-log");
+    let files = [
+        (paths.hosts(), Path::new("/etc/hosts")),
+        (paths.resolv_conf(), Path::new("/etc/resolv.conf")),
+        (message, Path::new(message_target)),
+    ];
+    for (source, destination) in files {
+        if mounts.iter().all(|mount| mount.destination != destination) {
+            mounts.push(Mount {
+                kind: MountKind::Bind { source },
+                destination: destination.to_owned(),
+                readonly: false,
+                propagation: Propagation::Private,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Makes an empty file that any user of the container may write.
+fn make_writable_file(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    std::fs::File::create(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))
+}

@@ -1,0 +1,311 @@
+//! The task that looks after one pod: feeds events into [`Observed`], asks [`plan`] what to do, does it, and
+//! reports the status. It sleeps until something happens or the plan wants to look again.
+
+use super::adopt;
+use super::finish::finished;
+use super::local::LocalPod;
+use super::observed::{Observed, Rejection, Report};
+use super::probing::Probes;
+use super::publish::Publisher;
+use super::step::{Step, plan};
+use super::tasks::{Done, Tasks};
+use crate::container::references::references;
+use crate::ids::ContainerName;
+use crate::shared::Shared;
+use crate::sources::PodSources;
+use crate::time::until;
+use crate::volumes::tokens::IssuedTokens;
+use jiff::Timestamp;
+use skiff_runtime::{ContainerState, PodHandle, PodState};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+
+/// What the outside tells a worker.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// The API object changed.
+    Updated(Box<LocalPod>),
+    /// The API object is gone.
+    Removed,
+}
+
+/// The pod as its worker sees it, for the server.
+#[derive(Clone, Default)]
+pub(crate) struct View {
+    pub(crate) pod: Option<Arc<LocalPod>>,
+    pub(crate) handle: Option<PodHandle>,
+    /// Names, IDs and whether they run, of the containers' newest attempts.
+    pub(crate) containers: Vec<ContainerView>,
+    /// Nothing of the pod runs any more, or ever will.
+    pub(crate) ended: bool,
+}
+
+/// One container of a [`View`].
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ContainerView {
+    pub(crate) name: ContainerName,
+    /// ID of the running attempt.
+    pub(crate) running: Option<String>,
+    /// How many attempts there were.
+    pub(crate) attempts: u32,
+    /// The reason it waits for, when it does.
+    pub(crate) waiting: Option<String>,
+}
+
+/// How a worker begins.
+pub(crate) struct Start {
+    pub(crate) pod: LocalPod,
+    /// Set when the pod runs already.
+    pub(crate) adopted: Option<(PodHandle, Vec<IpAddr>)>,
+    /// Set when the node refuses the pod.
+    pub(crate) rejection: Option<Rejection>,
+}
+
+/// The worker of one pod.
+pub(crate) struct Worker {
+    pub(super) shared: Arc<Shared>,
+    pub(super) pod: Arc<LocalPod>,
+    pub(super) observed: Observed,
+    pub(super) handle: Option<PodHandle>,
+    pub(super) sources: PodSources,
+    pub(super) tasks: Tasks,
+    /// The tokens in the pod's volumes and when to renew them.
+    pub(super) issued: IssuedTokens,
+    probes: Probes,
+    publisher: Publisher,
+    runtime_state: Option<watch::Receiver<PodState>>,
+    view: watch::Sender<View>,
+}
+
+impl Worker {
+    /// A worker that has not begun; `view` shows the pod to others.
+    pub(crate) async fn new(shared: Arc<Shared>, start: Start, view: watch::Sender<View>) -> Self {
+        let Start { pod, adopted, rejection } = start;
+        let now = Timestamp::now();
+        let mut sources = shared.sources.for_pod(&pod.namespace);
+        let (mut observed, handle) = match adopted {
+            Some((handle, addresses)) => {
+                let state = handle.state().await;
+                let observed = adopt::adopted(&pod, &state, addresses, now, |run| end_of(&shared, &pod, run));
+                (observed, Some(handle))
+            }
+            None => (adopt::fresh(&pod, now), None),
+        };
+        observed.rejection = rejection;
+        if !observed.ended() {
+            sources.follow(references(&pod));
+        }
+        let publisher =
+            Publisher::new(&shared, &pod, handle.is_none() && (pod.finished_in_api() || pod.deleting()));
+        Self {
+            tasks: Tasks::default(),
+            runtime_state: handle.as_ref().map(PodHandle::watch),
+            // An adopted pod's tokens are of unknown age.
+            issued: IssuedTokens { renew_at: handle.is_some().then_some(now), ..IssuedTokens::default() },
+            probes: Probes::new(shared.clone()),
+            pod: Arc::new(pod),
+            shared,
+            observed,
+            handle,
+            sources,
+            publisher,
+            view,
+        }
+    }
+
+    /// Looks after the pod until nothing of it is left.
+    pub(crate) async fn run(mut self, mut messages: mpsc::UnboundedReceiver<Message>) {
+        let changed = self.sources.changed();
+        let mut messages_open = true;
+        self.sync_runtime();
+        loop {
+            let Some(wake) = self.advance() else { return };
+            let sleep = wake.map(|at| until(Timestamp::now(), at));
+            tokio::select! {
+                message = messages.recv(), if messages_open => match message {
+                    Some(message) => self.take_message(message),
+                    // The agent shuts down: pods stay as they are.
+                    None => messages_open = false,
+                },
+                Some(done) = self.tasks.next() => self.take_done(done),
+                Some(report) = self.probes.next() => self.apply(report),
+                () = next_state(&mut self.runtime_state) => self.sync_runtime(),
+                () = changed.notified() => self.sources_changed(),
+                () = tokio::time::sleep(sleep.unwrap_or(Duration::MAX)), if sleep.is_some() => {}
+            }
+            if !messages_open {
+                return;
+            }
+        }
+    }
+
+    /// The sandbox is being stopped: what the runtime says from now on does not count.
+    pub(super) fn runtime_state_ended(&mut self) {
+        self.runtime_state = None;
+    }
+
+    fn apply(&mut self, report: Report) {
+        self.observed.apply(report, &self.pod, Timestamp::now());
+    }
+
+    /// Begins every step that is due, reports the status, and says when to look again; `None` when done.
+    fn advance(&mut self) -> Option<Option<Timestamp>> {
+        let mut wake = loop {
+            let now = Timestamp::now();
+            let plan = plan(&self.pod, &self.observed, now);
+            if plan.done {
+                return None;
+            }
+            // The last status must be on its way before the object may go.
+            let held_back = |step: &Step| *step == Step::DeleteObject && self.publisher.is_writing();
+            let steps: Vec<Step> = plan.steps.into_iter().filter(|step| !held_back(step)).collect();
+            if steps.is_empty() {
+                break plan.wake;
+            }
+            for step in steps {
+                self.observed.issue(&step, &self.pod, now);
+                self.begin(step);
+            }
+        };
+        self.probes.reconcile(&self.pod, &self.observed, self.handle.as_ref());
+        let now = Timestamp::now();
+        if let Some(renew_at) = self.issued.renew_at.filter(|_| !self.observed.ended()) {
+            if now >= renew_at {
+                self.issued = IssuedTokens::default();
+                self.begin_refresh();
+            } else {
+                wake = earlier(wake, Some(renew_at));
+            }
+        }
+        let retry = self.publisher.publish(&mut self.pod, &self.observed, &mut self.tasks, now);
+        self.show();
+        Some(earlier(wake, retry))
+    }
+
+    fn take_message(&mut self, message: Message) {
+        match message {
+            Message::Updated(pod) => {
+                let volumes_changed = pod.meta.labels != self.pod.meta.labels
+                    || pod.meta.annotations != self.pod.meta.annotations;
+                let spec_changed = pod.meta.generation != self.pod.meta.generation;
+                self.pod = Arc::new(self.publisher.merge_status(*pod));
+                if spec_changed && !self.observed.ended() {
+                    self.sources.follow(references(&self.pod));
+                }
+                if volumes_changed || spec_changed {
+                    self.sources_changed();
+                }
+            }
+            Message::Removed => self.apply(Report::Removed),
+        }
+    }
+
+    /// Something that volumes or environments show has changed.
+    fn sources_changed(&mut self) {
+        self.apply(Report::Retry);
+        self.begin_refresh();
+    }
+
+    fn take_done(&mut self, done: Done) {
+        match done {
+            Done::Report(report) => self.apply(report),
+            Done::Volumes(Ok(issued)) => {
+                self.issued = issued;
+                self.apply(Report::Volumes(Ok(())));
+            }
+            Done::Volumes(Err(message)) => self.apply(Report::Volumes(Err(message))),
+            Done::Refreshed(issued) => self.issued = issued,
+            Done::Sandbox(Ok((handle, addresses))) => {
+                self.runtime_state = Some(handle.watch());
+                self.handle = Some(handle);
+                self.apply(Report::Sandbox(Ok(addresses)));
+            }
+            Done::Sandbox(Err(message)) => self.apply(Report::Sandbox(Err(message))),
+            Done::Readopted(Some(handle)) => {
+                self.runtime_state = Some(handle.watch());
+                self.handle = Some(handle);
+            }
+            Done::Readopted(None) => {
+                self.handle = None;
+                self.apply(Report::SandboxLost);
+            }
+            Done::Started(reports) => reports.into_iter().for_each(|report| self.apply(report)),
+            Done::StatusWritten(result) => self.publisher.written(result, Timestamp::now()),
+            Done::Nothing => {}
+        }
+        self.sync_runtime();
+    }
+
+    /// Takes in what the runtime says of the containers.
+    fn sync_runtime(&mut self) {
+        let Some(receiver) = &mut self.runtime_state else { return };
+        let state = receiver.borrow_and_update().clone();
+        if !state.supervised && self.handle.is_some() {
+            self.runtime_state = None;
+            return self.begin_readopt();
+        }
+        for run in &state.containers {
+            let name = ContainerName::from(run.name.as_str());
+            let is_current =
+                self.observed.container(&name).running().is_some_and(|running| running.id == run.id.as_str());
+            if is_current && let Some(end) = end_of(&self.shared, &self.pod, run) {
+                self.apply(Report::Exited { container: name, end });
+            }
+        }
+    }
+
+    /// Shows the pod to the server.
+    fn show(&self) {
+        let containers = self.pod.containers.iter().map(|container| {
+            let state = self.observed.container(&container.name);
+            ContainerView {
+                name: container.name.clone(),
+                running: state.running().map(|running| running.id.clone()),
+                attempts: state.attempts,
+                waiting: state.failure.as_ref().map(|failure| failure.reason.as_str().to_owned()),
+            }
+        });
+        let containers: Vec<ContainerView> = containers.collect();
+        let ended = self.observed.ended();
+        self.view.send_if_modified(|view| {
+            let same_pod = view.pod.as_ref().is_some_and(|pod| Arc::ptr_eq(pod, &self.pod));
+            let same = same_pod
+                && view.handle.is_some() == self.handle.is_some()
+                && view.ended == ended
+                && view.containers == containers;
+            if !same {
+                *view = View { pod: Some(self.pod.clone()), handle: self.handle.clone(), containers, ended };
+            }
+            !same
+        });
+    }
+}
+
+/// The end of a container, with its message.
+fn end_of(shared: &Shared, pod: &LocalPod, run: &ContainerState) -> Option<super::observed::Finished> {
+    let name = ContainerName::from(run.name.as_str());
+    let message = shared.paths(&pod.uid).termination_message(&name, run.attempt);
+    finished(pod.container(&name), run, &message)
+}
+
+/// Returns after the next change of the runtime's state; never without a runtime.
+async fn next_state(receiver: &mut Option<watch::Receiver<PodState>>) {
+    match receiver {
+        Some(changes) => {
+            if changes.changed().await.is_err() {
+                // The handle is gone with all its clones; nothing more will come.
+                *receiver = None;
+            }
+        }
+        None => std::future::pending().await,
+    }
+}
+
+fn earlier(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}

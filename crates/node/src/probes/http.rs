@@ -1,0 +1,232 @@
+//! HTTP and HTTPS requests of probes and hooks.
+
+use super::action::{HttpRequest, host_port};
+use super::perform::{OUTPUT_LIMIT, Outcome, connect_error};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper_util::rt::TokioIo;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use std::sync::{Arc, LazyLock};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+
+/// Most redirects that are followed.
+const MAX_REDIRECTS: usize = 10;
+
+/// Gets `request`; any status from 200 to 399 is a success, a redirect to another host counts as one.
+pub(crate) async fn get(request: &HttpRequest) -> Outcome {
+    let mut request = request.clone();
+    for _ in 0..=MAX_REDIRECTS {
+        match get_once(&request).await {
+            Ok(Answer::Done(outcome)) => return outcome,
+            Ok(Answer::Redirect(path)) => request.path = path,
+            Err(cause) => return Outcome::Failure(format!("Get \"{}\": {cause}", request.url())),
+        }
+    }
+    Outcome::Failure(format!("Get \"{}\": stopped after {MAX_REDIRECTS} redirects", request.url()))
+}
+
+enum Answer {
+    Done(Outcome),
+    /// To this path on the same host.
+    Redirect(String),
+}
+
+async fn get_once(request: &HttpRequest) -> Result<Answer, String> {
+    let address = host_port(&request.host, request.port);
+    let tcp = TcpStream::connect(&address).await;
+    let tcp = tcp.map_err(|error| format!("dial tcp {address}: {}", connect_error(&error)))?;
+    if request.https {
+        let name = ServerName::try_from(request.host.clone()).map_err(|error| error.to_string())?;
+        let connector = tokio_rustls::TlsConnector::from(ANY_SERVER.clone());
+        let tls = connector.connect(name, tcp).await.map_err(|error| error.to_string())?;
+        exchange(request, tls).await
+    } else {
+        exchange(request, tcp).await
+    }
+}
+
+async fn exchange(
+    request: &HttpRequest,
+    io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+) -> Result<Answer, String> {
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(io)).await.map_err(|error| error.to_string())?;
+    let connection = tokio::spawn(connection);
+    let answer = async {
+        let response = sender.send_request(build(request)?).await.map_err(|error| error.to_string())?;
+        let status = response.status();
+        if status.is_redirection()
+            && let Some(location) =
+                response.headers().get(http::header::LOCATION).and_then(|value| value.to_str().ok())
+        {
+            return Ok(redirect(request, location));
+        }
+        if status.as_u16() >= 200 && status.as_u16() < 400 {
+            return Ok(Answer::Done(Outcome::Success));
+        }
+        // Read the body so that the server is not cut off; nothing of it is shown.
+        let mut body = response.into_body();
+        let mut read = 0;
+        while let Some(frame) = body.frame().await {
+            read += frame.map_err(|error| error.to_string())?.data_ref().map_or(0, Bytes::len);
+            if read > OUTPUT_LIMIT {
+                break;
+            }
+        }
+        Ok(Answer::Done(Outcome::Failure(format!("HTTP probe failed with statuscode: {}", status.as_u16()))))
+    };
+    let answer = answer.await;
+    connection.abort();
+    answer
+}
+
+fn redirect(request: &HttpRequest, location: &str) -> Answer {
+    let Ok(target) = location.parse::<http::Uri>() else { return Answer::Done(Outcome::Success) };
+    let same_host = target.host().is_none_or(|host| host == request.host);
+    let path = target.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    if same_host { Answer::Redirect(path.to_owned()) } else { Answer::Done(Outcome::Success) }
+}
+
+fn build(request: &HttpRequest) -> Result<http::Request<Empty<Bytes>>, String> {
+    let given = |name: &str| request.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+    let mut builder = http::Request::get(&request.path);
+    if given("host").is_none() {
+        builder = builder.header("Host", host_port(&request.host, request.port));
+    }
+    if given("user-agent").is_none() {
+        builder = builder.header("User-Agent", "kube-probe/1.36");
+    }
+    if given("accept").is_none() {
+        builder = builder.header("Accept", "*/*");
+    }
+    builder = builder.header("Connection", "close");
+    // An empty value takes a default header away.
+    for (name, value) in request.headers.iter().filter(|(_, value)| !value.is_empty()) {
+        builder = builder.header(name, value);
+    }
+    builder.body(Empty::new()).map_err(|error| error.to_string())
+}
+
+/// Probes accept whatever certificate a server has.
+#[derive(Debug)]
+struct AnyServer(Arc<CryptoProvider>);
+
+static ANY_SERVER: LazyLock<Arc<rustls::ClientConfig>> = LazyLock::new(|| {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .expect("ring supports the default protocol versions");
+    Arc::new(
+        builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(AnyServer(provider)))
+            .with_no_client_auth(),
+    )
+});
+
+impl ServerCertVerifier for AnyServer {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &rustls::DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &rustls::DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    /// Serves each of `answers` to one connection and returns what probing gives.
+    async fn check(answers: &'static [&'static str], expected: Outcome) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = tokio::spawn(async move {
+            for answer in answers {
+                let (mut socket, _) = listener.accept().await.unwrap();
+                let mut request = [0; 1024];
+                let read = socket.read(&mut request).await.unwrap();
+                assert!(request[..read].starts_with(b"GET /"));
+                socket.write_all(answer.as_bytes()).await.unwrap();
+            }
+        });
+        let request = HttpRequest {
+            https: false,
+            host: "127.0.0.1".into(),
+            port,
+            path: "/".into(),
+            headers: Vec::new(),
+        };
+        assert_eq!(get(&request).await, expected);
+        server.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn statuses_decide() {
+        check(&["HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"], Outcome::Success).await;
+        check(&["HTTP/1.1 304 Not Modified\r\n\r\n"], Outcome::Success).await;
+        let failed = Outcome::Failure("HTTP probe failed with statuscode: 500".into());
+        check(&["HTTP/1.1 500 No\r\ncontent-length: 2\r\n\r\nno"], failed).await;
+        check(
+            &[
+                "HTTP/1.1 302 Found\r\nlocation: /x\r\ncontent-length: 0\r\n\r\n",
+                "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+            ],
+            Outcome::Success,
+        )
+        .await;
+        check(
+            &["HTTP/1.1 302 Found\r\nlocation: http://example.com/\r\ncontent-length: 0\r\n\r\n"],
+            Outcome::Success,
+        )
+        .await;
+    }
+
+    #[tokio::test]
+    async fn a_refused_connection_reads_as_elsewhere() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let request = HttpRequest {
+            https: false,
+            host: "127.0.0.1".into(),
+            port,
+            path: "/z".into(),
+            headers: Vec::new(),
+        };
+        let text = format!(
+            "Get \"http://127.0.0.1:{port}/z\": dial tcp 127.0.0.1:{port}: connect: connection refused"
+        );
+        assert_eq!(get(&request).await, Outcome::Failure(text));
+    }
+}

@@ -1,0 +1,93 @@
+//! The task that runs one probe of one running container, for as long as it is wanted.
+
+use super::action::{Action, of_probe};
+use super::perform::{Outcome, Target, perform};
+use super::tally::{ProbeKind, Tally, Timing};
+use crate::pod::local::{LocalContainer, LocalPod};
+use crate::pod::observed::Report;
+use crate::shared::Shared;
+use crate::time::{after, until};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Probe;
+use skiff_informer::EventType::Warning;
+use std::net::IpAddr;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior};
+
+/// One probe of one container.
+pub(crate) struct Prober {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) pod: Arc<LocalPod>,
+    pub(crate) container: LocalContainer,
+    pub(crate) kind: ProbeKind,
+    pub(crate) target: Target,
+    pub(crate) ip: Option<IpAddr>,
+    pub(crate) started_at: Timestamp,
+    /// Where changed verdicts go.
+    pub(crate) reports: mpsc::UnboundedSender<Report>,
+}
+
+/// The probe of `container` of the given kind.
+pub(crate) fn probe_of(container: &LocalContainer, kind: ProbeKind) -> Option<&Probe> {
+    match kind {
+        ProbeKind::Startup => container.spec.startup_probe.as_ref(),
+        ProbeKind::Liveness => container.spec.liveness_probe.as_ref(),
+        ProbeKind::Readiness => container.spec.readiness_probe.as_ref(),
+    }
+}
+
+impl Prober {
+    /// Probes each period, from the initial delay after the container's start on; ends when a startup probe has
+    /// passed or nobody listens.
+    pub(crate) async fn run(self) {
+        let Some(probe) = probe_of(&self.container, self.kind).cloned() else { return };
+        let timing = Timing::of(&probe);
+        let first = until(Timestamp::now(), after(self.started_at, timing.initial_delay));
+        let mut ticks = tokio::time::interval_at(Instant::now() + first, timing.period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut tally = Tally::new(timing);
+        let action = of_probe(&probe, &self.container.spec, self.ip);
+        loop {
+            ticks.tick().await;
+            let outcome = match &action {
+                Ok(action) => self.attempt(action, timing).await,
+                Err(text) => Outcome::Error(text.clone()),
+            };
+            self.tell(&outcome);
+            let Some(verdict) = tally.count(outcome == Outcome::Success) else { continue };
+            if let Some(report) = self.report(verdict)
+                && self.reports.send(report).is_err()
+            {
+                return;
+            }
+            if self.kind == ProbeKind::Startup && verdict {
+                return;
+            }
+        }
+    }
+
+    async fn attempt(&self, action: &Action, timing: Timing) -> Outcome {
+        perform(action, &self.target, timing.timeout).await
+    }
+
+    /// Records a failed attempt.
+    fn tell(&self, outcome: &Outcome) {
+        let title = self.kind.title();
+        let message = match outcome {
+            Outcome::Success => return,
+            Outcome::Failure(text) => format!("{title} probe failed: {text}"),
+            Outcome::Error(text) => format!("{title} probe errored: {text}"),
+        };
+        self.shared.container_event(&self.pod, &self.container, Warning, "Unhealthy", message);
+    }
+
+    fn report(&self, ok: bool) -> Option<Report> {
+        let (container, id) = (self.container.name.clone(), self.target.container.to_string());
+        match self.kind {
+            ProbeKind::Startup => Some(Report::Startup { container, id, ok }),
+            ProbeKind::Readiness => Some(Report::Readiness { container, id, ok }),
+            ProbeKind::Liveness => (!ok).then_some(Report::LivenessFailed { container, id }),
+        }
+    }
+}

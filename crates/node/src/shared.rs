@@ -1,0 +1,79 @@
+//! What all parts of the agent share.
+
+use crate::config::AgentConfig;
+use crate::container::services::ServiceFacts;
+use crate::paths::PodPaths;
+use crate::pod::local::{LocalContainer, LocalPod, Role};
+use crate::quantity::Amounts;
+use crate::sources::SourceWatches;
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::Client;
+use skiff_informer::{Cache, EventType, Recorder};
+use skiff_podnet::PodNetwork;
+use skiff_runtime::{PodUid, Runtime};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// The node as its pod workers and its server see it; made once, after the network was set up.
+pub(crate) struct Shared {
+    pub(crate) config: AgentConfig,
+    pub(crate) client: Client,
+    pub(crate) runtime: Arc<Runtime>,
+    pub(crate) network: PodNetwork,
+    pub(crate) events: Recorder,
+    pub(crate) services: Cache<ServiceFacts>,
+    pub(crate) sources: SourceWatches,
+    /// The labels of the Node object as the agent sets them.
+    pub(crate) node_labels: BTreeMap<String, String>,
+    /// What pods may use in all.
+    pub(crate) allocatable: Amounts,
+    /// Bytes of memory of the node.
+    pub(crate) memory: u64,
+    /// The node's addresses, primary first.
+    pub(crate) host_ips: Vec<IpAddr>,
+    /// The host name of the node.
+    pub(crate) hostname: String,
+}
+
+impl Shared {
+    /// Where the files of a pod are.
+    pub(crate) fn paths(&self, uid: &PodUid) -> PodPaths {
+        PodPaths::new(&self.config.data_dir, uid)
+    }
+
+    /// Records an event about a pod.
+    pub(crate) fn pod_event(&self, pod: &LocalPod, kind: EventType, reason: &'static str, message: String) {
+        self.events.event(reference(pod), kind, reason, message);
+    }
+
+    /// Records an event about a container.
+    pub(crate) fn container_event(
+        &self,
+        pod: &LocalPod,
+        container: &LocalContainer,
+        kind: EventType,
+        reason: &'static str,
+        message: String,
+    ) {
+        let list = match container.role {
+            Role::Init | Role::Sidecar => "initContainers",
+            Role::Main => "containers",
+            Role::Ephemeral => "ephemeralContainers",
+        };
+        let field_path = Some(format!("spec.{list}{{{}}}", container.name));
+        self.events.event(ObjectReference { field_path, ..reference(pod) }, kind, reason, message);
+    }
+}
+
+fn reference(pod: &LocalPod) -> ObjectReference {
+    ObjectReference {
+        api_version: Some("v1".into()),
+        kind: Some("Pod".into()),
+        namespace: Some(pod.namespace.clone()),
+        name: Some(pod.name.clone()),
+        uid: Some(pod.uid.to_string()),
+        resource_version: pod.meta.resource_version.clone(),
+        field_path: None,
+    }
+}

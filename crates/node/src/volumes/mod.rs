@@ -1,0 +1,7 @@
+//! The volumes of pods.
+
+pub(crate) mod atomic;
+pub(crate) mod content;
+pub(crate) mod mounts;
+pub(crate) mod setup;
+pub(crate) mod tokens;
