@@ -1,5 +1,18 @@
 //! The skiff API server: one request pipeline for every kind.
 
+mod admission;
 pub mod auth;
 pub mod bootstrap;
+mod config;
+mod errors;
+mod http;
+mod pipeline;
 pub mod pki;
+mod server;
+mod subresources;
+
+pub use auth::UserInfo;
+pub use config::{Cidr, CidrError, ClusterConfig, Config};
+pub use http::body::{Body, BodyError, BoxError};
+pub use http::client::ApiService;
+pub use server::{ApiServer, StartError};

@@ -64,7 +64,12 @@ impl FieldErrorKind {
     fn shows_value(self) -> bool {
         matches!(
             self,
-            Self::Invalid | Self::TypeInvalid | Self::NotSupported | Self::Duplicate | Self::NotFound
+            Self::Invalid
+                | Self::TypeInvalid
+                | Self::NotSupported
+                | Self::Duplicate
+                | Self::NotFound
+                | Self::TooMany
         )
     }
 }
@@ -111,6 +116,17 @@ impl FieldError {
         let list: Vec<String> = supported.iter().map(|s| format!("{s:?}")).collect();
         let detail = format!("supported values: {}", list.join(", "));
         Self::new(FieldErrorKind::NotSupported, field, value, detail)
+    }
+
+    /// `field: Too many: COUNT: must have at most MOST items`
+    pub fn too_many(field: impl Into<String>, count: usize, most: usize) -> Self {
+        Self::new(FieldErrorKind::TooMany, field, count, format!("must have at most {most} items"))
+    }
+
+    /// `field: Too long: may not be more than MOST bytes`
+    pub fn too_long(field: impl Into<String>, most: usize) -> Self {
+        let detail = format!("may not be more than {most} bytes");
+        Self::new(FieldErrorKind::TooLong, field, Value::Null, detail)
     }
 
     /// An error of any kind.

@@ -9,19 +9,23 @@
 
 mod addresses;
 mod catalogue;
+pub mod discovery;
 pub mod duration;
 mod field;
 mod kind;
 pub mod managed;
 pub mod names;
 mod object;
+pub mod openapi;
 pub mod patch;
 pub mod quantity;
 mod rows;
+pub mod scale;
 pub mod schema;
 pub mod selector;
 mod strategy;
 pub mod strict;
+mod subresource;
 pub mod table;
 #[cfg(test)]
 mod testing;
@@ -34,3 +38,4 @@ pub use kind::{
 };
 pub use object::{DecodeError, NotAnObject, Object};
 pub use strategy::{AddressSpace, AllocationError, Claim, ClusterFacts, Context, Grace, Strategy};
+pub use subresource::{Exchange, version_path};

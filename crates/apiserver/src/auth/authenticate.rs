@@ -49,7 +49,9 @@ impl Auth {
     ) -> Result<UserInfo, AuthnError> {
         let user = match (peer, bearer_token(headers)) {
             (Some(peer), _) => peer.user(),
-            (None, Some(token)) => self.service_account(&token, &[self.0.issuer.url.clone()]).await?.0,
+            (None, Some(token)) => {
+                self.service_account(&token, std::slice::from_ref(&self.0.issuer.url)).await?.0
+            }
             (None, None) => UserInfo::anonymous(),
         };
         self.impersonate(headers, user).await

@@ -2,9 +2,10 @@
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
-use skiff_store::{Key, Store};
+use skiff_store::Store;
 
 use super::Refusal;
+use crate::pipeline::keys;
 
 /// An object that tokens may be bound to.
 #[derive(Debug, Default, Deserialize)]
@@ -46,10 +47,9 @@ pub(super) async fn read(
     namespace: &str,
     name: &str,
 ) -> Result<Option<Live>, Refusal> {
-    let path = if namespace.is_empty() { name.to_owned() } else { format!("{namespace}/{name}") };
-    let key = Key::from(format!("/registry/core/{resource}/{path}"));
+    let key = keys::core(resource, namespace, name);
     let failed = |source: Box<dyn std::error::Error + Send + Sync>| Refusal::Internal {
-        what: format!("{resource} {path:?}"),
+        what: key.to_string(),
         source,
     };
     let Some(entry) = store.get(&key).await.map_err(|error| failed(error.into()))? else { return Ok(None) };

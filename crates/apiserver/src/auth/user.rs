@@ -66,6 +66,11 @@ impl UserInfo {
         Self::authenticated("system:kube-scheduler", [])
     }
 
+    /// The service proxy.
+    pub fn proxy() -> Self {
+        Self::authenticated("system:kube-proxy", [])
+    }
+
     /// A controller, which acts as its ServiceAccount in `kube-system`.
     pub fn controller(name: &str) -> Self {
         Self::service_account("kube-system", name)

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::{RwLock, RwLockReadGuard};
 use skiff_store::{Batch, EventKind, Page, ReadError, Revision, Store, Watch, WatchError};
@@ -22,6 +23,9 @@ pub(super) trait Model: Default + Send + Sync + 'static {
     /// A batch of changes is complete.
     fn settle(&mut self) {}
 }
+
+/// How long to wait before a store that failed is asked again.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// A model and the task that keeps it current. The task ends when the view is dropped or the store closes.
 pub(super) struct View<M> {
@@ -100,6 +104,21 @@ impl<M: Model> Shared<M> {
         }
     }
 
+    /// As [`Shared::list`], until it succeeds: a model that stops following would keep permissions alive that
+    /// were taken away.
+    async fn list_again(&self, store: &dyn Store) -> Watch {
+        loop {
+            match self.list(store).await {
+                Ok(watch) => return watch,
+                Err(error) => {
+                    tracing::error!(prefix = M::PREFIX, %error, "authorisation cannot follow the store; trying again");
+                    // The store gives no sign of recovery that could be waited for.
+                    tokio::time::sleep(RETRY).await;
+                }
+            }
+        }
+    }
+
     fn apply(&self, batch: &Batch) {
         let mut model = self.model.write();
         for event in &batch.events {
@@ -126,13 +145,7 @@ async fn follow<M: Model>(
             next = watch.next() => match next {
                 Ok(batch) => shared.apply(&batch),
                 Err(WatchError::Closed) => return,
-                Err(WatchError::Compacted { .. }) => match shared.list(&*store).await {
-                    Ok(fresh) => watch = fresh,
-                    Err(error) => {
-                        tracing::error!(prefix = M::PREFIX, %error, "authorisation can no longer follow the store");
-                        return;
-                    }
-                },
+                Err(WatchError::Compacted { .. }) => watch = shared.list_again(&*store).await,
             },
             Some(waiter) = requests.recv() => waiters.push(waiter),
         }
@@ -142,5 +155,71 @@ async fn follow<M: Model>(
             // An error means that the request was given up meanwhile.
             waiter.done.send(()).ok();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use skiff_store::{Embedded, Key, Op, Txn};
+
+    use super::*;
+
+    /// The keys that exist.
+    #[derive(Default)]
+    struct Keys(BTreeSet<String>);
+
+    impl Model for Keys {
+        const PREFIX: &'static str = "k/";
+
+        fn put(&mut self, key: &str, _value: &[u8]) {
+            self.0.insert(key.to_owned());
+        }
+
+        fn remove(&mut self, key: &str) {
+            self.0.remove(key);
+        }
+    }
+
+    async fn write(store: &dyn Store, op: Op) -> Revision {
+        store.commit(Txn { expect: Vec::new(), ops: vec![op] }).await.unwrap()
+    }
+
+    fn put(key: &str) -> Op {
+        Op::Put { key: Key::from(key), value: "{}".into() }
+    }
+
+    #[tokio::test]
+    async fn catching_up_includes_everything_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let store: Arc<dyn Store> = Arc::new(Embedded::open(dir.path().join("db")).unwrap());
+        write(&*store, put("k/0")).await;
+        let view: View<Keys> = View::start(Arc::clone(&store)).await.unwrap();
+        let check =
+            |expected: &[&str]| assert!(view.read().0.iter().eq(expected.iter()), "{:?}", view.read().0);
+        check(&["k/0"]);
+        view.catch_up(write(&*store, put("k/1")).await).await;
+        check(&["k/0", "k/1"]);
+        view.catch_up(write(&*store, put("other/1")).await).await;
+        view.catch_up(write(&*store, Op::Delete { key: Key::from("k/0") }).await).await;
+        check(&["k/1"]);
+    }
+
+    #[tokio::test]
+    async fn a_watch_that_fell_behind_starts_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let store: Arc<dyn Store> = Arc::new(Embedded::open(dir.path().join("db")).unwrap());
+        let shared = Arc::new(Shared { model: RwLock::new(Keys::default()), seen: AtomicU64::new(0) });
+        let behind = shared.list(&*store).await.unwrap();
+        write(&*store, put("k/1")).await;
+        let last = write(&*store, put("k/2")).await;
+        store.compact(last).await.unwrap();
+        let (waiters, requests) = mpsc::unbounded_channel();
+        tokio::spawn(follow(Arc::clone(&shared), store, behind, requests));
+        let (done, waiting) = oneshot::channel();
+        waiters.send(Waiter { wanted: last, done }).unwrap();
+        waiting.await.unwrap();
+        assert_eq!(shared.model.read().0.len(), 2);
     }
 }

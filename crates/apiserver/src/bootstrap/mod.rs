@@ -10,14 +10,13 @@ mod reconcile;
 mod roles;
 mod rules;
 
-use bytes::Bytes;
 use jiff::Timestamp;
-use serde_json::Value;
 use skiff_catalogue::Object;
 use skiff_store::{CommitError, Expect, Key, Op, ReadError, Store, Txn};
 use thiserror::Error;
 
 use crate::auth::Rule;
+use crate::pipeline::codec;
 use reconcile::Change;
 
 /// The cluster's own facts in its first objects.
@@ -91,8 +90,8 @@ async fn plan(store: &dyn Store, wanted: &[(Key, Object)]) -> Result<Txn, Bootst
         };
         let value = match reconcile::change(object, stored.as_ref()) {
             Change::None => continue,
-            Change::Create => encode(object),
-            Change::Replace(object) => encode(&object),
+            Change::Create => codec::encode(object),
+            Change::Replace(object) => codec::encode(&object),
         };
         txn.expect.push(match entry {
             None => Expect::Absent(key.clone()),
@@ -101,14 +100,6 @@ async fn plan(store: &dyn Store, wanted: &[(Key, Object)]) -> Result<Txn, Bootst
         txn.ops.push(Op::Put { key: key.clone(), value });
     }
     Ok(txn)
-}
-
-/// The form in which objects are stored: metadata first.
-fn encode(object: &Object) -> Bytes {
-    let mut rest = object.as_map().clone();
-    let metadata = rest.remove("metadata").unwrap_or_default();
-    let rest = Value::Object(rest).to_string();
-    Bytes::from(format!("{{\"metadata\":{metadata},{}", &rest[1..]))
 }
 
 #[cfg(test)]

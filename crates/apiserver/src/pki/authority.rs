@@ -39,20 +39,20 @@ impl Authority {
             let made = create(now).map_err(|source| PkiError::Issue { name: "ca".to_owned(), source })?;
             files::write(&key_path, &made.key, Durability::Kept)?;
             files::write(&certificate_path, &made.certificate, Durability::Kept)?;
-            return Self::load(&made.certificate, &made.key, &certificate_path, &key_path);
+            return Self::load(&made.certificate, &made.key, dir);
         };
         let Some(key) = files::read(&key_path)? else {
             return Err(PkiError::NoAuthorityKey { path: key_path });
         };
-        Self::load(&certificate, &key, &certificate_path, &key_path)
+        let authority = Self::load(&certificate, &key, dir)?;
+        if now >= authority.not_after {
+            return Err(PkiError::Expired { path: certificate_path, not_after: authority.not_after });
+        }
+        Ok(authority)
     }
 
-    fn load(
-        certificate: &str,
-        key: &str,
-        certificate_path: &Path,
-        key_path: &Path,
-    ) -> Result<Self, PkiError> {
+    fn load(certificate: &str, key: &str, dir: &Path) -> Result<Self, PkiError> {
+        let (certificate_path, key_path) = (&dir.join("ca.crt"), &dir.join("ca.key"));
         let damaged = |path: &Path, reason: &dyn std::fmt::Display| PkiError::Damaged {
             path: path.to_owned(),
             reason: reason.to_string(),

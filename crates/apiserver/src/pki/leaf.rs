@@ -55,7 +55,8 @@ impl LeafSpec {
             common_name: common_name.to_owned(),
             organization: organization.map(str::to_owned),
             usage,
-            names: names.into_iter().filter(|name| !name.is_empty()).collect(),
+            // A machine's name may be anything; what is no DNS name cannot be asked for by TLS.
+            names: names.into_iter().filter(|name| !name.is_empty() && name.is_ascii()).collect(),
             addresses: addresses.into_iter().collect(),
         }
     }

@@ -95,6 +95,14 @@ pub enum PkiError {
         /// Where the key should be.
         path: PathBuf,
     },
+    /// The authority's certificate is no longer valid, and neither is any that it issued.
+    #[error("{} expired on {not_after}; remove the directory to start with new certificates", path.display())]
+    Expired {
+        /// Its file.
+        path: PathBuf,
+        /// When it expired.
+        not_after: Timestamp,
+    },
     /// A certificate cannot be issued.
     #[error("cannot issue the certificate {name:?}")]
     Issue {
@@ -118,8 +126,9 @@ pub enum PkiError {
 
 /// The longest time between two looks at the calendar: timers stand still while a machine sleeps.
 const LONGEST_WAIT: Duration = Duration::from_secs(6 * 3600);
-/// How long to wait after a renewal failed, e.g. for a full disk.
-const RETRY: Duration = Duration::from_secs(60);
+/// The shortest time between two renewals: after one failed (a full disk), and in the authority's last days,
+/// when what it issues lives ever shorter.
+const SHORTEST_WAIT: Duration = Duration::from_secs(60);
 
 /// The cluster's certificates and keys.
 pub struct Pki {
@@ -227,10 +236,10 @@ impl Pki {
         loop {
             let now = Timestamp::now();
             let wait = match self.renew_due(now) {
-                Ok(next) => until(now, next).min(LONGEST_WAIT),
+                Ok(next) => until(now, next).clamp(SHORTEST_WAIT, LONGEST_WAIT),
                 Err(error) => {
                     tracing::error!(error = &error as &dyn std::error::Error, "cannot renew a certificate");
-                    RETRY
+                    SHORTEST_WAIT
                 }
             };
             tokio::select! {

@@ -91,6 +91,18 @@ fn damage_is_repaired_where_nothing_is_lost_and_named_where_it_is() {
 }
 
 #[test]
+fn the_authority_limits_what_it_issues() {
+    let dir = tempfile::tempdir().unwrap();
+    let start = now();
+    let open = |day| Pki::open_at(dir.path(), &subject([192, 0, 2, 1]), start + days(day));
+    open(0).unwrap();
+    let late = open(3600).unwrap();
+    assert!(late.admin.due() < start + days(3650), "no leaf outlives the authority");
+    let error = open(3650).err().expect("nothing can be issued any more").to_string();
+    assert!(error.contains("ca.crt expired on"), "{error}");
+}
+
+#[test]
 fn node_names_cannot_leave_the_directory() {
     let dir = tempfile::tempdir().unwrap();
     let pki = Pki::open_at(dir.path(), &subject([192, 0, 2, 1]), now()).unwrap();

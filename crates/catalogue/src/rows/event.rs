@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 
 use super::cells::{self, int_of, name_column, text, wide};
-use super::{CORE, Plain, stored};
+use super::{CORE, stored};
 use crate::duration::since;
-use crate::{Kind, Object, Row, Scope, Selectable};
+use crate::{Context, FieldError, FieldErrors, Kind, Object, Row, Scope, Selectable, Strategy, names};
 
 pub(super) fn row() -> Kind {
     Kind {
@@ -23,7 +23,7 @@ pub(super) fn row() -> Kind {
         ],
         print,
         selectable: SELECTABLE,
-        ..stored(CORE, "io.k8s.api.core.v1.Event", Scope::Namespaced, Plain).short(&["ev"])
+        ..stored(CORE, "io.k8s.api.core.v1.Event", Scope::Namespaced, EventStrategy).short(&["ev"])
     }
 }
 
@@ -90,4 +90,72 @@ fn source(event: &Object) -> String {
     };
     let parts = [component(event), host];
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
+}
+
+/// What is special about events.
+struct EventStrategy;
+
+impl Strategy for EventStrategy {
+    /// An event lives in the namespace of what it is about; those about cluster-scoped objects in `default`.
+    fn validate(&self, _: Context<'_>, object: &Object) -> FieldErrors {
+        let (own, about) = (object.namespace(), object.str(&["involvedObject", "namespace"]));
+        let fits = if about.is_empty() { matches!(own, "" | "default") } else { own == about };
+        if fits {
+            return Vec::new();
+        }
+        vec![FieldError::invalid("involvedObject.namespace", about, "does not match event.namespace")]
+    }
+
+    fn validate_name(&self, name: &str) -> Option<FieldError> {
+        names::path_name(name)
+    }
+
+    fn creates_on_update(&self) -> bool {
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rows::testing::{object, with_context};
+    use serde_json::{Value, json};
+
+    #[test]
+    fn prints_when_and_what() {
+        let check = |event: Value, cells: [&str; 10]| {
+            let row = print(&object(event), "2026-01-01T01:00:00Z".parse().unwrap());
+            let printed: Vec<&str> = row.cells.iter().map(|cell| cell.as_str().unwrap()).collect();
+            assert_eq!(printed, cells);
+        };
+        check(
+            json!({
+                "metadata": {"name": "e"}, "type": "Normal", "reason": "Pulled", "message": "done\n",
+                "involvedObject": {"kind": "Pod", "name": "p", "fieldPath": "spec.containers{a}"},
+                "source": {"component": "kubelet", "host": "n"},
+                "firstTimestamp": "2026-01-01T00:00:00Z", "lastTimestamp": "2026-01-01T00:50:00Z", "count": 3,
+            }),
+            ["10m", "Normal", "Pulled", "pod/p", "spec.containers{a}", "kubelet, n", "done", "60m", "3", "e"],
+        );
+        check(
+            json!({
+                "metadata": {"name": "e"}, "involvedObject": {"kind": "Node", "name": "n"},
+                "reportingComponent": "scheduler", "eventTime": "2026-01-01T00:30:00.000000Z",
+            }),
+            ["30m", "", "", "node/n", "", "scheduler", "", "30m", "1", "e"],
+        );
+    }
+
+    #[test]
+    fn lives_with_what_it_is_about() {
+        let check = |own: &str, about: &str, fine: bool| {
+            let event = json!({"metadata": {"namespace": own}, "involvedObject": {"namespace": about}});
+            let errors = with_context(|cx| EventStrategy.validate(cx, &object(event)));
+            assert_eq!(errors.is_empty(), fine, "{own} {about}");
+        };
+        check("a", "a", true);
+        check("default", "", true);
+        check("a", "b", false);
+        check("a", "", false);
+    }
 }

@@ -3,8 +3,12 @@
 use jiff::Timestamp;
 
 use super::cells::{self, age, age_column, name_column, text};
-use super::{Plain, stored};
-use crate::{GroupVersion, Kind, Object, Row, Scope, Selectable};
+use super::check::immutable;
+use super::stored;
+use crate::names::Form;
+use crate::{
+    Context, FieldError, FieldErrors, GroupVersion, Kind, Object, Row, Scope, Selectable, Strategy, addresses,
+};
 
 pub(super) fn row() -> Kind {
     let gv = GroupVersion::fixed("networking.k8s.io", "v1");
@@ -12,7 +16,7 @@ pub(super) fn row() -> Kind {
         columns: vec![name_column(), text("ParentRef", "The object that holds the address."), age_column()],
         print,
         selectable: PARENT,
-        ..stored(gv, "io.k8s.api.networking.v1.IPAddress", Scope::Cluster, Plain)
+        ..stored(gv, "io.k8s.api.networking.v1.IPAddress", Scope::Cluster, AddressStrategy)
             .short(&["ip"])
             .plural("ipaddresses")
     }
@@ -37,4 +41,78 @@ fn print(object: &Object, now: Timestamp) -> Row {
     let path = [resource.as_str(), parent(object, "namespace"), parent(object, "name")];
     let path: Vec<&str> = path.into_iter().filter(|part| !part.is_empty()).collect();
     cells::row([object.name().into(), path.join("/").into(), age(object, now)])
+}
+
+/// What is special about IPAddresses.
+struct AddressStrategy;
+
+impl Strategy for AddressStrategy {
+    fn validate(&self, _: Context<'_>, object: &Object) -> FieldErrors {
+        if !object.get(&["spec", "parentRef"]).is_some_and(serde_json::Value::is_object) {
+            return vec![FieldError::required("spec.parentRef", "")];
+        }
+        let mut errors = Vec::new();
+        for (field, needed) in [("resource", true), ("name", true), ("namespace", false)] {
+            let path = format!("spec.parentRef.{field}");
+            match parent(object, field) {
+                "" if needed => errors.push(FieldError::required(path, "")),
+                text => errors.extend(Form::PathSegment.check(&path, text)),
+            }
+        }
+        let group = parent(object, "group");
+        if !group.is_empty() {
+            errors.extend(Form::Subdomain.check("spec.parentRef.group", group));
+        }
+        errors
+    }
+
+    fn validate_update(&self, cx: Context<'_>, new: &Object, old: &Object) -> FieldErrors {
+        let parent = ["spec", "parentRef"];
+        let mut errors = self.validate(cx, new);
+        errors.extend(immutable("spec.parentRef", new.get(&parent), old.get(&parent)));
+        errors
+    }
+
+    /// The name is the address in its one canonical form, so that an address is held once.
+    fn validate_name(&self, name: &str) -> Option<FieldError> {
+        let detail = match addresses::ip(name) {
+            Ok(ip) if ip.to_string() == name => return None,
+            Ok(ip) => format!("must be in canonical form ({:?})", ip.to_string()),
+            Err(detail) => detail.to_owned(),
+        };
+        Some(FieldError::invalid("metadata.name", name, detail))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rows::testing::{object, texts, with_context};
+    use serde_json::{Value, json};
+
+    #[test]
+    fn names_are_canonical_addresses() {
+        let check = |name: &str, fine: bool| {
+            assert_eq!(AddressStrategy.validate_name(name).is_none(), fine, "{name}");
+        };
+        check("10.96.0.1", true);
+        check("fd00::1", true);
+        check("FD00::1", false);
+        check("fd00:0:0::1", false);
+        check("a", false);
+    }
+
+    #[test]
+    fn the_parent_is_needed_and_stays() {
+        let address = |parent: Value| object(json!({"spec": {"parentRef": parent}}));
+        let check = |parent: Value, expected: &[&str]| {
+            assert_eq!(texts(with_context(|cx| AddressStrategy.validate(cx, &address(parent)))), expected);
+        };
+        check(json!(null), &["spec.parentRef: Required value"]);
+        check(json!({"resource": "services"}), &["spec.parentRef.name: Required value"]);
+        let (old, new) =
+            (json!({"resource": "services", "name": "a"}), json!({"resource": "services", "name": "b"}));
+        let errors = with_context(|cx| AddressStrategy.validate_update(cx, &address(new), &address(old)));
+        assert!(errors[0].to_string().ends_with("field is immutable"));
+    }
 }

@@ -8,6 +8,7 @@ mod endpoint_slice;
 mod endpoints;
 mod event;
 mod ip_address;
+mod keys;
 mod lease;
 mod namespace;
 mod node;
@@ -19,6 +20,8 @@ mod secret;
 mod service;
 mod service_account;
 mod service_cidr;
+#[cfg(test)]
+mod testing;
 
 use std::borrow::Cow;
 use std::sync::Arc;

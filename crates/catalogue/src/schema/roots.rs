@@ -43,6 +43,7 @@ fn add_core(generator: &mut SchemaGenerator) {
 
 fn add_groups(generator: &mut SchemaGenerator) {
     add::<meta::DeleteOptions>(generator);
+    add::<meta::ListMeta>(generator);
     add::<meta::Status>(generator);
     add::<api::authentication::v1::SelfSubjectReview>(generator);
     add::<api::authentication::v1::TokenRequest>(generator);

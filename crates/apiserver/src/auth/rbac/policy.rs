@@ -7,6 +7,7 @@ use skiff_catalogue::Object;
 
 use super::Rule;
 use super::aggregate::{Role, aggregate};
+use super::rule::nullable;
 use crate::auth::view::Model;
 use crate::auth::{Attributes, UserInfo, user};
 
@@ -25,6 +26,7 @@ pub(crate) struct RoleRef {
 struct Subject {
     kind: String,
     name: String,
+    #[serde(deserialize_with = "nullable")]
     namespace: String,
 }
 

@@ -1,10 +1,28 @@
 //! Pod.
 
+mod defaults;
 mod print;
+mod qos;
+#[cfg(test)]
+mod tests;
+mod validate;
+mod validate_containers;
+mod validate_env;
+mod validate_probes;
+mod validate_resources;
+mod validate_security;
+mod validate_update;
+mod validate_volumes;
 
-use super::cells::{age_column, name_column, text, wide};
-use super::{CORE, Plain, stored};
-use crate::{Kind, Object, Scope, Selectable, Subresource};
+pub(super) use defaults::pod_spec as default_spec;
+pub(super) use validate::validate_spec;
+
+use serde_json::{Value, json};
+
+use super::cells::{self, age_column, name_column, text, wide};
+use super::{CORE, stored};
+use crate::rows::defaults::object_mut;
+use crate::{Context, FieldErrors, Grace, Kind, Object, Scope, Selectable, Strategy, Subresource};
 
 pub(super) fn row() -> Kind {
     Kind {
@@ -22,17 +40,20 @@ pub(super) fn row() -> Kind {
         print: print::print,
         counts_generations: true,
         selectable: SELECTABLE,
-        ..stored(CORE, "io.k8s.api.core.v1.Pod", Scope::Namespaced, Plain).short(&["po"]).in_all().below(&[
-            Subresource::Attach,
-            Subresource::Binding,
-            Subresource::EphemeralContainers,
-            Subresource::Eviction,
-            Subresource::Exec,
-            Subresource::Log,
-            Subresource::PortForward,
-            Subresource::Proxy,
-            Subresource::Status,
-        ])
+        ..stored(CORE, "io.k8s.api.core.v1.Pod", Scope::Namespaced, PodStrategy)
+            .short(&["po"])
+            .in_all()
+            .below(&[
+                Subresource::Attach,
+                Subresource::Binding,
+                Subresource::EphemeralContainers,
+                Subresource::Eviction,
+                Subresource::Exec,
+                Subresource::Log,
+                Subresource::PortForward,
+                Subresource::Proxy,
+                Subresource::Status,
+            ])
     }
 }
 
@@ -56,5 +77,70 @@ fn status(pod: &Object, field: &str) -> String {
 }
 
 fn host_network(pod: &Object) -> bool {
-    pod.get(&["spec", "hostNetwork"]).and_then(serde_json::Value::as_bool).unwrap_or(false)
+    pod.get(&["spec", "hostNetwork"]).and_then(Value::as_bool).unwrap_or(false)
+}
+
+/// What is special about pods.
+struct PodStrategy;
+
+impl Strategy for PodStrategy {
+    fn default(&self, object: &mut Object) {
+        defaults::pod(object.as_map_mut());
+    }
+
+    fn prepare_create(&self, _: Context<'_>, object: &mut Object) {
+        // Admission may have chosen the service account after defaulting.
+        defaults::service_account(object_mut(object.as_map_mut(), "spec"));
+        let class = qos::class(object);
+        object.set(&["status"], json!({"phase": "Pending", "qosClass": class}));
+    }
+
+    fn validate(&self, _: Context<'_>, object: &Object) -> FieldErrors {
+        validate::validate(object)
+    }
+
+    fn validate_update(&self, _: Context<'_>, new: &Object, old: &Object) -> FieldErrors {
+        validate_update::validate_update(new, old)
+    }
+
+    fn warnings(&self, new: &Object, _: Option<&Object>) -> Vec<String> {
+        warnings(new)
+    }
+
+    /// The time that the pod asks for, but none when no node has it or its containers have ended.
+    fn grace(&self, object: &Object, requested: Option<i64>) -> Grace {
+        let own = object.get(&["spec", "terminationGracePeriodSeconds"]).and_then(Value::as_i64);
+        let unscheduled = object.str(&["spec", "nodeName"]).is_empty();
+        let ended = matches!(object.str(&["status", "phase"]), "Succeeded" | "Failed");
+        match requested.or(own).unwrap_or(0) {
+            _ if unscheduled || ended => Grace::Immediate,
+            0 => Grace::Immediate,
+            seconds if seconds < 0 => Grace::Period(1),
+            seconds => Grace::Period(seconds),
+        }
+    }
+}
+
+/// What is legal in a pod but probably not what was meant.
+fn warnings(pod: &Object) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let seconds = pod.get(&["spec", "terminationGracePeriodSeconds"]).and_then(Value::as_i64);
+    if seconds.is_some_and(|seconds| seconds < 0) {
+        let text = "spec.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as 1";
+        warnings.push(text.to_owned());
+    }
+    for list in ["initContainers", "containers"] {
+        for (index, container) in cells::items(pod, &["spec", list]).iter().enumerate() {
+            let mut names = std::collections::BTreeSet::new();
+            let env = container.get("env").and_then(Value::as_array).into_iter().flatten();
+            for (position, name) in env.map(|variable| cells::str_of(variable, "name")).enumerate() {
+                if !names.insert(name) {
+                    warnings.push(format!(
+                        "spec.{list}[{index}].env[{position}]: hides previous definition of {name:?}, which may be dropped when using apply"
+                    ));
+                }
+            }
+        }
+    }
+    warnings
 }

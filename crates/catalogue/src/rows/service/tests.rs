@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::ServiceStrategy;
-use crate::{AddressSpace, AllocationError, Claim, ClusterFacts, Context, Object, Strategy, addresses};
+use crate::rows::testing::with_context;
+use crate::{AddressSpace, AllocationError, Claim, Object, Strategy, addresses};
 
 /// A cluster with these ranges; searches start at the first dynamic number.
 struct Cluster {
@@ -70,11 +70,6 @@ impl AddressSpace for Cluster {
     fn dry_run(&self) -> bool {
         self.dry_run
     }
-}
-
-fn with_context<T>(f: impl FnOnce(Context<'_>) -> T) -> T {
-    let cluster = ClusterFacts { domain: "cluster.local".to_owned(), node_ports: (30000, 32767) };
-    f(Context { now: Timestamp::UNIX_EPOCH, cluster: &cluster })
 }
 
 fn single() -> Cluster {

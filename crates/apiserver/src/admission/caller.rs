@@ -1,0 +1,23 @@
+//! The checks that depend on who writes: NodeRestriction, and that nobody grants more than they hold.
+
+use super::Review;
+use crate::auth::Attributes;
+use crate::errors::ApiError;
+
+pub(super) async fn admit(review: &Review<'_>) -> Result<(), ApiError> {
+    let call = review.call;
+    let verb = review.write.verb();
+    let name = match review.object.as_deref().or(review.old) {
+        Some(object) if call.path.name.is_empty() => object.name(),
+        _ => &call.path.name,
+    };
+    let attributes = Attributes {
+        version: &call.kind.gv.version,
+        subresource: review.subresource,
+        namespace: call.namespace(),
+        name,
+        ..Attributes::resource(&call.user, verb, &call.kind.gv.group, &call.kind.names.plural)
+    };
+    let refused = call.server.auth.admit(&attributes, review.object.as_deref(), review.old).await;
+    refused.map_err(ApiError::from)
+}

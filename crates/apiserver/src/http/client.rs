@@ -1,0 +1,58 @@
+//! The API as a `tower` service: over the network for one connection, or in process for one user.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use tower::Service;
+
+use super::body::{self, Body, BoxError};
+use super::handle;
+use crate::auth::{PeerIdentity, UserInfo};
+use crate::server::Shared;
+
+/// Who sends requests into a service.
+#[derive(Clone, Debug)]
+pub(crate) enum Caller {
+    /// A connection; the identity is that of its client certificate.
+    Network(Option<Arc<PeerIdentity>>),
+    /// A part of this process.
+    InProcess(Arc<UserInfo>),
+}
+
+/// The API for one caller.
+#[derive(Clone)]
+pub struct ApiService {
+    server: Arc<Shared>,
+    caller: Caller,
+}
+
+impl ApiService {
+    pub(crate) fn new(server: Arc<Shared>, caller: Caller) -> Self {
+        Self { server, caller }
+    }
+}
+
+impl<B> Service<Request<B>> for ApiService
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let (server, caller) = (self.server.clone(), self.caller.clone());
+        let request = request.map(body::wrap);
+        Box::pin(async move { Ok(handle::handle(server, caller, request).await) })
+    }
+}

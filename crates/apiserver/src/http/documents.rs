@@ -1,0 +1,255 @@
+//! Documents that describe the API: discovery, OpenAPI, version. Each is made when it is first asked for
+//! and kept as bytes.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use skiff_catalogue::{Catalogue, GroupVersion};
+
+use super::accept::MediaRange;
+use super::body::{self, Body};
+use crate::errors::ApiError;
+
+/// The Kubernetes version that we announce.
+const MAJOR: &str = "1";
+const MINOR: &str = "36";
+const GIT_VERSION: &str = concat!("v1.36.2+skiff", env!("CARGO_PKG_VERSION"));
+
+const OPENAPI_V2: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+const OPENAPI_V2_DOTTED: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+
+/// The documents made so far.
+pub(crate) struct Documents {
+    catalogue: Arc<Catalogue>,
+    made: Mutex<HashMap<Wanted, Arc<Document>>>,
+}
+
+/// A document's bytes and what identifies them.
+struct Document {
+    bytes: Bytes,
+    etag: HeaderValue,
+    content_type: String,
+}
+
+/// Which document a request is for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Wanted {
+    Version,
+    Index,
+    Aggregated { core: bool, beta: bool },
+    CoreVersions,
+    Groups,
+    Group(String),
+    Resources(GroupVersion),
+    OpenApiV3,
+    OpenApiV3Group(GroupVersion),
+    OpenApiV2,
+}
+
+impl Documents {
+    pub(crate) fn new(catalogue: Arc<Catalogue>) -> Self {
+        Self { catalogue, made: Mutex::default() }
+    }
+
+    /// Answers the paths of documents; `None` for other paths.
+    pub(crate) fn answer(&self, path: &str, headers: &HeaderMap) -> Option<Result<Response<Body>, ApiError>> {
+        let wanted = Wanted::of(path, headers)?;
+        let Some(document) = self.document(&wanted) else { return Some(Err(ApiError::UnknownPath)) };
+        Some(Ok(document.answer(&wanted, headers)))
+    }
+
+    fn document(&self, wanted: &Wanted) -> Option<Arc<Document>> {
+        if let Some(document) = self.made.lock().get(wanted) {
+            return Some(document.clone());
+        }
+        let document = Arc::new(self.make(wanted)?);
+        self.made.lock().insert(wanted.clone(), document.clone());
+        Some(document)
+    }
+
+    fn make(&self, wanted: &Wanted) -> Option<Document> {
+        let catalogue = &*self.catalogue;
+        let value = match wanted {
+            Wanted::Version => version(),
+            Wanted::Index => json!({"paths": paths(catalogue)}),
+            _ => return None,
+        };
+        Some(Document::new(crate::pipeline::codec::to_json(&value), wanted))
+    }
+}
+
+impl Wanted {
+    fn of(path: &str, headers: &HeaderMap) -> Option<Self> {
+        let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+        let gv = |group: &str, version: &str| GroupVersion {
+            group: group.to_owned().into(),
+            version: version.to_owned().into(),
+        };
+        Some(match segments.as_slice() {
+            [] => Self::Index,
+            ["version"] => Self::Version,
+            ["api"] => Self::aggregated(true, headers).unwrap_or(Self::CoreVersions),
+            ["apis"] => Self::aggregated(false, headers).unwrap_or(Self::Groups),
+            ["api", version] => Self::Resources(gv("", version)),
+            ["apis", group] => Self::Group((*group).to_owned()),
+            ["apis", group, version] => Self::Resources(gv(group, version)),
+            ["openapi", "v2"] => Self::OpenApiV2,
+            ["openapi", "v3"] => Self::OpenApiV3,
+            ["openapi", "v3", "api", version] => Self::OpenApiV3Group(gv("", version)),
+            ["openapi", "v3", "apis", group, version] => Self::OpenApiV3Group(gv(group, version)),
+            _ => return None,
+        })
+    }
+
+    /// The aggregated form, when the client puts it first.
+    fn aggregated(core: bool, headers: &HeaderMap) -> Option<Self> {
+        let accepts = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+        for range in accepts.flat_map(|value| value.split(',')).map(MediaRange::parse) {
+            let is_discovery = range.parameter("g") == Some("apidiscovery.k8s.io")
+                && range.parameter("as") == Some("APIGroupDiscoveryList");
+            match (is_discovery, range.parameter("v")) {
+                (true, Some("v2")) => return Some(Self::Aggregated { core, beta: false }),
+                (true, Some("v2beta1")) => return Some(Self::Aggregated { core, beta: true }),
+                (true, _) => {}
+                (false, _) if matches!(range.media_type, "application/json" | "*/*") => return None,
+                (false, _) => {}
+            }
+        }
+        None
+    }
+
+    fn content_type(&self) -> String {
+        match self {
+            Self::Aggregated { beta, .. } => {
+                let version = if *beta { "v2beta1" } else { "v2" };
+                format!("application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList")
+            }
+            Self::OpenApiV2 => OPENAPI_V2.to_owned(),
+            _ => "application/json".to_owned(),
+        }
+    }
+}
+
+impl Document {
+    fn new(bytes: impl Into<Bytes>, wanted: &Wanted) -> Self {
+        let bytes = bytes.into();
+        let mut etag = String::from("\"");
+        for byte in Sha256::digest(&bytes) {
+            write!(etag, "{byte:02X}").expect("writing into a String does not fail");
+        }
+        etag.push('"');
+        let etag = HeaderValue::from_str(&etag).expect("quotes and hexadecimal digits");
+        Self { bytes, etag, content_type: wanted.content_type() }
+    }
+
+    fn answer(&self, wanted: &Wanted, headers: &HeaderMap) -> Response<Body> {
+        let unchanged = headers.get(IF_NONE_MATCH).is_some_and(|tag| *tag == self.etag);
+        let body = if unchanged { body::full(Bytes::new()) } else { body::full(self.bytes.clone()) };
+        let mut response = Response::new(body);
+        if unchanged {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+        }
+        let out = response.headers_mut();
+        let dotted = || {
+            let accepts = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+            accepts.flat_map(|v| v.split(',')).any(|range| range.trim().starts_with(OPENAPI_V2_DOTTED))
+        };
+        let content_type = match wanted {
+            Wanted::OpenApiV2 if dotted() => OPENAPI_V2_DOTTED,
+            _ => &self.content_type,
+        };
+        if let Ok(value) = HeaderValue::from_str(content_type) {
+            out.insert(CONTENT_TYPE, value);
+        }
+        out.insert(ETAG, self.etag.clone());
+        out.insert(VARY, HeaderValue::from_static("Accept"));
+        out.insert(CACHE_CONTROL, HeaderValue::from_static("public"));
+        response
+    }
+}
+
+fn version() -> Value {
+    json!({
+        "major": MAJOR,
+        "minor": MINOR,
+        "emulationMajor": MAJOR,
+        "emulationMinor": MINOR,
+        "minCompatibilityMajor": MAJOR,
+        "minCompatibilityMinor": "35",
+        "gitVersion": GIT_VERSION,
+        "gitCommit": "",
+        "gitTreeState": "clean",
+        "buildDate": "1970-01-01T00:00:00Z",
+        "goVersion": "",
+        "compiler": "rustc",
+        "platform": format!("{}/{}", std::env::consts::OS, architecture()),
+    })
+}
+
+/// The machine's architecture in Go's words.
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+/// What `/` lists.
+fn paths(catalogue: &Catalogue) -> Vec<String> {
+    let mut paths: Vec<String> = [
+        "/api",
+        "/apis",
+        "/healthz",
+        "/livez",
+        "/metrics",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/readyz",
+        "/version",
+    ]
+    .map(str::to_owned)
+    .into();
+    for kind in catalogue.iter() {
+        let group = &kind.gv.group;
+        if group.is_empty() {
+            paths.push(format!("/api/{}", kind.gv.version));
+        } else {
+            paths.push(format!("/apis/{group}"));
+            paths.push(format!("/apis/{}", kind.gv));
+        }
+    }
+    paths.sort();
+    paths.dedup();
+    paths
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn aggregated_discovery_is_chosen_by_accept() {
+        let check = |accept: &str, expected: Wanted| {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT, accept.parse().unwrap());
+            assert_eq!(Wanted::of("/apis", &headers), Some(expected), "{accept}");
+        };
+        check("application/json", Wanted::Groups);
+        check(
+            "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json",
+            Wanted::Aggregated { core: false, beta: false },
+        );
+        check(
+            "application/json;as=APIGroupDiscoveryList;v=v2beta1;g=apidiscovery.k8s.io,application/json",
+            Wanted::Aggregated { core: false, beta: true },
+        );
+    }
+}

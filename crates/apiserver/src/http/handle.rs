@@ -1,0 +1,329 @@
+//! One request, from its head to the head of its answer.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER, USER_AGENT, WARNING};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use serde_json::Value;
+use skiff_catalogue::{Kind, Scope, Subresource, Verb};
+use tokio::time::Instant;
+
+use super::accept::Encoding;
+use super::body::{self, Body};
+use super::client::Caller;
+use super::health;
+use super::path::{RequestInfo, ResourcePath};
+use super::query::Query;
+use crate::auth::{Attributes, AuthnError, Decision, UserInfo};
+use crate::errors::{ApiError, Subject};
+use crate::pipeline::call::Call;
+use crate::pipeline::{self, codec, options};
+use crate::server::Shared;
+use crate::subresources;
+
+/// Answers one request.
+pub(crate) async fn handle(server: Arc<Shared>, caller: Caller, request: Request<Body>) -> Response<Body> {
+    let started = Instant::now();
+    let exchange = Exchange::new(server.clone(), &request);
+    let (verb, resource, warnings) =
+        (exchange.verb_label(), exchange.resource_label(), exchange.warnings.clone());
+    let mut response = match exchange.run(caller, request).await {
+        Ok(response) => response,
+        Err(error) => refuse(&error),
+    };
+    for text in &*warnings.lock() {
+        add_warning(response.headers_mut(), text);
+    }
+    server.metrics.request(verb, &resource, response.status(), started.elapsed());
+    response
+}
+
+fn json(value: &Value) -> Response<Body> {
+    let mut response = Response::new(body::full(codec::to_json(value)));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// The answer to a request that failed.
+fn refuse(error: &ApiError) -> Response<Body> {
+    if error.code().is_server_error() {
+        tracing::warn!(error = error as &dyn std::error::Error, "request failed");
+    }
+    let mut response = Response::new(body::full(codec::to_json(&error.status())));
+    *response.status_mut() = error.code();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Some(seconds) = error.retry_after() {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}
+
+fn add_warning(headers: &mut HeaderMap, text: &str) {
+    let printable: String = text.chars().filter(|c| !c.is_control()).collect();
+    let quoted = printable.replace('\\', "\\\\").replace('"', "\\\"");
+    if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
+        headers.append(WARNING, value);
+    }
+}
+
+/// What is known of a request from its head.
+struct Exchange {
+    server: Arc<Shared>,
+    info: RequestInfo,
+    query: Query,
+    method: Method,
+    warnings: Arc<Mutex<Vec<String>>>,
+}
+
+impl Exchange {
+    fn new(server: Arc<Shared>, request: &Request<Body>) -> Self {
+        Self {
+            server,
+            info: RequestInfo::parse(request.uri().path()),
+            query: Query::parse(request.uri().query().unwrap_or_default()),
+            method: request.method().clone(),
+            warnings: Arc::default(),
+        }
+    }
+
+    fn verb(&self) -> Option<Verb> {
+        match &self.info {
+            RequestInfo::Resource(path) => path.verb(&self.method, self.query.flag("watch")),
+            RequestInfo::NonResource => None,
+        }
+    }
+
+    /// As in metrics.
+    fn verb_label(&self) -> &'static str {
+        match self.verb() {
+            Some(Verb::Create) => "POST",
+            Some(Verb::Delete) => "DELETE",
+            Some(Verb::DeleteCollection) => "DELETECOLLECTION",
+            Some(Verb::List) => "LIST",
+            Some(Verb::Patch) => "PATCH",
+            Some(Verb::Update) => "PUT",
+            Some(Verb::Watch) => "WATCH",
+            Some(Verb::Get) | None => "GET",
+        }
+    }
+
+    /// As in metrics: only resources that exist, so that clients cannot make up labels.
+    fn resource_label(&self) -> String {
+        match &self.info {
+            RequestInfo::Resource(path) => self.kind(path).map(|kind| kind.names.plural.to_string()),
+            RequestInfo::NonResource => None,
+        }
+        .unwrap_or_default()
+    }
+
+    fn kind(&self, path: &ResourcePath) -> Option<Arc<Kind>> {
+        self.server.catalogue.find(&path.group, &path.version, &path.resource).cloned()
+    }
+
+    async fn run(self, caller: Caller, request: Request<Body>) -> Result<Response<Body>, ApiError> {
+        let (head, body) = request.into_parts();
+        let user = match caller {
+            Caller::InProcess(user) => (*user).clone(),
+            Caller::Network(peer) => {
+                let user = self.server.auth.authenticate(&head.headers, peer.as_deref()).await;
+                user.map_err(|error| match error {
+                    AuthnError::Unauthorized(_) => {
+                        tracing::debug!(
+                            error = &error as &dyn std::error::Error,
+                            "request not authenticated"
+                        );
+                        ApiError::Unauthorized
+                    }
+                    AuthnError::Refused(refusal) => refusal.into(),
+                })?
+            }
+        };
+        match self.info.clone() {
+            RequestInfo::NonResource => self.non_resource(&user, &head).await,
+            RequestInfo::Resource(path) => self.resource(user, path, Request::from_parts(head, body)).await,
+        }
+    }
+
+    async fn authorize(&self, attributes: &Attributes<'_>) -> Result<(), ApiError> {
+        let reason = match self.server.auth.authorize(attributes).await {
+            Decision::Allow(_) => return Ok(()),
+            Decision::Deny(reason) => reason,
+        };
+        let subject = Subject {
+            group: attributes.group.to_owned(),
+            ..Subject::core(attributes.resource, attributes.name)
+        };
+        let message = attributes.forbidden_message(&reason);
+        Err(ApiError::Forbidden { subject, message, causes: Vec::new() })
+    }
+
+    async fn non_resource(&self, user: &UserInfo, head: &Parts) -> Result<Response<Body>, ApiError> {
+        let path = head.uri.path();
+        let verb = self.method.as_str().to_ascii_lowercase();
+        self.authorize(&Attributes::non_resource(user, &verb, path)).await?;
+        if !matches!(self.method, Method::GET | Method::HEAD) {
+            return Err(ApiError::MethodNotAllowed(Subject::default()));
+        }
+        if let Some(answer) = health::answer(&self.server, path, &self.query) {
+            return answer;
+        }
+        match path {
+            "/openid/v1/jwks" => return Ok(json(&self.server.auth.jwks())),
+            "/.well-known/openid-configuration" => {
+                return Ok(json(&self.server.auth.openid_configuration()));
+            }
+            _ => {}
+        }
+        if path.trim_end_matches('/') == "/metrics" {
+            let text = self.server.metrics.render(self.server.store.revision());
+            let mut response = Response::new(body::full(text));
+            let content_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+            response.headers_mut().insert(CONTENT_TYPE, content_type);
+            return Ok(response);
+        }
+        let document = self.server.documents.answer(path, &head.headers);
+        document.unwrap_or(Err(ApiError::UnknownPath))
+    }
+
+    async fn resource(
+        self,
+        user: UserInfo,
+        path: ResourcePath,
+        request: Request<Body>,
+    ) -> Result<Response<Body>, ApiError> {
+        let verb = self.verb().ok_or_else(|| ApiError::MethodNotAllowed(Subject::default()))?;
+        self.authorize_resource(&user, &path, verb).await?;
+        let kind = self.kind(&path).ok_or(ApiError::UnknownPath)?;
+        check_scope(&kind, &path, verb)?;
+        if let Some(text) = kind.deprecation {
+            self.warnings.lock().push(text.to_owned());
+        }
+        let subresource = match path.subresource.as_str() {
+            "" => None,
+            name => {
+                let known = kind.subresources.iter().copied().find(|s| s.as_str() == name);
+                Some(known.ok_or(ApiError::UnknownPath)?)
+            }
+        };
+        let call = self.call(user, kind, path, request.headers(), subresource)?;
+        match subresource {
+            Some(subresource) => subresources::run(call, verb, subresource, request).await,
+            None => objects(call, verb, request).await,
+        }
+    }
+
+    async fn authorize_resource(
+        &self,
+        user: &UserInfo,
+        path: &ResourcePath,
+        verb: Verb,
+    ) -> Result<(), ApiError> {
+        let field_selector = match verb {
+            Verb::List | Verb::Watch | Verb::DeleteCollection => self.query.get("fieldSelector"),
+            _ => "",
+        };
+        let selected = selected_name(field_selector);
+        let attributes = Attributes {
+            verb: verb.as_str(),
+            version: &path.version,
+            subresource: &path.subresource,
+            namespace: &path.namespace,
+            name: if path.name.is_empty() { &selected } else { &path.name },
+            field_selector,
+            ..Attributes::resource(user, verb.as_str(), &path.group, &path.resource)
+        };
+        self.authorize(&attributes).await?;
+        // A stream into a container is more than a read, whatever the HTTP method of its handshake.
+        let streams = matches!(path.subresource.as_str(), "exec" | "attach" | "portforward");
+        if streams && verb == Verb::Get && path.resource == "pods" {
+            self.authorize(&Attributes { verb: Verb::Create.as_str(), ..attributes }).await?;
+        }
+        Ok(())
+    }
+
+    fn call(
+        self,
+        user: UserInfo,
+        kind: Arc<Kind>,
+        path: ResourcePath,
+        headers: &HeaderMap,
+        subresource: Option<Subresource>,
+    ) -> Result<Call, ApiError> {
+        let text = |name: HeaderName| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        let content_type = text(CONTENT_TYPE).split(';').next().unwrap_or_default().trim().to_owned();
+        let encoding = match subresource {
+            Some(s) if subresources::is_connection(s) => Encoding::Json,
+            _ => Encoding::negotiate(headers)?,
+        };
+        let dry_run = self.query.dry_run()?;
+        Ok(Call {
+            server: self.server,
+            user,
+            kind,
+            path,
+            query: self.query,
+            encoding,
+            content_type,
+            agent: text(USER_AGENT).to_owned(),
+            dry_run,
+            now: Timestamp::now(),
+            warnings: self.warnings,
+        })
+    }
+}
+
+/// The value of `metadata.name` in a field selector; authorisation by name looks at it.
+fn selected_name(field_selector: &str) -> String {
+    let parts = field_selector.split(',').filter_map(|part| part.split_once('='));
+    let mut names = parts.filter(|(key, _)| *key == "metadata.name").map(|(_, value)| value);
+    names.next().map(|name| name.trim_start_matches('=').to_owned()).unwrap_or_default()
+}
+
+/// Refuses URLs that do not fit the kind's scope.
+fn check_scope(kind: &Kind, path: &ResourcePath, verb: Verb) -> Result<(), ApiError> {
+    let in_namespace = !path.namespace.is_empty();
+    match kind.scope {
+        Scope::Cluster if in_namespace && kind.names.plural != "namespaces" => Err(ApiError::UnknownPath),
+        Scope::Namespaced if !in_namespace && !path.name.is_empty() => Err(ApiError::UnknownPath),
+        Scope::Namespaced if !in_namespace && !matches!(verb, Verb::List | Verb::Watch) => {
+            Err(ApiError::MethodNotAllowed(Subject::new(kind, "")))
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn objects(mut call: Call, verb: Verb, request: Request<Body>) -> Result<Response<Body>, ApiError> {
+    let bytes = match verb {
+        Verb::Get | Verb::List | Verb::Watch => Bytes::new(),
+        _ => body::read(request.into_body()).await?,
+    };
+    if matches!(verb, Verb::Delete | Verb::DeleteCollection) {
+        call.dry_run |= options::dry_run_in_body(&call.content_type, &bytes)?;
+    }
+    pipeline::run(call, verb, bytes).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_selected_name() {
+        let check = |selector: &str, name: &str| assert_eq!(selected_name(selector), name);
+        check("", "");
+        check("metadata.name=a", "a");
+        check("spec.nodeName=n,metadata.name==a", "a");
+    }
+
+    #[test]
+    fn warnings_are_quoted() {
+        let mut headers = HeaderMap::new();
+        add_warning(&mut headers, "unknown field \"spec.foo\"\n");
+        assert_eq!(headers[WARNING], r#"299 - "unknown field \"spec.foo\"""#);
+    }
+}

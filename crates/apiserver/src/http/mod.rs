@@ -1,0 +1,15 @@
+//! HTTP: connections, paths, negotiation, documents and the way of one request.
+
+pub(crate) mod accept;
+pub(crate) mod body;
+pub(crate) mod client;
+mod documents;
+mod handle;
+mod health;
+mod listener;
+pub(crate) mod metrics;
+pub(crate) mod path;
+pub(crate) mod query;
+
+pub(crate) use documents::Documents;
+pub(crate) use listener::serve;

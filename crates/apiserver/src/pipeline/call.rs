@@ -1,0 +1,103 @@
+//! One authorised request for objects of one kind.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use skiff_catalogue::managed::Writer;
+use skiff_catalogue::{Context, Kind, Object, Scope};
+use skiff_store::{Entry, Key};
+
+use super::keys;
+use crate::auth::UserInfo;
+use crate::errors::{ApiError, Subject};
+use crate::http::accept::Encoding;
+use crate::http::path::ResourcePath;
+use crate::http::query::Query;
+use crate::server::Shared;
+
+/// What every step of the pipeline knows about the request.
+pub(crate) struct Call {
+    pub(crate) server: Arc<Shared>,
+    pub(crate) user: UserInfo,
+    pub(crate) kind: Arc<Kind>,
+    pub(crate) path: ResourcePath,
+    pub(crate) query: Query,
+    pub(crate) encoding: Encoding,
+    /// The `Content-Type` of the body without parameters; empty when not sent.
+    pub(crate) content_type: String,
+    /// The `User-Agent`; empty when not sent.
+    pub(crate) agent: String,
+    pub(crate) dry_run: bool,
+    /// When the request arrived.
+    pub(crate) now: Timestamp,
+    /// Texts for `Warning` headers.
+    pub(crate) warnings: Arc<Mutex<Vec<String>>>,
+}
+
+impl Call {
+    /// Adds a warning, once.
+    pub(crate) fn warn(&self, text: impl Into<String>) {
+        let (text, mut warnings) = (text.into(), self.warnings.lock());
+        if !warnings.contains(&text) {
+            warnings.push(text);
+        }
+    }
+
+    /// The object that the URL names.
+    pub(crate) fn key(&self) -> Key {
+        keys::object(&self.kind, self.namespace(), &self.path.name)
+    }
+
+    /// The namespace of the objects; empty for cluster-scoped kinds and requests across namespaces.
+    pub(crate) fn namespace(&self) -> &str {
+        match self.kind.scope {
+            Scope::Namespaced => &self.path.namespace,
+            Scope::Cluster => "",
+        }
+    }
+
+    /// What errors about an object of this kind name.
+    pub(crate) fn subject(&self, name: &str) -> Subject {
+        Subject::new(&self.kind, name)
+    }
+
+    /// What strategies may know.
+    pub(crate) fn context(&self) -> Context<'_> {
+        Context { now: self.now, cluster: &self.server.facts }
+    }
+
+    /// Reads the entry that the URL names.
+    pub(crate) async fn entry(&self) -> Result<Entry, ApiError> {
+        let found = self.server.store.get(&self.key()).await?;
+        found.ok_or_else(|| ApiError::NotFound(self.subject(&self.path.name)))
+    }
+
+    /// The object of an entry.
+    pub(crate) fn decoded(&self, entry: &Entry) -> Result<Arc<Object>, ApiError> {
+        self.server.decoded.get(entry).map_err(|error| ApiError::internal(&error))
+    }
+
+    /// The name under which fields written by this request are managed.
+    pub(crate) fn manager(&self) -> String {
+        match self.query.get("fieldManager") {
+            "" => {
+                let agent = self.agent.split('/').next().unwrap_or_default();
+                if agent.is_empty() { "unknown".to_owned() } else { agent.to_owned() }
+            }
+            manager => manager.to_owned(),
+        }
+    }
+}
+
+impl Call {
+    /// Who writes, for managed fields.
+    pub(crate) fn writer<'a>(&self, manager: &'a str, subresource: &'a str) -> Writer<'a> {
+        Writer { manager, subresource, now: self.now }
+    }
+}
+
+/// A time as objects carry it: RFC 3339 in UTC, whole seconds.
+pub(crate) fn timestamp(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}

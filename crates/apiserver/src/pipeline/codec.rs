@@ -1,0 +1,125 @@
+//! Stored bytes ↔ objects.
+//!
+//! A stored object is JSON that starts with `{"metadata":{` and has no `resourceVersion`. Because the
+//! metadata comes first, an answer is made by inserting the version behind that prefix: stored bytes are
+//! neither decoded nor encoded on the way to a client.
+
+use bytes::Bytes;
+use serde_json::{Map, Value};
+use skiff_catalogue::Object;
+use skiff_store::{Entry, Revision};
+use thiserror::Error;
+
+const HEAD: &[u8] = br#"{"metadata":{"#;
+
+/// Stored bytes that are not an object of ours.
+#[derive(Debug, Error)]
+#[error("the stored object at {key} is damaged")]
+pub(crate) struct DamagedEntry {
+    key: String,
+    source: serde_json::Error,
+}
+
+/// The bytes to store.
+pub(crate) fn encode(object: &Object) -> Bytes {
+    let mut out = Vec::with_capacity(1024);
+    out.extend_from_slice(HEAD);
+    let empty = Map::new();
+    let metadata = object.get(&["metadata"]).and_then(Value::as_object).unwrap_or(&empty);
+    members(&mut out, metadata.iter().filter(|(key, _)| *key != "resourceVersion"));
+    out.push(b'}');
+    let mut rest = object.as_map().iter().filter(|(key, _)| *key != "metadata").peekable();
+    if rest.peek().is_some() {
+        out.push(b',');
+        members(&mut out, rest);
+    }
+    out.push(b'}');
+    Bytes::from(out)
+}
+
+/// Writes `"key":value,…` without braces.
+fn members<'a>(out: &mut Vec<u8>, members: impl Iterator<Item = (&'a String, &'a Value)>) {
+    for (i, (key, value)) in members.enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        write_json(out, key);
+        out.push(b':');
+        write_json(out, value);
+    }
+}
+
+/// Appends JSON text.
+pub(crate) fn write_json(out: &mut Vec<u8>, value: &impl serde::Serialize) {
+    serde_json::to_writer(out, value).expect("strings and JSON trees serialise into memory");
+}
+
+/// JSON text of a tree.
+pub(crate) fn to_json(value: &Value) -> Bytes {
+    let mut out = Vec::with_capacity(512);
+    write_json(&mut out, value);
+    Bytes::from(out)
+}
+
+/// The object of an entry, with its `resourceVersion`.
+pub(crate) fn decode(entry: &Entry) -> Result<Object, DamagedEntry> {
+    let damaged = |source| DamagedEntry { key: entry.key.to_string(), source };
+    let map: Map<String, Value> = serde_json::from_slice(&entry.value).map_err(damaged)?;
+    let mut object = Object::from_value(Value::Object(map)).unwrap_or_default();
+    object.set(&["metadata", "resourceVersion"], entry.modified.to_string());
+    Ok(object)
+}
+
+/// Appends the JSON of a stored object with its `resourceVersion`.
+pub(crate) fn splice(out: &mut Vec<u8>, value: &[u8], revision: Revision) {
+    let Some(rest) = value.strip_prefix(HEAD) else {
+        out.extend_from_slice(value);
+        return;
+    };
+    out.extend_from_slice(HEAD);
+    out.extend_from_slice(br#""resourceVersion":""#);
+    out.extend_from_slice(revision.to_string().as_bytes());
+    out.push(b'"');
+    if rest.first() != Some(&b'}') {
+        out.push(b',');
+    }
+    out.extend_from_slice(rest);
+}
+
+/// Room that [`splice`] needs beyond the stored bytes.
+pub(crate) const SPLICE_ROOM: usize = 48;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use skiff_store::Key;
+
+    #[test]
+    fn splices_the_version_into_stored_bytes() {
+        let check = |object: Value, stored: &str, sent: &str| {
+            let bytes = encode(&Object::from_value(object).unwrap());
+            assert_eq!(bytes, stored);
+            let mut out = Vec::new();
+            splice(&mut out, &bytes, Revision::new(7));
+            assert_eq!(String::from_utf8(out).unwrap(), sent);
+        };
+        check(
+            json!({"kind": "A", "metadata": {"name": "n", "resourceVersion": "3"}}),
+            r#"{"metadata":{"name":"n"},"kind":"A"}"#,
+            r#"{"metadata":{"resourceVersion":"7","name":"n"},"kind":"A"}"#,
+        );
+        check(json!({}), r#"{"metadata":{}}"#, r#"{"metadata":{"resourceVersion":"7"}}"#);
+    }
+
+    #[test]
+    fn decodes_with_the_version() {
+        let entry = Entry {
+            key: Key::from("/k"),
+            value: Bytes::from_static(br#"{"metadata":{"name":"n"}}"#),
+            created: Revision::new(1),
+            modified: Revision::new(9),
+        };
+        assert_eq!(decode(&entry).unwrap().resource_version(), "9");
+    }
+}

@@ -1,0 +1,121 @@
+//! Create: the whole way from a decoded object to a committed one.
+
+use bytes::Bytes;
+use http::StatusCode;
+use skiff_catalogue::managed::{self, Operation};
+use skiff_catalogue::{Claim, Object, Persistence, names};
+use skiff_store::{CommitError, Entry, Expect, Key, Op, Txn};
+
+use super::call::Call;
+use super::{Outcome, allocate, codec, decode, keys, metadata};
+use crate::admission::{self, Review, Write};
+use crate::errors::ApiError;
+
+/// How often a name is made from `generateName` before giving up.
+const NAMES_TRIED: usize = 8;
+
+/// How often claims are chosen again when another writer took them first.
+const CLAIMS_TRIED: usize = 32;
+
+/// POST to a collection.
+pub(crate) async fn create(call: &Call, body: &Bytes) -> Result<Outcome, ApiError> {
+    let object = decode::object(call, body)?;
+    if call.kind.persistence == Persistence::Transient {
+        return crate::subresources::review::answer(call, object).await;
+    }
+    create_object(call, object, Operation::Update).await
+}
+
+/// Creates a decoded object: also for PUT and apply to a name that does not exist. An applied object comes
+/// with its managed fields.
+pub(crate) async fn create_object(
+    call: &Call,
+    mut object: Object,
+    operation: Operation,
+) -> Result<Outcome, ApiError> {
+    let generate = generated_prefix(&object);
+    metadata::begin(call, &mut object)?;
+    for _ in 0..NAMES_TRIED {
+        let mut attempt = object.clone();
+        if let Some(prefix) = &generate {
+            attempt.set(&["metadata", "name"], names::generate(prefix));
+        }
+        let name = attempt.name().to_owned();
+        match create_named(call, attempt, operation).await {
+            Err(ApiError::AlreadyExists(_)) if generate.is_some() => {
+                tracing::debug!(name, "generated name is taken")
+            }
+            other => return other,
+        }
+    }
+    Err(ApiError::GeneratedNamesTaken(call.subject(generate.as_deref().unwrap_or_default())))
+}
+
+fn generated_prefix(object: &Object) -> Option<String> {
+    let prefix = object.str(&["metadata", "generateName"]);
+    (object.name().is_empty() && !prefix.is_empty()).then(|| prefix.to_owned())
+}
+
+async fn create_named(call: &Call, mut object: Object, operation: Operation) -> Result<Outcome, ApiError> {
+    prepare(call, &mut object).await?;
+    let key = keys::object(&call.kind, call.namespace(), object.name());
+    for _ in 0..CLAIMS_TRIED {
+        let mut attempt = object.clone();
+        let claims = allocate::allocate(call, &mut attempt, None).await?;
+        if operation == Operation::Update {
+            let (manager, definition) = (call.manager(), &call.kind.definition);
+            managed::track_update(&mut attempt, None, definition, &call.writer(&manager, ""));
+        }
+        validate(call, &attempt)?;
+        if call.dry_run {
+            return dry(call, &key, attempt).await;
+        }
+        match commit(call, &key, &attempt, &claims).await {
+            Err(CommitError::Conflict { key: taken, .. }) if taken == key => {
+                return Err(ApiError::AlreadyExists(call.subject(attempt.name())));
+            }
+            Err(CommitError::Conflict { .. }) => {}
+            Err(other) => return Err(other.into()),
+            Ok(entry) => return Ok(Outcome::entry(StatusCode::CREATED, entry)),
+        }
+    }
+    Err(ApiError::Internal("addresses or ports chosen for the object were taken again and again".to_owned()))
+}
+
+/// Everything between decoding and allocation.
+async fn prepare(call: &Call, object: &mut Object) -> Result<(), ApiError> {
+    let strategy = &call.kind.strategy;
+    strategy.default(object);
+    let review = Review { call, write: Write::Create, subresource: "", object: Some(object), old: None };
+    admission::admit(review).await?;
+    strategy.prepare_create(call.context(), object);
+    Ok(())
+}
+
+fn validate(call: &Call, object: &Object) -> Result<(), ApiError> {
+    let mut errors = metadata::validate(&call.kind, object);
+    errors.extend(call.kind.strategy.validate(call.context(), object));
+    if !errors.is_empty() {
+        return Err(ApiError::invalid(call.subject(object.name()), errors));
+    }
+    call.kind.strategy.warnings(object, None).into_iter().for_each(|text| call.warn(text));
+    Ok(())
+}
+
+async fn dry(call: &Call, key: &Key, object: Object) -> Result<Outcome, ApiError> {
+    if call.server.store.get(key).await?.is_some() {
+        return Err(ApiError::AlreadyExists(call.subject(object.name())));
+    }
+    Ok(Outcome::object(StatusCode::CREATED, object))
+}
+
+async fn commit(call: &Call, key: &Key, object: &Object, claims: &[Claim]) -> Result<Entry, CommitError> {
+    let value = codec::encode(object);
+    let mut txn = Txn {
+        expect: vec![Expect::Absent(key.clone())],
+        ops: vec![Op::Put { key: key.clone(), value: value.clone() }],
+    };
+    allocate::claim(call, &mut txn, object, &[], claims);
+    let revision = call.server.store.commit(txn).await?;
+    Ok(Entry { key: key.clone(), value, created: revision, modified: revision })
+}

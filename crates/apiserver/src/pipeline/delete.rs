@@ -1,0 +1,334 @@
+//! Delete: at once, after a grace period, or when the last finalizer goes.
+
+use bytes::Bytes;
+use http::StatusCode;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+use skiff_catalogue::{Grace, Kind, Object};
+use skiff_store::{CommitError, Entry, Expect, Op, Txn};
+
+use super::call::{Call, timestamp};
+use super::options::{DeleteOptions, Propagation};
+use super::{Outcome, allocate, codec, keys, list, metadata};
+use crate::admission::{self, Review, Write};
+use crate::errors::{ApiError, Subject};
+
+const FOREGROUND: &str = "foregroundDeletion";
+const ORPHAN: &str = "orphan";
+
+/// How often a deletion is tried again after losing a race.
+const RACES: usize = 100;
+
+/// DELETE of one object.
+pub(crate) async fn delete(call: &Call, body: &Bytes) -> Result<Outcome, ApiError> {
+    let options = DeleteOptions::read(call, body)?;
+    delete_named(call, &call.path.name, &options).await
+}
+
+/// Deletes by name in the namespace of the call.
+pub(crate) async fn delete_named(
+    call: &Call,
+    name: &str,
+    options: &DeleteOptions,
+) -> Result<Outcome, ApiError> {
+    let key = keys::object(&call.kind, call.namespace(), name);
+    for _ in 0..RACES {
+        let found = call.server.store.get(&key).await?;
+        let entry = found.ok_or_else(|| ApiError::NotFound(call.subject(name)))?;
+        if let Some(outcome) = delete_entry(call, &entry, options).await? {
+            return Ok(outcome);
+        }
+    }
+    Err(ApiError::modified(call.subject(name)))
+}
+
+/// DELETE of a collection: every object that the selectors match.
+pub(crate) async fn delete_collection(call: &Call, body: &Bytes) -> Result<Outcome, ApiError> {
+    let options = DeleteOptions::read(call, body)?;
+    let selected = list::select_all(call).await?;
+    for entry in &selected.entries {
+        let mut current = Some(entry.clone());
+        while let Some(entry) = current {
+            current = match delete_entry(call, &entry, &options).await? {
+                Some(_) => None,
+                None => call.server.store.get(&entry.key).await?,
+            };
+        }
+    }
+    Ok(Outcome::list(selected))
+}
+
+/// One try; `None`: another writer came first.
+async fn delete_entry(
+    call: &Call,
+    entry: &Entry,
+    options: &DeleteOptions,
+) -> Result<Option<Outcome>, ApiError> {
+    let old = call.decoded(entry)?;
+    check_preconditions(call, &old, options)?;
+    let review = Review { call, write: Write::Delete, subresource: "", object: None, old: Some(&old) };
+    admission::admit(review).await?;
+
+    let mut new = (*old).clone();
+    set_finalizers(&call.kind, &mut new, options);
+    match plan(&call.kind, &old, options.grace_period, call.now) {
+        Plan::Pending if new == *old => return Ok(Some(Outcome::entry(StatusCode::OK, entry.clone()))),
+        Plan::Pending => {}
+        Plan::Mark { deletion, grace } => mark(&call.kind, &mut new, &old, deletion, grace),
+        Plan::Remove => {
+            let grace = if is_held_by_spec(&call.kind, &new) { None } else { Some(0) };
+            mark_or_keep(&call.kind, &mut new, &old, call.now, grace);
+            if !is_held(&call.kind, &new) {
+                return remove(call, entry, &old).await;
+            }
+        }
+    }
+    store(call, entry, new).await
+}
+
+/// What a request means for an object.
+#[derive(Debug, PartialEq, Eq)]
+enum Plan {
+    /// A deletion under way goes on as it is.
+    Pending,
+    /// The owner (a node) has until `deletion` to end it.
+    Mark { deletion: Timestamp, grace: i64 },
+    /// Gone as soon as no finalizer holds it.
+    Remove,
+}
+
+fn plan(kind: &Kind, old: &Object, requested: Option<i64>, now: Timestamp) -> Plan {
+    if !old.is_terminating() {
+        return match kind.strategy.grace(old, requested) {
+            Grace::Immediate => Plan::Remove,
+            Grace::Period(seconds) => Plan::Mark { deletion: later(now, seconds), grace: seconds },
+        };
+    }
+    let running = old.get(&["metadata", "deletionGracePeriodSeconds"]).and_then(Value::as_i64);
+    match (running, requested) {
+        (None | Some(0), _) | (Some(_), Some(0)) => Plan::Remove,
+        (Some(running), Some(shorter)) if shorter < running => {
+            let began: Option<Timestamp> = old.str(&["metadata", "deletionTimestamp"]).parse().ok();
+            let deletion = began.map_or(now, |end| later(end, shorter - running));
+            Plan::Mark { deletion, grace: shorter }
+        }
+        _ => Plan::Pending,
+    }
+}
+
+fn later(time: Timestamp, seconds: i64) -> Timestamp {
+    time.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
+}
+
+fn mark(kind: &Kind, new: &mut Object, old: &Object, deletion: Timestamp, grace: i64) {
+    if !old.is_terminating() {
+        metadata::bump_generation(new);
+    }
+    new.set(&["metadata", "deletionTimestamp"], timestamp(deletion));
+    new.set(&["metadata", "deletionGracePeriodSeconds"], grace);
+    note_phase(kind, new);
+}
+
+fn mark_or_keep(kind: &Kind, new: &mut Object, old: &Object, now: Timestamp, grace: Option<i64>) {
+    if !old.is_terminating() {
+        metadata::bump_generation(new);
+        new.set(&["metadata", "deletionTimestamp"], timestamp(now));
+    }
+    if let Some(grace) = grace {
+        new.set(&["metadata", "deletionGracePeriodSeconds"], grace);
+    }
+    note_phase(kind, new);
+}
+
+/// A namespace shows its deletion as its phase.
+fn note_phase(kind: &Kind, new: &mut Object) {
+    if is_namespace(kind) {
+        new.set(&["status", "phase"], "Terminating");
+    }
+}
+
+fn is_namespace(kind: &Kind) -> bool {
+    kind.gv.group.is_empty() && kind.names.kind == "Namespace"
+}
+
+/// Namespaces carry a second list of finalizers, that of their content, in `spec`.
+fn is_held_by_spec(kind: &Kind, object: &Object) -> bool {
+    let finalizers = object.get(&["spec", "finalizers"]).and_then(Value::as_array);
+    is_namespace(kind) && finalizers.is_some_and(|list| !list.is_empty())
+}
+
+fn is_held(kind: &Kind, object: &Object) -> bool {
+    !object.finalizers().is_empty() || is_held_by_spec(kind, object)
+}
+
+/// Whether an object that is being deleted may go: no finalizer holds it, and no node still has its grace.
+pub(crate) fn is_released(kind: &Kind, object: &Object) -> bool {
+    let grace = object.get(&["metadata", "deletionGracePeriodSeconds"]).and_then(Value::as_i64);
+    !is_held(kind, object) && grace.unwrap_or(0) == 0
+}
+
+fn check_preconditions(call: &Call, old: &Object, options: &DeleteOptions) -> Result<(), ApiError> {
+    let checks = [
+        ("UID", "UID in object meta", &options.uid, old.uid()),
+        (
+            "ResourceVersion",
+            "ResourceVersion in object meta",
+            &options.resource_version,
+            old.resource_version(),
+        ),
+    ];
+    for (what, actual, wanted, found) in checks {
+        if let Some(wanted) = wanted
+            && wanted != found
+        {
+            return Err(ApiError::Conflict {
+                subject: call.subject(old.name()),
+                message: format!("Precondition failed: {what} in precondition: {wanted}, {actual}: {found}"),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Adds and removes the garbage collector's finalizers as the propagation policy says.
+fn set_finalizers(kind: &Kind, object: &mut Object, options: &DeleteOptions) {
+    let current: Vec<String> = object.finalizers().into_iter().map(str::to_owned).collect();
+    let has = |name: &str| current.iter().any(|f| f == name);
+    let wanted = match options.propagation {
+        Some(Propagation::Orphan) => Some(ORPHAN),
+        Some(Propagation::Foreground) => Some(FOREGROUND),
+        Some(Propagation::Background) => None,
+        None if has(ORPHAN) => Some(ORPHAN),
+        None if has(FOREGROUND) => Some(FOREGROUND),
+        None => orphans_by_default(kind).then_some(ORPHAN),
+    };
+    let mut finalizers: Vec<String> =
+        current.iter().filter(|f| *f != ORPHAN && *f != FOREGROUND || wanted == Some(f)).cloned().collect();
+    if let Some(wanted) = wanted.filter(|wanted| !has(wanted)) {
+        finalizers.push(wanted.to_owned());
+    }
+    if finalizers.is_empty() {
+        object.remove(&["metadata", "finalizers"]);
+    } else if finalizers != current {
+        object.set(&["metadata", "finalizers"], finalizers);
+    }
+}
+
+/// Kinds from before garbage collection leave their dependents alone unless told otherwise.
+fn orphans_by_default(kind: &Kind) -> bool {
+    matches!((&*kind.gv.group, &*kind.names.kind), ("", "ReplicationController") | ("batch", "Job"))
+}
+
+async fn store(call: &Call, entry: &Entry, new: Object) -> Result<Option<Outcome>, ApiError> {
+    if call.dry_run {
+        return Ok(Some(Outcome::object(StatusCode::OK, new)));
+    }
+    let value = codec::encode(&new);
+    let txn = Txn {
+        expect: vec![Expect::At(entry.key.clone(), entry.modified)],
+        ops: vec![Op::Put { key: entry.key.clone(), value: value.clone() }],
+    };
+    match call.server.store.commit(txn).await {
+        Ok(revision) => {
+            let written = Entry { value, modified: revision, ..entry.clone() };
+            Ok(Some(Outcome::entry(StatusCode::OK, written)))
+        }
+        Err(CommitError::Conflict { .. }) => Ok(None),
+        Err(other) => Err(other.into()),
+    }
+}
+
+/// Removes an object with all that hangs on it in the same transaction: its claims and, of a Service, the
+/// Endpoints of its name. `None`: another writer came first. `last` is answered where Kubernetes answers
+/// the object.
+pub(crate) async fn remove(call: &Call, entry: &Entry, last: &Object) -> Result<Option<Outcome>, ApiError> {
+    if !call.dry_run {
+        let mut txn = Txn {
+            expect: vec![Expect::At(entry.key.clone(), entry.modified)],
+            ops: vec![Op::Delete { key: entry.key.clone() }],
+        };
+        let held = allocate::held(call, last).await?;
+        allocate::claim(call, &mut txn, last, &held, &[]);
+        if is_service(&call.kind) {
+            txn.ops.push(Op::Delete { key: keys::core("endpoints", last.namespace(), last.name()) });
+        }
+        match call.server.store.commit(txn).await {
+            Ok(_) => {}
+            Err(CommitError::Conflict { .. }) => return Ok(None),
+            Err(other) => return Err(other.into()),
+        }
+    }
+    if answers_object(&call.kind) {
+        return Ok(Some(Outcome::object(StatusCode::OK, last.clone())));
+    }
+    Ok(Some(Outcome::status(StatusCode::OK, success(&call.subject(last.name()), last.uid()))))
+}
+
+fn is_service(kind: &Kind) -> bool {
+    kind.gv.group.is_empty() && kind.names.kind == "Service"
+}
+
+/// Kinds whose deletion answers the object that was deleted, not a Status.
+fn answers_object(kind: &Kind) -> bool {
+    kind.gv.group.is_empty()
+        && matches!(&*kind.names.kind, "Pod" | "Service" | "ServiceAccount" | "PodTemplate" | "ResourceQuota")
+}
+
+/// The Status of a success that concerns an object.
+pub(crate) fn success(subject: &Subject, uid: &str) -> Value {
+    let mut details = serde_json::Map::new();
+    for (key, value) in
+        [("name", &*subject.name), ("group", &subject.group), ("kind", &subject.resource), ("uid", uid)]
+    {
+        if !value.is_empty() {
+            details.insert(key.to_owned(), value.into());
+        }
+    }
+    serde_json::json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use skiff_catalogue::Catalogue;
+
+    fn object(metadata: Value) -> Object {
+        Object::from_value(json!({"metadata": metadata})).unwrap()
+    }
+
+    #[test]
+    fn a_second_request_may_only_shorten_the_grace() {
+        let catalogue = Catalogue::builtin();
+        let pods = catalogue.find("", "v1", "pods").unwrap();
+        let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let terminating =
+            object(json!({"deletionTimestamp": "2026-01-01T00:00:30Z", "deletionGracePeriodSeconds": 30}));
+        let check = |requested: Option<i64>, expected: Plan| {
+            assert_eq!(plan(pods, &terminating, requested, now), expected);
+        };
+        check(None, Plan::Pending);
+        check(Some(60), Plan::Pending);
+        check(Some(0), Plan::Remove);
+        check(Some(10), Plan::Mark { deletion: "2026-01-01T00:00:10Z".parse().unwrap(), grace: 10 });
+    }
+
+    #[test]
+    fn propagation_becomes_a_finalizer() {
+        let catalogue = Catalogue::builtin();
+        let check = |kind: &str, before: &[&str], propagation: Option<Propagation>, after: &[&str]| {
+            let mut object = object(json!({"finalizers": before}));
+            let options = DeleteOptions { propagation, ..DeleteOptions::default() };
+            set_finalizers(catalogue.find("", "v1", kind).unwrap(), &mut object, &options);
+            assert_eq!(object.finalizers(), after);
+        };
+        check("services", &["a/b"], None, &["a/b"]);
+        check("services", &["a/b"], Some(Propagation::Foreground), &["a/b", FOREGROUND]);
+        check("services", &[FOREGROUND], Some(Propagation::Orphan), &[ORPHAN]);
+        check("services", &[ORPHAN], Some(Propagation::Background), &[]);
+        check("replicationcontrollers", &[], None, &[ORPHAN]);
+        check("replicationcontrollers", &[], Some(Propagation::Background), &[]);
+    }
+}

@@ -1,0 +1,71 @@
+//! Where objects and claims are kept in the store.
+
+use skiff_catalogue::{Claim, Kind, Scope};
+use skiff_store::Key;
+
+/// Key of an object; `namespace` is not looked at for cluster-scoped kinds.
+pub(crate) fn object(kind: &Kind, namespace: &str, name: &str) -> Key {
+    let mut key = collection(kind, namespace);
+    key.push_str(name);
+    Key::from(key)
+}
+
+/// Prefix of a kind's objects, in one namespace or (when empty) in all.
+pub(crate) fn collection(kind: &Kind, namespace: &str) -> String {
+    let group = if kind.gv.group.is_empty() { "core" } else { &*kind.gv.group };
+    match (kind.scope, namespace) {
+        (Scope::Namespaced, namespace) if !namespace.is_empty() => {
+            format!("/registry/{group}/{}/{namespace}/", kind.names.plural)
+        }
+        _ => format!("/registry/{group}/{}/", kind.names.plural),
+    }
+}
+
+/// Key of an object of the core group, for kinds that the pipeline itself reads.
+pub(crate) fn core(resource: &str, namespace: &str, name: &str) -> Key {
+    Key::from(if namespace.is_empty() {
+        format!("/registry/core/{resource}/{name}")
+    } else {
+        format!("/registry/core/{resource}/{namespace}/{name}")
+    })
+}
+
+/// Prefix of the ServiceCIDRs.
+pub(crate) const SERVICE_CIDRS: &str = "/registry/networking.k8s.io/servicecidrs/";
+
+/// Key of a claim.
+pub(crate) fn claim(claim: Claim) -> Key {
+    Key::from(match claim {
+        Claim::Ip(address) => format!("{}{address}", claims(claim)),
+        Claim::NodePort(port) => format!("{}{port}", claims(claim)),
+    })
+}
+
+/// Prefix of all claims of the same sort.
+pub(crate) fn claims(claim: Claim) -> &'static str {
+    match claim {
+        Claim::Ip(_) => "/registry/networking.k8s.io/ipaddresses/",
+        Claim::NodePort(_) => "/skiff/nodeports/",
+    }
+}
+
+/// Namespace and name in the key of an object of this kind.
+pub(crate) fn parts<'a>(kind: &Kind, key: &'a Key) -> (&'a str, &'a str) {
+    let tail = key.as_str().get(collection(kind, "").len()..).unwrap_or_default();
+    match kind.scope {
+        Scope::Namespaced => tail.split_once('/').unwrap_or(("", tail)),
+        Scope::Cluster => ("", tail),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn claims_have_readable_keys() {
+        let check = |c: Claim, key: &str| assert_eq!(claim(c).as_str(), key);
+        check(Claim::Ip([10, 96, 0, 1].into()), "/registry/networking.k8s.io/ipaddresses/10.96.0.1");
+        check(Claim::NodePort(30001), "/skiff/nodeports/30001");
+    }
+}

@@ -1,0 +1,206 @@
+//! What the server decides in `metadata`, and what is checked there for every kind.
+
+use serde_json::{Map, Value, json};
+use skiff_catalogue::names::Form;
+use skiff_catalogue::{FieldError, FieldErrors, Kind, Object, Scope};
+use uuid::Uuid;
+
+use super::call::{Call, timestamp};
+use crate::errors::ApiError;
+
+/// Annotations of one object may take this many bytes in all.
+const MAX_ANNOTATIONS: usize = 256 * 1024;
+
+/// Puts the object where the URL says.
+pub(crate) fn locate(call: &Call, object: &mut Object) -> Result<(), ApiError> {
+    match call.kind.scope {
+        Scope::Cluster => {}
+        Scope::Namespaced => {
+            let (given, wanted) = (object.namespace(), call.namespace());
+            if !given.is_empty() && given != wanted {
+                return Err(ApiError::BadRequest(
+                    "the namespace of the provided object does not match the namespace sent on the request"
+                        .to_owned(),
+                ));
+            }
+            object.set(&["metadata", "namespace"], call.namespace());
+        }
+    }
+    Ok(())
+}
+
+/// Fills what a new object gets from the server.
+pub(crate) fn begin(call: &Call, object: &mut Object) -> Result<(), ApiError> {
+    if !object.resource_version().is_empty() {
+        return Err(ApiError::Unclassified(
+            "resourceVersion should not be set on objects to be created".to_owned(),
+        ));
+    }
+    locate(call, object)?;
+    for field in ["selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"] {
+        object.remove(&["metadata", field]);
+    }
+    object.set(&["metadata", "uid"], Uuid::new_v4().to_string());
+    object.set(&["metadata", "creationTimestamp"], timestamp(call.now));
+    if call.kind.counts_generations {
+        object.set(&["metadata", "generation"], 1);
+    }
+    let initial = call.kind.strategy.initial_finalizers();
+    if !initial.is_empty() {
+        let mut finalizers: Vec<String> = object.finalizers().into_iter().map(str::to_owned).collect();
+        for finalizer in initial {
+            if !finalizers.iter().any(|f| f == finalizer) {
+                finalizers.push((*finalizer).to_owned());
+            }
+        }
+        object.set(&["metadata", "finalizers"], finalizers);
+    }
+    Ok(())
+}
+
+/// The metadata that an update can not change.
+const KEPT: &[&str] = &[
+    "namespace",
+    "uid",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "generation",
+    "resourceVersion",
+    "generateName",
+];
+
+/// Gives `new` the metadata of `old` that an update can not change. The caller has checked `uid` and
+/// `resourceVersion` as preconditions.
+pub(crate) fn keep(new: &mut Object, old: &Object) {
+    new.remove(&["metadata", "selfLink"]);
+    for field in KEPT {
+        match old.get(&["metadata", field]) {
+            Some(value) => new.set(&["metadata", field], value.clone()),
+            None => drop(new.remove(&["metadata", field])),
+        }
+    }
+}
+
+/// Counts the generation up when more than metadata and status differ.
+pub(crate) fn count_generation(kind: &Kind, new: &mut Object, old: &Object) {
+    if !kind.counts_generations {
+        return;
+    }
+    let content = |object: &Object| -> Vec<(String, Value)> {
+        let skipped = ["metadata", "status", "apiVersion", "kind"];
+        let members = object.as_map().iter().filter(|(key, _)| !skipped.contains(&key.as_str()));
+        members.map(|(key, value)| (key.clone(), value.clone())).collect()
+    };
+    if content(new) != content(old) {
+        bump_generation(new);
+    }
+}
+
+/// Counts the generation up, if the object has one.
+pub(crate) fn bump_generation(object: &mut Object) {
+    let generation = object.get(&["metadata", "generation"]).and_then(Value::as_i64);
+    if let Some(generation) = generation.filter(|g| *g > 0) {
+        object.set(&["metadata", "generation"], generation + 1);
+    }
+}
+
+/// Checks the metadata of an object that is about to be written.
+pub(crate) fn validate(kind: &Kind, object: &Object) -> FieldErrors {
+    let mut errors = FieldErrors::new();
+    if object.name().is_empty() {
+        errors.push(FieldError::required("metadata.name", "name or generateName is required"));
+    } else {
+        errors.extend(kind.strategy.validate_name(object.name()));
+    }
+    if kind.scope == Scope::Cluster && !object.namespace().is_empty() {
+        errors.push(FieldError::forbidden("metadata.namespace", "not allowed on this type"));
+    }
+    labels(object, &mut errors);
+    annotations(object, &mut errors);
+    owners(object, &mut errors);
+    for finalizer in object.finalizers() {
+        errors.extend(Form::QualifiedName.check("metadata.finalizers", finalizer));
+    }
+    errors
+}
+
+/// Checks the metadata of a change.
+pub(crate) fn validate_update(kind: &Kind, new: &Object, old: &Object) -> FieldErrors {
+    let mut errors = validate(kind, new);
+    if new.name() != old.name() {
+        errors.push(FieldError::invalid("metadata.name", new.name(), "field is immutable"));
+    }
+    if old.is_terminating() {
+        let before = old.finalizers();
+        let added: Vec<&str> = new.finalizers().into_iter().filter(|f| !before.contains(f)).collect();
+        if !added.is_empty() {
+            let list: Vec<String> = added.iter().map(|f| format!("{f:?}")).collect();
+            errors.push(FieldError::forbidden(
+                "metadata.finalizers",
+                format!(
+                    "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
+                    list.join(", ")
+                ),
+            ));
+        }
+    }
+    errors
+}
+
+fn members<'a>(object: &'a Object, field: &str) -> impl Iterator<Item = (&'a String, &'a Value)> {
+    object.get(&["metadata", field]).and_then(Value::as_object).into_iter().flat_map(Map::iter)
+}
+
+fn labels(object: &Object, errors: &mut FieldErrors) {
+    for (key, value) in members(object, "labels") {
+        errors.extend(Form::QualifiedName.check("metadata.labels", key));
+        errors.extend(Form::LabelValue.check("metadata.labels", value.as_str().unwrap_or_default()));
+    }
+}
+
+fn annotations(object: &Object, errors: &mut FieldErrors) {
+    let mut size = 0;
+    for (key, value) in members(object, "annotations") {
+        errors.extend(Form::QualifiedName.check("metadata.annotations", &key.to_lowercase()));
+        size += key.len() + value.as_str().map_or(0, str::len);
+    }
+    if size > MAX_ANNOTATIONS {
+        let kind = skiff_catalogue::FieldErrorKind::TooLong;
+        let detail = format!("may not be more than {MAX_ANNOTATIONS} bytes");
+        errors.push(FieldError::new(kind, "metadata.annotations", Value::Null, detail));
+    }
+}
+
+fn owners(object: &Object, errors: &mut FieldErrors) {
+    let owners = object.get(&["metadata", "ownerReferences"]).and_then(Value::as_array);
+    let mut controller: Option<&str> = None;
+    for (i, owner) in owners.into_iter().flatten().enumerate() {
+        for (field, detail) in [
+            ("apiVersion", "version must not be empty"),
+            ("kind", "must not be empty"),
+            ("name", "must not be empty"),
+            ("uid", "must not be empty"),
+        ] {
+            let value = owner[field].as_str().unwrap_or_default();
+            if value.is_empty() {
+                let path = format!("metadata.ownerReferences[{i}].{field}");
+                errors.push(FieldError::invalid(path, value, detail));
+            }
+        }
+        if owner["controller"] != json!(true) {
+            continue;
+        }
+        let name = owner["name"].as_str().unwrap_or_default();
+        match controller {
+            None => controller = Some(name),
+            Some(first) => errors.push(FieldError::invalid(
+                "metadata.ownerReferences",
+                object.get(&["metadata", "ownerReferences"]).cloned().unwrap_or_default(),
+                format!(
+                    "Only one reference can have Controller set to true. Found \"true\" in references for {first} and {name}"
+                ),
+            )),
+        }
+    }
+}

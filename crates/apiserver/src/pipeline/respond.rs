@@ -1,0 +1,159 @@
+//! Outcomes → HTTP answers in the representation that the client wants.
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Response, StatusCode};
+use serde_json::{Value, json};
+use skiff_catalogue::table::{self, IncludeObject, ListMeta};
+use skiff_catalogue::{Kind, Object};
+use skiff_store::Entry;
+
+use super::call::Call;
+use super::list::Selected;
+use super::{Content, Outcome, codec};
+use crate::errors::ApiError;
+use crate::http::accept::{Encoding, MetaVersion};
+use crate::http::body::{self, Body};
+
+/// The answer to a request that succeeded.
+pub(crate) fn respond(call: &Call, outcome: Outcome) -> Result<Response<Body>, ApiError> {
+    let Outcome { status, content } = outcome;
+    let bytes = match content {
+        Content::Entry(entry) => entry_bytes(call, &entry)?,
+        Content::Object(object) => object_bytes(call, &object)?,
+        Content::List(selected) => list_bytes(call, &selected)?,
+        Content::Tree(value) => text(call.encoding, &value),
+    };
+    Ok(answer(status, call.encoding, body::full(bytes)))
+}
+
+/// The answer to a watch.
+pub(crate) fn stream(encoding: Encoding, events: Body) -> Response<Body> {
+    answer(StatusCode::OK, encoding, events)
+}
+
+fn answer(status: StatusCode, encoding: Encoding, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(encoding.content_type()));
+    response
+}
+
+fn entry_bytes(call: &Call, entry: &Entry) -> Result<Bytes, ApiError> {
+    if call.encoding == Encoding::Json {
+        let mut out = Vec::with_capacity(entry.value.len() + codec::SPLICE_ROOM);
+        codec::splice(&mut out, &entry.value, entry.modified);
+        return Ok(out.into());
+    }
+    object_bytes(call, &*call.decoded(entry)?)
+}
+
+fn object_bytes(call: &Call, object: &Object) -> Result<Bytes, ApiError> {
+    Ok(match call.encoding {
+        Encoding::Json => serialize(object),
+        Encoding::Yaml => yaml(&Value::Object(object.as_map().clone())),
+        Encoding::Table(version) => {
+            let meta =
+                ListMeta { resource_version: object.resource_version().to_owned(), ..ListMeta::default() };
+            let table = table::render(&call.kind, [object], call.now, include(call)?, &meta);
+            codec::to_json(&versioned(table, version))
+        }
+        Encoding::Metadata(version) => codec::to_json(&versioned(table::partial_metadata(object), version)),
+    })
+}
+
+/// JSON of an object that is not (or not yet) stored, metadata first as for stored ones.
+fn serialize(object: &Object) -> Bytes {
+    let mut out = Vec::with_capacity(1024);
+    codec::write_json(&mut out, object.as_map());
+    out.into()
+}
+
+fn list_bytes(call: &Call, selected: &Selected) -> Result<Bytes, ApiError> {
+    let meta = list_meta(selected);
+    match call.encoding {
+        Encoding::Json => Ok(spliced_list(&call.kind, &selected.entries, &meta)),
+        Encoding::Yaml => {
+            let items: Result<Vec<Value>, ApiError> = selected
+                .entries
+                .iter()
+                .map(|entry| Ok(Value::Object(call.decoded(entry)?.as_map().clone())))
+                .collect();
+            let kind = format!("{}List", call.kind.names.kind);
+            Ok(yaml(&json!({
+                "kind": kind, "apiVersion": call.kind.gv.to_string(), "metadata": meta.to_value(), "items": items?,
+            })))
+        }
+        Encoding::Table(version) => {
+            let objects: Result<Vec<_>, ApiError> =
+                selected.entries.iter().map(|entry| call.decoded(entry)).collect();
+            let objects = objects?;
+            let rows = objects.iter().map(|object| &**object);
+            let table = table::render(&call.kind, rows, call.now, include(call)?, &meta);
+            Ok(codec::to_json(&versioned(table, version)))
+        }
+        Encoding::Metadata(version) => {
+            let items: Result<Vec<Value>, ApiError> = selected
+                .entries
+                .iter()
+                .map(|entry| Ok(versioned(table::partial_metadata(&*call.decoded(entry)?), version)))
+                .collect();
+            Ok(codec::to_json(&json!({
+                "kind": "PartialObjectMetadataList",
+                "apiVersion": version.api_version(),
+                "metadata": meta.to_value(),
+                "items": items?,
+            })))
+        }
+    }
+}
+
+fn list_meta(selected: &Selected) -> ListMeta {
+    ListMeta {
+        resource_version: selected.revision.to_string(),
+        continue_token: Some(selected.continue_token.clone()).filter(|token| !token.is_empty()),
+        remaining: selected.remaining.map(|n| n as u64),
+    }
+}
+
+/// A list without decoding its items.
+fn spliced_list(kind: &Kind, entries: &[Entry], meta: &ListMeta) -> Bytes {
+    let size: usize = entries.iter().map(|entry| entry.value.len() + codec::SPLICE_ROOM).sum();
+    let mut out = Vec::with_capacity(size + 512);
+    out.extend_from_slice(br#"{"kind":"#);
+    codec::write_json(&mut out, &format!("{}List", kind.names.kind));
+    out.extend_from_slice(br#","apiVersion":"#);
+    codec::write_json(&mut out, &kind.gv.to_string());
+    out.extend_from_slice(br#","metadata":"#);
+    codec::write_json(&mut out, &meta.to_value());
+    out.extend_from_slice(br#","items":["#);
+    for (i, entry) in entries.iter().enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        codec::splice(&mut out, &entry.value, entry.modified);
+    }
+    out.extend_from_slice(b"]}\n");
+    out.into()
+}
+
+/// The `includeObject` parameter.
+pub(crate) fn include(call: &Call) -> Result<IncludeObject, ApiError> {
+    let text = call.query.get("includeObject");
+    text.parse().map_err(|error: table::UnknownInclude| ApiError::BadRequest(error.to_string()))
+}
+
+/// A Table or PartialObjectMetadata as another version of `meta.k8s.io`; the versions differ in name only.
+pub(crate) fn versioned(mut value: Value, version: MetaVersion) -> Value {
+    value["apiVersion"] = version.api_version().into();
+    value
+}
+
+fn text(encoding: Encoding, value: &Value) -> Bytes {
+    if encoding == Encoding::Yaml { yaml(value) } else { codec::to_json(value) }
+}
+
+fn yaml(value: &Value) -> Bytes {
+    let text = serde_saphyr::to_string(value).expect("JSON trees have a YAML form");
+    Bytes::from(text)
+}

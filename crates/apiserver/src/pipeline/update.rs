@@ -1,0 +1,222 @@
+//! Update: read, change, check, commit; again when another writer came first. PUT, PATCH and every
+//! subresource that changes an object go through [`change`].
+
+use bytes::Bytes;
+use http::StatusCode;
+use skiff_catalogue::managed::{self, Operation};
+use skiff_catalogue::{Claim, FieldError, FieldErrors, Object, Subresource};
+use skiff_store::{CommitError, Entry, Expect, Op, Txn};
+
+use super::call::Call;
+use super::{Outcome, allocate, codec, create, decode, delete, metadata};
+use crate::admission::{self, Review, Write};
+use crate::errors::ApiError;
+
+/// How often a change is made again after losing a race. With group commit a round is one fsync, in which
+/// one of the racing writers wins.
+const RACES: usize = 100;
+
+/// The part of an object that a request may change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// All but status (where the kind has a status subresource).
+    Whole,
+    /// `status`, and labels, annotations and finalizers.
+    Status,
+    /// What the caller of [`change`] changed, through this subresource.
+    Narrow(Subresource),
+}
+
+impl Part {
+    /// As in the URL, and in managed fields where the subresource is recorded.
+    pub(crate) fn subresource(self) -> &'static str {
+        match self {
+            Self::Whole => "",
+            Self::Status => Subresource::Status.as_str(),
+            Self::Narrow(subresource) => subresource.as_str(),
+        }
+    }
+}
+
+/// PUT of an object or its status.
+pub(crate) async fn update(call: &Call, part: Part, body: &Bytes) -> Result<Outcome, ApiError> {
+    let mut wanted = decode::object(call, body)?;
+    metadata::locate(call, &mut wanted)?;
+    let (given, name) = (wanted.name(), call.path.name.as_str());
+    if !given.is_empty() && given != name {
+        return Err(ApiError::BadRequest(format!(
+            "the name of the object ({given}) does not match the name on the URL ({name})"
+        )));
+    }
+    wanted.set(&["metadata", "name"], name);
+    let strategy = &call.kind.strategy;
+    if wanted.resource_version().is_empty() && !strategy.allows_unconditional_update() {
+        let error = FieldError::invalid("metadata.resourceVersion", "", "must be specified for an update");
+        return Err(ApiError::invalid(call.subject(name), vec![error]));
+    }
+    let changed = change(call, part, Operation::Update, |_| Ok(wanted.clone())).await;
+    match changed {
+        Err(ApiError::NotFound(_)) if part == Part::Whole && strategy.creates_on_update() => {
+            wanted.remove(&["metadata", "resourceVersion"]);
+            create::create_object(call, wanted, Operation::Update).await
+        }
+        other => other,
+    }
+}
+
+/// Changes the object that the URL names into what `make` makes of it. `make` gets the object with its
+/// `resourceVersion`; if it leaves another one in the result, or another `uid`, that is a precondition that
+/// failed.
+pub(crate) async fn change(
+    call: &Call,
+    part: Part,
+    operation: Operation,
+    make: impl Fn(&Object) -> Result<Object, ApiError>,
+) -> Result<Outcome, ApiError> {
+    for _ in 0..RACES {
+        let entry = call.entry().await?;
+        let old = call.decoded(&entry)?;
+        let new = make(&old)?;
+        check_preconditions(call, &new, &old)?;
+        let attempt = Attempt { call, part, operation, entry: &entry, old: &old };
+        if let Some(outcome) = attempt.run(new).await? {
+            return Ok(outcome);
+        }
+    }
+    Err(ApiError::modified(call.subject(&call.path.name)))
+}
+
+fn check_preconditions(call: &Call, new: &Object, old: &Object) -> Result<(), ApiError> {
+    let subject = || call.subject(&call.path.name);
+    if !new.uid().is_empty() && new.uid() != old.uid() {
+        let message = format!(
+            "Precondition failed: UID in precondition: {}, UID in object meta: {}",
+            new.uid(),
+            old.uid()
+        );
+        return Err(ApiError::Conflict { subject: subject(), message });
+    }
+    let version = new.resource_version();
+    if !version.is_empty() && version != old.resource_version() {
+        if version.parse::<u64>().is_err() {
+            let error = FieldError::invalid("metadata.resourceVersion", version, "must be an integer");
+            return Err(ApiError::invalid(subject(), vec![error]));
+        }
+        return Err(ApiError::modified(subject()));
+    }
+    Ok(())
+}
+
+/// One try to change an object that was read as `entry`.
+struct Attempt<'a> {
+    call: &'a Call,
+    part: Part,
+    operation: Operation,
+    entry: &'a Entry,
+    old: &'a Object,
+}
+
+impl Attempt<'_> {
+    /// `None`: another writer came first.
+    async fn run(&self, mut new: Object) -> Result<Option<Outcome>, ApiError> {
+        let Self { call, old, .. } = *self;
+        self.prepare(&mut new);
+        let review = Review {
+            call,
+            write: Write::Update,
+            subresource: self.part.subresource(),
+            object: Some(&mut new),
+            old: Some(old),
+        };
+        admission::admit(review).await?;
+        let claims = match self.part {
+            Part::Whole => Some(allocate::allocate(call, &mut new, Some(old)).await?),
+            Part::Status | Part::Narrow(_) => None,
+        };
+        metadata::count_generation(&call.kind, &mut new, old);
+        if self.operation == Operation::Update {
+            let (manager, definition) = (call.manager(), &call.kind.definition);
+            let writer = call.writer(&manager, self.part.subresource());
+            managed::track_update(&mut new, Some(old), definition, &writer);
+        }
+        self.validate(&new)?;
+        if call.dry_run {
+            return Ok(Some(Outcome::object(StatusCode::OK, new)));
+        }
+        self.commit(new, claims).await
+    }
+
+    /// Puts back what this request may not change.
+    fn prepare(&self, new: &mut Object) {
+        let (kind, old) = (&self.call.kind, self.old);
+        match self.part {
+            Part::Whole => {
+                metadata::keep(new, old);
+                if kind.has(Subresource::Status) {
+                    copy_member(new, old, "status");
+                }
+                kind.strategy.default(new);
+                kind.strategy.prepare_update(self.call.context(), new, old);
+            }
+            Part::Status => {
+                metadata::keep(new, old);
+                let members: Vec<String> = new.as_map().keys().chain(old.as_map().keys()).cloned().collect();
+                for member in members.iter().filter(|m| !matches!(m.as_str(), "metadata" | "status")) {
+                    copy_member(new, old, member);
+                }
+                kind.strategy.default(new);
+            }
+            Part::Narrow(_) => metadata::keep(new, old),
+        }
+    }
+
+    fn validate(&self, new: &Object) -> Result<(), ApiError> {
+        let Self { call, old, .. } = *self;
+        let strategy = &call.kind.strategy;
+        let mut errors: FieldErrors = metadata::validate_update(&call.kind, new, old);
+        errors.extend(match self.part {
+            Part::Whole => strategy.validate_update(call.context(), new, old),
+            Part::Status => strategy.validate_status(call.context(), new, old),
+            Part::Narrow(_) => FieldErrors::new(),
+        });
+        if !errors.is_empty() {
+            return Err(ApiError::invalid(call.subject(new.name()), errors));
+        }
+        strategy.warnings(new, Some(old)).into_iter().for_each(|text| call.warn(text));
+        Ok(())
+    }
+
+    async fn commit(&self, new: Object, claims: Option<Vec<Claim>>) -> Result<Option<Outcome>, ApiError> {
+        let Self { call, entry, old, .. } = *self;
+        if old.is_terminating() && delete::is_released(&call.kind, &new) {
+            return delete::remove(call, entry, &new).await;
+        }
+        let value = codec::encode(&new);
+        if value == entry.value {
+            return Ok(Some(Outcome::entry(StatusCode::OK, entry.clone())));
+        }
+        let mut txn = Txn {
+            expect: vec![Expect::At(entry.key.clone(), entry.modified)],
+            ops: vec![Op::Put { key: entry.key.clone(), value: value.clone() }],
+        };
+        if let Some(claims) = claims {
+            let before = allocate::held(call, old).await?;
+            allocate::claim(call, &mut txn, &new, &before, &claims);
+        }
+        match call.server.store.commit(txn).await {
+            Ok(revision) => {
+                let written = Entry { value, modified: revision, ..entry.clone() };
+                Ok(Some(Outcome::entry(StatusCode::OK, written)))
+            }
+            Err(CommitError::Conflict { .. }) => Ok(None),
+            Err(other) => Err(other.into()),
+        }
+    }
+}
+
+fn copy_member(new: &mut Object, old: &Object, member: &str) {
+    match old.get(&[member]) {
+        Some(value) => new.set(&[member], value.clone()),
+        None => drop(new.remove(&[member])),
+    }
+}

@@ -1,0 +1,365 @@
+//! WATCH: the store's commits as a stream of JSON events, one per line.
+//!
+//! A watch wakes for commits under its prefix, for its next bookmark and for its end; it never polls.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use rand::RngExt as _;
+use serde_json::{Value, json};
+use skiff_catalogue::FieldError;
+use skiff_catalogue::table::{self, Headers};
+use skiff_store::{Entry, Event, EventKind, ReadError, Revision, Watch, WatchError};
+use tokio::time::{Instant, Sleep};
+
+use super::call::Call;
+use super::list::{options_subject, parse_revision};
+use super::select::Selection;
+use super::{codec, keys, list, respond};
+use crate::errors::ApiError;
+use crate::http::accept::Encoding;
+use crate::http::body::{self, Body};
+
+/// How often a quiet watch tells how far it is, for clients that asked for bookmarks.
+const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
+
+/// How long a watch lasts when the client does not say: this, and up to as much again at random, so that
+/// clients do not all come back at the same time.
+const DEFAULT_LIFE: Duration = Duration::from_secs(1800);
+
+/// Events are sent in chunks of about this many bytes.
+const CHUNK: usize = 64 * 1024;
+
+/// GET of a collection with `watch=true`.
+pub(crate) async fn watch(call: Call) -> Result<Body, ApiError> {
+    let selection = Selection::of(&call)?;
+    let request = Request::read(&call)?;
+    respond::include(&call)?;
+    let stream = Streaming::start(call, selection, request).await?;
+    let guard = stream.call.server.metrics.watcher(&stream.call.kind.names.plural);
+    let chunks = futures::stream::unfold((stream, guard), |(mut stream, guard)| async move {
+        let chunk = stream.next().await?;
+        Some((chunk, (stream, guard)))
+    });
+    Ok(body::stream(chunks))
+}
+
+/// Where a watch starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Start {
+    /// With the current objects as synthetic `ADDED` events.
+    Current,
+    /// With the commits after a revision (the newest when `None`).
+    After(Option<Revision>),
+}
+
+#[derive(Debug)]
+struct Request {
+    start: Start,
+    bookmarks: bool,
+    /// Whether the end of the current objects is marked by an annotated bookmark.
+    mark_initial_end: bool,
+    life: Duration,
+}
+
+impl Request {
+    fn read(call: &Call) -> Result<Self, ApiError> {
+        let query = &call.query;
+        let (version, rule) = (query.get("resourceVersion"), query.get("resourceVersionMatch"));
+        let send_initial = query.all("sendInitialEvents").next().map(|_| query.flag("sendInitialEvents"));
+        check_options(rule, send_initial)?;
+        let revision = parse_revision(version)?.filter(|revision| *revision != Revision::ZERO);
+        if let Some(wanted) = revision.filter(|wanted| *wanted > call.server.store.revision()) {
+            return Err(ApiError::FutureRevision {
+                requested: wanted,
+                current: call.server.store.revision(),
+            });
+        }
+        let bookmarks = query.flag("allowWatchBookmarks");
+        let start = match (send_initial, revision) {
+            (Some(true), _) | (None, None) => Start::Current,
+            (Some(false), None) => Start::After(None),
+            (_, Some(revision)) => Start::After(Some(revision)),
+        };
+        let seconds = query.number("timeoutSeconds")?.and_then(|n| u64::try_from(n).ok()).filter(|n| *n > 0);
+        let life = seconds.map_or_else(default_life, Duration::from_secs);
+        Ok(Self { start, bookmarks, mark_initial_end: send_initial == Some(true) && bookmarks, life })
+    }
+}
+
+fn default_life() -> Duration {
+    DEFAULT_LIFE.mul_f64(1.0 + rand::rng().random_range(0.0..1.0))
+}
+
+fn check_options(rule: &str, send_initial: Option<bool>) -> Result<(), ApiError> {
+    let why = match (rule, send_initial) {
+        ("", None) | ("NotOlderThan", Some(_)) => return Ok(()),
+        (_, None) => "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+        (_, Some(_)) => "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+    };
+    Err(ApiError::invalid(options_subject(), vec![FieldError::forbidden("resourceVersionMatch", why)]))
+}
+
+/// A running watch.
+struct Streaming {
+    call: Call,
+    selection: Selection,
+    source: Source,
+    bookmarks: bool,
+    /// Columns are named in the first event of a Table watch only.
+    headers: Headers,
+    next_bookmark: Instant,
+    last_bookmark: Revision,
+    timer: std::pin::Pin<Box<Sleep>>,
+    end: Instant,
+}
+
+/// Where the next events come from.
+enum Source {
+    /// Current objects (in reverse, to be popped), then the commits after their revision.
+    Initial { rest: Vec<Entry>, revision: Revision, mark_end: bool, watch: Watch },
+    /// Commits.
+    Live(Watch),
+    /// One last event, then the end.
+    Failed(Option<Value>),
+}
+
+impl Streaming {
+    async fn start(call: Call, selection: Selection, request: Request) -> Result<Self, ApiError> {
+        let source = source(&call, &request).await?;
+        let now = Instant::now();
+        let (next_bookmark, end) = (now + BOOKMARK_EVERY, now + request.life);
+        let first = if request.bookmarks { next_bookmark.min(end) } else { end };
+        Ok(Self {
+            call,
+            selection,
+            source,
+            bookmarks: request.bookmarks,
+            headers: Headers::Shown,
+            next_bookmark,
+            last_bookmark: Revision::ZERO,
+            timer: Box::pin(tokio::time::sleep_until(first)),
+            end,
+        })
+    }
+
+    /// The next bytes; `None` at the end.
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            let mut out = Vec::new();
+            match &mut self.source {
+                Source::Failed(last) => {
+                    let status = last.take()?;
+                    write_event(&mut out, "ERROR", &codec::to_json(&status));
+                }
+                Source::Initial { .. } => self.initial(&mut out),
+                Source::Live(_) => self.live(&mut out).await?,
+            }
+            if !out.is_empty() {
+                return Some(out.into());
+            }
+        }
+    }
+
+    fn initial(&mut self, out: &mut Vec<u8>) {
+        while out.len() < CHUNK {
+            let Source::Initial { rest, revision, mark_end, .. } = &mut self.source else { return };
+            let Some(entry) = rest.pop() else {
+                let (revision, mark_end) = (*revision, *mark_end);
+                if mark_end {
+                    self.bookmark(out, revision, true);
+                }
+                let Source::Initial { watch, .. } = std::mem::replace(&mut self.source, Source::Failed(None))
+                else {
+                    return;
+                };
+                self.source = Source::Live(watch);
+                return;
+            };
+            match self.selection.matches(&self.call, &entry) {
+                Ok(true) => self.event(out, "ADDED", &entry),
+                Ok(false) => {}
+                Err(error) => self.fail(&error),
+            }
+        }
+    }
+
+    /// Waits for commits, a bookmark or the end (`None`).
+    async fn live(&mut self, out: &mut Vec<u8>) -> Option<()> {
+        let Source::Live(watch) = &mut self.source else { return Some(()) };
+        let shutdown = self.call.server.shutdown.clone();
+        let batch = tokio::select! {
+            batch = watch.next() => batch,
+            () = self.timer.as_mut() => return self.tick(out),
+            () = shutdown.cancelled() => return None,
+        };
+        let mut batch = match batch {
+            Ok(batch) => Some(batch),
+            Err(error) => {
+                self.ended(error);
+                return Some(());
+            }
+        };
+        while let Some(current) = batch.take() {
+            current.events.iter().for_each(|event| self.change(out, event));
+            if out.len() < CHUNK
+                && let Source::Live(watch) = &mut self.source
+            {
+                match watch.try_next() {
+                    Ok(more) => batch = more,
+                    Err(error) => self.ended(error),
+                }
+            }
+        }
+        Some(())
+    }
+
+    fn tick(&mut self, out: &mut Vec<u8>) -> Option<()> {
+        let now = Instant::now();
+        if now >= self.end {
+            return None;
+        }
+        if let Source::Live(watch) = &mut self.source {
+            let revision = watch.progress();
+            if revision > self.last_bookmark {
+                self.last_bookmark = revision;
+                self.bookmark(out, revision, false);
+            }
+        }
+        self.next_bookmark = now + BOOKMARK_EVERY;
+        self.timer.as_mut().reset(self.next_bookmark.min(self.end));
+        Some(())
+    }
+
+    fn ended(&mut self, error: WatchError) {
+        let status = match error {
+            WatchError::Compacted { .. } => too_old(&error.to_string()),
+            other => ApiError::Unavailable { message: other.to_string() }.status(),
+        };
+        self.source = Source::Failed(Some(status));
+    }
+
+    fn fail(&mut self, error: &ApiError) {
+        self.source = Source::Failed(Some(error.status()));
+    }
+
+    /// One change, as seen through the selectors: an object that begins to match is added, one that stops
+    /// is deleted (and shown as it last matched).
+    fn change(&mut self, out: &mut Vec<u8>, event: &Event) {
+        let seen = |entry: &Entry| self.selection.matches(&self.call, entry);
+        let before = event.previous.as_ref().map(seen).transpose().map(|matched| matched.unwrap_or(false));
+        let after = match event.kind {
+            EventKind::Put => seen(&event.entry),
+            EventKind::Delete => Ok(false),
+        };
+        match (before, after) {
+            (Ok(false), Ok(false)) => {}
+            (Ok(false), Ok(true)) => self.event(out, "ADDED", &event.entry),
+            (Ok(true), Ok(true)) => self.event(out, "MODIFIED", &event.entry),
+            (Ok(true), Ok(false)) => {
+                let last = event.previous.clone().unwrap_or_else(|| event.entry.clone());
+                self.event(out, "DELETED", &Entry { modified: event.entry.modified, ..last });
+            }
+            (Err(error), _) | (_, Err(error)) => self.fail(&error),
+        }
+    }
+
+    fn event(&mut self, out: &mut Vec<u8>, kind: &str, entry: &Entry) {
+        if self.call.encoding == Encoding::Json {
+            open_event(out, kind);
+            codec::splice(out, &entry.value, entry.modified);
+            out.extend_from_slice(b"}\n");
+            return;
+        }
+        match self.transformed(entry) {
+            Ok(value) => write_event(out, kind, &codec::to_json(&value)),
+            Err(error) => self.fail(&error),
+        }
+    }
+
+    fn transformed(&mut self, entry: &Entry) -> Result<Value, ApiError> {
+        let call = &self.call;
+        let object = call.decoded(entry)?;
+        Ok(match call.encoding {
+            Encoding::Table(version) => {
+                let headers = std::mem::replace(&mut self.headers, Headers::Omitted);
+                let now = jiff::Timestamp::now();
+                let table = table::event(&call.kind, &object, now, respond::include(call)?, headers);
+                respond::versioned(table, version)
+            }
+            Encoding::Metadata(version) => respond::versioned(table::partial_metadata(&object), version),
+            Encoding::Json | Encoding::Yaml => Value::Object(object.as_map().clone()),
+        })
+    }
+
+    fn bookmark(&self, out: &mut Vec<u8>, revision: Revision, initial_end: bool) {
+        if !self.bookmarks {
+            return;
+        }
+        let mut metadata = json!({"resourceVersion": revision.to_string()});
+        if initial_end {
+            metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+        }
+        let kind = &self.call.kind;
+        let object = match self.call.encoding {
+            Encoding::Json | Encoding::Yaml => {
+                metadata["creationTimestamp"] = Value::Null;
+                json!({"kind": &kind.names.kind, "apiVersion": kind.gv.to_string(), "metadata": metadata})
+            }
+            Encoding::Metadata(version) => {
+                json!({"kind": "PartialObjectMetadata", "apiVersion": version.api_version(), "metadata": metadata})
+            }
+            Encoding::Table(version) => json!({
+                "kind": "Table", "apiVersion": version.api_version(), "metadata": metadata,
+                "columnDefinitions": [], "rows": [],
+            }),
+        };
+        write_event(out, "BOOKMARK", &codec::to_json(&object));
+    }
+}
+
+async fn source(call: &Call, request: &Request) -> Result<Source, ApiError> {
+    let store = &call.server.store;
+    let prefix = keys::collection(&call.kind, call.namespace());
+    match request.start {
+        Start::Current => {
+            let selected = list::select_all(call).await?;
+            let mut rest = selected.entries;
+            rest.reverse();
+            let watch = store.watch(&prefix, selected.revision).await?;
+            Ok(Source::Initial {
+                rest,
+                revision: selected.revision,
+                mark_end: request.mark_initial_end,
+                watch,
+            })
+        }
+        Start::After(revision) => {
+            let after = revision.unwrap_or_else(|| store.revision());
+            match store.watch(&prefix, after).await {
+                Ok(watch) => Ok(Source::Live(watch)),
+                Err(ReadError::Compacted { requested, oldest }) => {
+                    let text = format!("too old resource version: {requested} ({oldest})");
+                    Ok(Source::Failed(Some(too_old(&text))))
+                }
+                Err(other) => Err(other.into()),
+            }
+        }
+    }
+}
+
+fn too_old(message: &str) -> Value {
+    ApiError::Expired { message: message.to_owned(), continue_token: String::new() }.status()
+}
+
+fn open_event(out: &mut Vec<u8>, kind: &str) {
+    out.extend_from_slice(br#"{"type":""#);
+    out.extend_from_slice(kind.as_bytes());
+    out.extend_from_slice(br#"","object":"#);
+}
+
+fn write_event(out: &mut Vec<u8>, kind: &str, object: &[u8]) {
+    open_event(out, kind);
+    out.extend_from_slice(object);
+    out.extend_from_slice(b"}\n");
+}

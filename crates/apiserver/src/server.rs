@@ -1,0 +1,112 @@
+//! The server as its user sees it: started once, serving in process and over the network.
+
+use std::sync::Arc;
+
+use skiff_catalogue::{Catalogue, ClusterFacts};
+use skiff_store::{ReadError, Store};
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::auth::{Auth, Issuer, UserInfo};
+use crate::bootstrap::{self, Bootstrap, BootstrapError};
+use crate::config::{ClusterConfig, Config};
+use crate::http::client::{ApiService, Caller};
+use crate::http::metrics::Metrics;
+use crate::http::{self, Documents};
+use crate::pipeline::decoded::Decoded;
+use crate::pki::{Pki, PkiError};
+
+/// What all requests share.
+pub(crate) struct Shared {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) catalogue: Arc<Catalogue>,
+    pub(crate) auth: Auth,
+    pub(crate) pki: Arc<Pki>,
+    /// For connections to nodes.
+    pub(crate) kubelet_tls: Arc<rustls::ClientConfig>,
+    pub(crate) cluster: ClusterConfig,
+    pub(crate) facts: ClusterFacts,
+    pub(crate) decoded: Decoded,
+    pub(crate) metrics: Metrics,
+    pub(crate) documents: Documents,
+    /// Ends watches.
+    pub(crate) shutdown: CancellationToken,
+}
+
+/// A running API server; clones are the same server.
+#[derive(Clone)]
+pub struct ApiServer {
+    shared: Arc<Shared>,
+}
+
+/// The server cannot start or serve.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// What authorisation decides by could not be read.
+    #[error("the API server cannot read its store")]
+    Store(#[from] ReadError),
+    /// The objects that every cluster has could not be written.
+    #[error("the API server cannot write the first objects of the cluster")]
+    Bootstrap(#[from] BootstrapError),
+    /// The TLS configuration could not be made.
+    #[error("the API server cannot use its certificates")]
+    Tls(#[from] PkiError),
+}
+
+impl ApiServer {
+    /// Writes the objects that every cluster has and reads what authorisation needs.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let Config { store, catalogue, pki, cluster } = config;
+        let first = Bootstrap {
+            service_cidrs: vec![cluster.service_cidr.to_string()],
+            client_ca_pem: pki.ca_pem().to_owned(),
+        };
+        bootstrap::run(&*store, &first).await?;
+        let issuer = Issuer::new(&cluster.domain, cluster.advertise_address, cluster.port);
+        let auth = Auth::start(store.clone(), pki.clone(), issuer).await?;
+        let shared = Shared {
+            auth,
+            kubelet_tls: pki.kubelet_client_tls()?,
+            documents: Documents::new(catalogue.clone()),
+            facts: cluster.facts(),
+            decoded: Decoded::default(),
+            metrics: Metrics::default(),
+            shutdown: CancellationToken::new(),
+            store,
+            catalogue,
+            pki,
+            cluster,
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// A client in the same process that acts as `user`: no TCP, no TLS, the same pipeline.
+    pub fn client(&self, user: UserInfo) -> kube::Client {
+        kube::Client::new(self.service(user), "default")
+    }
+
+    /// The API as a `tower` service for one user in the same process.
+    pub fn service(&self, user: UserInfo) -> ApiService {
+        ApiService::new(self.shared.clone(), Caller::InProcess(Arc::new(user)))
+    }
+
+    /// Serves HTTPS (HTTP/1.1 and HTTP/2) until the shutdown; then watches end and other requests get a few
+    /// seconds to finish.
+    ///
+    /// # Errors
+    /// When there is no usable certificate.
+    pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> Result<(), StartError> {
+        let tls = self.shared.pki.api_server_tls()?;
+        let ended = self.shared.shutdown.clone();
+        let end_watches = async {
+            shutdown.cancelled().await;
+            ended.cancel();
+        };
+        tokio::join!(http::serve(self.shared.clone(), listener, tls, shutdown.clone()), end_watches);
+        Ok(())
+    }
+}

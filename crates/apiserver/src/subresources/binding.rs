@@ -1,0 +1,79 @@
+//! `pods/binding`: the scheduler's decision.
+
+use bytes::Bytes;
+use http::StatusCode;
+use serde_json::{Value, json};
+use skiff_catalogue::managed::Operation;
+use skiff_catalogue::{FieldError, Object, Subresource};
+
+use crate::errors::{ApiError, Subject};
+use crate::pipeline::call::{Call, timestamp};
+use crate::pipeline::update::{self, Part};
+use crate::pipeline::{Outcome, decode};
+
+/// POST.
+pub(super) async fn bind(call: &Call, body: &Bytes) -> Result<Outcome, ApiError> {
+    let binding = decode::tree(call, body)?;
+    let node = target(call, &binding)?;
+    let make = |old: &Object| bound(call, old, &binding, &node);
+    update::change(call, Part::Narrow(Subresource::Binding), Operation::Update, make).await?;
+    let success =
+        json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
+    Ok(Outcome::status(StatusCode::CREATED, success))
+}
+
+fn target(call: &Call, binding: &Object) -> Result<String, ApiError> {
+    let invalid = |error| {
+        let subject = Subject { kind: "Binding".to_owned(), ..Subject::core("bindings", &*call.path.name) };
+        Err(ApiError::invalid(subject, vec![error]))
+    };
+    match (binding.str(&["target", "kind"]), binding.str(&["target", "name"])) {
+        ("" | "Node", "") => invalid(FieldError::required("target.name", "")),
+        ("" | "Node", name) => Ok(name.to_owned()),
+        (kind, _) => invalid(FieldError::not_supported("target.kind", kind, &["Node", "<empty>"])),
+    }
+}
+
+fn bound(call: &Call, old: &Object, binding: &Object, node: &str) -> Result<Object, ApiError> {
+    let name = old.name();
+    let conflict =
+        |message: String| Err(ApiError::Conflict { subject: Subject::core("pods/binding", name), message });
+    let uid = binding.uid();
+    if !uid.is_empty() && uid != old.uid() {
+        return conflict(format!(
+            "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+            old.uid()
+        ));
+    }
+    if old.is_terminating() {
+        return conflict(format!("pod {name} is being deleted, cannot be assigned to a host"));
+    }
+    let assigned = old.str(&["spec", "nodeName"]);
+    if !assigned.is_empty() {
+        return conflict(format!("pod {name} is already assigned to node {assigned:?}"));
+    }
+    let mut new = old.clone();
+    new.set(&["spec", "nodeName"], node);
+    for field in ["annotations", "labels"] {
+        let given = binding.get(&["metadata", field]).and_then(Value::as_object);
+        for (key, value) in given.into_iter().flatten() {
+            new.set(&["metadata", field, key], value.clone());
+        }
+    }
+    set_scheduled(&mut new, &timestamp(call.now));
+    Ok(new)
+}
+
+/// Adds the condition `PodScheduled`, or turns it to true.
+fn set_scheduled(pod: &mut Object, now: &str) {
+    let mut conditions =
+        pod.get(&["status", "conditions"]).and_then(Value::as_array).cloned().unwrap_or_default();
+    conditions.retain(|condition| condition["type"] != "PodScheduled");
+    conditions.push(json!({
+        "type": "PodScheduled",
+        "status": "True",
+        "lastProbeTime": null,
+        "lastTransitionTime": now,
+    }));
+    pod.set(&["status", "conditions"], conditions);
+}

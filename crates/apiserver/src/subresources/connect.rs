@@ -1,0 +1,266 @@
+//! log, exec, attach and port-forward: requests passed on to the node that runs the pod. An upgraded
+//! connection is copied byte for byte both ways; the node speaks the stream protocols.
+
+use std::fmt::Write as _;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderName, UPGRADE};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version};
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Value, json};
+use skiff_catalogue::{Object, Subresource, Verb};
+
+use super::node;
+use crate::errors::ApiError;
+use crate::http::body::{self, Body};
+use crate::pipeline::call::Call;
+
+/// How much of a node's error text is read, in bytes.
+const MAX_ERROR: usize = 64 * 1024;
+
+/// Passes a request on.
+pub(super) async fn connect(
+    call: &Call,
+    subresource: Subresource,
+    verb: Verb,
+    mut request: Request<Body>,
+) -> Result<Response<Body>, ApiError> {
+    let allowed = match subresource {
+        Subresource::Log => verb == Verb::Get,
+        Subresource::Exec | Subresource::Attach | Subresource::PortForward => {
+            matches!(verb, Verb::Get | Verb::Create)
+        }
+        _ => false,
+    };
+    if !allowed {
+        return Err(ApiError::MethodNotAllowed(call.subject(&call.path.name)));
+    }
+    let pod = call.decoded(&call.entry().await?)?;
+    let target = path(call, subresource, &pod)?;
+    let node = pod.str(&["spec", "nodeName"]);
+    if node.is_empty() {
+        return unscheduled(subresource, pod.name());
+    }
+    let (mut sender, address) = node::dial(call, node).await?;
+    let upgrade = hyper::upgrade::on(&mut request);
+    let outgoing = forward(&request, &target, &address.to_string())?;
+    let response = sender.send_request(outgoing).await;
+    let response = response.map_err(|error| {
+        ApiError::Internal(format!("error sending request to the node at {address}: {error}"))
+    })?;
+    match response.status() {
+        StatusCode::SWITCHING_PROTOCOLS => Ok(switch(response, upgrade)),
+        status if status.is_success() => Ok(pass(response)),
+        status => Err(node_error(status, response.into_body()).await),
+    }
+}
+
+/// Logs of a pod that runs nowhere are empty; nothing else is possible with it.
+fn unscheduled(subresource: Subresource, name: &str) -> Result<Response<Body>, ApiError> {
+    if subresource == Subresource::Log {
+        let mut response = Response::new(body::full(Bytes::new()));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        return Ok(response);
+    }
+    Err(ApiError::BadRequest(format!("pod {name} does not have a host assigned")))
+}
+
+/// Path and query for the node's server: the client's parameters, and the pod's UID.
+fn path(call: &Call, subresource: Subresource, pod: &Object) -> Result<String, ApiError> {
+    let verb = match subresource {
+        Subresource::Log => "containerLogs",
+        Subresource::Exec => "exec",
+        Subresource::Attach => "attach",
+        _ => "portForward",
+    };
+    let mut target = format!("/{verb}/{}/{}", pod.namespace(), pod.name());
+    if subresource != Subresource::PortForward {
+        target.push('/');
+        target.push_str(&container(call.query.get("container"), pod)?);
+    }
+    let mut separator = '?';
+    for (key, value) in call.query.iter().chain([("uid", pod.uid())]) {
+        let encode = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
+        write!(target, "{separator}{}={}", encode(key), encode(value)).expect("writing into a String");
+        separator = '&';
+    }
+    Ok(target)
+}
+
+/// The container that is meant: the one named, or the only one.
+fn container(named: &str, pod: &Object) -> Result<String, ApiError> {
+    let names = |list: &str| -> Vec<&str> {
+        let containers = pod.get(&["spec", list]).and_then(Value::as_array);
+        containers.into_iter().flatten().filter_map(|container| container["name"].as_str()).collect()
+    };
+    let (regular, init) = (names("containers"), names("initContainers"));
+    let pod_name = pod.name();
+    if !named.is_empty() {
+        let known = regular.contains(&named)
+            || init.contains(&named)
+            || names("ephemeralContainers").contains(&named);
+        let error = || ApiError::BadRequest(format!("container {named} is not valid for pod {pod_name}"));
+        return if known { Ok(named.to_owned()) } else { Err(error()) };
+    }
+    match regular.as_slice() {
+        [only] => Ok((*only).to_owned()),
+        several => {
+            let mut text = format!(
+                "a container name must be specified for pod {pod_name}, choose one of: [{}]",
+                several.join(" ")
+            );
+            if !init.is_empty() {
+                text.push_str(&format!(" or one of the init containers: [{}]", init.join(" ")));
+            }
+            Err(ApiError::BadRequest(text))
+        }
+    }
+}
+
+/// The request for the node: method and headers as received, without what concerns only us.
+fn forward(request: &Request<Body>, target: &str, host: &str) -> Result<Request<Body>, ApiError> {
+    let bad = |error: http::Error| ApiError::Internal(format!("cannot make a request for the node: {error}"));
+    let uri: Uri = target.parse().map_err(|error: http::uri::InvalidUri| bad(error.into()))?;
+    let mut outgoing = Request::builder()
+        .method(request.method())
+        .uri(uri)
+        .version(Version::HTTP_11)
+        .body(body::full(Bytes::new()))
+        .map_err(bad)?;
+    *outgoing.headers_mut() = forwarded(request.headers());
+    let host = HeaderValue::from_str(host).map_err(|error| bad(error.into()))?;
+    outgoing.headers_mut().insert(HOST, host);
+    Ok(outgoing)
+}
+
+fn forwarded(headers: &HeaderMap) -> HeaderMap {
+    let ours = |name: &HeaderName| {
+        *name == AUTHORIZATION
+            || *name == HOST
+            || *name == http::header::CONTENT_LENGTH
+            || *name == http::header::TRANSFER_ENCODING
+            || name.as_str().starts_with("impersonate-")
+    };
+    headers
+        .iter()
+        .filter(|(name, _)| !ours(name))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
+}
+
+/// Joins the two upgraded connections.
+fn switch(mut response: Response<Incoming>, client: OnUpgrade) -> Response<Body> {
+    let node = hyper::upgrade::on(&mut response);
+    tokio::spawn(async move {
+        let (client, node) = match tokio::try_join!(client, node) {
+            Ok(both) => both,
+            Err(error) => return tracing::debug!(%error, "a stream's upgrade failed"),
+        };
+        let (mut client, mut node) = (TokioIo::new(client), TokioIo::new(node));
+        if let Err(error) = tokio::io::copy_bidirectional(&mut client, &mut node).await {
+            tracing::debug!(%error, "a stream ended");
+        }
+    });
+    let (parts, _) = response.into_parts();
+    let mut answer = Response::new(body::full(Bytes::new()));
+    *answer.status_mut() = parts.status;
+    for (name, value) in &parts.headers {
+        let relevant = *name == CONNECTION || *name == UPGRADE || !is_hop_by_hop(name);
+        if relevant {
+            answer.headers_mut().append(name.clone(), value.clone());
+        }
+    }
+    answer
+}
+
+/// An answer that is not upgraded: its body flows on as it comes.
+fn pass(response: Response<Incoming>) -> Response<Body> {
+    let (parts, incoming) = response.into_parts();
+    let mut answer = Response::new(body::wrap(incoming));
+    *answer.status_mut() = parts.status;
+    for (name, value) in parts.headers.iter().filter(|(name, _)| !is_hop_by_hop(name)) {
+        answer.headers_mut().append(name.clone(), value.clone());
+    }
+    answer
+}
+
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection" | "upgrade" | "transfer-encoding" | "content-length" | "keep-alive" | "te" | "trailer"
+    )
+}
+
+/// A node's refusal: a Status if it sent one, else one made of its text.
+async fn node_error(code: StatusCode, incoming: Incoming) -> ApiError {
+    let text = match Limited::new(incoming, MAX_ERROR).collect().await {
+        Ok(collected) => collected.to_bytes(),
+        Err(error) => Bytes::from(format!("the node's answer could not be read: {error}")),
+    };
+    ApiError::Passed(status_of(code, &text))
+}
+
+fn status_of(code: StatusCode, text: &[u8]) -> Value {
+    if let Ok(status) = serde_json::from_slice::<Value>(text)
+        && status["kind"] == "Status"
+        && status["code"].is_u64()
+    {
+        return status;
+    }
+    let reason = match code {
+        StatusCode::BAD_REQUEST => "BadRequest",
+        StatusCode::UNAUTHORIZED => "Unauthorized",
+        StatusCode::FORBIDDEN => "Forbidden",
+        StatusCode::NOT_FOUND => "NotFound",
+        StatusCode::SERVICE_UNAVAILABLE => "ServiceUnavailable",
+        _ => "InternalError",
+    };
+    json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "message": String::from_utf8_lossy(text).trim(), "reason": reason, "code": code.as_u16(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chooses_the_container_in_kubernetes_words() {
+        let pod = |containers: Value, init: Value| {
+            Object::from_value(json!({
+                "metadata": {"name": "p"}, "spec": {"containers": containers, "initContainers": init},
+            }))
+            .unwrap()
+        };
+        let check = |named: &str, pod: &Object, expected: Result<&str, &str>| {
+            let found = container(named, pod).map_err(|error| error.to_string());
+            assert_eq!(found.as_deref().map_err(String::as_str), expected);
+        };
+        let one = pod(json!([{"name": "a"}]), json!([]));
+        check("", &one, Ok("a"));
+        check("x", &one, Err("container x is not valid for pod p"));
+        let two = pod(json!([{"name": "a"}, {"name": "b"}]), json!([]));
+        check("", &two, Err("a container name must be specified for pod p, choose one of: [a b]"));
+        check("b", &two, Ok("b"));
+        let init = pod(json!([{"name": "a"}, {"name": "b"}]), json!([{"name": "i"}]));
+        check(
+            "",
+            &init,
+            Err(
+                "a container name must be specified for pod p, choose one of: [a b] or one of the init containers: [i]",
+            ),
+        );
+    }
+
+    #[test]
+    fn a_nodes_text_becomes_a_status() {
+        let status = status_of(StatusCode::BAD_REQUEST, b"container \"c\" is waiting\n");
+        assert_eq!(status["message"], "container \"c\" is waiting");
+        assert_eq!(status["reason"], "BadRequest");
+    }
+}

@@ -1,0 +1,33 @@
+//! `namespaces/finalize`: the list of finalizers in a namespace's `spec`.
+
+use bytes::Bytes;
+use serde_json::Value;
+use skiff_catalogue::managed::Operation;
+use skiff_catalogue::{Object, Subresource};
+
+use crate::errors::ApiError;
+use crate::pipeline::call::Call;
+use crate::pipeline::update::{self, Part};
+use crate::pipeline::{Outcome, decode};
+
+/// PUT.
+pub(super) async fn finalize(call: &Call, body: &Bytes) -> Result<Outcome, ApiError> {
+    let wanted = decode::object(call, body)?;
+    let make = |old: &Object| Ok(finalized(old, &wanted));
+    update::change(call, Part::Narrow(Subresource::Finalize), Operation::Update, make).await
+}
+
+fn finalized(old: &Object, wanted: &Object) -> Object {
+    let mut new = old.clone();
+    match wanted.get(&["spec", "finalizers"]).and_then(Value::as_array) {
+        Some(finalizers) if !finalizers.is_empty() => new.set(&["spec", "finalizers"], finalizers.clone()),
+        _ => drop(new.remove(&["spec", "finalizers"])),
+    }
+    for field in ["uid", "resourceVersion"] {
+        let given = wanted.str(&["metadata", field]);
+        if !given.is_empty() {
+            new.set(&["metadata", field], given);
+        }
+    }
+    new
+}

@@ -1,0 +1,71 @@
+//! What URLs name below an object.
+
+mod binding;
+mod connect;
+mod ephemeral;
+mod eviction;
+mod finalize;
+mod node;
+pub(crate) mod review;
+mod scale;
+mod token;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use skiff_catalogue::{Subresource, Verb};
+
+use crate::errors::ApiError;
+use crate::http::body::{self, Body};
+use crate::pipeline::call::Call;
+use crate::pipeline::update::{self, Part};
+use crate::pipeline::{Outcome, patch, respond};
+
+/// Whether a subresource is a connection to somewhere else, whose representation is not ours.
+pub(crate) fn is_connection(subresource: Subresource) -> bool {
+    use Subresource::{Attach, Exec, Log, PortForward, Proxy};
+    matches!(subresource, Log | Exec | Attach | PortForward | Proxy)
+}
+
+/// Carries out a request for a subresource.
+pub(crate) async fn run(
+    call: Call,
+    verb: Verb,
+    subresource: Subresource,
+    request: Request<Body>,
+) -> Result<Response<Body>, ApiError> {
+    if is_connection(subresource) {
+        return connect::connect(&call, subresource, verb, request).await;
+    }
+    let body = match verb {
+        Verb::Get => Bytes::new(),
+        _ => body::read(request.into_body()).await?,
+    };
+    let outcome = answer(&call, verb, subresource, &body).await?;
+    respond::respond(&call, outcome)
+}
+
+async fn answer(
+    call: &Call,
+    verb: Verb,
+    subresource: Subresource,
+    body: &Bytes,
+) -> Result<Outcome, ApiError> {
+    match (subresource, verb) {
+        (Subresource::Status | Subresource::EphemeralContainers, Verb::Get) => {
+            Ok(Outcome::entry(StatusCode::OK, call.entry().await?))
+        }
+        (Subresource::Status, Verb::Update) => update::update(call, Part::Status, body).await,
+        (Subresource::Status, Verb::Patch) => patch::patch(call, Part::Status, body).await,
+        (Subresource::Scale, Verb::Get) => scale::get(call).await,
+        (Subresource::Scale, Verb::Update) => scale::update(call, body).await,
+        (Subresource::Scale, Verb::Patch) => scale::patch(call, body).await,
+        (Subresource::EphemeralContainers, Verb::Update | Verb::Patch) => {
+            ephemeral::change(call, verb, body).await
+        }
+        (Subresource::Finalize, Verb::Update) => finalize::finalize(call, body).await,
+        (Subresource::Binding, Verb::Create) => binding::bind(call, body).await,
+        (Subresource::Eviction, Verb::Create) => eviction::evict(call, body).await,
+        (Subresource::Token, Verb::Create) => token::issue(call, body).await,
+        _ => Err(ApiError::MethodNotAllowed(call.subject(&call.path.name))),
+    }
+}

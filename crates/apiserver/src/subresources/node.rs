@@ -1,0 +1,85 @@
+//! Connections to a node's own server, the kubelet API.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use hyper::client::conn::http1::SendRequest;
+use hyper_util::rt::TokioIo;
+use rustls_pki_types::ServerName;
+use serde_json::Value;
+use skiff_catalogue::Object;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use crate::errors::{ApiError, Subject};
+use crate::http::body::Body;
+use crate::pipeline::call::Call;
+use crate::pipeline::keys;
+
+/// A node that does not answer by then is taken for dead.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// Where a node's server listens when its Node does not say.
+const DEFAULT_PORT: u16 = 10250;
+
+/// A fresh HTTP/1.1 connection to the server of a node, which upgrades need.
+pub(super) async fn dial(call: &Call, node: &str) -> Result<(SendRequest<Body>, SocketAddr), ApiError> {
+    let entry = call.server.store.get(&keys::core("nodes", "", node)).await?;
+    let entry = entry.ok_or_else(|| ApiError::NotFound(Subject::core("nodes", node)))?;
+    let address = address(&*call.decoded(&entry)?)
+        .ok_or_else(|| ApiError::Internal(format!("no preferred addresses found for node {node:?}")))?;
+    let failed =
+        |why: String| ApiError::Internal(format!("error dialing backend: dial tcp {address}: {why}"));
+    let connecting = async {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        let connector = TlsConnector::from(call.server.kubelet_tls.clone());
+        connector.connect(ServerName::from(address.ip()), stream).await
+    };
+    let stream = match tokio::time::timeout(CONNECT, connecting).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return Err(failed(error.to_string())),
+        Err(_) => return Err(failed("i/o timeout".to_owned())),
+    };
+    let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| failed(error.to_string()))?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.with_upgrades().await {
+            tracing::debug!(%error, "connection to a node ended");
+        }
+    });
+    Ok((sender, address))
+}
+
+/// The node's internal address and the port of its server.
+fn address(node: &Object) -> Option<SocketAddr> {
+    let addresses = node.get(&["status", "addresses"]).and_then(Value::as_array);
+    let internal = addresses.into_iter().flatten().find(|address| address["type"] == "InternalIP")?;
+    let ip: IpAddr = internal["address"].as_str()?.parse().ok()?;
+    let port = node.get(&["status", "daemonEndpoints", "kubeletEndpoint", "Port"]).and_then(Value::as_u64);
+    let port = port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0);
+    Some(SocketAddr::new(ip, port.unwrap_or(DEFAULT_PORT)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn finds_the_address_of_the_nodes_server() {
+        let check = |status: Value, expected: Option<&str>| {
+            let node = Object::from_value(json!({"status": status})).unwrap();
+            assert_eq!(address(&node), expected.map(|text| text.parse().unwrap()));
+        };
+        let addresses =
+            json!([{"type": "Hostname", "address": "n"}, {"type": "InternalIP", "address": "10.0.0.7"}]);
+        check(json!({"addresses": addresses}), Some("10.0.0.7:10250"));
+        check(
+            json!({"addresses": addresses, "daemonEndpoints": {"kubeletEndpoint": {"Port": 10350}}}),
+            Some("10.0.0.7:10350"),
+        );
+        check(json!({}), None);
+    }
+}

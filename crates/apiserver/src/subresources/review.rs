@@ -1,0 +1,23 @@
+//! Kinds that are answered and not kept: reviews.
+
+use http::StatusCode;
+use skiff_catalogue::{Object, Scope};
+
+use crate::admission::{self, Review, Write};
+use crate::errors::ApiError;
+use crate::pipeline::Outcome;
+use crate::pipeline::call::{Call, timestamp};
+
+/// POST of a review.
+pub(crate) async fn answer(call: &Call, mut request: Object) -> Result<Outcome, ApiError> {
+    call.kind.strategy.default(&mut request);
+    let review =
+        Review { call, write: Write::Create, subresource: "", object: Some(&mut request), old: None };
+    admission::admit(review).await?;
+    if call.kind.scope == Scope::Namespaced {
+        request.set(&["metadata", "namespace"], call.namespace());
+    }
+    request.set(&["metadata", "creationTimestamp"], timestamp(call.now));
+    let answered = call.server.auth.review(call.namespace(), request, &call.user).await?;
+    Ok(Outcome::object(StatusCode::CREATED, answered))
+}

@@ -1,0 +1,30 @@
+//! `serviceaccounts/token`: a TokenRequest and its answer.
+
+use bytes::Bytes;
+use http::StatusCode;
+use serde_json::Value;
+use skiff_catalogue::strict;
+
+use crate::admission::{self, Review, Write};
+use crate::errors::ApiError;
+use crate::pipeline::call::{Call, timestamp};
+use crate::pipeline::{Outcome, decode};
+
+/// POST.
+pub(super) async fn issue(call: &Call, body: &Bytes) -> Result<Outcome, ApiError> {
+    let tree = decode::tree(call, body)?.into_value();
+    let decoded = strict::prune(tree, "io.k8s.api.authentication.v1.TokenRequest")
+        .map_err(|failure| ApiError::BadRequest(failure.to_string()))?;
+    let mut request = decoded.object;
+    let review =
+        Review { call, write: Write::Create, subresource: "token", object: Some(&mut request), old: None };
+    admission::admit(review).await?;
+    let account = call.path.name.as_str();
+    let mut answer = call.server.auth.issue_token(call.namespace(), account, request).await?;
+    answer.set(&["apiVersion"], "authentication.k8s.io/v1");
+    answer.set(&["kind"], "TokenRequest");
+    answer.set(&["metadata", "name"], account);
+    answer.set(&["metadata", "namespace"], call.namespace());
+    answer.set(&["metadata", "creationTimestamp"], timestamp(call.now));
+    Ok(Outcome::status(StatusCode::CREATED, Value::Object(answer.as_map().clone())))
+}

@@ -1,0 +1,191 @@
+//! LIST and WATCH: selectors, pages, revisions, bookmarks, Tables.
+
+mod common;
+
+use common::{Api, config_map, pod};
+use serde_json::{Value, json};
+
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+const PODS: &str = "/api/v1/namespaces/default/pods";
+const JSON: &str = "application/json";
+const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
+
+fn labelled(name: &str, app: &str) -> Value {
+    let mut body = config_map(name);
+    body["metadata"]["labels"] = json!({"app": app});
+    body
+}
+
+#[tokio::test]
+async fn selects_by_labels_and_fields() {
+    let api = Api::start().await;
+    for (name, app) in [("a", "x"), ("b", "y"), ("c", "x")] {
+        api.post(MAPS, labelled(name, app)).await.expect(201);
+    }
+    let check = async |query: &str, expected: &[&str]| {
+        assert_eq!(api.get(&format!("{MAPS}?{query}")).await.expect(200).names(), expected, "{query}");
+    };
+    check("", &["a", "b", "c"]).await;
+    check("labelSelector=app%3Dx", &["a", "c"]).await;
+    check("labelSelector=app+in+(y),app", &["b"]).await;
+    check("fieldSelector=metadata.name%3Db", &["b"]).await;
+    check("fieldSelector=metadata.name!%3Db", &["a", "c"]).await;
+    check("fieldSelector=metadata.name%3Db&labelSelector=app%3Dx", &[]).await;
+    let all = api.get("/api/v1/configmaps?fieldSelector=metadata.namespace%3Ddefault").await.expect(200);
+    assert_eq!(all.names(), ["a", "b", "c"]);
+    assert_eq!(all.body["kind"], "ConfigMapList");
+    api.get(&format!("{MAPS}?fieldSelector=spec.foo%3Db")).await.expect(400);
+    api.get(&format!("{MAPS}?labelSelector=a+b+c")).await.expect(400);
+}
+
+#[tokio::test]
+async fn pages_are_of_one_revision() {
+    let api = Api::start().await;
+    for name in ["a", "b", "c", "d", "e"] {
+        api.post(MAPS, labelled(name, if name < "d" { "x" } else { "y" })).await.expect(201);
+    }
+    let first = api.get(&format!("{MAPS}?limit=2")).await.expect(200);
+    assert_eq!(first.names(), ["a", "b"]);
+    assert_eq!(first.body["metadata"]["remainingItemCount"], 3);
+    api.delete(&format!("{MAPS}/c"), json!(null)).await.expect(200);
+    let token = first.body["metadata"]["continue"].as_str().unwrap();
+    let second = api.get(&format!("{MAPS}?limit=2&continue={token}")).await.expect(200);
+    assert_eq!(second.names(), ["c", "d"], "the page shows the revision of the first one");
+    assert_eq!(second.body["metadata"]["resourceVersion"], first.body["metadata"]["resourceVersion"]);
+    let token = second.body["metadata"]["continue"].as_str().unwrap();
+    let last = api.get(&format!("{MAPS}?limit=2&continue={token}")).await.expect(200);
+    assert_eq!(last.names(), ["e"]);
+    assert!(last.body["metadata"].get("continue").is_none());
+
+    let selected = api.get(&format!("{MAPS}?limit=1&labelSelector=app%3Dx")).await.expect(200);
+    assert_eq!(selected.names(), ["a"]);
+    assert!(selected.body["metadata"].get("remainingItemCount").is_none());
+    api.get(&format!("{MAPS}?limit=2&continue=nonsense")).await.expect(400);
+}
+
+#[tokio::test]
+async fn revisions_that_are_gone_or_to_come() {
+    let api = Api::start().await;
+    api.post(MAPS, config_map("a")).await.expect(201);
+    let future = api.get(&format!("{MAPS}?resourceVersion=99999")).await.expect(504);
+    assert_eq!(future.body["details"]["causes"][0]["reason"], "ResourceVersionTooLarge");
+    let old = api.get(&format!("{MAPS}?resourceVersion=1&resourceVersionMatch=Exact")).await.expect(410);
+    assert_eq!(old.body["reason"], "Expired");
+    api.get(&format!("{MAPS}?resourceVersion=1&resourceVersionMatch=NotOlderThan")).await.expect(200);
+    api.get(&format!("{MAPS}?resourceVersionMatch=Exact")).await.expect(422);
+    api.get(&format!("{MAPS}?resourceVersion=x")).await.expect(422);
+}
+
+#[tokio::test]
+async fn watches_from_the_lists_revision() {
+    let api = Api::start().await;
+    api.post(MAPS, config_map("a")).await.expect(201);
+    let list = api.get(MAPS).await;
+    let revision = list.body["metadata"]["resourceVersion"].as_str().unwrap();
+    let mut events = api.watch(&format!("{MAPS}?watch=true&resourceVersion={revision}"), JSON).await;
+    api.post(MAPS, config_map("b")).await.expect(201);
+    api.merge(&format!("{MAPS}/a"), json!({"data": {"a": "2"}})).await.expect(200);
+    api.delete(&format!("{MAPS}/b"), json!(null)).await.expect(200);
+    assert_eq!(events.next_name().await, "ADDED b");
+    assert_eq!(events.next_name().await, "MODIFIED a");
+    assert_eq!(events.next_name().await, "DELETED b");
+}
+
+#[tokio::test]
+async fn watches_from_nowhere_begin_with_what_is_there() {
+    let api = Api::start().await;
+    api.post(MAPS, config_map("a")).await.expect(201);
+    for query in ["watch=1", "watch=1&resourceVersion=0"] {
+        let mut events = api.watch(&format!("{MAPS}?{query}"), JSON).await;
+        assert_eq!(events.next_name().await, "ADDED a", "{query}");
+    }
+    let query = "watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
+    let mut events = api.watch(&format!("{MAPS}?{query}"), JSON).await;
+    assert_eq!(events.next_name().await, "ADDED a");
+    let bookmark = events.next().await.unwrap();
+    assert_eq!(bookmark["type"], "BOOKMARK");
+    assert_eq!(bookmark["object"]["kind"], "ConfigMap");
+    assert_eq!(bookmark["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"], "true");
+    api.post(MAPS, config_map("b")).await.expect(201);
+    assert_eq!(events.next_name().await, "ADDED b");
+    api.get(&format!("{MAPS}?watch=1&sendInitialEvents=true")).await.expect(422);
+}
+
+#[tokio::test]
+async fn selectors_turn_changes_into_additions_and_deletions() {
+    let api = Api::start().await;
+    let mut events = api.watch(&format!("{MAPS}?watch=1&labelSelector=app%3Dx"), JSON).await;
+    let mut named = api.watch(&format!("{MAPS}?watch=1&fieldSelector=metadata.name%3Db"), JSON).await;
+    api.post(MAPS, labelled("a", "y")).await.expect(201);
+    api.post(MAPS, labelled("b", "x")).await.expect(201);
+    api.merge(&format!("{MAPS}/a"), json!({"metadata": {"labels": {"app": "x"}}})).await.expect(200);
+    api.merge(&format!("{MAPS}/b"), json!({"metadata": {"labels": {"app": "y"}}})).await.expect(200);
+    assert_eq!(events.next_name().await, "ADDED b");
+    assert_eq!(events.next_name().await, "ADDED a");
+    let deleted = events.next().await.unwrap();
+    assert_eq!((&deleted["type"], &deleted["object"]["metadata"]["name"]), (&json!("DELETED"), &json!("b")));
+    assert_eq!(deleted["object"]["metadata"]["labels"]["app"], "x", "as it last matched");
+    let current = api.get(&format!("{MAPS}/b")).await.body;
+    assert_eq!(deleted["object"]["metadata"]["resourceVersion"], current["metadata"]["resourceVersion"]);
+    assert_eq!(named.next_name().await, "ADDED b");
+    assert_eq!(named.next_name().await, "MODIFIED b");
+}
+
+#[tokio::test]
+async fn watches_end_in_time_and_say_when_they_are_too_late() {
+    let api = Api::start().await;
+    api.post(MAPS, config_map("a")).await.expect(201);
+    let mut events = api.watch(&format!("{MAPS}?watch=1&timeoutSeconds=1"), JSON).await;
+    assert_eq!(events.next_name().await, "ADDED a");
+    assert!(events.next().await.is_none());
+    api.store.compact(api.store.revision()).await.unwrap();
+    let mut late = api.watch(&format!("{MAPS}?watch=1&resourceVersion=1"), JSON).await;
+    let error = late.next().await.unwrap();
+    assert_eq!((&error["type"], &error["object"]["code"]), (&json!("ERROR"), &json!(410)));
+    assert_eq!(error["object"]["reason"], "Expired");
+    assert!(late.next().await.is_none());
+}
+
+#[tokio::test]
+async fn tables_for_people() {
+    let api = Api::start().await;
+    api.make_default_account("default").await;
+    api.post(PODS, pod("p")).await.expect(201);
+    let table = api.get_as(&format!("{PODS}?limit=500"), TABLE).await.expect(200).body;
+    assert_eq!((&table["kind"], &table["apiVersion"]), (&json!("Table"), &json!("meta.k8s.io/v1")));
+    assert_eq!(table["columnDefinitions"][0]["name"], "Name");
+    assert_eq!(table["rows"][0]["cells"][0], "p");
+    assert_eq!(table["rows"][0]["object"]["kind"], "PartialObjectMetadata");
+    let revision = table["metadata"]["resourceVersion"].as_str().unwrap();
+    let one = api.get_as(&format!("{PODS}/p"), TABLE).await.expect(200).body;
+    assert_eq!(one["rows"][0]["cells"][0], "p");
+    let full = api.get_as(&format!("{PODS}?includeObject=Object"), TABLE).await.expect(200).body;
+    assert_eq!(full["rows"][0]["object"]["kind"], "Pod");
+
+    let mut events = api.watch(&format!("{PODS}?watch=true&resourceVersion={revision}"), TABLE).await;
+    api.post(PODS, pod("q")).await.expect(201);
+    api.delete(&format!("{PODS}/q?gracePeriodSeconds=0"), json!(null)).await.expect(200);
+    let added = events.next().await.unwrap();
+    assert_eq!((&added["type"], &added["object"]["kind"]), (&json!("ADDED"), &json!("Table")));
+    assert!(!added["object"]["columnDefinitions"].as_array().unwrap().is_empty());
+    let deleted = events.next().await.unwrap();
+    assert_eq!(
+        (&deleted["type"], &deleted["object"]["rows"][0]["cells"][0]),
+        (&json!("DELETED"), &json!("q"))
+    );
+}
+
+#[tokio::test]
+async fn metadata_only() {
+    let api = Api::start().await;
+    api.post(MAPS, config_map("a")).await.expect(201);
+    let accept = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
+    let list = api.get_as(MAPS, accept).await.expect(200);
+    assert_eq!(list.body["kind"], "PartialObjectMetadataList");
+    assert_eq!(list.names(), ["a"]);
+    assert!(list.body["items"][0].get("data").is_none());
+    let accept = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+    let one = api.get_as(&format!("{MAPS}/a"), accept).await.expect(200);
+    assert_eq!(one.body["kind"], "PartialObjectMetadata");
+    api.get_as(MAPS, "application/vnd.kubernetes.protobuf").await.expect(406);
+}

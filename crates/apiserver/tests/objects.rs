@@ -1,0 +1,365 @@
+//! Create, read, update, patch and delete, in Kubernetes' words.
+
+mod common;
+
+use common::{Api, config_map, pod, service};
+use serde_json::json;
+
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+const PODS: &str = "/api/v1/namespaces/default/pods";
+const SERVICES: &str = "/api/v1/namespaces/default/services";
+
+#[tokio::test]
+async fn creates_reads_and_refuses_to_create_twice() {
+    let api = Api::start().await;
+    let made = api.post(MAPS, config_map("a")).await.expect(201);
+    let metadata = &made.body["metadata"];
+    assert_eq!(made.body["kind"], "ConfigMap");
+    assert_eq!(metadata["namespace"], "default");
+    assert!(!metadata["uid"].as_str().unwrap().is_empty());
+    assert!(metadata["creationTimestamp"].as_str().unwrap().ends_with('Z'));
+    assert_eq!(metadata["managedFields"][0]["operation"], "Update");
+    let read = api.get(&format!("{MAPS}/a")).await.expect(200);
+    assert_eq!(read.body, made.body);
+    let again = api.post(MAPS, config_map("a")).await.expect(409);
+    assert_eq!(again.message(), r#"configmaps "a" already exists"#);
+    assert_eq!(again.body["reason"], "AlreadyExists");
+    let missing = api.get(&format!("{MAPS}/b")).await.expect(404);
+    assert_eq!(missing.message(), r#"configmaps "b" not found"#);
+    assert_eq!(missing.body["details"], json!({"name": "b", "kind": "configmaps"}));
+}
+
+#[tokio::test]
+async fn generates_names() {
+    let api = Api::start().await;
+    let body = json!({"metadata": {"generateName": "web-"}});
+    let made = api.post(MAPS, body).await.expect(201);
+    let name = made.body["metadata"]["name"].as_str().unwrap();
+    assert!(name.starts_with("web-") && name.len() == 9, "{name}");
+}
+
+#[tokio::test]
+async fn bodies_may_be_yaml() {
+    let api = Api::start().await;
+    let yaml = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: yam\ndata:\n  a: \"1\"\n";
+    let made = api.send("POST", MAPS, "application/yaml", yaml).await.expect(201);
+    assert_eq!(made.body["data"]["a"], "1");
+    let refused = api.send("POST", MAPS, "text/csv", "a,b").await.expect(415);
+    assert_eq!(refused.body["reason"], "UnsupportedMediaType");
+}
+
+#[tokio::test]
+async fn unknown_fields_are_refused_warned_of_or_ignored() {
+    let api = Api::start().await;
+    let body = |name: &str| {
+        let mut body = service(name);
+        body["spec"]["foo"] = json!(1);
+        body
+    };
+    let strict = api.post(&format!("{SERVICES}?fieldValidation=Strict"), body("a")).await.expect(400);
+    assert_eq!(
+        strict.message(),
+        r#"Service in version "v1" cannot be handled as a Service: strict decoding error: unknown field "spec.foo""#
+    );
+    let warned = api.post(SERVICES, body("b")).await.expect(201);
+    assert_eq!(warned.warnings(), [r#"299 - "unknown field \"spec.foo\"""#]);
+    assert!(warned.body["spec"].get("foo").is_none());
+    let ignored = api.post(&format!("{SERVICES}?fieldValidation=Ignore"), body("c")).await.expect(201);
+    assert!(ignored.warnings().is_empty());
+}
+
+#[tokio::test]
+async fn bad_bodies_change_nothing() {
+    let api = Api::start().await;
+    let check = async |body: serde_json::Value, code: u16, part: &str| {
+        let answer = api.post(SERVICES, body).await.expect(code);
+        assert!(answer.message().contains(part), "{}", answer.message());
+    };
+    check(json!({"kind": "Pod", "metadata": {"name": "a"}}), 400, "cannot be handled as a Service").await;
+    check(
+        json!({"apiVersion": "v2", "metadata": {"name": "a"}}),
+        400,
+        "does not match the expected API version (v1)",
+    )
+    .await;
+    check(
+        json!({"metadata": {"name": "a", "namespace": "x"}}),
+        400,
+        "the namespace of the provided object does not match",
+    )
+    .await;
+    check(json!({"metadata": {}}), 422, "metadata.name: Required value: name or generateName is required")
+        .await;
+    check(json!({"metadata": {"name": "a"}, "spec": {}}), 422, "spec.ports: Required value").await;
+    assert!(api.get(SERVICES).await.names().is_empty());
+}
+
+#[tokio::test]
+async fn namespaces_must_exist_and_stay() {
+    let api = Api::start().await;
+    let missing = api.post("/api/v1/namespaces/none/configmaps", config_map("a")).await.expect(404);
+    assert_eq!(missing.message(), r#"namespaces "none" not found"#);
+    api.post("/api/v1/namespaces", json!({"metadata": {"name": "n"}})).await.expect(201);
+    let ending = api.delete("/api/v1/namespaces/n", json!(null)).await.expect(200);
+    assert_eq!(ending.body["status"]["phase"], "Terminating");
+    let refused = api.post("/api/v1/namespaces/n/configmaps", config_map("a")).await.expect(403);
+    assert_eq!(
+        refused.message(),
+        r#"configmaps "a" is forbidden: unable to create new content in namespace n because it is being terminated"#
+    );
+    assert_eq!(refused.body["details"]["causes"][0]["reason"], "NamespaceTerminating");
+    let mut namespace = api.get("/api/v1/namespaces/n").await.body;
+    namespace["spec"] = json!({});
+    api.put("/api/v1/namespaces/n/finalize", namespace).await.expect(200);
+    api.get("/api/v1/namespaces/n").await.expect(404);
+    let kept = api.delete("/api/v1/namespaces/kube-system", json!(null)).await.expect(403);
+    assert!(kept.message().ends_with("this namespace may not be deleted"), "{}", kept.message());
+}
+
+#[tokio::test]
+async fn updates_respect_versions() {
+    let api = Api::start().await;
+    let mut object = api.post(MAPS, config_map("a")).await.expect(201).body;
+    object["data"]["a"] = json!("2");
+    let updated = api.put(&format!("{MAPS}/a"), object.clone()).await.expect(200).body;
+    assert_ne!(updated["metadata"]["resourceVersion"], object["metadata"]["resourceVersion"]);
+    object["data"]["a"] = json!("3");
+    let refused = api.put(&format!("{MAPS}/a"), object.clone()).await.expect(409);
+    assert_eq!(
+        refused.message(),
+        r#"Operation cannot be fulfilled on configmaps "a": the object has been modified; please apply your changes to the latest version and try again"#
+    );
+    object["metadata"].as_object_mut().unwrap().remove("resourceVersion");
+    let forced = api.put(&format!("{MAPS}/a"), object.clone()).await.expect(200).body;
+    let same = api.put(&format!("{MAPS}/a"), object).await.expect(200).body;
+    assert_eq!(
+        same["metadata"]["resourceVersion"], forced["metadata"]["resourceVersion"],
+        "no change, no write"
+    );
+    let named = api.put(&format!("{MAPS}/a"), config_map("b")).await.expect(400);
+    assert_eq!(named.message(), "the name of the object (b) does not match the name on the URL (a)");
+}
+
+#[tokio::test]
+async fn patches_in_three_formats() {
+    let api = Api::start().await;
+    let mut body = service("s");
+    body["spec"]["ports"] = json!([{"name": "http", "port": 80}]);
+    api.post(SERVICES, body).await.expect(201);
+    let path = format!("{SERVICES}/s");
+    let merged = api.merge(&path, json!({"metadata": {"labels": {"a": "b"}}})).await.expect(200);
+    assert_eq!(merged.body["metadata"]["labels"]["a"], "b");
+    let patch = json!({"spec": {"ports": [{"name": "dns", "port": 53}]}}).to_string();
+    let strategic =
+        api.send("PATCH", &path, "application/strategic-merge-patch+json", &patch).await.expect(200);
+    assert_eq!(strategic.body["spec"]["ports"].as_array().unwrap().len(), 2);
+    let patch = json!([{"op": "test", "path": "/metadata/labels/a", "value": "b"}, {"op": "remove", "path": "/metadata/labels/a"}]);
+    let edited =
+        api.send("PATCH", &path, "application/json-patch+json", &patch.to_string()).await.expect(200);
+    assert!(edited.body["metadata"].get("labels").is_none());
+    api.send("PATCH", &path, "application/json-patch+json", &patch.to_string()).await.expect(422);
+    api.send("PATCH", &path, "text/plain", "x").await.expect(415);
+    let stale = api.merge(&path, json!({"metadata": {"resourceVersion": "1"}})).await.expect(409);
+    assert_eq!(stale.body["reason"], "Conflict");
+}
+
+#[tokio::test]
+async fn applies_on_the_server() {
+    let api = Api::start().await;
+    let path = format!("{MAPS}/a?fieldManager=");
+    let apply = "application/apply-patch+yaml";
+    let body = config_map("a").to_string();
+    api.send("PATCH", &format!("{path}one"), apply, &body).await.expect(201);
+    api.send("PATCH", &format!("{path}one"), apply, &body).await.expect(200);
+    let other = body.replace(r#""a":"1""#, r#""a":"2""#);
+    let refused = api.send("PATCH", &format!("{path}two"), apply, &other).await.expect(409);
+    assert_eq!(refused.body["details"]["causes"][0]["reason"], "FieldManagerConflict");
+    let forced = api.send("PATCH", &format!("{path}two&force=true"), apply, &other).await.expect(200);
+    assert_eq!(forced.body["data"]["a"], "2");
+    api.send("PATCH", &format!("{MAPS}/a"), apply, &other).await.expect(422);
+}
+
+#[tokio::test]
+async fn dry_runs_change_nothing() {
+    let api = Api::start().await;
+    let dry = api.post(&format!("{MAPS}?dryRun=All"), config_map("a")).await.expect(201);
+    assert!(!dry.body["metadata"]["uid"].as_str().unwrap().is_empty());
+    api.get(&format!("{MAPS}/a")).await.expect(404);
+    let made = api.post(MAPS, config_map("a")).await.expect(201);
+    let patched = api.merge(&format!("{MAPS}/a?dryRun=All"), json!({"data": {"b": "2"}})).await.expect(200);
+    assert_eq!(patched.body["data"]["b"], "2");
+    api.delete(&format!("{MAPS}/a"), json!({"dryRun": ["All"]})).await.expect(200);
+    assert_eq!(api.get(&format!("{MAPS}/a")).await.expect(200).body, made.body);
+    api.post(&format!("{MAPS}?dryRun=Some"), config_map("b")).await.expect(422);
+}
+
+#[tokio::test]
+async fn deletion_waits_for_grace_and_finalizers() {
+    let api = Api::start().await;
+    api.make_default_account("default").await;
+    api.post("/api/v1/nodes", json!({"metadata": {"name": "n"}})).await.expect(201);
+    api.post(PODS, pod("p")).await.expect(201);
+    let binding = json!({"metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n"}});
+    api.post(&format!("{PODS}/p/binding"), binding.clone()).await.expect(201);
+    let twice = api.post(&format!("{PODS}/p/binding"), binding).await.expect(409);
+    assert_eq!(
+        twice.message(),
+        r#"Operation cannot be fulfilled on pods/binding "p": pod p is already assigned to node "n""#
+    );
+    let running = api.get(&format!("{PODS}/p")).await.body;
+    assert_eq!(running["spec"]["nodeName"], "n");
+    let uid = running["metadata"]["uid"].clone();
+    let wrong = api.delete(&format!("{PODS}/p"), json!({"preconditions": {"uid": "x"}})).await.expect(409);
+    assert!(wrong.message().contains("Precondition failed: UID in precondition: x"), "{}", wrong.message());
+    let ending =
+        api.delete(&format!("{PODS}/p"), json!({"propagationPolicy": "Background"})).await.expect(200);
+    assert_eq!(ending.body["kind"], "Pod");
+    assert_eq!(ending.body["metadata"]["deletionGracePeriodSeconds"], 30);
+    api.get(&format!("{PODS}/p")).await.expect(200);
+    let gone = api.delete(&format!("{PODS}/p?gracePeriodSeconds=0"), json!(null)).await.expect(200);
+    assert_eq!(gone.body["metadata"]["uid"], uid);
+    api.get(&format!("{PODS}/p")).await.expect(404);
+
+    let mut held = config_map("f");
+    held["metadata"]["finalizers"] = json!(["example.com/hold"]);
+    api.post(MAPS, held).await.expect(201);
+    let marked = api.delete(&format!("{MAPS}/f"), json!(null)).await.expect(200);
+    assert_eq!(marked.body["metadata"]["deletionGracePeriodSeconds"], 0);
+    let more = json!({"metadata": {"finalizers": ["example.com/hold", "example.com/more"]}});
+    let refused = api.merge(&format!("{MAPS}/f"), more).await.expect(422);
+    assert!(refused.message().contains("no new finalizers can be added"), "{}", refused.message());
+    api.merge(&format!("{MAPS}/f"), json!({"metadata": {"finalizers": null}})).await.expect(200);
+    api.get(&format!("{MAPS}/f")).await.expect(404);
+}
+
+#[tokio::test]
+async fn deletes_collections_by_selector() {
+    let api = Api::start().await;
+    for (name, app) in [("a", "x"), ("b", "y"), ("c", "x")] {
+        let mut body = config_map(name);
+        body["metadata"]["labels"] = json!({"app": app});
+        api.post(MAPS, body).await.expect(201);
+    }
+    let deleted = api.delete(&format!("{MAPS}?labelSelector=app%3Dx"), json!(null)).await.expect(200);
+    assert_eq!(deleted.names(), ["a", "c"]);
+    assert_eq!(api.get(MAPS).await.names(), ["b"]);
+}
+
+#[tokio::test]
+async fn status_is_written_through_its_subresource_only() {
+    let api = Api::start().await;
+    api.make_default_account("default").await;
+    api.post(PODS, pod("p")).await.expect(201);
+    let path = format!("{PODS}/p");
+    let ignored = api.merge(&path, json!({"status": {"phase": "Running"}})).await.expect(200);
+    assert_ne!(ignored.body["status"]["phase"], "Running");
+    let status = json!({"status": {"phase": "Running"}, "spec": {"schedulerName": "x"}});
+    let written = api.merge(&format!("{path}/status"), status).await.expect(200);
+    assert_eq!(written.body["status"]["phase"], "Running");
+    assert_eq!(written.body["spec"]["schedulerName"], "default-scheduler");
+    let managers = written.body["metadata"]["managedFields"].as_array().unwrap();
+    assert!(managers.iter().any(|entry| entry["subresource"] == "status"));
+}
+
+#[tokio::test]
+async fn pods_run_as_a_service_account() {
+    let api = Api::start().await;
+    api.make_default_account("default").await;
+    let made = api.post(PODS, pod("p")).await.expect(201).body;
+    assert_eq!(made["spec"]["serviceAccountName"], "default");
+    assert_eq!(made["spec"]["priority"], 0);
+    let mount = &made["spec"]["containers"][0]["volumeMounts"][0];
+    assert_eq!(mount["mountPath"], "/var/run/secrets/kubernetes.io/serviceaccount");
+    assert_eq!(mount["name"], made["spec"]["volumes"][0]["name"]);
+    let mut other = pod("q");
+    other["spec"]["serviceAccountName"] = json!("foo");
+    let refused = api.post(PODS, other).await.expect(403);
+    assert_eq!(
+        refused.message(),
+        r#"pods "q" is forbidden: error looking up service account default/foo: serviceaccount "foo" not found"#
+    );
+}
+
+#[tokio::test]
+async fn scales() {
+    let api = Api::start().await;
+    let path = "/api/v1/namespaces/default/replicationcontrollers";
+    let controller = json!({
+        "metadata": {"name": "kubia"},
+        "spec": {"replicas": 3, "selector": {"app": "kubia"}, "template": {
+            "metadata": {"labels": {"app": "kubia"}},
+            "spec": {"containers": [{"name": "main", "image": "luksa/kubia"}]},
+        }},
+    });
+    api.post(path, controller).await.expect(201);
+    let mut scale = api.get(&format!("{path}/kubia/scale")).await.expect(200).body;
+    assert_eq!(scale["kind"], "Scale");
+    assert_eq!(scale["status"]["selector"], "app=kubia");
+    scale["spec"]["replicas"] = json!(5);
+    let scaled = api.put(&format!("{path}/kubia/scale"), scale.clone()).await.expect(200);
+    assert_eq!(scaled.body["spec"]["replicas"], 5);
+    let object = api.get(&format!("{path}/kubia")).await.body;
+    assert_eq!((&object["spec"]["replicas"], &object["metadata"]["generation"]), (&json!(5), &json!(2)));
+    api.put(&format!("{path}/kubia/scale"), scale).await.expect(409);
+    api.merge(&format!("{path}/kubia/scale"), json!({"spec": {"replicas": 1}})).await.expect(200);
+}
+
+#[tokio::test]
+async fn unknown_paths_and_methods() {
+    let api = Api::start().await;
+    let check = async |method: &str, path: &str, code: u16, message: &str| {
+        let answer = api.send(method, path, "application/json", "").await.expect(code);
+        assert_eq!(answer.message(), message, "{method} {path}");
+    };
+    let unknown = "the server could not find the requested resource";
+    check("GET", "/api/v1/namespaces/default/things", 404, unknown).await;
+    check("GET", "/apis/none/v1/things", 404, unknown).await;
+    check("GET", "/api/v1/namespaces/default/configmaps/a/log", 404, unknown).await;
+    check("GET", "/nothing", 404, unknown).await;
+    let method = "the server does not allow this method on the requested resource";
+    check("POST", "/api/v1/namespaces/default/configmaps/a", 405, method).await;
+    check("GET", "/apis/authentication.k8s.io/v1/tokenreviews", 405, method).await;
+}
+
+#[tokio::test]
+async fn answers_reviews_and_health() {
+    let api = Api::start().await;
+    let review = api.post("/apis/authentication.k8s.io/v1/selfsubjectreviews", json!({})).await.expect(201);
+    assert_eq!(review.body["status"]["userInfo"]["username"], "system:apiserver");
+    assert_eq!(api.get("/readyz").await.expect(200).text, "ok");
+    let verbose = api.get("/readyz?verbose").await.expect(200).text;
+    assert!(verbose.contains("[+]ping ok\n") && verbose.ends_with("readyz check passed\n"), "{verbose}");
+    assert!(api.get("/version").await.expect(200).body["gitVersion"].as_str().unwrap().starts_with("v1.36."));
+    let metrics = api.get("/metrics").await.expect(200).text;
+    assert!(
+        metrics.contains(
+            "apiserver_request_total{verb=\"POST\",resource=\"selfsubjectreviews\",code=\"201\"} 1"
+        )
+    );
+}
+
+#[tokio::test]
+async fn others_may_not_do_everything() {
+    let api = Api::start().await;
+    let request = http::Request::builder().uri(PODS).body(Default::default()).unwrap();
+    let user = skiff_apiserver::UserInfo::authenticated("bob", []);
+    let answer = common::read(api.open(user, request).await).await.expect(403);
+    assert_eq!(
+        answer.message(),
+        r#"pods is forbidden: User "bob" cannot list resource "pods" in API group "" in the namespace "default""#
+    );
+}
+
+#[tokio::test]
+async fn the_kube_client_works_in_process() {
+    use k8s_openapi::api::core::v1::ConfigMap;
+    let api = Api::start().await;
+    let client = api.server.client(skiff_apiserver::UserInfo::api_server());
+    let maps: kube::Api<ConfigMap> = kube::Api::namespaced(client, "default");
+    let map: ConfigMap = serde_json::from_value(config_map("a")).unwrap();
+    let made = maps.create(&Default::default(), &map).await.unwrap();
+    assert_eq!(maps.get("a").await.unwrap(), made);
+    assert!(maps.get_opt("b").await.unwrap().is_none());
+    maps.delete("a", &Default::default()).await.unwrap();
+    assert!(maps.list(&Default::default()).await.unwrap().items.is_empty());
+}

@@ -1,0 +1,127 @@
+use prost::Message as _;
+
+use super::gnostic as wire;
+use super::*;
+
+const CORE: GroupVersion = GroupVersion::fixed("", "v1");
+
+fn document(gv: &GroupVersion) -> Value {
+    serde_json::from_slice(&v3_document(&Catalogue::builtin(), gv).unwrap()).unwrap()
+}
+
+#[test]
+fn the_index_names_every_version() {
+    let catalogue = Catalogue::builtin();
+    let index = v3_index(&catalogue);
+    let url = index["paths"]["api/v1"]["serverRelativeURL"].as_str().unwrap();
+    assert_eq!(url, format!("/openapi/v3/api/v1?hash={}", hash(&catalogue, &CORE)));
+    assert!(index["paths"]["apis/discovery.k8s.io/v1"].is_object());
+    assert!(v3_document(&catalogue, &GroupVersion::fixed("", "v2")).is_none());
+}
+
+/// What kubectl looks for before it sends a manifest.
+#[test]
+fn every_patchable_kind_knows_field_validation() {
+    let catalogue = Catalogue::builtin();
+    for gv in discovery::group_versions(&catalogue) {
+        let document = document(&gv);
+        let patches: Vec<&Value> =
+            document["paths"].as_object().unwrap().values().map(|item| &item["patch"]).collect();
+        for kind in catalogue.iter().filter(|kind| kind.gv == gv && kind.offers(crate::Verb::Patch)) {
+            let gvk = json!({"group": gv.group, "version": gv.version, "kind": kind.names.kind});
+            let patch = patches.iter().find(|patch| patch["x-kubernetes-group-version-kind"] == gvk);
+            let parameters = patch.unwrap_or_else(|| panic!("{gvk}"))["parameters"].as_array().unwrap();
+            assert!(parameters.iter().any(|p| p["name"] == "fieldValidation" && p["in"] == "query"), "{gvk}");
+        }
+    }
+}
+
+#[test]
+fn definitions_carry_merge_keys_and_references() {
+    let document = document(&CORE);
+    let schemas = &document["components"]["schemas"];
+    let ports = &schemas["io.k8s.api.core.v1.ServiceSpec"]["properties"]["ports"];
+    assert_eq!(ports["x-kubernetes-patch-merge-key"], "port");
+    assert_eq!(ports["x-kubernetes-patch-strategy"], "merge");
+    assert_eq!(ports["x-kubernetes-list-map-keys"], json!(["port", "protocol"]));
+    let service = &schemas["io.k8s.api.core.v1.Service"];
+    assert_eq!(
+        service["x-kubernetes-group-version-kind"],
+        json!([{"group": "", "kind": "Service", "version": "v1"}])
+    );
+    let spec = &service["properties"]["spec"];
+    assert_eq!(spec["allOf"], json!([{"$ref": "#/components/schemas/io.k8s.api.core.v1.ServiceSpec"}]));
+    assert!(spec["description"].is_string());
+    assert!(schemas["io.k8s.api.core.v1.ServiceList"].is_object());
+    assert!(schemas["io.k8s.api.autoscaling.v1.Scale"].is_object());
+    assert!(schemas["io.k8s.api.rbac.v1.Role"].is_null());
+}
+
+#[test]
+fn every_reference_leads_somewhere() {
+    fn check(value: &Value, schemas: &Value) {
+        match value {
+            Value::Object(map) => {
+                if let Some(reference) = map.get("$ref").and_then(Value::as_str) {
+                    let name = reference.strip_prefix("#/components/schemas/").unwrap();
+                    assert!(schemas[name].is_object(), "{reference}");
+                }
+                map.values().for_each(|value| check(value, schemas));
+            }
+            Value::Array(list) => list.iter().for_each(|value| check(value, schemas)),
+            _ => {}
+        }
+    }
+    for gv in discovery::group_versions(&Catalogue::builtin()) {
+        let document = document(&gv);
+        check(&document, &document["components"]["schemas"]);
+    }
+}
+
+#[test]
+fn operation_ids_are_unique() {
+    let mut ids: Vec<String> = Catalogue::builtin()
+        .iter()
+        .flat_map(|kind| operations::of(kind))
+        .map(|operation| operation.id)
+        .collect();
+    let count = ids.len();
+    ids.sort();
+    let mut unique = ids.clone();
+    unique.dedup();
+    assert_eq!(unique.len(), count, "{ids:?}");
+}
+
+#[test]
+fn the_old_document_can_be_read_back() {
+    let bytes = v2_protobuf(&Catalogue::builtin());
+    let document = wire::Document::decode(bytes.as_slice()).unwrap();
+    let schemas = document.definitions.unwrap().entries;
+    let find = |name: &str| schemas.iter().find(|entry| entry.name == name).unwrap().value.clone().unwrap();
+    let extension = |list: &[wire::NamedAny], name: &str| {
+        let found = list.iter().find(|entry| entry.name == name);
+        found.map(|entry| entry.value.clone().unwrap().yaml)
+    };
+    let service = find("io.k8s.api.core.v1.Service");
+    assert_eq!(
+        extension(&service.vendor_extension, "x-kubernetes-group-version-kind").as_deref(),
+        Some(r#"[{"group":"","kind":"Service","version":"v1"}]"#)
+    );
+    let spec = find("io.k8s.api.core.v1.ServiceSpec").properties.unwrap();
+    let ports = spec.entries.iter().find(|entry| entry.name == "ports").unwrap().value.clone().unwrap();
+    assert_eq!(ports.ty.unwrap().value, ["array"]);
+    assert_eq!(ports.items.unwrap().schema[0].reference, "#/definitions/io.k8s.api.core.v1.ServicePort");
+    assert_eq!(
+        extension(&ports.vendor_extension, "x-kubernetes-patch-merge-key").as_deref(),
+        Some("\"port\"")
+    );
+    let paths = document.paths.unwrap().path;
+    let item =
+        paths.iter().find(|item| item.name == "/api/v1/namespaces/{namespace}/services/{name}").unwrap();
+    let patch = item.value.clone().unwrap().patch.unwrap();
+    let dry_run = patch.parameters.iter().any(|item| {
+        let parameter = item.parameter.clone().unwrap().non_body.unwrap();
+        parameter.query.is_some_and(|query| query.name == "dryRun")
+    });
+    assert!(dry_run);
+}

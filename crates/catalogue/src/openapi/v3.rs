@@ -1,0 +1,106 @@
+//! Version 3: one JSON document for each group and version.
+
+use serde_json::{Map, Value, json};
+
+use super::definitions::{self, Dialect};
+use super::operations::{self, Action, Method, Operation};
+use crate::{Catalogue, Kind};
+
+const DELETE_OPTIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
+const STATUS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Status";
+const PATCH_TYPES: &[&str] = &[
+    "application/apply-patch+yaml",
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
+];
+
+/// The document of the kinds of one version.
+pub(super) fn document(catalogue: &Catalogue, kinds: &[&Kind]) -> Value {
+    let operations: Vec<Operation> = kinds.iter().flat_map(|kind| operations::of(kind)).collect();
+    let mut paths = Map::new();
+    for operation in &operations {
+        let item = paths.entry(operation.path.clone()).or_insert_with(|| path_item(operation));
+        item[operation.method.as_str()] = describe(operation);
+    }
+    let exchanged = operations.iter().filter_map(|operation| operation.definition.as_deref());
+    let lists: Vec<String> = kinds.iter().map(|kind| format!("{}List", kind.definition)).collect();
+    let roots = exchanged.chain(lists.iter().map(String::as_str)).chain([DELETE_OPTIONS, STATUS]);
+    let all = definitions::all(catalogue, Dialect::V3);
+    json!({
+        "openapi": "3.0.0",
+        "info": {"title": "Kubernetes", "version": super::VERSION},
+        "paths": paths,
+        "components": {
+            "schemas": definitions::reachable(all, roots, Dialect::V3),
+            "securitySchemes": {
+                "BearerToken": {
+                    "description": "Bearer Token authentication",
+                    "type": "apiKey",
+                    "name": "authorization",
+                    "in": "header",
+                },
+            },
+        },
+    })
+}
+
+fn path_item(operation: &Operation) -> Value {
+    let parameter = |name| {
+        json!({
+            "name": name,
+            "in": "path",
+            "required": true,
+            "schema": {"type": "string", "uniqueItems": true},
+        })
+    };
+    json!({"parameters": operation.path_parameters().map(parameter).collect::<Vec<_>>()})
+}
+
+fn describe(operation: &Operation) -> Value {
+    let (group, version, kind) = &operation.gvk;
+    let parameter = |(name, ty, description): &operations::Parameter| {
+        json!({
+            "name": name,
+            "in": "query",
+            "description": description,
+            "schema": {"type": ty, "uniqueItems": true},
+        })
+    };
+    let mut out = json!({
+        "operationId": operation.id,
+        "parameters": operation.parameters().iter().map(parameter).collect::<Vec<_>>(),
+        "responses": {"200": {"description": "OK"}, "401": {"description": "Unauthorized"}},
+        "x-kubernetes-action": operation.action.as_str(),
+        "x-kubernetes-group-version-kind": {"group": group, "version": version, "kind": kind},
+    });
+    if let Some(definition) = answer(operation) {
+        let content = json!({"application/json": {"schema": Dialect::V3.reference(&definition)}});
+        out["responses"]["200"]["content"] = content;
+    }
+    if let Some((types, schema)) = body(operation) {
+        let content: Map<String, Value> =
+            types.iter().map(|ty| ((*ty).to_owned(), json!({"schema": schema}))).collect();
+        out["requestBody"] = json!({"content": content});
+    }
+    out
+}
+
+fn answer(operation: &Operation) -> Option<String> {
+    let definition = operation.definition.as_deref()?;
+    Some(match operation.action {
+        Action::List => format!("{definition}List"),
+        Action::Delete | Action::DeleteCollection => STATUS.to_owned(),
+        _ => definition.to_owned(),
+    })
+}
+
+fn body(operation: &Operation) -> Option<(&'static [&'static str], Value)> {
+    let definition = operation.definition.as_deref()?;
+    match operation.method {
+        Method::Get => None,
+        Method::Delete => Some((&["*/*"], Dialect::V3.reference(DELETE_OPTIONS))),
+        Method::Patch => Some((PATCH_TYPES, json!({"type": "object"}))),
+        Method::Post | Method::Put => Some((&["*/*"], Dialect::V3.reference(definition))),
+    }
+}
