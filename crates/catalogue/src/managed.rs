@@ -10,15 +10,15 @@ mod entries;
 mod set;
 mod shape;
 
+use std::sync::LazyLock;
+
 use jiff::Timestamp;
-use serde_json::Value;
 
 use crate::Object;
 pub use apply::{ApplyError, Conflict, apply};
 use compare::compare;
 use entries::Entries;
 use set::{Element, Set};
-use shape::Place;
 
 /// How an entry came to its fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,12 +56,8 @@ pub struct Writer<'a> {
 pub fn track_update(object: &mut Object, old: Option<&Object>, definition: &str, writer: &Writer<'_>) {
     let mut entries = Entries::of_update(object, old, writer.subresource.is_empty());
     let empty = shape::empty_object(definition);
-    let before = old.map_or(empty, |old| Value::Object(old.as_map().clone()));
-    let after = Value::Object(object.as_map().clone());
-    let mut changes = compare(Place::root(definition), &before, &after);
-    for set in [&mut changes.added, &mut changes.modified, &mut changes.removed] {
-        *set = set.without(&server_fields());
-    }
+    let before = old.map_or(&empty, |old| old.as_map());
+    let changes = compare(definition, before, object.as_map()).without(&SERVER_FIELDS);
     if !changes.is_empty() {
         let written = changes.written();
         entries.retain_fields(|set| set.without(&changes.removed).without(&written));
@@ -71,7 +67,7 @@ pub fn track_update(object: &mut Object, old: Option<&Object>, definition: &str,
 }
 
 /// The fields that nobody owns: the server sets them, or they identify the object.
-fn server_fields() -> Set {
+static SERVER_FIELDS: LazyLock<Set> = LazyLock::new(|| {
     const METADATA: &[&str] = &[
         "clusterName",
         "creationTimestamp",
@@ -91,7 +87,7 @@ fn server_fields() -> Set {
         set.insert(&[Element::field("metadata"), Element::field(field)]);
     }
     set
-}
+});
 
 #[cfg(test)]
 mod tests;

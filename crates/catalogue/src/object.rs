@@ -24,6 +24,12 @@ pub struct DecodeError {
     source: serde_json::Error,
 }
 
+impl From<Map<String, Value>> for Object {
+    fn from(map: Map<String, Value>) -> Self {
+        Self(map)
+    }
+}
+
 impl Object {
     /// Takes a JSON object as it is.
     pub fn from_value(value: Value) -> Result<Self, NotAnObject> {

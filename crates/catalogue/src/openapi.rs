@@ -17,10 +17,14 @@ use crate::subresource::version_path;
 use crate::{Catalogue, GroupVersion, Kind, discovery};
 
 /// Version in the documents' `info`.
-const VERSION: &str = "v1.36.0";
+const VERSION: &str = "v1.36.2";
 
-/// The Content-Type of the version 2 document.
-pub const V2_CONTENT_TYPE: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+/// The media type in the Accept header of clients that want the version 2 document.
+pub const V2_ACCEPT: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+
+/// The Content-Type of the version 2 document: not the type that clients ask for, whose `@` is not allowed
+/// in a media type, so that they could not parse it in an answer.
+pub const V2_CONTENT_TYPE: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 
 /// The document of `/openapi/v3`: where the documents of each group and version are. The hash in the URL
 /// changes with the document, so that clients may keep what they have.

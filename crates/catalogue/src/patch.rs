@@ -37,7 +37,7 @@ pub fn json(object: &Object, patch: &[u8]) -> Result<Object, PatchError> {
     let operations = json::parse(patch)?;
     let mut document = Value::Object(object.as_map().clone());
     json::apply(&mut document, &operations)?;
-    to_object(document)
+    Object::from_value(document).map_err(|error| PatchError::Unprocessable(error.to_string()))
 }
 
 /// Applies a JSON merge patch (RFC 7386).
@@ -45,7 +45,7 @@ pub fn merge(object: &Object, patch: &[u8]) -> Result<Object, PatchError> {
     let patch = parse_object(patch)?;
     let mut document = object.as_map().clone();
     merge::apply(&mut document, patch);
-    to_object(Value::Object(document))
+    Ok(document.into())
 }
 
 /// Applies a strategic merge patch to an object of the definition (e.g. `io.k8s.api.core.v1.Pod`).
@@ -53,13 +53,9 @@ pub fn strategic(object: &Object, patch: &[u8], definition: &str) -> Result<Obje
     let patch = parse_object(patch)?;
     let schema = Schema::global();
     let merged = strategic::apply(schema, schema.root(definition), object.as_map().clone(), patch)?;
-    to_object(Value::Object(merged))
+    Ok(merged.into())
 }
 
 fn parse_object(patch: &[u8]) -> Result<serde_json::Map<String, Value>, PatchError> {
     Ok(serde_json::from_slice(patch)?)
-}
-
-fn to_object(document: Value) -> Result<Object, PatchError> {
-    Object::from_value(document).map_err(|error| PatchError::Unprocessable(error.to_string()))
 }

@@ -7,8 +7,9 @@ use super::compare::{compare, mentioned};
 use super::entries::{Entries, Entry};
 use super::set::{Set, describe};
 use super::shape::{Place, Shape, identify};
-use super::{Element, Operation, Writer, server_fields};
+use super::{Element, Operation, SERVER_FIELDS, Writer};
 use crate::Object;
+use crate::schema::Type;
 
 /// A field of somebody else that the configuration would change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,13 +67,13 @@ pub fn apply(
         return Err(ApplyError::Malformed("metadata.managedFields must be nil".to_owned()));
     }
     let place = Place::root(definition);
-    let config_value = Value::Object(config.as_map().clone());
-    let before = live.map_or_else(|| Value::Object(Map::new()), |live| Value::Object(live.as_map().clone()));
+    let nothing = Map::new();
+    let before = live.map_or(&nothing, Object::as_map);
     let mut entries = live.map(Entries::of).unwrap_or_default();
-    let mine = mentioned(place, &config_value).without(&server_fields());
+    let mine = mentioned(definition, config.as_map()).without(&SERVER_FIELDS);
 
-    let mut merged = merge(place, &before, &config_value);
-    let written = compare(place, &before, &merged).written().without(&server_fields());
+    let mut merged = merge_entries(place.ty, before, config.as_map());
+    let written = compare(definition, before, &merged).written().without(&SERVER_FIELDS);
     let others = |entry: &&Entry| !Entries::is_applier(entry, writer);
     let conflicts: Vec<Conflict> =
         entries.iter().filter(others).flat_map(|e| conflicts(e, &written)).collect();
@@ -83,19 +84,18 @@ pub fn apply(
     let kept = entries.iter().filter(others).fold(mine.clone(), |all, entry| all.union(&entry.fields));
     let dropped = entries.applied(writer).without(&mine);
     for path in dropped.paths().iter().rev().filter(|path| !kept.touches(path)) {
-        remove(place, &mut merged, path);
+        remove_entry(place.ty, &mut merged, path);
     }
-    let removed = compare(place, &before, &merged).removed;
-    let unchanged = entries.clone();
-    entries.retain_fields(|set| set.without(&removed));
-    let lost = if force { written } else { Set::default() };
     let previous = entries.applied(writer);
+    let unchanged = entries.clone();
+    let removed = compare(definition, before, &merged).removed;
+    let lost = if force { written.union(&removed) } else { removed };
     entries.retain_fields(|set| set.without(&lost));
-    if merged == before && previous == mine && entries == unchanged {
-        return Ok(Object::from_value(merged).unwrap_or_default());
+    let mut object = Object::from(merged);
+    if object.as_map() == before && previous == mine && entries == unchanged {
+        return Ok(object);
     }
     entries.set_applied(config.api_version(), writer, &mine);
-    let mut object = Object::from_value(merged).unwrap_or_default();
     entries.store(&mut object);
     Ok(object)
 }
@@ -123,15 +123,7 @@ fn owner(entry: &Entry) -> String {
 fn merge(place: Place, live: &Value, config: &Value) -> Value {
     match (place.shape(config), live, config) {
         (Shape::Entries(ty), Value::Object(live), Value::Object(config)) => {
-            let mut out = live.clone();
-            for (name, value) in config {
-                let merged = match live.get(name) {
-                    Some(old) => merge(Place::entry(ty, name), old, value),
-                    None => value.clone(),
-                };
-                out.insert(name.clone(), merged);
-            }
-            Value::Object(out)
+            Value::Object(merge_entries(ty, live, config))
         }
         (Shape::Items(ty, keys), Value::Array(live), Value::Array(config)) => {
             let mut out = live.clone();
@@ -152,23 +144,23 @@ fn merge(place: Place, live: &Value, config: &Value) -> Value {
     }
 }
 
+fn merge_entries(ty: Type, live: &Map<String, Value>, config: &Map<String, Value>) -> Map<String, Value> {
+    let mut out = live.clone();
+    for (name, value) in config {
+        let merged = match live.get(name) {
+            Some(old) => merge(Place::entry(ty, name), old, value),
+            None => value.clone(),
+        };
+        out.insert(name.clone(), merged);
+    }
+    out
+}
+
 /// Removes what a path leads to, and what becomes empty by that.
 fn remove(place: Place, value: &mut Value, path: &[Element]) {
     let Some((first, rest)) = path.split_first() else { return };
     match (place.shape(value), value) {
-        (Shape::Entries(ty), Value::Object(map)) => {
-            let Some(name) = map.keys().find(|name| Element::field(name) == *first).cloned() else { return };
-            let emptied = match map.get_mut(&name) {
-                Some(child) if !rest.is_empty() => {
-                    remove(Place::entry(ty, &name), child, rest);
-                    is_empty(child)
-                }
-                _ => true,
-            };
-            if emptied {
-                map.remove(&name);
-            }
-        }
+        (Shape::Entries(ty), Value::Object(map)) => remove_entry(ty, map, path),
         (Shape::Items(ty, keys), Value::Array(items)) => {
             let Some(at) = items.iter().position(|item| identify(item, keys) == *first) else { return };
             if !rest.is_empty() {
@@ -180,6 +172,21 @@ fn remove(place: Place, value: &mut Value, path: &[Element]) {
         }
         (Shape::Scalars, Value::Array(items)) => items.retain(|item| Element::value(item) != *first),
         _ => {}
+    }
+}
+
+fn remove_entry(ty: Type, map: &mut Map<String, Value>, path: &[Element]) {
+    let Some((first, rest)) = path.split_first() else { return };
+    let Some(name) = first.name() else { return };
+    let emptied = match map.get_mut(name) {
+        Some(child) if !rest.is_empty() => {
+            remove(Place::entry(ty, name), child, rest);
+            is_empty(child)
+        }
+        _ => true,
+    };
+    if emptied {
+        map.remove(name);
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::set::{Path, Set};
-use super::shape::Place;
+use super::set::{Element, Set};
+use super::shape::{Place, Shape};
+use crate::schema::Type;
 
 /// The difference between two objects.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -24,61 +25,114 @@ impl Changes {
     pub(super) fn written(&self) -> Set {
         self.added.clone().union(&self.modified)
     }
+
+    /// The same changes without those of some fields.
+    pub(super) fn without(&self, fields: &Set) -> Self {
+        Self {
+            added: self.added.without(fields),
+            modified: self.modified.without(fields),
+            removed: self.removed.without(fields),
+        }
+    }
+
+    /// Records what happened at one element.
+    fn child(&mut self, element: Element, place: Place, old: Option<&Value>, new: Option<&Value>) {
+        match (old, new) {
+            (Some(old), Some(new)) => match both(place, old, new) {
+                Outcome::Same => {}
+                Outcome::Modified => self.modified.graft(element, true, Set::default()),
+                Outcome::Below(below) => {
+                    self.added.graft(element.clone(), false, below.added);
+                    self.modified.graft(element.clone(), false, below.modified);
+                    self.removed.graft(element, false, below.removed);
+                }
+            },
+            (Some(old), None) => self.removed.graft(element, true, every_node(place, old)),
+            (None, Some(new)) => self.added.graft(element, true, every_node(place, new)),
+            (None, None) => {}
+        }
+    }
 }
 
-/// Compares two values of the same place.
-pub(super) fn compare(place: Place, old: &Value, new: &Value) -> Changes {
+/// What became of a value that was there and is there.
+enum Outcome {
+    Same,
+    /// Another value, owned as a whole.
+    Modified,
+    /// Changes inside.
+    Below(Changes),
+}
+
+/// Compares two objects of the definition.
+pub(super) fn compare(definition: &str, old: &Map<String, Value>, new: &Map<String, Value>) -> Changes {
+    entries(Place::root(definition).ty, old, new)
+}
+
+fn entries(ty: Type, old: &Map<String, Value>, new: &Map<String, Value>) -> Changes {
     let mut changes = Changes::default();
-    both(place, old, new, &mut Vec::new(), &mut changes);
+    for (name, before) in old {
+        let after = new.get(name);
+        if after != Some(before) {
+            changes.child(Element::field(name), Place::entry(ty, name), Some(before), after);
+        }
+    }
+    for (name, after) in new.iter().filter(|(name, _)| !old.contains_key(*name)) {
+        changes.child(Element::field(name), Place::entry(ty, name), None, Some(after));
+    }
     changes
 }
 
-fn both(place: Place, old: &Value, new: &Value, path: &mut Path, out: &mut Changes) {
+fn both(place: Place, old: &Value, new: &Value) -> Outcome {
+    if old == new {
+        return Outcome::Same;
+    }
+    if let (Shape::Entries(ty), Value::Object(old), Value::Object(new)) = (place.shape(new), old, new) {
+        return Outcome::Below(entries(ty, old, new));
+    }
     let (Some(before), Some(after)) = (place.children(old), place.children(new)) else {
-        if old != new {
-            out.modified.insert(path);
-        }
-        return;
+        return Outcome::Modified;
     };
-    let elements: BTreeSet<_> = before.keys().chain(after.keys()).collect();
+    let mut changes = Changes::default();
+    let elements: BTreeSet<&Element> = before.keys().chain(after.keys()).collect();
     for element in elements {
-        path.push(element.clone());
-        match (before.get(element), after.get(element)) {
-            (Some((old, place)), Some((new, _))) => both(*place, old, new, path, out),
-            (Some((old, place)), None) => every_node(*place, old, path, &mut out.removed),
-            (None, Some((new, place))) => every_node(*place, new, path, &mut out.added),
-            (None, None) => {}
+        let (old, new) = (before.get(element), after.get(element));
+        if let Some((_, place)) = old.or(new) {
+            changes.child(
+                element.clone(),
+                *place,
+                old.map(|(value, _)| *value),
+                new.map(|(value, _)| *value),
+            );
         }
-        path.pop();
     }
+    Outcome::Below(changes)
 }
 
-/// Collects a value and everything in it.
-fn every_node(place: Place, value: &Value, path: &mut Path, out: &mut Set) {
-    out.insert(path);
-    for (element, (value, place)) in place.children(value).into_iter().flatten() {
-        path.push(element);
-        every_node(place, value, path, out);
-        path.pop();
-    }
-}
-
-/// The fields that an applied configuration mentions: leaves and identified items.
-pub(super) fn mentioned(place: Place, value: &Value) -> Set {
+/// Everything inside a value.
+fn every_node(place: Place, value: &Value) -> Set {
     let mut out = Set::default();
-    mention(place, value, &mut Vec::new(), &mut out);
+    for (element, (child, place)) in place.children(value).into_iter().flatten() {
+        out.graft(element, true, every_node(place, child));
+    }
     out
 }
 
-fn mention(place: Place, value: &Value, path: &mut Path, out: &mut Set) {
-    let children = place.children(value).filter(|children| !children.is_empty());
-    let Some(children) = children else { return out.insert(path) };
-    for (element, (child, place)) in children {
-        path.push(element);
-        if value.is_array() {
-            out.insert(path);
-        }
-        mention(place, child, path, out);
-        path.pop();
+/// The fields that an applied configuration mentions: leaves and identified items.
+pub(super) fn mentioned(definition: &str, config: &Map<String, Value>) -> Set {
+    let ty = Place::root(definition).ty;
+    let mut out = Set::default();
+    for (name, value) in config {
+        mention(Place::entry(ty, name), value, Element::field(name), false, &mut out);
     }
+    out
+}
+
+fn mention(place: Place, value: &Value, element: Element, is_item: bool, out: &mut Set) {
+    let mut below = Set::default();
+    let children = place.children(value).unwrap_or_default();
+    let is_leaf = children.is_empty();
+    for (element, (child, place)) in children {
+        mention(place, child, element, value.is_array(), &mut below);
+    }
+    out.graft(element, is_item || is_leaf, below);
 }

@@ -51,6 +51,11 @@ impl Element {
         }
     }
 
+    /// The name of a field; `None` for an item of a list.
+    pub(super) fn name(&self) -> Option<&str> {
+        self.0.strip_prefix("f:")
+    }
+
     /// As messages name it: `.name`, `[port=80,protocol="TCP"]`, `[="value"]`, `[0]`.
     fn describe(&self) -> String {
         let (kind, rest) = self.0.split_once(':').unwrap_or(("f", &self.0));
@@ -77,6 +82,14 @@ impl Set {
         self.0.is_empty()
     }
 
+    /// Puts a subtree under an element; nothing if the subtree is empty and the element no member.
+    pub(super) fn graft(&mut self, element: Element, member: bool, below: Self) {
+        if member || !below.is_empty() {
+            self.0.insert(element, Node { member, below });
+        }
+    }
+
+    /// Adds one path.
     pub(super) fn insert(&mut self, path: &[Element]) {
         let Some((first, rest)) = path.split_first() else { return };
         let node = self.0.entry(first.clone()).or_default();

@@ -108,7 +108,7 @@ pub(super) fn identify(item: &Value, keys: &'static [&'static str]) -> Element {
 }
 
 /// The object from which an object is created: what Go's empty struct of the kind is as JSON.
-pub(super) fn empty_object(definition: &str) -> Value {
+pub(super) fn empty_object(definition: &str) -> Map<String, Value> {
     let mut map = Map::new();
     for part in ["metadata", "spec", "status"] {
         map.insert(part.to_owned(), Value::Object(Map::new()));
@@ -116,5 +116,5 @@ pub(super) fn empty_object(definition: &str) -> Value {
     if definition == "io.k8s.api.core.v1.Pod" {
         map["spec"]["containers"] = Value::Array(Vec::new());
     }
-    Value::Object(map)
+    map
 }

@@ -1,5 +1,5 @@
 use super::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 const SERVICE: &str = "io.k8s.api.core.v1.Service";
 const POD: &str = "io.k8s.api.core.v1.Pod";

@@ -131,7 +131,7 @@ fn decorate(definition: &Definition, document: &mut Value, dialect: Dialect) {
     }
 }
 
-/// Brings references into the dialect's form. Version 3 has no room beside `$ref`, so that a description
+/// Brings references from the form in which they are generated into the dialect's. Version 3 has no room beside `$ref`, so that a description
 /// goes beside an `allOf`.
 fn rewrite_references(schema: &mut Value, dialect: Dialect) {
     let Some(map) = schema.as_object_mut() else { return };
@@ -150,8 +150,11 @@ fn rewrite_references(schema: &mut Value, dialect: Dialect) {
 }
 
 fn list(definition: &str, kind: &str, dialect: Dialect) -> Value {
-    let mut metadata = dialect.reference("io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta");
-    rewrite_references(&mut metadata, dialect);
+    let reference = |name: &str| {
+        let mut reference = Dialect::V3.reference(name);
+        rewrite_references(&mut reference, dialect);
+        reference
+    };
     json!({
         "description": format!("{kind}List is a list of {kind} objects."),
         "type": "object",
@@ -160,10 +163,10 @@ fn list(definition: &str, kind: &str, dialect: Dialect) -> Value {
             "items": {
                 "description": format!("The {kind} objects."),
                 "type": "array",
-                "items": dialect.reference(definition),
+                "items": reference(definition),
             },
             "kind": {"description": "The kind of the list.", "type": "string"},
-            "metadata": metadata,
+            "metadata": reference("io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta"),
         },
         "required": ["items"],
     })

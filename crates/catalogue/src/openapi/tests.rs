@@ -79,6 +79,22 @@ fn every_reference_leads_somewhere() {
 }
 
 #[test]
+fn every_reference_of_the_old_document_leads_somewhere() {
+    fn check(schema: &wire::Schema, names: &[&str]) {
+        let reference = schema.reference.strip_prefix("#/definitions/");
+        assert!(schema.reference.is_empty() || reference.is_some_and(|r| names.contains(&r)), "{schema:?}");
+        let fields = schema.properties.iter().flat_map(|p| &p.entries).filter_map(|e| e.value.as_ref());
+        let values = schema.additional_properties.iter().filter_map(|a| a.schema.as_deref());
+        let items = schema.items.iter().flat_map(|items| &items.schema);
+        fields.chain(values).chain(items).for_each(|schema| check(schema, names));
+    }
+    let document = wire::Document::decode(v2_protobuf(&Catalogue::builtin()).as_slice()).unwrap();
+    let entries = document.definitions.unwrap().entries;
+    let names: Vec<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
+    entries.iter().for_each(|entry| check(entry.value.as_ref().unwrap(), &names));
+}
+
+#[test]
 fn operation_ids_are_unique() {
     let mut ids: Vec<String> = Catalogue::builtin()
         .iter()
