@@ -1,5 +1,6 @@
 //! The server as its user sees it: started once, serving in process and over the network.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use skiff_catalogue::{Catalogue, ClusterFacts};
@@ -68,10 +69,11 @@ impl ApiServer {
         bootstrap::run(&*store, &first).await?;
         let issuer = Issuer::new(&cluster.domain, cluster.advertise_address, cluster.port);
         let auth = Auth::start(store.clone(), pki.clone(), issuer).await?;
+        let address = SocketAddr::new(cluster.advertise_address, cluster.port);
         let shared = Shared {
             auth,
             kubelet_tls: pki.kubelet_client_tls()?,
-            documents: Documents::new(catalogue.clone()),
+            documents: Documents::new(catalogue.clone(), address.to_string()),
             facts: cluster.facts(),
             decoded: Decoded::default(),
             metrics: Metrics::default(),

@@ -363,3 +363,34 @@ async fn the_kube_client_works_in_process() {
     maps.delete("a", &Default::default()).await.unwrap();
     assert!(maps.list(&Default::default()).await.unwrap().items.is_empty());
 }
+
+#[tokio::test]
+async fn discovery_and_schema_documents() {
+    let api = Api::start().await;
+    let accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
+    let aggregated = api.get_as("/apis", accept).await.expect(200);
+    assert_eq!(aggregated.body["kind"], "APIGroupDiscoveryList");
+    assert_eq!(
+        aggregated.headers["content-type"],
+        "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+    );
+    let check = async |path: &str, kind: &str| {
+        assert_eq!(api.get(path).await.expect(200).body["kind"], kind, "{path}");
+    };
+    check("/api", "APIVersions").await;
+    check("/apis", "APIGroupList").await;
+    check("/api/v1", "APIResourceList").await;
+    check("/apis/discovery.k8s.io", "APIGroup").await;
+    check("/apis/discovery.k8s.io/v1", "APIResourceList").await;
+    api.get("/apis/none").await.expect(404);
+    let index = api.get("/openapi/v3").await.expect(200).body;
+    let url = index["paths"]["api/v1"]["serverRelativeURL"].as_str().unwrap();
+    let document = api.get(url).await.expect(200);
+    assert!(document.body["paths"]["/api/v1/namespaces/{namespace}/services/{name}"]["patch"].is_object());
+    let etag = document.headers["etag"].clone();
+    let request = http::Request::builder().uri(url).header("if-none-match", etag);
+    let unchanged = api.request(request.body(Default::default()).unwrap()).await.expect(304);
+    assert!(unchanged.text.is_empty());
+    let old = api.get("/openapi/v2").await.expect(200);
+    assert_eq!(old.headers["content-type"], "application/com.github.proto-openapi.spec.v2@v1.0+protobuf");
+}

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::{Catalogue, GroupVersion, Kind, Subresource, Verb};
 
 /// A version of the aggregated documents.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AggregatedVersion {
     /// Clients from 1.30.
     V2,

@@ -11,7 +11,8 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use skiff_catalogue::{Catalogue, GroupVersion};
+use skiff_catalogue::discovery::{self, AggregatedVersion};
+use skiff_catalogue::{Catalogue, GroupVersion, openapi};
 
 use super::accept::MediaRange;
 use super::body::{self, Body};
@@ -22,12 +23,14 @@ const MAJOR: &str = "1";
 const MINOR: &str = "36";
 const GIT_VERSION: &str = concat!("v1.36.2+skiff", env!("CARGO_PKG_VERSION"));
 
-const OPENAPI_V2: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+/// What newer clients call the version 2 document's type.
 const OPENAPI_V2_DOTTED: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 
 /// The documents made so far.
 pub(crate) struct Documents {
     catalogue: Arc<Catalogue>,
+    /// `host:port` as clients reach the server.
+    server: String,
     made: Mutex<HashMap<Wanted, Arc<Document>>>,
 }
 
@@ -35,7 +38,7 @@ pub(crate) struct Documents {
 struct Document {
     bytes: Bytes,
     etag: HeaderValue,
-    content_type: String,
+    content_type: &'static str,
 }
 
 /// Which document a request is for.
@@ -43,7 +46,7 @@ struct Document {
 enum Wanted {
     Version,
     Index,
-    Aggregated { core: bool, beta: bool },
+    Aggregated { core: bool, version: AggregatedVersion },
     CoreVersions,
     Groups,
     Group(String),
@@ -54,8 +57,9 @@ enum Wanted {
 }
 
 impl Documents {
-    pub(crate) fn new(catalogue: Arc<Catalogue>) -> Self {
-        Self { catalogue, made: Mutex::default() }
+    /// `server` is `host:port` as clients reach it.
+    pub(crate) fn new(catalogue: Arc<Catalogue>, server: String) -> Self {
+        Self { catalogue, server, made: Mutex::default() }
     }
 
     /// Answers the paths of documents; `None` for other paths.
@@ -79,7 +83,16 @@ impl Documents {
         let value = match wanted {
             Wanted::Version => version(),
             Wanted::Index => json!({"paths": paths(catalogue)}),
-            _ => return None,
+            Wanted::Aggregated { core, version } => discovery::aggregated(catalogue, *core, *version),
+            Wanted::CoreVersions => discovery::api_versions(&self.server),
+            Wanted::Groups => discovery::group_list(catalogue),
+            Wanted::Group(group) => discovery::group(catalogue, group)?,
+            Wanted::Resources(gv) => discovery::resource_list(catalogue, gv)?,
+            Wanted::OpenApiV3 => openapi::v3_index(catalogue),
+            Wanted::OpenApiV3Group(gv) => {
+                return Some(Document::new(openapi::v3_document(catalogue, gv)?, wanted));
+            }
+            Wanted::OpenApiV2 => return Some(Document::new(openapi::v2_protobuf(catalogue), wanted)),
         };
         Some(Document::new(crate::pipeline::codec::to_json(&value), wanted))
     }
@@ -115,8 +128,12 @@ impl Wanted {
             let is_discovery = range.parameter("g") == Some("apidiscovery.k8s.io")
                 && range.parameter("as") == Some("APIGroupDiscoveryList");
             match (is_discovery, range.parameter("v")) {
-                (true, Some("v2")) => return Some(Self::Aggregated { core, beta: false }),
-                (true, Some("v2beta1")) => return Some(Self::Aggregated { core, beta: true }),
+                (true, Some("v2")) => {
+                    return Some(Self::Aggregated { core, version: AggregatedVersion::V2 });
+                }
+                (true, Some("v2beta1")) => {
+                    return Some(Self::Aggregated { core, version: AggregatedVersion::V2beta1 });
+                }
                 (true, _) => {}
                 (false, _) if matches!(range.media_type, "application/json" | "*/*") => return None,
                 (false, _) => {}
@@ -125,14 +142,11 @@ impl Wanted {
         None
     }
 
-    fn content_type(&self) -> String {
+    fn content_type(&self) -> &'static str {
         match self {
-            Self::Aggregated { beta, .. } => {
-                let version = if *beta { "v2beta1" } else { "v2" };
-                format!("application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList")
-            }
-            Self::OpenApiV2 => OPENAPI_V2.to_owned(),
-            _ => "application/json".to_owned(),
+            Self::Aggregated { version, .. } => version.content_type(),
+            Self::OpenApiV2 => openapi::V2_CONTENT_TYPE,
+            _ => "application/json",
         }
     }
 }
@@ -163,11 +177,9 @@ impl Document {
         };
         let content_type = match wanted {
             Wanted::OpenApiV2 if dotted() => OPENAPI_V2_DOTTED,
-            _ => &self.content_type,
+            _ => self.content_type,
         };
-        if let Ok(value) = HeaderValue::from_str(content_type) {
-            out.insert(CONTENT_TYPE, value);
-        }
+        out.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         out.insert(ETAG, self.etag.clone());
         out.insert(VARY, HeaderValue::from_static("Accept"));
         out.insert(CACHE_CONTROL, HeaderValue::from_static("public"));
@@ -245,11 +257,11 @@ mod tests {
         check("application/json", Wanted::Groups);
         check(
             "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json",
-            Wanted::Aggregated { core: false, beta: false },
+            Wanted::Aggregated { core: false, version: AggregatedVersion::V2 },
         );
         check(
             "application/json;as=APIGroupDiscoveryList;v=v2beta1;g=apidiscovery.k8s.io,application/json",
-            Wanted::Aggregated { core: false, beta: true },
+            Wanted::Aggregated { core: false, version: AggregatedVersion::V2beta1 },
         );
     }
 }

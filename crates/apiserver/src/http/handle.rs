@@ -257,7 +257,7 @@ impl Exchange {
         let text = |name: HeaderName| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
         let content_type = text(CONTENT_TYPE).split(';').next().unwrap_or_default().trim().to_owned();
         let encoding = match subresource {
-            Some(s) if subresources::is_connection(s) => Encoding::Json,
+            Some(subresource) if subresource.connects() => Encoding::Json,
             _ => Encoding::negotiate(headers)?,
         };
         let dry_run = self.query.dry_run()?;

@@ -1,8 +1,10 @@
 //! Request bodies → objects.
 
+use std::fmt;
+
 use bytes::Bytes;
 use serde_json::Value;
-use skiff_catalogue::{FieldError, Object, strict};
+use skiff_catalogue::{FieldError, GroupVersion, Object, Subresource, strict};
 
 use super::call::Call;
 use crate::errors::{ApiError, Subject};
@@ -37,29 +39,48 @@ pub(crate) fn tree(call: &Call, body: &Bytes) -> Result<Object, ApiError> {
 
 /// A body as an object of the call's kind: typed, checked for unknown fields, with `apiVersion` and `kind`.
 pub(crate) fn object(call: &Call, body: &Bytes) -> Result<Object, ApiError> {
-    let json = to_json(&call.content_type, body)?;
     let kind = &call.kind;
-    let decoded = strict::decode(&json, &kind.definition).map_err(|failure| {
-        let (name, version) = (&kind.names.kind, &kind.gv.version);
-        ApiError::BadRequest(format!(
-            "{name} in version {version:?} cannot be handled as a {name}: {failure}"
-        ))
-    })?;
-    let mut object = decoded.object;
+    let mut object = typed(call, body, &kind.definition, &kind.gv, &kind.names.kind)?;
     identify(call, &mut object)?;
-    match call.query.field_validation()? {
-        FieldValidation::Ignore => {}
-        FieldValidation::Warn => decoded.problems.into_iter().for_each(|problem| call.warn(problem)),
-        FieldValidation::Strict if decoded.problems.is_empty() => {}
-        FieldValidation::Strict => {
-            let (name, version) = (&kind.names.kind, &kind.gv.version);
-            let problems = decoded.problems.join(", ");
-            return Err(ApiError::BadRequest(format!(
-                "{name} in version {version:?} cannot be handled as a {name}: strict decoding error: {problems}"
-            )));
-        }
-    }
     Ok(object)
+}
+
+/// A body as what a subresource exchanges, e.g. a Scale or a Binding.
+pub(crate) fn exchanged(call: &Call, subresource: Subresource, body: &Bytes) -> Result<Object, ApiError> {
+    let exchange = call.kind.exchange(subresource);
+    match exchange.definition {
+        Some(definition) => typed(call, body, definition, &exchange.gv, &exchange.kind),
+        None => tree(call, body),
+    }
+}
+
+fn typed(
+    call: &Call,
+    body: &Bytes,
+    definition: &str,
+    gv: &GroupVersion,
+    kind: &str,
+) -> Result<Object, ApiError> {
+    let json = to_json(&call.content_type, body)?;
+    let refuse = |why: &dyn fmt::Display| {
+        let version = &gv.version;
+        ApiError::BadRequest(format!("{kind} in version {version:?} cannot be handled as a {kind}: {why}"))
+    };
+    let decoded = strict::decode(&json, definition).map_err(|failure| refuse(&failure))?;
+    report(call, decoded.problems, |problems| refuse(&format_args!("strict decoding error: {problems}")))?;
+    Ok(decoded.object)
+}
+
+/// Does with unknown and duplicate fields what the request wants.
+fn report(call: &Call, problems: Vec<String>, refuse: impl Fn(&str) -> ApiError) -> Result<(), ApiError> {
+    match call.query.field_validation()? {
+        FieldValidation::Strict if !problems.is_empty() => Err(refuse(&problems.join(", "))),
+        FieldValidation::Warn => {
+            problems.into_iter().for_each(|problem| call.warn(problem));
+            Ok(())
+        }
+        FieldValidation::Strict | FieldValidation::Ignore => Ok(()),
+    }
 }
 
 /// A patched object, checked as a body would be; problems are worded as for patches.
@@ -72,14 +93,7 @@ pub(crate) fn patched(call: &Call, object: Object, patch: &[u8]) -> Result<Objec
         .map_err(|failure| refuse(failure.to_string()))?;
     let mut object = decoded.object;
     identify(call, &mut object)?;
-    match call.query.field_validation()? {
-        FieldValidation::Ignore => {}
-        FieldValidation::Warn => decoded.problems.into_iter().for_each(|problem| call.warn(problem)),
-        FieldValidation::Strict if decoded.problems.is_empty() => {}
-        FieldValidation::Strict => {
-            return Err(refuse(format!("strict decoding error: {}", decoded.problems.join(", "))));
-        }
-    }
+    report(call, decoded.problems, |problems| refuse(format!("strict decoding error: {problems}")))?;
     Ok(object)
 }
 

@@ -82,6 +82,17 @@ pub(crate) fn keep(new: &mut Object, old: &Object) {
     }
 }
 
+/// Copies `uid` and `resourceVersion`, where given, into an object that is made from the current one, so that
+/// they count as preconditions.
+pub(crate) fn take_preconditions(new: &mut Object, wanted: &Object) {
+    for field in ["uid", "resourceVersion"] {
+        let given = wanted.str(&["metadata", field]);
+        if !given.is_empty() {
+            new.set(&["metadata", field], given);
+        }
+    }
+}
+
 /// Counts the generation up when more than metadata and status differ.
 pub(crate) fn count_generation(kind: &Kind, new: &mut Object, old: &Object) {
     if !kind.counts_generations {

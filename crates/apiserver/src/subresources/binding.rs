@@ -13,7 +13,7 @@ use crate::pipeline::{Outcome, decode};
 
 /// POST.
 pub(super) async fn bind(call: &Call, body: &Bytes) -> Result<Outcome, ApiError> {
-    let binding = decode::tree(call, body)?;
+    let binding = decode::exchanged(call, Subresource::Binding, body)?;
     let node = target(call, &binding)?;
     let make = |old: &Object| bound(call, old, &binding, &node);
     update::change(call, Part::Narrow(Subresource::Binding), Operation::Update, make).await?;

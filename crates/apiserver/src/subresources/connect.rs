@@ -12,7 +12,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
-use skiff_catalogue::{Object, Subresource, Verb};
+use skiff_catalogue::{Object, Subresource};
 
 use super::node;
 use crate::errors::ApiError;
@@ -26,19 +26,8 @@ const MAX_ERROR: usize = 64 * 1024;
 pub(super) async fn connect(
     call: &Call,
     subresource: Subresource,
-    verb: Verb,
     mut request: Request<Body>,
 ) -> Result<Response<Body>, ApiError> {
-    let allowed = match subresource {
-        Subresource::Log => verb == Verb::Get,
-        Subresource::Exec | Subresource::Attach | Subresource::PortForward => {
-            matches!(verb, Verb::Get | Verb::Create)
-        }
-        _ => false,
-    };
-    if !allowed {
-        return Err(ApiError::MethodNotAllowed(call.subject(&call.path.name)));
-    }
     let pod = call.decoded(&call.entry().await?)?;
     let target = path(call, subresource, &pod)?;
     let node = pod.str(&["spec", "nodeName"]);

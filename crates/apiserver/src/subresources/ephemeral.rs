@@ -8,7 +8,7 @@ use skiff_catalogue::{FieldError, Object, Subresource, Verb};
 use crate::errors::ApiError;
 use crate::pipeline::call::Call;
 use crate::pipeline::update::{self, Part};
-use crate::pipeline::{Outcome, decode, patch};
+use crate::pipeline::{Outcome, decode, metadata, patch};
 
 /// PUT or PATCH of the pod, of which only `spec.ephemeralContainers` counts.
 pub(super) async fn change(call: &Call, verb: Verb, body: &Bytes) -> Result<Outcome, ApiError> {
@@ -38,11 +38,6 @@ fn extended(call: &Call, old: &Object, wanted: &Object) -> Result<Object, ApiErr
     }
     let mut new = old.clone();
     new.set(FIELD, after);
-    for field in ["uid", "resourceVersion"] {
-        let given = wanted.str(&["metadata", field]);
-        if !given.is_empty() {
-            new.set(&["metadata", field], given);
-        }
-    }
+    metadata::take_preconditions(&mut new, wanted);
     Ok(new)
 }

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use http::StatusCode;
 use serde_json::{Value, json};
+use skiff_catalogue::Subresource;
 
 use crate::errors::ApiError;
 use crate::pipeline::call::Call;
@@ -12,7 +13,7 @@ use crate::pipeline::{Outcome, decode, delete};
 
 /// POST.
 pub(super) async fn evict(call: &Call, body: &Bytes) -> Result<Outcome, ApiError> {
-    let eviction = decode::tree(call, body)?;
+    let eviction = decode::exchanged(call, Subresource::Eviction, body)?;
     let name = eviction.name();
     if !name.is_empty() && name != call.path.name {
         return Err(ApiError::BadRequest("name in URL does not match name in Eviction object".to_owned()));

@@ -8,7 +8,7 @@ use skiff_catalogue::{Object, Subresource};
 use crate::errors::ApiError;
 use crate::pipeline::call::Call;
 use crate::pipeline::update::{self, Part};
-use crate::pipeline::{Outcome, decode};
+use crate::pipeline::{Outcome, decode, metadata};
 
 /// PUT.
 pub(super) async fn finalize(call: &Call, body: &Bytes) -> Result<Outcome, ApiError> {
@@ -23,11 +23,6 @@ fn finalized(old: &Object, wanted: &Object) -> Object {
         Some(finalizers) if !finalizers.is_empty() => new.set(&["spec", "finalizers"], finalizers.clone()),
         _ => drop(new.remove(&["spec", "finalizers"])),
     }
-    for field in ["uid", "resourceVersion"] {
-        let given = wanted.str(&["metadata", field]);
-        if !given.is_empty() {
-            new.set(&["metadata", field], given);
-        }
-    }
+    metadata::take_preconditions(&mut new, wanted);
     new
 }

@@ -20,12 +20,6 @@ use crate::pipeline::call::Call;
 use crate::pipeline::update::{self, Part};
 use crate::pipeline::{Outcome, patch, respond};
 
-/// Whether a subresource is a connection to somewhere else, whose representation is not ours.
-pub(crate) fn is_connection(subresource: Subresource) -> bool {
-    use Subresource::{Attach, Exec, Log, PortForward, Proxy};
-    matches!(subresource, Log | Exec | Attach | PortForward | Proxy)
-}
-
 /// Carries out a request for a subresource.
 pub(crate) async fn run(
     call: Call,
@@ -33,8 +27,11 @@ pub(crate) async fn run(
     subresource: Subresource,
     request: Request<Body>,
 ) -> Result<Response<Body>, ApiError> {
-    if is_connection(subresource) {
-        return connect::connect(&call, subresource, verb, request).await;
+    if !subresource.verbs().contains(&verb) {
+        return Err(ApiError::MethodNotAllowed(call.subject(&call.path.name)));
+    }
+    if subresource.connects() {
+        return connect::connect(&call, subresource, request).await;
     }
     let body = match verb {
         Verb::Get => Bytes::new(),

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::StatusCode;
 use serde_json::Value;
-use skiff_catalogue::strict;
+use skiff_catalogue::Subresource;
 
 use crate::admission::{self, Review, Write};
 use crate::errors::ApiError;
@@ -12,10 +12,7 @@ use crate::pipeline::{Outcome, decode};
 
 /// POST.
 pub(super) async fn issue(call: &Call, body: &Bytes) -> Result<Outcome, ApiError> {
-    let tree = decode::tree(call, body)?.into_value();
-    let decoded = strict::prune(tree, "io.k8s.api.authentication.v1.TokenRequest")
-        .map_err(|failure| ApiError::BadRequest(failure.to_string()))?;
-    let mut request = decoded.object;
+    let mut request = decode::exchanged(call, Subresource::Token, body)?;
     let review =
         Review { call, write: Write::Create, subresource: "token", object: Some(&mut request), old: None };
     admission::admit(review).await?;

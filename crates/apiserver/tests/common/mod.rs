@@ -15,45 +15,46 @@ use skiff_store::{Embedded, Store};
 use tempfile::TempDir;
 use tower::ServiceExt as _;
 
-pub struct Api {
-    pub server: ApiServer,
-    pub store: Arc<dyn Store>,
+pub(crate) struct Api {
+    pub(crate) server: ApiServer,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) pki: Arc<Pki>,
     _dir: TempDir,
 }
 
 /// An answer, read to its end.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: Value,
-    pub text: String,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Value,
+    pub(crate) text: String,
 }
 
 impl Answer {
     /// The `Warning` headers.
-    pub fn warnings(&self) -> Vec<&str> {
+    pub(crate) fn warnings(&self) -> Vec<&str> {
         self.headers.get_all("warning").iter().map(|value| value.to_str().unwrap()).collect()
     }
 
-    pub fn message(&self) -> &str {
+    pub(crate) fn message(&self) -> &str {
         self.body["message"].as_str().unwrap_or_default()
     }
 
-    pub fn names(&self) -> Vec<&str> {
+    pub(crate) fn names(&self) -> Vec<&str> {
         let items = self.body["items"].as_array().unwrap_or_else(|| panic!("no list: {}", self.text));
         items.iter().map(|item| item["metadata"]["name"].as_str().unwrap()).collect()
     }
 
     #[track_caller]
-    pub fn expect(self, status: u16) -> Self {
+    pub(crate) fn expect(self, status: u16) -> Self {
         assert_eq!(self.status.as_u16(), status, "{}", self.text);
         self
     }
 }
 
 impl Api {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store: Arc<dyn Store> = Arc::new(Embedded::open(dir.path().join("store")).unwrap());
         let address = IpAddr::from([127, 0, 0, 1]);
@@ -65,63 +66,68 @@ impl Api {
         };
         let pki = Arc::new(Pki::open_or_create(&dir.path().join("pki"), &subject).unwrap());
         let catalogue = Arc::new(Catalogue::builtin());
-        let config = Config { store: store.clone(), catalogue, pki, cluster: ClusterConfig::new(address) };
+        let config = Config {
+            store: store.clone(),
+            catalogue,
+            pki: pki.clone(),
+            cluster: ClusterConfig::new(address),
+        };
         let server = ApiServer::start(config).await.unwrap();
-        Self { server, store, _dir: dir }
+        Self { server, store, pki, _dir: dir }
     }
 
-    pub fn service(&self) -> ApiService {
+    pub(crate) fn service(&self) -> ApiService {
         self.server.service(UserInfo::api_server())
     }
 
-    pub async fn open(&self, user: UserInfo, request: Request<Full<Bytes>>) -> http::Response<Body> {
+    pub(crate) async fn open(&self, user: UserInfo, request: Request<Full<Bytes>>) -> http::Response<Body> {
         let service = self.server.service(user);
         service.oneshot(request).await.unwrap()
     }
 
-    pub async fn request(&self, request: Request<Full<Bytes>>) -> Answer {
+    pub(crate) async fn request(&self, request: Request<Full<Bytes>>) -> Answer {
         let response = self.open(UserInfo::api_server(), request).await;
         read(response).await
     }
 
-    pub async fn send(&self, method: &str, path: &str, content_type: &str, body: &str) -> Answer {
+    pub(crate) async fn send(&self, method: &str, path: &str, content_type: &str, body: &str) -> Answer {
         let request = Request::builder().method(method).uri(path).header("content-type", content_type);
         self.request(request.body(Full::from(body.to_owned())).unwrap()).await
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.send("GET", path, "", "").await
     }
 
-    pub async fn get_as(&self, path: &str, accept: &str) -> Answer {
+    pub(crate) async fn get_as(&self, path: &str, accept: &str) -> Answer {
         let request = Request::builder().uri(path).header("accept", accept).body(Full::default()).unwrap();
         self.request(request).await
     }
 
-    pub async fn post(&self, path: &str, body: Value) -> Answer {
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
         self.send("POST", path, "application/json", &body.to_string()).await
     }
 
-    pub async fn put(&self, path: &str, body: Value) -> Answer {
+    pub(crate) async fn put(&self, path: &str, body: Value) -> Answer {
         self.send("PUT", path, "application/json", &body.to_string()).await
     }
 
-    pub async fn merge(&self, path: &str, body: Value) -> Answer {
+    pub(crate) async fn merge(&self, path: &str, body: Value) -> Answer {
         self.send("PATCH", path, "application/merge-patch+json", &body.to_string()).await
     }
 
-    pub async fn delete(&self, path: &str, options: Value) -> Answer {
+    pub(crate) async fn delete(&self, path: &str, options: Value) -> Answer {
         let body = if options.is_null() { String::new() } else { options.to_string() };
         self.send("DELETE", path, "application/json", &body).await
     }
 
     /// Makes what a controller makes in every namespace.
-    pub async fn make_default_account(&self, namespace: &str) {
+    pub(crate) async fn make_default_account(&self, namespace: &str) {
         let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts");
         self.post(&path, json!({"metadata": {"name": "default"}})).await.expect(201);
     }
 
-    pub async fn watch(&self, path: &str, accept: &str) -> Events {
+    pub(crate) async fn watch(&self, path: &str, accept: &str) -> Events {
         let request = Request::builder().uri(path).header("accept", accept).body(Full::default()).unwrap();
         let response = self.open(UserInfo::api_server(), request).await;
         assert_eq!(response.status(), 200);
@@ -129,7 +135,7 @@ impl Api {
     }
 }
 
-pub async fn read(response: http::Response<Body>) -> Answer {
+pub(crate) async fn read(response: http::Response<Body>) -> Answer {
     let (parts, body) = response.into_parts();
     let bytes = body.collect().await.unwrap().to_bytes();
     let text = String::from_utf8_lossy(&bytes).into_owned();
@@ -138,14 +144,14 @@ pub async fn read(response: http::Response<Body>) -> Answer {
 }
 
 /// The events of a watch.
-pub struct Events {
+pub(crate) struct Events {
     body: Body,
     buffer: Vec<u8>,
 }
 
 impl Events {
     /// The next event; `None` at the end.
-    pub async fn next(&mut self) -> Option<Value> {
+    pub(crate) async fn next(&mut self) -> Option<Value> {
         loop {
             if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = self.buffer.drain(..=end).collect();
@@ -159,7 +165,7 @@ impl Events {
     }
 
     /// `TYPE name` of the next event.
-    pub async fn next_name(&mut self) -> String {
+    pub(crate) async fn next_name(&mut self) -> String {
         let wait = tokio::time::timeout(std::time::Duration::from_secs(10), self.next());
         let event = wait.await.expect("an event in time").expect("an event");
         let kind = event["type"].as_str().unwrap();
@@ -167,18 +173,18 @@ impl Events {
     }
 }
 
-pub fn config_map(name: &str) -> Value {
+pub(crate) fn config_map(name: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"a": "1"}})
 }
 
-pub fn service(name: &str) -> Value {
+pub(crate) fn service(name: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
         "spec": {"selector": {"app": "kubia"}, "ports": [{"port": 80, "targetPort": 8080}]},
     })
 }
 
-pub fn pod(name: &str) -> Value {
+pub(crate) fn pod(name: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": "kubia"}},
         "spec": {"containers": [{"name": "main", "image": "luksa/kubia"}]},
