@@ -98,11 +98,6 @@ impl ImageId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-
-    /// The 64 digits without the prefix: a file name.
-    pub(crate) fn hex(&self) -> &str {
-        self.0.trim_start_matches("sha256:")
-    }
 }
 
 impl TryFrom<String> for ImageId {

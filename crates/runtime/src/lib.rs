@@ -12,15 +12,23 @@
 //!
 //! Images ([`Images`]) are unpacked once per layer and mounted as overlays.
 
+mod cgroup;
+mod cleanup;
+mod client;
 mod error;
 mod ids;
 pub mod images;
+mod oci;
+mod paths;
 mod pod;
+mod rooted;
 mod runtime;
+mod seccomp;
 mod session;
 mod spec;
 mod state;
-pub mod supervisor;
+mod supervisor;
+mod wire;
 
 pub use error::{CheckError, RuntimeError};
 pub use ids::{ContainerId, ImageId, InvalidId, PodUid};

@@ -1,17 +1,26 @@
 //! The agent's handle on one pod: requests to its supervisor and the state it reports.
 
+use crate::client::Connection;
 use crate::error::RuntimeError;
 use crate::ids::{ContainerId, PodUid};
-use crate::session::{AttachSession, Captured, ExecSession};
+use crate::runtime::{self, Shared};
+use crate::session::{
+    self, AttachSession, Captured, ExecProcess, ExecSession, SessionInput, SessionOutput, Terminal,
+};
 use crate::spec::{AttachSpec, ContainerSpec, ExecSpec, PodSandbox};
-use crate::state::{PodState, PodStats};
+use crate::state::{ContainerStatus, PodState, PodStats};
+use crate::wire::{Failure, Reply, Request, Stage, StartRequest, SupervisorConfig};
 use futures::Stream;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::task::AbortHandle;
 
-/// A pod under supervision. Clones share one connection; dropping it leaves the pod running.
+/// A pod under supervision. Clones share one connection; dropping the last leaves the pod running.
 #[derive(Clone, Debug)]
 pub struct PodHandle {
     inner: Arc<Inner>,
@@ -19,20 +28,45 @@ pub struct PodHandle {
 
 #[derive(Debug)]
 struct Inner {
-    sandbox: PodSandbox,
+    config: SupervisorConfig,
+    shared: Arc<Shared>,
+    pod_dir: PathBuf,
     netns: PathBuf,
     state: watch::Receiver<PodState>,
+    stopping: Arc<AtomicBool>,
+    watcher: AbortHandle,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.watcher.abort();
+    }
 }
 
 impl PodHandle {
+    /// Connects to a supervisor that serves; a later death of it is answered with a successor.
+    pub(crate) async fn connect(shared: Arc<Shared>, config: SupervisorConfig) -> Result<Self, RuntimeError> {
+        let paths = shared.pod_paths(&config.sandbox.uid);
+        let uid = config.sandbox.uid.clone();
+        let gone = |source| RuntimeError::SupervisorGone { pod: uid.clone(), source };
+        let (connection, first) = subscribe(&paths.dir).await.map_err(gone)?;
+        let (sender, state) = watch::channel(first);
+        let stopping = Arc::new(AtomicBool::new(false));
+        let follow = follow(shared.clone(), config.sandbox.uid.clone(), connection, sender, stopping.clone());
+        let watcher = tokio::spawn(follow).abort_handle();
+        let netns = if config.sandbox.host_network { PathBuf::from("/proc/1/ns/net") } else { paths.netns };
+        let inner = Inner { config, shared, pod_dir: paths.dir, netns, state, stopping, watcher };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
     /// Identity of the pod.
     pub fn uid(&self) -> &PodUid {
-        &self.inner.sandbox.uid
+        &self.inner.config.sandbox.uid
     }
 
     /// What the pod was started as.
     pub fn sandbox(&self) -> &PodSandbox {
-        &self.inner.sandbox
+        &self.inner.config.sandbox
     }
 
     /// The pod's network namespace as a file (`/proc/1/ns/net` with host network).
@@ -42,39 +76,112 @@ impl PodHandle {
 
     /// Makes and starts one container; returns once its program runs.
     pub async fn start_container(&self, spec: ContainerSpec) -> Result<ContainerId, RuntimeError> {
-        Err(RuntimeError::Create {
-            pod: self.uid().clone(),
-            container: spec.name,
-            reason: "not there yet".into(),
-        })
+        let images = self.inner.shared.images();
+        let _in_use = images.hold().await;
+        let rootfs = images.rootfs(&spec.image).await?;
+        let (id, name) = (ContainerId::random(), spec.name.clone());
+        let request = Request::Start(Box::new(StartRequest { id: id.clone(), spec, rootfs }));
+        let pod = self.uid().clone();
+        match self.ask(&request).await? {
+            Reply::Failed(Failure { stage: Stage::Start, reason }) => {
+                self.discard_data(&id).await?;
+                Err(RuntimeError::Start { pod, container: name, reason })
+            }
+            Reply::Failed(Failure { reason, .. }) => {
+                self.discard_data(&id).await?;
+                Err(RuntimeError::Create { pod, container: name, reason })
+            }
+            _ => Ok(id),
+        }
     }
 
-    /// Sends a signal (by name, `SIGTERM` or `TERM`, or number) to the container's first process. For `SIGKILL` every
-    /// process of the container is killed. Ended containers are a success.
+    /// Sends a signal (by name, `SIGTERM` or `TERM`, or number) to the container's first process. `SIGKILL` ends every
+    /// process of the container. Ended containers are a success.
     pub async fn signal(&self, container: &ContainerId, signal: &str) -> Result<(), RuntimeError> {
-        let _unused = (container, signal);
+        let signal = parse_signal(signal)?;
+        let reply = self.ask(&Request::Signal { id: container.clone(), signal }).await?;
+        self.done(reply, container)
+    }
+
+    /// Asks the container to stop with `signal`, kills it after `grace`, and returns when it has ended.
+    pub async fn stop_container(
+        &self,
+        container: &ContainerId,
+        signal: &str,
+        grace: Duration,
+    ) -> Result<(), RuntimeError> {
+        if !grace.is_zero() {
+            self.signal(container, signal).await?;
+            if tokio::time::timeout(grace, self.ended(container)).await.is_ok() {
+                return Ok(());
+            }
+        }
+        self.signal(container, "SIGKILL").await?;
+        self.ended(container).await;
         Ok(())
     }
 
-    /// Asks the container to stop with its stop signal, kills it after `grace`, and returns when it has ended.
-    pub async fn stop_container(&self, container: &ContainerId, grace: Duration) -> Result<(), RuntimeError> {
-        let _unused = (container, grace);
-        Ok(())
+    /// Waits until the container has ended (or was removed).
+    async fn ended(&self, container: &ContainerId) {
+        let mut state = self.inner.state.clone();
+        let over = |state: &PodState| {
+            !state.supervised
+                || matches!(
+                    state.container(container).map(|c| &c.status),
+                    None | Some(ContainerStatus::Exited { .. })
+                )
+        };
+        // The sender only goes away with this handle's last clone, which is still here.
+        let _closed = state.wait_for(over).await;
     }
 
     /// Kills the container if need be and removes what is left of it, except its log.
     pub async fn remove_container(&self, container: &ContainerId) -> Result<(), RuntimeError> {
-        let _unused = container;
-        Ok(())
+        let reply = self.ask(&Request::Remove { id: container.clone() }).await?;
+        self.done(reply, container)?;
+        self.discard_data(container).await
     }
 
     /// Runs a command inside a container. Dropping the session kills the command.
     pub async fn exec(&self, container: &ContainerId, spec: ExecSpec) -> Result<ExecSession, RuntimeError> {
-        let _unused = spec;
-        Err(RuntimeError::NotRunning { container: container.clone() })
+        let gone = |source| self.gone(source);
+        let tty = spec.tty;
+        let with_stdin = spec.stdin && !tty;
+        let pipe = |wanted: bool| wanted.then(io::pipe).transpose().map_err(gone);
+        let (stdin, stdout, stderr) = (pipe(with_stdin)?, pipe(!tty)?, pipe(!tty)?);
+        let mut connection = Connection::open(&self.inner.pod_dir).await.map_err(gone)?;
+        let wants_stdin = spec.stdin;
+        let request = Request::Exec { id: container.clone(), spec };
+        let theirs = [
+            stdin.as_ref().map(|p| p.0.as_fd()),
+            stdout.as_ref().map(|p| p.1.as_fd()),
+            stderr.as_ref().map(|p| p.1.as_fd()),
+        ];
+        let theirs: Vec<_> = theirs.into_iter().flatten().collect();
+        connection.send(&request, &theirs).await.map_err(gone)?;
+        drop(theirs);
+        let (reply, mut fds) = connection.receive().await.map_err(gone)?;
+        if let Reply::Failed(failure) = reply {
+            return Err(self.exec_refused(container, failure));
+        }
+        let process = ExecProcess { pod: self.uid().clone(), connection, status: None };
+        let open = || -> io::Result<ExecSession> {
+            if let Some(master) = fds.pop() {
+                return terminal_session(master, wants_stdin, process);
+            }
+            Ok(ExecSession {
+                stdin: stdin.map(|p| SessionInput::new(p.1.into())).transpose()?,
+                stdout: stdout.map(|p| SessionOutput::new(p.0.into())).transpose()?,
+                stderr: stderr.map(|p| SessionOutput::new(p.0.into())).transpose()?,
+                terminal: None,
+                process,
+            })
+        };
+        open().map_err(gone)
     }
 
     /// Runs a command to its end, without input, and keeps the first `output_limit` bytes of its output (both streams).
+    /// After `timeout` it is killed.
     pub async fn exec_captured(
         &self,
         container: &ContainerId,
@@ -82,8 +189,15 @@ impl PodHandle {
         timeout: Duration,
         output_limit: usize,
     ) -> Result<Captured, RuntimeError> {
-        let _unused = (args, timeout, output_limit);
-        Err(RuntimeError::NotRunning { container: container.clone() })
+        let command = args.join(" ");
+        let run = async {
+            let session = self.exec(container, ExecSpec { args, ..ExecSpec::default() }).await?;
+            session::capture(session, output_limit).await
+        };
+        match tokio::time::timeout(timeout, run).await {
+            Ok(result) => result,
+            Err(_elapsed) => Err(RuntimeError::Timeout { command, limit: timeout }),
+        }
     }
 
     /// Connects to the streams of a running container. Dropping the session leaves the container alone.
@@ -92,16 +206,46 @@ impl PodHandle {
         container: &ContainerId,
         spec: AttachSpec,
     ) -> Result<AttachSession, RuntimeError> {
-        let _unused = spec;
-        Err(RuntimeError::NotRunning { container: container.clone() })
+        let gone = |source| self.gone(source);
+        let mut connection = Connection::open(&self.inner.pod_dir).await.map_err(gone)?;
+        let request = Request::Attach { id: container.clone(), spec };
+        connection.send(&request, &[]).await.map_err(gone)?;
+        let (reply, fds) = connection.receive().await.map_err(gone)?;
+        let Reply::Attached { tty, stdin, stdout, stderr } = reply else {
+            let Reply::Failed(failure) = reply else { return Err(gone(io::ErrorKind::InvalidData.into())) };
+            return Err(self.refused(container, failure));
+        };
+        let open = || -> io::Result<AttachSession> {
+            let mut fds = fds.into_iter();
+            let mut next = |wanted: bool| -> io::Result<Option<OwnedFd>> {
+                wanted.then(|| fds.next().ok_or(io::ErrorKind::UnexpectedEof.into())).transpose()
+            };
+            let terminal = next(tty)?;
+            let input = match &terminal {
+                Some(master) if stdin => Some(master.try_clone()?),
+                Some(_) => None,
+                None => next(stdin)?,
+            };
+            Ok(AttachSession {
+                stdin: input.map(SessionInput::new).transpose()?,
+                stdout: next(stdout)?.map(SessionOutput::new).transpose()?,
+                stderr: next(stderr)?.map(SessionOutput::new).transpose()?,
+                terminal: terminal.map(Terminal::new),
+                _connection: connection,
+            })
+        };
+        open().map_err(gone)
     }
 
-    /// The state as last reported.
+    /// The state now, asked of the supervisor; the last known one if it is gone.
     pub async fn state(&self) -> PodState {
-        self.inner.state.borrow().clone()
+        match subscribe(&self.inner.pod_dir).await {
+            Ok((_, state)) => state,
+            Err(_gone) => PodState { supervised: false, ..self.inner.state.borrow().clone() },
+        }
     }
 
-    /// The state now and after every change (the latest one if several happened in between). Ends never; once the
+    /// The state now and after every change (the latest one if several happened in between). Never ends; while the
     /// supervisor is gone, `supervised` is false.
     pub fn events(&self) -> impl Stream<Item = PodState> + Send + Unpin + use<> {
         let mut receiver = self.inner.state.clone();
@@ -120,11 +264,157 @@ impl PodHandle {
 
     /// Kills every container, ends the supervisor and removes everything of the pod from the kernel. Safe to repeat.
     pub async fn stop(self) -> Result<(), RuntimeError> {
-        Ok(())
+        self.inner.stopping.store(true, Ordering::Release);
+        runtime::remove_pod(&self.inner.shared, self.uid()).await
     }
 
-    /// What the pod uses now.
+    /// What the pod and its running containers use now.
     pub async fn stats(&self) -> Result<PodStats, RuntimeError> {
-        Ok(PodStats::default())
+        let cgroups = self.inner.shared.cgroups()?;
+        let pod = crate::supervisor::pod_cgroup(&self.inner.config);
+        let state = self.inner.state.borrow().clone();
+        let running =
+            state.containers.into_iter().filter(|c| matches!(c.status, ContainerStatus::Running { .. }));
+        let containers = running.map(|c| (c.id.clone(), cgroups.usage(&format!("{pod}/{}", c.id)))).collect();
+        Ok(PodStats { pod: cgroups.usage(&pod), containers })
+    }
+
+    /// Sends one request and waits for its answer.
+    async fn ask(&self, request: &Request) -> Result<Reply, RuntimeError> {
+        let exchange = async {
+            let mut connection = Connection::open(&self.inner.pod_dir).await?;
+            connection.send(request, &[]).await?;
+            connection.receive().await
+        };
+        exchange.await.map(|(reply, _)| reply).map_err(|source| self.gone(source))
+    }
+
+    fn gone(&self, source: io::Error) -> RuntimeError {
+        RuntimeError::SupervisorGone { pod: self.uid().clone(), source }
+    }
+
+    fn done(&self, reply: Reply, container: &ContainerId) -> Result<(), RuntimeError> {
+        match reply {
+            Reply::Failed(failure) => Err(self.refused(container, failure)),
+            _ => Ok(()),
+        }
+    }
+
+    fn refused(&self, container: &ContainerId, failure: Failure) -> RuntimeError {
+        let (pod, container) = (self.uid().clone(), container.clone());
+        match failure.stage {
+            Stage::Unknown => RuntimeError::NoContainer { pod, container },
+            Stage::NotRunning => RuntimeError::NotRunning { container },
+            Stage::Create | Stage::Start | Stage::Other => {
+                RuntimeError::Refused { pod, reason: failure.reason }
+            }
+        }
+    }
+
+    fn exec_refused(&self, container: &ContainerId, failure: Failure) -> RuntimeError {
+        match failure.stage {
+            Stage::Create | Stage::Start => {
+                RuntimeError::Exec { container: container.clone(), reason: failure.reason }
+            }
+            Stage::Unknown | Stage::NotRunning | Stage::Other => self.refused(container, failure),
+        }
+    }
+
+    /// Removes a container's writable layer, which may take a while, off the supervisor's loop.
+    async fn discard_data(&self, container: &ContainerId) -> Result<(), RuntimeError> {
+        let paths = self.inner.shared.pod_paths(self.uid()).container(container);
+        runtime::remove_directory(paths.data).await
+    }
+}
+
+fn terminal_session(master: OwnedFd, stdin: bool, process: ExecProcess) -> io::Result<ExecSession> {
+    let input = if stdin { Some(SessionInput::new(master.try_clone()?)?) } else { None };
+    let output = SessionOutput::new(master.try_clone()?)?;
+    let terminal = Some(Terminal::new(master));
+    Ok(ExecSession { stdin: input, stdout: Some(output), stderr: None, terminal, process })
+}
+
+/// Asks for the state and its changes.
+async fn subscribe(pod_dir: &Path) -> io::Result<(Connection, PodState)> {
+    let mut connection = Connection::open(pod_dir).await?;
+    connection.send(&Request::Watch, &[]).await?;
+    match connection.receive().await? {
+        (Reply::State(state), _) => Ok((connection, state)),
+        _ => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+/// Keeps the state current; gives a dead supervisor a successor.
+async fn follow(
+    shared: Arc<Shared>,
+    uid: PodUid,
+    mut connection: Connection,
+    sender: watch::Sender<PodState>,
+    stopping: Arc<AtomicBool>,
+) {
+    let pod_dir = shared.pod_paths(&uid).dir;
+    loop {
+        while let Ok((reply, _)) = connection.receive().await {
+            if let Reply::State(state) = reply {
+                sender.send_replace(state);
+            }
+        }
+        sender.send_modify(|state| state.supervised = false);
+        if stopping.load(Ordering::Acquire) || !pod_dir.exists() {
+            return;
+        }
+        tracing::warn!(pod = %uid, "supervisor died; starting its successor");
+        let revived = match runtime::launch(&shared, &uid, true).await {
+            Ok(()) => subscribe(&pod_dir).await.map_err(|error| error.to_string()),
+            Err(reason) => Err(reason),
+        };
+        match revived {
+            Ok((next, state)) => {
+                connection = next;
+                sender.send_replace(state);
+            }
+            Err(reason) => {
+                tracing::error!(pod = %uid, reason, "no successor for the supervisor; the pod is lost");
+                return;
+            }
+        }
+    }
+}
+
+/// Understands `SIGTERM`, `TERM`, `15` and `SIGRTMIN+3`; empty means `SIGTERM`.
+fn parse_signal(name: &str) -> Result<i32, RuntimeError> {
+    /// First real-time signal programs see (glibc keeps two).
+    const SIGRTMIN: i32 = 34;
+    let unknown = || RuntimeError::UnknownSignal { name: name.into() };
+    let upper = name.trim().to_ascii_uppercase();
+    let bare = upper.strip_prefix("SIG").unwrap_or(&upper);
+    if bare.is_empty() {
+        return Ok(libc::SIGTERM);
+    }
+    if let Ok(number) = bare.parse::<i32>() {
+        return if (1..=64).contains(&number) { Ok(number) } else { Err(unknown()) };
+    }
+    if let Some(offset) = bare.strip_prefix("RTMIN") {
+        let offset: i32 = if offset.is_empty() { 0 } else { offset.parse().map_err(|_| unknown())? };
+        return if (0..=30).contains(&offset) { Ok(SIGRTMIN + offset) } else { Err(unknown()) };
+    }
+    let signal: nix::sys::signal::Signal = format!("SIG{bare}").parse().map_err(|_| unknown())?;
+    Ok(signal as i32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_have_names_and_numbers() {
+        let number = |name: &str| parse_signal(name).ok();
+        assert_eq!(number("SIGQUIT"), Some(3));
+        assert_eq!(number("term"), Some(15));
+        assert_eq!(number(""), Some(15));
+        assert_eq!(number("9"), Some(9));
+        assert_eq!(number("SIGRTMIN+3"), Some(37));
+        assert_eq!(number("SIGNOPE"), None);
+        assert_eq!(number("65"), None);
     }
 }

@@ -1,11 +1,21 @@
 //! The runtime of one node: where pods start, and where they are found again.
 
+use crate::cgroup::Cgroups;
+use crate::cleanup::{self, Leftovers};
+use crate::client::Connection;
 use crate::error::{CheckError, RuntimeError};
 use crate::ids::PodUid;
 use crate::images::Images;
+use crate::paths::{self, PodPaths};
 use crate::pod::PodHandle;
 use crate::spec::PodSandbox;
-use std::path::PathBuf;
+use crate::supervisor;
+use crate::wire::{Reply, Request, SupervisorConfig};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
 
 /// Where the runtime lives and what it starts.
 #[derive(Clone, Debug)]
@@ -21,7 +31,14 @@ pub struct RuntimeConfig {
 }
 
 /// The runtime of one node. Cheap to share behind an `Arc`; at most one per run directory.
+#[derive(Debug)]
 pub struct Runtime {
+    shared: Arc<Shared>,
+}
+
+/// What the runtime and its handles have in common.
+#[derive(Debug)]
+pub(crate) struct Shared {
     config: RuntimeConfig,
     images: Images,
 }
@@ -38,41 +55,235 @@ pub struct Adoption {
 impl Runtime {
     /// Makes the directories and opens the images.
     pub fn new(config: RuntimeConfig) -> Result<Self, RuntimeError> {
-        let images = Images::open(&config.data_dir.join("images"))?;
-        Ok(Self { config, images })
+        for directory in [&config.data_dir, &config.run_dir] {
+            fs::create_dir_all(directory).map_err(|error| RuntimeError::io("create", directory, error))?;
+        }
+        make_private(&paths::pods_dir(&config.run_dir))?;
+        make_private(&config.data_dir.join("containers"))?;
+        let images = Images::open(&config.data_dir.join("images"), &paths::pods_dir(&config.run_dir))?;
+        Ok(Self { shared: Arc::new(Shared { config, images }) })
     }
 
     /// Whether this machine can run containers: one clear sentence if not.
     pub fn check(&self) -> Result<(), CheckError> {
-        Ok(())
+        let uid = rustix::process::geteuid().as_raw();
+        if uid != 0 {
+            return Err(CheckError::NotRoot { uid });
+        }
+        let cgroups = Cgroups::detect().map_err(|error| CheckError::Cgroups { reason: error.to_string() })?;
+        cgroups.check()?;
+        let filesystems = fs::read_to_string("/proc/filesystems").unwrap_or_default();
+        if !filesystems.lines().any(|line| line.ends_with("\toverlay")) {
+            return Err(CheckError::NoOverlay);
+        }
+        self.check_data_dir()
+    }
+
+    /// A writable layer cannot lie on an overlay itself (a container's own root file system, say).
+    fn check_data_dir(&self) -> Result<(), CheckError> {
+        /// `OVERLAYFS_SUPER_MAGIC`.
+        const OVERLAYFS: i64 = 0x794c_7630;
+        let path = self.shared.config.data_dir.clone();
+        match rustix::fs::statfs(&path) {
+            Ok(found) if i64::from(found.f_type) == OVERLAYFS => Err(CheckError::DataDir {
+                path,
+                reason: "it is on an overlay file system; put it on a disk or volume with --data-dir".into(),
+            }),
+            Ok(_) => Ok(()),
+            Err(error) => Err(CheckError::DataDir { path, reason: error.to_string() }),
+        }
     }
 
     /// The images of this node.
     pub fn images(&self) -> &Images {
-        &self.images
+        &self.shared.images
     }
 
     /// Starts the supervisor of a pod. Once this returns, the network namespace is at [`PodHandle::netns_path`],
     /// with only the loopback interface, and containers can be started.
     ///
-    /// A pod that is already there is an error, unless its supervisor is dead: then its remains are cleared first.
+    /// Fails for a pod that is already there; [`Runtime::adopt`] finds those.
     pub async fn start_pod(&self, sandbox: PodSandbox) -> Result<PodHandle, RuntimeError> {
-        Err(RuntimeError::Sandbox { pod: sandbox.uid, reason: "not there yet".into() })
+        let uid = sandbox.uid.clone();
+        let pod_paths = self.shared.pod_paths(&uid);
+        let failed = |reason: String| RuntimeError::Sandbox { pod: uid.clone(), reason };
+        if pod_paths.dir.exists() {
+            return Err(failed("it is already there".into()));
+        }
+        let prepare = || -> io::Result<SupervisorConfig> {
+            fs::create_dir_all(&sandbox.log_dir)?;
+            fs::create_dir_all(&pod_paths.dir)?;
+            let config = self.shared.supervisor_config(sandbox);
+            fs::write(pod_paths.config(), serde_json::to_vec(&config)?)?;
+            Ok(config)
+        };
+        let launched = match prepare() {
+            Ok(config) => launch(&self.shared, &uid, false).await.map(|()| config),
+            Err(error) => Err(format!("prepare {}: {error}", pod_paths.dir.display())),
+        };
+        match launched {
+            Ok(config) => PodHandle::connect(self.shared.clone(), config).await,
+            Err(reason) => {
+                let left = self.remove_pod(&uid).await.err().map(|e| format!("; {e}")).unwrap_or_default();
+                Err(failed(format!("{reason}{left}")))
+            }
+        }
     }
 
-    /// Reconnects to every pod of the run directory; gives dead supervisors with live containers a successor.
+    /// Reconnects to every pod of the run directory; gives dead supervisors a successor.
     pub async fn adopt(&self) -> Result<Adoption, RuntimeError> {
-        Ok(Adoption::default())
+        let mut adoption = Adoption::default();
+        let uids = self.shared.pods()?;
+        let attempts = uids.iter().map(|uid| adopt_one(&self.shared, uid));
+        let results = futures::future::join_all(attempts).await;
+        for (uid, result) in uids.into_iter().zip(results) {
+            match result {
+                Ok(pod) => adoption.pods.push(pod),
+                Err(error) => adoption.failed.push((uid, error)),
+            }
+        }
+        Ok(adoption)
     }
 
     /// Stops and removes one pod, whether or not its supervisor lives. A pod that is not there is a success.
     pub async fn remove_pod(&self, uid: &PodUid) -> Result<(), RuntimeError> {
-        let _unused = (uid, &self.config);
-        Ok(())
+        remove_pod(&self.shared, uid).await
     }
 
     /// Stops and removes every pod of the run directory and the parent control group: nothing stays in the kernel.
     pub async fn cleanup_all(&self) -> Result<(), RuntimeError> {
+        let uids = self.shared.pods()?;
+        let results = futures::future::join_all(uids.iter().map(|uid| remove_pod(&self.shared, uid))).await;
+        results.into_iter().collect::<Result<(), _>>()?;
+        let parent = format!("/{}", self.shared.config.cgroup_parent.trim_matches('/'));
+        if parent != "/" {
+            let removed = self.shared.cgroups()?.remove(&parent);
+            removed.map_err(|error| RuntimeError::io("remove", Path::new(&parent), error))?;
+        }
         Ok(())
     }
+}
+
+impl Shared {
+    pub(crate) fn images(&self) -> &Images {
+        &self.images
+    }
+
+    pub(crate) fn pod_paths(&self, uid: &PodUid) -> PodPaths {
+        PodPaths::new(&self.config.run_dir, &self.config.data_dir, uid)
+    }
+
+    pub(crate) fn cgroups(&self) -> Result<Cgroups, RuntimeError> {
+        Cgroups::detect().map_err(|error| RuntimeError::io("read", Path::new("/proc/self/mountinfo"), error))
+    }
+
+    fn supervisor_config(&self, sandbox: PodSandbox) -> SupervisorConfig {
+        let RuntimeConfig { data_dir, run_dir, cgroup_parent, .. } = self.config.clone();
+        SupervisorConfig { sandbox, run_dir, data_dir, cgroup_parent }
+    }
+
+    fn pods(&self) -> Result<Vec<PodUid>, RuntimeError> {
+        let directory = paths::pods_dir(&self.config.run_dir);
+        let failed = |error| RuntimeError::io("read", &directory, error);
+        let mut uids = Vec::new();
+        for entry in fs::read_dir(&directory).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            if let Some(Ok(uid)) = name.to_str().map(PodUid::new) {
+                uids.push(uid);
+            }
+        }
+        Ok(uids)
+    }
+}
+
+async fn adopt_one(shared: &Arc<Shared>, uid: &PodUid) -> Result<PodHandle, RuntimeError> {
+    let pod_paths = shared.pod_paths(uid);
+    let read = |error: io::Error| RuntimeError::io("read", &pod_paths.config(), error);
+    let text = fs::read(pod_paths.config()).map_err(read)?;
+    let config: SupervisorConfig = serde_json::from_slice(&text).map_err(|error| read(error.into()))?;
+    if Connection::open(&pod_paths.dir).await.is_err() {
+        let failed = |reason| RuntimeError::Sandbox { pod: uid.clone(), reason };
+        launch(shared, uid, true).await.map_err(failed)?;
+    }
+    PodHandle::connect(shared.clone(), config).await
+}
+
+/// Starts a supervisor and waits until it serves. The error is its own last word.
+pub(crate) async fn launch(shared: &Shared, uid: &PodUid, adopt: bool) -> Result<(), String> {
+    let mut command = tokio::process::Command::new(&shared.config.executable);
+    command.arg(supervisor::SUBCOMMAND).arg("--dir").arg(shared.pod_paths(uid).dir);
+    if adopt {
+        command.arg("--adopt");
+    }
+    command.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let output = command
+        .output()
+        .await
+        .map_err(|error| format!("run {}: {error}", shared.config.executable.display()))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(if said.trim().is_empty() {
+        format!("supervisor: {}", output.status)
+    } else {
+        said.trim().to_owned()
+    })
+}
+
+/// Stops and removes one pod: by its supervisor, or, when that is dead or stuck, in its place.
+pub(crate) async fn remove_pod(shared: &Shared, uid: &PodUid) -> Result<(), RuntimeError> {
+    let pod_paths = shared.pod_paths(uid);
+    if pod_paths.dir.exists() {
+        match shut_down(&pod_paths.dir).await {
+            Ok(Reply::Ok) => {}
+            Ok(Reply::Failed(failure)) => {
+                tracing::warn!(pod = %uid, reason = failure.reason, "supervisor could not clean up; doing it");
+                remove_in_its_place(shared, uid).await?;
+            }
+            Ok(_) | Err(_) => remove_in_its_place(shared, uid).await?,
+        }
+    }
+    remove_directory(pod_paths.data).await
+}
+
+async fn shut_down(pod_dir: &Path) -> io::Result<Reply> {
+    let mut connection = Connection::open(pod_dir).await?;
+    connection.send(&Request::Shutdown, &[]).await?;
+    let (reply, _) = connection.receive().await?;
+    if matches!(reply, Reply::Ok) {
+        // The connection ends with the process; that it does is the news.
+        let _end = connection.receive().await;
+    }
+    Ok(reply)
+}
+
+async fn remove_in_its_place(shared: &Shared, uid: &PodUid) -> Result<(), RuntimeError> {
+    let pod_paths = shared.pod_paths(uid);
+    let cgroups = shared.cgroups()?;
+    let cgroup = format!("/{}/{uid}", shared.config.cgroup_parent.trim_matches('/'));
+    let work = move || {
+        let mut left = Leftovers::default();
+        left.note("kill", Path::new(&cgroup), cgroups.kill(&cgroup, || {}));
+        cleanup::pod(&cgroups, &cgroup, &pod_paths, &mut left);
+        left.into_result()
+    };
+    let failed = |reason| RuntimeError::Cleanup { pod: uid.clone(), reason };
+    tokio::task::spawn_blocking(work).await.map_err(|error| failed(error.to_string()))?.map_err(failed)
+}
+
+/// Removes a directory and everything below. Not there is a success.
+pub(crate) async fn remove_directory(path: PathBuf) -> Result<(), RuntimeError> {
+    match tokio::fs::remove_dir_all(&path).await {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(RuntimeError::io("remove", &path, error))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn make_private(directory: &Path) -> Result<(), RuntimeError> {
+    use std::os::unix::fs::DirBuilderExt;
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
+    made.map_err(|error| RuntimeError::io("create", directory, error))
 }

@@ -1,10 +1,165 @@
-//! The supervisor: one small process per pod.
+//! The supervisor: one small process per pod, started by the agent as `<executable> pod-supervisor --dir <pod>`.
+//!
+//! One thread, one `poll` loop ([`serve`]), no runtime: it must stay within a mebibyte of private memory. Whatever needs
+//! more (libcontainer above all) happens in forked children ([`job`]). It detaches from the agent before anything else,
+//! lives in a control group of its own and only ever ends on request.
 
+mod client;
+mod container;
+mod create;
+mod exec;
+mod job;
+mod log;
+mod program;
+mod sandbox;
+mod saved;
+mod serve;
+mod stdio;
+
+use crate::cgroup::Cgroups;
+use crate::paths::PodPaths;
+use crate::wire::SupervisorConfig;
+use rustix::fs::{Mode, OFlags};
 use std::ffi::OsString;
+use std::fs;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Runs a supervisor. To be called before any thread exists, with the arguments after `pod-supervisor`.
+/// Word before the supervisor's own arguments on its command line.
+pub(crate) const SUBCOMMAND: &str = "pod-supervisor";
+
+/// What the supervisor says to its starter once it serves.
+const READY: &str = "ready";
+
+/// Runs a supervisor. To be called before any thread exists, with the arguments after `pod-supervisor`:
+/// `--dir <directory of the pod>` and, to take over a pod whose supervisor died, `--adopt`.
+///
+/// Returns in the starting process once the daemon serves; a failure is printed on standard error, in one line.
 pub fn supervisor_main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    drop(arguments);
-    ExitCode::FAILURE
+    match start(arguments) {
+        Ok(code) => code,
+        Err(reason) => {
+            eprintln!("{reason}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(arguments: impl Iterator<Item = OsString>) -> Result<ExitCode, String> {
+    let (directory, adopt) = parse(arguments)?;
+    let file = directory.join("pod.json");
+    let text = fs::read(&file).map_err(|error| format!("read {}: {error}", file.display()))?;
+    let config: SupervisorConfig =
+        serde_json::from_slice(&text).map_err(|error| format!("read {}: {error}", file.display()))?;
+    let (mut reader, writer) = io::pipe().map_err(|error| format!("pipe: {error}"))?;
+    // SAFETY: one thread, so the child is a full process.
+    match unsafe { libc::fork() } {
+        -1 => Err(format!("fork: {}", io::Error::last_os_error())),
+        0 => {
+            drop(reader);
+            Ok(daemon(&config, adopt, writer))
+        }
+        _ => {
+            drop(writer);
+            let mut answer = String::new();
+            reader
+                .read_to_string(&mut answer)
+                .map_err(|error| format!("wait for the supervisor: {error}"))?;
+            if answer == READY { Ok(ExitCode::SUCCESS) } else { Err(answer) }
+        }
+    }
+}
+
+fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<(PathBuf, bool), String> {
+    let (mut directory, mut adopt) = (None, false);
+    while let Some(argument) = arguments.next() {
+        match argument.to_str() {
+            Some("--dir") => directory = arguments.next().map(PathBuf::from),
+            Some("--adopt") => adopt = true,
+            _ => return Err(format!("unknown argument {argument:?} of {SUBCOMMAND}")),
+        }
+    }
+    Ok((directory.ok_or("missing argument --dir")?, adopt))
+}
+
+/// The daemon itself; reports readiness or the reason of its failure through `answer`.
+fn daemon(config: &SupervisorConfig, adopt: bool, mut answer: io::PipeWriter) -> ExitCode {
+    let paths = PodPaths::new(&config.run_dir, &config.data_dir, &config.sandbox.uid);
+    let prepared = detach(&paths.log())
+        .map_err(|error| format!("detach: {error}"))
+        .and_then(|()| prepare(config, &paths, adopt));
+    let (said, served) = match prepared {
+        Ok(supervisor) => (answer.write_all(READY.as_bytes()), Some(supervisor)),
+        Err(reason) => (answer.write_all(reason.as_bytes()), None),
+    };
+    drop(answer);
+    match (said, served) {
+        (Ok(()), Some(supervisor)) => {
+            let reason = supervisor.run();
+            eprintln!("supervisor ends: {reason}");
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::FAILURE,
+    }
+}
+
+fn prepare(config: &SupervisorConfig, paths: &PodPaths, adopt: bool) -> Result<serve::Supervisor, String> {
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+        .map_err(|error| format!("become subreaper: {error}"))?;
+    let cgroups = Cgroups::detect().map_err(|error| format!("read mounts: {error}"))?;
+    let cgroup = pod_cgroup(config);
+    cgroups.enter_pod(&cgroup, config.sandbox.resources.as_ref()).map_err(|error| error.to_string())?;
+    let saved = if adopt {
+        let saved = saved::load(&paths.state())
+            .map_err(|error| format!("read {}: {error}", paths.state().display()))?;
+        sandbox::rejoin(&config.sandbox, paths, saved::survivor(&saved))
+            .map_err(|error| format!("rejoin the pod's namespaces: {error}"))?;
+        saved
+    } else {
+        sandbox::create(&config.sandbox, paths)?;
+        Vec::new()
+    };
+    serve::Supervisor::new(config.clone(), paths.clone(), cgroups, cgroup, saved)
+}
+
+/// Control group of a pod.
+pub(crate) fn pod_cgroup(config: &SupervisorConfig) -> String {
+    format!("/{}/{}", config.cgroup_parent.trim_matches('/'), config.sandbox.uid)
+}
+
+/// Cuts the ties to whoever started us: session, directory, descriptors.
+fn detach(log: &Path) -> io::Result<()> {
+    rustix::process::setsid()?;
+    rustix::process::chdir("/")?;
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    let append = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC;
+    let log = rustix::fs::open(log, append, Mode::from_raw_mode(0o600))?;
+    redirect(null.as_fd(), 0)?;
+    redirect(null.as_fd(), 1)?;
+    redirect(log.as_fd(), 2)
+}
+
+/// Makes `target` (0, 1 or 2) the same as another descriptor.
+fn redirect(from: BorrowedFd<'_>, target: i32) -> io::Result<()> {
+    // SAFETY: replaces a standard descriptor of this process, which nothing here owns.
+    match unsafe { libc::dup2(from.as_raw_fd(), target) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_checked() {
+        let parse = |args: &[&str]| parse(args.iter().map(OsString::from));
+        assert_eq!(parse(&["--dir", "/x", "--adopt"]).unwrap(), (PathBuf::from("/x"), true));
+        assert!(parse(&["--dir"]).is_err());
+        assert!(parse(&["--what"]).is_err());
+    }
 }

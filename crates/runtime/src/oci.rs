@@ -1,0 +1,322 @@
+//! From a container as we describe it to the OCI configuration libcontainer reads. Pure.
+
+use crate::seccomp;
+use crate::spec::{ContainerSpec, Mount, MountKind, PodSandbox, Propagation, Seccomp};
+use serde_json::{Value, json};
+use std::path::Path;
+
+/// Where programs are looked for when the container does not say.
+pub(crate) const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+const MASKED: &[&str] = &[
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+];
+
+const READ_ONLY: &[&str] = &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+/// Every capability, in the order of their numbers.
+const ALL_CAPABILITIES: &[&str] = &[
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_DAC_READ_SEARCH",
+    "CAP_FOWNER",
+    "CAP_FSETID",
+    "CAP_KILL",
+    "CAP_SETGID",
+    "CAP_SETUID",
+    "CAP_SETPCAP",
+    "CAP_LINUX_IMMUTABLE",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_NET_BROADCAST",
+    "CAP_NET_ADMIN",
+    "CAP_NET_RAW",
+    "CAP_IPC_LOCK",
+    "CAP_IPC_OWNER",
+    "CAP_SYS_MODULE",
+    "CAP_SYS_RAWIO",
+    "CAP_SYS_CHROOT",
+    "CAP_SYS_PTRACE",
+    "CAP_SYS_PACCT",
+    "CAP_SYS_ADMIN",
+    "CAP_SYS_BOOT",
+    "CAP_SYS_NICE",
+    "CAP_SYS_RESOURCE",
+    "CAP_SYS_TIME",
+    "CAP_SYS_TTY_CONFIG",
+    "CAP_MKNOD",
+    "CAP_LEASE",
+    "CAP_AUDIT_WRITE",
+    "CAP_AUDIT_CONTROL",
+    "CAP_SETFCAP",
+    "CAP_MAC_OVERRIDE",
+    "CAP_MAC_ADMIN",
+    "CAP_SYSLOG",
+    "CAP_WAKE_ALARM",
+    "CAP_BLOCK_SUSPEND",
+    "CAP_AUDIT_READ",
+    "CAP_PERFMON",
+    "CAP_BPF",
+    "CAP_CHECKPOINT_RESTORE",
+];
+
+/// What the machine adds to the description.
+pub(crate) struct Surroundings<'a> {
+    pub(crate) sandbox: &'a PodSandbox,
+    pub(crate) rootfs: &'a Path,
+    pub(crate) shm: &'a Path,
+    /// Control group of the container, absolute in each tree.
+    pub(crate) cgroup: &'a str,
+    /// Whether the one tree is v2: the container then sees its own group as the root.
+    pub(crate) unified_cgroups: bool,
+    /// Bit set of the capabilities the runtime itself may hand out.
+    pub(crate) bounding: u64,
+}
+
+/// The container's configuration.
+pub(crate) fn configuration(spec: &ContainerSpec, around: &Surroundings<'_>) -> Value {
+    let capabilities = capabilities(spec, around.bounding);
+    json!({
+        "ociVersion": "1.2.0",
+        "root": {"path": around.rootfs, "readonly": spec.rootfs_readonly},
+        "process": process(spec, around.sandbox, &capabilities),
+        "mounts": mounts(spec, around),
+        "linux": linux(spec, around, &capabilities),
+    })
+}
+
+/// The capabilities of the container's processes, with their prefix, as far as they can be given.
+pub(crate) fn capabilities(spec: &ContainerSpec, bounding: u64) -> Vec<String> {
+    let wanted = |name: &str| {
+        spec.privileged
+            || spec
+                .capabilities
+                .iter()
+                .any(|c| c == name || c == "ALL" || name.strip_prefix("CAP_") == Some(c))
+    };
+    let given =
+        ALL_CAPABILITIES.iter().enumerate().filter(|(n, name)| bounding >> n & 1 == 1 && wanted(name));
+    given.map(|(_, name)| (*name).to_owned()).collect()
+}
+
+/// The environment of the container's processes, with the defaults it lacks.
+pub(crate) fn environment(spec: &ContainerSpec, sandbox: &PodSandbox) -> Vec<String> {
+    let lacks =
+        |name: &str| !spec.env.iter().any(|e| e.strip_prefix(name).is_some_and(|r| r.starts_with('=')));
+    let mut env = Vec::with_capacity(spec.env.len() + 3);
+    if lacks("PATH") {
+        env.push(DEFAULT_PATH.to_owned());
+    }
+    if lacks("HOSTNAME") && !sandbox.host_network {
+        env.push(format!("HOSTNAME={}", sandbox.hostname));
+    }
+    if spec.tty && lacks("TERM") {
+        env.push("TERM=xterm".to_owned());
+    }
+    env.extend(spec.env.iter().cloned());
+    env
+}
+
+/// The filter of the container's processes.
+pub(crate) fn seccomp_profile(spec: &ContainerSpec, capabilities: &[String]) -> Option<Value> {
+    let filtered = spec.seccomp == Seccomp::RuntimeDefault && !spec.privileged;
+    filtered.then(|| seccomp::default_profile(capabilities))
+}
+
+fn process(spec: &ContainerSpec, sandbox: &PodSandbox, capabilities: &[String]) -> Value {
+    let mut process = json!({
+        "terminal": spec.tty,
+        "user": {"uid": spec.user.uid, "gid": spec.user.gid, "additionalGids": spec.user.groups},
+        "args": spec.args,
+        "env": environment(spec, sandbox),
+        "cwd": if spec.cwd.is_empty() { "/" } else { &spec.cwd },
+        "capabilities": {"bounding": capabilities, "effective": capabilities, "permitted": capabilities},
+    });
+    // Present and false would make libcontainer install the filter after it lost the right to.
+    if spec.no_new_privileges {
+        process["noNewPrivileges"] = json!(true);
+    }
+    process
+}
+
+fn mounts(spec: &ContainerSpec, around: &Surroundings<'_>) -> Vec<Value> {
+    let mount = |destination: &str, kind: &str, options: &[&str]| json!({"destination": destination, "type": kind, "source": kind, "options": options});
+    let sys_access = if spec.privileged { "rw" } else { "ro" };
+    let mut mounts = vec![
+        mount("/proc", "proc", &["nosuid", "noexec", "nodev"]),
+        mount("/dev", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
+        mount(
+            "/dev/pts",
+            "devpts",
+            &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+        ),
+        mount("/dev/mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
+        mount("/sys", "sysfs", &["nosuid", "noexec", "nodev", sys_access]),
+        mount("/sys/fs/cgroup", "cgroup", &["nosuid", "noexec", "nodev", "relatime", sys_access]),
+        json!({"destination": "/dev/shm", "type": "bind", "source": around.shm, "options": ["rbind", "rw"]}),
+    ];
+    mounts.retain(|m| !spec.mounts.iter().any(|own| own.destination.to_str() == m["destination"].as_str()));
+    let mut own: Vec<&Mount> = spec.mounts.iter().collect();
+    // A mount below another must come after it; otherwise the caller's order holds.
+    own.sort_by_key(|m| m.destination.components().count());
+    mounts.extend(own.into_iter().map(own_mount));
+    mounts
+}
+
+fn own_mount(mount: &Mount) -> Value {
+    let access = if mount.readonly { "ro" } else { "rw" };
+    match &mount.kind {
+        MountKind::Bind { source } => {
+            let propagation = match mount.propagation {
+                Propagation::Private => "rprivate",
+                Propagation::HostToContainer => "rslave",
+                Propagation::Bidirectional => "rshared",
+            };
+            json!({"destination": mount.destination, "type": "bind", "source": source,
+                   "options": ["rbind", propagation, access]})
+        }
+        MountKind::Tmpfs { size } => {
+            let mut options =
+                vec!["nosuid".to_owned(), "nodev".to_owned(), "mode=1777".to_owned(), access.to_owned()];
+            options.extend(size.map(|bytes| format!("size={bytes}")));
+            json!({"destination": mount.destination, "type": "tmpfs", "source": "tmpfs", "options": options})
+        }
+    }
+}
+
+fn linux(spec: &ContainerSpec, around: &Surroundings<'_>, capabilities: &[String]) -> Value {
+    // Network, IPC and UTS are inherited: the supervisor lives in the pod's.
+    let mut namespaces = vec![json!({"type": "mount"})];
+    if !around.sandbox.host_pid {
+        namespaces.push(json!({"type": "pid"}));
+    }
+    if around.unified_cgroups {
+        namespaces.push(json!({"type": "cgroup"}));
+    }
+    let open = spec.privileged || spec.unmasked_proc;
+    let (masked, read_only): (&[&str], &[&str]) = if open { (&[], &[]) } else { (MASKED, READ_ONLY) };
+    let both_ways = spec.mounts.iter().any(|m| m.propagation == Propagation::Bidirectional);
+    let mut linux = json!({
+        "cgroupsPath": around.cgroup,
+        "namespaces": namespaces,
+        "resources": resources(spec),
+        "maskedPaths": masked,
+        "readonlyPaths": read_only,
+        "rootfsPropagation": if both_ways { "shared" } else { "slave" },
+    });
+    if let Some(profile) = seccomp_profile(spec, capabilities) {
+        linux["seccomp"] = profile;
+    }
+    linux
+}
+
+fn resources(spec: &ContainerSpec) -> Value {
+    let limits = &spec.resources;
+    let mut resources = json!({"devices": [{"allow": spec.privileged, "access": "rwm"}]});
+    if limits.cpu_shares.is_some() || limits.cpu_quota.is_some() {
+        let mut cpu = json!({});
+        for (name, value) in [("shares", limits.cpu_shares), ("period", limits.cpu_period)] {
+            if let Some(value) = value {
+                cpu[name] = json!(value);
+            }
+        }
+        if let Some(quota) = limits.cpu_quota {
+            cpu["quota"] = json!(quota);
+        }
+        resources["cpu"] = cpu;
+    }
+    if let Some(bytes) = limits.memory_limit {
+        resources["memory"] = json!({"limit": bytes, "swap": bytes});
+    }
+    if let Some(pids) = limits.pids {
+        resources["pids"] = json!({"limit": pids});
+    }
+    resources
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::PodUid;
+    use std::path::PathBuf;
+
+    fn sandbox() -> PodSandbox {
+        serde_json::from_value(json!({"uid": PodUid::new("u").unwrap(), "namespace": "default", "name": "p",
+            "hostname": "web-0", "host_network": false, "log_dir": "/l"}))
+        .unwrap()
+    }
+
+    fn spec() -> ContainerSpec {
+        serde_json::from_value(json!({
+            "name": "c", "attempt": 0, "image": format!("sha256:{}", "0".repeat(64)), "image_ref": "i",
+            "args": ["sh"], "env": ["A=1"], "cwd": "", "user": {"uid": 1, "gid": 2, "groups": [3]}, "mounts": [],
+            "rootfs_readonly": false, "capabilities": ["NET_RAW", "CAP_CHOWN", "CAP_SYS_TIME"], "privileged": false,
+            "no_new_privileges": false, "seccomp": "runtime_default", "resources": {}, "oom_score_adj": null,
+            "tty": false, "stdin": false, "stdin_once": false, "stop_signal": "", "log_path": "/l/0.log"}))
+        .unwrap()
+    }
+
+    fn configure(spec: &ContainerSpec, sandbox: &PodSandbox) -> Value {
+        let around = Surroundings {
+            sandbox,
+            rootfs: Path::new("/r"),
+            shm: Path::new("/s"),
+            cgroup: "/skiff/u/c",
+            unified_cgroups: false,
+            bounding: (1 << 14) - 1,
+        };
+        configuration(spec, &around)
+    }
+
+    #[test]
+    fn only_capabilities_we_have_are_given() {
+        let config = configure(&spec(), &sandbox());
+        assert_eq!(config["process"]["capabilities"]["effective"], json!(["CAP_CHOWN", "CAP_NET_RAW"]));
+    }
+
+    #[test]
+    fn missing_environment_is_filled_in() {
+        let config = configure(&spec(), &sandbox());
+        assert_eq!(config["process"]["env"], json!([DEFAULT_PATH, "HOSTNAME=web-0", "A=1"]));
+        let mut with_path = spec();
+        (with_path.env, with_path.tty) = (vec!["PATH=/x".into()], true);
+        let config = configure(&with_path, &sandbox());
+        assert_eq!(config["process"]["env"], json!(["HOSTNAME=web-0", "TERM=xterm", "PATH=/x"]));
+    }
+
+    #[test]
+    fn privileged_containers_are_not_confined() {
+        let mut spec = spec();
+        spec.privileged = true;
+        let config = configure(&spec, &sandbox());
+        assert_eq!(config["linux"]["maskedPaths"], json!([]));
+        assert_eq!(config["linux"].get("seccomp"), None);
+        assert_eq!(config["linux"]["resources"]["devices"][0]["allow"], json!(true));
+    }
+
+    #[test]
+    fn own_mounts_replace_defaults_and_nest() {
+        let bind = |destination: &str| Mount {
+            kind: MountKind::Bind { source: PathBuf::from("/h") },
+            destination: destination.into(),
+            readonly: true,
+            propagation: Propagation::Private,
+        };
+        let mut spec = spec();
+        spec.mounts = vec![bind("/a/b"), bind("/dev/shm"), bind("/a")];
+        let config = configure(&spec, &sandbox());
+        let destinations: Vec<_> =
+            config["mounts"].as_array().unwrap().iter().map(|m| m["destination"].as_str().unwrap()).collect();
+        assert_eq!(destinations[6..], ["/a", "/a/b", "/dev/shm"]);
+    }
+}

@@ -1,0 +1,229 @@
+//! One container in the supervisor: its output, the clients attached to it, and its end.
+
+use super::log::{Log, Stream};
+use super::stdio::SupervisorSide;
+use crate::spec::{AttachSpec, ContainerSpec};
+use crate::state::{ContainerState, ContainerStatus};
+use jiff::Timestamp;
+use rustix::io::Errno;
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// Bytes kept for an attached client that does not read; then it is detached. The container never waits for it.
+const BACKLOG: usize = 1 << 20;
+
+/// Bytes taken from an ended container's output at most; only processes that outlive it can write more.
+const LAST_OUTPUT: usize = 8 << 20;
+
+/// A container and what the supervisor holds of it.
+#[derive(Debug)]
+pub(super) struct Container {
+    pub(super) state: ContainerState,
+    pub(super) tty: bool,
+    pub(super) stdin_once: bool,
+    pub(super) streams: SupervisorSide,
+    pub(super) terminal: Option<OwnedFd>,
+    log: Log,
+    attached: Vec<Attached>,
+    /// Tells of the end of a process that is not our child (after adoption).
+    pub(super) pidfd: Option<OwnedFd>,
+    /// When the process became a zombie that its parent does not collect.
+    pub(super) ended: Option<std::time::Instant>,
+}
+
+/// Output of a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    Stdout,
+    Stderr,
+    Terminal,
+}
+
+#[derive(Debug)]
+struct Attached {
+    client: u32,
+    stdout: Option<Pipe>,
+    stderr: Option<Pipe>,
+}
+
+#[derive(Debug)]
+struct Pipe {
+    fd: OwnedFd,
+    backlog: VecDeque<u8>,
+}
+
+impl Container {
+    pub(super) fn new(
+        state: ContainerState,
+        spec: &ContainerSpec,
+        streams: SupervisorSide,
+        log: Log,
+    ) -> Self {
+        Self {
+            state,
+            tty: spec.tty,
+            stdin_once: spec.stdin_once,
+            streams,
+            terminal: None,
+            log,
+            attached: Vec::new(),
+            pidfd: None,
+            ended: None,
+        }
+    }
+
+    /// Its process, while it runs.
+    pub(super) fn pid(&self) -> Option<i32> {
+        match self.state.status {
+            ContainerStatus::Running { pid, .. } => Some(pid),
+            _ => None,
+        }
+    }
+
+    /// The descriptors to wait on.
+    pub(super) fn outputs(&self) -> impl Iterator<Item = (Source, BorrowedFd<'_>)> {
+        let streams = &self.streams;
+        let all = [
+            (Source::Stdout, &streams.stdout),
+            (Source::Stderr, &streams.stderr),
+            (Source::Terminal, &self.terminal),
+        ];
+        all.into_iter().filter_map(|(source, fd)| Some((source, fd.as_ref()?.as_fd())))
+    }
+
+    /// Takes what is there from one output: into the log and to attached clients. Returns the number of bytes.
+    pub(super) fn pump(&mut self, source: Source, buffer: &mut [u8]) -> usize {
+        let fd = match source {
+            Source::Stdout => &mut self.streams.stdout,
+            Source::Stderr => &mut self.streams.stderr,
+            Source::Terminal => &mut self.terminal,
+        };
+        let Some(open) = fd else { return 0 };
+        let length = match rustix::io::read(&*open, &mut *buffer) {
+            Ok(length) => length,
+            Err(Errno::AGAIN | Errno::INTR) => return 0,
+            // A terminal nobody has open any more.
+            Err(_) => 0,
+        };
+        if length == 0 {
+            *fd = None;
+            return 0;
+        }
+        let stream = if source == Source::Stderr { Stream::Stderr } else { Stream::Stdout };
+        self.log.write(stream, &buffer[..length]);
+        for attached in &mut self.attached {
+            attached.write(stream, &buffer[..length]);
+        }
+        self.attached.retain(Attached::is_open);
+        length
+    }
+
+    /// Connects a client. Returns the descriptors it gets, in the order of [`crate::wire::Reply::Attached`].
+    pub(super) fn attach(&mut self, client: u32, spec: AttachSpec) -> io::Result<Vec<OwnedFd>> {
+        let mut fds = Vec::new();
+        if let Some(terminal) = &self.terminal {
+            fds.push(terminal.try_clone()?);
+        } else if spec.stdin
+            && let Some(stdin) = &self.streams.stdin
+        {
+            fds.push(stdin.try_clone()?);
+            if self.stdin_once {
+                // The client now holds the only writing end: when it lets go, the container sees the end of input.
+                self.streams.stdin = None;
+            }
+        }
+        let mut pipe = |wanted: bool| -> io::Result<Option<Pipe>> {
+            if !wanted {
+                return Ok(None);
+            }
+            let (reader, writer) = io::pipe()?;
+            rustix::fs::fcntl_setfl(&writer, rustix::fs::OFlags::NONBLOCK)?;
+            fds.push(reader.into());
+            Ok(Some(Pipe { fd: writer.into(), backlog: VecDeque::new() }))
+        };
+        let stdout = pipe(spec.stdout)?;
+        let stderr = pipe(spec.stderr && !self.tty)?;
+        self.attached.push(Attached { client, stdout, stderr });
+        Ok(fds)
+    }
+
+    /// Forgets a client.
+    pub(super) fn detach(&mut self, client: u32) {
+        self.attached.retain(|attached| attached.client != client);
+    }
+
+    /// The pipes that have something waiting for their reader.
+    pub(super) fn backlogs(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let pipes = self.attached.iter().flat_map(|a| [&a.stdout, &a.stderr]).flatten();
+        pipes.filter(|pipe| !pipe.backlog.is_empty()).map(|pipe| pipe.fd.as_fd())
+    }
+
+    /// Sends what waits for attached clients.
+    pub(super) fn flush_backlogs(&mut self) {
+        for attached in &mut self.attached {
+            attached.write(Stream::Stdout, &[]);
+            attached.write(Stream::Stderr, &[]);
+        }
+        self.attached.retain(Attached::is_open);
+    }
+
+    /// Takes the last output and records the end.
+    pub(super) fn finish(&mut self, code: i32, signal: Option<i32>, oom_killed: bool, buffer: &mut [u8]) {
+        for source in [Source::Stdout, Source::Stderr, Source::Terminal] {
+            let mut taken = 0;
+            while taken < LAST_OUTPUT {
+                match self.pump(source, buffer) {
+                    0 => break,
+                    more => taken += more,
+                }
+            }
+        }
+        self.log.finish();
+        self.streams = SupervisorSide::default();
+        self.terminal = None;
+        self.pidfd = None;
+        self.flush_backlogs();
+        // What a reader has not taken by now stays in its pipe; a backlog beyond that is lost with it.
+        self.attached.clear();
+        let finished_at = Timestamp::now();
+        let started_at = match self.state.status {
+            ContainerStatus::Running { started_at, .. } => started_at,
+            _ => finished_at,
+        };
+        self.state.status = ContainerStatus::Exited { code, signal, oom_killed, started_at, finished_at };
+    }
+}
+
+impl Attached {
+    fn write(&mut self, stream: Stream, bytes: &[u8]) {
+        let pipe = if stream == Stream::Stdout { &mut self.stdout } else { &mut self.stderr };
+        if pipe.as_mut().is_some_and(|p| !p.write(bytes)) {
+            *pipe = None;
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        // A client attached for input only holds its own descriptor and needs nothing here.
+        self.stdout.is_some() || self.stderr.is_some()
+    }
+}
+
+impl Pipe {
+    /// False if the reader is gone or too far behind.
+    fn write(&mut self, bytes: &[u8]) -> bool {
+        self.backlog.extend(bytes);
+        while !self.backlog.is_empty() {
+            match rustix::io::write(&self.fd, self.backlog.as_slices().0) {
+                Ok(written) => drop(self.backlog.drain(..written)),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => break,
+                Err(_) => return false,
+            }
+        }
+        if self.backlog.is_empty() {
+            self.backlog.shrink_to_fit();
+        }
+        self.backlog.len() <= BACKLOG
+    }
+}

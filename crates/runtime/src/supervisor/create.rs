@@ -1,0 +1,211 @@
+//! Making a container: runs in a forked child of the supervisor, where libcontainer may change what it likes.
+
+use super::job::{Reporter, failure};
+use super::program;
+use super::stdio::ContainerSide;
+use crate::oci::{self, Surroundings};
+use crate::paths::ContainerPaths;
+use crate::spec::ContainerSpec;
+use crate::wire::{Failure, RootfsSource, Stage};
+use libcontainer::container::builder::ContainerBuilder;
+use libcontainer::oci_spec::runtime::Spec;
+use libcontainer::syscall::syscall::SyscallType;
+use libcontainer::workload::{Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use std::collections::HashMap;
+use std::error::Error;
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+/// Everything a container is made from.
+pub(super) struct Plan<'a> {
+    pub(super) id: &'a str,
+    pub(super) spec: &'a ContainerSpec,
+    pub(super) paths: &'a ContainerPaths,
+    pub(super) rootfs: &'a RootfsSource,
+    pub(super) around: Surroundings<'a>,
+}
+
+/// Mounts the root file system, makes the container, and lets its program go.
+pub(super) fn create(plan: &Plan<'_>, stdio: ContainerSide, reporter: Reporter) -> Result<(), Failure> {
+    let make = || -> Result<_, Box<dyn Error>> {
+        mount_rootfs(plan.paths, plan.rootfs)?;
+        let configuration = oci::configuration(plan.spec, &plan.around);
+        fs::write(plan.paths.dir.join("config.json"), serde_json::to_vec(&configuration)?)?;
+        adjust_oom_score(plan.spec.oom_score_adj);
+        make_cwd(plan)?;
+        build(plan, stdio, reporter)
+    };
+    let (mut container, console) = make().map_err(|error| failure(Stage::Create, &*error))?;
+    let pid = container
+        .pid()
+        .ok_or(Failure { stage: Stage::Create, reason: "the container has no process".into() })?;
+    reporter.process(pid.as_raw());
+    if let Some(console) = console {
+        let master = console.receive_master().map_err(|error| failure(Stage::Create, &error))?;
+        reporter.terminal(std::os::fd::AsFd::as_fd(&master));
+    }
+    container.start().map_err(|error| failure(Stage::Start, &error))
+}
+
+fn build(
+    plan: &Plan<'_>,
+    stdio: ContainerSide,
+    reporter: Reporter,
+) -> Result<(libcontainer::container::Container, Option<Console>), Box<dyn Error>> {
+    let executor = Program { reporter, env: oci::environment(plan.spec, plan.around.sandbox) };
+    let mut builder = ContainerBuilder::new(plan.id.to_owned(), SyscallType::default())
+        .with_root_path(plan.paths.dir.join("oci"))?
+        .with_executor(executor);
+    let mut console = None;
+    match stdio {
+        ContainerSide::Terminal => {
+            console = Some(Console::listen(&plan.paths.dir)?);
+            builder = builder.with_console_socket(Some(plan.paths.dir.join(Console::NAME)));
+        }
+        ContainerSide::Streams { stdin, stdout, stderr } => {
+            builder = builder.with_stdin(stdin).with_stdout(stdout).with_stderr(stderr);
+        }
+    }
+    let container =
+        builder.as_init(&plan.paths.dir).with_systemd(false).with_detach(true).as_sibling(true).build()?;
+    Ok((container, console))
+}
+
+/// Overlays a writable layer over the image's. Names of layers are relative so that many fit into one page.
+fn mount_rootfs(paths: &ContainerPaths, source: &RootfsSource) -> Result<(), Box<dyn Error>> {
+    let make = |path: PathBuf| {
+        fs::create_dir_all(&path)
+            .map(|()| path.clone())
+            .map_err(|e| format!("create {}: {e}", path.display()))
+    };
+    let (upper, work, target) = (make(paths.upper())?, make(paths.work())?, make(paths.rootfs())?);
+    std::env::set_current_dir(&source.directory)
+        .map_err(|error| format!("image layers {}: {error}", source.directory.display()))?;
+    let escape = |path: &Path| path.display().to_string().replace('\\', "\\\\").replace([':', ','], "\\:");
+    let options = format!(
+        "volatile,lowerdir={},upperdir={},workdir={}",
+        source.layers.join(":"),
+        escape(&upper),
+        escape(&work)
+    );
+    let options = std::ffi::CString::new(options)?;
+    rustix::mount::mount(
+        "overlay",
+        &target,
+        "overlay",
+        rustix::mount::MountFlags::empty(),
+        Some(options.as_c_str()),
+    )
+    .map_err(|error| format!("mount root file system of {} layers: {error}", source.layers.len()))?;
+    std::env::set_current_dir("/")?;
+    Ok(())
+}
+
+/// The working directory is made when the image lacks it, owned by the container's user, without leaving the root file system.
+fn make_cwd(plan: &Plan<'_>) -> Result<(), Box<dyn Error>> {
+    if matches!(plan.spec.cwd.as_str(), "" | "/") {
+        return Ok(());
+    }
+    let root = crate::rooted::Root::open(&plan.paths.rootfs())?;
+    let mounted = |m: &crate::spec::Mount| Path::new(&plan.spec.cwd).starts_with(&m.destination);
+    if !plan.spec.mounts.iter().any(mounted) {
+        root.make_directory(Path::new(&plan.spec.cwd), plan.spec.user.uid, plan.spec.user.gid)?;
+    }
+    Ok(())
+}
+
+/// Lowering the score below the runtime's own needs a privilege we may not have; the container then keeps ours.
+fn adjust_oom_score(score: Option<i32>) {
+    if let Some(score) = score
+        && let Err(error) = fs::write("/proc/self/oom_score_adj", score.clamp(-1000, 1000).to_string())
+    {
+        eprintln!("oom_score_adj {score} is not applied: {error}");
+    }
+}
+
+/// Receives the master of the container's terminal.
+struct Console {
+    listener: OwnedFd,
+}
+
+impl Console {
+    const NAME: &str = "console.sock";
+
+    /// Listens in the container's directory, entered so that the path is short enough for a socket address.
+    fn listen(directory: &Path) -> io::Result<Self> {
+        std::env::set_current_dir(directory)?;
+        let listener =
+            rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+        rustix::net::bind(&listener, &rustix::net::SocketAddrUnix::new(Self::NAME)?)?;
+        rustix::net::listen(&listener, 1)?;
+        std::env::set_current_dir("/")?;
+        Ok(Self { listener })
+    }
+
+    fn receive_master(&self) -> io::Result<OwnedFd> {
+        let connection = rustix::net::accept_with(&self.listener, SocketFlags::CLOEXEC)?;
+        let (mut bytes, mut fds) = ([0; 64], Vec::new());
+        crate::wire::receive_with_fds(&connection, &mut bytes, &mut fds)?;
+        fds.pop().ok_or_else(|| io::Error::other("the container sent no terminal"))
+    }
+}
+
+/// Runs the container's program and reports precisely why it could not.
+#[derive(Clone)]
+struct Program {
+    reporter: Reporter,
+    env: Vec<String>,
+}
+
+impl Program {
+    fn refuse(&self, reason: String) -> String {
+        self.reporter.failed(Stage::Start, reason.clone());
+        reason
+    }
+}
+
+fn arguments(spec: &Spec) -> Vec<String> {
+    spec.process().as_ref().and_then(|p| p.args().clone()).unwrap_or_default()
+}
+
+fn working_directory(spec: &Spec) -> PathBuf {
+    spec.process().as_ref().map(|p| p.cwd().clone()).unwrap_or_default()
+}
+
+impl Executor for Program {
+    fn validate(&self, spec: &Spec) -> Result<(), ExecutorValidationError> {
+        let args = arguments(spec);
+        let Some(name) = args.first() else {
+            return Err(ExecutorValidationError::ArgValidationError(
+                self.refuse("no command specified".into()),
+            ));
+        };
+        program::find(name, &working_directory(spec), &self.env)
+            .map(drop)
+            .map_err(|reason| ExecutorValidationError::ArgValidationError(self.refuse(reason)))
+    }
+
+    /// The environment is given at exec; only `HOME`, which libcontainer looks up, is taken over.
+    fn setup_envs(&self, envs: HashMap<String, String>) -> Result<(), ExecutorSetEnvsError> {
+        // SAFETY: this process has one thread.
+        unsafe { std::env::set_var("HOME", envs.get("HOME").map_or("/", String::as_str)) };
+        Ok(())
+    }
+
+    fn exec(&self, spec: &Spec) -> Result<(), ExecutorError> {
+        let args = arguments(spec);
+        let name = args.first().map(String::as_str).unwrap_or_default();
+        let mut env = self.env.clone();
+        if !env.iter().any(|e| e.starts_with("HOME=")) {
+            env.push(format!("HOME={}", std::env::var("HOME").unwrap_or_else(|_| "/".into())));
+        }
+        let reason = match program::find(name, &working_directory(spec), &env) {
+            Ok(path) => program::execute(&path, &args, &env),
+            Err(reason) => reason,
+        };
+        Err(ExecutorError::Other(self.refuse(reason)))
+    }
+}

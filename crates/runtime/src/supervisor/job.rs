@@ -1,0 +1,155 @@
+//! Forked children of the supervisor that do what must not be done in it, and what they report back.
+//!
+//! A job's child talks over a packet socket. The program it finally becomes inherits that socket close-on-exec, so the
+//! socket's end means: the program runs, or everything that could have run it is gone.
+
+use crate::wire::{self, Failure, Stage};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use serde::{Deserialize, Serialize};
+use std::error::Error;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+/// Longest packet, in bytes; longer reasons are cut.
+const PACKET: usize = 8192;
+
+/// What a job's child reports.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Progress {
+    /// The process that is or becomes the program, by its ID in the node's namespace.
+    Process(i32),
+    /// The master of the program's terminal comes along.
+    Terminal,
+    /// It did not work.
+    Failed(Failure),
+}
+
+/// A job under way, as the supervisor sees it.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) socket: OwnedFd,
+    pub(super) helper: i32,
+    pub(super) process: Option<i32>,
+    pub(super) terminal: Option<OwnedFd>,
+    pub(super) failure: Option<Failure>,
+}
+
+/// The child's end of a job.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reporter {
+    socket: RawFd,
+}
+
+impl Job {
+    /// Forks a child that runs `work` and exits. The supervisor has one thread, so the child may do anything.
+    pub(super) fn start(work: impl FnOnce(Reporter) -> Result<(), Failure>) -> io::Result<Self> {
+        let (ours, theirs) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        // SAFETY: this process has one thread, so no lock can be held by a thread that is not there in the child.
+        match unsafe { libc::fork() } {
+            -1 => Err(io::Error::last_os_error()),
+            0 => {
+                drop(ours);
+                let reporter = Reporter { socket: theirs.as_raw_fd() };
+                reset_signals();
+                let code = match work(reporter) {
+                    Ok(()) => 0,
+                    Err(failure) => {
+                        reporter.send(&Progress::Failed(failure), &[]);
+                        1
+                    }
+                };
+                // SAFETY: ends the child without running the supervisor's destructors.
+                unsafe { libc::_exit(code) }
+            }
+            helper => {
+                rustix::fs::fcntl_setfl(&ours, rustix::fs::OFlags::NONBLOCK)?;
+                Ok(Self { socket: ours, helper, process: None, terminal: None, failure: None })
+            }
+        }
+    }
+
+    /// Takes what the child reported. True once no more can come.
+    pub(super) fn advance(&mut self) -> bool {
+        loop {
+            let (mut packet, mut fds) = ([0; PACKET], Vec::new());
+            match wire::receive_with_fds(&self.socket, &mut packet, &mut fds) {
+                Ok(0) => return true,
+                Ok(length) => match serde_json::from_slice(&packet[..length]) {
+                    Ok(Progress::Process(pid)) => self.process = Some(pid),
+                    Ok(Progress::Terminal) => self.terminal = fds.pop(),
+                    // The first failure is the cause of the others.
+                    Ok(Progress::Failed(failure)) => {
+                        self.failure.get_or_insert(failure);
+                    }
+                    Err(error) => self.fail(&error),
+                },
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                Err(error) => {
+                    self.fail(&error);
+                    return true;
+                }
+            }
+        }
+    }
+
+    fn fail(&mut self, error: &dyn Error) {
+        self.failure.get_or_insert(failure(Stage::Other, error));
+    }
+}
+
+impl Reporter {
+    pub(super) fn process(self, pid: i32) {
+        self.send(&Progress::Process(pid), &[]);
+    }
+
+    pub(super) fn terminal(self, master: BorrowedFd<'_>) {
+        self.send(&Progress::Terminal, &[master]);
+    }
+
+    pub(super) fn failed(self, stage: Stage, reason: impl Into<String>) {
+        self.send(&Progress::Failed(Failure { stage, reason: reason.into() }), &[]);
+    }
+
+    fn send(self, progress: &Progress, fds: &[BorrowedFd<'_>]) {
+        let mut packet = serde_json::to_vec(progress).unwrap_or_default();
+        if packet.len() > PACKET {
+            let cut = Failure { stage: Stage::Other, reason: "the reason is too long to report".into() };
+            packet = serde_json::to_vec(&Progress::Failed(cut)).unwrap_or_default();
+        }
+        // SAFETY: the socket stays open until this process executes a program or exits.
+        let socket = unsafe { BorrowedFd::borrow_raw(self.socket) };
+        if let Err(error) = wire::send_with_fds(socket.as_fd(), &packet, fds) {
+            eprintln!("a report to the supervisor is lost: {error}");
+        }
+    }
+}
+
+/// An error with all its causes as a failure.
+pub(super) fn failure(stage: Stage, error: &dyn Error) -> Failure {
+    let mut reason = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let text = cause.to_string();
+        // Some libraries print the cause as part of the error.
+        if !reason.contains(&text) {
+            reason = format!("{reason}: {text}");
+        }
+        source = cause.source();
+    }
+    Failure { stage, reason }
+}
+
+/// Programs start with every signal at its default and none blocked.
+fn reset_signals() {
+    // SAFETY: plain calls on values of this frame; resetting a signal that cannot be changed fails harmlessly.
+    unsafe {
+        let mut none = std::mem::zeroed::<libc::sigset_t>();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+        for signal in 1..=64 {
+            libc::signal(signal, libc::SIG_DFL);
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Standard streams of containers without a terminal: named pipes in the container's directory.
+//!
+//! The container holds its outputs open for reading *and* writing, so a dead supervisor neither breaks nor loses them:
+//! output waits in the pipe until the next supervisor opens it by name.
+
+use crate::paths::ContainerPaths;
+use crate::spec::ContainerSpec;
+use rustix::fs::{Gid, Mode, OFlags, Uid};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+/// What becomes the container's descriptors 0, 1 and 2.
+pub(super) enum ContainerSide {
+    Terminal,
+    Streams { stdin: OwnedFd, stdout: OwnedFd, stderr: OwnedFd },
+}
+
+/// The supervisor's ends.
+#[derive(Debug, Default)]
+pub(super) struct SupervisorSide {
+    /// Keeps the container's input open; cloned for attached clients.
+    pub(super) stdin: Option<OwnedFd>,
+    pub(super) stdout: Option<OwnedFd>,
+    pub(super) stderr: Option<OwnedFd>,
+}
+
+/// Makes the pipes of a new container.
+pub(super) fn make(
+    paths: &ContainerPaths,
+    spec: &ContainerSpec,
+) -> io::Result<(ContainerSide, SupervisorSide)> {
+    if spec.tty {
+        return Ok((ContainerSide::Terminal, SupervisorSide::default()));
+    }
+    let output = |name: &str| -> io::Result<OwnedFd> {
+        make_fifo(&paths.fifo(name), spec)?;
+        // Opened for both: what the container's processes inherit.
+        open(&paths.fifo(name), OFlags::RDWR)
+    };
+    let (stdout, stderr) = (output("stdout")?, output("stderr")?);
+    let stdin = if spec.stdin {
+        make_fifo(&paths.fifo("stdin"), spec)?;
+        // Without a writer a blocking open would wait, so the supervisor's end is opened first (see `reopen`).
+        let both = open(&paths.fifo("stdin"), OFlags::RDWR)?;
+        let read_only = open(&paths.fifo("stdin"), OFlags::RDONLY)?;
+        drop(both);
+        read_only
+    } else {
+        open(Path::new("/dev/null"), OFlags::RDONLY)?
+    };
+    let ours = reopen(paths, spec)?;
+    Ok((ContainerSide::Streams { stdin, stdout, stderr }, ours))
+}
+
+/// Opens the supervisor's ends of an existing container's pipes.
+pub(super) fn reopen(paths: &ContainerPaths, spec: &ContainerSpec) -> io::Result<SupervisorSide> {
+    if spec.tty {
+        return Ok(SupervisorSide::default());
+    }
+    // Both directions: the pipe never reports that its writers are gone while they are not there yet.
+    let output = |name: &str| open(&paths.fifo(name), OFlags::RDWR | OFlags::NONBLOCK);
+    let stdin = match spec.stdin {
+        true => match open(&paths.fifo("stdin"), OFlags::WRONLY | OFlags::NONBLOCK) {
+            Ok(fd) => Some(fd),
+            // The container has closed its input.
+            Err(error) if error.raw_os_error() == Some(libc::ENXIO) => None,
+            Err(error) => return Err(error),
+        },
+        false => None,
+    };
+    Ok(SupervisorSide { stdin, stdout: Some(output("stdout")?), stderr: Some(output("stderr")?) })
+}
+
+/// The container's user owns the pipe, so that it may open `/dev/stdout` by name.
+fn make_fifo(path: &Path, spec: &ContainerSpec) -> io::Result<()> {
+    rustix::fs::mkfifoat(rustix::fs::CWD, path, Mode::from_raw_mode(0o600))?;
+    let (uid, gid) = (Uid::from_raw(spec.user.uid), Gid::from_raw(spec.user.gid));
+    Ok(rustix::fs::chown(path, Some(uid), Some(gid))?)
+}
+
+fn open(path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
+    Ok(rustix::fs::open(path, flags | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty())?)
+}

@@ -1,0 +1,374 @@
+//! Real pods on this machine's kernel, as root.
+
+mod common;
+
+use common::{Machine, PATIENCE, code, exited, log_text, until};
+use skiff_runtime::{
+    AttachSpec, ContainerStatus, ExecSpec, Mount, MountKind, Propagation, Resources, RuntimeError,
+    TerminalSize,
+};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// Starts a machine or leaves the test with a printed reason.
+macro_rules! machine {
+    () => {
+        match Machine::new().await {
+            Some(machine) => machine,
+            None => return,
+        }
+    };
+}
+
+#[tokio::test]
+async fn runs_a_command_and_keeps_its_log_and_code() {
+    let machine = machine!();
+    let pod = machine.pod("run").await;
+    let script = "echo hello; echo oops >&2; echo $FROM_IMAGE $HOSTNAME $HOME; pwd; printf end; exit 3";
+    let (code, log) = machine.run(&pod, "c", script).await;
+    assert_eq!(code, 3);
+    let mut lines: Vec<_> = log.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["stderr oops", "stdout /work", "stdout end", "stdout hello", "stdout yes run /root"]);
+    machine.finish().await;
+}
+
+#[tokio::test]
+async fn the_sandbox_is_shared_and_confined() {
+    let machine = machine!();
+    let pod = machine.pod("box").await;
+    let (_, log) =
+        machine.run(&pod, "a", "hostname; ip -o addr; ls -l /dev/null; echo shared > /dev/shm/f").await;
+    assert!(log.contains("stdout box"), "{log}");
+    assert!(log.contains("127.0.0.1") && !log.contains("eth0"), "{log}");
+    let script = "cat /dev/shm/f; grep -c . /proc/timer_list; mount -t tmpfs x /mnt 2>&1; echo $$; \
+                  touch /proc/sys/kernel/hostname 2>&1 || true; grep Seccomp: /proc/self/status; grep CapEff /proc/self/status; \
+                  ls /sys/fs/cgroup; unshare -m true 2>&1";
+    let (_, log) = machine.run(&pod, "b", script).await;
+    for expected in [
+        "stdout shared",
+        "stdout 0",
+        "ermission denied",
+        "stdout 1",
+        "Read-only",
+        "Seccomp:\t2",
+        "00000000a80425fb",
+        "not permitted",
+    ] {
+        assert!(log.contains(expected), "{expected} in {log}");
+    }
+    machine.finish().await;
+}
+
+#[tokio::test]
+async fn failures_to_start_say_why_and_leave_nothing() {
+    let machine = machine!();
+    let pod = machine.pod("bad").await;
+    let mut spec = machine.shell(&pod, "c", "").await;
+    spec.args = vec!["nope".into()];
+    match pod.start_container(spec).await.unwrap_err() {
+        RuntimeError::Start { reason, .. } => {
+            assert_eq!(reason, "exec: \"nope\": executable file not found in $PATH");
+        }
+        other => panic!("{other:?}"),
+    }
+    let mut spec = machine.shell(&pod, "c", "").await;
+    spec.mounts.push(bind("/does/not/exist", "/x"));
+    match pod.start_container(spec).await.unwrap_err() {
+        RuntimeError::Create { reason, container, .. } => {
+            println!("{reason}");
+            assert!(reason.contains("No such file") && container == "c", "{reason}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(pod.state().await.containers.is_empty());
+    machine.finish().await;
+}
+
+fn bind(source: &str, destination: &str) -> Mount {
+    Mount {
+        kind: MountKind::Bind { source: source.into() },
+        destination: destination.into(),
+        readonly: true,
+        propagation: Propagation::Private,
+    }
+}
+
+#[tokio::test]
+async fn users_mounts_and_privilege_flags_apply() {
+    let machine = machine!();
+    let pod = machine.pod("user").await;
+    let mut spec = machine.shell(&pod, "c", "id; cat /etc/secret; echo to-name > /dev/stdout; cat /vol/f; touch /vol/g; grep NoNewPrivs /proc/self/status; touch /t").await;
+    spec.user = machine.runtime.images().user(&spec.image, "web").await.unwrap();
+    let volume = machine.directory.path().join("vol");
+    std::fs::create_dir(&volume).unwrap();
+    std::fs::write(volume.join("f"), "from the host\n").unwrap();
+    spec.mounts.push(bind(volume.to_str().unwrap(), "/vol"));
+    spec.no_new_privileges = true;
+    spec.rootfs_readonly = true;
+    let log = spec.log_path.clone();
+    let id = pod.start_container(spec).await.unwrap();
+    assert_eq!(code(&exited(&pod, &id).await), 1);
+    let log = log_text(&log);
+    for expected in [
+        "uid=101(web) gid=102(web) groups=33(www)",
+        "/etc/secret: Permission denied",
+        "stdout to-name",
+        "stdout from the host",
+        "/vol/g: Read-only file system",
+        "NoNewPrivs:\t1",
+        "/t: Read-only file system",
+    ] {
+        assert!(log.contains(expected), "{expected} in {log}");
+    }
+    machine.finish().await;
+}
+
+#[tokio::test]
+async fn exec_passes_streams_and_codes() {
+    let machine = machine!();
+    let pod = machine.pod("exec").await;
+    let id = pod.start_container(machine.shell(&pod, "c", "sleep 1000").await).await.unwrap();
+    let args = |script: &str| ["sh", "-c", script].map(String::from).to_vec();
+    let spec = ExecSpec { args: args("cat; echo err >&2; exit 7"), stdin: true, ..ExecSpec::default() };
+    let mut session = pod.exec(&id, spec).await.unwrap();
+    let mut stdin = session.stdin.take().unwrap();
+    stdin.write_all(b"through\n").await.unwrap();
+    drop(stdin);
+    let (mut out, mut err) = (String::new(), String::new());
+    session.stdout.take().unwrap().read_to_string(&mut out).await.unwrap();
+    session.stderr.take().unwrap().read_to_string(&mut err).await.unwrap();
+    assert_eq!((out.as_str(), err.as_str()), ("through\n", "err\n"));
+    assert_eq!(session.process.wait().await.unwrap().code, 7);
+
+    let confined =
+        "grep -E 'Seccomp:|CapEff' /proc/self/status; echo $FROM_IMAGE; pwd; hostname; ps | head -2";
+    let got = pod.exec_captured(&id, args(confined), PATIENCE, 4096).await.unwrap();
+    let text = String::from_utf8(got.output).unwrap();
+    for expected in ["Seccomp:\t2", "00000000a80425fb", "yes", "/work", "exec", "sleep 1000"] {
+        assert!(text.contains(expected), "{expected} in {text}");
+    }
+    let got = pod.exec_captured(&id, args("yes"), Duration::from_millis(300), 10).await;
+    assert!(matches!(got, Err(RuntimeError::Timeout { .. })), "{got:?}");
+    let missing = pod.exec_captured(&id, vec!["nope".into()], PATIENCE, 10).await.unwrap_err();
+    assert!(missing.to_string().ends_with("exec: \"nope\": executable file not found in $PATH"), "{missing}");
+    machine.finish().await;
+}
+
+#[tokio::test]
+async fn dropping_an_exec_kills_it() {
+    let machine = machine!();
+    let pod = machine.pod("drop").await;
+    let id = pod.start_container(machine.shell(&pod, "c", "sleep 1000").await).await.unwrap();
+    let args = ["sh", "-c", "echo up; sleep 77 & sleep 78"].map(String::from).to_vec();
+    let mut session = pod.exec(&id, ExecSpec { args, ..ExecSpec::default() }).await.unwrap();
+    let mut out = session.stdout.take().unwrap();
+    let mut line = [0; 3];
+    out.read_exact(&mut line).await.unwrap();
+    drop(session);
+    // The pipe ends once every process that holds it is gone.
+    let mut rest = Vec::new();
+    tokio::time::timeout(PATIENCE, out.read_to_end(&mut rest)).await.expect("killed in time").unwrap();
+    machine.finish().await;
+}
+
+#[tokio::test]
+async fn exec_with_a_terminal_has_a_size_and_can_be_resized() {
+    let machine = machine!();
+    let pod = machine.pod("tty").await;
+    let id = pod.start_container(machine.shell(&pod, "c", "sleep 1000").await).await.unwrap();
+    let script = "tty; echo $TERM; stty size; read x; stty size; echo got $x";
+    let spec = ExecSpec {
+        args: ["sh", "-c", script].map(String::from).to_vec(),
+        env: vec!["TERM=dumb".into()],
+        tty: true,
+        stdin: true,
+        size: Some(TerminalSize { width: 101, height: 33 }),
+    };
+    let mut session = pod.exec(&id, spec).await.unwrap();
+    let mut out = session.stdout.take().unwrap();
+    let mut text = read_until(&mut out, "33 101").await;
+    assert!(text.contains("/dev/pts/") && text.contains("dumb"), "{text}");
+    session.terminal.as_ref().unwrap().resize(TerminalSize { width: 80, height: 25 }).unwrap();
+    session.stdin.as_mut().unwrap().write_all(b"line\n").await.unwrap();
+    text = read_until(&mut out, "got line").await;
+    assert!(text.contains("25 80"), "{text}");
+    assert_eq!(session.process.wait().await.unwrap().code, 0);
+    machine.finish().await;
+}
+
+async fn read_until(from: &mut skiff_runtime::SessionOutput, wanted: &str) -> String {
+    let mut text = String::new();
+    let read = async {
+        let mut buffer = [0; 1024];
+        while !text.contains(wanted) {
+            let read = from.read(&mut buffer).await.unwrap();
+            assert!(read > 0, "ended after {text:?}");
+            text += &String::from_utf8_lossy(&buffer[..read]);
+        }
+    };
+    tokio::time::timeout(PATIENCE, read).await.unwrap_or_else(|_| panic!("{wanted:?} in time"));
+    text
+}
+
+#[tokio::test]
+async fn attach_reaches_streams_and_ends_input_once() {
+    let machine = machine!();
+    let pod = machine.pod("attach").await;
+    let mut spec = machine.shell(&pod, "c", "while read x; do echo got $x; done; echo done").await;
+    (spec.stdin, spec.stdin_once) = (true, true);
+    let log = spec.log_path.clone();
+    let id = pod.start_container(spec).await.unwrap();
+    let mut session = pod.attach(&id, AttachSpec { stdin: true, stdout: true, stderr: true }).await.unwrap();
+    let (mut stdin, mut stdout) = (session.stdin.take().unwrap(), session.stdout.take().unwrap());
+    stdin.write_all(b"one\n").await.unwrap();
+    read_until(&mut stdout, "got one\n").await;
+    drop(stdin);
+    let mut rest = String::new();
+    stdout.read_to_string(&mut rest).await.unwrap();
+    assert_eq!(rest, "done\n");
+    assert_eq!(code(&exited(&pod, &id).await), 0);
+    assert_eq!(log_text(&log), "stdout got one\nstdout done\n");
+    machine.finish().await;
+}
+
+#[tokio::test]
+async fn attach_to_a_terminal() {
+    let machine = machine!();
+    let pod = machine.pod("atty").await;
+    let mut spec = machine.shell(&pod, "c", "read x; stty size; echo got $x; tty; echo $TERM").await;
+    (spec.stdin, spec.tty) = (true, true);
+    let log = spec.log_path.clone();
+    let id = pod.start_container(spec).await.unwrap();
+    let mut session = pod.attach(&id, AttachSpec { stdin: true, stdout: true, stderr: true }).await.unwrap();
+    assert!(session.stderr.is_none());
+    session.terminal.as_ref().unwrap().resize(TerminalSize { width: 120, height: 40 }).unwrap();
+    session.stdin.as_mut().unwrap().write_all(b"abc\n").await.unwrap();
+    let text = read_until(session.stdout.as_mut().unwrap(), "xterm").await;
+    assert!(text.contains("40 120") && text.contains("got abc"), "{text}");
+    assert_eq!(code(&exited(&pod, &id).await), 0);
+    assert!(log_text(&log).contains("got abc"));
+    machine.finish().await;
+}
+
+#[tokio::test]
+async fn limits_hold_and_oom_is_told() {
+    let machine = machine!();
+    let pod = machine.pod("oom").await;
+    let mut spec = machine.shell(&pod, "c", "x=a; while true; do x=$x$x$x$x; done").await;
+    spec.resources = Resources {
+        memory_limit: Some(16 << 20),
+        cpu_shares: Some(102),
+        cpu_quota: Some(50_000),
+        cpu_period: Some(100_000),
+        pids: Some(50),
+    };
+    let id = pod.start_container(spec).await.unwrap();
+    let state = exited(&pod, &id).await;
+    match state.status {
+        ContainerStatus::Exited { code, signal, oom_killed, .. } => {
+            assert_eq!((code, signal, oom_killed), (137, Some(9), true));
+        }
+        other => panic!("{other:?}"),
+    }
+    machine.finish().await;
+}
+
+#[tokio::test]
+async fn stopping_asks_first_and_then_kills() {
+    let machine = machine!();
+    let pod = machine.pod("stop").await;
+    let kind = "trap 'echo bye; exit 5' TERM; echo ready; while true; do sleep 0.01; done";
+    let stubborn = "trap '' TERM; echo ready; while true; do sleep 0.01; done";
+    for (name, script, expected) in [("kind", kind, 5), ("stubborn", stubborn, 137)] {
+        let id = pod.start_container(machine.shell(&pod, name, script).await).await.unwrap();
+        let mut session =
+            pod.attach(&id, AttachSpec { stdout: true, ..AttachSpec::default() }).await.unwrap();
+        // Whether the line comes before or after the attachment, the trap is set once a signal is survived.
+        drop(session.stdout.take());
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        pod.stop_container(&id, "SIGTERM", Duration::from_millis(500)).await.unwrap();
+        assert_eq!(code(&exited(&pod, &id).await), expected, "{name}");
+        pod.remove_container(&id).await.unwrap();
+    }
+    assert!(pod.state().await.containers.is_empty());
+    machine.finish().await;
+}
+
+#[tokio::test]
+async fn an_agent_restart_changes_nothing_for_pods() {
+    let machine = machine!();
+    let pod = machine.pod("adopt").await;
+    let script = "n=0; while true; do n=$((n+1)); echo $n; sleep 0.02; done";
+    let id = pod.start_container(machine.shell(&pod, "c", script).await).await.unwrap();
+    let before = pod.state().await;
+    drop(pod);
+    let runtime = machine.restarted();
+    let adoption = runtime.adopt().await.unwrap();
+    assert!(adoption.failed.is_empty(), "{:?}", adoption.failed);
+    let pod = adoption.pods.into_iter().next().unwrap();
+    assert_eq!(pod.state().await, before);
+    assert_eq!(pod.sandbox(), &machine.sandbox("adopt"));
+    pod.signal(&id, "KILL").await.unwrap();
+    assert_eq!(code(&exited(&pod, &id).await), 137);
+    pod.clone().stop().await.unwrap();
+    pod.stop().await.unwrap();
+    machine.finish().await;
+}
+
+#[tokio::test]
+async fn a_killed_supervisor_has_a_successor() {
+    let machine = machine!();
+    let pod = machine.pod("revive").await;
+    let script = "trap 'echo last; exit 9' TERM; n=0; while true; do n=$((n+1)); echo $n; sleep 0.01; done";
+    let spec = machine.shell(&pod, "c", script).await;
+    let log = spec.log_path.clone();
+    let id = pod.start_container(spec).await.unwrap();
+    let before = pod.state().await;
+    let [supervisor] = common::supervisors_of(machine.directory.path())[..] else { panic!("one supervisor") };
+    let mut watch = pod.watch();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(supervisor), nix::sys::signal::Signal::SIGKILL)
+        .unwrap();
+    tokio::time::timeout(PATIENCE, watch.wait_for(|s| !s.supervised)).await.unwrap().unwrap();
+    tokio::time::timeout(PATIENCE, watch.wait_for(|s| s.supervised)).await.unwrap().unwrap();
+    assert_eq!(pod.state().await, before, "the container runs on, with the same process");
+    let got = pod.exec_captured(&id, vec!["hostname".into()], PATIENCE, 100).await.unwrap();
+    assert_eq!(got.output, b"revive\n");
+    pod.signal(&id, "TERM").await.unwrap();
+    let ended = until(&pod, &id, |s| matches!(s, ContainerStatus::Exited { .. })).await;
+    println!("exit code after adoption: {}", code(&ended));
+    assert!([9, 137].contains(&code(&ended)), "the kernel may not tell the code of a process of others");
+    let text = log_text(&log);
+    let numbers: Vec<u32> = text.lines().filter_map(|l| l.strip_prefix("stdout ")?.parse().ok()).collect();
+    assert!(numbers.iter().enumerate().all(|(n, got)| *got as usize == n + 1), "no line is lost: {text}");
+    assert!(text.ends_with("stdout last\n"));
+    machine.finish().await;
+}
+
+#[tokio::test]
+async fn a_dead_supervisor_is_no_obstacle_to_removal() {
+    let machine = machine!();
+    let pod = machine.pod("dead").await;
+    pod.start_container(machine.shell(&pod, "c", "sleep 1000").await).await.unwrap();
+    drop(pod);
+    let [supervisor] = common::supervisors_of(machine.directory.path())[..] else { panic!("one supervisor") };
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(supervisor), nix::sys::signal::Signal::SIGKILL)
+        .unwrap();
+    machine.finish().await;
+}
+
+#[tokio::test]
+async fn host_namespaces_are_the_hosts() {
+    let machine = machine!();
+    let mut sandbox = machine.sandbox("host");
+    (sandbox.host_network, sandbox.host_pid, sandbox.host_ipc) = (true, true, true);
+    let pod = machine.runtime.start_pod(sandbox).await.unwrap();
+    let script = "readlink /proc/self/ns/net /proc/self/ns/pid /proc/self/ns/ipc /proc/self/ns/uts; sleep 1000 & exit 0";
+    let (code, log) = machine.run(&pod, "c", script).await;
+    assert_eq!(code, 0);
+    for name in ["net", "pid", "ipc", "uts"] {
+        let ours = std::fs::read_link(format!("/proc/self/ns/{name}")).unwrap();
+        assert!(log.contains(ours.to_str().unwrap()), "{name}: {log}");
+    }
+    machine.finish().await;
+}
