@@ -180,7 +180,7 @@ pub(crate) fn busybox_layer() -> Vec<u8> {
     for name in APPLETS.split_whitespace() {
         let mut header = tar::Header::new_gnu();
         header.set_entry_type(tar::EntryType::Symlink);
-        header.set_size(0);
+        blank(&mut header, 0o777);
         layer.append_link(&mut header, format!("bin/{name}"), "busybox").unwrap();
     }
     add_file(
@@ -199,10 +199,18 @@ const APPLETS: &str = "cat chroot date dd df echo env false grep head hostname i
 
 pub(crate) fn add_file(archive: &mut tar::Builder<Vec<u8>>, path: &str, mode: u32, content: &[u8]) {
     let mut header = tar::Header::new_gnu();
-    header.set_mode(mode);
+    blank(&mut header, mode);
     header.set_size(content.len() as u64);
     header.set_cksum();
     archive.append_data(&mut header, path, content).unwrap();
+}
+
+fn blank(header: &mut tar::Header, mode: u32) {
+    header.set_mode(mode);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(1_000_000);
+    header.set_size(0);
 }
 
 /// Waits until a container is in the wanted state.
