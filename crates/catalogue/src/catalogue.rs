@@ -70,6 +70,13 @@ mod tests {
     }
 
     #[test]
+    fn every_row_has_a_schema() {
+        for kind in Catalogue::builtin().iter() {
+            assert!(crate::schema::Schema::global().definition(kind.definition).is_some(), "{kind:?}");
+        }
+    }
+
+    #[test]
     fn category_all_lists_pods_before_controllers_before_services() {
         let catalogue = Catalogue::builtin();
         let all: Vec<_> =

@@ -56,8 +56,7 @@ impl Object {
 
     /// Decodes into a typed object.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
-        serde_json::from_value(Value::Object(self.0.clone()))
-            .map_err(|source| DecodeError { kind: self.kind().to_owned(), source })
+        T::deserialize(&self.0).map_err(|source| DecodeError { kind: self.kind().to_owned(), source })
     }
 
     /// The tree.

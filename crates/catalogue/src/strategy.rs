@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use thiserror::Error;
 
-use crate::{FieldError, FieldErrors, Object};
+use crate::{FieldError, FieldErrors, Object, Subresource};
 
 /// What a strategy may know besides the objects.
 #[derive(Clone, Copy, Debug)]
@@ -99,6 +99,11 @@ pub trait Strategy: Send + Sync + 'static {
         Ok(Vec::new())
     }
 
+    /// Every claim that a stored object holds.
+    fn held(&self, object: &Object) -> Vec<Claim> {
+        Vec::new()
+    }
+
     /// Checks an object that is about to be created.
     fn validate(&self, cx: Context<'_>, object: &Object) -> FieldErrors {
         Vec::new()
@@ -111,6 +116,12 @@ pub trait Strategy: Send + Sync + 'static {
 
     /// Checks a change through the status subresource.
     fn validate_status(&self, cx: Context<'_>, new: &Object, old: &Object) -> FieldErrors {
+        Vec::new()
+    }
+
+    /// Checks a change through any other subresource that writes a part of the object, e.g.
+    /// `ephemeralcontainers`. [`Strategy::default`] has been called on `new`.
+    fn validate_part(&self, cx: Context<'_>, part: Subresource, new: &Object, old: &Object) -> FieldErrors {
         Vec::new()
     }
 

@@ -119,11 +119,8 @@ fn validate(object: &Object) -> FieldErrors {
     let pod_spec = template.spec.unwrap_or_default();
     let tree = object.get(&["spec", "template", "spec"]).unwrap_or(&Value::Null);
     errors.extend(pod::validate_spec(path, &pod_spec, tree));
-    match pod_spec.restart_policy.as_deref() {
-        Some(policy @ ("OnFailure" | "Never")) => {
-            errors.push(FieldError::not_supported(format!("{path}.restartPolicy"), policy, &["Always"]));
-        }
-        _ => {}
+    if let Some(policy @ ("OnFailure" | "Never")) = pod_spec.restart_policy.as_deref() {
+        errors.push(FieldError::not_supported(format!("{path}.restartPolicy"), policy, &["Always"]));
     }
     if pod_spec.active_deadline_seconds.is_some() {
         let detail = "activeDeadlineSeconds in ReplicationController is not Supported";

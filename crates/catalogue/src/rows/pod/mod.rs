@@ -8,6 +8,7 @@ mod tests;
 mod validate;
 mod validate_containers;
 mod validate_env;
+mod validate_ephemeral;
 mod validate_probes;
 mod validate_resources;
 mod validate_security;
@@ -86,6 +87,11 @@ struct PodStrategy;
 impl Strategy for PodStrategy {
     fn default(&self, object: &mut Object) {
         defaults::pod(object.as_map_mut());
+        let classless = object.str(&["status", "qosClass"]).is_empty();
+        if classless && object.get(&["status"]).is_some() {
+            let class = qos::class(object);
+            object.set(&["status", "qosClass"], class);
+        }
     }
 
     fn prepare_create(&self, _: Context<'_>, object: &mut Object) {
@@ -95,12 +101,28 @@ impl Strategy for PodStrategy {
         object.set(&["status"], json!({"phase": "Pending", "qosClass": class}));
     }
 
+    /// What admission decided stays when a client does not repeat it.
+    fn prepare_update(&self, _: Context<'_>, new: &mut Object, old: &Object) {
+        for field in ["priority", "preemptionPolicy"] {
+            if let (None, Some(value)) = (new.get(&["spec", field]), old.get(&["spec", field])) {
+                new.set(&["spec", field], value.clone());
+            }
+        }
+    }
+
     fn validate(&self, _: Context<'_>, object: &Object) -> FieldErrors {
         validate::validate(object)
     }
 
     fn validate_update(&self, _: Context<'_>, new: &Object, old: &Object) -> FieldErrors {
         validate_update::validate_update(new, old)
+    }
+
+    fn validate_part(&self, _: Context<'_>, part: Subresource, new: &Object, old: &Object) -> FieldErrors {
+        match part {
+            Subresource::EphemeralContainers => validate_ephemeral::validate_update(new, old),
+            _ => Vec::new(),
+        }
     }
 
     fn warnings(&self, new: &Object, _: Option<&Object>) -> Vec<String> {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::PodStrategy;
 use crate::rows::testing::{texts, with_context};
-use crate::{Grace, Object, Strategy};
+use crate::{Grace, Object, Strategy, Subresource};
 
 /// A created pod and what is wrong with it.
 fn create(spec: Value) -> (Object, Vec<String>) {
@@ -258,4 +258,42 @@ fn grace_is_for_running_pods() {
     check("n", "Running", Some(-1), Grace::Period(1));
     check("n", "Succeeded", Some(5), Grace::Immediate);
     check("", "Pending", None, Grace::Immediate);
+}
+
+#[test]
+fn ephemeral_containers_are_added_and_stay() {
+    let pod = |ephemeral: Value| {
+        let (mut pod, _) = create(json!({"containers": [{"name": "a", "image": "a"}]}));
+        pod.set(&["spec", "ephemeralContainers"], ephemeral);
+        PodStrategy.default(&mut pod);
+        pod
+    };
+    let check = |new: Value, old: Value, expected: &[&str]| {
+        let errors = with_context(|cx| {
+            PodStrategy.validate_part(cx, Subresource::EphemeralContainers, &pod(new), &pod(old))
+        });
+        let errors: Vec<String> = texts(errors).iter().map(|text| text.trim_end().to_owned()).collect();
+        assert_eq!(errors, expected);
+    };
+    let debug = json!([{"name": "d", "image": "d", "targetContainerName": "a"}]);
+    check(debug.clone(), json!([]), &[]);
+    check(
+        json!([]),
+        debug.clone(),
+        &[r#"spec.ephemeralContainers: Forbidden: existing ephemeral containers "d" may not be removed"#],
+    );
+    check(
+        json!([{"name": "d", "image": "e"}]),
+        debug,
+        &[r#"spec.ephemeralContainers: Forbidden: existing ephemeral containers "d" may not be changed"#],
+    );
+    check(
+        json!([{"name": "a", "image": "d", "targetContainerName": "x", "ports": []}]),
+        json!([]),
+        &[
+            r#"spec.ephemeralContainers[0].name: Duplicate value: "a""#,
+            "spec.ephemeralContainers[0].ports: Forbidden: cannot be set for an Ephemeral Container",
+            r#"spec.ephemeralContainers[0].targetContainerName: Not found: "x""#,
+        ],
+    );
 }

@@ -22,7 +22,7 @@ pub(super) fn allocate(
     space: &mut dyn AddressSpace,
 ) -> Result<Vec<Claim>, AllocationError> {
     families::resolve(service, old, &space.service_cidrs()).map_err(invalid)?;
-    let mut request = Request { held: old.map(claims).unwrap_or_default(), claims: BTreeSet::new(), space };
+    let mut request = Request { held: old.map(held).unwrap_or_default(), claims: BTreeSet::new(), space };
     request.addresses(service, old)?;
     request.node_ports(node_ports, service)?;
     request.health_check_port(node_ports, service)?;
@@ -30,7 +30,7 @@ pub(super) fn allocate(
 }
 
 /// Everything that a stored Service holds.
-fn claims(service: &Object) -> BTreeSet<Claim> {
+pub(super) fn held(service: &Object) -> BTreeSet<Claim> {
     let mut claims = BTreeSet::new();
     if needs_cluster_ip(service) {
         claims.extend(cluster_ips(service).iter().filter_map(|ip| addresses::ip(ip).ok()).map(Claim::Ip));

@@ -72,6 +72,10 @@ impl Strategy for ServiceStrategy {
         allocate::allocate(cx.cluster.node_ports, object, old, space)
     }
 
+    fn held(&self, object: &Object) -> Vec<Claim> {
+        allocate::held(object).into_iter().collect()
+    }
+
     fn validate(&self, _: Context<'_>, object: &Object) -> FieldErrors {
         validate::validate(object)
     }
