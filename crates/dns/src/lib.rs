@@ -1,10 +1,42 @@
 //! Cluster DNS: records from Services and EndpointSlices, and the server that answers with them.
+//!
+//! Three facts shaped it: answers come from an index in memory and never wait for anything; what is kept of an object
+//! is a few words, so that the whole server stays within a few MiB; names of other zones go to the node's resolvers,
+//! whose addresses come from a file, for nothing here may call the C library's resolver.
+
+mod answer;
+#[cfg(test)]
+mod answer_tests;
+mod health;
+mod records;
+mod server;
+mod upstream;
+mod wire;
+mod zone;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use kube::Client;
+use hickory_proto::rr::Name;
+use k8s_openapi::api::core::v1::{Namespace, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::runtime::watcher;
+use kube::{Api, Client};
+use parking_lot::RwLock;
+use skiff_informer::Cache;
+use tokio::net::{TcpListener, UdpSocket};
 use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+pub use answer::{Answer, Found, answer, soa};
+pub use records::{EndpointRecord, PortRecord, ServiceRecord, SliceRecord};
+use server::Responder;
+use upstream::Upstream;
+pub use zone::Zone;
+
+/// Objects taken in at a time while listing; bounds the memory a list needs.
+const PAGE: u32 = 100;
 
 /// How the server is set up.
 #[derive(Clone)]
@@ -34,11 +66,77 @@ pub enum DnsError {
         /// What the kernel said.
         source: std::io::Error,
     },
+    /// The cluster's domain is no domain name.
+    #[error("{zone:?} is not a domain name")]
+    Zone {
+        /// The domain as configured.
+        zone: String,
+        /// What is wrong with it.
+        source: hickory_proto::ProtoError,
+    },
 }
 
-/// Serves DNS until `shutdown`.
+/// Serves DNS until `shutdown`. A single-threaded runtime is enough, and takes the least memory.
 pub async fn run(config: DnsConfig, shutdown: CancellationToken) -> Result<(), DnsError> {
-    drop(config);
-    shutdown.cancelled().await;
+    let domain = Name::from_ascii(&config.zone);
+    let domain = domain.map_err(|source| DnsError::Zone { zone: config.zone.clone(), source })?;
+    let zone = Arc::new(RwLock::new(Zone::new(domain)));
+    let listen = |address, source| DnsError::Listen { address, source };
+    let udp = UdpSocket::bind(config.listen).await.map_err(|source| listen(config.listen, source))?;
+    let tcp = TcpListener::bind(config.listen).await.map_err(|source| listen(config.listen, source))?;
+    let health = TcpListener::bind(config.health).await.map_err(|source| listen(config.health, source))?;
+    let ready = TcpListener::bind(config.ready).await.map_err(|source| listen(config.ready, source))?;
+    let upstream = Upstream::new(upstream_servers(&config).await, config.listen);
+    let responder = Arc::new(Responder::new(zone.clone(), upstream));
+    info!(zone = %config.zone, listen = %config.listen, "serving DNS");
+
+    let synced = {
+        let zone = zone.clone();
+        move || zone.read().is_synced()
+    };
+    let serving = async {
+        tokio::join!(
+            server::serve_udp(udp, responder.clone()),
+            server::serve_tcp(tcp, responder.clone()),
+            health::serve(health, "/health", || true),
+            health::serve(ready, "/ready", synced),
+            follow(&config.client, zone, &shutdown),
+            responder.upstream.probe_for_loop(),
+        )
+    };
+    shutdown.run_until_cancelled(serving).await;
     Ok(())
+}
+
+/// The servers of the resolv.conf; without one, only names of the cluster resolve.
+async fn upstream_servers(config: &DnsConfig) -> Vec<SocketAddr> {
+    match tokio::fs::read_to_string(&config.upstream).await {
+        Ok(text) => upstream::parse_resolv_conf(&text),
+        Err(error) => {
+            warn!(path = %config.upstream.display(), %error, "no upstream name servers");
+            Vec::new()
+        }
+    }
+}
+
+/// Keeps `zone` in step with the cluster.
+async fn follow(client: &Client, zone: Arc<RwLock<Zone>>, shutdown: &CancellationToken) {
+    let (namespaces, services, slices) = (Cache::<()>::new(), Cache::new(), Cache::new());
+    let target = zone.clone();
+    namespaces.subscribe(move |change| target.write().set_namespace(change.key.name(), change.new.is_some()));
+    let target = zone.clone();
+    services.subscribe(move |change| target.write().set_service(change.key, change.new.cloned()));
+    let target = zone.clone();
+    slices.subscribe(move |change| target.write().set_slice(change.key, change.new.cloned()));
+    let paged = || watcher::Config::default().page_size(PAGE);
+    namespaces.watch(Api::<Namespace>::all(client.clone()), paged(), shutdown, |_| Some(()));
+    services.watch(Api::<Service>::all(client.clone()), paged(), shutdown, |service| {
+        records::of_service(&service)
+    });
+    slices.watch(Api::<EndpointSlice>::all(client.clone()), paged(), shutdown, |slice| {
+        records::of_slice(&slice)
+    });
+    tokio::join!(namespaces.synced(), services.synced(), slices.synced());
+    zone.write().set_synced();
+    info!("all names are known");
 }
