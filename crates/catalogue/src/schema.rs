@@ -1,12 +1,14 @@
 //! What fields each kind has, of which type, and how lists and maps merge.
 //!
-//! There is one source: the `schemars` descriptions that come with the `k8s_openapi` types, read once into
-//! a compact arena without descriptions ([`Schema::global`]). Merge keys are not part of those
-//! descriptions; they are in the table of [`merge`]. The OpenAPI documents need the full descriptions and
-//! are generated anew from [`documents`] when asked for.
+//! There is one source: the `schemars` descriptions that come with the `k8s_openapi` types. What the server
+//! needs of them all the time is in an outline, made and kept current by a test, and read into an arena
+//! ([`Schema::global`]). Merge keys are not part of those descriptions; they are in the table of [`merge`].
+//! The OpenAPI documents need the full descriptions and are generated from [`documents`] when asked for.
 
 mod compile;
 mod merge;
+#[cfg(test)]
+mod outline;
 mod roots;
 
 use std::collections::BTreeMap;
@@ -15,6 +17,12 @@ use std::sync::OnceLock;
 use serde_json::{Map, Value};
 
 pub use merge::{ListKind, PatchRule};
+
+/// What comes before a definition's name in the references of [`documents`].
+pub(crate) const REFERENCE_PREFIX: &str = "#/components/schemas/";
+
+/// Definitions, fields and types of the built-in kinds.
+const OUTLINE: &str = include_str!("schema/outline.txt");
 
 /// The type of a JSON value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,16 +59,16 @@ pub enum Type {
 
 /// The type of a map's values or a list's items, see [`Schema::inner`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TypeId(u32);
+pub struct TypeId(u16);
 
 /// A definition, see [`Schema::get`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DefinitionId(u32);
+pub struct DefinitionId(u16);
 
 /// The fields of an object.
 #[derive(Debug)]
 pub struct Definition {
-    name: Box<str>,
+    name: &'static str,
     /// Ordered by name.
     fields: Box<[Field]>,
     /// Whether server-side apply treats the whole as one value.
@@ -71,7 +79,7 @@ pub struct Definition {
 #[derive(Debug)]
 pub struct Field {
     /// As in JSON.
-    pub name: Box<str>,
+    pub name: &'static str,
     /// What it holds.
     pub ty: Type,
     /// Whether the definition says that it must be there.
@@ -87,14 +95,14 @@ pub struct Field {
 pub struct Schema {
     definitions: Vec<Definition>,
     types: Vec<Type>,
-    by_name: BTreeMap<Box<str>, DefinitionId>,
+    by_name: BTreeMap<&'static str, DefinitionId>,
 }
 
 impl Schema {
     /// The definitions of every built-in kind; built when first asked for.
     pub fn global() -> &'static Self {
         static SCHEMA: OnceLock<Schema> = OnceLock::new();
-        SCHEMA.get_or_init(|| compile::compile(&documents()))
+        SCHEMA.get_or_init(|| compile::compile(OUTLINE))
     }
 
     /// A definition by name, e.g. `io.k8s.api.core.v1.ServiceSpec`.
@@ -109,12 +117,12 @@ impl Schema {
 
     /// A definition by id.
     pub fn get(&self, id: DefinitionId) -> &Definition {
-        &self.definitions[id.0 as usize]
+        &self.definitions[usize::from(id.0)]
     }
 
     /// The type of a map's values or a list's items.
     pub fn inner(&self, id: TypeId) -> Type {
-        self.types[id.0 as usize]
+        self.types[usize::from(id.0)]
     }
 
     /// The field `name` of a type that is an object.
@@ -128,8 +136,8 @@ impl Schema {
 
 impl Definition {
     /// E.g. `io.k8s.api.core.v1.ServiceSpec`.
-    pub fn name(&self) -> &str {
-        &self.name
+    pub fn name(&self) -> &'static str {
+        self.name
     }
 
     /// As Go's messages name it, e.g. `v1.ServiceSpec`.
@@ -156,7 +164,7 @@ impl Definition {
 
     /// The place of a field in [`Definition::fields`].
     pub fn index(&self, name: &str) -> Option<usize> {
-        self.fields.binary_search_by(|field| (*field.name).cmp(name)).ok()
+        self.fields.binary_search_by(|field| field.name.cmp(name)).ok()
     }
 }
 

@@ -66,6 +66,7 @@ pub fn apply(
     if config.get(&["metadata", "managedFields"]).is_some_and(|v| *v != Value::Array(Vec::new())) {
         return Err(ApplyError::Malformed("metadata.managedFields must be nil".to_owned()));
     }
+    let config = &relevant(config, writer);
     let place = Place::root(definition);
     let nothing = Map::new();
     let before = live.map_or(&nothing, Object::as_map);
@@ -98,6 +99,18 @@ pub fn apply(
     entries.set_applied(config.api_version(), writer, &mine);
     entries.store(&mut object);
     Ok(object)
+}
+
+/// The part of a configuration that may be written: `status` only through the status subresource, and
+/// nothing but that (and metadata) through it.
+fn relevant(config: &Object, writer: &Writer<'_>) -> Object {
+    let mut config = config.clone();
+    match writer.subresource {
+        "" => drop(config.remove(&["status"])),
+        "status" => drop(config.remove(&["spec"])),
+        _ => {}
+    }
+    config
 }
 
 fn conflicts(entry: &Entry, written: &Set) -> Vec<Conflict> {

@@ -181,3 +181,16 @@ fn an_apply_removes_items_that_only_it_owned() {
     let next = apply(Some(&live), &config(json!([{"port": 443}])), SERVICE, &writer("x"), false).unwrap();
     assert_eq!(next.get(&["spec", "ports"]), Some(&json!([{"port": 443}])));
 }
+
+#[test]
+fn an_apply_owns_status_only_through_its_subresource() {
+    let mut config = service(json!({"type": "ClusterIP"}));
+    config.set(&["status", "loadBalancer", "ingress"], json!([{"ip": "1.2.3.4"}]));
+    let live = apply(None, &config, SERVICE, &writer("x"), false).unwrap();
+    check_entries(&live, &[("x Apply", json!({"f:spec": {"f:type": {}}}))]);
+    let by = Writer { subresource: "status", ..writer("x") };
+    let next = apply(Some(&live), &config, SERVICE, &by, false).unwrap();
+    assert_eq!(next.get(&["status"]), config.get(&["status"]));
+    let status = json!({"f:status": {"f:loadBalancer": {"f:ingress": {}}}});
+    check_entries(&next, &[("x Apply", json!({"f:spec": {"f:type": {}}})), ("x Apply", status)]);
+}

@@ -18,7 +18,7 @@ impl Dialect {
     fn prefix(self) -> &'static str {
         match self {
             Self::V2 => "#/definitions/",
-            Self::V3 => "#/components/schemas/",
+            Self::V3 => schema::REFERENCE_PREFIX,
         }
     }
 

@@ -1,113 +1,79 @@
-//! From JSON schemas to the arena.
+//! From the outline to the arena.
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value};
-
-use super::roots::REFERENCE_PREFIX;
 use super::{Definition, DefinitionId, Field, Schema, Type, TypeId, merge};
 
-/// Reads the schemas of all definitions.
-pub(super) fn compile(documents: &Map<String, Value>) -> Schema {
-    let mut compiler = Compiler { documents, schema: Schema::default(), types: BTreeMap::new() };
-    for (name, document) in documents {
-        if scalar(name, document).is_none() {
-            let id = DefinitionId(index(compiler.schema.by_name.len()));
-            compiler.schema.by_name.insert(name.as_str().into(), id);
+/// Reads an outline: definitions at the start of lines, their fields after a space, both in order. A `!`
+/// after the field's name says that it must be there; `[]` and `{}` before a type make it a list or a map.
+pub(super) fn compile(outline: &'static str) -> Schema {
+    let names = outline.lines().filter(|line| !line.starts_with(' '));
+    let by_name = names.zip(0..).map(|(name, at)| (name, DefinitionId(at))).collect();
+    let mut compiler = Compiler { schema: Schema { by_name, ..Schema::default() }, types: BTreeMap::new() };
+    let mut lines = outline.lines().peekable();
+    while let Some(name) = lines.next() {
+        let mut fields = Vec::new();
+        while let Some(line) = lines.next_if(|line| line.starts_with(' ')) {
+            fields.push(compiler.field(name, line.trim_start()));
         }
+        assert!(fields.len() <= 128, "{name}: the strict reader has one bit of 128 for each field");
+        let atomic = merge::is_atomic(name);
+        compiler.schema.definitions.push(Definition { name, fields: fields.into(), atomic });
     }
-    for (name, document) in documents {
-        if scalar(name, document).is_none() {
-            let definition = compiler.definition(name, document);
-            compiler.schema.definitions.push(definition);
-        }
-    }
-    compiler.schema.types.shrink_to_fit();
+    compiler.schema.definitions.shrink_to_fit();
     compiler.schema
 }
 
-struct Compiler<'a> {
-    documents: &'a Map<String, Value>,
+struct Compiler {
     schema: Schema,
-    /// Types already in the arena, by their printed form.
-    types: BTreeMap<String, TypeId>,
+    /// Where each type of an item or map value is in the arena, by its text.
+    types: BTreeMap<&'static str, TypeId>,
 }
 
-impl Compiler<'_> {
-    fn definition(&mut self, name: &str, document: &Value) -> Definition {
-        let required = document["required"].as_array();
-        let is_required = |field: &str| required.is_some_and(|list| list.iter().any(|v| v == field));
-        let properties = document["properties"].as_object();
-        // serde_json's map may or may not be ordered by key, depending on its features.
-        let mut fields: Vec<Field> = properties
-            .into_iter()
-            .flatten()
-            .map(|(field, property)| {
-                let ty = self.ty(property);
-                Field {
-                    name: field.as_str().into(),
-                    ty,
-                    required: is_required(field),
-                    patch: merge::patch_rule(name, field),
-                    list: merge::list_kind(name, field, matches!(ty, Type::Map(_))),
-                }
-            })
-            .collect();
-        fields.sort_by(|a, b| a.name.cmp(&b.name));
-        assert!(fields.len() <= 128, "{name}: the strict reader has one bit of 128 for each field");
-        Definition { name: name.into(), fields: fields.into(), atomic: merge::is_atomic(name) }
-    }
-
-    fn ty(&mut self, schema: &Value) -> Type {
-        if let Some(reference) = schema["$ref"].as_str() {
-            let name = reference.strip_prefix(REFERENCE_PREFIX).unwrap_or(reference);
-            let target = self.documents.get(name).and_then(|document| scalar(name, document));
-            return target.unwrap_or_else(|| self.schema.root(name));
-        }
-        if schema["x-kubernetes-int-or-string"] == true {
-            return Type::IntOrString;
-        }
-        match (schema["type"].as_str(), schema["format"].as_str()) {
-            (Some("string"), Some("byte")) => Type::Bytes,
-            (Some("string"), _) => Type::String,
-            (Some("integer"), Some("int32")) => Type::Int32,
-            (Some("integer"), _) => Type::Int64,
-            (Some("number"), _) => Type::Float,
-            (Some("boolean"), _) => Type::Bool,
-            (Some("array"), _) => {
-                let item = self.ty(&schema["items"]);
-                Type::List(self.intern(item))
-            }
-            (Some("object"), _) if schema["additionalProperties"].is_object() => {
-                let value = self.ty(&schema["additionalProperties"]);
-                Type::Map(self.intern(value))
-            }
-            _ => Type::Any,
+impl Compiler {
+    fn field(&mut self, definition: &str, line: &'static str) -> Field {
+        let (name, ty) = line.split_once(' ').unwrap_or((line, "any"));
+        let (name, required) = name.strip_suffix('!').map_or((name, false), |name| (name, true));
+        let ty = self.ty(ty);
+        Field {
+            name,
+            ty,
+            required,
+            patch: merge::patch_rule(definition, name),
+            list: merge::list_kind(definition, name, matches!(ty, Type::Map(_))),
         }
     }
 
-    fn intern(&mut self, ty: Type) -> TypeId {
-        let types = &mut self.schema.types;
-        *self.types.entry(format!("{ty:?}")).or_insert_with(|| {
-            types.push(ty);
-            TypeId(index(types.len() - 1))
-        })
+    fn ty(&mut self, text: &'static str) -> Type {
+        if let Some(item) = text.strip_prefix("[]") {
+            return Type::List(self.intern(item));
+        }
+        if let Some(value) = text.strip_prefix("{}") {
+            return Type::Map(self.intern(value));
+        }
+        match text {
+            "string" => Type::String,
+            "int32" => Type::Int32,
+            "int64" => Type::Int64,
+            "float" => Type::Float,
+            "bool" => Type::Bool,
+            "int-or-string" => Type::IntOrString,
+            "quantity" => Type::Quantity,
+            "time" => Type::Time,
+            "micro-time" => Type::MicroTime,
+            "bytes" => Type::Bytes,
+            name => self.schema.root(name),
+        }
     }
-}
 
-/// The type of a definition that is not an object with fields.
-fn scalar(name: &str, document: &Value) -> Option<Type> {
-    match name {
-        "io.k8s.apimachinery.pkg.apis.meta.v1.Time" => Some(Type::Time),
-        "io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime" => Some(Type::MicroTime),
-        "io.k8s.apimachinery.pkg.api.resource.Quantity" => Some(Type::Quantity),
-        "io.k8s.apimachinery.pkg.util.intstr.IntOrString" => Some(Type::IntOrString),
-        _ if document["properties"].is_object() => None,
-        _ => Some(Type::Any),
+    fn intern(&mut self, text: &'static str) -> TypeId {
+        if let Some(id) = self.types.get(text) {
+            return *id;
+        }
+        let ty = self.ty(text);
+        let id = TypeId(u16::try_from(self.schema.types.len()).expect("a few hundred types"));
+        self.schema.types.push(ty);
+        self.types.insert(text, id);
+        id
     }
-}
-
-/// An arena index; there are a few hundred definitions.
-fn index(at: usize) -> u32 {
-    u32::try_from(at).expect("the built-in definitions are far fewer than 2^32")
 }

@@ -6,9 +6,6 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value};
 
-/// Where the definitions are in an OpenAPI v3 document.
-pub(crate) const REFERENCE_PREFIX: &str = "#/components/schemas/";
-
 /// Generates the schemas of all roots and of everything that they refer to, by definition name.
 pub(super) fn generate() -> Map<String, Value> {
     let settings = SchemaSettings::openapi3().with(|s| {

@@ -171,11 +171,11 @@ impl<'s> Reader<'s> {
             };
             let field = &definition.fields()[index];
             if seen & (1 << index) != 0 {
-                self.report("duplicate", &field.name);
-                map.remove(&*field.name);
+                self.report("duplicate", field.name);
+                map.remove(field.name);
             }
             seen |= 1 << index;
-            self.path.push(Step::Field(&field.name));
+            self.path.push(Step::Field(field.name));
             let value = entries.next_value_seed(Seed { reader: self, ty: field.ty })?;
             self.path.pop();
             match value {
