@@ -112,7 +112,7 @@ async fn users_mounts_and_privilege_flags_apply() {
     let log = log_text(&log);
     for expected in [
         "uid=101(web) gid=102(web) groups=33(www)",
-        "/etc/secret: Permission denied",
+        "/etc/secret': Permission denied",
         "stdout to-name",
         "stdout from the host",
         "/vol/g: Read-only file system",
@@ -363,7 +363,7 @@ async fn host_namespaces_are_the_hosts() {
     let mut sandbox = machine.sandbox("host");
     (sandbox.host_network, sandbox.host_pid, sandbox.host_ipc) = (true, true, true);
     let pod = machine.runtime.start_pod(sandbox).await.unwrap();
-    let script = "readlink /proc/self/ns/net /proc/self/ns/pid /proc/self/ns/ipc /proc/self/ns/uts; sleep 1000 & exit 0";
+    let script = "for n in net pid ipc uts; do readlink /proc/self/ns/$n; done; sleep 1000 & exit 0";
     let (code, log) = machine.run(&pod, "c", script).await;
     assert_eq!(code, 0);
     for name in ["net", "pid", "ipc", "uts"] {

@@ -30,6 +30,7 @@ pub(super) struct Plan<'a> {
 
 /// Mounts the root file system, makes the container, and lets its program go.
 pub(super) fn create(plan: &Plan<'_>, stdio: ContainerSide, reporter: Reporter) -> Result<(), Failure> {
+    super::detail::report_through(reporter);
     let make = || -> Result<_, Box<dyn Error>> {
         mount_rootfs(plan.paths, plan.rootfs)?;
         let configuration = oci::configuration(plan.spec, &plan.around);

@@ -23,6 +23,8 @@ pub(super) enum Progress {
     Terminal,
     /// It did not work.
     Failed(Failure),
+    /// A cause that the failure itself will not tell.
+    Detail(String),
 }
 
 /// A job under way, as the supervisor sees it.
@@ -33,6 +35,8 @@ pub(super) struct Job {
     pub(super) process: Option<i32>,
     pub(super) terminal: Option<OwnedFd>,
     pub(super) failure: Option<Failure>,
+    /// The first cause that was logged: the innermost one.
+    detail: Option<String>,
 }
 
 /// The child's end of a job.
@@ -65,7 +69,7 @@ impl Job {
             }
             helper => {
                 rustix::fs::fcntl_setfl(&ours, rustix::fs::OFlags::NONBLOCK)?;
-                Ok(Self { socket: ours, helper, process: None, terminal: None, failure: None })
+                Ok(Self { socket: ours, helper, process: None, terminal: None, failure: None, detail: None })
             }
         }
     }
@@ -83,6 +87,9 @@ impl Job {
                     Ok(Progress::Failed(failure)) => {
                         self.failure.get_or_insert(failure);
                     }
+                    Ok(Progress::Detail(text)) => {
+                        self.detail.get_or_insert(text);
+                    }
                     Err(error) => self.fail(&error),
                 },
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
@@ -91,6 +98,21 @@ impl Job {
                     return true;
                 }
             }
+        }
+    }
+
+    /// The process it made, or why there is none.
+    pub(super) fn conclude(&self) -> Result<i32, Failure> {
+        match (&self.failure, self.process) {
+            (None, Some(pid)) => Ok(pid),
+            (None, None) => Err(Failure { stage: Stage::Create, reason: "the helper process died".into() }),
+            // What fails at the start says all there is to say; the library's other errors only say where it was.
+            (Some(failure), _) => match &self.detail {
+                Some(detail) if failure.stage != Stage::Start => {
+                    Err(Failure { reason: detail.clone(), ..*failure })
+                }
+                _ => Err(failure.clone()),
+            },
         }
     }
 
@@ -110,6 +132,10 @@ impl Reporter {
 
     pub(super) fn failed(self, stage: Stage, reason: impl Into<String>) {
         self.send(&Progress::Failed(Failure { stage, reason: reason.into() }), &[]);
+    }
+
+    pub(super) fn detail(self, text: String) {
+        self.send(&Progress::Detail(text), &[]);
     }
 
     fn send(self, progress: &Progress, fds: &[BorrowedFd<'_>]) {

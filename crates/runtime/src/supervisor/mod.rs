@@ -7,6 +7,7 @@
 mod client;
 mod container;
 mod create;
+mod detail;
 mod exec;
 mod job;
 mod log;

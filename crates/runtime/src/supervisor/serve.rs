@@ -431,7 +431,7 @@ impl Supervisor {
     fn start_ended(&mut self, job: Job, key: u32, client: u32) {
         let Some(container) = self.containers.get_mut(&key) else { return };
         let id = container.state.id.clone();
-        match conclude(&job) {
+        match job.conclude() {
             Ok(pid) => {
                 container.terminal = job.terminal.filter(set_nonblocking);
                 container.state.status = ContainerStatus::Running { pid, started_at: Timestamp::now() };
@@ -451,7 +451,7 @@ impl Supervisor {
     }
 
     fn exec_ended(&mut self, job: Job, client: u32, tty: bool) {
-        match conclude(&job) {
+        match job.conclude() {
             Ok(pid) => {
                 let terminal: Vec<OwnedFd> = job.terminal.into_iter().filter(|_| tty).collect();
                 self.execs.insert(pid, client);
@@ -682,15 +682,6 @@ fn first_state(id: &ContainerId, spec: &ContainerSpec) -> ContainerState {
         log_path: spec.log_path.clone(),
         status: ContainerStatus::Created,
         labels: spec.labels.clone(),
-    }
-}
-
-/// The process a job made, or why there is none.
-fn conclude(job: &Job) -> Result<i32, Failure> {
-    match (&job.failure, job.process) {
-        (Some(failure), _) => Err(failure.clone()),
-        (None, Some(pid)) => Ok(pid),
-        (None, None) => Err(Failure { stage: Stage::Create, reason: "the helper process died".into() }),
     }
 }
 

@@ -1,0 +1,68 @@
+//! Numbers behind the promises: time to start a container and memory of a supervisor. Prints them; the bounds are wide
+//! because the machine may be shared.
+
+mod common;
+
+use common::{Machine, exited};
+use std::time::{Duration, Instant};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn starting_is_quick_and_supervisors_are_small() {
+    let Some(machine) = Machine::new().await else { return };
+    let (mut pods, mut sandboxes, mut starts) = (Vec::new(), Vec::new(), Vec::new());
+    for n in 0..8 {
+        let begin = Instant::now();
+        let pod = machine.pod(&format!("p{n}")).await;
+        sandboxes.push(begin.elapsed());
+        let spec = machine.shell(&pod, "c", "exec sleep 1000").await;
+        let begin = Instant::now();
+        let id = pod.start_container(spec).await.unwrap();
+        starts.push(begin.elapsed());
+        pods.push((pod, id));
+    }
+    report("sandbox", &mut sandboxes);
+    report("create + start", &mut starts);
+    let mut execs = Vec::new();
+    for _ in 0..8 {
+        let (pod, id) = &pods[0];
+        let begin = Instant::now();
+        pod.exec_captured(id, vec!["true".into()], common::PATIENCE, 10).await.unwrap();
+        execs.push(begin.elapsed());
+    }
+    report("exec", &mut execs);
+    for pid in common::supervisors_of(machine.directory.path()).into_iter().take(2) {
+        let (private, total) = memory(pid);
+        println!("supervisor: {private} KiB private, {total} KiB PSS");
+    }
+    let begin = Instant::now();
+    let specs = futures::future::join_all((0..16).map(|n| {
+        let machine = &machine;
+        async move {
+            let pod = machine.pod(&format!("q{n}")).await;
+            let spec = machine.shell(&pod, "c", "true").await;
+            let id = pod.start_container(spec).await.unwrap();
+            exited(&pod, &id).await
+        }
+    }));
+    assert_eq!(specs.await.len(), 16);
+    println!("16 pods of one container in parallel: {:?}", begin.elapsed());
+    assert!(starts[starts.len() / 2] < Duration::from_secs(1));
+    let begin = Instant::now();
+    machine.finish().await;
+    println!("24 pods stopped in {:?}", begin.elapsed());
+}
+
+fn report(what: &str, times: &mut [Duration]) {
+    times.sort_unstable();
+    println!("{what}: median {:?}, slowest {:?}", times[times.len() / 2], times[times.len() - 1]);
+}
+
+/// Private and proportional memory in KiB.
+fn memory(pid: i32) -> (u64, u64) {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
+    let field = |name: &str| -> u64 {
+        let line = text.lines().find_map(|l| l.strip_prefix(name)).unwrap();
+        line.split_whitespace().next().unwrap().parse().unwrap()
+    };
+    (field("Private_Dirty:") + field("Private_Clean:"), field("Pss:"))
+}
