@@ -168,10 +168,10 @@ impl Definition {
     }
 }
 
-/// The full JSON schemas of every definition, by name, with `$ref`s to `#/components/schemas/`.
-/// Large (megabytes): for those who write documents, not for keeping.
-pub fn documents() -> Map<String, Value> {
-    roots::generate()
+/// The full JSON schemas of the root definitions that are `wanted` and of all that they refer to, by name.
+/// Large (megabytes, for all roots): for those who write documents, not for keeping.
+pub fn documents(wanted: &dyn Fn(&str) -> bool) -> Map<String, Value> {
+    roots::generate(wanted)
 }
 
 #[cfg(test)]

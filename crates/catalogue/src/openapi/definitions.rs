@@ -28,9 +28,13 @@ impl Dialect {
     }
 }
 
-/// Every definition by name, those of lists included.
-pub(super) fn all(catalogue: &Catalogue, dialect: Dialect) -> Map<String, Value> {
-    let documents = schema::documents();
+/// The definitions of the wanted roots and what they refer to, by name, and those of all lists.
+pub(super) fn of(
+    catalogue: &Catalogue,
+    dialect: Dialect,
+    wanted: &dyn Fn(&str) -> bool,
+) -> Map<String, Value> {
+    let documents = schema::documents(wanted);
     let scalars: Map<String, Value> = documents
         .iter()
         .filter_map(|(name, doc)| Some((name.clone(), scalar(name, doc, dialect)?)))

@@ -25,7 +25,7 @@ pub(super) fn document(catalogue: &Catalogue) -> Vec<u8> {
         *slot = Some(describe(&operation));
     }
     let path = |(name, item)| wire::NamedPathItem { name, value: Some(item) };
-    let definitions = definitions::all(catalogue, Dialect::V2);
+    let definitions = definitions::of(catalogue, Dialect::V2, &|_| true);
     let document = wire::Document {
         swagger: "2.0".to_owned(),
         info: Some(wire::Info { title: "Kubernetes".to_owned(), version: super::VERSION.to_owned() }),

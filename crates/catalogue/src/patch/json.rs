@@ -7,6 +7,8 @@ use super::PatchError;
 
 /// Kubernetes refuses patches with more operations.
 const MAX_OPERATIONS: usize = 10_000;
+/// Copies may add this many bytes to a document; each could double it.
+const MAX_COPIED: usize = 3 << 20;
 
 #[derive(Debug, Deserialize)]
 #[serde(tag = "op", rename_all = "lowercase")]
@@ -73,10 +75,11 @@ pub(super) fn parse(patch: &[u8]) -> Result<Vec<Operation>, PatchError> {
 
 /// Carries the operations out in order; on an error the document is left half-changed.
 pub(super) fn apply(document: &mut Value, operations: &[Operation]) -> Result<(), PatchError> {
-    operations.iter().try_for_each(|operation| one(document, operation))
+    let mut copied = 0;
+    operations.iter().try_for_each(|operation| one(document, operation, &mut copied))
 }
 
-fn one(document: &mut Value, operation: &Operation) -> Result<(), PatchError> {
+fn one(document: &mut Value, operation: &Operation, copied: &mut usize) -> Result<(), PatchError> {
     match operation {
         Operation::Add { path, value } => add(document, "add", path, value.clone()),
         Operation::Remove { path } => remove(document, "remove", path).map(drop),
@@ -91,6 +94,12 @@ fn one(document: &mut Value, operation: &Operation) -> Result<(), PatchError> {
         }
         Operation::Copy { from, path } => {
             let value = find_mut(document, from).ok_or_else(|| missing("copy", from))?.clone();
+            *copied += value.to_string().len();
+            if *copied > MAX_COPIED {
+                return Err(PatchError::Unprocessable(format!(
+                    "Unable to complete the copy, the accumulated size increase of copy is {copied}, exceeding the limit {MAX_COPIED}"
+                )));
+            }
             add(document, "copy", path, value)
         }
         Operation::Test { path, value } => match find_mut(document, path) {
@@ -205,6 +214,13 @@ mod tests {
         check(json!({"a": 1}), json!([{"op": "copy", "from": "/a", "path": "/b"}]), json!({"a": 1, "b": 1}));
         check(json!({"a": 1}), op("test", "/a", json!(1)), json!({"a": 1}));
         check(json!({}), op("test", "/a", Value::Null), json!({}));
+    }
+
+    #[test]
+    fn bounds_what_copies_add() {
+        let double = json!({"op": "copy", "from": "/a", "path": "/a/-"});
+        let error = patched(json!({"a": ["x"]}), Value::Array(vec![double; 100])).unwrap_err();
+        assert!(error.to_string().contains("exceeding the limit 3145728"), "{error}");
     }
 
     #[test]
