@@ -20,6 +20,7 @@ pub mod openapi;
 pub mod patch;
 pub mod quantity;
 mod rows;
+pub mod scale;
 pub mod schema;
 pub mod selector;
 mod strategy;
