@@ -9,14 +9,17 @@ use environment::{Controller, Environment};
 use informers::Informers;
 
 mod cidr;
+mod discovery;
 mod endpoints;
 mod endpointslice;
 mod environment;
+mod garbage;
 mod identity;
 mod informers;
 mod ipaddresses;
 mod kubernetes_service;
 mod meta;
+mod namespace;
 mod namespaces;
 mod nodeipam;
 mod pods;
@@ -91,5 +94,7 @@ fn assemble(environment: &Environment<'_>) -> Result<Vec<Controller>, Controller
         nodeipam::controller(environment)?,
         servicecidr::controller(environment),
         ipaddresses::controller(environment),
+        namespace::controller(environment),
+        garbage::controller(environment),
     ])
 }

@@ -1,0 +1,299 @@
+//! Deletes objects whose owners are gone, deletes or detaches the dependents of objects that are being deleted.
+//!
+//! The graph of owners comes from metadata-only watches of every kind. It decides what to look at; nothing is deleted
+//! without a fresh read of the object and of the owners that the graph does not show alive.
+
+use std::collections::{HashSet, VecDeque};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::core::DynamicObject;
+use kube::{Api, Client};
+use parking_lot::Mutex;
+use serde_json::json;
+use skiff_informer::{Next, ObjectKey, Queue, is_not_found};
+use tracing::{debug, warn};
+
+use crate::discovery::ResourceKind;
+use crate::environment::{Controller, Environment};
+
+mod decide;
+mod graph;
+mod monitor;
+#[cfg(test)]
+mod tests;
+
+use decide::{OwnerState, Verdict, verdict};
+use graph::{FOREGROUND, GroupKind, Node, ORPHAN, Target, Uid, Work};
+use monitor::Monitors;
+
+const NAME: &str = "generic-garbage-collector";
+/// Objects looked at at once.
+const WORKERS: usize = 20;
+/// UIDs of owners remembered to be absent, so that many dependents cost one read.
+const ABSENT: usize = 512;
+
+/// A piece of work that failed.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("cannot {action} {kind} {key}")]
+    Api { action: &'static str, kind: GroupKind, key: ObjectKey, source: kube::Error },
+    #[error("{0} is no kind that the server has")]
+    UnknownKind(GroupKind),
+}
+
+struct Collector {
+    client: Client,
+    monitors: Monitors,
+    queue: Queue<Work>,
+    absent: Mutex<Absent>,
+}
+
+/// Returns the running controller. It has watches of its own: metadata of every kind.
+pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
+    let (client, shutdown) = (environment.client(NAME), environment.shutdown.clone());
+    let queue = Queue::new();
+    let monitors = Monitors::new(client.clone(), queue.clone());
+    let collector = Collector { client, monitors, queue: queue.clone(), absent: Mutex::default() };
+    Box::pin(async move {
+        let start = Queue::<&'static str>::new();
+        start.add("discovery");
+        // The queue's back-off covers a server that is not ready; the first success ends it.
+        let done = shutdown.child_token();
+        start
+            .run(1, &done, |_| async {
+                collector.monitors.discover(&shutdown).await?;
+                done.cancel();
+                Ok::<_, kube::Error>(Next::Done)
+            })
+            .await;
+        shutdown.run_until_cancelled(collector.monitors.synced()).await;
+        tokio::join!(
+            collector.monitors.follow_kinds(&shutdown),
+            queue.run(WORKERS, &shutdown, |work| collector.process(work)),
+        );
+    })
+}
+
+impl Collector {
+    async fn process(&self, work: Work) -> Result<Next, Error> {
+        match work {
+            Work::Collect(uid) => self.collect(&uid).await,
+            Work::Orphan(uid) => self.orphan(&uid).await,
+        }
+        .map(|()| Next::Done)
+    }
+
+    fn node(&self, uid: &Uid) -> Option<Node> {
+        self.monitors.graph.lock().get(uid).cloned()
+    }
+
+    async fn collect(&self, uid: &Uid) -> Result<(), Error> {
+        let Some(node) = self.node(uid) else { return Ok(()) };
+        if node.deleting && !node.foreground {
+            return Ok(());
+        }
+        let Some(live) = self.read(&node.target, uid).await? else {
+            self.absent.lock().insert(uid.clone());
+            let work = self.monitors.graph.lock().remove(uid);
+            work.into_iter().for_each(|work| self.queue.add(work));
+            return Ok(());
+        };
+        if node.foreground {
+            return self.continue_foreground(uid, &node, &live).await;
+        }
+        if live.deletion_timestamp.is_some() {
+            return Ok(());
+        }
+        let mut owners = Vec::new();
+        for reference in live.owner_references.iter().flatten() {
+            owners.push((Uid::new(&reference.uid), self.owner_state(&node.target, reference).await?));
+        }
+        let waits_in_turn = {
+            let graph = self.monitors.graph.lock();
+            node.dependents.iter().any(|dependent| graph.get(dependent).is_some_and(|node| node.foreground))
+        };
+        let finalizers = live.finalizers.as_deref().unwrap_or(&[]);
+        match verdict(&owners, finalizers, !node.dependents.is_empty(), waits_in_turn) {
+            Verdict::Keep => Ok(()),
+            Verdict::Disown(gone) => self.disown(&node.target, &live, &gone).await,
+            Verdict::Delete { policy, unblock_owners } => {
+                if unblock_owners {
+                    self.unblock_owners(&node.target, &live).await?;
+                }
+                // After our own patch the version has moved on; the UID is protection enough.
+                let resource_version = live.resource_version.clone().filter(|_| !unblock_owners);
+                let exactly_this = Preconditions { uid: live.uid.clone(), resource_version };
+                let params = DeleteParams {
+                    propagation_policy: Some(policy),
+                    preconditions: Some(exactly_this),
+                    ..DeleteParams::default()
+                };
+                debug!(kind = %node.target.kind, key = %node.target.key, "deleting: its owners are gone");
+                self.finish(
+                    &node.target,
+                    "delete",
+                    self.api(&node.target)?.delete(node.target.key.name(), &params).await.map(drop),
+                )
+            }
+        }
+    }
+
+    /// Lets an object go that waited for its dependents, or deletes those that keep it.
+    async fn continue_foreground(&self, uid: &Uid, node: &Node, live: &ObjectMeta) -> Result<(), Error> {
+        let blocking = self.monitors.graph.lock().blocking(uid);
+        if blocking.is_empty() {
+            return self.remove_finalizer(&node.target, live, FOREGROUND).await;
+        }
+        let untouched = blocking.into_iter().filter(|(_, foreground)| !foreground);
+        untouched.for_each(|(dependent, _)| self.queue.add(Work::Collect(dependent)));
+        Ok(())
+    }
+
+    /// Detaches all dependents, then lets the object go.
+    async fn orphan(&self, uid: &Uid) -> Result<(), Error> {
+        let Some(node) = self.node(uid) else { return Ok(()) };
+        for dependent in &node.dependents {
+            let Some(dependent_node) = self.node(dependent) else { continue };
+            if let Some(live) = self.read(&dependent_node.target, dependent).await? {
+                self.disown(&dependent_node.target, &live, std::slice::from_ref(uid)).await?;
+            }
+        }
+        match self.read(&node.target, uid).await? {
+            Some(live) => self.remove_finalizer(&node.target, &live, ORPHAN).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The state of an owner: from the graph if it is alive there, else from a fresh read.
+    async fn owner_state(&self, target: &Target, reference: &OwnerReference) -> Result<OwnerState, Error> {
+        let uid = Uid::new(&reference.uid);
+        if self.absent.lock().contains(&uid) {
+            return Ok(OwnerState::Absent);
+        }
+        let known = self.node(&uid).filter(|owner| owner.observed);
+        if known.is_some_and(|owner| !owner.deleting && owner.target.key.name() == reference.name) {
+            return Ok(OwnerState::Solid);
+        }
+        let name = GroupKind::of(reference);
+        let kind = self.monitors.kind(&name).ok_or_else(|| Error::UnknownKind(name.clone()))?;
+        if kind.namespaced && target.key.namespace().is_empty() {
+            warn!(object = %target.key, owner = %reference.name, "a cluster-scoped object names a namespaced owner");
+            return Ok(OwnerState::Solid);
+        }
+        let owner = Target { kind: name, key: ObjectKey::new(target.key.namespace(), &reference.name) };
+        Ok(match self.read(&owner, &uid).await? {
+            None => {
+                self.absent.lock().insert(uid);
+                OwnerState::Absent
+            }
+            Some(live) if waits(&live) => OwnerState::Waiting,
+            Some(_) => OwnerState::Solid,
+        })
+    }
+
+    /// The object's metadata as stored now; `None` if there is none of that UID.
+    async fn read(&self, target: &Target, uid: &Uid) -> Result<Option<ObjectMeta>, Error> {
+        let live = self.api(target)?.get_metadata_opt(target.key.name()).await;
+        let live = live.map_err(|source| failed("read", target, source))?.map(|object| object.metadata);
+        Ok(live.filter(|meta| meta.uid.as_deref() == Some(uid.as_str())))
+    }
+
+    /// Removes references to owners.
+    async fn disown(&self, target: &Target, live: &ObjectMeta, gone: &[Uid]) -> Result<(), Error> {
+        let references = live.owner_references.as_deref().unwrap_or(&[]);
+        let is_gone = |reference: &&OwnerReference| gone.iter().any(|uid| uid.as_str() == reference.uid);
+        if !references.iter().any(|reference| is_gone(&reference)) {
+            return Ok(());
+        }
+        let kept: Vec<_> = references.iter().filter(|reference| !is_gone(reference)).collect();
+        self.patch(target, live, "remove the owners of", json!({"ownerReferences": kept})).await
+    }
+
+    /// Lets no owner wait for this object: it will wait for dependents that wait for it in turn.
+    async fn unblock_owners(&self, target: &Target, live: &ObjectMeta) -> Result<(), Error> {
+        let mut references = live.owner_references.clone().unwrap_or_default();
+        references.iter_mut().for_each(|reference| reference.block_owner_deletion = Some(false));
+        self.patch(target, live, "unblock the owners of", json!({"ownerReferences": references})).await
+    }
+
+    async fn remove_finalizer(
+        &self,
+        target: &Target,
+        live: &ObjectMeta,
+        finalizer: &str,
+    ) -> Result<(), Error> {
+        let finalizers = live.finalizers.as_deref().unwrap_or(&[]);
+        if !finalizers.iter().any(|name| name == finalizer) {
+            return Ok(());
+        }
+        let kept: Vec<_> = finalizers.iter().filter(|name| *name != finalizer).collect();
+        self.patch(target, live, "remove a finalizer of", json!({"finalizers": kept})).await
+    }
+
+    /// Merges `change` into the metadata, unless the object has changed since `live` was read.
+    async fn patch(
+        &self,
+        target: &Target,
+        live: &ObjectMeta,
+        action: &'static str,
+        mut change: serde_json::Value,
+    ) -> Result<(), Error> {
+        change["uid"] = json!(live.uid);
+        change["resourceVersion"] = json!(live.resource_version);
+        let patch = Patch::Merge(json!({"metadata": change}));
+        let result =
+            self.api(target)?.patch_metadata(target.key.name(), &PatchParams::default(), &patch).await;
+        self.finish(target, action, result.map(drop))
+    }
+
+    /// A write to an object that is gone needs no repeating.
+    fn finish(&self, target: &Target, action: &'static str, result: kube::Result<()>) -> Result<(), Error> {
+        match result {
+            Err(source) if !is_not_found(&source) => Err(failed(action, target, source)),
+            _ => Ok(()),
+        }
+    }
+
+    fn api(&self, target: &Target) -> Result<Api<DynamicObject>, Error> {
+        let kind: ResourceKind =
+            self.monitors.kind(&target.kind).ok_or_else(|| Error::UnknownKind(target.kind.clone()))?;
+        let client = self.client.clone();
+        Ok(match kind.namespaced {
+            true => Api::namespaced_with(client, target.key.namespace(), &kind.api),
+            false => Api::all_with(client, &kind.api),
+        })
+    }
+}
+
+fn failed(action: &'static str, target: &Target, source: kube::Error) -> Error {
+    Error::Api { action, kind: target.kind.clone(), key: target.key.clone(), source }
+}
+
+fn waits(meta: &ObjectMeta) -> bool {
+    meta.deletion_timestamp.is_some() && meta.finalizers.iter().flatten().any(|name| name == FOREGROUND)
+}
+
+/// UIDs that no longer exist, and never will again; the oldest are forgotten.
+#[derive(Default)]
+struct Absent {
+    uids: HashSet<Uid>,
+    order: VecDeque<Uid>,
+}
+
+impl Absent {
+    fn contains(&self, uid: &Uid) -> bool {
+        self.uids.contains(uid)
+    }
+
+    fn insert(&mut self, uid: Uid) {
+        if self.uids.insert(uid.clone()) {
+            self.order.push_back(uid);
+        }
+        if self.order.len() > ABSENT
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.uids.remove(&oldest);
+        }
+    }
+}

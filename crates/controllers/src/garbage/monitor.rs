@@ -1,0 +1,182 @@
+//! Watches the metadata of every kind and feeds the graph.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use futures::StreamExt;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::core::DynamicObject;
+use kube::core::PartialObjectMeta;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, Event};
+use kube::{Api, Client};
+use parking_lot::Mutex;
+use skiff_informer::Queue;
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::graph::{Graph, GroupKind, Uid, Work};
+use crate::discovery::{ResourceKind, resource_kinds};
+
+/// Kinds that own nothing and are owned by nothing, and change all the time.
+const IGNORED: [(&str, &str); 2] = [("", "Event"), ("events.k8s.io", "Event")];
+/// Kinds whose objects say that there are new kinds.
+const DEFINE_KINDS: [(&str, &str); 2] =
+    [("apiextensions.k8s.io", "CustomResourceDefinition"), ("apiregistration.k8s.io", "APIService")];
+
+/// The kinds under watch and what they told.
+pub(super) struct Monitors {
+    client: Client,
+    pub(super) graph: Arc<Mutex<Graph>>,
+    queue: Queue<Work>,
+    kinds: Mutex<HashMap<GroupKind, Monitored>>,
+    /// New kinds may exist.
+    changed: Arc<Notify>,
+}
+
+struct Monitored {
+    kind: ResourceKind,
+    stop: CancellationToken,
+    synced: watch::Receiver<bool>,
+}
+
+impl Monitors {
+    pub(super) fn new(client: Client, queue: Queue<Work>) -> Self {
+        let (graph, kinds) = (Arc::default(), Mutex::default());
+        Self { client, graph, queue, kinds, changed: Arc::new(Notify::new()) }
+    }
+
+    /// The kind of that group and name, if the server has it.
+    pub(super) fn kind(&self, kind: &GroupKind) -> Option<ResourceKind> {
+        self.kinds.lock().get(kind).map(|monitored| monitored.kind.clone())
+    }
+
+    /// Follows the set of kinds until `shutdown`.
+    pub(super) async fn follow_kinds(&self, shutdown: &CancellationToken) {
+        let following = async {
+            loop {
+                self.changed.notified().await;
+                if let Err(error) = self.discover(shutdown).await {
+                    warn!(%error, "kinds not discovered; trying again when they change");
+                }
+            }
+        };
+        shutdown.run_until_cancelled(following).await;
+    }
+
+    /// Watches the kinds that the server has now, and no others.
+    pub(super) async fn discover(&self, shutdown: &CancellationToken) -> kube::Result<()> {
+        let found = resource_kinds(&self.client).await?;
+        let watchable = found
+            .into_iter()
+            .filter(|kind| ["list", "watch", "delete"].iter().all(|verb| kind.supports(verb)));
+        let mut present = HashSet::new();
+        let mut kinds = self.kinds.lock();
+        for kind in watchable {
+            let name = GroupKind::new(&kind.api.group, &kind.api.kind);
+            if IGNORED.contains(&(kind.api.group.as_str(), kind.api.kind.as_str())) {
+                continue;
+            }
+            if present.insert(name.clone()) && !kinds.contains_key(&name) {
+                kinds.insert(name.clone(), self.start(&name, kind, shutdown));
+            }
+        }
+        kinds.retain(|name, monitored| {
+            let keep = present.contains(name);
+            if !keep {
+                info!(kind = %name, "kind is gone");
+                monitored.stop.cancel();
+            }
+            keep
+        });
+        Ok(())
+    }
+
+    /// Waits until every kind was listed once.
+    pub(super) async fn synced(&self) {
+        let waiting: Vec<_> = self.kinds.lock().values().map(|monitored| monitored.synced.clone()).collect();
+        for mut synced in waiting {
+            // An error means the kind is gone again: nothing to wait for.
+            if synced.wait_for(|done| *done).await.is_err() {
+                debug!("a kind disappeared before it was listed");
+            }
+        }
+    }
+
+    fn start(&self, name: &GroupKind, kind: ResourceKind, shutdown: &CancellationToken) -> Monitored {
+        let stop = shutdown.child_token();
+        let (done, synced) = watch::channel(false);
+        let defines = DEFINE_KINDS.contains(&(kind.api.group.as_str(), kind.api.kind.as_str()));
+        let monitor = Monitor {
+            name: name.clone(),
+            graph: self.graph.clone(),
+            queue: self.queue.clone(),
+            changed: defines.then(|| self.changed.clone()),
+            done,
+        };
+        let api = Api::<PartialObjectMeta<DynamicObject>>::all_with(self.client.clone(), &kind.api);
+        let token = stop.clone();
+        tokio::spawn(async move { token.run_until_cancelled(monitor.follow(api)).await });
+        Monitored { kind, stop, synced }
+    }
+}
+
+struct Monitor {
+    name: GroupKind,
+    graph: Arc<Mutex<Graph>>,
+    queue: Queue<Work>,
+    /// Told of every change, if the objects of this kind define kinds.
+    changed: Option<Arc<Notify>>,
+    done: watch::Sender<bool>,
+}
+
+impl Monitor {
+    async fn follow(self, api: Api<PartialObjectMeta<DynamicObject>>) {
+        let mut events = watcher::watcher(api, watcher::Config::default()).default_backoff().boxed();
+        let mut listed = HashSet::new();
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(Event::Init) => listed.clear(),
+                Ok(Event::InitApply(object)) => {
+                    listed.extend(uid(&object.metadata));
+                    self.put(object);
+                }
+                Ok(Event::InitDone) => self.finish_list(&std::mem::take(&mut listed)),
+                Ok(Event::Apply(object)) => self.put(object),
+                Ok(Event::Delete(object)) => self.remove(uid(&object.metadata)),
+                Err(error) => debug!(kind = %self.name, %error, "watch interrupted"),
+            }
+        }
+    }
+
+    fn put(&self, object: PartialObjectMeta<DynamicObject>) {
+        let work = self.graph.lock().put(&self.name, &object.metadata);
+        self.add(work);
+    }
+
+    fn remove(&self, uid: Option<Uid>) {
+        let work = uid.map(|uid| self.graph.lock().remove(&uid)).unwrap_or_default();
+        self.add(work);
+    }
+
+    fn finish_list(&self, listed: &HashSet<Uid>) {
+        let gone: Vec<Uid> =
+            self.graph.lock().of_kind(&self.name).into_iter().filter(|uid| !listed.contains(uid)).collect();
+        gone.into_iter().for_each(|uid| self.remove(Some(uid)));
+        self.done.send_replace(true);
+    }
+
+    fn add(&self, work: Vec<Work>) {
+        work.into_iter().for_each(|work| self.queue.add(work));
+        if let Some(changed) = &self.changed
+            && *self.done.borrow()
+        {
+            changed.notify_one();
+        }
+    }
+}
+
+fn uid(meta: &ObjectMeta) -> Option<Uid> {
+    meta.uid.as_deref().map(Uid::new)
+}

@@ -1,0 +1,181 @@
+//! Empties a namespace that is being deleted, then lets it go.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{DeleteParams, ListParams, PostParams};
+use kube::core::DynamicObject;
+use kube::{Api, Client};
+use parking_lot::Mutex;
+use skiff_informer::{Next, ObjectKey, Queue, describe, is_not_found};
+
+use crate::discovery::{ResourceKind, resource_kinds};
+use crate::environment::{Controller, Environment};
+use crate::informers::Informers;
+
+mod status;
+
+use status::Findings;
+
+const NAME: &str = "namespace-controller";
+/// The namespace's own finalizer, in `spec.finalizers`.
+const FINALIZER: &str = "kubernetes";
+/// How soon a namespace with content left is looked at again; doubles up to the last. A pod that goes brings it up at
+/// once; objects of other kinds are not watched here.
+const FIRST_LOOK: Duration = Duration::from_millis(100);
+const LAST_LOOK: Duration = Duration::from_secs(10);
+
+/// A namespace that could not be emptied or let go.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} namespace {namespace}")]
+struct Error {
+    action: &'static str,
+    namespace: ObjectKey,
+    source: kube::Error,
+}
+
+struct Namespaces {
+    client: Client,
+    informers: Informers,
+    looks: Mutex<HashMap<ObjectKey, u32>>,
+}
+
+/// Subscribes to namespaces and pods and returns the running controller.
+pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
+    let (informers, shutdown) = (environment.informers.clone(), environment.shutdown.clone());
+    let queue = Queue::new();
+    let wake = queue.clone();
+    informers.namespaces.subscribe(move |change| {
+        if change.new.is_none_or(|namespace| namespace.metadata.deletion_timestamp.is_some()) {
+            wake.add(change.key.clone());
+        }
+    });
+    let (wake, namespaces) = (queue.clone(), informers.namespaces.clone());
+    informers.pods.subscribe(move |change| {
+        let key = ObjectKey::cluster(change.key.namespace());
+        let deleting = |namespace: &Namespace| namespace.metadata.deletion_timestamp.is_some();
+        if change.new.is_none() && namespaces.get(&key).is_some_and(|namespace| deleting(&namespace)) {
+            wake.add(key);
+        }
+    });
+    let namespaces = Namespaces { client: environment.client(NAME), informers, looks: Mutex::default() };
+    Box::pin(async move {
+        namespaces.informers.namespaces.synced().await;
+        queue.run(10, &shutdown, |key| namespaces.reconcile(key)).await;
+    })
+}
+
+impl Namespaces {
+    async fn reconcile(&self, key: ObjectKey) -> Result<Next, Error> {
+        let namespace = self.informers.namespaces.get(&key);
+        let Some(namespace) = namespace.filter(|namespace| namespace.metadata.deletion_timestamp.is_some())
+        else {
+            self.looks.lock().remove(&key);
+            return Ok(Next::Done);
+        };
+        let held = namespace.spec.iter().flat_map(|spec| spec.finalizers.iter().flatten());
+        if !held.into_iter().any(|name| name == FINALIZER) {
+            return Ok(Next::Done);
+        }
+        let findings = self.empty(key.name()).await;
+        let reported = status::status(namespace.status.as_ref(), &findings, Timestamp::now());
+        let mut current = Namespace::clone(&namespace);
+        if namespace.status.as_ref() != Some(&reported) {
+            current.status = Some(reported);
+            let api = Api::<Namespace>::all(self.client.clone());
+            match api.replace_status(key.name(), &PostParams::default(), &current).await {
+                Ok(updated) => current = updated,
+                Err(error) if is_not_found(&error) => return Ok(Next::Done),
+                Err(source) => return Err(Error { action: "report the state of", namespace: key, source }),
+            }
+        }
+        if findings.is_empty() {
+            self.finalize(key, current).await
+        } else {
+            Ok(Next::After(self.next_look(key)))
+        }
+    }
+
+    fn next_look(&self, key: ObjectKey) -> Duration {
+        let mut looks = self.looks.lock();
+        let look = looks.entry(key).or_default();
+        *look += 1;
+        FIRST_LOOK.saturating_mul(1 << (*look - 1).min(10)).min(LAST_LOOK)
+    }
+
+    /// Deletes the content and tells what is left.
+    async fn empty(&self, namespace: &str) -> Findings {
+        let mut findings = Findings::default();
+        let kinds = match resource_kinds(&self.client).await {
+            Ok(kinds) => kinds,
+            Err(error) => {
+                findings.discovery_failure = Some(describe(&error));
+                return findings;
+            }
+        };
+        let content =
+            kinds.iter().filter(|kind| kind.namespaced && kind.supports("list") && kind.supports("delete"));
+        for kind in content {
+            if let Err(error) = self.empty_kind(namespace, kind, &mut findings).await {
+                findings.deletion_failures.push(format!("{}: {}", kind.name(), describe(&error)));
+            }
+        }
+        findings
+    }
+
+    async fn empty_kind(
+        &self,
+        namespace: &str,
+        kind: &ResourceKind,
+        findings: &mut Findings,
+    ) -> kube::Result<()> {
+        let api = Api::<DynamicObject>::namespaced_with(self.client.clone(), namespace, &kind.api);
+        let present = match api.list_metadata(&ListParams::default()).await {
+            // The kind went while we were looking.
+            Err(error) if is_not_found(&error) => return Ok(()),
+            other => other?,
+        };
+        if present.items.is_empty() {
+            return Ok(());
+        }
+        let params = DeleteParams::background();
+        if kind.supports("deletecollection") {
+            api.delete_collection(&params, &ListParams::default()).await?;
+        } else {
+            for object in &present.items {
+                match api.delete(object.metadata.name.as_deref().unwrap_or(""), &params).await {
+                    Err(error) if !is_not_found(&error) => return Err(error),
+                    _ => {}
+                }
+            }
+        }
+        let left = api.list_metadata(&ListParams::default()).await?.items;
+        if !left.is_empty() {
+            let resource = format!("{}.{}", kind.api.plural, kind.api.group);
+            findings.remaining.insert(resource, left.len());
+        }
+        for finalizer in left.iter().flat_map(|object| object.metadata.finalizers.iter().flatten()) {
+            *findings.finalizers.entry(finalizer.clone()).or_default() += 1;
+        }
+        Ok(())
+    }
+
+    /// Takes our finalizer off; the API server then removes the namespace.
+    async fn finalize(&self, key: ObjectKey, mut namespace: Namespace) -> Result<Next, Error> {
+        self.looks.lock().remove(&key);
+        if let Some(finalizers) = namespace.spec.as_mut().and_then(|spec| spec.finalizers.as_mut()) {
+            finalizers.retain(|name| name != FINALIZER);
+        }
+        let api = Api::<Namespace>::all(self.client.clone());
+        let result: kube::Result<Namespace> =
+            api.replace_subresource("finalize", key.name(), &PostParams::default(), &namespace).await;
+        match result {
+            Err(source) if !is_not_found(&source) => {
+                Err(Error { action: "finalize", namespace: key, source })
+            }
+            _ => Ok(Next::Done),
+        }
+    }
+}
