@@ -4,14 +4,14 @@ use super::line::LogLine;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
-/// Bytes of log file read for each byte of output wanted: lines carry a time stamp and a stream name.
-const READ_FACTOR: usize = 4;
+/// Bytes of log file that are looked at.
+const WINDOW: u64 = 64 * 1024;
 
 /// The last `lines` lines, at most `bytes` bytes, that the container wrote.
 pub(crate) fn last_output(path: &Path, lines: usize, bytes: usize) -> io::Result<String> {
     let mut file = std::fs::File::open(path)?;
     let length = file.metadata()?.len();
-    let start = length.saturating_sub(u64::try_from(bytes * READ_FACTOR).unwrap_or(u64::MAX));
+    let start = length.saturating_sub(WINDOW);
     file.seek(SeekFrom::Start(start))?;
     let mut text = Vec::new();
     file.read_to_end(&mut text)?;

@@ -25,8 +25,8 @@ pub(crate) fn adopted(
     let mut runs: Vec<&RuntimeContainer> = state.containers.iter().collect();
     runs.sort_by_key(|run| run.attempt);
     for run in runs {
-        let name = ContainerName::from(run.name.as_str());
-        let container = observed.containers.entry(name).or_default();
+        let container = observed.containers.entry(name_of(run)).or_default();
+        observed.initialized |= pod.container(&name_of(run)).is_some_and(|c| c.role == Role::Main);
         container.attempts = container.attempts.max(run.attempt + 1);
         container.spec_image = Some(run.image_ref.clone());
         if container.image.is_none() {
@@ -48,6 +48,10 @@ pub(crate) fn adopted(
         container.ends.drain(..excess);
     }
     observed
+}
+
+fn name_of(run: &RuntimeContainer) -> ContainerName {
+    ContainerName::from(run.name.as_str())
 }
 
 /// A pod of which nothing runs here: new, or left over from before a restart of the machine.

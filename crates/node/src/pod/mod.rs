@@ -17,6 +17,8 @@ pub(crate) mod sandbox;
 pub(crate) mod start;
 pub(crate) mod status;
 pub(crate) mod step;
+#[cfg(test)]
+mod step_tests;
 pub(crate) mod steps;
 pub(crate) mod tasks;
 #[cfg(test)]

@@ -28,8 +28,10 @@ pub(crate) struct Observed {
     pub(crate) object: Stage<()>,
     /// The API object is gone.
     pub(crate) removed: bool,
-    /// The pod's directory was removed.
-    pub(crate) files_removed: bool,
+    /// The pod's directory: `Ready` until it is removed.
+    pub(crate) files: Stage<()>,
+    /// The init containers of this sandbox are through.
+    pub(crate) initialized: bool,
 }
 
 /// Why the node refused a pod.
@@ -272,11 +274,6 @@ impl StartError {
 }
 
 impl<T> Stage<T> {
-    /// Whether there is nothing to take down.
-    pub(crate) fn is_down(&self) -> bool {
-        matches!(self, Self::Absent | Self::Gone)
-    }
-
     fn begin(&mut self) {
         let failures = if let Self::Failed { failures, .. } = self { *failures } else { 0 };
         *self = Self::Working { failures };
@@ -290,7 +287,26 @@ impl<T> Stage<T> {
     }
 }
 
+impl StartFailure {
+    /// The reason as the API shows it now.
+    pub(crate) fn shown_reason(&self) -> &'static str {
+        let waits = self.announced && self.reason == StartError::ErrImagePull;
+        if waits { "ImagePullBackOff" } else { self.reason.as_str() }
+    }
+}
+
 impl ContainerState {
+    /// The attempt before the one that counts as current: a container that waits to be started again has just
+    /// become its own predecessor.
+    pub(crate) fn previous_attempt(&self) -> Option<u32> {
+        let newest = self.attempts.checked_sub(1)?;
+        match self.run {
+            Run::Waiting => Some(newest),
+            Run::Exited if self.backoff_noted => Some(newest),
+            Run::Running(_) | Run::Starting | Run::Exited => newest.checked_sub(1),
+        }
+    }
+
     /// The running state, when there is a live process.
     pub(crate) fn running(&self) -> Option<&Running> {
         if let Run::Running(running) = &self.run { Some(running) } else { None }
@@ -355,7 +371,8 @@ impl Observed {
             ending: None,
             object: Stage::Ready(()),
             removed: false,
-            files_removed: false,
+            files: Stage::Ready(()),
+            initialized: false,
         }
     }
 
@@ -399,7 +416,7 @@ impl Observed {
             Step::StopSandbox => self.sandbox = Stage::Working { failures: 0 },
             Step::UnmountVolumes => self.volumes = Stage::Working { failures: 0 },
             Step::DeleteObject => self.object.begin(),
-            Step::RemoveFiles => {}
+            Step::RemoveFiles => self.files.begin(),
             Step::NoteCrashBackOff { container } => self.state(container).backoff_noted = true,
             Step::NoteImageBackOff { container } => {
                 if let Some(failure) = &mut self.state(container).failure {
@@ -407,7 +424,9 @@ impl Observed {
                 }
             }
             Step::Start { container, .. } => {
-                let spec_image = pod.container(container).and_then(|c| c.spec.image.clone());
+                let local = pod.container(container);
+                self.initialized |= local.is_some_and(|c| c.role == Role::Main);
+                let spec_image = local.and_then(|c| c.spec.image.clone());
                 let state = self.state(container);
                 if let (Run::Exited, Some(end)) = (&state.run, state.ends.last()) {
                     state.crash_backoff.record(end.finished_at);
@@ -466,7 +485,7 @@ impl Observed {
             Report::ObjectDeleted(true) => self.object = Stage::Gone,
             Report::ObjectDeleted(false) => self.object.failed(now),
             Report::Removed => self.removed = true,
-            Report::FilesRemoved => self.files_removed = true,
+            Report::FilesRemoved => self.files = Stage::Gone,
             Report::Retry => self.retry_now(now),
             Report::Resolved { container, image } => {
                 let state = self.state(&container);
@@ -564,6 +583,7 @@ impl Observed {
 
     /// Everything in the sandbox was killed with it; init containers will have to run again.
     fn lose_sandbox(&mut self, pod: &LocalPod, now: Timestamp) {
+        self.initialized = false;
         self.sandbox = if self.ending.is_some() { Stage::Gone } else { Stage::Absent };
         for (name, state) in &mut self.containers {
             if state.run == Run::Exited && pod.container(name).is_some_and(|c| c.role == Role::Init) {

@@ -234,7 +234,7 @@ fn states<'a>(
             let message = format!("Back-off pulling image \"{image}\": ErrImagePull: {}", failure.message);
             (waiting("ImagePullBackOff", Some(message)), newest)
         } else {
-            (waiting(failure.reason.as_str(), Some(failure.message.clone())), newest)
+            (waiting(failure.shown_reason(), Some(failure.message.clone())), newest)
         };
     }
     match (&state.run, newest) {

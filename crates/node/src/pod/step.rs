@@ -166,8 +166,7 @@ impl Planner<'_> {
     /// Runs the init containers in order.
     fn initialize(&mut self) -> Progress {
         let pod = self.pod;
-        let initialized = pod.with_role(Role::Main).any(|c| self.observed.container(&c.name).attempts > 0)
-            && !pod.with_role(Role::Init).any(|c| self.observed.container(&c.name).run == Run::Waiting);
+        let initialized = self.observed.initialized;
         for container in pod.containers.iter().filter(|c| matches!(c.role, Role::Init | Role::Sidecar)) {
             if container.role == Role::Init && initialized {
                 continue;
@@ -377,9 +376,10 @@ impl Planner<'_> {
                 _ => self.step(Step::DeleteObject),
             };
         }
-        if !observed.files_removed {
-            return self.step(Step::RemoveFiles);
+        match &observed.files {
+            Stage::Working { .. } => {}
+            Stage::Gone => self.plan.done = observed.removed,
+            _ => self.step(Step::RemoveFiles),
         }
-        self.plan.done = observed.removed;
     }
 }

@@ -48,8 +48,9 @@ pub(crate) struct ContainerView {
     pub(crate) name: ContainerName,
     /// ID of the running attempt.
     pub(crate) running: Option<String>,
-    /// How many attempts there were.
-    pub(crate) attempts: u32,
+    /// The attempt whose log is meant without further word, and by "previous".
+    pub(crate) current: Option<u32>,
+    pub(crate) previous: Option<u32>,
     /// The reason it waits for, when it does.
     pub(crate) waiting: Option<String>,
 }
@@ -263,8 +264,9 @@ impl Worker {
             ContainerView {
                 name: container.name.clone(),
                 running: state.running().map(|running| running.id.clone()),
-                attempts: state.attempts,
-                waiting: state.failure.as_ref().map(|failure| failure.reason.as_str().to_owned()),
+                current: state.attempts.checked_sub(1),
+                previous: state.previous_attempt(),
+                waiting: state.failure.as_ref().map(|failure| failure.shown_reason().to_owned()),
             }
         });
         let containers: Vec<ContainerView> = containers.collect();

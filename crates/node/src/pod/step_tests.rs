@@ -1,0 +1,489 @@
+//! Stories of pods, told as the steps that each event leads to.
+
+use super::local::LocalPod;
+use super::observed::{Finished, Observed, Report, StartError};
+use super::status::{phase, status};
+use super::step::{Step, plan};
+use super::testing::{at, pod, pod_of};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ContainerStatus;
+
+/// A pod, what is known of it, and the time.
+struct Story {
+    pod: LocalPod,
+    observed: Observed,
+    now: i64,
+    wake: Option<Timestamp>,
+    done: bool,
+}
+
+impl Story {
+    fn new(spec: &str) -> Self {
+        Self { pod: pod_of(spec), observed: Observed::new(at(0)), now: 0, wake: None, done: false }
+    }
+
+    /// Takes every step that is due and names them.
+    #[track_caller]
+    fn check(&mut self, expected: &str) {
+        let mut names = Vec::new();
+        for _ in 0..20 {
+            let plan = plan(&self.pod, &self.observed, at(self.now));
+            (self.wake, self.done) = (plan.wake, plan.done);
+            if plan.steps.is_empty() {
+                break;
+            }
+            for step in plan.steps {
+                names.push(name(&step));
+                self.observed.issue(&step, &self.pod, at(self.now));
+            }
+        }
+        assert_eq!(names.join(", "), expected, "at {}", self.now);
+    }
+
+    fn hear(&mut self, report: Report) -> &mut Self {
+        self.observed.apply(report, &self.pod, at(self.now));
+        self
+    }
+
+    fn wait(&mut self, seconds: i64) -> &mut Self {
+        self.now += seconds;
+        self
+    }
+
+    /// Until containers can be started.
+    fn set_up(&mut self) {
+        self.check("MountVolumes");
+        self.hear(Report::Volumes(Ok(()))).check("StartSandbox");
+        self.hear(Report::Sandbox(Ok(vec!["10.0.0.5".parse().unwrap()])));
+    }
+
+    fn started(&mut self, container: &str, attempt: u32) -> &mut Self {
+        let id = format!("{container}{attempt}");
+        let now = at(self.now);
+        self.hear(Report::Started { container: container.into(), attempt, id, at: now })
+    }
+
+    fn exited(&mut self, container: &str, attempt: u32, exit_code: i32) -> &mut Self {
+        let end = Finished {
+            id: format!("{container}{attempt}"),
+            exit_code,
+            reason: if exit_code == 0 { "Completed" } else { "Error" }.into(),
+            message: String::new(),
+            started_at: Some(at(0)),
+            finished_at: at(self.now),
+        };
+        self.hear(Report::Exited { container: container.into(), end })
+    }
+
+    /// Asks for deletion, as the API shows it.
+    fn delete(&mut self, grace: i64) -> &mut Self {
+        self.pod.meta.deletion_timestamp = Some(crate::time::api_time(at(self.now + grace)));
+        self.pod.meta.deletion_grace_period_seconds = Some(grace);
+        self
+    }
+
+    fn phase(&self) -> &'static str {
+        phase(&self.pod, &self.observed).as_str()
+    }
+
+    fn container(&self, name: &str) -> ContainerStatus {
+        let status = status(&self.pod, &self.observed, &["192.168.0.1".parse().unwrap()], at(self.now));
+        let lists = [status.init_container_statuses, status.container_statuses];
+        lists.into_iter().flatten().flatten().find(|status| status.name == name).unwrap()
+    }
+
+    /// `state/last state/restarts` of a container, in short, and `+` if it is ready.
+    fn brief(&self, name: &str) -> String {
+        let status = self.container(name);
+        let brief = |state: Option<k8s_openapi::api::core::v1::ContainerState>| {
+            let state = state.unwrap_or_default();
+            match (state.waiting, state.running, state.terminated) {
+                (Some(waiting), None, None) => waiting.reason.unwrap_or_default(),
+                (None, Some(_), None) => "running".into(),
+                (None, None, Some(end)) => format!("{}:{}", end.reason.unwrap_or_default(), end.exit_code),
+                (None, None, None) => "-".into(),
+                several => panic!("{several:?}"),
+            }
+        };
+        let ready = if status.ready { "+" } else { "" };
+        format!("{}/{}/{}{ready}", brief(status.state), brief(status.last_state), status.restart_count)
+    }
+
+    /// The condition's status and reason.
+    fn condition(&self, kind: &str) -> String {
+        let status = status(&self.pod, &self.observed, &[], at(self.now));
+        let condition = status.conditions.into_iter().flatten().find(|c| c.type_ == kind).unwrap();
+        [condition.status, condition.reason.unwrap_or_default()].join(" ").trim().to_owned()
+    }
+}
+
+/// `Start(c#0)` and the like.
+fn name(step: &Step) -> String {
+    match step {
+        Step::End(cause) => format!("End({cause:?})"),
+        Step::Start { container, attempt } => format!("Start({container}#{attempt})"),
+        Step::PostStart { container } => format!("PostStart({container})"),
+        Step::BeginStop { container, cause } => format!("BeginStop({container}: {cause:?})"),
+        Step::PreStop { container, .. } => format!("PreStop({container})"),
+        Step::Terminate { container } => format!("Terminate({container})"),
+        Step::Kill { container } => format!("Kill({container})"),
+        Step::NoteCrashBackOff { container } => format!("NoteCrashBackOff({container})"),
+        Step::NoteImageBackOff { container } => format!("NoteImageBackOff({container})"),
+        other => format!("{other:?}"),
+    }
+}
+
+const ONE: &str = r#"{"containers": [{"name": "c", "image": "i"}]}"#;
+
+#[test]
+fn a_pod_starts_and_is_ready_at_once() {
+    let mut story = Story::new(ONE);
+    assert_eq!((story.phase(), story.brief("c").as_str()), ("Pending", "ContainerCreating/-/0"));
+    story.set_up();
+    story.check("Start(c#0)");
+    assert_eq!(story.condition("PodReadyToStartContainers"), "True");
+    assert_eq!(story.condition("Ready"), "False ContainersNotReady");
+    story.started("c", 0).check("");
+    assert_eq!((story.phase(), story.brief("c").as_str()), ("Running", "running/-/0+"));
+    assert_eq!(story.condition("Ready"), "True");
+    assert_eq!(story.wake, None, "a running pod needs no attention");
+}
+
+#[test]
+fn a_crashing_container_is_restarted_at_once_then_ever_later() {
+    let mut story = Story::new(ONE);
+    story.set_up();
+    story.check("Start(c#0)");
+    story.started("c", 0).wait(1).exited("c", 0, 1).check("Start(c#1)");
+    assert_eq!(story.brief("c"), "Error:1/-/0");
+    story.started("c", 1).check("");
+    assert_eq!(story.brief("c"), "running/Error:1/1+");
+    story.wait(1).exited("c", 1, 1).check("NoteCrashBackOff(c)");
+    assert_eq!((story.phase(), story.brief("c").as_str()), ("Running", "CrashLoopBackOff/Error:1/1"));
+    assert_eq!(story.wake, Some(at(12)));
+    let message = story.container("c").state.unwrap().waiting.unwrap().message.unwrap();
+    assert_eq!(message, "back-off 10s restarting failed container=c pod=p_ns(u)");
+    story.wait(9).check("");
+    story.wait(1).check("Start(c#2)");
+    story.started("c", 2).exited("c", 2, 0).check("NoteCrashBackOff(c)");
+    assert_eq!(story.wake, Some(at(32)));
+    // A long run is forgiven.
+    story.wait(20).check("Start(c#3)");
+    story.started("c", 3).wait(700).exited("c", 3, 1).check("Start(c#4)");
+    assert_eq!(story.container("c").restart_count, 3);
+}
+
+#[test]
+fn policies_decide_how_a_pod_ends() {
+    let check = |policy: &str, exit_code: i32, steps: &str, phase: &str| {
+        let mut story =
+            Story::new(&format!(r#"{{"restartPolicy": "{policy}", "containers": [{{"name": "c"}}]}}"#));
+        story.set_up();
+        story.check("Start(c#0)");
+        story.started("c", 0).exited("c", 0, exit_code).check(steps);
+        assert_eq!(story.phase(), phase, "{policy} {exit_code}");
+        story
+    };
+    check("Always", 0, "Start(c#1)", "Running");
+    check("OnFailure", 1, "Start(c#1)", "Running");
+    check("OnFailure", 0, "End(Completed), StopSandbox", "Succeeded");
+    check("Never", 1, "End(Completed), StopSandbox", "Failed");
+    let mut story = check("Never", 0, "End(Completed), StopSandbox", "Succeeded");
+    assert_eq!(story.condition("Ready"), "False PodCompleted");
+    assert_eq!(story.condition("Initialized"), "True PodCompleted");
+    story.hear(Report::SandboxGone).check("UnmountVolumes");
+    story.hear(Report::VolumesGone).check("");
+    story.delete(0).check("DeleteObject");
+}
+
+#[test]
+fn init_containers_run_in_order() {
+    let mut story = Story::new(
+        r#"{"initContainers": [{"name": "a"}, {"name": "s", "restartPolicy": "Always"}, {"name": "b"}],
+            "containers": [{"name": "c"}, {"name": "d"}]}"#,
+    );
+    story.set_up();
+    story.check("Start(a#0)");
+    assert_eq!(story.brief("c"), "PodInitializing/-/0");
+    assert_eq!(story.condition("Initialized"), "False ContainersNotInitialized");
+    story.started("a", 0).exited("a", 0, 0).check("Start(s#0)");
+    story.started("s", 0).check("Start(b#0)");
+    story.started("b", 0).wait(1).exited("b", 0, 1).check("Start(b#1)");
+    assert_eq!(story.phase(), "Pending");
+    story.started("b", 1).exited("b", 1, 0).check("Start(c#0)");
+    story.started("c", 0).check("Start(d#0)");
+    story.started("d", 0).check("");
+    assert_eq!(
+        (story.phase(), story.brief("a").as_str(), story.brief("s").as_str()),
+        ("Running", "Completed:0/-/0+", "running/-/0+")
+    );
+    // A sidecar is restarted whenever it ends.
+    story.exited("s", 0, 0).check("Start(s#1)");
+    story.started("s", 1).check("");
+}
+
+#[test]
+fn a_failed_init_container_fails_a_pod_that_never_restarts() {
+    let mut story = Story::new(
+        r#"{"restartPolicy": "Never", "initContainers": [{"name": "a"}], "containers": [{"name": "c"}]}"#,
+    );
+    story.set_up();
+    story.check("Start(a#0)");
+    story.started("a", 0).exited("a", 0, 3).check("End(Completed), StopSandbox");
+    assert_eq!((story.phase(), story.brief("a").as_str()), ("Failed", "Error:3/-/0"));
+    assert_eq!(story.brief("c"), "ContainerStatusUnknown:137/-/0");
+}
+
+#[test]
+fn sidecars_end_after_the_main_containers_last_first() {
+    let mut story = Story::new(
+        r#"{"restartPolicy": "Never", "terminationGracePeriodSeconds": 5,
+            "initContainers": [{"name": "s", "restartPolicy": "Always"}, {"name": "t", "restartPolicy": "Always"}],
+            "containers": [{"name": "c"}]}"#,
+    );
+    story.set_up();
+    story.check("Start(s#0)");
+    story.started("s", 0).check("Start(t#0)");
+    story.started("t", 0).check("Start(c#0)");
+    story.started("c", 0).exited("c", 0, 0).check("End(Completed), BeginStop(t: PodEnds), Terminate(t)");
+    story.exited("t", 0, 143).check("BeginStop(s: PodEnds), Terminate(s)");
+    story.wait(5).check("Kill(s)");
+    story.exited("s", 0, 137).check("StopSandbox");
+    assert_eq!(story.phase(), "Succeeded");
+}
+
+#[test]
+fn deletion_stops_gracefully_and_removes_everything() {
+    let mut story = Story::new(
+        r#"{"containers": [{"name": "c", "lifecycle": {"preStop": {"exec": {"command": ["x"]}}}}, {"name": "d"}]}"#,
+    );
+    story.set_up();
+    story.check("Start(c#0)");
+    story.started("c", 0).check("Start(d#0)");
+    story.started("d", 0).check("");
+    story
+        .delete(30)
+        .check("End(Deleted), BeginStop(c: PodEnds), BeginStop(d: PodEnds), PreStop(c), Terminate(d)");
+    story.wait(3).hear(Report::PreStopDone { container: "c".into() }).check("Terminate(c)");
+    assert_eq!(story.wake, Some(at(30)));
+    story.exited("d", 0, 143).check("");
+    // Somebody is less patient.
+    story.delete(4).wait(1).check("Kill(c)");
+    story.exited("c", 0, 137).check("StopSandbox");
+    story.hear(Report::SandboxGone).check("UnmountVolumes");
+    story.hear(Report::VolumesGone).check("DeleteObject");
+    story.hear(Report::ObjectDeleted(false)).check("");
+    story.wait(1).check("DeleteObject");
+    story.hear(Report::ObjectDeleted(true)).check("RemoveFiles");
+    story.hear(Report::FilesRemoved).check("");
+    assert!(!story.done, "the API still shows the pod");
+    story.hear(Report::Removed).check("");
+    assert!(story.done);
+}
+
+#[test]
+fn a_hook_that_takes_all_the_time_leaves_two_seconds() {
+    let mut story = Story::new(
+        r#"{"containers": [{"name": "c", "lifecycle": {"preStop": {"exec": {"command": ["x"]}}}}]}"#,
+    );
+    story.set_up();
+    story.check("Start(c#0)");
+    story.started("c", 0).delete(5).check("End(Deleted), BeginStop(c: PodEnds), PreStop(c)");
+    story.wait(5).check("Terminate(c)");
+    story.wait(1).check("");
+    story.wait(1).check("Kill(c)");
+}
+
+#[test]
+fn a_pod_that_vanishes_is_stopped() {
+    let mut story = Story::new(ONE);
+    story.set_up();
+    story.check("Start(c#0)");
+    story.started("c", 0).hear(Report::Removed).check("End(Deleted), BeginStop(c: PodEnds), Terminate(c)");
+    story.exited("c", 0, 143).check("StopSandbox");
+    story.hear(Report::SandboxGone).check("UnmountVolumes");
+    story.hear(Report::VolumesGone).check("RemoveFiles");
+    story.hear(Report::FilesRemoved).check("");
+    assert!(story.done);
+}
+
+#[test]
+fn the_active_deadline_ends_a_pod() {
+    let mut story = Story::new(r#"{"activeDeadlineSeconds": 60, "containers": [{"name": "c"}]}"#);
+    story.set_up();
+    story.check("Start(c#0)");
+    story.started("c", 0).check("");
+    assert_eq!(story.wake, Some(at(60)));
+    story.wait(60).check("End(DeadlineExceeded), BeginStop(c: PodEnds), Terminate(c)");
+    story.exited("c", 0, 0).check("StopSandbox");
+    let status = status(&story.pod, &story.observed, &[], at(story.now));
+    assert_eq!(
+        (status.phase.as_deref(), status.reason.as_deref()),
+        (Some("Failed"), Some("DeadlineExceeded"))
+    );
+}
+
+#[test]
+fn probes_stop_containers_and_decide_readiness() {
+    let mut story = Story::new(
+        r#"{"terminationGracePeriodSeconds": 30, "containers": [{"name": "c",
+            "startupProbe": {"tcpSocket": {"port": 1}}, "readinessProbe": {"tcpSocket": {"port": 1}},
+            "livenessProbe": {"tcpSocket": {"port": 1}, "terminationGracePeriodSeconds": 3}}]}"#,
+    );
+    story.set_up();
+    story.check("Start(c#0)");
+    story.started("c", 0).check("");
+    assert_eq!((story.brief("c").as_str(), story.container("c").started), ("running/-/0", Some(false)));
+    let report = |ok| Report::Readiness { container: "c".into(), id: "c0".into(), ok };
+    story.hear(Report::Startup { container: "c".into(), id: "c0".into(), ok: true }).check("");
+    assert_eq!((story.brief("c").as_str(), story.container("c").started), ("running/-/0", Some(true)));
+    story.hear(report(true)).check("");
+    assert_eq!(story.brief("c"), "running/-/0+");
+    story.hear(report(false)).check("");
+    assert_eq!(story.condition("Ready"), "False ContainersNotReady");
+    let failed = |id: &str| Report::LivenessFailed { container: "c".into(), id: id.into() };
+    story.hear(failed("c-old")).check("");
+    story.hear(failed("c0")).check("BeginStop(c: LivenessFailed), Terminate(c)");
+    story.wait(3).check("Kill(c)");
+    story.exited("c", 0, 137).check("Start(c#1)");
+}
+
+#[test]
+fn a_failed_start_hook_stops_its_container() {
+    let mut story = Story::new(
+        r#"{"containers": [{"name": "c", "lifecycle": {"postStart": {"exec": {"command": ["x"]}}}}, {"name": "d"}]}"#,
+    );
+    story.set_up();
+    story.check("Start(c#0)");
+    story.started("c", 0).check("PostStart(c)");
+    assert_eq!(story.brief("c"), "running/-/0");
+    story
+        .hear(Report::PostStart { container: "c".into(), ok: false })
+        .check("BeginStop(c: PostStartFailed), Start(d#0), Terminate(c)");
+}
+
+#[test]
+fn images_that_cannot_be_pulled_are_waited_for() {
+    let mut story = Story::new(ONE);
+    story.set_up();
+    story.check("Start(c#0)");
+    let failed = || Report::StartFailed {
+        container: "c".into(),
+        reason: StartError::ErrImagePull,
+        message: "no".into(),
+    };
+    story.hear(failed()).check("");
+    assert_eq!((story.phase(), story.brief("c").as_str()), ("Pending", "ErrImagePull/-/0"));
+    story.wait(2).check("NoteImageBackOff(c)");
+    assert_eq!(story.brief("c"), "ImagePullBackOff/-/0");
+    let message = story.container("c").state.unwrap().waiting.unwrap().message.unwrap();
+    assert_eq!(message, "Back-off pulling image \"i\": ErrImagePull: no");
+    assert_eq!(story.wake, Some(at(10)));
+    story.wait(8).check("Start(c#0)");
+    story.hear(failed()).wait(2).check("NoteImageBackOff(c)");
+    assert_eq!(story.wake, Some(at(30)));
+    // A corrected image is tried at once.
+    story.pod.containers[0].spec.image = Some("good".into());
+    story.check("Start(c#0)");
+}
+
+#[test]
+fn a_command_that_cannot_be_run_counts_as_an_end() {
+    let mut story = Story::new(ONE);
+    story.set_up();
+    story.check("Start(c#0)");
+    let failed =
+        |attempt| Report::RunFailed { container: "c".into(), attempt, message: "no such file".into() };
+    story.hear(failed(0)).check("Start(c#1)");
+    story.hear(failed(1)).check("NoteCrashBackOff(c)");
+    assert_eq!(story.brief("c"), "CrashLoopBackOff/StartError:128/1");
+    assert_eq!(story.phase(), "Running");
+}
+
+#[test]
+fn missing_configuration_is_retried_when_it_arrives() {
+    let mut story = Story::new(ONE);
+    story.set_up();
+    story.check("Start(c#0)");
+    let reason = StartError::CreateContainerConfigError;
+    story
+        .hear(Report::StartFailed {
+            container: "c".into(),
+            reason,
+            message: "configmap \"m\" not found".into(),
+        })
+        .check("");
+    assert_eq!(story.brief("c"), "CreateContainerConfigError/-/0");
+    story.hear(Report::Retry).check("Start(c#0)");
+}
+
+#[test]
+fn volumes_and_sandboxes_are_tried_again() {
+    let mut story = Story::new(ONE);
+    story.check("MountVolumes");
+    story.hear(Report::Volumes(Err("no".into()))).check("");
+    assert_eq!(story.wake, Some(at(1)));
+    story.wait(1).check("MountVolumes");
+    story.hear(Report::Volumes(Err("no".into()))).check("");
+    assert_eq!(story.wake, Some(at(3)));
+    story.hear(Report::Retry).check("MountVolumes");
+    story.hear(Report::Volumes(Ok(()))).check("StartSandbox");
+    story.hear(Report::Sandbox(Err("no".into()))).wait(1).check("StartSandbox");
+}
+
+#[test]
+fn a_lost_sandbox_is_made_anew_with_everything_in_it() {
+    let mut story = Story::new(r#"{"initContainers": [{"name": "a"}], "containers": [{"name": "c"}]}"#);
+    story.set_up();
+    story.check("Start(a#0)");
+    story.started("a", 0).exited("a", 0, 0).check("Start(c#0)");
+    story.started("c", 0).hear(Report::SandboxLost).check("StartSandbox");
+    story.hear(Report::Sandbox(Ok(Vec::new()))).check("Start(a#1)");
+    story.started("a", 1).exited("a", 1, 0).check("Start(c#1)");
+    story.started("c", 1).check("");
+    assert_eq!(story.brief("c"), "running/Error:137/1+");
+}
+
+#[test]
+fn a_changed_image_replaces_the_container() {
+    let mut story = Story::new(r#"{"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}"#);
+    story.set_up();
+    story.check("Start(c#0)");
+    story.started("c", 0).check("");
+    story.pod.containers[0].spec.image = Some("j".into());
+    story.check("BeginStop(c: DefinitionChanged), Terminate(c)");
+    story.exited("c", 0, 143).check("Start(c#1)");
+}
+
+#[test]
+fn readiness_gates_hold_a_pod_back() {
+    let mut story =
+        Story::new(r#"{"readinessGates": [{"conditionType": "x/y"}], "containers": [{"name": "c"}]}"#);
+    story.set_up();
+    story.check("Start(c#0)");
+    story.started("c", 0).check("");
+    assert_eq!(story.condition("ContainersReady"), "True");
+    assert_eq!(story.condition("Ready"), "False ReadinessGatesNotReady");
+}
+
+#[test]
+fn others_conditions_are_kept() {
+    let pod = pod(
+        r#"{"metadata": {"name": "p", "namespace": "ns", "uid": "u", "generation": 3}, "spec": {"containers": [{"name": "c"}]},
+            "status": {"qosClass": "BestEffort", "conditions": [
+                {"type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"},
+                {"type": "x/y", "status": "True"},
+                {"type": "Ready", "status": "False", "lastTransitionTime": "2026-01-02T00:00:00Z"}]}}"#,
+    );
+    let status = status(&pod, &Observed::new(at(0)), &[], at(9));
+    let conditions = status.conditions.unwrap();
+    let kinds: Vec<&str> = conditions.iter().map(|c| c.type_.as_str()).collect();
+    assert_eq!(
+        kinds,
+        ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled", "x/y"]
+    );
+    let ready = &conditions[2];
+    assert_eq!(ready.last_transition_time.as_ref().unwrap().0, "2026-01-02T00:00:00Z".parse().unwrap());
+    assert_eq!((status.observed_generation, ready.observed_generation), (Some(3), Some(3)));
+    assert_eq!(status.qos_class.as_deref(), Some("BestEffort"));
+}

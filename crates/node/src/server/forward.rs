@@ -1,0 +1,133 @@
+//! port-forward: connects a client with ports on a pod's loopback interface.
+
+use super::Context;
+use super::pods::find;
+use super::respond::{Body, Refusal};
+use super::routes::Query;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use skiff_streams::{Forwarded, PortForwardUpgrade, accept_port_forward};
+use std::fs::File;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+
+/// A pod's network: its namespace, or none for the node's own.
+#[derive(Clone, Debug)]
+struct PodNet {
+    namespace: Option<PathBuf>,
+    /// For messages.
+    uid: String,
+}
+
+/// Forwards ports of a pod.
+pub(super) fn serve(
+    context: &Context,
+    (namespace, name): (&str, &str),
+    query: &Query,
+    mut request: Request<Incoming>,
+) -> Result<Response<Body>, Refusal> {
+    let found = find(context, namespace, name, query)?;
+    let not_running = || Refusal::bad_request(format!("pod \"{name}\" is not running"));
+    let handle = found.view.handle.as_ref().filter(|_| !found.view.ended).ok_or_else(not_running)?;
+    let net = PodNet {
+        namespace: (!found.pod.host_network()).then(|| handle.netns_path().to_owned()),
+        uid: found.pod.uid.to_string(),
+    };
+    let accepted = accept_port_forward(&mut request);
+    let answer = match accepted {
+        Ok((answer, upgrade)) => {
+            tokio::spawn(forward_all(net, upgrade));
+            answer
+        }
+        Err(refused) => refused,
+    };
+    Ok(answer.map(|body| {
+        use http_body_util::BodyExt;
+        body.map_err(|never| match never {}).boxed()
+    }))
+}
+
+async fn forward_all(net: PodNet, upgrade: PortForwardUpgrade) {
+    let mut session = match upgrade.session().await {
+        Ok(session) => session,
+        Err(error) => return tracing::debug!(%error, pod = net.uid, "a port-forward client did not connect"),
+    };
+    let mut connections = tokio::task::JoinSet::new();
+    while let Some(forwarded) = session.next().await {
+        connections.spawn(forward_one(net.clone(), forwarded));
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+async fn forward_one(net: PodNet, forwarded: Forwarded) {
+    let Forwarded { port, mut data, error } = forwarded;
+    match connect(&net, port).await {
+        Ok(mut pod) => {
+            // Either side may close or break the connection, which is theirs to notice.
+            if let Err(cause) = tokio::io::copy_bidirectional(&mut data, &mut pod).await {
+                tracing::trace!(%cause, pod = net.uid, port, "a forwarded connection broke");
+            }
+        }
+        Err(cause) => {
+            let text = format!("error forwarding port {port} to pod {}, uid : {cause}", net.uid);
+            if let Err(error) = error.fail(&text).await {
+                tracing::debug!(%error, pod = net.uid, port, "a client was not told why its connection failed");
+            }
+        }
+    }
+}
+
+/// Connects to `port` on the pod's loopback interface, IPv4 first.
+async fn connect(net: &PodNet, port: u16) -> Result<TcpStream, String> {
+    let namespace = net.namespace.clone();
+    let (sender, connected) = oneshot::channel();
+    // A thread of its own: it enters another network namespace and must never serve anything else.
+    let spawned = std::thread::Builder::new().name("port-forward".into()).spawn(move || {
+        // A client that is gone does not wait for the answer.
+        drop(sender.send(connect_inside(namespace, port)));
+    });
+    spawned.map_err(|error| error.to_string())?;
+    let stream = connected.await.map_err(|error| error.to_string())??;
+    TcpStream::from_std(stream).map_err(|error| error.to_string())
+}
+
+fn connect_inside(namespace: Option<PathBuf>, port: u16) -> Result<std::net::TcpStream, String> {
+    let place = match &namespace {
+        Some(path) => path.display().to_string(),
+        None => "host".into(),
+    };
+    if let Some(path) = &namespace {
+        enter(path).map_err(|error| {
+            format!("failed to execute portforward in network namespace \"{place}\": {error}")
+        })?;
+    }
+    let dial = |address: SocketAddr| {
+        let stream = std::net::TcpStream::connect(address)?;
+        stream.set_nonblocking(true)?;
+        Ok(stream)
+    };
+    let failed = |network: &str, address: SocketAddr, error: io::Error| {
+        format!("dial {network} {address}: {}", crate::probes::perform::connect_error(&error))
+    };
+    let four = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let six = SocketAddr::from((Ipv6Addr::LOCALHOST, port));
+    dial(four).or_else(|first: io::Error| {
+        dial(six).map_err(|second: io::Error| {
+            let (first, second) = (failed("tcp4", four, first), failed("tcp6", six, second));
+            format!(
+                "failed to execute portforward in network namespace \"{place}\": failed to connect to localhost:{port} \
+                 inside namespace \"{place}\", IPv4: {first} IPv6 {second}"
+            )
+        })
+    })
+}
+
+/// Moves the calling thread into a network namespace.
+fn enter(path: &std::path::Path) -> io::Result<()> {
+    let namespace = File::open(path)?;
+    nix::sched::setns(namespace.as_fd(), nix::sched::CloneFlags::CLONE_NEWNET).map_err(Into::into)
+}
