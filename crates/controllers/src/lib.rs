@@ -19,15 +19,19 @@ mod informers;
 mod ipaddresses;
 mod kubernetes_service;
 mod meta;
+mod mirroring;
 mod namespace;
 mod namespaces;
 mod nodeipam;
+mod nodelifecycle;
+mod podgc;
 mod pods;
 mod replicationcontroller;
 mod rootca;
 mod serviceaccount;
 mod servicecidr;
 mod services;
+mod tainteviction;
 mod trigger_time;
 
 pub use identity::{Identity, identity};
@@ -88,10 +92,14 @@ fn assemble(environment: &Environment<'_>) -> Result<Vec<Controller>, Controller
         replicationcontroller::controller(environment),
         endpoints::controller(environment),
         endpointslice::controller(environment),
+        mirroring::controller(environment),
         serviceaccount::controller(environment),
         rootca::controller(environment),
         kubernetes_service::controller(environment),
         nodeipam::controller(environment)?,
+        nodelifecycle::controller(environment),
+        tainteviction::controller(environment),
+        podgc::controller(environment),
         servicecidr::controller(environment),
         ipaddresses::controller(environment),
         namespace::controller(environment),

@@ -14,11 +14,11 @@ use crate::services::{self, Family};
 
 /// A list of ports as a key: slices hold endpoints of one such list only.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct PortSet(Vec<(String, String, Option<i32>, Option<String>)>);
+pub(crate) struct PortSet(Vec<(String, String, Option<i32>, Option<String>)>);
 
 impl PortSet {
     /// The ports of a slice.
-    pub(super) fn of(ports: Option<&Vec<EndpointPort>>) -> Self {
+    pub(crate) fn of(ports: Option<&Vec<EndpointPort>>) -> Self {
         let port = |port: &EndpointPort| {
             let protocol = port.protocol.clone().unwrap_or_else(|| "TCP".into());
             (port.name.clone().unwrap_or_default(), protocol, port.port, port.app_protocol.clone())
@@ -31,9 +31,9 @@ impl PortSet {
 
 /// The endpoints of one port list.
 #[derive(Debug, Default)]
-pub(super) struct Group {
-    pub(super) ports: Vec<EndpointPort>,
-    pub(super) endpoints: Vec<Endpoint>,
+pub(crate) struct Group {
+    pub(crate) ports: Vec<EndpointPort>,
+    pub(crate) endpoints: Vec<Endpoint>,
 }
 
 /// The endpoints of `service` in `family`, by port list. A pod whose node is unknown is left out: its appearance will

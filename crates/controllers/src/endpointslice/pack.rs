@@ -13,20 +13,31 @@ use crate::services::TRIGGER_TIME;
 
 /// The writes that bring the slices of a Service up to date, to be done in this order.
 #[derive(Debug, Default)]
-pub(super) struct Plan {
-    pub(super) create: Vec<EndpointSlice>,
-    pub(super) update: Vec<EndpointSlice>,
-    pub(super) delete: Vec<Arc<EndpointSlice>>,
+pub(crate) struct Plan {
+    pub(crate) create: Vec<EndpointSlice>,
+    pub(crate) update: Vec<EndpointSlice>,
+    pub(crate) delete: Vec<Arc<EndpointSlice>>,
 }
 
 /// What all slices of one Service and family have in common.
-pub(super) struct Frame<'a> {
+pub(crate) struct Frame<'a> {
     /// Name prefix, namespace, labels, owner, and the trigger-time annotation of a slice written now.
-    pub(super) meta: &'a ObjectMeta,
+    pub(crate) meta: &'a ObjectMeta,
     /// `IPv4` or `IPv6`.
-    pub(super) address_type: &'a str,
+    pub(crate) address_type: &'a str,
     /// Most endpoints in one slice.
-    pub(super) capacity: usize,
+    pub(crate) capacity: usize,
+    /// What becomes of a family without endpoints.
+    pub(crate) placeholder: Placeholder,
+}
+
+/// Whether a family without endpoints has a slice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Placeholder {
+    /// One empty slice.
+    Keep,
+    /// None.
+    None,
 }
 
 /// An endpoint is the same one while its address and its pod are.
@@ -38,7 +49,7 @@ fn id(endpoint: &Endpoint) -> EndpointId {
 }
 
 /// Plans the slices of one family. `existing` are the slices of that family that are not being deleted.
-pub(super) fn pack(
+pub(crate) fn pack(
     frame: &Frame<'_>,
     existing: &[Arc<EndpointSlice>],
     desired: BTreeMap<PortSet, Group>,
@@ -53,7 +64,7 @@ pub(super) fn pack(
         kept += pack_group(frame, by_ports.remove(&ports).unwrap_or_default(), group, &mut plan);
     }
     plan.delete.extend(by_ports.into_values().flatten());
-    if kept + plan.create.len() + plan.update.len() == 0 {
+    if kept + plan.create.len() + plan.update.len() == 0 && frame.placeholder == Placeholder::Keep {
         keep_placeholder(frame, &mut plan);
     }
     recycle(&mut plan);
@@ -137,8 +148,10 @@ fn recycle(plan: &mut Plan) {
 /// Whether the metadata that the controller owns is as it should be. The trigger time does not count: it changes only
 /// along with something else.
 fn same_frame(frame: &Frame<'_>, slice: &EndpointSlice) -> bool {
+    let owned = frame.meta.annotations.iter().flatten().filter(|(name, _)| *name != TRIGGER_TIME);
     Some(slice.labels()) == frame.meta.labels.as_ref()
         && Some(slice.owner_references()) == frame.meta.owner_references.as_deref()
+        && owned.into_iter().all(|(name, value)| slice.annotations().get(name) == Some(value))
 }
 
 fn fresh(frame: &Frame<'_>, endpoints: Vec<Endpoint>, ports: &[EndpointPort]) -> EndpointSlice {

@@ -7,7 +7,7 @@ use kube::ResourceExt;
 use serde_json::{Value, json};
 
 use super::desired::desired;
-use super::pack::{Frame, Plan, pack};
+use super::pack::{Frame, Placeholder, Plan, pack};
 use super::{frame_meta, plan};
 use crate::services::Family;
 
@@ -229,7 +229,7 @@ fn foreign_annotations_survive_and_the_trigger_time_is_replaced() {
 #[test]
 fn packing_needs_no_more_writes_than_slices() {
     let meta = frame_meta(&service(json!({})), None);
-    let frame = Frame { meta: &meta, address_type: "IPv4", capacity: 10 };
+    let frame = Frame { meta: &meta, address_type: "IPv4", capacity: 10, placeholder: Placeholder::Keep };
     let groups = desired(&service(json!({})), &pods(0..35), Family::V4, &node);
     let plan = pack(&frame, &[], groups);
     assert_eq!(sizes(&applied(&[], plan)), [5, 10, 10, 10]);

@@ -1,0 +1,218 @@
+//! Deletes pods that do not tolerate a NoExecute taint of their node, at once or after the time they tolerate it.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::{Node, Pod, Taint, Toleration};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::{Api, Client, Resource, ResourceExt};
+use parking_lot::Mutex;
+use serde_json::json;
+use skiff_informer::{EventType, Next, ObjectKey, Queue, Recorder, is_conflict, is_not_found};
+
+use crate::environment::{Controller, Environment};
+use crate::informers::Informers;
+use crate::nodelifecycle::{NOT_READY, UNREACHABLE};
+use crate::pods;
+
+const NAME: &str = "taint-eviction-controller";
+/// How long a pod that says nothing about it stays on a node in trouble: what admission writes into new pods.
+const DEFAULT_SECONDS: i64 = 300;
+
+/// A pod that could not be deleted.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot evict pod {pod}")]
+struct Error {
+    pod: ObjectKey,
+    source: kube::Error,
+}
+
+struct Eviction {
+    client: Client,
+    informers: Informers,
+    recorder: Recorder,
+    /// Pods whose time is running.
+    condemned: Mutex<HashSet<ObjectKey>>,
+}
+
+/// How long a pod may stay.
+#[derive(Debug, PartialEq, Eq)]
+enum Stay {
+    Forever,
+    Until(Timestamp),
+    /// Not at all.
+    Over,
+}
+
+/// Subscribes to pods and nodes and returns the running controller.
+pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
+    let (informers, shutdown) = (environment.informers.clone(), environment.shutdown.clone());
+    let queue = Queue::new();
+    let (wake, nodes) = (queue.clone(), informers.nodes.clone());
+    informers.pods.subscribe(move |change| {
+        let tainted = |pod: &Pod| {
+            let node = pods::node_name(pod).and_then(|name| nodes.get(&ObjectKey::cluster(name)));
+            node.is_some_and(|node| no_execute(&node).next().is_some())
+        };
+        if change.new.is_none_or(|pod| tainted(pod)) {
+            wake.add(change.key.clone());
+        }
+    });
+    let (wake, caches) = (queue.clone(), informers.clone());
+    informers.nodes.subscribe(move |change| {
+        let taints = |node: &Node| no_execute(node).cloned().collect::<Vec<_>>();
+        let (old, new) = (change.old.map(|node| taints(node)), change.new.map(|node| taints(node)));
+        if old.unwrap_or_default() != new.unwrap_or_default() {
+            let pods = caches.pods_by_node.get(&change.key.name().to_owned());
+            pods.iter().for_each(|pod| wake.add(ObjectKey::of(&pod.metadata)));
+        }
+    });
+    let client = environment.client(NAME);
+    let recorder = Recorder::start(client.clone(), NAME, "");
+    let eviction = Eviction { client, informers, recorder, condemned: Mutex::default() };
+    Box::pin(async move {
+        tokio::join!(eviction.informers.pods.synced(), eviction.informers.nodes.synced());
+        queue.run(8, &shutdown, |key| eviction.reconcile(key)).await;
+    })
+}
+
+fn no_execute(node: &Node) -> impl Iterator<Item = &Taint> {
+    let taints = node.spec.iter().flat_map(|spec| spec.taints.iter().flatten());
+    taints.filter(|taint| taint.effect == "NoExecute")
+}
+
+/// How long a pod with `tolerations` may stay with `taints`; a taint without a time counts from `now`.
+fn stay<'a>(tolerations: &[Toleration], taints: impl Iterator<Item = &'a Taint>, now: Timestamp) -> Stay {
+    let mut end: Option<Timestamp> = None;
+    for taint in taints {
+        let matching: Vec<_> = tolerations.iter().filter(|toleration| tolerates(toleration, taint)).collect();
+        let trouble = [NOT_READY, UNREACHABLE].contains(&taint.key.as_str());
+        let seconds = match matching.iter().filter_map(|toleration| toleration.toleration_seconds).min() {
+            None if !matching.is_empty() => continue,
+            None if trouble => DEFAULT_SECONDS,
+            None => return Stay::Over,
+            Some(seconds) => seconds.max(0),
+        };
+        let since = taint.time_added.as_ref().map_or(now, |time| time.0);
+        let until = since.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX);
+        end = Some(end.map_or(until, |end| end.min(until)));
+    }
+    match end {
+        None => Stay::Forever,
+        Some(until) if until <= now => Stay::Over,
+        Some(until) => Stay::Until(until),
+    }
+}
+
+fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
+    let unset_or = |field: &Option<String>, value: &str| {
+        field.as_deref().is_none_or(|field| field.is_empty() || field == value)
+    };
+    let value = toleration.operator.as_deref() == Some("Exists")
+        || toleration.value.as_deref().unwrap_or("") == taint.value.as_deref().unwrap_or("");
+    unset_or(&toleration.effect, &taint.effect) && unset_or(&toleration.key, &taint.key) && value
+}
+
+impl Eviction {
+    async fn reconcile(&self, key: ObjectKey) -> Result<Next, Error> {
+        let pod = self.informers.pods.get(&key).filter(|pod| !pods::is_deleting(pod));
+        let Some(pod) = pod else {
+            self.condemned.lock().remove(&key);
+            return Ok(Next::Done);
+        };
+        let node = pods::node_name(&pod).and_then(|name| self.informers.nodes.get(&ObjectKey::cluster(name)));
+        let tolerations = pod.spec.as_ref().and_then(|spec| spec.tolerations.as_deref()).unwrap_or(&[]);
+        let now = Timestamp::now();
+        match stay(tolerations, node.iter().flat_map(|node| no_execute(node)), now) {
+            Stay::Forever => {
+                if self.condemned.lock().remove(&key) {
+                    let message = format!("Cancelling deletion of Pod {key}");
+                    self.recorder.event(
+                        pod.object_ref(&()),
+                        EventType::Normal,
+                        "TaintManagerEviction",
+                        message,
+                    );
+                }
+                Ok(Next::Done)
+            }
+            Stay::Until(end) => {
+                self.condemned.lock().insert(key);
+                let left = end.duration_since(now).unsigned_abs();
+                Ok(Next::After(left.max(Duration::from_millis(1))))
+            }
+            Stay::Over => self.evict(key, &pod, now).await,
+        }
+    }
+
+    async fn evict(&self, key: ObjectKey, pod: &Pod, now: Timestamp) -> Result<Next, Error> {
+        let message = format!("Marking for deletion Pod {key}");
+        self.recorder.event(pod.object_ref(&()), EventType::Normal, "TaintManagerEviction", message);
+        let condition = json!({
+            "type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager",
+            "message": "Taint manager: deleting due to NoExecute taint", "lastTransitionTime": Time(now),
+        });
+        let patch = json!({"metadata": {"uid": pod.uid()}, "status": {"conditions": [condition]}});
+        let pods = Api::<Pod>::namespaced(self.client.clone(), key.namespace());
+        let exactly_this = Preconditions { uid: pod.uid(), resource_version: None };
+        let params = DeleteParams { preconditions: Some(exactly_this), ..DeleteParams::default() };
+        let marked = pods.patch_status(key.name(), &PatchParams::default(), &Patch::Strategic(patch)).await;
+        let result = match marked {
+            Ok(_) => pods.delete(key.name(), &params).await.map(drop),
+            Err(error) => Err(error),
+        };
+        match result {
+            Err(source) if !is_not_found(&source) && !is_conflict(&source) => Err(Error { pod: key, source }),
+            _ => Ok(Next::Done),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ADDED: &str = "2026-01-01T00:00:00Z";
+
+    fn taint(key: &str) -> Taint {
+        let time_added = Some(Time(ADDED.parse().unwrap()));
+        Taint { key: key.into(), value: Some("v".into()), effect: "NoExecute".into(), time_added }
+    }
+
+    /// How many seconds of stay are left 10 seconds after the taints were added; `None` is forever.
+    fn check(tolerations: serde_json::Value, keys: &[&str]) -> Option<i64> {
+        let tolerations: Vec<Toleration> = serde_json::from_value(tolerations).unwrap();
+        let taints: Vec<_> = keys.iter().map(|key| taint(key)).collect();
+        let now = ADDED.parse::<Timestamp>().unwrap() + SignedDuration::from_secs(10);
+        match stay(&tolerations, taints.iter(), now) {
+            Stay::Forever => None,
+            Stay::Over => Some(0),
+            Stay::Until(end) => Some(end.duration_since(now).as_secs()),
+        }
+    }
+
+    #[test]
+    fn pods_stay_as_long_as_they_tolerate_every_taint() {
+        assert_eq!(check(json!([]), &[]), None);
+        assert_eq!(check(json!([]), &["k"]), Some(0));
+        assert_eq!(check(json!([{"operator": "Exists"}]), &["k", "l"]), None);
+        assert_eq!(check(json!([{"key": "k", "value": "v"}]), &["k", "l"]), Some(0));
+        assert_eq!(check(json!([{"key": "k", "value": "v", "tolerationSeconds": 60}]), &["k"]), Some(50));
+        assert_eq!(check(json!([{"key": "k", "value": "v", "tolerationSeconds": 5}]), &["k"]), Some(0));
+        let two = json!([{"key": "k", "operator": "Exists", "tolerationSeconds": 60},
+                         {"key": "l", "operator": "Exists", "tolerationSeconds": 30}]);
+        assert_eq!(check(two, &["k", "l"]), Some(20));
+        assert_eq!(check(json!([{"key": "k", "value": "other"}]), &["k"]), Some(0));
+        assert_eq!(
+            check(json!([{"key": "k", "operator": "Exists", "effect": "NoSchedule"}]), &["k"]),
+            Some(0)
+        );
+    }
+
+    #[test]
+    fn a_node_in_trouble_is_tolerated_for_a_while() {
+        assert_eq!(check(json!([]), &["node.kubernetes.io/not-ready"]), Some(290));
+    }
+}
