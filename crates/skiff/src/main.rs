@@ -1,4 +1,67 @@
 //! skiff: a complete Kubernetes cluster in one binary.
-fn main() {
-    println!("skiff");
+//!
+//! This crate is the command line and [`cluster`], the one function that assembles a cluster from its parts.
+
+mod addons;
+mod args;
+mod cluster;
+mod daemon;
+mod demo;
+mod dns;
+mod down;
+mod image;
+mod layout;
+mod preflight;
+mod progress;
+mod server;
+mod status;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command};
+
+/// The first argument of a pod's supervisor process.
+const SUPERVISOR: &str = "pod-supervisor";
+
+fn main() -> ExitCode {
+    // Before anything else: a supervisor must stay small and single-threaded.
+    if std::env::args_os().nth(1).is_some_and(|first| first == SUPERVISOR) {
+        return skiff_runtime::supervisor_main(std::env::args_os().skip(2));
+    }
+    if called_kubectl() {
+        return skiff_cli::main(std::env::args_os().skip(1));
+    }
+    match dispatch(Cli::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("skiff: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether the program was started through a link named `kubectl`.
+fn called_kubectl() -> bool {
+    let name = std::env::args_os().next().map(std::path::PathBuf::from);
+    name.as_deref().and_then(|path| path.file_name()).is_some_and(|name| name == "kubectl")
+}
+
+fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Up(args) => up::run(&args)?,
+        Command::Down(args) => down::run(&args)?,
+        Command::Status(args) => return status::run(&args),
+        Command::Server(args) => server::run(&args)?,
+        Command::Agent(args) => server::run_agent(&args)?,
+        Command::Demo(args) => demo::run(&args)?,
+        Command::Image(args) => image::run(&args)?,
+        Command::Kubectl { arguments } => {
+            return Ok(skiff_cli::main(arguments.into_iter().map(Into::into)));
+        }
+        Command::Dns(args) => dns::run(&args)?,
+    }
+    Ok(ExitCode::SUCCESS)
 }

@@ -1,0 +1,164 @@
+//! The command line.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::layout::Layout;
+
+/// A complete Kubernetes cluster in one binary, centred on the Service.
+///
+/// Start a one-node cluster with `skiff up`, talk to it with kubectl (or `skiff kubectl`), stop it with
+/// `skiff down`. `skiff demo` plays the tour of the README on a cluster of its own.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start a one-node cluster in the background; return when pods can run
+    ///
+    /// Leaves a context `skiff` in the kubeconfig and makes it the current one. Running it again while the
+    /// cluster is up changes nothing; running it after `skiff down` finds all objects again.
+    Up(ServerArgs),
+    /// Stop the cluster and leave nothing of it in the kernel or the process table
+    Down(DownArgs),
+    /// Show the health of each part
+    Status(LayoutArgs),
+    /// Run the cluster in the foreground, for service managers
+    Server(ServerArgs),
+    /// Run only the node agent against a server on this machine
+    Agent(ServerArgs),
+    /// Play the tour of the README, with explanation, on a fresh cluster that is removed afterwards
+    Demo(DemoArgs),
+    /// Manage the images that pods on this machine can use
+    Image(ImageArgs),
+    /// The kubectl verbs that people use most, for machines without kubectl
+    #[command(disable_help_flag = true)]
+    Kubectl {
+        /// As kubectl takes them
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Serve the cluster's DNS; what the DNS pod runs
+    #[command(hide = true)]
+    Dns(DnsArgs),
+}
+
+/// Where a cluster keeps its state. Clusters with different directories do not know of each other.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct LayoutArgs {
+    /// Objects, images, pods and keys
+    #[arg(long, env = "SKIFF_DATA_DIR", default_value = "/var/lib/skiff", value_name = "DIR")]
+    pub(crate) data_dir: PathBuf,
+    /// Sockets, namespaces and process records; need not survive a reboot
+    #[arg(long, env = "SKIFF_RUN_DIR", default_value = "/run/skiff", value_name = "DIR")]
+    pub(crate) run_dir: PathBuf,
+}
+
+impl LayoutArgs {
+    pub(crate) fn layout(&self) -> Layout {
+        Layout::new(self.data_dir.clone(), self.run_dir.clone())
+    }
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ServerArgs {
+    #[command(flatten)]
+    pub(crate) layout: LayoutArgs,
+    /// Name of the node; the host name in lower case when not given
+    #[arg(long, value_name = "NAME")]
+    pub(crate) node_name: Option<String>,
+    /// Address of the node and of the API server; found from the machine's routes when not given
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) node_ip: Option<IpAddr>,
+    /// Port of the API server
+    #[arg(long, default_value_t = 6443, value_name = "PORT")]
+    pub(crate) api_port: u16,
+    /// Port of the node's kubelet API
+    #[arg(long, default_value_t = 10250, value_name = "PORT")]
+    pub(crate) kubelet_port: u16,
+    /// Name of the context written into the kubeconfig
+    #[arg(long, default_value = "skiff", value_name = "NAME")]
+    pub(crate) context: String,
+    /// Serve the API without being a node (`skiff server` only); run `skiff agent` beside it
+    #[arg(long)]
+    pub(crate) without_agent: bool,
+    /// Report progress on standard output as JSON lines and detach from the terminal; what `skiff up` starts
+    #[arg(long, hide = true)]
+    pub(crate) detached: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DownArgs {
+    #[command(flatten)]
+    pub(crate) layout: LayoutArgs,
+    /// Also delete all objects, images, keys and the kubeconfig context
+    #[arg(long)]
+    pub(crate) purge: bool,
+    /// Name of the context that `--purge` removes from the kubeconfig
+    #[arg(long, default_value = "skiff", value_name = "NAME")]
+    pub(crate) context: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Archive of the image luksa/kubia; pulled from its registry when not given
+    #[arg(long, value_name = "FILE")]
+    pub(crate) image: Option<PathBuf>,
+    /// Leave the cluster running at the end and say how to reach it
+    #[arg(long)]
+    pub(crate) keep: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImageArgs {
+    #[command(flatten)]
+    pub(crate) layout: LayoutArgs,
+    #[command(subcommand)]
+    pub(crate) command: ImageCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ImageCommand {
+    /// Load a docker or OCI archive (plain or gzipped)
+    ///
+    /// A loaded image is the answer for its names, whatever the pull policy, until it is removed.
+    Load {
+        /// Archives; `-` reads standard input
+        #[arg(required = true, value_name = "FILE")]
+        archives: Vec<PathBuf>,
+    },
+    /// Pull an image from its registry
+    Pull {
+        /// E.g. luksa/kubia or registry.example:5000/app:v1
+        reference: String,
+    },
+    /// List the images of this machine
+    #[command(alias = "ls")]
+    List,
+    /// Remove a name, and the image when it was its last name
+    #[command(alias = "rm")]
+    Remove {
+        /// E.g. luksa/kubia
+        #[arg(required = true)]
+        references: Vec<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DnsArgs {
+    /// DNS zone of the cluster
+    #[arg(long, default_value = "cluster.local")]
+    pub(crate) zone: String,
+    /// Port to serve on, UDP and TCP
+    #[arg(long, default_value_t = 53)]
+    pub(crate) port: u16,
+    /// File that names the resolvers for all other names
+    #[arg(long, default_value = "/etc/resolv.conf")]
+    pub(crate) upstream: PathBuf,
+}

@@ -1,0 +1,57 @@
+//! `skiff down`: stops the cluster and leaves nothing of it in the kernel or the process table.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use anyhow::Context;
+
+use crate::args::{DownArgs, ServerArgs};
+use crate::progress::Screen;
+use crate::{daemon, preflight, server};
+
+pub(crate) fn run(args: &DownArgs) -> anyhow::Result<()> {
+    preflight::root()?;
+    let layout = args.layout.layout();
+    let screen = Screen::new();
+    screen.step("stopping the server");
+    let was_running = daemon::stop(&layout.server_record())?;
+    screen.step("stopping pods");
+    clean_up(&ServerArgs::of(args.layout.clone()))?;
+    remove_dir(layout.run())?;
+    if args.purge {
+        screen.step("deleting data");
+        remove_dir(layout.data())?;
+        server::remove_context(&args.context)?;
+    }
+    screen.finish(match (was_running, args.purge) {
+        (true, false) => "skiff is down",
+        (false, false) => "skiff was not running",
+        (_, true) => "skiff is down, and its data is deleted",
+    });
+    Ok(())
+}
+
+/// Stops all pods and removes interfaces, routes and tables. Each part is tried also when another fails.
+pub(crate) fn clean_up(args: &ServerArgs) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let layout = args.layout.layout();
+    runtime.block_on(async {
+        let pods = match preflight::runtime(args) {
+            Ok(runtime) => runtime.cleanup_all().await.context("stop pods"),
+            Err(error) => Err(error),
+        };
+        let network = skiff_podnet::PodNetwork::teardown(layout.run()).await.context("remove the pod network");
+        let proxy = skiff_proxy::teardown().await.context("remove the Service table");
+        pods.and(network).and(proxy)
+    })
+}
+
+fn remove_dir(path: &Path) -> anyhow::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}

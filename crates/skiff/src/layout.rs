@@ -1,0 +1,52 @@
+//! Where a cluster's files are.
+
+use std::path::{Path, PathBuf};
+
+/// The two directories of a cluster and the files in them. The data directory survives reboots, the run
+/// directory need not.
+#[derive(Clone, Debug)]
+pub(crate) struct Layout {
+    data: PathBuf,
+    run: PathBuf,
+}
+
+impl Layout {
+    pub(crate) fn new(data: PathBuf, run: PathBuf) -> Self {
+        Self { data, run }
+    }
+
+    /// Objects, images, pods, keys.
+    pub(crate) fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// Sockets, namespaces, process records.
+    pub(crate) fn run(&self) -> &Path {
+        &self.run
+    }
+
+    /// The store's file.
+    pub(crate) fn store(&self) -> PathBuf {
+        self.data.join("store/state.redb")
+    }
+
+    /// Keys and certificates.
+    pub(crate) fn pki(&self) -> PathBuf {
+        self.data.join("pki")
+    }
+
+    /// Kubeconfig of the administrator, for tools on this machine.
+    pub(crate) fn admin_kubeconfig(&self) -> PathBuf {
+        self.data.join("admin.kubeconfig")
+    }
+
+    /// What the background server writes.
+    pub(crate) fn log(&self) -> PathBuf {
+        self.data.join("server.log")
+    }
+
+    /// Which process is the server; locked by it while it runs.
+    pub(crate) fn server_record(&self) -> PathBuf {
+        self.run.join("server.json")
+    }
+}

@@ -1,0 +1,53 @@
+//! What must be true before a cluster can start; each failure is one sentence with the cause and the remedy.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+
+use anyhow::bail;
+use skiff_runtime::{Runtime, RuntimeConfig};
+
+use crate::args::ServerArgs;
+
+/// Checks the machine. Changes nothing.
+pub(crate) fn check(args: &ServerArgs) -> anyhow::Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        bail!("skiff needs root, for namespaces, cgroups and the kernel's packet filter; run it with sudo");
+    }
+    port_is_free(args.api_port, "--api-port", "API server")?;
+    port_is_free(args.kubelet_port, "--kubelet-port", "node")?;
+    runtime(args)?.check()?;
+    skiff_proxy::check()?;
+    Ok(())
+}
+
+/// The container runtime of this cluster.
+pub(crate) fn runtime(args: &ServerArgs) -> anyhow::Result<Runtime> {
+    let layout = args.layout.layout();
+    Ok(Runtime::new(RuntimeConfig {
+        data_dir: layout.data().to_owned(),
+        run_dir: layout.run().to_owned(),
+        executable: std::env::current_exe()?,
+        cgroup_parent: cgroup_parent(layout.run()),
+    })?)
+}
+
+/// The cgroup of all pods of a cluster: `skiff` for the default run directory, else a name made from it, so that
+/// several clusters on one machine do not meet.
+fn cgroup_parent(run_dir: &std::path::Path) -> String {
+    if run_dir == std::path::Path::new("/run/skiff") {
+        return "skiff".to_owned();
+    }
+    let name: String =
+        run_dir.to_string_lossy().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    format!("skiff{name}")
+}
+
+fn port_is_free(port: u16, option: &str, of: &str) -> anyhow::Result<()> {
+    match TcpListener::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            bail!("port {port} of the {of} is taken by another program; stop it, or choose another port with {option}")
+        }
+        Err(error) => bail!("port {port} of the {of} cannot be opened: {error}"),
+    }
+}

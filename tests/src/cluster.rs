@@ -1,0 +1,161 @@
+//! A cluster on a host of its own.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::{Host, Output, program};
+
+/// Which program speaks to the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kubectl {
+    /// kubectl 1.35, which prefers WebSockets.
+    New,
+    /// kubectl 1.20, which knows only SPDY.
+    Old,
+    /// `skiff kubectl`.
+    Skiff,
+}
+
+/// A one-node cluster, started by `skiff up`.
+#[derive(Debug)]
+pub struct Cluster {
+    host: Host,
+}
+
+/// The story's manifest.
+const KUBIA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/kubia/kubia.yaml");
+
+impl Cluster {
+    /// Starts a cluster and loads the image `luksa/kubia`.
+    #[must_use]
+    pub fn up() -> Self {
+        let cluster = Self::empty();
+        let image = program("SKIFF_TEST_IMAGE");
+        cluster.skiff(["image", "load", &image.to_string_lossy()]).ok();
+        cluster
+    }
+
+    /// Starts a cluster.
+    #[must_use]
+    pub fn empty() -> Self {
+        let cluster = Self { host: Host::new() };
+        cluster.skiff(["up", "--node-name", "node-1"]).ok();
+        cluster
+    }
+
+    /// The machine that it runs on.
+    #[must_use]
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// The data directory.
+    #[must_use]
+    pub fn data_dir(&self) -> PathBuf {
+        self.host.directory().join("data")
+    }
+
+    /// The run directory.
+    #[must_use]
+    pub fn run_dir(&self) -> PathBuf {
+        self.host.directory().join("run")
+    }
+
+    /// The kubeconfig that `skiff up` wrote.
+    #[must_use]
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.host.directory().join("kubeconfig")
+    }
+
+    /// Runs `skiff` with these arguments.
+    pub fn skiff<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Output {
+        Output::of(self.with_environment(program("SKIFF_TEST_BINARY")).args(arguments))
+    }
+
+    /// Runs kubectl with these arguments, split at spaces.
+    pub fn kubectl(&self, which: Kubectl, arguments: &str) -> Output {
+        Output::of(&mut self.kubectl_command(which, arguments))
+    }
+
+    /// The new kubectl, which must succeed.
+    pub fn k(&self, arguments: &str) -> String {
+        self.kubectl(Kubectl::New, arguments).ok()
+    }
+
+    /// A kubectl that has not been started, with arguments split at spaces.
+    #[must_use]
+    pub fn kubectl_command(&self, which: Kubectl, arguments: &str) -> Command {
+        let mut command = match which {
+            Kubectl::New => self.with_environment(program("SKIFF_TEST_KUBECTL_NEW")),
+            Kubectl::Old => self.with_environment(program("SKIFF_TEST_KUBECTL_OLD")),
+            Kubectl::Skiff => {
+                let mut command = self.with_environment(program("SKIFF_TEST_BINARY"));
+                command.arg("kubectl");
+                command
+            }
+        };
+        command.args(arguments.split_whitespace());
+        command
+    }
+
+    /// Runs a shell command on the node.
+    pub fn sh(&self, script: &str) -> Output {
+        Output::of(self.host.command("bash").args(["-c", script]))
+    }
+
+    /// Applies YAML text.
+    pub fn apply(&self, yaml: &str) {
+        let path = self.host.directory().join("manifest.yaml");
+        std::fs::write(&path, yaml).unwrap();
+        self.k(&format!("apply -f {}", path.display()));
+    }
+
+    /// Creates the story's Service and ReplicationController and waits until all three pods are ready.
+    pub fn create_kubia(&self, which: Kubectl) {
+        self.kubectl(which, &format!("create -f {KUBIA}")).ok();
+        self.wait_ready_replicas(3);
+    }
+
+    /// Waits until the ReplicationController has this many ready pods.
+    pub fn wait_ready_replicas(&self, replicas: u32) {
+        self.k(&format!("wait rc/kubia --timeout=60s --for=jsonpath={{.status.readyReplicas}}={replicas}"));
+    }
+
+    /// Names of the story's pods.
+    #[must_use]
+    pub fn pods(&self) -> Vec<String> {
+        let text = self.k("get pods -l app=kubia -o jsonpath={.items[*].metadata.name}");
+        text.split_whitespace().map(str::to_owned).collect()
+    }
+
+    /// The story's ClusterIP.
+    #[must_use]
+    pub fn cluster_ip(&self, service: &str) -> String {
+        self.k(&format!("get service {service} -o jsonpath={{.spec.clusterIP}}"))
+    }
+
+    fn with_environment(&self, program: impl AsRef<Path>) -> Command {
+        let mut command = self.host.command(program.as_ref());
+        command.env("KUBECONFIG", self.kubeconfig());
+        command.env("SKIFF_DATA_DIR", self.data_dir()).env("SKIFF_RUN_DIR", self.run_dir());
+        // kubectl caches discovery under the home directory.
+        command.env("HOME", self.host.directory());
+        command
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = std::fs::read_to_string(self.data_dir().join("server.log")).unwrap_or_default();
+            let tail: Vec<&str> = log.lines().rev().take(60).collect();
+            eprintln!("--- the end of the server's log");
+            tail.iter().rev().for_each(|line| eprintln!("{line}"));
+        }
+        // Cgroups are the one thing that does not end with the host's namespaces.
+        let down = self.skiff(["down", "--purge"]);
+        if down.code != Some(0) {
+            eprintln!("{down}");
+        }
+    }
+}

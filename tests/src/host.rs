@@ -1,0 +1,86 @@
+//! A machine of a test's own: namespaces on this one.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+
+/// Network, mount and process namespaces with a loopback interface, held by a process that ends with the test.
+#[derive(Debug)]
+pub struct Host {
+    holder: Child,
+    /// The first process of the namespaces reads from here and ends when this end closes.
+    _lifeline: ChildStdin,
+    pid: u32,
+    directory: tempfile::TempDir,
+}
+
+impl Host {
+    /// Makes the namespaces.
+    #[must_use]
+    pub fn new() -> Self {
+        let script = "ip link set lo up && echo ready && exec cat";
+        let mut holder = Command::new("unshare")
+            .args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", script])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("unshare runs (tests need root and util-linux)");
+        let lifeline = holder.stdin.take().unwrap();
+        let mut line = String::new();
+        BufReader::new(holder.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "ready\n", "the namespaces are made");
+        let pid = first_child(holder.id());
+        let directory = tempfile::Builder::new().prefix("skiff-test-").tempdir().unwrap();
+        Self { holder, _lifeline: lifeline, pid, directory }
+    }
+
+    /// A directory for the test's files, removed at the end.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// A command that runs on this host.
+    #[must_use]
+    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new("nsenter");
+        command.args(["--target", &self.pid.to_string(), "--net", "--mount", "--pid", "--"]).arg(program);
+        command.current_dir(self.directory());
+        command
+    }
+
+    /// Command lines of the processes that run on this host, without the one that holds it.
+    #[must_use]
+    pub fn processes(&self) -> Vec<String> {
+        let output = self.command("ps").args(["-eo", "pid=,args="]).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let other = |line: &&str| !line.starts_with("1 ") && !line.contains("ps -eo pid=,args=");
+        text.lines().map(str::trim).filter(other).map(str::to_owned).collect()
+    }
+}
+
+impl Default for Host {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.holder.kill().expect("the holder is our child");
+        self.holder.wait().expect("the holder is our child");
+    }
+}
+
+fn first_child(pid: u32) -> u32 {
+    let path = format!("/proc/{pid}/task/{pid}/children");
+    let text = std::fs::read_to_string(&path).unwrap();
+    text.split_whitespace().next().and_then(|word| word.parse().ok()).expect("unshare has one child")
+}
+
+/// The file that a `SKIFF_TEST_*` variable names.
+#[must_use]
+pub fn program(variable: &str) -> PathBuf {
+    let path = std::env::var_os(variable).map(PathBuf::from);
+    path.unwrap_or_else(|| panic!("{variable} is not set: run the tests with ./dev test"))
+}

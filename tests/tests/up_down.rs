@@ -1,0 +1,46 @@
+//! Point 1: `skiff up`, `status`, `down`, and what they leave behind.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use skiff_tests::{Cluster, Kubectl};
+
+#[test]
+fn up_twice_is_harmless_and_leaves_a_context() {
+    let cluster = Cluster::empty();
+    assert_eq!(cluster.k("config current-context"), "skiff\n");
+    let nodes = cluster.k("get nodes --no-headers");
+    assert!(nodes.contains("node-1") && nodes.contains(" Ready "), "{nodes}");
+    let again = cluster.skiff(["up"]);
+    assert_eq!(again.code, Some(0), "{again}");
+    assert!(again.stderr.contains("already"), "{again}");
+    let status = cluster.skiff(["status"]);
+    assert_eq!(status.code, Some(0), "{status}");
+}
+
+#[test]
+fn down_leaves_nothing_and_up_finds_everything() {
+    let cluster = Cluster::up();
+    cluster.create_kubia(Kubectl::New);
+    let ip = cluster.cluster_ip("kubia");
+    let clean = cluster.host().processes().len();
+    assert!(clean > 4, "server and supervisors run: {:?}", cluster.host().processes());
+    cluster.skiff(["down"]).ok();
+    assert_eq!(cluster.host().processes(), Vec::<String>::new());
+    let links = cluster.sh("ls /sys/class/net; ip -o link | grep -v ' lo:'").stdout;
+    assert!(!links.contains("skiff") && !links.contains("veth"), "{links}");
+    assert_eq!(cluster.sh("nft list ruleset").ok(), "");
+    let routes = cluster.sh("ip route").ok();
+    assert_eq!(routes, "");
+    let mounts = cluster.sh("grep -c skiff-test- /proc/self/mounts").stdout;
+    assert_eq!(mounts.trim(), "0");
+    let run_dir = cluster.run_dir().to_string_lossy().replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+    let groups = cluster.sh(&format!("find /sys/fs/cgroup -type d -name '*{run_dir}*'")).ok();
+    assert_eq!(groups, "", "cgroups are left");
+    assert_ne!(cluster.skiff(["status"]).code, Some(0), "a cluster that is down is not healthy");
+
+    cluster.skiff(["up", "--node-name", "node-1"]).ok();
+    assert_eq!(cluster.cluster_ip("kubia"), ip);
+    cluster.wait_ready_replicas(3);
+    cluster.skiff(["down", "--purge"]).ok();
+    assert!(!cluster.data_dir().exists());
+    assert!(!std::fs::read_to_string(cluster.kubeconfig()).unwrap().contains("server:"));
+}
