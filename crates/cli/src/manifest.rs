@@ -1,0 +1,66 @@
+//! Objects in YAML or JSON files.
+
+use std::io::Read;
+
+use serde_json::Value;
+
+use crate::error::Error;
+
+/// Reads all objects of a file (`-`: standard input); `List` objects are taken apart.
+pub(crate) fn read(path: &str) -> Result<Vec<Value>, Error> {
+    let failed = |reason: String| Error::Manifest { path: path.to_owned(), reason };
+    let mut text = String::new();
+    if path == "-" {
+        std::io::stdin().read_to_string(&mut text).map_err(|error| failed(error.to_string()))?;
+    } else {
+        text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+    }
+    parse(&text).map_err(failed)
+}
+
+fn parse(text: &str) -> Result<Vec<Value>, String> {
+    let documents: Vec<Value> = serde_saphyr::from_multiple(text).map_err(|error| error.to_string())?;
+    let mut objects = Vec::new();
+    for document in documents {
+        match document {
+            Value::Null => {}
+            Value::Object(mut map) if map.get("kind").is_some_and(|kind| kind == "List") => {
+                objects.extend(
+                    map.remove("items").and_then(|items| items.as_array().cloned()).unwrap_or_default(),
+                );
+            }
+            Value::Object(map) => objects.push(Value::Object(map)),
+            other => return Err(format!("expected an object, found {other}")),
+        }
+    }
+    for object in &objects {
+        for field in ["apiVersion", "kind"] {
+            if object[field].as_str().is_none_or(str::is_empty) {
+                return Err(format!("error validating data: {field} not set"));
+            }
+        }
+    }
+    if objects.is_empty() { Err("no objects passed".to_owned()) } else { Ok(objects) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+
+    #[test]
+    fn takes_documents_and_lists_apart() {
+        let kinds = |text: &str| -> Result<Vec<String>, String> {
+            Ok(parse(text)?.iter().map(|object| object["kind"].as_str().unwrap_or("").to_owned()).collect())
+        };
+        assert_eq!(
+            kinds("apiVersion: v1\nkind: A\n---\n---\napiVersion: v1\nkind: B\n"),
+            Ok(vec!["A".to_owned(), "B".to_owned()])
+        );
+        assert_eq!(
+            kinds("{apiVersion: v1, kind: List, items: [{apiVersion: v1, kind: C}]}"),
+            Ok(vec!["C".to_owned()])
+        );
+        assert!(kinds("kind: A").is_err());
+        assert!(kinds("").is_err());
+    }
+}
