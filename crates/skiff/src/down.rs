@@ -12,6 +12,11 @@ use crate::{daemon, preflight, server};
 
 pub(crate) fn run(args: &DownArgs) -> anyhow::Result<()> {
     preflight::root()?;
+    stop(args, server::user_kubeconfig().as_deref())
+}
+
+/// Stops the cluster; with `--purge`, also deletes its data and its context in `kubeconfig`.
+pub(crate) fn stop(args: &DownArgs, kubeconfig: Option<&Path>) -> anyhow::Result<()> {
     let layout = args.layout.layout();
     let screen = Screen::new();
     screen.step("stopping the server");
@@ -22,7 +27,7 @@ pub(crate) fn run(args: &DownArgs) -> anyhow::Result<()> {
     if args.purge {
         screen.step("deleting data");
         remove_dir(layout.data())?;
-        server::remove_context(&args.context)?;
+        server::remove_context(kubeconfig, &args.context)?;
     }
     screen.finish(match (was_running, args.purge) {
         (true, false) => "skiff is down",

@@ -10,13 +10,19 @@ use crate::args::ServerArgs;
 
 /// Checks the machine. Changes nothing.
 pub(crate) fn check(args: &ServerArgs) -> anyhow::Result<()> {
-    if !rustix::process::geteuid().is_root() {
-        bail!("skiff needs root, for namespaces, cgroups and the kernel's packet filter; run it with sudo");
-    }
+    root()?;
     port_is_free(args.api_port, "--api-port", "API server")?;
     port_is_free(args.kubelet_port, "--kubelet-port", "node")?;
     runtime(args)?.check()?;
     skiff_proxy::check()?;
+    Ok(())
+}
+
+/// Only root can make what a cluster is made of.
+pub(crate) fn root() -> anyhow::Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        bail!("skiff needs root, for namespaces, cgroups and the kernel's packet filter; run it with sudo");
+    }
     Ok(())
 }
 

@@ -1,0 +1,125 @@
+//! What every cluster runs for itself: the DNS pod, with the identity, rights and Service that it needs.
+//!
+//! They are ordinary objects, written through the API; users can see, change and delete them.
+
+use k8s_openapi::api::core::v1::{ReplicationController, Service, ServiceAccount};
+use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Api, Client, Resource};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+/// The image that holds this very program; kept in the content store like any other.
+pub(crate) const IMAGE: &str = concat!("skiff.internal/skiff:v", env!("CARGO_PKG_VERSION"));
+
+/// Namespace of the cluster's own pods.
+pub(crate) const NAMESPACE: &str = "kube-system";
+
+/// Name of the DNS pods' controller and Service, the one that Kubernetes users know.
+pub(crate) const DNS: &str = "kube-dns";
+
+/// Creates the DNS objects, or brings them to this version's state.
+pub(crate) async fn apply(client: &Client, dns_address: &str) -> kube::Result<()> {
+    write::<ServiceAccount>(Api::namespaced(client.clone(), NAMESPACE), account()).await?;
+    write::<ClusterRoleBinding>(Api::all(client.clone()), binding()).await?;
+    write::<Service>(Api::namespaced(client.clone(), NAMESPACE), service(dns_address)).await?;
+    write::<ReplicationController>(Api::namespaced(client.clone(), NAMESPACE), controller()).await
+}
+
+async fn write<K>(api: Api<K>, object: Value) -> kube::Result<()>
+where
+    K: Resource + Clone + std::fmt::Debug + DeserializeOwned + Serialize,
+{
+    let typed: K = serde_json::from_value(object.clone()).map_err(kube::Error::SerdeError)?;
+    match api.create(&PostParams::default(), &typed).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_already_exists() => {
+            let name = object["metadata"]["name"].as_str().unwrap_or_default();
+            api.patch(name, &PatchParams::default(), &Patch::Merge(&object)).await.map(drop)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn labels() -> Value {
+    json!({"k8s-app": DNS, "kubernetes.io/cluster-service": "true", "kubernetes.io/name": "CoreDNS"})
+}
+
+fn account() -> Value {
+    json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": DNS, "namespace": NAMESPACE}})
+}
+
+fn binding() -> Value {
+    json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+        "metadata": {"name": "system:coredns"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "system:coredns"},
+        "subjects": [{"kind": "ServiceAccount", "name": DNS, "namespace": NAMESPACE}],
+    })
+}
+
+fn service(address: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": DNS, "namespace": NAMESPACE, "labels": labels()},
+        "spec": {
+            "selector": {"k8s-app": DNS}, "clusterIP": address,
+            "ports": [{"name": "dns", "port": 53, "protocol": "UDP"}, {"name": "dns-tcp", "port": 53, "protocol": "TCP"}],
+        },
+    })
+}
+
+fn controller() -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "ReplicationController",
+        "metadata": {"name": DNS, "namespace": NAMESPACE, "labels": {"k8s-app": DNS}},
+        "spec": {
+            "replicas": 1, "selector": {"k8s-app": DNS},
+            "template": {"metadata": {"labels": {"k8s-app": DNS}}, "spec": pod()},
+        },
+    })
+}
+
+fn pod() -> Value {
+    let probe = |path: &str, port: u16, period: u32, failures: u32| {
+        json!({"httpGet": {"path": path, "port": port}, "periodSeconds": period, "timeoutSeconds": 2, "failureThreshold": failures})
+    };
+    json!({
+        "serviceAccountName": DNS,
+        // The node's resolvers answer what the cluster does not know.
+        "dnsPolicy": "Default",
+        "tolerations": [{"operator": "Exists"}],
+        "containers": [{
+            "name": "dns", "image": IMAGE, "imagePullPolicy": "IfNotPresent", "args": ["dns"],
+            "ports": [
+                {"name": "dns", "containerPort": 53, "protocol": "UDP"},
+                {"name": "dns-tcp", "containerPort": 53, "protocol": "TCP"},
+            ],
+            "startupProbe": probe("/ready", 8181, 1, 60),
+            "readinessProbe": probe("/ready", 8181, 10, 3),
+            "livenessProbe": probe("/health", 8080, 10, 5),
+            "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "128Mi"}},
+            "env": [{"name": "MALLOC_ARENA_MAX", "value": "1"}],
+            "securityContext": {
+                "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true,
+                "capabilities": {"drop": ["ALL"], "add": ["NET_BIND_SERVICE"]},
+            },
+        }],
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn objects_are_of_their_kinds() {
+        assert!(serde_json::from_value::<ServiceAccount>(account()).is_ok());
+        assert!(serde_json::from_value::<ClusterRoleBinding>(binding()).is_ok());
+        assert!(serde_json::from_value::<Service>(service("10.96.0.10")).is_ok());
+        let controller: ReplicationController = serde_json::from_value(controller()).unwrap_or_default();
+        let pod = controller.spec.and_then(|spec| spec.template).and_then(|template| template.spec);
+        assert_eq!(pod.map(|pod| pod.containers.len()), Some(1));
+    }
+}
