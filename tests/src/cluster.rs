@@ -116,6 +116,11 @@ impl Cluster {
         self.wait_ready_replicas(3);
     }
 
+    /// Creates the story's Service and ReplicationController and does not wait.
+    pub fn create_kubia_unready(&self) {
+        self.k(&format!("create -f {KUBIA}"));
+    }
+
     /// Waits until the ReplicationController has this many ready pods.
     pub fn wait_ready_replicas(&self, replicas: u32) {
         self.k(&format!("wait rc/kubia --timeout=60s --for=jsonpath={{.status.readyReplicas}}={replicas}"));

@@ -1,0 +1,39 @@
+//! What runs on the cluster's own host: loads and measurements against it.
+
+mod changes;
+mod compare;
+mod creates;
+mod fill;
+mod serve;
+
+use std::future::Future;
+
+use anyhow::Context;
+use kube::Client;
+
+use crate::Inside;
+
+pub(crate) fn run(command: Inside) -> anyhow::Result<()> {
+    match command {
+        Inside::Creates { clients, seconds } => block_on(creates::run(clients, seconds)),
+        Inside::Fill { services } => block_on(fill::run(services)),
+        Inside::Changes { rounds, target } => {
+            block_on(changes::run(rounds, target.parse().context("target address")?))
+        }
+        Inside::Compare { direct, service } => compare::run(direct.parse()?, service.parse()?),
+        Inside::Serve { port } => serve::run(port),
+    }
+}
+
+fn block_on(future: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    rustls::crypto::ring::default_provider().install_default().ok().context("install ring")?;
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(future)
+}
+
+async fn client() -> anyhow::Result<Client> {
+    Ok(Client::try_default().await?)
+}
+
+fn print(value: &serde_json::Value) {
+    println!("{value}");
+}

@@ -1,0 +1,65 @@
+//! The promises of skiff, measured: `./dev bench`.
+//!
+//! Every number comes from a whole cluster in namespaces of its own on this machine. Where two things are compared,
+//! both are measured in the same run, in turns, because machines are noisy.
+
+mod inside;
+mod measure;
+mod report;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Measures what skiff promises and prints a table.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Cli {
+    /// Only these measurements (start, idle, story, pods, creates, services)
+    only: Vec<String>,
+    /// Services to load for the measurements at scale
+    #[arg(long, default_value_t = 10_000)]
+    services: u32,
+    #[command(subcommand)]
+    part: Option<Part>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Part {
+    /// The part that runs on a cluster's host
+    #[command(hide = true)]
+    Inside {
+        #[command(subcommand)]
+        command: Inside,
+    },
+}
+
+/// What this program does when it runs on a cluster's host; prints one JSON value.
+#[derive(Debug, Subcommand)]
+enum Inside {
+    /// Create ConfigMaps of 1 KB with many clients for some seconds
+    Creates { clients: usize, seconds: u64 },
+    /// Create Services with five endpoints each, without pods
+    Fill { services: u32 },
+    /// Time from an endpoint's creation to the first connection through the Service
+    Changes { rounds: u32, target: String },
+    /// Connections and bytes per second to two addresses, in turns
+    Compare { direct: String, service: String },
+    /// Serve connections for `compare`
+    Serve { port: u16 },
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.part {
+        Some(Part::Inside { command }) => inside::run(command),
+        None => measure::run(&cli.only, cli.services),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("skiff-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! How soon pods run and answer.
+
+use std::time::Instant;
+
+use skiff_tests::{Cluster, Kubectl};
+
+use crate::report::{Result as Row, percentile};
+
+const ROUNDS: usize = 5;
+
+/// ReplicationController of three and Service applied → first answer through the ClusterIP.
+pub(crate) fn story() -> anyhow::Result<Vec<Row>> {
+    let cluster = Cluster::up();
+    let mut samples = Vec::new();
+    for _ in 0..ROUNDS {
+        let started = Instant::now();
+        cluster.create_kubia_unready();
+        let ip = cluster.cluster_ip("kubia");
+        // Refused at once until a pod is ready.
+        cluster
+            .sh(&format!("for i in {{1..3000}}; do curl -s -m 1 http://{ip} && exit 0; done; exit 1"))
+            .ok();
+        samples.push(started.elapsed().as_secs_f64());
+        cluster.k("delete rc,svc kubia");
+        cluster.k("wait pod -l app=kubia --for=delete --timeout=60s");
+    }
+    let median = percentile(&mut samples, 50);
+    Ok(vec![Row {
+        promise: "the story applied (with kubectl) → first answer through the ClusterIP",
+        bound: "upstream: 1.6–1.8 s",
+        measured: format!("{median:.2} s"),
+        holds: None,
+    }])
+}
+
+/// Thirty pods to Ready.
+pub(crate) fn thirty() -> anyhow::Result<Vec<Row>> {
+    let cluster = Cluster::up();
+    cluster.create_kubia(Kubectl::New);
+    cluster.k("scale rc kubia --replicas=0");
+    cluster.k("wait pod -l app=kubia --for=delete --timeout=60s");
+    let started = Instant::now();
+    cluster.k("scale rc kubia --replicas=30");
+    cluster.wait_ready_replicas(30);
+    let seconds = started.elapsed().as_secs_f64();
+    Ok(vec![Row {
+        promise: "30-pod ReplicationController, image present, to all Ready",
+        bound: "≤ 3 s",
+        measured: format!("{seconds:.2} s"),
+        holds: Some(seconds <= 3.0),
+    }])
+}

@@ -1,0 +1,41 @@
+//! How soon a cluster is up.
+
+use std::time::Instant;
+
+use skiff_tests::Cluster;
+
+use crate::report::{Result as Row, percentile};
+
+const ROUNDS: usize = 5;
+
+pub(crate) fn run() -> anyhow::Result<Vec<Row>> {
+    let (mut node, mut up) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let started = Instant::now();
+        let cluster = Cluster::empty();
+        up.push(started.elapsed().as_secs_f64());
+        node.push(node_ready(&cluster)?);
+    }
+    let (node, up) = (percentile(&mut node, 50), percentile(&mut up, 50));
+    Ok(vec![
+        Row {
+            promise: "`skiff up` to node Ready",
+            bound: "≤ 1 s",
+            measured: format!("{node:.2} s"),
+            holds: Some(node <= 1.0),
+        },
+        Row {
+            promise: "`skiff up` to first pod Running and DNS answering (its return)",
+            bound: "≤ 1.5 s",
+            measured: format!("{up:.2} s"),
+            holds: Some(up <= 1.5),
+        },
+    ])
+}
+
+/// Seconds from the server's start to node Ready, as the server noted them.
+fn node_ready(cluster: &Cluster) -> anyhow::Result<f64> {
+    let text = std::fs::read_to_string(cluster.run_dir().join("timeline.json"))?;
+    let timeline: serde_json::Value = serde_json::from_str(&text)?;
+    Ok(super::number(&timeline, "nodeReady"))
+}
