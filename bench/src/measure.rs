@@ -14,10 +14,10 @@ use skiff_tests::{Cluster, Output};
 use crate::report::{self, Result as Row};
 
 /// Makes a cluster, measures, and takes it down.
-type Measurement = dyn Fn() -> anyhow::Result<Vec<Row>>;
+type Measurement<'a> = dyn Fn() -> anyhow::Result<Vec<Row>> + 'a;
 
 pub(crate) fn run(only: &[String], services: u32) -> anyhow::Result<()> {
-    let all: [(&str, &Measurement); 6] = [
+    let all: [(&str, &Measurement<'_>); 6] = [
         ("start", &start::run),
         ("idle", &idle::run),
         ("story", &pods::story),
