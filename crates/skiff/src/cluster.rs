@@ -1,22 +1,255 @@
 //! The one function that assembles a cluster from its parts, in the order in which they start.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use skiff_apiserver::auth::UserInfo;
+use skiff_apiserver::pki::kubeconfig::ContextEntry;
+use skiff_apiserver::pki::{NodeSubject, Pki, PkiSubject};
+use skiff_apiserver::{ApiServer, ClusterConfig};
+use skiff_catalogue::Catalogue;
+use skiff_controllers::ControllersConfig;
+use skiff_node::AgentConfig;
+use skiff_proxy::ProxyConfig;
+use skiff_runtime::Runtime;
+use skiff_store::{Embedded, Store};
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::ServerArgs;
 use crate::layout::Layout;
+use crate::parts::Parts;
 use crate::progress::{Progress, Report};
+use crate::timeline::Timeline;
 use crate::{addons, daemon, preflight, ready, server};
+
+/// Prefix length of each node's share of the pod range.
+const NODE_PREFIX: u8 = 24;
+/// Address of the Service `kubernetes`, and of the cluster's DNS: the 1st and 10th of the Service range.
+const API_SERVICE: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);
+const DNS_SERVICE: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
+/// The node's address on a machine that has none but loopback: the first of the first node's pod range, which
+/// the pod network puts on its own interface.
+const ISOLATED_NODE: Ipv4Addr = Ipv4Addr::new(10, 244, 0, 1);
 
 /// What a cluster is started with.
 pub(crate) struct Settings {
     args: ServerArgs,
     layout: Layout,
+    host_name: String,
     node_name: String,
+}
+
+impl Settings {
+    pub(crate) fn new(args: &ServerArgs) -> anyhow::Result<Self> {
+        let host_name = rustix::system::uname().nodename().to_string_lossy().to_lowercase();
+        let node_name = args.node_name.clone().unwrap_or_else(|| host_name.clone());
+        if let Some(error) = skiff_catalogue::names::subdomain(&node_name) {
+            bail!("{node_name:?} cannot be a node's name, choose one with --node-name: {}", error.body());
+        }
+        Ok(Self { args: args.clone(), layout: args.layout.layout(), host_name, node_name })
+    }
+
+    async fn node_ip(&self) -> anyhow::Result<Ipv4Addr> {
+        match self.args.node_ip {
+            Some(IpAddr::V4(address)) => Ok(address),
+            Some(IpAddr::V6(address)) => bail!("--node-ip {address}: only IPv4 addresses are supported yet"),
+            None => Ok(skiff_podnet::primary_address().await?.unwrap_or(ISOLATED_NODE)),
+        }
+    }
+}
+
+/// Runs a cluster until the shutdown or until a part fails. Pods keep running afterwards; `skiff down` stops them.
+pub(crate) async fn run(settings: Settings, progress: &Progress, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let timeline = Timeline::start(settings.layout.run());
+    let node_ip = settings.node_ip().await?;
+    let url = format!("https://{node_ip}:{}", settings.args.api_port);
+    make_directories(&settings.layout)?;
+    let _running = daemon::claim(&settings.layout.server_record(), &record(&settings, &url))?;
+    let mut parts = Parts::new(shutdown.clone());
+
+    progress.step("opening the store");
+    let store = Arc::new(Embedded::open(settings.layout.store())?);
+    let pki = Arc::new(Pki::open_or_create(&settings.layout.pki(), &pki_subject(&settings, node_ip))?);
+    parts.run("certificates", keep_certificates(pki.clone(), shutdown.clone()));
+
+    progress.step("starting the API server");
+    let cluster = ClusterConfig { port: settings.args.api_port, ..ClusterConfig::new(node_ip.into()) };
+    let api = start_api(&mut parts, &settings, store.clone(), pki.clone(), cluster.clone()).await?;
+    parts.run("controllers", skiff_controllers::run(controller_client(&api), controllers(&cluster, &pki), shutdown.clone()));
+    parts.run("scheduler", scheduler(api.client(UserInfo::scheduler()), shutdown.clone()));
+
+    if !settings.args.without_agent {
+        progress.step("starting the node");
+        let client = api.client(UserInfo::node(&settings.node_name));
+        start_node(&mut parts, &settings, &cluster, &pki, client).await?;
+    }
+    let admin = api.client(UserInfo::api_server());
+    addons::apply(&admin, &DNS_SERVICE.to_string()).await.context("create the DNS pod's objects")?;
+    write_kubeconfigs(&settings, &pki, &url)?;
+
+    if !settings.args.without_agent {
+        let ready = ready::wait(&admin, &settings.node_name, SocketAddr::from((DNS_SERVICE, 53)), progress, &timeline);
+        parts.unless_one_ends(ready).await?;
+    }
+    progress.report(&Report::Ready);
+    let ended = parts.wait().await;
+    store.close();
+    ended
+}
+
+/// Runs only the node agent, with the keys of the server on this machine.
+pub(crate) async fn run_agent(settings: Settings, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let node_ip = settings.node_ip().await?;
+    let pki = Arc::new(Pki::open_or_create(&settings.layout.pki(), &pki_subject(&settings, node_ip))?);
+    let cluster = ClusterConfig { port: settings.args.api_port, ..ClusterConfig::new(node_ip.into()) };
+    let credentials = pki.node_client(&settings.node_name)?;
+    let server = format!("https://{node_ip}:{}", settings.args.api_port);
+    let entry = ContextEntry { name: "node".to_owned(), server, ca_pem: pki.ca_pem().to_owned(), credentials };
+    let client = ready::client_of(&entry).await?;
+    let mut parts = Parts::new(shutdown.clone());
+    start_node(&mut parts, &settings, &cluster, &pki, client).await?;
+    parts.wait().await
+}
+
+fn record(settings: &Settings, url: &str) -> daemon::Record {
+    daemon::Record {
+        pid: rustix::process::getpid().as_raw_nonzero().get(),
+        server: url.to_owned(),
+        context: settings.args.context.clone(),
+    }
+}
+
+fn make_directories(layout: &Layout) -> anyhow::Result<()> {
+    let store = layout.store();
+    for directory in [layout.data(), layout.run(), store.parent().unwrap_or(layout.data())] {
+        let make = |path: &Path| fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+        make(directory).with_context(|| format!("make {}", directory.display()))?;
+    }
+    Ok(())
+}
+
+fn pki_subject(settings: &Settings, node_ip: Ipv4Addr) -> PkiSubject {
+    PkiSubject {
+        advertise_address: node_ip.into(),
+        service_address: API_SERVICE.into(),
+        host_name: settings.host_name.clone(),
+        domain: ClusterConfig::new(node_ip.into()).domain,
+    }
+}
+
+async fn keep_certificates(pki: Arc<Pki>, shutdown: CancellationToken) -> anyhow::Result<()> {
+    pki.keep_current(shutdown).await;
+    Ok(())
+}
+
+async fn start_api(
+    parts: &mut Parts,
+    settings: &Settings,
+    store: Arc<dyn Store>,
+    pki: Arc<Pki>,
+    cluster: ClusterConfig,
+) -> anyhow::Result<ApiServer> {
+    let port = settings.args.api_port;
+    let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))
+        .await
+        .with_context(|| format!("listen on port {port}; --api-port chooses another"))?;
+    let catalogue = Arc::new(Catalogue::builtin());
+    let api = ApiServer::start(skiff_apiserver::Config { store, catalogue, pki, cluster }).await?;
+    parts.run("API server", api.clone().serve(listener, parts.shutdown()));
+    Ok(api)
+}
+
+fn controller_client(api: &ApiServer) -> impl Fn(&str) -> kube::Client + use<> {
+    let api = api.clone();
+    move |name| api.client(UserInfo::controller(name))
+}
+
+fn controllers(cluster: &ClusterConfig, pki: &Pki) -> ControllersConfig {
+    ControllersConfig {
+        root_ca_pem: pki.ca_pem().to_owned(),
+        pod_cidr: cluster.pod_cidr.to_string(),
+        node_prefix: NODE_PREFIX,
+        apiserver: SocketAddr::new(cluster.advertise_address, cluster.port),
+        kubernetes_service_ip: API_SERVICE.into(),
+    }
+}
+
+async fn scheduler(client: kube::Client, shutdown: CancellationToken) -> anyhow::Result<()> {
+    skiff_scheduler::run(client, shutdown).await;
+    Ok(())
+}
+
+/// Runtime, node agent and Service proxy.
+async fn start_node(
+    parts: &mut Parts,
+    settings: &Settings,
+    cluster: &ClusterConfig,
+    pki: &Arc<Pki>,
+    client: kube::Client,
+) -> anyhow::Result<()> {
+    let runtime = Arc::new(preflight::runtime(&settings.args)?);
+    add_own_image(&runtime).await?;
+    let node_ip = settings.node_ip().await?;
+    let agent = agent_config(settings, cluster, pki, node_ip)?;
+    let proxy = ProxyConfig {
+        node_name: settings.node_name.clone(),
+        node_ips: vec![node_ip],
+        cluster_cidr: agent.cluster_cidr,
+        service_cidr: agent.service_cidr,
+    };
+    parts.run("proxy", skiff_proxy::run(client.clone(), proxy, parts.shutdown()));
+    parts.run("node", skiff_node::run(agent, client, runtime, parts.shutdown()));
+    Ok(())
+}
+
+/// The image of the DNS pod holds this program.
+async fn add_own_image(runtime: &Runtime) -> anyhow::Result<()> {
+    let program = std::env::current_exe().context("find the skiff program")?;
+    runtime.images().add_executable(addons::IMAGE, &program, &["/skiff"]).await?;
+    Ok(())
+}
+
+fn agent_config(settings: &Settings, cluster: &ClusterConfig, pki: &Pki, node_ip: Ipv4Addr) -> anyhow::Result<AgentConfig> {
+    let subject = NodeSubject {
+        name: settings.node_name.clone(),
+        host_name: settings.host_name.clone(),
+        addresses: vec![node_ip.into()],
+    };
+    let control_plane = ("node-role.kubernetes.io/control-plane".to_owned(), String::new());
+    Ok(AgentConfig {
+        node_name: settings.node_name.clone(),
+        node_ip: Some(node_ip),
+        node_labels: [control_plane].into(),
+        data_dir: settings.layout.data().to_owned(),
+        run_dir: settings.layout.run().to_owned(),
+        cluster_dns: DNS_SERVICE.into(),
+        cluster_domain: cluster.domain.clone(),
+        resolv_conf: "/etc/resolv.conf".into(),
+        cluster_cidr: cluster.pod_cidr.to_string().parse()?,
+        service_cidr: cluster.service_cidr.to_string().parse()?,
+        listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, settings.args.kubelet_port)),
+        tls: Arc::new(pki.node_serving_tls(&subject)?),
+        max_pods: 110,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        kubernetes_version: skiff_apiserver::KUBERNETES_VERSION.to_owned(),
+    })
+}
+
+/// The administrator's kubeconfig in the data directory, and a context in the user's own.
+fn write_kubeconfigs(settings: &Settings, pki: &Pki, url: &str) -> anyhow::Result<()> {
+    let path = settings.layout.admin_kubeconfig();
+    server::write_private(&path, &pki.kubeconfig(url, &settings.args.context))
+        .with_context(|| format!("write {}", path.display()))?;
+    let entry = ContextEntry {
+        name: settings.args.context.clone(),
+        server: url.to_owned(),
+        ca_pem: pki.ca_pem().to_owned(),
+        credentials: pki.admin(),
+    };
+    server::write_context(server::user_kubeconfig().as_deref(), &entry)
 }

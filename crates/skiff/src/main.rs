@@ -11,10 +11,13 @@ mod dns;
 mod down;
 mod image;
 mod layout;
+mod parts;
 mod preflight;
 mod progress;
+mod ready;
 mod server;
 mod status;
+mod timeline;
 mod up;
 
 use std::process::ExitCode;
