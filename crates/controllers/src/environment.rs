@@ -19,7 +19,7 @@ pub(crate) struct Environment<'a> {
     /// Ends every controller.
     pub(crate) shutdown: CancellationToken,
     /// Gives a client that acts as the named identity.
-    pub(crate) client_for: &'a dyn Fn(&str) -> Client,
+    pub(crate) client_for: &'a (dyn Fn(&str) -> Client + Send + Sync),
 }
 
 impl Environment<'_> {

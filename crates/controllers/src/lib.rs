@@ -66,7 +66,7 @@ pub enum ControllersError {
 
 /// Runs every controller until `shutdown`. `client_for` gives a client that acts as [`identity`]`(name)`.
 pub async fn run(
-    client_for: impl Fn(&str) -> Client,
+    client_for: impl Fn(&str) -> Client + Send + Sync,
     config: ControllersConfig,
     shutdown: CancellationToken,
 ) -> Result<(), ControllersError> {

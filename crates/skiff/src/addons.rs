@@ -31,15 +31,13 @@ async fn write<K>(api: Api<K>, object: Value) -> kube::Result<()>
 where
     K: Resource + Clone + std::fmt::Debug + DeserializeOwned + Serialize,
 {
-    let typed: K = serde_json::from_value(object.clone()).map_err(kube::Error::SerdeError)?;
-    match api.create(&PostParams::default(), &typed).await {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.is_already_exists() => {
-            let name = object["metadata"]["name"].as_str().unwrap_or_default();
-            api.patch(name, &PatchParams::default(), &Patch::Merge(&object)).await.map(drop)
-        }
-        Err(error) => Err(error),
+    let name = object["metadata"]["name"].as_str().unwrap_or_default();
+    // Looked for first: a second create would be refused for its cluster IP, not for its name.
+    if api.get_opt(name).await?.is_some() {
+        return api.patch(name, &PatchParams::default(), &Patch::Merge(&object)).await.map(drop);
     }
+    let typed: K = serde_json::from_value(object).map_err(kube::Error::SerdeError)?;
+    api.create(&PostParams::default(), &typed).await.map(drop)
 }
 
 fn labels() -> Value {
@@ -53,7 +51,7 @@ fn account() -> Value {
 fn binding() -> Value {
     json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
-        "metadata": {"name": "system:coredns"},
+        "metadata": {"name": "kube-dns"},
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "system:coredns"},
         "subjects": [{"kind": "ServiceAccount", "name": DNS, "namespace": NAMESPACE}],
     })

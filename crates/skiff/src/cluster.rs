@@ -67,7 +67,8 @@ impl Settings {
 pub(crate) async fn run(settings: Settings, progress: &Progress, shutdown: CancellationToken) -> anyhow::Result<()> {
     let timeline = Timeline::start(settings.layout.run());
     let node_ip = settings.node_ip().await?;
-    let url = format!("https://{node_ip}:{}", settings.args.api_port);
+    // Tools on this machine use loopback: it stays when the machine moves to another network.
+    let url = format!("https://127.0.0.1:{}", settings.args.api_port);
     make_directories(&settings.layout)?;
     let _running = daemon::claim(&settings.layout.server_record(), &record(&settings, &url))?;
     let mut parts = Parts::new(shutdown.clone());
@@ -108,7 +109,7 @@ pub(crate) async fn run_agent(settings: Settings, shutdown: CancellationToken) -
     let pki = Arc::new(Pki::open_or_create(&settings.layout.pki(), &pki_subject(&settings, node_ip))?);
     let cluster = ClusterConfig { port: settings.args.api_port, ..ClusterConfig::new(node_ip.into()) };
     let credentials = pki.node_client(&settings.node_name)?;
-    let server = format!("https://{node_ip}:{}", settings.args.api_port);
+    let server = format!("https://127.0.0.1:{}", settings.args.api_port);
     let entry = ContextEntry { name: "node".to_owned(), server, ca_pem: pki.ca_pem().to_owned(), credentials };
     let client = ready::client_of(&entry).await?;
     let mut parts = Parts::new(shutdown.clone());
@@ -166,7 +167,10 @@ async fn start_api(
 
 fn controller_client(api: &ApiServer) -> impl Fn(&str) -> kube::Client + use<> {
     let api = api.clone();
-    move |name| api.client(UserInfo::controller(name))
+    move |name| {
+        let identity = skiff_controllers::identity(name);
+        api.client(UserInfo { name: identity.user, groups: identity.groups, ..UserInfo::default() })
+    }
 }
 
 fn controllers(cluster: &ClusterConfig, pki: &Pki) -> ControllersConfig {
@@ -192,7 +196,7 @@ async fn start_node(
     pki: &Arc<Pki>,
     client: kube::Client,
 ) -> anyhow::Result<()> {
-    let runtime = Arc::new(preflight::runtime(&settings.args)?);
+    let runtime = Arc::new(preflight::runtime(&settings.layout)?);
     add_own_image(&runtime).await?;
     let node_ip = settings.node_ip().await?;
     let agent = agent_config(settings, cluster, pki, node_ip)?;

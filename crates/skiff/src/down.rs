@@ -6,7 +6,8 @@ use std::path::Path;
 
 use anyhow::Context;
 
-use crate::args::{DownArgs, ServerArgs};
+use crate::args::DownArgs;
+use crate::layout::Layout;
 use crate::progress::Screen;
 use crate::{daemon, preflight, server};
 
@@ -22,7 +23,7 @@ pub(crate) fn stop(args: &DownArgs, kubeconfig: Option<&Path>) -> anyhow::Result
     screen.step("stopping the server");
     let was_running = daemon::stop(&layout.server_record())?;
     screen.step("stopping pods");
-    clean_up(&ServerArgs::of(args.layout.clone()))?;
+    clean_up(&layout)?;
     remove_dir(layout.run())?;
     if args.purge {
         screen.step("deleting data");
@@ -38,11 +39,10 @@ pub(crate) fn stop(args: &DownArgs, kubeconfig: Option<&Path>) -> anyhow::Result
 }
 
 /// Stops all pods and removes interfaces, routes and tables. Each part is tried also when another fails.
-pub(crate) fn clean_up(args: &ServerArgs) -> anyhow::Result<()> {
+fn clean_up(layout: &Layout) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let layout = args.layout.layout();
     runtime.block_on(async {
-        let pods = match preflight::runtime(args) {
+        let pods = match preflight::runtime(layout) {
             Ok(runtime) => runtime.cleanup_all().await.context("stop pods"),
             Err(error) => Err(error),
         };

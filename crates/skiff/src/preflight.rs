@@ -7,13 +7,14 @@ use anyhow::bail;
 use skiff_runtime::{Runtime, RuntimeConfig};
 
 use crate::args::ServerArgs;
+use crate::layout::Layout;
 
 /// Checks the machine. Changes nothing.
 pub(crate) fn check(args: &ServerArgs) -> anyhow::Result<()> {
     root()?;
     port_is_free(args.api_port, "--api-port", "API server")?;
     port_is_free(args.kubelet_port, "--kubelet-port", "node")?;
-    runtime(args)?.check()?;
+    runtime(&args.layout.layout())?.check()?;
     skiff_proxy::check()?;
     Ok(())
 }
@@ -27,8 +28,7 @@ pub(crate) fn root() -> anyhow::Result<()> {
 }
 
 /// The container runtime of this cluster.
-pub(crate) fn runtime(args: &ServerArgs) -> anyhow::Result<Runtime> {
-    let layout = args.layout.layout();
+pub(crate) fn runtime(layout: &Layout) -> anyhow::Result<Runtime> {
     Ok(Runtime::new(RuntimeConfig {
         data_dir: layout.data().to_owned(),
         run_dir: layout.run().to_owned(),

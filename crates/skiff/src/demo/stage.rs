@@ -26,8 +26,9 @@ impl Stage {
         let tools = directory.path().join("bin");
         std::fs::create_dir(&tools)?;
         symlink(&program, tools.join("skiff"))?;
-        let real = Command::new("kubectl").args(["version", "--client"]).stdout(Stdio::null()).stderr(Stdio::null());
-        if !{ real }.status().is_ok_and(|status| status.success()) {
+        let mut real = Command::new("kubectl");
+        real.args(["version", "--client"]).stdout(Stdio::null()).stderr(Stdio::null());
+        if !real.status().is_ok_and(|status| status.success()) {
             // `skiff` called by this name has the verbs that the tour needs.
             symlink(&program, tools.join("kubectl"))?;
         }
