@@ -13,18 +13,19 @@ use crate::server;
 pub(crate) fn run(args: &ImageArgs) -> anyhow::Result<()> {
     preflight::root()?;
     server::use_ring();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let images = Images::open(&args.layout.layout().images())?;
+    let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    tokio.block_on(async {
+        let runtime = preflight::runtime(&args.layout.layout())?;
+        let images = runtime.images();
         match &args.command {
-            ImageCommand::Load { archives } => load(&images, archives).await,
+            ImageCommand::Load { archives } => load(images, archives).await,
             ImageCommand::Pull { reference } => {
                 eprintln!("pulling {reference}");
                 let image = images.pull(reference).await?;
                 println!("{} {}", reference, image.id.as_str());
                 Ok(())
             }
-            ImageCommand::List => list(&images).await,
+            ImageCommand::List => list(images).await,
             ImageCommand::Remove { references } => {
                 for reference in references {
                     images.remove(reference).await?;

@@ -30,11 +30,6 @@ impl Layout {
         self.data.join("store/state.redb")
     }
 
-    /// The content store of images.
-    pub(crate) fn images(&self) -> PathBuf {
-        self.data.join("images")
-    }
-
     /// Keys and certificates.
     pub(crate) fn pki(&self) -> PathBuf {
         self.data.join("pki")

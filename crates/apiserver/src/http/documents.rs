@@ -21,7 +21,8 @@ use crate::errors::ApiError;
 /// The Kubernetes version that we announce.
 const MAJOR: &str = "1";
 const MINOR: &str = "36";
-const GIT_VERSION: &str = concat!("v1.36.2+skiff", env!("CARGO_PKG_VERSION"));
+/// The Kubernetes version that is announced, with `v`.
+pub const KUBERNETES_VERSION: &str = concat!("v1.36.2+skiff", env!("CARGO_PKG_VERSION"));
 
 /// What newer clients call the version 2 document's type.
 const OPENAPI_V2_DOTTED: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
@@ -195,7 +196,7 @@ fn version() -> Value {
         "emulationMinor": MINOR,
         "minCompatibilityMajor": MAJOR,
         "minCompatibilityMinor": "35",
-        "gitVersion": GIT_VERSION,
+        "gitVersion": KUBERNETES_VERSION,
         "gitCommit": "",
         "gitTreeState": "clean",
         "buildDate": "1970-01-01T00:00:00Z",

@@ -12,4 +12,5 @@ pub(crate) mod path;
 pub(crate) mod query;
 
 pub(crate) use documents::Documents;
+pub use documents::KUBERNETES_VERSION;
 pub(crate) use listener::serve;
