@@ -6,7 +6,7 @@ use super::reference::{Reference, Version};
 use super::store::{NewImage, Store, image_id};
 use super::{ImageError, error_text};
 use crate::ids::ImageId;
-use futures::{StreamExt, TryStreamExt};
+use futures::{FutureExt, StreamExt, TryStreamExt};
 use oci_client::client::{ClientConfig, ClientProtocol};
 use oci_client::manifest::{ImageIndexEntry, OciDescriptor};
 use oci_client::secrets::RegistryAuth;
@@ -47,15 +47,10 @@ pub(super) async fn pull(store: Arc<Store>, reference: &Reference) -> Result<Ima
     check_platform(&configuration).map_err(failed)?;
     let chain = archive::chain_ids(&configuration.diff_ids);
     let importing = store.importing()?;
-    let downloads = manifest.layers.iter().zip(&chain).map(|(layer, chain_id)| {
-        let (client, name, store) = (&client, &name, &store);
-        async move {
-            if store.has_layer(chain_id) {
-                return Ok(None);
-            }
-            download(client, name, layer, store).await.map(Some)
-        }
-    });
+    // Collected and boxed: as a lazy iterator of futures, callers could not prove that they may change threads.
+    let layers = manifest.layers.iter().zip(&chain);
+    let downloads: Vec<_> =
+        layers.map(|(layer, id)| missing_layer(&client, &name, layer, id, &store).boxed()).collect();
     let mut files = futures::stream::iter(downloads).buffered(PARALLEL).enumerate();
     let mut importing = importing;
     while let Some((n, file)) = files.next().await {
@@ -84,6 +79,20 @@ pub(super) async fn pull(store: Arc<Store>, reference: &Reference) -> Result<Ima
     let new = NewImage { chain: &chain, names: vec![names], digests, config: configuration.config };
     store.add_image(&importing, &id, new, Source::Pulled)?;
     Ok(id)
+}
+
+/// Fetches a layer that the store has not yet.
+async fn missing_layer(
+    client: &Client,
+    name: &Name,
+    layer: &OciDescriptor,
+    chain_id: &str,
+    store: &Store,
+) -> Result<Option<File>, String> {
+    if store.has_layer(chain_id) {
+        return Ok(None);
+    }
+    download(client, name, layer, store).await.map(Some)
 }
 
 fn client(reference: &Reference) -> Client {
