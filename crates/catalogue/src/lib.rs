@@ -18,6 +18,7 @@ pub mod names;
 mod object;
 pub mod openapi;
 pub mod patch;
+pub mod protobuf;
 pub mod quantity;
 mod rows;
 pub mod scale;

@@ -24,9 +24,6 @@ const MINOR: &str = "36";
 /// The Kubernetes version that is announced, with `v`.
 pub const KUBERNETES_VERSION: &str = concat!("v1.36.2+skiff", env!("CARGO_PKG_VERSION"));
 
-/// What newer clients call the version 2 document's type.
-const OPENAPI_V2_DOTTED: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
-
 /// The documents made so far.
 pub(crate) struct Documents {
     catalogue: Arc<Catalogue>,
@@ -67,7 +64,7 @@ impl Documents {
     pub(crate) fn answer(&self, path: &str, headers: &HeaderMap) -> Option<Result<Response<Body>, ApiError>> {
         let wanted = Wanted::of(path, headers)?;
         let Some(document) = self.document(&wanted) else { return Some(Err(ApiError::UnknownPath)) };
-        Some(Ok(document.answer(&wanted, headers)))
+        Some(Ok(document.answer(headers)))
     }
 
     fn document(&self, wanted: &Wanted) -> Option<Arc<Document>> {
@@ -164,7 +161,7 @@ impl Document {
         Self { bytes, etag, content_type: wanted.content_type() }
     }
 
-    fn answer(&self, wanted: &Wanted, headers: &HeaderMap) -> Response<Body> {
+    fn answer(&self, headers: &HeaderMap) -> Response<Body> {
         let unchanged = headers.get(IF_NONE_MATCH).is_some_and(|tag| *tag == self.etag);
         let body = if unchanged { body::full(Bytes::new()) } else { body::full(self.bytes.clone()) };
         let mut response = Response::new(body);
@@ -172,15 +169,7 @@ impl Document {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
         }
         let out = response.headers_mut();
-        let dotted = || {
-            let accepts = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-            accepts.flat_map(|v| v.split(',')).any(|range| range.trim().starts_with(OPENAPI_V2_DOTTED))
-        };
-        let content_type = match wanted {
-            Wanted::OpenApiV2 if dotted() => OPENAPI_V2_DOTTED,
-            _ => self.content_type,
-        };
-        out.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        out.insert(CONTENT_TYPE, HeaderValue::from_static(self.content_type));
         out.insert(ETAG, self.etag.clone());
         out.insert(VARY, HeaderValue::from_static("Accept"));
         out.insert(CACHE_CONTROL, HeaderValue::from_static("public"));

@@ -86,13 +86,6 @@ pub(crate) async fn allocate(
     Err(ApiError::Internal("no address or port could be chosen: they change too fast".to_owned()))
 }
 
-/// The claims that a stored object holds.
-pub(crate) async fn held(call: &Call, object: &Object) -> Result<Vec<Claim>, ApiError> {
-    let mut space = space(call).await?;
-    let outcome = call.kind.strategy.allocate(call.context(), &mut object.clone(), Some(object), &mut space);
-    outcome.map_err(|error| refuse(call, object, error))
-}
-
 fn refuse(call: &Call, object: &Object, error: AllocationError) -> ApiError {
     match error {
         AllocationError::Invalid { fields } => ApiError::invalid(call.subject(object.name()), fields),

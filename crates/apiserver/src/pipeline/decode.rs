@@ -4,13 +4,15 @@ use std::fmt;
 
 use bytes::Bytes;
 use serde_json::Value;
-use skiff_catalogue::{FieldError, GroupVersion, Object, Subresource, strict};
+use skiff_catalogue::{FieldError, GroupVersion, Object, Subresource, protobuf, strict};
 
 use super::call::Call;
 use crate::errors::{ApiError, Subject};
 use crate::http::query::FieldValidation;
 
-const BODIES: &str = "application/json, application/yaml";
+const BODIES: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
+
+const DELETE_OPTIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
 
 /// The JSON text of a body in JSON or YAML.
 pub(crate) fn to_json(content_type: &str, body: &Bytes) -> Result<Bytes, ApiError> {
@@ -28,13 +30,15 @@ pub(crate) fn to_json(content_type: &str, body: &Bytes) -> Result<Bytes, ApiErro
     }
 }
 
-/// A body that is not an object of the call's kind (options, Binding, Scale, …) as a tree.
-pub(crate) fn tree(call: &Call, body: &Bytes) -> Result<Object, ApiError> {
-    let json = to_json(&call.content_type, body)?;
-    let value: Value = serde_json::from_slice(&json)
-        .map_err(|error| ApiError::BadRequest(format!("error decoding the request body: {error}")))?;
-    Object::from_value(value)
-        .map_err(|error| ApiError::BadRequest(format!("error decoding the request body: {error}")))
+/// A body as DeleteOptions, as a tree.
+pub(crate) fn delete_options(content_type: &str, body: &Bytes) -> Result<Value, ApiError> {
+    let refuse =
+        |why: &dyn fmt::Display| ApiError::BadRequest(format!("error decoding DeleteOptions: {why}"));
+    if content_type == protobuf::CONTENT_TYPE {
+        let object = protobuf::decode(body, DELETE_OPTIONS).map_err(|error| refuse(&error))?;
+        return Ok(object.into_value());
+    }
+    serde_json::from_slice(&to_json(content_type, body)?).map_err(|error| refuse(&error))
 }
 
 /// A body as an object of the call's kind: typed, checked for unknown fields, with `apiVersion` and `kind`.
@@ -48,10 +52,9 @@ pub(crate) fn object(call: &Call, body: &Bytes) -> Result<Object, ApiError> {
 /// A body as what a subresource exchanges, e.g. a Scale or a Binding.
 pub(crate) fn exchanged(call: &Call, subresource: Subresource, body: &Bytes) -> Result<Object, ApiError> {
     let exchange = call.kind.exchange(subresource);
-    match exchange.definition {
-        Some(definition) => typed(call, body, definition, &exchange.gv, &exchange.kind),
-        None => tree(call, body),
-    }
+    let definition =
+        exchange.definition.ok_or_else(|| ApiError::BadRequest(format!("{} has no body", exchange.kind)))?;
+    typed(call, body, definition, &exchange.gv, &exchange.kind)
 }
 
 fn typed(
@@ -61,12 +64,17 @@ fn typed(
     gv: &GroupVersion,
     kind: &str,
 ) -> Result<Object, ApiError> {
-    let json = to_json(&call.content_type, body)?;
     let refuse = |why: &dyn fmt::Display| {
         let version = &gv.version;
         ApiError::BadRequest(format!("{kind} in version {version:?} cannot be handled as a {kind}: {why}"))
     };
-    let decoded = strict::decode(&json, definition).map_err(|failure| refuse(&failure))?;
+    let decoded = if call.content_type == protobuf::CONTENT_TYPE {
+        let object = protobuf::decode(body, definition).map_err(|error| refuse(&error))?;
+        strict::prune(object.into_value(), definition)
+    } else {
+        strict::decode(&to_json(&call.content_type, body)?, definition)
+    };
+    let decoded = decoded.map_err(|failure| refuse(&failure))?;
     report(call, decoded.problems, |problems| refuse(&format_args!("strict decoding error: {problems}")))?;
     Ok(decoded.object)
 }

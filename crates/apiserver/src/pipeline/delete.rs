@@ -247,7 +247,7 @@ pub(crate) async fn remove(call: &Call, entry: &Entry, last: &Object) -> Result<
             expect: vec![Expect::At(entry.key.clone(), entry.modified)],
             ops: vec![Op::Delete { key: entry.key.clone() }],
         };
-        let held = allocate::held(call, last).await?;
+        let held = call.kind.strategy.held(last);
         allocate::claim(call, &mut txn, last, &held, &[]);
         if is_service(&call.kind) {
             txn.ops.push(Op::Delete { key: keys::core("endpoints", last.namespace(), last.name()) });

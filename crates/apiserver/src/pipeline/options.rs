@@ -48,7 +48,7 @@ struct Preconditions {
 impl DeleteOptions {
     /// From a request: the body counts, the query where there is none.
     pub(crate) fn read(call: &Call, body: &Bytes) -> Result<Self, ApiError> {
-        let mut wire = if body.is_empty() { Wire::default() } else { from_body(call, body)? };
+        let mut wire = if body.is_empty() { Wire::default() } else { from_body(&call.content_type, body)? };
         if wire.grace_period_seconds.is_none() {
             wire.grace_period_seconds = call.query.number("gracePeriodSeconds")?;
         }
@@ -85,14 +85,12 @@ pub(crate) fn dry_run_in_body(content_type: &str, body: &Bytes) -> Result<bool, 
     if body.is_empty() {
         return Ok(false);
     }
-    let json = decode::to_json(content_type, body)?;
-    let wire: Wire = serde_json::from_slice(&json).unwrap_or_default();
+    let wire = from_body(content_type, body)?;
     query::dry_run(wire.dry_run.iter().flatten().map(String::as_str))
 }
 
-fn from_body(call: &Call, body: &Bytes) -> Result<Wire, ApiError> {
-    let tree = decode::tree(call, body)?;
-    serde_json::from_value(tree.into_value())
+fn from_body(content_type: &str, body: &Bytes) -> Result<Wire, ApiError> {
+    serde_json::from_value(decode::delete_options(content_type, body)?)
         .map_err(|error| ApiError::BadRequest(format!("error decoding DeleteOptions: {error}")))
 }
 

@@ -166,7 +166,10 @@ impl Attempt<'_> {
                 }
                 kind.strategy.default(new);
             }
-            Part::Narrow(_) => metadata::keep(new, old),
+            Part::Narrow(_) => {
+                metadata::keep(new, old);
+                kind.strategy.default(new);
+            }
         }
     }
 
@@ -177,7 +180,7 @@ impl Attempt<'_> {
         errors.extend(match self.part {
             Part::Whole => strategy.validate_update(call.context(), new, old),
             Part::Status => strategy.validate_status(call.context(), new, old),
-            Part::Narrow(_) => FieldErrors::new(),
+            Part::Narrow(part) => strategy.validate_part(call.context(), part, new, old),
         });
         if !errors.is_empty() {
             return Err(ApiError::invalid(call.subject(new.name()), errors));
@@ -200,7 +203,7 @@ impl Attempt<'_> {
             ops: vec![Op::Put { key: entry.key.clone(), value: value.clone() }],
         };
         if let Some(claims) = claims {
-            let before = allocate::held(call, old).await?;
+            let before = call.kind.strategy.held(old);
             allocate::claim(call, &mut txn, &new, &before, &claims);
         }
         match call.server.store.commit(txn).await {

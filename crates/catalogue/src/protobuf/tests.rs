@@ -1,0 +1,118 @@
+use super::*;
+use serde_json::json;
+
+/// A field with bytes.
+fn bytes(number: u8, content: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(content.len()).unwrap();
+    assert!(length < 128);
+    [&[number << 3 | 2, length], content].concat()
+}
+
+fn number(number: u8, value: u8) -> Vec<u8> {
+    assert!(value < 128);
+    vec![number << 3, value]
+}
+
+fn envelope(kind: &str, raw: &[u8]) -> Vec<u8> {
+    let meta = [bytes(1, b"v1"), bytes(2, kind.as_bytes())].concat();
+    [MAGIC, &bytes(1, &meta), &bytes(2, raw), &bytes(3, b""), &bytes(4, b"")].concat()
+}
+
+#[track_caller]
+fn check(kind: &str, raw: &[u8], expected: Value) {
+    let object = decode(&envelope(kind, raw), &format!("io.k8s.api.core.v1.{kind}")).unwrap();
+    assert_eq!(object.into_value(), expected);
+}
+
+#[test]
+fn reads_text_maps_and_bytes() {
+    let metadata = [
+        bytes(1, b"n"),
+        bytes(2, b""),
+        bytes(8, b""),
+        bytes(11, &[bytes(1, b"app"), bytes(2, b"x")].concat()),
+        bytes(11, &[bytes(1, b"empty"), bytes(2, b"")].concat()),
+    ]
+    .concat();
+    let raw = [
+        bytes(1, &metadata),
+        bytes(2, &[bytes(1, b"k"), bytes(2, b"v")].concat()),
+        bytes(3, &[bytes(1, b"b"), bytes(2, &[0, 1])].concat()),
+        number(4, 0),
+    ]
+    .concat();
+    check(
+        "ConfigMap",
+        &raw,
+        json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": "n", "labels": {"app": "x", "empty": ""}},
+            "data": {"k": "v"}, "binaryData": {"b": "AAE="}, "immutable": false,
+        }),
+    );
+}
+
+#[test]
+fn drops_zeros_that_mean_nothing() {
+    let port = [
+        bytes(1, b""),
+        number(3, 80),
+        bytes(4, &[number(1, 0), number(2, 8), bytes(3, b"")].concat()),
+        number(5, 0),
+    ];
+    let named = [number(3, 81), bytes(4, &[number(1, 1), number(2, 0), bytes(3, b"web")].concat())];
+    let spec =
+        [bytes(1, &port.concat()), bytes(1, &named.concat()), bytes(4, b"ClusterIP"), number(13, 0)].concat();
+    check(
+        "Service",
+        &bytes(2, &spec),
+        json!({"apiVersion": "v1", "kind": "Service", "spec": {
+            "ports": [{"port": 80, "targetPort": 8}, {"port": 81, "targetPort": "web"}], "type": "ClusterIP",
+        }}),
+    );
+}
+
+#[test]
+fn flattens_what_json_shows_flat() {
+    let key = [bytes(1, &bytes(1, b"cm")), bytes(2, b"k")].concat();
+    let env = [bytes(1, b"A"), bytes(3, &bytes(3, &key))].concat();
+    let limits = [bytes(1, b"cpu"), bytes(2, &bytes(1, b"100m"))].concat();
+    let container = [bytes(1, b"c"), bytes(7, &env), bytes(8, &bytes(1, &limits))].concat();
+    let volume = [bytes(1, b"v"), bytes(2, &bytes(2, &bytes(1, b"")))].concat();
+    let spec = [bytes(1, &volume), bytes(2, &container), number(4, 0)].concat();
+    check(
+        "Pod",
+        &bytes(2, &spec),
+        json!({"apiVersion": "v1", "kind": "Pod", "spec": {
+            "volumes": [{"name": "v", "emptyDir": {}}],
+            "containers": [{
+                "name": "c",
+                "env": [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "cm", "key": "k"}}}],
+                "resources": {"limits": {"cpu": "100m"}},
+            }],
+            "terminationGracePeriodSeconds": 0,
+        }}),
+    );
+}
+
+#[test]
+fn reads_times() {
+    let at = [vec![1 << 3, 0x80, 0xa3, 0x05], number(2, 1)].concat();
+    let metadata = bytes(8, &at);
+    check(
+        "Namespace",
+        &bytes(1, &metadata),
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"creationTimestamp": "1970-01-02T00:00:00Z"}}),
+    );
+}
+
+#[test]
+fn refuses_damaged_bodies() {
+    let check = |body: &[u8], error: ProtobufError| {
+        assert_eq!(decode(body, "io.k8s.api.core.v1.Namespace"), Err(error));
+    };
+    check(b"{}", ProtobufError::Magic);
+    check(b"k8s\0\x0a\x7f", ProtobufError::Malformed(2));
+    check(&envelope("Namespace", &number(1, 5)), ProtobufError::Form("metadata".to_owned()));
+    check(&envelope("Namespace", &bytes(1, &bytes(1, &[0xff]))), ProtobufError::Text("name".to_owned()));
+}
