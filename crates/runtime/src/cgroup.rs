@@ -131,6 +131,12 @@ impl Cgroups {
         Ok(())
     }
 
+    /// The group `path` on a machine with v2 only, made if missing.
+    pub(crate) fn unified_group(&self, path: &str) -> Result<Option<PathBuf>, CgroupError> {
+        let unified = self.hierarchies.iter().filter(|_| self.is_unified());
+        unified.map(|hierarchy| hierarchy.make(path)).next().transpose()
+    }
+
     /// Moves the calling process into an existing group, before it becomes a program of the container.
     pub(crate) fn join(&self, path: &str) -> Result<(), CgroupError> {
         let own = std::process::id().to_string();

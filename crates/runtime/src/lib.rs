@@ -15,6 +15,7 @@
 mod cgroup;
 mod cleanup;
 mod client;
+mod devices;
 mod error;
 mod ids;
 pub mod images;

@@ -1,5 +1,6 @@
 //! From a container as we describe it to the OCI configuration libcontainer reads. Pure.
 
+use crate::devices::Node;
 use crate::seccomp;
 use crate::spec::{ContainerSpec, Mount, MountKind, PodSandbox, Propagation, Seccomp};
 use serde_json::{Value, json};
@@ -81,6 +82,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) unified_cgroups: bool,
     /// Bit set of the capabilities the runtime itself may hand out.
     pub(crate) bounding: u64,
+    /// Device nodes besides the usual ones.
+    pub(crate) devices: &'a [Node],
 }
 
 /// The container's configuration.
@@ -209,7 +212,8 @@ fn linux(spec: &ContainerSpec, around: &Surroundings<'_>, capabilities: &[String
     let mut linux = json!({
         "cgroupsPath": around.cgroup,
         "namespaces": namespaces,
-        "resources": resources(spec),
+        "devices": around.devices.iter().map(device).collect::<Vec<_>>(),
+        "resources": resources(spec, around.devices),
         "maskedPaths": masked,
         "readonlyPaths": read_only,
         "rootfsPropagation": if both_ways { "shared" } else { "slave" },
@@ -220,9 +224,19 @@ fn linux(spec: &ContainerSpec, around: &Surroundings<'_>, capabilities: &[String
     linux
 }
 
-fn resources(spec: &ContainerSpec) -> Value {
+fn device(node: &Node) -> Value {
+    json!({"path": node.path, "type": node.kind.letter(), "major": node.major, "minor": node.minor,
+           "fileMode": node.mode, "uid": node.uid, "gid": node.gid})
+}
+
+fn resources(spec: &ContainerSpec, devices: &[Node]) -> Value {
     let limits = &spec.resources;
-    let mut resources = json!({"devices": [{"allow": spec.privileged, "access": "rwm"}]});
+    let mut allowed = vec![json!({"allow": spec.privileged, "access": "rwm"})];
+    allowed.extend(devices.iter().filter(|_| !spec.privileged).map(|node| {
+        json!({"allow": true, "type": node.kind.letter(), "major": node.major, "minor": node.minor,
+               "access": node.access})
+    }));
+    let mut resources = json!({"devices": allowed});
     if limits.cpu_shares.is_some() || limits.cpu_quota.is_some() {
         let mut cpu = json!({});
         for (name, value) in [("shares", limits.cpu_shares), ("period", limits.cpu_period)] {
@@ -274,6 +288,7 @@ mod tests {
             cgroup: "/skiff/u/c",
             unified_cgroups: false,
             bounding: (1 << 14) - 1,
+            devices: &[],
         };
         configuration(spec, &around)
     }

@@ -11,8 +11,9 @@ use crate::spec::{AttachSpec, ContainerSpec, ExecSpec, PodSandbox};
 use crate::state::{ContainerStatus, PodState, PodStats};
 use crate::wire::{Failure, Reply, Request, Stage, StartRequest, SupervisorConfig};
 use futures::Stream;
+use std::collections::HashMap;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,8 +35,12 @@ struct Inner {
     netns: PathBuf,
     state: watch::Receiver<PodState>,
     stopping: Arc<AtomicBool>,
+    terminals: Terminals,
     watcher: AbortHandle,
 }
+
+/// Masters of the containers' terminals: kept so that a terminal does not hang up when the supervisor dies.
+type Terminals = Arc<parking_lot::Mutex<HashMap<ContainerId, OwnedFd>>>;
 
 impl Drop for Inner {
     fn drop(&mut self) {
@@ -52,10 +57,19 @@ impl PodHandle {
         let (connection, first) = subscribe(&paths.dir).await.map_err(gone)?;
         let (sender, state) = watch::channel(first);
         let stopping = Arc::new(AtomicBool::new(false));
-        let follow = follow(shared.clone(), config.sandbox.uid.clone(), connection, sender, stopping.clone());
-        let watcher = tokio::spawn(follow).abort_handle();
+        let terminals = Terminals::default();
+        for container in sender.borrow().containers.iter().filter(|c| c.tty) {
+            keep_terminal(&paths.dir, &container.id, &terminals).await;
+        }
+        let pod = Followed {
+            shared: shared.clone(),
+            uid,
+            terminals: terminals.clone(),
+            stopping: stopping.clone(),
+        };
+        let watcher = tokio::spawn(follow(pod, connection, sender)).abort_handle();
         let netns = if config.sandbox.host_network { PathBuf::from("/proc/1/ns/net") } else { paths.netns };
-        let inner = Inner { config, shared, pod_dir: paths.dir, netns, state, stopping, watcher };
+        let inner = Inner { config, shared, pod_dir: paths.dir, netns, state, stopping, terminals, watcher };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -82,7 +96,9 @@ impl PodHandle {
         let (id, name) = (ContainerId::random(), spec.name.clone());
         let request = Request::Start(Box::new(StartRequest { id: id.clone(), spec, rootfs }));
         let pod = self.uid().clone();
-        match self.ask(&request).await? {
+        let (reply, fds) = self.exchange(&request).await?;
+        self.inner.terminals.lock().extend(fds.into_iter().map(|master| (id.clone(), master)));
+        match reply {
             Reply::Failed(Failure { stage: Stage::Start, reason }) => {
                 self.discard_data(&id).await?;
                 Err(RuntimeError::Start { pod, container: name, reason })
@@ -281,12 +297,11 @@ impl PodHandle {
 
     /// Sends one request and waits for its answer.
     async fn ask(&self, request: &Request) -> Result<Reply, RuntimeError> {
-        let exchange = async {
-            let mut connection = Connection::open(&self.inner.pod_dir).await?;
-            connection.send(request, &[]).await?;
-            connection.receive().await
-        };
-        exchange.await.map(|(reply, _)| reply).map_err(|source| self.gone(source))
+        self.exchange(request).await.map(|(reply, _)| reply)
+    }
+
+    async fn exchange(&self, request: &Request) -> Result<(Reply, Vec<OwnedFd>), RuntimeError> {
+        exchange(&self.inner.pod_dir, request, &[]).await.map_err(|source| self.gone(source))
     }
 
     fn gone(&self, source: io::Error) -> RuntimeError {
@@ -334,6 +349,47 @@ fn terminal_session(master: OwnedFd, stdin: bool, process: ExecProcess) -> io::R
     Ok(ExecSession { stdin: input, stdout: Some(output), stderr: None, terminal, process })
 }
 
+/// One request and its answer, over a connection of their own.
+async fn exchange(
+    pod_dir: &Path,
+    request: &Request,
+    fds: &[BorrowedFd<'_>],
+) -> io::Result<(Reply, Vec<OwnedFd>)> {
+    let mut connection = Connection::open(pod_dir).await?;
+    connection.send(request, fds).await?;
+    connection.receive().await
+}
+
+/// Asks for a copy of a terminal's master. Without it the terminal lives as long as the supervisor.
+async fn keep_terminal(pod_dir: &Path, id: &ContainerId, terminals: &Terminals) {
+    let request = Request::Attach { id: id.clone(), spec: AttachSpec::default() };
+    if let Ok((Reply::Attached { tty: true, .. }, mut fds)) = exchange(pod_dir, &request, &[]).await
+        && let Some(master) = fds.pop()
+    {
+        terminals.lock().insert(id.clone(), master);
+    }
+}
+
+/// Gives the terminals that were kept to a new supervisor.
+async fn return_terminals(pod_dir: &Path, terminals: &Terminals) {
+    let copies: Vec<_> =
+        terminals.lock().iter().filter_map(|(id, fd)| Some((id.clone(), fd.try_clone().ok()?))).collect();
+    for (id, master) in copies {
+        let returned = exchange(pod_dir, &Request::Terminal { id: id.clone() }, &[master.as_fd()]).await;
+        if let Err(error) = returned {
+            tracing::warn!(container = %id, %error, "its terminal is lost");
+        }
+    }
+}
+
+/// What the task that follows a pod's state needs.
+struct Followed {
+    shared: Arc<Shared>,
+    uid: PodUid,
+    terminals: Terminals,
+    stopping: Arc<AtomicBool>,
+}
+
 /// Asks for the state and its changes.
 async fn subscribe(pod_dir: &Path) -> io::Result<(Connection, PodState)> {
     let mut connection = Connection::open(pod_dir).await?;
@@ -345,17 +401,16 @@ async fn subscribe(pod_dir: &Path) -> io::Result<(Connection, PodState)> {
 }
 
 /// Keeps the state current; gives a dead supervisor a successor.
-async fn follow(
-    shared: Arc<Shared>,
-    uid: PodUid,
-    mut connection: Connection,
-    sender: watch::Sender<PodState>,
-    stopping: Arc<AtomicBool>,
-) {
+async fn follow(pod: Followed, mut connection: Connection, sender: watch::Sender<PodState>) {
+    let Followed { shared, uid, terminals, stopping } = pod;
     let pod_dir = shared.pod_paths(&uid).dir;
+    let runs = |state: &PodState, id: &ContainerId| {
+        state.container(id).is_some_and(|c| !matches!(c.status, ContainerStatus::Exited { .. }))
+    };
     loop {
         while let Ok((reply, _)) = connection.receive().await {
             if let Reply::State(state) = reply {
+                terminals.lock().retain(|id, _| runs(&state, id));
                 sender.send_replace(state);
             }
         }
@@ -370,6 +425,7 @@ async fn follow(
         };
         match revived {
             Ok((next, state)) => {
+                return_terminals(&pod_dir, &terminals).await;
                 connection = next;
                 sender.send_replace(state);
             }

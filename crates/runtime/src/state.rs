@@ -39,6 +39,8 @@ pub struct ContainerState {
     pub log_path: PathBuf,
     /// Where it is in its life.
     pub status: ContainerStatus,
+    /// Whether it has a terminal.
+    pub tty: bool,
     /// The labels of its [`crate::ContainerSpec`].
     pub labels: BTreeMap<String, String>,
 }

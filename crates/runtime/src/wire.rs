@@ -41,6 +41,8 @@ pub(crate) enum Request {
     Exec { id: ContainerId, spec: ExecSpec },
     /// Connect to a container's streams.
     Attach { id: ContainerId, spec: AttachSpec },
+    /// Take over a terminal's master, which the frame carries, from a supervisor that died.
+    Terminal { id: ContainerId },
     /// Report the state now and after every change.
     Watch,
     /// Remove everything and end.
@@ -67,7 +69,8 @@ pub(crate) struct RootfsSource {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Reply {
-    /// Done.
+    /// Done. After the start of a container with a terminal, a copy of the master comes along: while the agent keeps
+    /// it, the terminal outlives the supervisor.
     Ok,
     /// Not done.
     Failed(Failure),

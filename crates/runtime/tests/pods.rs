@@ -7,6 +7,7 @@ use skiff_runtime::{
     AttachSpec, ContainerStatus, ExecSpec, Mount, MountKind, Propagation, Resources, RuntimeError,
     TerminalSize,
 };
+use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -342,6 +343,70 @@ async fn a_killed_supervisor_has_a_successor() {
     let numbers: Vec<u32> = text.lines().filter_map(|l| l.strip_prefix("stdout ")?.parse().ok()).collect();
     assert!(numbers.iter().enumerate().all(|(n, got)| *got as usize == n + 1), "no line is lost: {text}");
     assert!(text.ends_with("stdout last\n"));
+    machine.finish().await;
+}
+
+#[tokio::test]
+async fn a_terminal_survives_its_supervisor() {
+    let machine = machine!();
+    let pod = machine.pod("ttykeep").await;
+    let mut spec = machine.shell(&pod, "c", "read x; echo got $x").await;
+    (spec.stdin, spec.tty) = (true, true);
+    let id = pod.start_container(spec).await.unwrap();
+    let [supervisor] = common::supervisors_of(machine.directory.path())[..] else { panic!("one supervisor") };
+    let mut watch = pod.watch();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(supervisor), nix::sys::signal::Signal::SIGKILL)
+        .unwrap();
+    tokio::time::timeout(PATIENCE, watch.wait_for(|s| !s.supervised)).await.unwrap().unwrap();
+    tokio::time::timeout(PATIENCE, watch.wait_for(|s| s.supervised)).await.unwrap().unwrap();
+    let mut session = pod.attach(&id, AttachSpec { stdin: true, stdout: true, stderr: false }).await.unwrap();
+    session.stdin.as_mut().unwrap().write_all(b"still\n").await.unwrap();
+    read_until(session.stdout.as_mut().unwrap(), "got still").await;
+    assert!([0, 137].contains(&code(&exited(&pod, &id).await)));
+    machine.finish().await;
+}
+
+#[tokio::test]
+async fn the_executable_cannot_be_written_from_inside() {
+    let machine = machine!();
+    let mut sandbox = machine.sandbox("seal");
+    sandbox.host_pid = true;
+    let pod = machine.runtime.start_pod(sandbox).await.unwrap();
+    let [supervisor] = common::supervisors_of(machine.directory.path())[..] else { panic!("one supervisor") };
+    let mut spec = machine.shell(&pod, "c", &format!("touch /proc/{supervisor}/exe")).await;
+    spec.privileged = true;
+    let log = spec.log_path.clone();
+    let id = pod.start_container(spec).await.unwrap();
+    assert_ne!(code(&exited(&pod, &id).await), 0);
+    let log = log_text(&log);
+    assert!(log.contains("Read-only file system"), "{log}");
+    machine.finish().await;
+}
+
+#[tokio::test]
+async fn devices_are_given_one_by_one() {
+    let machine = machine!();
+    let pod = machine.pod("dev").await;
+    let Ok(found) = std::fs::metadata("/dev/loop-control") else {
+        return println!("skipped: no /dev/loop-control to give");
+    };
+    let (major, minor) = (rustix::fs::major(found.rdev()), rustix::fs::minor(found.rdev()));
+    let script =
+        format!("test -c /dev/mine; given=$?; mknod /made c {major} {minor} && exec 3< /made && exit $given");
+    let mut spec = machine.shell(&pod, "c", &script).await;
+    let device = skiff_runtime::Device {
+        host_path: "/dev/loop-control".into(),
+        container_path: "/dev/mine".into(),
+        permissions: "rw".into(),
+    };
+    spec.devices.push(device);
+    let id = pod.start_container(spec.clone()).await.unwrap();
+    assert_eq!(code(&exited(&pod, &id).await), 0);
+    (spec.name, spec.attempt, spec.devices) = ("d".into(), 1, Vec::new());
+    let log = spec.log_path.clone();
+    let id = pod.start_container(spec).await.unwrap();
+    assert_ne!(code(&exited(&pod, &id).await), 0);
+    assert!(log_text(&log).contains("/made: Operation not permitted"), "{}", log_text(&log));
     machine.finish().await;
 }
 

@@ -3,6 +3,8 @@
 use super::job::{Reporter, failure};
 use super::program;
 use super::stdio::ContainerSide;
+use crate::cgroup::Cgroups;
+use crate::devices;
 use crate::oci::{self, Surroundings};
 use crate::paths::ContainerPaths;
 use crate::spec::ContainerSpec;
@@ -26,6 +28,7 @@ pub(super) struct Plan<'a> {
     pub(super) paths: &'a ContainerPaths,
     pub(super) rootfs: &'a RootfsSource,
     pub(super) around: Surroundings<'a>,
+    pub(super) cgroups: &'a Cgroups,
 }
 
 /// Mounts the root file system, makes the container, and lets its program go.
@@ -37,6 +40,7 @@ pub(super) fn create(plan: &Plan<'_>, stdio: ContainerSide, reporter: Reporter) 
         fs::write(plan.paths.dir.join("config.json"), serde_json::to_vec(&configuration)?)?;
         adjust_oom_score(plan.spec.oom_score_adj);
         make_cwd(plan)?;
+        confine_devices(plan)?;
         build(plan, stdio, reporter)
     };
     let (mut container, console) = make().map_err(|error| failure(Stage::Create, &*error))?;
@@ -114,6 +118,17 @@ fn make_cwd(plan: &Plan<'_>) -> Result<(), Box<dyn Error>> {
     let mounted = |m: &crate::spec::Mount| Path::new(&plan.spec.cwd).starts_with(&m.destination);
     if !plan.spec.mounts.iter().any(mounted) {
         root.make_directory(Path::new(&plan.spec.cwd), plan.spec.user.uid, plan.spec.user.gid)?;
+    }
+    Ok(())
+}
+
+/// On v2 a program in the kernel guards devices; on v1 libcontainer writes the list of the devices controller.
+fn confine_devices(plan: &Plan<'_>) -> Result<(), Box<dyn Error>> {
+    if plan.spec.privileged {
+        return Ok(());
+    }
+    if let Some(group) = plan.cgroups.unified_group(plan.around.cgroup)? {
+        devices::confine(&group, plan.around.devices).map_err(|error| format!("confine devices: {error}"))?;
     }
     Ok(())
 }

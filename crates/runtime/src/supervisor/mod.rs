@@ -4,16 +4,19 @@
 //! more (libcontainer above all) happens in forked children ([`job`]). It detaches from the agent before anything else,
 //! lives in a control group of its own and only ever ends on request.
 
+mod adoption;
 mod client;
 mod container;
 mod create;
 mod detail;
 mod exec;
 mod job;
+mod lifecycle;
 mod log;
 mod program;
 mod sandbox;
 mod saved;
+mod seal;
 mod serve;
 mod stdio;
 
@@ -30,6 +33,9 @@ use std::process::ExitCode;
 
 /// Word before the supervisor's own arguments on its command line.
 pub(crate) const SUBCOMMAND: &str = "pod-supervisor";
+
+/// Name of the process in listings.
+const NAME: &str = "skiff";
 
 /// What the supervisor says to its starter once it serves.
 const READY: &str = "ready";
@@ -49,7 +55,11 @@ pub fn supervisor_main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 }
 
 fn start(arguments: impl Iterator<Item = OsString>) -> Result<ExitCode, String> {
-    let (directory, adopt) = parse(arguments)?;
+    let arguments: Vec<OsString> = arguments.collect();
+    let Options { directory, adopt, sealed } = parse(arguments.iter().cloned())?;
+    if !sealed {
+        return Err(seal::execute_read_only(&arguments));
+    }
     let file = directory.join("pod.json");
     let text = fs::read(&file).map_err(|error| format!("read {}: {error}", file.display()))?;
     let config: SupervisorConfig =
@@ -73,16 +83,26 @@ fn start(arguments: impl Iterator<Item = OsString>) -> Result<ExitCode, String> 
     }
 }
 
-fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<(PathBuf, bool), String> {
-    let (mut directory, mut adopt) = (None, false);
+/// The supervisor's command line.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Options {
+    directory: PathBuf,
+    adopt: bool,
+    /// Runs from a read-only view of the executable already.
+    sealed: bool,
+}
+
+fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Options, String> {
+    let mut options = Options::default();
     while let Some(argument) = arguments.next() {
         match argument.to_str() {
-            Some("--dir") => directory = arguments.next().map(PathBuf::from),
-            Some("--adopt") => adopt = true,
+            Some("--dir") => options.directory = arguments.next().map(PathBuf::from).unwrap_or_default(),
+            Some("--adopt") => options.adopt = true,
+            Some(seal::SEALED) => options.sealed = true,
             _ => return Err(format!("unknown argument {argument:?} of {SUBCOMMAND}")),
         }
     }
-    Ok((directory.ok_or("missing argument --dir")?, adopt))
+    if options.directory.as_os_str().is_empty() { Err("missing argument --dir".into()) } else { Ok(options) }
 }
 
 /// The daemon itself; reports readiness or the reason of its failure through `answer`.
@@ -159,7 +179,8 @@ mod tests {
     #[test]
     fn arguments_are_checked() {
         let parse = |args: &[&str]| parse(args.iter().map(OsString::from));
-        assert_eq!(parse(&["--dir", "/x", "--adopt"]).unwrap(), (PathBuf::from("/x"), true));
+        let expected = Options { directory: "/x".into(), adopt: true, sealed: false };
+        assert_eq!(parse(&["--dir", "/x", "--adopt"]), Ok(expected));
         assert!(parse(&["--dir"]).is_err());
         assert!(parse(&["--what"]).is_err());
     }

@@ -5,19 +5,14 @@
 
 use super::client::Client;
 use super::container::{Container, Source};
-use super::job::{Job, failure};
-use super::log::Log;
+use super::job::Job;
+use super::lifecycle::kill_group;
 use super::saved::{self, SavedContainer};
-use super::{create, exec, stdio};
 use crate::cgroup::Cgroups;
-use crate::cleanup::{self, Leftovers};
 use crate::ids::ContainerId;
-use crate::oci::Surroundings;
 use crate::paths::{CONTROL_SOCKET, PodPaths};
-use crate::spec::{AttachSpec, ContainerSpec, ExecSpec};
-use crate::state::{ContainerState, ContainerStatus, ExitStatus, PodState};
-use crate::wire::{Failure, Reply, Request, Stage, StartRequest, SupervisorConfig};
-use jiff::Timestamp;
+use crate::state::{ExitStatus, PodState};
+use crate::wire::{Failure, Reply, Request, Stage, SupervisorConfig};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
@@ -25,40 +20,33 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::time::{Duration, Instant};
 
 /// Bytes taken from an output at once.
 const CHUNK: usize = 32 << 10;
 
-/// How long the exit status of an adopted process may take to appear after its end.
-const STATUS_WAIT: Duration = Duration::from_secs(2);
-
-/// Exit code when nobody can tell the real one.
-const UNKNOWN_CODE: i32 = 137;
-
 pub(super) struct Supervisor {
-    config: SupervisorConfig,
-    paths: PodPaths,
-    cgroups: Cgroups,
+    pub(super) config: SupervisorConfig,
+    pub(super) paths: PodPaths,
+    pub(super) cgroups: Cgroups,
     /// Control group of the pod.
-    cgroup: String,
+    pub(super) cgroup: String,
     /// Capabilities this process may hand out.
-    bounding: u64,
-    listener: OwnedFd,
-    signals: SignalFd,
-    clients: BTreeMap<u32, Client>,
-    containers: BTreeMap<u32, Container>,
-    jobs: BTreeMap<u32, (Job, Purpose)>,
+    pub(super) bounding: u64,
+    pub(super) listener: OwnedFd,
+    pub(super) signals: SignalFd,
+    pub(super) clients: BTreeMap<u32, Client>,
+    pub(super) containers: BTreeMap<u32, Container>,
+    pub(super) jobs: BTreeMap<u32, (Job, Purpose)>,
     /// Commands that run, by process, with the client that wants to know of their end.
-    execs: BTreeMap<i32, u32>,
+    pub(super) execs: BTreeMap<i32, u32>,
     /// Ends of processes no one knows yet, while a job may still tell about them.
-    early: Vec<(i32, ExitStatus)>,
-    next_key: u32,
-    buffer: Box<[u8]>,
+    pub(super) early: Vec<(i32, ExitStatus)>,
+    pub(super) next_key: u32,
+    pub(super) buffer: Box<[u8]>,
 }
 
 /// What a job is for.
-enum Purpose {
+pub(super) enum Purpose {
     Start { container: u32, client: u32 },
     Exec { client: u32, tty: bool },
 }
@@ -209,7 +197,7 @@ impl Supervisor {
         }
     }
 
-    fn key(&mut self) -> u32 {
+    pub(super) fn key(&mut self) -> u32 {
         self.next_key = self.next_key.wrapping_add(1);
         self.next_key
     }
@@ -260,7 +248,7 @@ impl Supervisor {
         }
     }
 
-    fn reply(&mut self, key: u32, reply: &Reply, fds: Vec<OwnedFd>) {
+    pub(super) fn reply(&mut self, key: u32, reply: &Reply, fds: Vec<OwnedFd>) {
         if let Some(client) = self.clients.get_mut(&key)
             && let Err(error) = client.send(reply, fds)
         {
@@ -268,7 +256,7 @@ impl Supervisor {
         }
     }
 
-    fn answer(&mut self, key: u32, result: Result<(), Failure>) {
+    pub(super) fn answer(&mut self, key: u32, result: Result<(), Failure>) {
         let reply = result.map_or_else(Reply::Failed, |()| Reply::Ok);
         self.reply(key, &reply, Vec::new());
     }
@@ -297,6 +285,10 @@ impl Supervisor {
                 Ok((reply, fds)) => self.reply(key, &reply, fds),
                 Err(failure) => self.answer(key, Err(failure)),
             },
+            Request::Terminal { id } => {
+                let result = self.take_terminal(&id, fds.into_iter().next());
+                self.answer(key, result);
+            }
             Request::Watch => {
                 let state = self.state();
                 if let Some(client) = self.clients.get_mut(&key) {
@@ -314,7 +306,7 @@ impl Supervisor {
         PodState { containers: self.containers.values().map(|c| c.state.clone()).collect(), supervised: true }
     }
 
-    fn changed(&mut self) {
+    pub(super) fn changed(&mut self) {
         if let Err(error) = saved::save(&self.paths.state(), self.containers.values().map(|c| &c.state)) {
             eprintln!("save state: {error}");
         }
@@ -328,409 +320,21 @@ impl Supervisor {
         }
     }
 
-    fn find(&self, id: &ContainerId) -> Result<u32, Failure> {
+    pub(super) fn find(&self, id: &ContainerId) -> Result<u32, Failure> {
         let found = self.containers.iter().find(|(_, c)| c.state.id == *id).map(|(key, _)| *key);
         found.ok_or_else(|| Failure { stage: Stage::Unknown, reason: format!("container {id} not found") })
     }
 
-    fn find_running(&self, id: &ContainerId) -> Result<(u32, i32), Failure> {
+    pub(super) fn find_running(&self, id: &ContainerId) -> Result<(u32, i32), Failure> {
         let key = self.find(id)?;
         let not_running =
             || Failure { stage: Stage::NotRunning, reason: format!("container {id} is not running") };
         self.containers.get(&key).and_then(Container::pid).map(|pid| (key, pid)).ok_or_else(not_running)
     }
 
-    fn container_cgroup(&self, id: &ContainerId) -> String {
+    pub(super) fn container_cgroup(&self, id: &ContainerId) -> String {
         format!("{}/{id}", self.cgroup)
     }
-
-    // Starting
-
-    fn start(&mut self, client: u32, request: &StartRequest) -> Result<(), Failure> {
-        let StartRequest { id, spec, rootfs } = request;
-        let paths = self.paths.container(id);
-        let prepare = || -> io::Result<_> {
-            fs::create_dir_all(&paths.dir)?;
-            fs::write(paths.spec(), serde_json::to_vec(spec)?)?;
-            Ok((stdio::make(&paths, spec)?, Log::open(&spec.log_path)?))
-        };
-        let cgroup = self.container_cgroup(id);
-        let started = prepare().and_then(|((theirs, ours), log)| {
-            let shm = if self.config.sandbox.host_ipc { "/dev/shm".into() } else { self.paths.shm() };
-            let (sandbox, bounding) = (&self.config.sandbox, self.bounding);
-            let unified_cgroups = self.cgroups.is_unified();
-            let root = paths.rootfs();
-            let around = Surroundings {
-                sandbox,
-                rootfs: &root,
-                shm: &shm,
-                cgroup: &cgroup,
-                unified_cgroups,
-                bounding,
-            };
-            let plan = create::Plan { id: id.as_str(), spec, paths: &paths, rootfs, around };
-            let job = Job::start(|reporter| create::create(&plan, theirs, reporter))?;
-            Ok((job, Container::new(first_state(id, spec), spec, ours, log)))
-        });
-        match started {
-            Ok((job, container)) => {
-                let (container_key, job_key) = (self.key(), self.key());
-                self.containers.insert(container_key, container);
-                self.jobs.insert(job_key, (job, Purpose::Start { container: container_key, client }));
-                self.changed();
-                Ok(())
-            }
-            Err(error) => {
-                self.clear(id);
-                Err(failure(Stage::Create, &error))
-            }
-        }
-    }
-
-    fn exec(
-        &mut self,
-        client: u32,
-        id: &ContainerId,
-        spec: &ExecSpec,
-        fds: Vec<OwnedFd>,
-    ) -> Result<(), Failure> {
-        let (_, init) = self.find_running(id)?;
-        let read = || -> io::Result<ContainerSpec> {
-            Ok(serde_json::from_slice(&fs::read(self.paths.container(id).spec())?)?)
-        };
-        let container = read().map_err(|error| failure(Stage::Create, &error))?;
-        let mut fds = fds.into_iter();
-        let stdin = if spec.stdin && !spec.tty { fds.next() } else { None };
-        let plan = exec::Plan {
-            init,
-            container: &container,
-            sandbox: &self.config.sandbox,
-            exec: spec,
-            cgroups: &self.cgroups,
-            cgroup: &self.container_cgroup(id),
-            bounding: self.bounding,
-            stdio: [stdin, fds.next(), fds.next()],
-        };
-        let job =
-            Job::start(|reporter| exec::exec(&plan, reporter)).map_err(|e| failure(Stage::Create, &e))?;
-        let key = self.key();
-        self.jobs.insert(key, (job, Purpose::Exec { client, tty: spec.tty }));
-        Ok(())
-    }
-
-    fn job_ended(&mut self, job: Job, purpose: Purpose) {
-        match purpose {
-            Purpose::Start { container, client } => self.start_ended(job, container, client),
-            Purpose::Exec { client, tty } => self.exec_ended(job, client, tty),
-        }
-        if self.jobs.is_empty() {
-            self.early.clear();
-        }
-    }
-
-    fn start_ended(&mut self, job: Job, key: u32, client: u32) {
-        let Some(container) = self.containers.get_mut(&key) else { return };
-        let id = container.state.id.clone();
-        match job.conclude() {
-            Ok(pid) => {
-                container.terminal = job.terminal.filter(set_nonblocking);
-                container.state.status = ContainerStatus::Running { pid, started_at: Timestamp::now() };
-                self.changed();
-                self.answer(client, Ok(()));
-                if let Some(status) = self.take_early(pid) {
-                    self.process_ended(pid, status);
-                }
-            }
-            Err(failure) => {
-                self.containers.remove(&key);
-                self.clear(&id);
-                self.changed();
-                self.answer(client, Err(failure));
-            }
-        }
-    }
-
-    fn exec_ended(&mut self, job: Job, client: u32, tty: bool) {
-        match job.conclude() {
-            Ok(pid) => {
-                let terminal: Vec<OwnedFd> = job.terminal.into_iter().filter(|_| tty).collect();
-                self.execs.insert(pid, client);
-                self.reply(client, &Reply::ExecStarted, terminal);
-                if !self.clients.contains_key(&client) {
-                    kill_group(pid);
-                }
-                if let Some(status) = self.take_early(pid) {
-                    self.process_ended(pid, status);
-                }
-            }
-            Err(failure) => self.answer(client, Err(failure)),
-        }
-    }
-
-    fn take_early(&mut self, pid: i32) -> Option<ExitStatus> {
-        let at = self.early.iter().position(|(early, _)| *early == pid)?;
-        Some(self.early.swap_remove(at).1)
-    }
-
-    fn attach(
-        &mut self,
-        client: u32,
-        id: &ContainerId,
-        spec: AttachSpec,
-    ) -> Result<(Reply, Vec<OwnedFd>), Failure> {
-        let (key, _) = self.find_running(id)?;
-        let Some(container) = self.containers.get_mut(&key) else { return Err(not_there(id)) };
-        let tty = container.terminal.is_some();
-        let stdin = spec.stdin && (tty || container.streams.stdin.is_some());
-        let fds = container.attach(client, spec).map_err(|error| failure(Stage::Other, &error))?;
-        Ok((Reply::Attached { tty, stdin, stdout: spec.stdout, stderr: spec.stderr && !tty }, fds))
-    }
-
-    // Ending
-
-    fn signal(&mut self, id: &ContainerId, signal: i32) -> Result<(), Failure> {
-        let key = self.find(id)?;
-        let Some(pid) = self.containers.get(&key).and_then(Container::pid) else { return Ok(()) };
-        if signal == libc::SIGKILL && self.config.sandbox.host_pid {
-            return self.kill_all(&self.container_cgroup(id)).map_err(|e| failure(Stage::Other, &e));
-        }
-        // SAFETY: the process is our child and not yet collected, or one we hold a pidfd of: the ID is still its own.
-        match unsafe { libc::kill(pid, signal) } {
-            0 => Ok(()),
-            _ => match io::Error::last_os_error() {
-                error if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
-                error => Err(failure(Stage::Other, &error)),
-            },
-        }
-    }
-
-    /// Kills everything in a group, waits, and takes note of the ends.
-    fn kill_all(&mut self, cgroup: &str) -> io::Result<()> {
-        let cgroups = self.cgroups.clone();
-        let result = cgroups.kill(cgroup, || self.reap());
-        self.reap();
-        result
-    }
-
-    fn reap(&mut self) {
-        loop {
-            let mut status = 0;
-            // SAFETY: writes one integer of this frame.
-            let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
-            if pid <= 0 {
-                return;
-            }
-            let status = if libc::WIFSIGNALED(status) {
-                let signal = libc::WTERMSIG(status);
-                ExitStatus { code: 128 + signal, signal: Some(signal) }
-            } else {
-                ExitStatus { code: libc::WEXITSTATUS(status), signal: None }
-            };
-            self.process_ended(pid, status);
-        }
-    }
-
-    fn process_ended(&mut self, pid: i32, status: ExitStatus) {
-        if let Some(key) = self.containers.iter().find(|(_, c)| c.pid() == Some(pid)).map(|(key, _)| *key) {
-            return self.container_ended(key, status);
-        }
-        if let Some(client) = self.execs.remove(&pid) {
-            if let Some(client) = self.clients.get_mut(&client) {
-                client.finished = true;
-            }
-            return self.reply(client, &Reply::Exited(status), Vec::new());
-        }
-        let helper = self.jobs.values().any(|(job, _)| job.helper == pid);
-        if !helper && !self.jobs.is_empty() {
-            self.early.push((pid, status));
-        }
-    }
-
-    fn container_ended(&mut self, key: u32, status: ExitStatus) {
-        let Some(container) = self.containers.get_mut(&key) else { return };
-        let cgroup = format!("{}/{}", self.cgroup, container.state.id);
-        let oom_killed = self.cgroups.oom_kills(&cgroup) > 0;
-        container.finish(status.code, status.signal, oom_killed, &mut self.buffer);
-        self.changed();
-        // Without a process namespace of its own, the first process does not take the others with it.
-        if self.config.sandbox.host_pid
-            && let Err(error) = self.kill_all(&cgroup)
-        {
-            eprintln!("kill the rest of {cgroup}: {error}");
-        }
-    }
-
-    fn remove(&mut self, id: &ContainerId) -> Result<(), Failure> {
-        let Ok(key) = self.find(id) else {
-            self.clear(id);
-            return Ok(());
-        };
-        let starting =
-            |purpose: &Purpose| matches!(purpose, Purpose::Start { container, .. } if *container == key);
-        if self.jobs.values().any(|(_, purpose)| starting(purpose)) {
-            return Err(Failure { stage: Stage::Other, reason: format!("container {id} is being started") });
-        }
-        self.kill_all(&self.container_cgroup(id)).map_err(|error| failure(Stage::Other, &error))?;
-        self.containers.remove(&key);
-        self.changed();
-        let mut left = Leftovers::default();
-        cleanup::container(&self.cgroups, &self.container_cgroup(id), &self.paths.container(id), &mut left);
-        left.into_result().map_err(|reason| Failure { stage: Stage::Other, reason })
-    }
-
-    /// Clears away a container that could not be started.
-    fn clear(&mut self, id: &ContainerId) {
-        let cgroup = self.container_cgroup(id);
-        let killed = self.kill_all(&cgroup);
-        let mut left = Leftovers::default();
-        left.note("kill", std::path::Path::new(&cgroup), killed);
-        cleanup::container(&self.cgroups, &cgroup, &self.paths.container(id), &mut left);
-        if let Err(reason) = left.into_result() {
-            eprintln!("clear away container {id}: {reason}");
-        }
-    }
-
-    /// Removes the whole pod. On success the process ends; otherwise it goes on, so that it can be tried again.
-    fn shutdown(&mut self, client: u32) {
-        let cgroup = self.cgroup.clone();
-        if let Err(error) = self.kill_all(&cgroup) {
-            return self.answer(client, Err(failure(Stage::Other, &error)));
-        }
-        let mut left = Leftovers::default();
-        if let Err(error) = self.cgroups.leave() {
-            left.note("leave", std::path::Path::new(&cgroup), Err(io::Error::other(error)));
-        }
-        cleanup::pod(&self.cgroups, &cgroup, &self.paths, &mut left);
-        let result = left.into_result().map_err(|reason| Failure { stage: Stage::Other, reason });
-        let done = result.is_ok();
-        self.answer(client, result);
-        if done {
-            std::process::exit(0);
-        }
-    }
-
-    // Taking over
-
-    fn adopt(&mut self, saved: SavedContainer) -> Result<(), String> {
-        let living = saved.living();
-        let mut state = saved.state;
-        let paths = self.paths.container(&state.id);
-        if state.status == ContainerStatus::Created {
-            self.clear(&state.id);
-            return Ok(());
-        }
-        let take_over = || -> io::Result<_> {
-            let spec: ContainerSpec = serde_json::from_slice(&fs::read(paths.spec())?)?;
-            let log = Log::open(&state.log_path)?;
-            let pidfd = living.map(open_pidfd).transpose()?;
-            let streams = if matches!(state.status, ContainerStatus::Running { .. }) {
-                stdio::reopen(&paths, &spec)?
-            } else {
-                stdio::SupervisorSide::default()
-            };
-            Ok((spec, log, pidfd, streams))
-        };
-        let (spec, log, pidfd, streams) =
-            take_over().map_err(|error| format!("take over container {}: {error}", state.id))?;
-        if let ContainerStatus::Running { pid, .. } = &mut state.status
-            && living.is_none()
-        {
-            // Ended while nobody watched; its number may belong to another process by now.
-            *pid = 0;
-        }
-        let mut container = Container::new(state, &spec, streams, log);
-        container.pidfd = pidfd;
-        let key = self.key();
-        self.containers.insert(key, container);
-        if self.containers.get(&key).and_then(Container::pid) == Some(0) {
-            self.container_ended(key, ExitStatus { code: UNKNOWN_CODE, signal: None });
-        }
-        Ok(())
-    }
-
-    fn adopted_ended(&mut self, key: u32, events: i16) {
-        let Some(container) = self.containers.get_mut(&key) else { return };
-        let status = container.pidfd.as_ref().and_then(exit_status);
-        if status.is_none() && events & libc::POLLHUP == 0 {
-            container.ended.get_or_insert_with(Instant::now);
-            return;
-        }
-        container.ended = None;
-        self.container_ended(key, status.unwrap_or(ExitStatus { code: UNKNOWN_CODE, signal: None }));
-    }
-
-    fn give_up_on_lost_statuses(&mut self) {
-        let lost = |c: &Container| c.ended.is_some_and(|since| since.elapsed() > STATUS_WAIT);
-        let lost: Vec<u32> = self.containers.iter().filter(|(_, c)| lost(c)).map(|(key, _)| *key).collect();
-        for key in lost {
-            self.adopted_ended(key, libc::POLLHUP);
-        }
-    }
-}
-
-fn not_there(id: &ContainerId) -> Failure {
-    Failure { stage: Stage::Unknown, reason: format!("container {id} not found") }
-}
-
-fn first_state(id: &ContainerId, spec: &ContainerSpec) -> ContainerState {
-    ContainerState {
-        id: id.clone(),
-        name: spec.name.clone(),
-        attempt: spec.attempt,
-        image: spec.image.clone(),
-        image_ref: spec.image_ref.clone(),
-        log_path: spec.log_path.clone(),
-        status: ContainerStatus::Created,
-        labels: spec.labels.clone(),
-    }
-}
-
-fn set_nonblocking(fd: &OwnedFd) -> bool {
-    match rustix::fs::fcntl_setfl(fd, rustix::fs::OFlags::NONBLOCK) {
-        Ok(()) => true,
-        Err(error) => {
-            eprintln!("terminal: {error}");
-            false
-        }
-    }
-}
-
-fn kill_group(pid: i32) {
-    // SAFETY: the leader is our child and not yet collected, so the group is its own. It may have ended: then there is
-    // nothing to do.
-    let _already_ended = unsafe { libc::kill(-pid, libc::SIGKILL) };
-}
-
-fn open_pidfd(pid: i32) -> io::Result<OwnedFd> {
-    let pid = rustix::process::Pid::from_raw(pid).ok_or(io::ErrorKind::InvalidInput)?;
-    Ok(rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())?)
-}
-
-/// The exit status of a process that is not our child, on kernels that tell (6.15 and later), once it was collected.
-fn exit_status(pidfd: &OwnedFd) -> Option<ExitStatus> {
-    /// `struct pidfd_info`, first version.
-    #[repr(C)]
-    #[derive(Default)]
-    struct Info {
-        mask: u64,
-        cgroup: u64,
-        ids: [u32; 11],
-        exit_code: i32,
-    }
-    const PIDFD_GET_INFO: libc::c_ulong = 0xC040_FF0B;
-    const PIDFD_INFO_EXIT: u64 = 1 << 3;
-    let mut info = Info { mask: PIDFD_INFO_EXIT, ..Info::default() };
-    // SAFETY: the request number holds the size of `Info`, which lives through the call.
-    let result = unsafe { libc::ioctl(pidfd.as_raw_fd(), PIDFD_GET_INFO, &raw mut info) };
-    if result != 0 || info.mask & PIDFD_INFO_EXIT == 0 {
-        return None;
-    }
-    let status = info.exit_code;
-    Some(if libc::WIFSIGNALED(status) {
-        ExitStatus { code: 128 + libc::WTERMSIG(status), signal: Some(libc::WTERMSIG(status)) }
-    } else {
-        ExitStatus { code: libc::WEXITSTATUS(status), signal: None }
-    })
 }
 
 /// Binds the control socket, reached through a descriptor of its directory so that the path may be long.

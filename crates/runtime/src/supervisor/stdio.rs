@@ -41,11 +41,11 @@ pub(super) fn make(
     let (stdout, stderr) = (output("stdout")?, output("stderr")?);
     let stdin = if spec.stdin {
         make_fifo(&paths.fifo("stdin"), spec)?;
-        // Without a writer a blocking open would wait, so the supervisor's end is opened first (see `reopen`).
+        // Without a writer, opening for reading would wait.
         let both = open(&paths.fifo("stdin"), OFlags::RDWR)?;
-        let read_only = open(&paths.fifo("stdin"), OFlags::RDONLY)?;
-        drop(both);
-        read_only
+        // A container that is to see the end of its input must not hold the other end itself; any other does, so that
+        // it sees no end when the supervisor dies.
+        if spec.stdin_once { open(&paths.fifo("stdin"), OFlags::RDONLY)? } else { both }
     } else {
         open(Path::new("/dev/null"), OFlags::RDONLY)?
     };
