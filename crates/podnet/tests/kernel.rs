@@ -2,63 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod namespace;
+
 use std::{
-    fs::File,
-    future::Future,
     io::{Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
-    os::fd::{AsFd, AsRawFd},
-    path::{Path, PathBuf},
+    path::Path,
     time::{Duration, Instant},
 };
 
-use nix::sched::{CloneFlags, setns, unshare};
+use namespace::Namespace;
 use skiff_podnet::{NetworkError, NodeNetwork, PodAddress, PodNetwork, primary_address};
-
-/// A network namespace held open; gone when dropped.
-struct Namespace(File);
-
-impl Namespace {
-    fn new() -> Self {
-        std::thread::spawn(|| {
-            unshare(CloneFlags::CLONE_NEWNET).expect("tests of the pod network need root");
-            Self(File::open("/proc/thread-self/ns/net").unwrap())
-        })
-        .join()
-        .unwrap()
-    }
-
-    fn path(&self) -> PathBuf {
-        format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd()).into()
-    }
-
-    fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        std::thread::scope(|scope| {
-            let inside = || {
-                setns(self.0.as_fd(), CloneFlags::CLONE_NEWNET).unwrap();
-                work()
-            };
-            scope.spawn(inside).join().unwrap()
-        })
-    }
-
-    fn block_on<F: Future>(&self, work: impl FnOnce() -> F + Send) -> F::Output
-    where
-        F::Output: Send,
-    {
-        self.run(|| {
-            tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work())
-        })
-    }
-
-    fn ip(&self, arguments: &str) -> String {
-        self.run(|| {
-            let output = std::process::Command::new("ip").args(arguments.split(' ')).output().unwrap();
-            assert!(output.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&output.stderr));
-            String::from_utf8(output.stdout).unwrap()
-        })
-    }
-}
 
 fn config() -> NodeNetwork {
     NodeNetwork {

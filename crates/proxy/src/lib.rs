@@ -1,1 +1,54 @@
-//! skiff-proxy.
+//! The service proxy of one node: Services and their endpoints become elements of one nftables table.
+//!
+//! Data flows one way, and everything before the kernel is pure:
+//!
+//! ```text
+//! Service, EndpointSlice → objects → select → table → ledger (plan) → ops → kernel
+//! ```
+//!
+//! Two facts shaped this crate:
+//!
+//! * **A Service is only map elements.** The rules are fixed and few; a change of one endpoint is a change of one element,
+//!   however many Services there are.
+//! * **The kernel is the memory.** After a restart the elements are read back and compared; what is right already is
+//!   never touched, and traffic goes on meanwhile.
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+
+pub mod kernel;
+pub mod ledger;
+pub mod model;
+pub mod objects;
+pub mod plan;
+mod run;
+pub mod select;
+pub mod table;
+
+pub use kernel::teardown;
+pub use run::{Health, ProxyError, run};
+
+/// What the proxy of a node is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProxyConfig {
+    /// The name of this node, for local endpoints and topology hints.
+    pub node_name: String,
+    /// Addresses at which node ports are served.
+    pub node_ips: Vec<Ipv4Addr>,
+    /// This node's pods. The first address is the node's own.
+    pub pod_cidr: Ipv4Net,
+    /// All pods of all nodes.
+    pub cluster_cidr: Ipv4Net,
+    /// All ClusterIPs.
+    pub service_cidr: Ipv4Net,
+    /// What the names of the interfaces towards pods begin with.
+    pub pod_interfaces: String,
+}
+
+impl ProxyConfig {
+    /// The node's own address in the pod CIDR.
+    pub fn gateway(&self) -> Ipv4Addr {
+        Ipv4Addr::from(u32::from(self.pod_cidr.network()).wrapping_add(1))
+    }
+}

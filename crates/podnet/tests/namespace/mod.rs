@@ -1,0 +1,55 @@
+//! Network namespaces for tests that need the real kernel. Needs root.
+
+use std::{
+    fs::File,
+    future::Future,
+    os::fd::{AsFd, AsRawFd},
+    path::PathBuf,
+};
+
+use nix::sched::{CloneFlags, setns, unshare};
+
+/// A network namespace held open; gone when dropped.
+pub(crate) struct Namespace(File);
+
+impl Namespace {
+    pub(crate) fn new() -> Self {
+        std::thread::spawn(|| {
+            unshare(CloneFlags::CLONE_NEWNET).expect("tests of the pod network need root");
+            Self(File::open("/proc/thread-self/ns/net").unwrap())
+        })
+        .join()
+        .unwrap()
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd()).into()
+    }
+
+    pub(crate) fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        std::thread::scope(|scope| {
+            let inside = || {
+                setns(self.0.as_fd(), CloneFlags::CLONE_NEWNET).unwrap();
+                work()
+            };
+            scope.spawn(inside).join().unwrap()
+        })
+    }
+
+    pub(crate) fn block_on<F: Future>(&self, work: impl FnOnce() -> F + Send) -> F::Output
+    where
+        F::Output: Send,
+    {
+        self.run(|| {
+            tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work())
+        })
+    }
+
+    pub(crate) fn ip(&self, arguments: &str) -> String {
+        self.run(|| {
+            let output = std::process::Command::new("ip").args(arguments.split(' ')).output().unwrap();
+            assert!(output.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8(output.stdout).unwrap()
+        })
+    }
+}

@@ -1,0 +1,187 @@
+//! Elements of the table's sets and maps, in the kernel's encoding. Pure.
+
+use std::net::Ipv4Addr;
+
+use super::{
+    abi,
+    layout::{ADDRESSES, AFFINITY_ENDPOINTS, AFFINITY_IDS, ENDPOINTS, MASQUERADE, SERVICES, TABLE},
+    rule,
+    socket::Request,
+    wire::{Attributes, Writer},
+};
+use crate::model::{Element, Endpoint, Frontend, Protocol, Verdict};
+
+/// The sets that elements live in.
+pub(super) const SETS: [&str; 6] =
+    [SERVICES, ENDPOINTS, ADDRESSES, MASQUERADE, AFFINITY_IDS, AFFINITY_ENDPOINTS];
+
+/// Elements per message: a list must stay below 64 KiB.
+const CHUNK: usize = 400;
+
+/// The set that holds an element.
+pub(super) fn set_of(element: &Element) -> &'static str {
+    match element {
+        Element::Address(_) => ADDRESSES,
+        Element::Service(..) => SERVICES,
+        Element::Endpoint(..) => ENDPOINTS,
+        Element::Masquerade(_) => MASQUERADE,
+        Element::AffinityId(..) => AFFINITY_IDS,
+        Element::AffinityEndpoint(..) => AFFINITY_ENDPOINTS,
+    }
+}
+
+/// Requests that put `elements` into the table or take them out.
+pub(super) fn requests<'a>(kind: u16, elements: impl Iterator<Item = &'a Element>) -> Vec<Request<'a>> {
+    let mut by_set = SETS.map(|_| Vec::new());
+    for element in elements {
+        let set = set_of(element);
+        if let Some(position) = SETS.iter().position(|name| *name == set) {
+            by_set[position].push(element);
+        }
+    }
+    let mut requests = Vec::new();
+    for (set, elements) in SETS.into_iter().zip(by_set) {
+        for chunk in elements.chunks(CHUNK) {
+            let chunk = chunk.to_vec();
+            requests.push(list(kind, set, move |out| {
+                for element in chunk {
+                    write(element, kind == abi::NEWSETELEM, out);
+                }
+            }));
+        }
+    }
+    requests
+}
+
+/// A request with a list of elements of one set.
+pub(super) fn list<'a>(kind: u16, set: &'a str, elements: impl FnOnce(&mut Writer) + 'a) -> Request<'a> {
+    let flags = if kind == abi::NEWSETELEM { abi::NLM_F_CREATE } else { 0 };
+    Request::table(kind, flags, move |out| {
+        out.text(abi::SET_ELEM_LIST_TABLE, TABLE);
+        out.text(abi::SET_ELEM_LIST_SET, set);
+        out.nest(abi::SET_ELEM_LIST_ELEMENTS, elements);
+    })
+}
+
+/// Writes one entry of a list with nothing but a key.
+pub(super) fn write_key(key: &[u8], out: &mut Writer) {
+    out.nest(abi::LIST_ELEM, |out| out.nest(abi::SET_ELEM_KEY, |out| out.bytes(abi::DATA_VALUE, key)));
+}
+
+fn write(element: &Element, with_data: bool, out: &mut Writer) {
+    let key = key(element);
+    if !with_data {
+        return write_key(&key, out);
+    }
+    out.nest(abi::LIST_ELEM, |out| {
+        out.nest(abi::SET_ELEM_KEY, |out| out.bytes(abi::DATA_VALUE, &key));
+        let mut value = |data: &[u8]| out.nest(abi::SET_ELEM_DATA, |out| out.bytes(abi::DATA_VALUE, data));
+        match element {
+            Element::Address(_) | Element::Masquerade(_) | Element::AffinityEndpoint(..) => {}
+            Element::Endpoint(_, _, endpoint) => value(&of_endpoint(endpoint)),
+            Element::AffinityId(_, id) => value(&id.to_ne_bytes()),
+            Element::Service(_, Verdict::Drop) => rule::verdict(out, abi::SET_ELEM_DATA, abi::NF_DROP, None),
+            Element::Service(_, verdict) => {
+                rule::verdict(out, abi::SET_ELEM_DATA, abi::NFT_GOTO, Some(&verdict.to_string()));
+            }
+        }
+    });
+}
+
+fn key(element: &Element) -> Vec<u8> {
+    match element {
+        Element::Address(address) => address.octets().to_vec(),
+        Element::Service(frontend, _) | Element::Masquerade(frontend) | Element::AffinityId(frontend, _) => {
+            of_frontend(frontend)
+        }
+        Element::Endpoint(frontend, slot, _) => [of_frontend(frontend), slot.to_ne_bytes().to_vec()].concat(),
+        Element::AffinityEndpoint(frontend, endpoint) => {
+            [of_frontend(frontend), of_endpoint(endpoint)].concat()
+        }
+    }
+}
+
+fn of_frontend(frontend: &Frontend) -> Vec<u8> {
+    let [a, b, c, d] = frontend.address.octets();
+    let [high, low] = frontend.port.to_be_bytes();
+    vec![a, b, c, d, frontend.protocol.number(), 0, 0, 0, high, low, 0, 0]
+}
+
+fn of_endpoint(endpoint: &Endpoint) -> Vec<u8> {
+    let [a, b, c, d] = endpoint.address.octets();
+    let [high, low] = endpoint.port.to_be_bytes();
+    vec![a, b, c, d, high, low, 0, 0]
+}
+
+/// Reads the elements of a list of `set`; what is not in our form is left out.
+pub(super) fn read<'a>(set: &'a str, list: Attributes<'a>) -> impl Iterator<Item = Element> + 'a {
+    let elements = list.nested(abi::SET_ELEM_LIST_ELEMENTS).into_iter().flatten();
+    elements.filter_map(move |(_, element)| read_one(set, Attributes::within(element)))
+}
+
+fn read_one(set: &str, element: Attributes<'_>) -> Option<Element> {
+    let key = element.nested(abi::SET_ELEM_KEY)?.get(abi::DATA_VALUE)?;
+    let data = || element.nested(abi::SET_ELEM_DATA);
+    let value = || data()?.get(abi::DATA_VALUE);
+    Some(match set {
+        ADDRESSES => Element::Address(address(key)?),
+        SERVICES => Element::Service(to_frontend(key)?, to_verdict(data()?)?),
+        ENDPOINTS => {
+            let slot = u32::from_ne_bytes(*key.get(12..)?.first_chunk()?);
+            Element::Endpoint(to_frontend(key)?, slot, to_endpoint(value()?)?)
+        }
+        MASQUERADE => Element::Masquerade(to_frontend(key)?),
+        AFFINITY_IDS => Element::AffinityId(to_frontend(key)?, u32::from_ne_bytes(*value()?.first_chunk()?)),
+        AFFINITY_ENDPOINTS => Element::AffinityEndpoint(to_frontend(key)?, to_endpoint(key.get(12..)?)?),
+        _ => return None,
+    })
+}
+
+fn address(bytes: &[u8]) -> Option<Ipv4Addr> {
+    bytes.first_chunk::<4>().copied().map(Ipv4Addr::from)
+}
+
+fn to_frontend(key: &[u8]) -> Option<Frontend> {
+    let port = u16::from_be_bytes(*key.get(8..)?.first_chunk()?);
+    Some(Frontend { address: address(key)?, port, protocol: Protocol::numbered(*key.get(4)?)? })
+}
+
+fn to_endpoint(bytes: &[u8]) -> Option<Endpoint> {
+    Some(Endpoint { address: address(bytes)?, port: u16::from_be_bytes(*bytes.get(4..)?.first_chunk()?) })
+}
+
+fn to_verdict(data: Attributes<'_>) -> Option<Verdict> {
+    let verdict = data.nested(abi::DATA_VERDICT)?;
+    match i32::from_be_bytes(*verdict.get(abi::VERDICT_CODE)?.first_chunk()?) {
+        abi::NF_DROP => Some(Verdict::Drop),
+        abi::NFT_GOTO => verdict.text(abi::VERDICT_CHAIN)?.parse().ok(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elements_survive_the_wire() {
+        let frontend = Frontend { address: Ipv4Addr::new(10, 96, 0, 10), port: 53, protocol: Protocol::Udp };
+        let endpoint = Endpoint { address: Ipv4Addr::new(10, 244, 0, 2), port: 5353 };
+        let all = [
+            Element::Address(frontend.address),
+            Element::Service(frontend, Verdict::Drop),
+            Element::Service(frontend, "split.n3-60.o1-60".parse().unwrap()),
+            Element::Endpoint(frontend, 0x1_0001, endpoint),
+            Element::Masquerade(frontend),
+            Element::AffinityId(frontend, 0xdead_beef),
+            Element::AffinityEndpoint(frontend, endpoint),
+        ];
+        for element in &all {
+            let mut out = Writer::default();
+            out.nest(abi::SET_ELEM_LIST_ELEMENTS, |out| write(element, true, out));
+            let bytes = out.into_bytes();
+            let read: Vec<_> = read(set_of(element), Attributes::within(&bytes)).collect();
+            assert_eq!(read, [*element]);
+        }
+    }
+}

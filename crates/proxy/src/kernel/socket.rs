@@ -1,0 +1,269 @@
+//! A netlink socket to the netfilter subsystems. Calls block; they belong on a thread for blocking work.
+
+use std::{
+    io,
+    os::fd::{AsRawFd, OwnedFd},
+};
+
+use nix::sys::{
+    socket::{
+        AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, sendto,
+        setsockopt, socket, sockopt,
+    },
+    time::TimeVal,
+};
+
+use super::{
+    abi,
+    wire::{Message, MessageHead, Writer, messages},
+};
+
+/// Longest wait for an answer, in seconds. The kernel answers at once; this only bounds a wait for an answer that was lost.
+const PATIENCE: i64 = 10;
+/// Bytes for answers of the kernel; a datagram of a dump is far smaller.
+const RECEIVE: usize = 256 * 1024;
+/// Bytes the kernel may queue for us.
+const RECEIVE_QUEUE: usize = 4 * 1024 * 1024;
+
+/// A request that the kernel did not carry out.
+#[derive(Debug, thiserror::Error)]
+pub enum KernelError {
+    /// The socket failed. After `ENOBUFS` an answer was lost, and the state has to be read again.
+    #[error("netfilter socket: {action}")]
+    Socket {
+        /// What was attempted.
+        action: &'static str,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The kernel refused a request; nothing of its transaction was done.
+    #[error("the kernel refused to {action}")]
+    Refused {
+        /// What was attempted.
+        action: &'static str,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// The state changed while it was read; reading again helps.
+    #[error("the kernel's state changed while it was read")]
+    Interrupted,
+}
+
+impl KernelError {
+    /// Whether the kernel knows no such object.
+    pub(super) fn is_not_found(&self) -> bool {
+        matches!(self, Self::Refused { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+}
+
+fn failed(action: &'static str) -> impl FnOnce(nix::Error) -> KernelError {
+    move |errno| KernelError::Socket { action, source: errno.into() }
+}
+
+/// A socket of the network namespace in which it was opened.
+#[derive(Debug)]
+pub(super) struct Socket {
+    fd: OwnedFd,
+    sequence: u32,
+    buffer: Vec<u8>,
+}
+
+impl Socket {
+    pub(super) fn open() -> Result<Self, KernelError> {
+        let flags = SockFlag::SOCK_CLOEXEC;
+        let fd = socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkNetFilter)
+            .map_err(failed("open"))?;
+        bind(fd.as_raw_fd(), &NetlinkAddr::new(0, 0)).map_err(failed("bind"))?;
+        setsockopt(&fd, sockopt::ReceiveTimeout, &TimeVal::new(PATIENCE, 0))
+            .map_err(failed("set time limit"))?;
+        setsockopt(&fd, sockopt::RcvBufForce, &RECEIVE_QUEUE).map_err(failed("enlarge receive buffer"))?;
+        Ok(Self { fd, sequence: 0, buffer: vec![0; RECEIVE] })
+    }
+
+    /// Runs `requests` as one transaction: all of it happens, or nothing.
+    pub(super) fn transaction(
+        &mut self,
+        action: &'static str,
+        requests: Vec<Request<'_>>,
+    ) -> Result<(), KernelError> {
+        let mut writer = Writer::default();
+        let first = self.next_sequence();
+        let delimiter = |kind, sequence| MessageHead {
+            kind,
+            flags: 0,
+            sequence,
+            family: 0,
+            resource: abi::NFNL_SUBSYS_NFTABLES,
+        };
+        writer.message(delimiter(abi::NFNL_MSG_BATCH_BEGIN, first), |_| {});
+        let (mut last, count) = (first, requests.len());
+        for (number, request) in requests.into_iter().enumerate() {
+            last = self.next_sequence();
+            // Errors come in any case; the answer to the last request tells that there are no more.
+            let ack = if number + 1 == count { abi::NLM_F_ACK } else { 0 };
+            writer.message(request.head(last, ack), request.body);
+        }
+        writer.message(delimiter(abi::NFNL_MSG_BATCH_END, self.next_sequence()), |_| {});
+        if count == 0 {
+            return Ok(());
+        }
+        self.send(&writer.into_bytes())?;
+        let mut refusal = 0;
+        self.receive_until(action, |message| {
+            let ours = message.kind == abi::NLMSG_ERROR && (first..=last).contains(&message.sequence);
+            if !ours {
+                return Step::More;
+            }
+            let error = message.error();
+            if refusal == 0 {
+                refusal = error;
+            }
+            // A failure of the whole transaction is reported for its first message.
+            let all = message.sequence == last || (error != 0 && message.sequence == first);
+            if !all {
+                Step::More
+            } else if refusal == 0 {
+                Step::Done
+            } else {
+                Step::Refused(refusal)
+            }
+        })
+    }
+
+    /// Sends one request and waits until it is done.
+    pub(super) fn request(&mut self, action: &'static str, request: Request<'_>) -> Result<(), KernelError> {
+        self.query(action, request, abi::NLM_F_ACK, |_| {})
+    }
+
+    /// Sends one request and hands each answer to `each`.
+    pub(super) fn dump(
+        &mut self,
+        action: &'static str,
+        request: Request<'_>,
+        each: impl FnMut(Message<'_>),
+    ) -> Result<(), KernelError> {
+        self.query(action, request, abi::NLM_F_DUMP, each)
+    }
+
+    /// Sends one request for one object and hands it to `each`.
+    pub(super) fn get(
+        &mut self,
+        action: &'static str,
+        request: Request<'_>,
+        each: impl FnMut(Message<'_>),
+    ) -> Result<(), KernelError> {
+        self.query(action, request, abi::NLM_F_ACK, each)
+    }
+
+    fn query(
+        &mut self,
+        action: &'static str,
+        request: Request<'_>,
+        flags: u16,
+        mut each: impl FnMut(Message<'_>),
+    ) -> Result<(), KernelError> {
+        let sequence = self.next_sequence();
+        let mut writer = Writer::default();
+        writer.message(request.head(sequence, flags), request.body);
+        self.send(&writer.into_bytes())?;
+        let mut interrupted = false;
+        self.receive_until(action, |message| {
+            if message.sequence != sequence {
+                return Step::More; // an answer to an earlier request that nobody waited for
+            }
+            interrupted |= message.flags & abi::NLM_F_DUMP_INTR != 0;
+            match message.kind {
+                abi::NLMSG_DONE => Step::Done,
+                abi::NLMSG_ERROR if message.error() == 0 => Step::Done,
+                abi::NLMSG_ERROR => Step::Refused(message.error()),
+                _ => {
+                    each(message);
+                    Step::More
+                }
+            }
+        })?;
+        if interrupted { Err(KernelError::Interrupted) } else { Ok(()) }
+    }
+
+    fn next_sequence(&mut self) -> u32 {
+        self.sequence = self.sequence.checked_add(1).unwrap_or(1);
+        self.sequence
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> Result<(), KernelError> {
+        // A transaction is one datagram, and the kernel counts it at twice its size.
+        let needed = bytes.len().saturating_mul(2).max(RECEIVE);
+        setsockopt(&self.fd, sockopt::SndBufForce, &needed).map_err(failed("enlarge send buffer"))?;
+        retry(|| sendto(self.fd.as_raw_fd(), bytes, &NetlinkAddr::new(0, 0), MsgFlags::empty()))
+            .map(drop)
+            .map_err(failed("send"))
+    }
+
+    /// Hands messages to `judge` until it is content.
+    fn receive_until(
+        &mut self,
+        action: &'static str,
+        mut judge: impl FnMut(Message<'_>) -> Step,
+    ) -> Result<(), KernelError> {
+        loop {
+            let fd = self.fd.as_raw_fd();
+            let length = retry(|| recv(fd, &mut self.buffer, MsgFlags::empty()))
+                .map_err(failed("wait for an answer"))?;
+            for message in messages(&self.buffer[..length]) {
+                match judge(message) {
+                    Step::More => {}
+                    Step::Done => return Ok(()),
+                    Step::Refused(errno) => {
+                        let source = io::Error::from_raw_os_error(errno);
+                        return Err(KernelError::Refused { action, source });
+                    }
+                }
+            }
+        }
+    }
+}
+
+enum Step {
+    More,
+    Done,
+    Refused(i32),
+}
+
+fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
+    loop {
+        match call() {
+            Err(nix::Error::EINTR) => {}
+            other => return other,
+        }
+    }
+}
+
+/// One message to the kernel.
+pub(super) struct Request<'a> {
+    subsystem: u16,
+    kind: u16,
+    flags: u16,
+    body: Box<dyn FnOnce(&mut Writer) + 'a>,
+}
+
+impl<'a> Request<'a> {
+    /// To nftables.
+    pub(super) fn table(kind: u16, flags: u16, body: impl FnOnce(&mut Writer) + 'a) -> Self {
+        Self { subsystem: abi::NFNL_SUBSYS_NFTABLES, kind, flags, body: Box::new(body) }
+    }
+
+    /// To connection tracking.
+    pub(super) fn flows(kind: u16, body: impl FnOnce(&mut Writer) + 'a) -> Self {
+        Self { subsystem: abi::NFNL_SUBSYS_CTNETLINK, kind, flags: 0, body: Box::new(body) }
+    }
+
+    fn head(&self, sequence: u32, flags: u16) -> MessageHead {
+        MessageHead {
+            kind: self.subsystem << 8 | self.kind,
+            flags: self.flags | flags,
+            sequence,
+            family: abi::NFPROTO_IPV4,
+            resource: 0,
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! What the kernel holds, who owns it, and what has to change when Services change. Pure.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use crate::{
+    model::{Element, Key, ServiceName},
+    plan::{Op, plan},
+    table::{Entry, ServiceTable},
+};
+
+/// The kernel's elements by key, and the Service each key belongs to. What the kernel holds is recorded only by
+/// [`Ledger::commit`], after the kernel has accepted it.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    held: HashMap<Key, Vec<Element>>,
+    owners: HashMap<Key, ServiceName>,
+    owned: HashMap<ServiceName, Vec<Key>>,
+    /// Services that ask for a key which another one owns. The first to come keeps it; the others get it when it is
+    /// free.
+    waiting: HashMap<Key, BTreeSet<ServiceName>>,
+}
+
+/// Steps for the kernel, and what it holds once they are done.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// In the order of application.
+    pub ops: Vec<Op>,
+    changes: Vec<(Key, Vec<Element>)>,
+}
+
+/// What a key should become: its elements and the entry they were made from, or nothing.
+type Wanted = Option<(Vec<Element>, Option<Entry>)>;
+
+impl Ledger {
+    /// Starts from what the kernel holds; ownership is unknown until every Service was prepared once.
+    pub fn adopt(&mut self, elements: impl IntoIterator<Item = Element>) {
+        self.held.clear();
+        for element in elements {
+            self.held.entry(element.key()).or_default().push(element);
+        }
+        self.held.values_mut().for_each(|elements| elements.sort_unstable());
+    }
+
+    /// The Services that own something.
+    pub fn services(&self) -> impl Iterator<Item = &ServiceName> {
+        self.owned.keys()
+    }
+
+    /// The steps after changes of the `dirty` Services. `table_of` tells what a Service asks for now, if it exists. With
+    /// `sweep`, everything that no Service owns goes too; all Services must be in the ledger by then.
+    pub fn prepare(
+        &mut self,
+        dirty: impl IntoIterator<Item = ServiceName>,
+        sweep: bool,
+        table_of: impl Fn(&ServiceName) -> Option<ServiceTable>,
+    ) -> Batch {
+        let mut tables = BTreeMap::new();
+        let mut touched = BTreeMap::<Key, Wanted>::new();
+        let mut queue: Vec<ServiceName> = dirty.into_iter().collect();
+        while let Some(name) = queue.pop() {
+            if !tables.contains_key(&name) {
+                let table = table_of(&name).unwrap_or_default();
+                for key in self.release(&name, &table) {
+                    queue.extend(self.waiting.remove(&key).unwrap_or_default());
+                    touched.insert(key, None);
+                }
+                tables.insert(name, table);
+            }
+        }
+        for (name, table) in tables {
+            self.claim(&name, &table, &mut touched);
+        }
+        if sweep {
+            for key in self.held.keys().filter(|key| !self.owners.contains_key(key)) {
+                touched.entry(*key).or_insert(None);
+            }
+        }
+        self.batch(touched)
+    }
+
+    /// Gives up the keys that `name` owns but `table` does not mention, and returns them.
+    fn release(&mut self, name: &ServiceName, table: &ServiceTable) -> Vec<Key> {
+        let owned = self.owned.remove(name).unwrap_or_default();
+        let (kept, freed): (Vec<_>, Vec<_>) = owned.into_iter().partition(|key| table.mentions(key));
+        if !kept.is_empty() {
+            self.owned.insert(name.clone(), kept);
+        }
+        freed.iter().for_each(|key| drop(self.owners.remove(key)));
+        self.waiting.retain(|_, waiting| {
+            waiting.remove(name);
+            !waiting.is_empty()
+        });
+        freed
+    }
+
+    fn claim(&mut self, name: &ServiceName, table: &ServiceTable, touched: &mut BTreeMap<Key, Wanted>) {
+        let held = &self.held;
+        let elements = table.elements(|key| held.get(key).map(Vec::as_slice).unwrap_or_default());
+        for (key, elements) in elements {
+            match self.owners.get(&key) {
+                Some(owner) if owner != name => {
+                    tracing::warn!(service = %name, %owner, %key, "address in use by another Service, not served");
+                    self.waiting.entry(key).or_default().insert(name.clone());
+                    continue;
+                }
+                Some(_self) => {}
+                None => {
+                    self.owners.insert(key, name.clone());
+                    self.owned.entry(name.clone()).or_default().push(key);
+                }
+            }
+            let entry = match key {
+                Key::Frontend(frontend) => table.entries.get(&frontend).cloned(),
+                Key::Address(_) => None,
+            };
+            touched.insert(key, Some((elements, entry)));
+        }
+    }
+
+    fn batch(&self, touched: BTreeMap<Key, Wanted>) -> Batch {
+        let mut batch = Batch::default();
+        let (mut additions, mut flows) = (Vec::new(), Vec::new());
+        for (key, wanted) in touched {
+            let old = self.held.get(&key).map(Vec::as_slice).unwrap_or_default();
+            let (new, entry) = wanted.unwrap_or_default();
+            for op in plan(key, old, &new, entry.as_ref()) {
+                match op {
+                    Op::Remove(_) => batch.ops.push(op),
+                    Op::Add(_) => additions.push(op),
+                    Op::ForgetFlows(..) => flows.push(op),
+                }
+            }
+            if old != new {
+                batch.changes.push((key, new));
+            }
+        }
+        batch.ops.append(&mut additions);
+        batch.ops.append(&mut flows);
+        batch
+    }
+
+    /// Records that the kernel has accepted `batch`.
+    pub fn commit(&mut self, batch: Batch) {
+        for (key, elements) in batch.changes {
+            if elements.is_empty() {
+                self.held.remove(&key);
+            } else {
+                self.held.insert(key, elements);
+            }
+        }
+    }
+}
+
+impl ServiceTable {
+    fn mentions(&self, key: &Key) -> bool {
+        match key {
+            Key::Address(address) => self.addresses.contains(address),
+            Key::Frontend(frontend) => self.entries.contains_key(frontend),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,482 @@
+//! The table of Services against the real kernel, with pods in network namespaces that each test makes. Needs root.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+#[path = "../../podnet/tests/namespace/mod.rs"]
+mod namespace;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::{ErrorKind, Read, Write},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    time::{Duration, Instant},
+};
+
+use namespace::Namespace;
+use skiff_podnet::{NodeNetwork, PodNetwork};
+use skiff_proxy::{
+    ProxyConfig,
+    kernel::Kernel,
+    ledger::Ledger,
+    model::{Protocol, ServiceName},
+    objects::{Service, ServicePort, Slice, SliceEndpoint, SlicePort},
+    table::{NodeView, service_table},
+};
+
+const NODE_IP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+const CLIENT_IP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+const VIP: Ipv4Addr = Ipv4Addr::new(10, 96, 7, 7);
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// A node with pods and a machine outside, and the proxy's state for it.
+struct Cluster {
+    node: Namespace,
+    outside: Namespace,
+    pods: Vec<(Namespace, Ipv4Addr)>,
+    services: BTreeMap<ServiceName, (Service, Vec<Slice>)>,
+    proxy: Option<(Kernel, Ledger)>,
+    _run_dir: tempfile::TempDir,
+}
+
+fn config() -> ProxyConfig {
+    ProxyConfig {
+        node_name: "node".into(),
+        node_ips: vec![NODE_IP],
+        pod_cidr: "10.244.7.0/24".parse().unwrap(),
+        cluster_cidr: "10.244.0.0/16".parse().unwrap(),
+        service_cidr: "10.96.0.0/12".parse().unwrap(),
+        pod_interfaces: "skiff".into(),
+    }
+}
+
+impl Cluster {
+    fn new(pods: usize) -> Self {
+        let (node, outside) = (Namespace::new(), Namespace::new());
+        node.ip("link set lo up");
+        node.ip("link add uplink type veth peer name wire");
+        let netns = outside.path().display().to_string();
+        node.ip(&format!("link set wire netns {netns}"));
+        for (place, link, address) in [(&node, "uplink", NODE_IP), (&outside, "wire", CLIENT_IP)] {
+            place.ip(&format!("link set {link} up"));
+            place.ip(&format!("address add {address}/24 dev {link}"));
+        }
+        node.ip(&format!("route add default via {CLIENT_IP}"));
+        let run_dir = tempfile::tempdir().unwrap();
+        let namespaces: Vec<_> = (0..pods).map(|_| Namespace::new()).collect();
+        let addresses = node.block_on(|| async {
+            let ProxyConfig { pod_cidr, cluster_cidr, service_cidr, .. } = config();
+            let network = NodeNetwork { pod_cidr, cluster_cidr, service_cidr, node_ip: NODE_IP };
+            let network = PodNetwork::setup(network, run_dir.path()).await.unwrap();
+            let mut addresses = Vec::new();
+            for (number, pod) in namespaces.iter().enumerate() {
+                let IpAddr::V4(ip) = network.attach(&format!("pod{number}"), &pod.path()).await.unwrap().ip
+                else {
+                    unreachable!()
+                };
+                addresses.push(ip);
+            }
+            addresses
+        });
+        let pods = namespaces.into_iter().zip(addresses).collect();
+        let mut cluster =
+            Self { node, outside, pods, services: BTreeMap::new(), proxy: None, _run_dir: run_dir };
+        cluster.restart_proxy();
+        cluster
+    }
+
+    fn restart_proxy(&mut self) {
+        let (kernel, elements) = self.node.run(|| Kernel::open(config()).unwrap());
+        let mut ledger = Ledger::default();
+        ledger.adopt(elements);
+        self.proxy = Some((kernel, ledger));
+        let names = self.services.keys().cloned().collect::<Vec<_>>();
+        self.apply(&names, true);
+    }
+
+    /// Brings the kernel in step for these Services and returns the number of steps.
+    fn apply(&mut self, names: &[ServiceName], sweep: bool) -> usize {
+        let node = NodeView { node_ips: vec![NODE_IP], ..NodeView::default() };
+        let (kernel, ledger) = self.proxy.as_mut().unwrap();
+        let services = &self.services;
+        let batch = ledger.prepare(names.iter().cloned(), sweep, |name| {
+            let (service, slices) = services.get(name)?;
+            Some(service_table(name, service, &slices.iter().collect::<Vec<_>>(), &node))
+        });
+        let steps = batch.ops.len();
+        self.node.run(|| kernel.apply(&batch.ops)).unwrap();
+        ledger.commit(batch);
+        steps
+    }
+
+    fn set(&mut self, name: &str, service: Service, endpoints: &[(usize, u16)]) -> usize {
+        let name = named(name);
+        let slice = slice(&name, &service, endpoints.iter().map(|(pod, port)| (self.pods[*pod].1, *port)));
+        self.services.insert(name.clone(), (service, slice));
+        self.apply(&[name], false)
+    }
+
+    fn remove(&mut self, name: &str) -> usize {
+        self.services.remove(&named(name));
+        self.apply(&[named(name)], false)
+    }
+
+    fn pod(&self, number: usize) -> &Namespace {
+        &self.pods[number].0
+    }
+
+    fn pod_ip(&self, number: usize) -> IpAddr {
+        IpAddr::V4(self.pods[number].1)
+    }
+}
+
+fn named(name: &str) -> ServiceName {
+    ServiceName { namespace: "default".into(), name: name.into() }
+}
+
+fn service(address: Ipv4Addr, protocol: Protocol, port: u16) -> Service {
+    Service {
+        cluster_ips: vec![address],
+        external_ips: vec![],
+        ports: vec![ServicePort { name: "".into(), protocol, port, node_port: None }],
+        internal_local: false,
+        external_local: false,
+        sticky: None,
+    }
+}
+
+/// One slice per port number.
+fn slice(
+    name: &ServiceName,
+    service: &Service,
+    endpoints: impl Iterator<Item = (Ipv4Addr, u16)>,
+) -> Vec<Slice> {
+    let mut by_port = BTreeMap::<u16, Vec<SliceEndpoint>>::new();
+    for (address, port) in endpoints {
+        by_port.entry(port).or_default().push(SliceEndpoint {
+            address,
+            ready: true,
+            serving: true,
+            terminating: false,
+            local: true,
+            node_hints: None,
+            zone_hints: None,
+        });
+    }
+    let port = &service.ports[0];
+    let slices = by_port.into_iter().map(|(number, endpoints)| Slice {
+        service: name.clone(),
+        ports: vec![SlicePort { name: port.name.clone(), protocol: port.protocol, port: number }],
+        endpoints,
+    });
+    slices.collect()
+}
+
+/// Serves every connection with the client's address and this name, then echoes, until the process ends.
+fn serve(place: &Namespace, port: u16, name: &'static str) {
+    let listener = place.run(|| TcpListener::bind(("0.0.0.0", port)).unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let peer = stream.peer_addr().unwrap().ip();
+            if stream.write_all(format!("{name} {peer}\n").as_bytes()).is_ok() {
+                std::thread::spawn(move || std::io::copy(&mut stream.try_clone().unwrap(), &mut stream));
+            }
+        }
+    });
+}
+
+fn connect(from: &Namespace, to: impl Into<IpAddr>, port: u16) -> std::io::Result<(TcpStream, String)> {
+    let to = SocketAddr::new(to.into(), port);
+    from.run(|| {
+        let mut stream = TcpStream::connect_timeout(&to, PATIENCE)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let mut line = Vec::new();
+        let mut byte = [0];
+        while stream.read(&mut byte)? == 1 && byte != *b"\n" {
+            line.push(byte[0]);
+        }
+        Ok((stream, String::from_utf8_lossy(&line).into_owned()))
+    })
+}
+
+/// The answering server and the address under which it saw the client.
+fn ask(from: &Namespace, to: impl Into<IpAddr>, port: u16) -> (String, IpAddr) {
+    let (_, line) = connect(from, to, port).unwrap();
+    let (name, peer) = line.split_once(' ').unwrap();
+    (name.into(), peer.parse().unwrap())
+}
+
+fn refused(from: &Namespace, to: impl Into<IpAddr>, port: u16) -> Duration {
+    let begin = Instant::now();
+    let error = connect(from, to, port).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+    begin.elapsed()
+}
+
+#[test]
+fn a_cluster_ip_leads_to_every_endpoint_from_pods_and_node() {
+    let mut cluster = Cluster::new(4);
+    serve(cluster.pod(1), 8080, "one");
+    serve(cluster.pod(2), 8080, "two");
+    serve(cluster.pod(3), 9090, "three");
+    cluster.set("web", service(VIP, Protocol::Tcp, 80), &[(1, 8080), (2, 8080), (3, 9090)]);
+    let gateway = IpAddr::V4(config().gateway());
+    for (place, seen_as) in [(cluster.pod(0), cluster.pod_ip(0)), (&cluster.node, gateway)] {
+        let mut answers = BTreeMap::<String, u32>::new();
+        for _ in 0..60 {
+            let (name, peer) = ask(place, VIP, 80);
+            assert_eq!(peer, seen_as, "the source address is kept");
+            *answers.entry(name).or_default() += 1;
+        }
+        assert_eq!(answers.keys().collect::<Vec<_>>(), ["one", "three", "two"]);
+        assert!(answers.values().all(|count| *count > 5), "{answers:?}");
+    }
+}
+
+#[test]
+fn a_pod_reaches_itself_through_its_service() {
+    let mut cluster = Cluster::new(1);
+    serve(cluster.pod(0), 8080, "self");
+    cluster.set("web", service(VIP, Protocol::Tcp, 80), &[(0, 8080)]);
+    let (_, peer) = ask(cluster.pod(0), VIP, 80);
+    assert_eq!(peer, IpAddr::V4(config().gateway()));
+}
+
+#[test]
+fn what_is_not_served_is_refused_at_once() {
+    let mut cluster = Cluster::new(2);
+    serve(cluster.pod(1), 8080, "one");
+    let empty = Ipv4Addr::new(10, 96, 9, 9);
+    cluster.set("web", service(VIP, Protocol::Tcp, 80), &[(1, 8080)]);
+    cluster.set("empty", service(empty, Protocol::Tcp, 80), &[]);
+    for place in [cluster.pod(0), &cluster.node] {
+        for (address, port) in [(VIP, 81), (empty, 80)] {
+            for _ in 0..20 {
+                assert!(refused(place, address, port) < Duration::from_millis(500));
+            }
+        }
+        let udp = place.run(|| UdpSocket::bind("0.0.0.0:0").unwrap());
+        udp.connect((VIP, 80)).unwrap();
+        udp.set_read_timeout(Some(PATIENCE)).unwrap();
+        // On the node itself the kernel may tell the sender at once that the packet went nowhere.
+        let sent = udp.send(b"x").map(drop).map_err(|error| error.kind());
+        assert!(matches!(sent, Ok(()) | Err(ErrorKind::PermissionDenied)));
+        assert_eq!(udp.recv(&mut [0; 8]).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+        let unallocated = place.run(|| {
+            let address = SocketAddr::from((Ipv4Addr::new(10, 97, 1, 1), 80));
+            TcpStream::connect_timeout(&address, Duration::from_millis(300)).unwrap_err()
+        });
+        assert_eq!(unallocated.kind(), ErrorKind::TimedOut, "an address that nobody has is ignored");
+        let begin = Instant::now();
+        let ping = place.run(|| {
+            std::process::Command::new("ping").args(["-c1", "-W2", &VIP.to_string()]).output().unwrap()
+        });
+        assert!(!ping.status.success());
+        let text = String::from_utf8_lossy(&ping.stdout);
+        assert!(text.contains("Destination Port Unreachable"), "{text}");
+        assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
+    }
+}
+
+#[test]
+fn endpoints_come_and_go_and_connections_stay() {
+    let mut cluster = Cluster::new(3);
+    serve(cluster.pod(1), 8080, "one");
+    serve(cluster.pod(2), 8080, "two");
+    let web = || service(VIP, Protocol::Tcp, 80);
+    cluster.set("web", web(), &[(1, 8080)]);
+    let (mut kept, line) = connect(cluster.pod(0), VIP, 80).unwrap();
+    assert!(line.starts_with("one "));
+    assert_eq!(cluster.set("web", web(), &[(1, 8080)]), 0, "nothing to do is nothing done");
+    assert_eq!(
+        cluster.set("web", web(), &[(2, 8080)]),
+        2,
+        "one endpoint for another is one element for another"
+    );
+    assert_eq!(ask(cluster.pod(0), VIP, 80).0, "two");
+    let mut echo = [0; 5];
+    kept.write_all(b"still").unwrap();
+    kept.read_exact(&mut echo).unwrap();
+    cluster.set("web", web(), &[]);
+    refused(cluster.pod(0), VIP, 80);
+    cluster.set("web", web(), &[(1, 8080), (2, 8080)]);
+    ask(cluster.pod(0), VIP, 80);
+    cluster.remove("web");
+    assert!(connect(cluster.pod(0), VIP, 80).is_err());
+}
+
+#[test]
+fn a_restart_changes_nothing_that_is_right_and_repairs_the_rest() {
+    let mut cluster = Cluster::new(3);
+    serve(cluster.pod(1), 8080, "one");
+    serve(cluster.pod(2), 8080, "two");
+    let other = Ipv4Addr::new(10, 96, 8, 8);
+    cluster.set("web", service(VIP, Protocol::Tcp, 80), &[(1, 8080), (2, 8080)]);
+    cluster.set("gone", service(other, Protocol::Tcp, 80), &[(1, 8080)]);
+    let (mut kept, _) = connect(cluster.pod(0), VIP, 80).unwrap();
+    let table = |cluster: &Cluster| cluster.node.run(|| skiff_proxy::kernel::inspect().unwrap());
+    let before = table(&cluster);
+    assert_eq!(before.len(), 2 + 2 + 3);
+    cluster.restart_proxy();
+    assert_eq!(table(&cluster), before);
+    cluster.services.remove(&named("gone"));
+    let web = &mut cluster.services.get_mut(&named("web")).unwrap().1;
+    web[0].endpoints.pop();
+    cluster.restart_proxy();
+    for _ in 0..10 {
+        assert_eq!(ask(cluster.pod(0), VIP, 80).0, "one");
+    }
+    assert!(connect(cluster.pod(0), other, 80).is_err());
+    let mut echo = [0; 5];
+    kept.write_all(b"still").unwrap();
+    kept.read_exact(&mut echo).unwrap();
+    cluster.node.run(|| skiff_proxy::teardown().unwrap());
+    cluster.node.run(|| skiff_proxy::teardown().unwrap());
+    assert!(table(&cluster).is_empty());
+}
+
+#[test]
+fn node_ports_are_open_to_the_outside() {
+    let mut cluster = Cluster::new(2);
+    serve(cluster.pod(1), 8080, "one");
+    let mut web = service(VIP, Protocol::Tcp, 80);
+    web.ports[0].node_port = Some(30080);
+    cluster.set("web", web.clone(), &[(1, 8080)]);
+    let gateway = IpAddr::V4(config().gateway());
+    for place in [&cluster.outside, &cluster.node, cluster.pod(0), cluster.pod(1)] {
+        assert_eq!(ask(place, NODE_IP, 30080), ("one".into(), gateway));
+    }
+    web.external_local = true;
+    cluster.set("web", web.clone(), &[(1, 8080)]);
+    assert_eq!(
+        ask(&cluster.outside, NODE_IP, 30080).1,
+        IpAddr::V4(CLIENT_IP),
+        "the policy Local keeps the source"
+    );
+    assert_eq!(ask(cluster.pod(0), NODE_IP, 30080).0, "one");
+    // No endpoint here, but one elsewhere: ignored from outside, served from inside.
+    let remote = cluster.services.get_mut(&named("web")).unwrap();
+    remote.1[0].endpoints[0].local = false;
+    cluster.apply(&[named("web")], false);
+    assert_eq!(connect(&cluster.outside, NODE_IP, 30080).unwrap_err().kind(), ErrorKind::TimedOut);
+    assert_eq!(ask(cluster.pod(0), NODE_IP, 30080).0, "one");
+    cluster.set("web", web, &[]);
+    refused(&cluster.outside, NODE_IP, 30080);
+}
+
+#[test]
+fn pods_reach_the_outside_as_the_node_and_their_addresses_never_leave() {
+    let cluster = Cluster::new(1);
+    serve(&cluster.outside, 80, "outside");
+    assert_eq!(ask(cluster.pod(0), CLIENT_IP, 80), ("outside".into(), IpAddr::V4(NODE_IP)));
+    // Even if our routes are gone, nothing may follow the default route.
+    cluster.node.ip("route del 10.96.0.0/12");
+    cluster.node.ip("route del unreachable 10.244.0.0/16");
+    cluster.outside.ip("route add default via 192.0.2.1");
+    cluster.outside.ip("address add 10.244.99.9/32 dev lo");
+    cluster.outside.ip("address add 10.96.99.9/32 dev lo");
+    cluster.outside.ip("link set lo up");
+    for place in [&cluster.node, cluster.pod(0)] {
+        for address in ["10.244.99.9:80", "10.96.99.9:80"] {
+            let result = place
+                .run(|| TcpStream::connect_timeout(&address.parse().unwrap(), Duration::from_millis(300)));
+            assert!(result.is_err(), "{address}");
+        }
+    }
+}
+
+#[test]
+fn clients_stay_with_their_endpoint_for_as_long_as_it_serves() {
+    let mut cluster = Cluster::new(5);
+    for (pod, name) in [(1, "one"), (2, "two"), (3, "three"), (4, "four")] {
+        serve(cluster.pod(pod), 8080, name);
+    }
+    let mut web = service(VIP, Protocol::Tcp, 80);
+    web.sticky = Some(600);
+    web.ports[0].node_port = Some(30080);
+    let all = [(1, 8080), (2, 8080), (3, 8080), (4, 8080)];
+    cluster.set("web", web.clone(), &all);
+    let first = ask(cluster.pod(0), VIP, 80).0;
+    for _ in 0..20 {
+        assert_eq!(ask(cluster.pod(0), VIP, 80).0, first);
+        assert_eq!(ask(cluster.pod(0), NODE_IP, 30080).0, first, "ClusterIP and node port share the memory");
+    }
+    let position = ["one", "two", "three", "four"].iter().position(|name| *name == first).unwrap();
+    let others: Vec<_> = all.iter().copied().filter(|(pod, _)| *pod != position + 1).collect();
+    cluster.set("web", web.clone(), &others);
+    let second = ask(cluster.pod(0), VIP, 80).0;
+    assert_ne!(second, first);
+    cluster.set("web", web.clone(), &all);
+    for _ in 0..20 {
+        assert_eq!(ask(cluster.pod(0), VIP, 80).0, second);
+    }
+    web.sticky = None;
+    cluster.set("web", web, &all);
+    let names: BTreeSet<_> = (0..60).map(|_| ask(cluster.pod(0), VIP, 80).0).collect();
+    assert_eq!(names.len(), 4);
+}
+
+#[test]
+fn udp_clients_follow_the_endpoints() {
+    let mut cluster = Cluster::new(3);
+    let serve = |pod: usize, name: &'static [u8]| {
+        let socket = cluster.pod(pod).run(|| UdpSocket::bind("0.0.0.0:5353").unwrap());
+        std::thread::spawn(move || {
+            while let Ok((_, peer)) = socket.recv_from(&mut [0; 64]) {
+                socket.send_to(name, peer).unwrap();
+            }
+        });
+    };
+    serve(1, b"one");
+    serve(2, b"two");
+    cluster.set("dns", service(VIP, Protocol::Udp, 53), &[(1, 5353)]);
+    // One client socket for all: its flow has to move.
+    let client = cluster.pod(0).run(|| UdpSocket::bind("0.0.0.0:0").unwrap());
+    client.connect((VIP, 53)).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    let ask = || {
+        client.send(b"?").unwrap();
+        let mut answer = [0; 8];
+        let length = client.recv(&mut answer).unwrap();
+        String::from_utf8_lossy(&answer[..length]).into_owned()
+    };
+    assert_eq!(ask(), "one");
+    cluster.set("dns", service(VIP, Protocol::Udp, 53), &[(2, 5353)]);
+    assert_eq!(ask(), "two");
+    cluster.set("dns", service(VIP, Protocol::Udp, 53), &[(1, 5353), (2, 5353)]);
+    assert_eq!(ask(), "two", "a flow to an endpoint that still serves stays");
+}
+
+#[test]
+fn ten_thousand_services_load_quickly_and_change_in_milliseconds() {
+    let mut cluster = Cluster::new(2);
+    serve(cluster.pod(1), 8080, "one");
+    let target = u32::from(cluster.pods[1].1);
+    let spread = |number: u32| (0..5).map(move |n| (Ipv4Addr::from(target + n * 3 + number % 3), 8080));
+    let mut names = Vec::new();
+    for number in 0..10_000u32 {
+        let name = named(&format!("service-{number}"));
+        let address = Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 97, 0, 0)) + number);
+        let service = service(address, Protocol::Tcp, 80);
+        let slices = slice(&name, &service, spread(number));
+        cluster.services.insert(name.clone(), (service, slices));
+        names.push(name);
+    }
+    let begin = Instant::now();
+    let steps = cluster.apply(&names, true);
+    println!("10,000 Services x 5 endpoints, {steps} elements: {:?}", begin.elapsed());
+    let begin = Instant::now();
+    cluster.restart_proxy();
+    println!("restart: {:?}", begin.elapsed());
+    let mut times = Vec::new();
+    for round in 0..200u16 {
+        let endpoints = if round % 2 == 0 { &[(1, 8080)][..] } else { &[(1, 8080), (0, 8080)] };
+        let begin = Instant::now();
+        cluster.set("web", service(VIP, Protocol::Tcp, 80), endpoints);
+        times.push(begin.elapsed());
+    }
+    times.sort_unstable();
+    println!("one change: median {:?}, p99 {:?}", times[100], times[198]);
+    cluster.set("web", service(VIP, Protocol::Tcp, 80), &[(1, 8080)]);
+    assert_eq!(ask(cluster.pod(0), VIP, 80).0, "one");
+    assert!(times[100] < Duration::from_millis(10), "{:?}", times[100]);
+}
