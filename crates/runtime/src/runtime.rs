@@ -85,7 +85,7 @@ impl Runtime {
         const OVERLAYFS: i64 = 0x794c_7630;
         let path = self.shared.config.data_dir.clone();
         match rustix::fs::statfs(&path) {
-            Ok(found) if i64::from(found.f_type) == OVERLAYFS => Err(CheckError::DataDir {
+            Ok(found) if found.f_type == OVERLAYFS => Err(CheckError::DataDir {
                 path,
                 reason: "it is on an overlay file system; put it on a disk or volume with --data-dir".into(),
             }),

@@ -1,5 +1,7 @@
 //! The image store: archives, a registry on the loopback interface, policies, removal.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
+
 mod common;
 
 use common::{IMAGE, Machine, add_file, busybox_layer, code, configuration, exited};

@@ -1,6 +1,8 @@
 //! Numbers behind the promises: time to start a container and memory of a supervisor. Prints them; the bounds are wide
 //! because the machine may be shared.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
+
 mod common;
 
 use common::{Machine, exited};

@@ -1,5 +1,7 @@
 //! Real pods on this machine's kernel, as root.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
+
 mod common;
 
 use common::{Machine, PATIENCE, code, exited, log_text, until};
