@@ -25,30 +25,19 @@ pub mod plan;
 mod run;
 pub mod select;
 pub mod table;
+mod view;
 
-pub use kernel::teardown;
-pub use run::{Health, ProxyError, run};
+pub use run::{Health, ProxyError, check, run, run_reporting, teardown};
 
-/// What the proxy of a node is told.
+/// What the proxy of a node is told. The node's pod CIDR is not among it: that comes with the Node object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProxyConfig {
     /// The name of this node, for local endpoints and topology hints.
     pub node_name: String,
     /// Addresses at which node ports are served.
     pub node_ips: Vec<Ipv4Addr>,
-    /// This node's pods. The first address is the node's own.
-    pub pod_cidr: Ipv4Net,
     /// All pods of all nodes.
     pub cluster_cidr: Ipv4Net,
     /// All ClusterIPs.
     pub service_cidr: Ipv4Net,
-    /// What the names of the interfaces towards pods begin with.
-    pub pod_interfaces: String,
-}
-
-impl ProxyConfig {
-    /// The node's own address in the pod CIDR.
-    pub fn gateway(&self) -> Ipv4Addr {
-        Ipv4Addr::from(u32::from(self.pod_cidr.network()).wrapping_add(1))
-    }
 }

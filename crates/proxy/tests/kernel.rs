@@ -14,8 +14,7 @@ use std::{
 use namespace::Namespace;
 use skiff_podnet::{NodeNetwork, PodNetwork};
 use skiff_proxy::{
-    ProxyConfig,
-    kernel::Kernel,
+    kernel::{Kernel, Ranges, inspect, teardown},
     ledger::Ledger,
     model::{Protocol, ServiceName},
     objects::{Service, ServicePort, Slice, SliceEndpoint, SlicePort},
@@ -37,14 +36,11 @@ struct Cluster {
     _run_dir: tempfile::TempDir,
 }
 
-fn config() -> ProxyConfig {
-    ProxyConfig {
-        node_name: "node".into(),
-        node_ips: vec![NODE_IP],
+fn ranges() -> Ranges {
+    Ranges {
         pod_cidr: "10.244.7.0/24".parse().unwrap(),
         cluster_cidr: "10.244.0.0/16".parse().unwrap(),
         service_cidr: "10.96.0.0/12".parse().unwrap(),
-        pod_interfaces: "skiff".into(),
     }
 }
 
@@ -63,7 +59,7 @@ impl Cluster {
         let run_dir = tempfile::tempdir().unwrap();
         let namespaces: Vec<_> = (0..pods).map(|_| Namespace::new()).collect();
         let addresses = node.block_on(|| async {
-            let ProxyConfig { pod_cidr, cluster_cidr, service_cidr, .. } = config();
+            let Ranges { pod_cidr, cluster_cidr, service_cidr } = ranges();
             let network = NodeNetwork { pod_cidr, cluster_cidr, service_cidr, node_ip: NODE_IP };
             let network = PodNetwork::setup(network, run_dir.path()).await.unwrap();
             let mut addresses = Vec::new();
@@ -84,7 +80,7 @@ impl Cluster {
     }
 
     fn restart_proxy(&mut self) {
-        let (kernel, elements) = self.node.run(|| Kernel::open(config()).unwrap());
+        let (kernel, elements) = self.node.run(|| Kernel::open(ranges()).unwrap());
         let mut ledger = Ledger::default();
         ledger.adopt(elements);
         self.proxy = Some((kernel, ledger));
@@ -219,7 +215,7 @@ fn a_cluster_ip_leads_to_every_endpoint_from_pods_and_node() {
     serve(cluster.pod(2), 8080, "two");
     serve(cluster.pod(3), 9090, "three");
     cluster.set("web", service(VIP, Protocol::Tcp, 80), &[(1, 8080), (2, 8080), (3, 9090)]);
-    let gateway = IpAddr::V4(config().gateway());
+    let gateway = IpAddr::V4(ranges().gateway());
     for (place, seen_as) in [(cluster.pod(0), cluster.pod_ip(0)), (&cluster.node, gateway)] {
         let mut answers = BTreeMap::<String, u32>::new();
         for _ in 0..60 {
@@ -238,7 +234,7 @@ fn a_pod_reaches_itself_through_its_service() {
     serve(cluster.pod(0), 8080, "self");
     cluster.set("web", service(VIP, Protocol::Tcp, 80), &[(0, 8080)]);
     let (_, peer) = ask(cluster.pod(0), VIP, 80);
-    assert_eq!(peer, IpAddr::V4(config().gateway()));
+    assert_eq!(peer, IpAddr::V4(ranges().gateway()));
 }
 
 #[test]
@@ -313,7 +309,7 @@ fn a_restart_changes_nothing_that_is_right_and_repairs_the_rest() {
     cluster.set("web", service(VIP, Protocol::Tcp, 80), &[(1, 8080), (2, 8080)]);
     cluster.set("gone", service(other, Protocol::Tcp, 80), &[(1, 8080)]);
     let (mut kept, _) = connect(cluster.pod(0), VIP, 80).unwrap();
-    let table = |cluster: &Cluster| cluster.node.run(|| skiff_proxy::kernel::inspect().unwrap());
+    let table = |cluster: &Cluster| cluster.node.run(|| inspect().unwrap());
     let before = table(&cluster);
     assert_eq!(before.len(), 2 + 2 + 3);
     cluster.restart_proxy();
@@ -329,8 +325,8 @@ fn a_restart_changes_nothing_that_is_right_and_repairs_the_rest() {
     let mut echo = [0; 5];
     kept.write_all(b"still").unwrap();
     kept.read_exact(&mut echo).unwrap();
-    cluster.node.run(|| skiff_proxy::teardown().unwrap());
-    cluster.node.run(|| skiff_proxy::teardown().unwrap());
+    cluster.node.run(|| teardown().unwrap());
+    cluster.node.run(|| teardown().unwrap());
     assert!(table(&cluster).is_empty());
 }
 
@@ -341,7 +337,7 @@ fn node_ports_are_open_to_the_outside() {
     let mut web = service(VIP, Protocol::Tcp, 80);
     web.ports[0].node_port = Some(30080);
     cluster.set("web", web.clone(), &[(1, 8080)]);
-    let gateway = IpAddr::V4(config().gateway());
+    let gateway = IpAddr::V4(ranges().gateway());
     for place in [&cluster.outside, &cluster.node, cluster.pod(0), cluster.pod(1)] {
         assert_eq!(ask(place, NODE_IP, 30080), ("one".into(), gateway));
     }

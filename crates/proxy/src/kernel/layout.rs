@@ -20,10 +20,27 @@ use super::{
     abi,
     rule::Expr::{self, *},
 };
-use crate::{
-    ProxyConfig,
-    model::{Balance, Verdict},
-};
+use skiff_podnet::POD_INTERFACE_PREFIX;
+
+use crate::model::{Balance, Verdict};
+
+/// The address ranges that the rules name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ranges {
+    /// This node's pods. The first address is the node's own.
+    pub pod_cidr: Ipv4Net,
+    /// All pods of all nodes.
+    pub cluster_cidr: Ipv4Net,
+    /// All ClusterIPs.
+    pub service_cidr: Ipv4Net,
+}
+
+impl Ranges {
+    /// The node's own address in the pod CIDR.
+    pub fn gateway(&self) -> Ipv4Addr {
+        Ipv4Addr::from(u32::from(self.pod_cidr.network()).wrapping_add(1))
+    }
+}
 
 /// Raised whenever rules or sets change: a table of another layout is replaced as a whole.
 const LAYOUT: u32 = 1;
@@ -78,9 +95,9 @@ pub(super) struct ChainSpec {
     pub(super) rules: Vec<Vec<Expr>>,
 }
 
-/// Identifies layout and configuration; kept in the table's comment, so that a restart can tell whether the table still fits.
-pub(super) fn comment(config: &ProxyConfig) -> String {
-    let ProxyConfig { pod_cidr, cluster_cidr, service_cidr, .. } = config;
+/// Identifies layout and ranges; kept in the table's comment, so that a restart can tell whether the table still fits.
+pub(super) fn comment(ranges: &Ranges) -> String {
+    let Ranges { pod_cidr, cluster_cidr, service_cidr } = ranges;
     format!("skiff Services, layout {LAYOUT}, pods {pod_cidr} of {cluster_cidr}, Services {service_cidr}")
 }
 
@@ -139,15 +156,15 @@ pub(super) const BASE_CHAINS: [BaseChain; 3] = [
 ];
 
 /// The chains that always exist, base chains included, in an order in which each refers only to earlier ones.
-pub(super) fn fixed_chains(config: &ProxyConfig) -> Vec<ChainSpec> {
+pub(super) fn fixed_chains(ranges: &Ranges) -> Vec<ChainSpec> {
     let chain = |name: &str, rules| ChainSpec { name: name.to_owned(), rules };
     let tcp = vec![TransportProtocol(0), Equal(0, vec![6]), ResetTcp];
     vec![
         chain(REFUSE, vec![tcp, vec![PortUnreachable]]),
-        chain(SOURCE, source_nat(config)),
-        chain("prerouting", to_services(config)),
-        chain("output", to_services(config)),
-        chain("postrouting", postrouting(config)),
+        chain(SOURCE, source_nat(ranges)),
+        chain("prerouting", to_services(ranges)),
+        chain("output", to_services(ranges)),
+        chain("postrouting", postrouting(ranges)),
     ]
 }
 
@@ -156,8 +173,8 @@ fn frontend() -> Vec<Expr> {
     vec![DestinationAddress(0), TransportProtocol(1), DestinationPort(2)]
 }
 
-fn to_services(config: &ProxyConfig) -> Vec<Vec<Expr>> {
-    let mut unserved = within(DestinationAddress(0), config.service_cidr);
+fn to_services(ranges: &Ranges) -> Vec<Vec<Expr>> {
+    let mut unserved = within(DestinationAddress(0), ranges.service_cidr);
     unserved.push(Drop);
     vec![
         [frontend(), vec![VerdictMap(SERVICES, 0)]].concat(),
@@ -193,37 +210,37 @@ fn translated() -> Vec<Expr> {
     vec![ConnectionStatus(0), Mask(0, number(status)), NotEqual(0, number(0))]
 }
 
-fn postrouting(config: &ProxyConfig) -> Vec<Vec<Expr>> {
+fn postrouting(ranges: &Ranges) -> Vec<Vec<Expr>> {
     let source = || Goto(SOURCE.to_owned());
     let hairpin = vec![SourceAddress(0), DestinationAddress(1), InSet(HAIRPIN, 0), source()];
     let external =
         vec![OriginalAddress(0), TransportProtocol(1), OriginalPort(2), InSet(MASQUERADE, 0), source()];
     // A client outside the cluster that has a route to ClusterIPs: the answer must come back through us.
     let foreign = [
-        within(OriginalAddress(0), config.service_cidr),
-        outside(SourceAddress(0), config.cluster_cidr),
+        within(OriginalAddress(0), ranges.service_cidr),
+        outside(SourceAddress(0), ranges.cluster_cidr),
         vec![SourceType(0), NotEqual(0, number(abi::RTN_LOCAL)), source()],
     ];
     vec![
         [translated(), hairpin].concat(),
         [translated(), external].concat(),
         [translated(), foreign.concat()].concat(),
-        [to_interface(&config.pod_interfaces), vec![Accept]].concat(),
+        [to_interface(POD_INTERFACE_PREFIX), vec![Accept]].concat(),
         [to_interface("lo\0"), vec![Accept]].concat(),
-        [within(DestinationAddress(0), config.service_cidr), vec![Drop]].concat(),
-        [within(DestinationAddress(0), config.cluster_cidr), vec![Drop]].concat(),
-        [within(SourceAddress(0), config.pod_cidr), vec![Masquerade]].concat(),
+        [within(DestinationAddress(0), ranges.service_cidr), vec![Drop]].concat(),
+        [within(DestinationAddress(0), ranges.cluster_cidr), vec![Drop]].concat(),
+        [within(SourceAddress(0), ranges.pod_cidr), vec![Masquerade]].concat(),
     ]
 }
 
 /// Pod interfaces have no address of their own, so towards them the node's address in the pod CIDR is named.
-fn source_nat(config: &ProxyConfig) -> Vec<Vec<Expr>> {
-    let gateway = vec![Value(0, octets(config.gateway())), SourceNat(0)];
-    vec![[to_interface(&config.pod_interfaces), gateway].concat(), vec![Masquerade]]
+fn source_nat(ranges: &Ranges) -> Vec<Vec<Expr>> {
+    let gateway = vec![Value(0, octets(ranges.gateway())), SourceNat(0)];
+    vec![[to_interface(POD_INTERFACE_PREFIX), gateway].concat(), vec![Masquerade]]
 }
 
 /// The chains that `verdict` goes to, each after those it refers to.
-pub(super) fn shared_chains(verdict: &Verdict, config: &ProxyConfig) -> Vec<ChainSpec> {
+pub(super) fn shared_chains(verdict: &Verdict, ranges: &Ranges) -> Vec<ChainSpec> {
     match verdict {
         Verdict::Reject | Verdict::Drop => vec![],
         Verdict::Balance(balance) => balance_chains(*balance),
@@ -231,7 +248,7 @@ pub(super) fn shared_chains(verdict: &Verdict, config: &ProxyConfig) -> Vec<Chai
             let mut chains = balance_chains(*inside);
             chains.extend(outside.iter().flat_map(|outside| balance_chains(*outside)));
             let goto_inside = || Goto(inside.to_string());
-            let pods = [within(SourceAddress(0), config.cluster_cidr), vec![goto_inside()]].concat();
+            let pods = [within(SourceAddress(0), ranges.cluster_cidr), vec![goto_inside()]].concat();
             let node = vec![SourceType(0), Equal(0, number(abi::RTN_LOCAL)), goto_inside()];
             let others = vec![outside.map_or(Drop, |outside| Goto(outside.to_string()))];
             chains.push(ChainSpec { name: verdict.to_string(), rules: vec![pods, node, others] });

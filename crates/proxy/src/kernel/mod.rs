@@ -13,10 +13,10 @@ use std::collections::{BTreeSet, HashSet};
 pub use socket::KernelError;
 
 use crate::{
-    ProxyConfig,
     model::{Element, Verdict},
     plan::Op,
 };
+pub use layout::Ranges;
 use layout::{BASE_CHAINS, ChainSpec, HAIRPIN, TABLE};
 use socket::{Request, Socket};
 use wire::{Message, Writer};
@@ -28,7 +28,7 @@ const READ_ATTEMPTS: u32 = 5;
 #[derive(Debug)]
 pub struct Kernel {
     socket: Socket,
-    config: ProxyConfig,
+    ranges: Ranges,
     /// Chains that exist; shared ones are made when first needed and stay.
     chains: HashSet<String>,
     /// Whether the table has to be made, or replaced, together with the first elements.
@@ -40,16 +40,16 @@ enum Missing {
     Nothing,
     /// There is no table.
     Table,
-    /// There is one of another layout or configuration.
+    /// There is one of another layout or other ranges.
     Replacement,
 }
 
 impl Kernel {
     /// Looks at what an earlier run left and returns its elements. Nothing is changed before the first [`Kernel::apply`], so
     /// traffic goes on meanwhile.
-    pub fn open(config: ProxyConfig) -> Result<(Self, Vec<Element>), KernelError> {
+    pub fn open(ranges: Ranges) -> Result<(Self, Vec<Element>), KernelError> {
         let mut kernel =
-            Self { socket: Socket::open()?, config, chains: HashSet::new(), missing: Missing::Nothing };
+            Self { socket: Socket::open()?, ranges, chains: HashSet::new(), missing: Missing::Nothing };
         let elements = kernel.read()?;
         Ok((kernel, elements))
     }
@@ -59,7 +59,7 @@ impl Kernel {
         self.chains.clear();
         self.missing = match read_comment(&mut self.socket)? {
             None => Missing::Table,
-            Some(comment) if comment == layout::comment(&self.config) => Missing::Nothing,
+            Some(comment) if comment == layout::comment(&self.ranges) => Missing::Nothing,
             Some(_other) => Missing::Replacement,
         };
         if self.missing != Missing::Nothing {
@@ -78,7 +78,7 @@ impl Kernel {
             requests.push(delete_table());
         }
         if self.missing != Missing::Nothing {
-            requests.extend(table_requests(&self.config));
+            requests.extend(table_requests(&self.ranges));
         }
         requests.extend(chains.iter().flat_map(chain_requests));
         let removed = ops.iter().filter_map(|op| match op {
@@ -114,7 +114,7 @@ impl Kernel {
             .collect();
         let mut new = Vec::<ChainSpec>::new();
         for verdict in verdicts {
-            for chain in layout::shared_chains(&verdict, &self.config) {
+            for chain in layout::shared_chains(&verdict, &self.ranges) {
                 if !self.chains.contains(&chain.name) && new.iter().all(|known| known.name != chain.name) {
                     new.push(chain);
                 }
@@ -147,17 +147,17 @@ fn delete_table<'a>() -> Request<'a> {
 }
 
 /// The table with its sets, fixed chains and the pod addresses for hairpin connections.
-fn table_requests(config: &ProxyConfig) -> Vec<Request<'_>> {
-    let comment = layout::comment(config);
+fn table_requests(ranges: &Ranges) -> Vec<Request<'_>> {
+    let comment = layout::comment(ranges);
     let mut requests = vec![Request::table(abi::NEWTABLE, abi::NLM_F_CREATE, move |out| {
         out.text(abi::TABLE_NAME, TABLE);
         out.bytes(abi::TABLE_USERDATA, &comment_userdata(&comment));
     })];
     requests.extend(layout::sets().into_iter().map(set_request));
-    let fixed = layout::fixed_chains(config);
+    let fixed = layout::fixed_chains(ranges);
     requests.extend(fixed.iter().map(|chain| new_chain(chain.name.clone())));
     requests.extend(fixed.into_iter().flat_map(rule_requests));
-    let addresses: Vec<_> = config.pod_cidr.hosts().collect();
+    let addresses: Vec<_> = ranges.pod_cidr.hosts().collect();
     for chunk in addresses.chunks(400) {
         let chunk = chunk.to_vec();
         requests.push(element::list(abi::NEWSETELEM, HAIRPIN, move |out| {

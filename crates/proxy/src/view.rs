@@ -1,0 +1,204 @@
+//! What the API says about Services, their endpoints and this node, kept current by watches.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use ipnet::Ipv4Net;
+use k8s_openapi::api::{
+    core::v1::{Node as ApiNode, Service as ApiService},
+    discovery::v1::EndpointSlice,
+};
+use kube::{Api, Client, runtime::watcher};
+use parking_lot::Mutex;
+use skiff_informer::{Cache, ObjectKey};
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    ProxyConfig,
+    model::ServiceName,
+    objects::{Service, Slice},
+    select::Location,
+    table::{NodeView, ServiceTable, service_table},
+};
+
+const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
+
+/// All Services and EndpointSlices, and the changes that nobody has looked at yet.
+pub(crate) struct View {
+    services: Cache<Service>,
+    slices: Cache<Slice>,
+    slices_of: Arc<SlicesOf>,
+    node: watch::Receiver<OwnNode>,
+    changes: Arc<Dirty>,
+    config: ProxyConfig,
+}
+
+type SlicesOf = Mutex<HashMap<ServiceName, Vec<(ObjectKey, Arc<Slice>)>>>;
+
+/// What concerns us of the Node object of this node.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct OwnNode {
+    zone: Option<Box<str>>,
+    pod_cidr: Option<Ipv4Net>,
+}
+
+/// Services to look at again.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    pub(crate) services: BTreeSet<ServiceName>,
+    /// The node itself changed, which may concern all of them.
+    pub(crate) all: bool,
+}
+
+impl Changes {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.services.is_empty() && !self.all
+    }
+}
+
+/// Collects changes until they are taken.
+#[derive(Default)]
+struct Dirty {
+    pending: Mutex<Changes>,
+    changed: Notify,
+}
+
+impl Dirty {
+    fn add(&self, name: ServiceName) {
+        self.pending.lock().services.insert(name);
+        self.changed.notify_one();
+    }
+
+    fn add_all(&self) {
+        self.pending.lock().all = true;
+        self.changed.notify_one();
+    }
+}
+
+impl View {
+    /// Starts the watches, until `shutdown`.
+    pub(crate) fn watch(client: &Client, config: &ProxyConfig, shutdown: &CancellationToken) -> Self {
+        let changes = Arc::new(Dirty::default());
+        let view = Self {
+            services: Cache::new(),
+            slices: Cache::new(),
+            slices_of: Arc::default(),
+            node: watch_node(client, config, &changes, shutdown),
+            changes: changes.clone(),
+            config: config.clone(),
+        };
+        let changed = changes.clone();
+        view.services.subscribe(move |change| changed.add(name_of(change.key)));
+        let slices_of = view.slices_of.clone();
+        view.slices.subscribe(move |change| {
+            if let Some(old) = change.old {
+                forget_slice(&slices_of, change.key, old);
+                changes.add(old.service.clone());
+            }
+            if let Some(new) = change.new {
+                slices_of
+                    .lock()
+                    .entry(new.service.clone())
+                    .or_default()
+                    .push((change.key.clone(), new.clone()));
+                changes.add(new.service.clone());
+            }
+        });
+        let (services, slices) =
+            (Api::<ApiService>::all(client.clone()), Api::<EndpointSlice>::all(client.clone()));
+        view.services
+            .watch(services, watcher::Config::default(), shutdown, |service| Service::from_api(&service));
+        let node: Arc<str> = config.node_name.as_str().into();
+        let project = move |slice| Slice::from_api(&slice, &node);
+        view.slices.watch(slices, watcher::Config::default(), shutdown, project);
+        view
+    }
+
+    /// Waits until Services and EndpointSlices were listed once.
+    pub(crate) async fn synced(&self) {
+        tokio::join!(self.services.synced(), self.slices.synced());
+    }
+
+    /// The range of this node's pods; waits until the node has one.
+    pub(crate) async fn pod_cidr(&self) -> Ipv4Net {
+        let mut node = self.node.clone();
+        loop {
+            let pod_cidr = node.borrow_and_update().pod_cidr;
+            match pod_cidr {
+                Some(pod_cidr) => return pod_cidr,
+                None if node.changed().await.is_ok() => {}
+                None => std::future::pending().await, // the watches have ended, and so will we
+            }
+        }
+    }
+
+    /// Waits until there are changes to take.
+    pub(crate) async fn changed(&self) {
+        self.changes.changed.notified().await;
+    }
+
+    pub(crate) fn take_changes(&self) -> Changes {
+        std::mem::take(&mut self.changes.pending.lock())
+    }
+
+    /// What the Service asks of the kernel now; none if it is gone or not for us.
+    pub(crate) fn table(&self, name: &ServiceName, node: &NodeView) -> Option<ServiceTable> {
+        let service = self.services.get(&ObjectKey::new(&name.namespace, &name.name))?;
+        let slices_of = self.slices_of.lock();
+        let slices: Vec<&Slice> =
+            slices_of.get(name).into_iter().flatten().map(|(_, slice)| &**slice).collect();
+        Some(service_table(name, &service, &slices, node))
+    }
+
+    pub(crate) fn node(&self) -> NodeView {
+        let zone = self.node.borrow().zone.clone();
+        let location = Location { node: self.config.node_name.as_str().into(), zone };
+        NodeView { location, node_ips: self.config.node_ips.clone() }
+    }
+}
+
+/// Follows our own Node; when it changes in what concerns us, every Service may have to change.
+fn watch_node(
+    client: &Client,
+    config: &ProxyConfig,
+    changes: &Arc<Dirty>,
+    shutdown: &CancellationToken,
+) -> watch::Receiver<OwnNode> {
+    let (sender, receiver) = watch::channel(OwnNode::default());
+    let (nodes, changes) = (Cache::<OwnNode>::new(), changes.clone());
+    nodes.subscribe(move |change| {
+        // A node that was deleted keeps serving as it was until it is back.
+        let Some(new) = change.new else { return };
+        let differs = |known: &mut OwnNode| std::mem::replace(known, OwnNode::clone(new)) != **new;
+        if sender.send_if_modified(differs) {
+            changes.add_all();
+        }
+    });
+    let own = watcher::Config::default().fields(&format!("metadata.name={}", config.node_name));
+    nodes.watch(Api::<ApiNode>::all(client.clone()), own, shutdown, |node| {
+        let zone = node.metadata.labels.as_ref().and_then(|labels| labels.get(ZONE_LABEL));
+        let pod_cidr = node.spec.as_ref().and_then(|spec| spec.pod_cidr.as_ref());
+        Some(OwnNode {
+            zone: zone.map(|zone| zone.as_str().into()),
+            pod_cidr: pod_cidr.and_then(|range| range.parse().ok()),
+        })
+    });
+    receiver
+}
+
+fn forget_slice(slices_of: &SlicesOf, key: &ObjectKey, slice: &Slice) {
+    let mut slices_of = slices_of.lock();
+    if let Some(slices) = slices_of.get_mut(&slice.service) {
+        slices.retain(|(known, _)| known != key);
+        if slices.is_empty() {
+            slices_of.remove(&slice.service);
+        }
+    }
+}
+
+fn name_of(key: &ObjectKey) -> ServiceName {
+    ServiceName { namespace: key.namespace().into(), name: key.name().into() }
+}
