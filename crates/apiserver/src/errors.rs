@@ -12,29 +12,29 @@ use crate::auth::Refusal;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Subject {
     /// API group; empty for core.
-    pub(crate) group: String,
+    pub(crate) group: Box<str>,
     /// Plural resource, e.g. `services`, possibly with a subresource (`pods/binding`).
-    pub(crate) resource: String,
+    pub(crate) resource: Box<str>,
     /// Kind, e.g. `Service`.
-    pub(crate) kind: String,
+    pub(crate) kind: Box<str>,
     /// Name of the object; empty when the request names none.
-    pub(crate) name: String,
+    pub(crate) name: Box<str>,
 }
 
 impl Subject {
     /// An object of a kind.
-    pub(crate) fn new(kind: &Kind, name: impl Into<String>) -> Self {
+    pub(crate) fn new(kind: &Kind, name: impl Into<Box<str>>) -> Self {
         Self {
-            group: kind.gv.group.to_string(),
-            resource: kind.names.plural.to_string(),
-            kind: kind.names.kind.to_string(),
+            group: kind.gv.group.as_ref().into(),
+            resource: kind.names.plural.as_ref().into(),
+            kind: kind.names.kind.as_ref().into(),
             name: name.into(),
         }
     }
 
     /// An object of the core group, for kinds that the pipeline itself refers to.
-    pub(crate) fn core(resource: &str, name: impl Into<String>) -> Self {
-        Self { resource: resource.to_owned(), name: name.into(), ..Self::default() }
+    pub(crate) fn core(resource: &str, name: impl Into<Box<str>>) -> Self {
+        Self { resource: resource.into(), name: name.into(), ..Self::default() }
     }
 
     fn qualified_resource(&self) -> String {
@@ -339,7 +339,7 @@ fn passed_code(status: &Value) -> StatusCode {
 
 fn subject_details(subject: &Subject, kind: &str) -> Map<String, Value> {
     let mut details = Map::new();
-    for (key, value) in [("name", subject.name.as_str()), ("group", &subject.group), ("kind", kind)] {
+    for (key, value) in [("name", &*subject.name), ("group", &*subject.group), ("kind", kind)] {
         if !value.is_empty() {
             details.insert(key.to_owned(), value.into());
         }
@@ -387,13 +387,13 @@ impl From<Refusal> for ApiError {
                 Self::Forbidden { subject: Subject::default(), message, causes: Vec::new() }
             }
             Refusal::NotFound { group, resource, name } => {
-                Self::NotFound(Subject { group: group.to_owned(), ..Subject::core(resource, name) })
+                Self::NotFound(Subject { group: group.into(), ..Subject::core(resource, name) })
             }
             Refusal::Conflict { resource, name, message } => {
                 Self::Conflict { subject: Subject::core(resource, name), message }
             }
             Refusal::Invalid { kind, name, errors } => {
-                let subject = Subject { kind: kind.to_owned(), name, ..Subject::default() };
+                let subject = Subject { kind: kind.into(), name: name.into(), ..Subject::default() };
                 Self::Invalid { subject, errors }
             }
             Refusal::BadRequest(message) => Self::BadRequest(message),
@@ -415,10 +415,10 @@ mod tests {
             assert_eq!(status["reason"], reason);
             assert_eq!(status["message"], message);
         };
-        let pod = || Subject { kind: "Pod".to_owned(), ..Subject::core("pods", "x") };
+        let pod = || Subject { kind: "Pod".into(), ..Subject::core("pods", "x") };
         check(ApiError::NotFound(pod()), 404, "NotFound", r#"pods "x" not found"#);
         check(ApiError::AlreadyExists(pod()), 409, "AlreadyExists", r#"pods "x" already exists"#);
-        let slice = Subject { group: "discovery.k8s.io".to_owned(), ..Subject::core("endpointslices", "s") };
+        let slice = Subject { group: "discovery.k8s.io".into(), ..Subject::core("endpointslices", "s") };
         check(
             ApiError::modified(slice),
             409,
@@ -436,7 +436,7 @@ mod tests {
 
     #[test]
     fn details_name_object_and_causes() {
-        let subject = Subject { kind: "Pod".to_owned(), ..Subject::core("pods", "x") };
+        let subject = Subject { kind: "Pod".into(), ..Subject::core("pods", "x") };
         let status = ApiError::invalid(subject, vec![FieldError::required("spec.a", "")]).status();
         assert_eq!(
             status["details"],

@@ -13,7 +13,7 @@ mod subresources;
 
 pub use auth::UserInfo;
 pub use config::{Cidr, CidrError, ClusterConfig, Config};
+pub use http::KUBERNETES_VERSION;
 pub use http::body::{Body, BodyError, BoxError};
 pub use http::client::ApiService;
-pub use http::KUBERNETES_VERSION;
 pub use server::{ApiServer, StartError};

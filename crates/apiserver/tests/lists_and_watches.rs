@@ -1,4 +1,5 @@
 //! LIST and WATCH: selectors, pages, revisions, bookmarks, Tables.
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Over TLS: HTTP/1.1 and HTTP/2, and streams passed on to a node.
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod common;
 

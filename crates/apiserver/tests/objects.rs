@@ -1,4 +1,5 @@
 //! Create, read, update, patch and delete, in Kubernetes' words.
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Addresses and node ports of Services: unique, and freed with the Service.
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod common;
 

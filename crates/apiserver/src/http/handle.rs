@@ -154,10 +154,8 @@ impl Exchange {
             Decision::Allow(_) => return Ok(()),
             Decision::Deny(reason) => reason,
         };
-        let subject = Subject {
-            group: attributes.group.to_owned(),
-            ..Subject::core(attributes.resource, attributes.name)
-        };
+        let subject =
+            Subject { group: attributes.group.into(), ..Subject::core(attributes.resource, attributes.name) };
         let message = attributes.forbidden_message(&reason);
         Err(ApiError::Forbidden { subject, message, causes: Vec::new() })
     }

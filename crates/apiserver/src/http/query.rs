@@ -87,8 +87,7 @@ pub(crate) fn dry_run<'a>(values: impl Iterator<Item = &'a str>) -> Result<bool,
 }
 
 fn option_error(field: &str, value: &str, supported: &[&str]) -> ApiError {
-    let subject =
-        Subject { group: "meta.k8s.io".to_owned(), kind: "Options".to_owned(), ..Subject::default() };
+    let subject = Subject { group: "meta.k8s.io".into(), kind: "Options".into(), ..Subject::default() };
     ApiError::invalid(subject, vec![FieldError::not_supported(field, value, supported)])
 }
 

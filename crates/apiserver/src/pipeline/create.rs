@@ -63,7 +63,7 @@ async fn create_named(call: &Call, mut object: Object, operation: Operation) -> 
         let mut attempt = object.clone();
         let claims = allocate::allocate(call, &mut attempt, None).await?;
         if operation == Operation::Update {
-            let (manager, definition) = (call.manager(), &call.kind.definition);
+            let (manager, definition) = (call.manager(), call.kind.definition);
             managed::track_update(&mut attempt, None, definition, &call.writer(&manager, ""));
         }
         validate(call, &attempt)?;

@@ -44,7 +44,7 @@ pub(crate) fn delete_options(content_type: &str, body: &Bytes) -> Result<Value, 
 /// A body as an object of the call's kind: typed, checked for unknown fields, with `apiVersion` and `kind`.
 pub(crate) fn object(call: &Call, body: &Bytes) -> Result<Object, ApiError> {
     let kind = &call.kind;
-    let mut object = typed(call, body, &kind.definition, &kind.gv, &kind.names.kind)?;
+    let mut object = typed(call, body, kind.definition, &kind.gv, &kind.names.kind)?;
     identify(call, &mut object)?;
     Ok(object)
 }
@@ -97,7 +97,7 @@ pub(crate) fn patched(call: &Call, object: Object, patch: &[u8]) -> Result<Objec
         let text = String::from_utf8_lossy(patch).into_owned();
         ApiError::invalid(Subject::default(), vec![FieldError::invalid("patch", text, detail)])
     };
-    let decoded = strict::prune(object.into_value(), &call.kind.definition)
+    let decoded = strict::prune(object.into_value(), call.kind.definition)
         .map_err(|failure| refuse(failure.to_string()))?;
     let mut object = decoded.object;
     identify(call, &mut object)?;

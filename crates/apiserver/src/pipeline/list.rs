@@ -133,7 +133,7 @@ fn check_options(version: &str, rule: &str, token: &str) -> Result<(), ApiError>
 
 /// What errors about list options name.
 pub(crate) fn options_subject() -> Subject {
-    Subject { group: "meta.k8s.io".to_owned(), kind: "ListOptions".to_owned(), ..Subject::default() }
+    Subject { group: "meta.k8s.io".into(), kind: "ListOptions".into(), ..Subject::default() }
 }
 
 /// A `resourceVersion` parameter; `None` when it is not there.

@@ -100,11 +100,8 @@ fn propagation(text: &str) -> Result<Propagation, ApiError> {
         "Background" => Ok(Propagation::Background),
         "Foreground" => Ok(Propagation::Foreground),
         other => {
-            let subject = Subject {
-                group: "meta.k8s.io".to_owned(),
-                kind: "DeleteOptions".to_owned(),
-                ..Subject::default()
-            };
+            let subject =
+                Subject { group: "meta.k8s.io".into(), kind: "DeleteOptions".into(), ..Subject::default() };
             let supported = ["Foreground", "Background", "Orphan"];
             Err(ApiError::invalid(
                 subject,

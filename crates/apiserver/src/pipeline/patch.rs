@@ -44,7 +44,7 @@ pub(crate) async fn patch(call: &Call, part: Part, body: &Bytes) -> Result<Outco
 /// The object that a JSON, merge or strategic patch makes of another.
 pub(crate) fn patched(call: &Call, old: &Object, body: &Bytes) -> Result<Object, ApiError> {
     let format = Format::of(&call.content_type)?;
-    let patched = apply_to(format, old, body, &call.kind.definition)?;
+    let patched = apply_to(format, old, body, call.kind.definition)?;
     let mut patched = decode::patched(call, patched, body)?;
     metadata::locate(call, &mut patched)?;
     Ok(patched)
@@ -80,11 +80,8 @@ fn refuse(error: patch::PatchError) -> ApiError {
 async fn apply(call: &Call, part: Part, body: &Bytes) -> Result<Outcome, ApiError> {
     if call.query.get("fieldManager").is_empty() {
         let error = FieldError::required("fieldManager", "is required for apply patch");
-        let subject = Subject {
-            group: "meta.k8s.io".to_owned(),
-            kind: "PatchOptions".to_owned(),
-            ..Subject::default()
-        };
+        let subject =
+            Subject { group: "meta.k8s.io".into(), kind: "PatchOptions".into(), ..Subject::default() };
         return Err(ApiError::invalid(subject, vec![error]));
     }
     let mut intent = decode::object(call, body)?;
@@ -99,7 +96,7 @@ async fn apply(call: &Call, part: Part, body: &Bytes) -> Result<Outcome, ApiErro
     intent.set(&["metadata", "name"], call.path.name.as_str());
     let (manager, force) = (call.manager(), call.query.flag("force"));
     let writer = call.writer(&manager, part.subresource());
-    let definition = &call.kind.definition;
+    let definition = call.kind.definition;
     let merge = |live: Option<&Object>| {
         managed::apply(live, &intent, definition, &writer, force).map_err(refuse_apply)
     };

@@ -135,7 +135,7 @@ impl Attempt<'_> {
         };
         metadata::count_generation(&call.kind, &mut new, old);
         if self.operation == Operation::Update {
-            let (manager, definition) = (call.manager(), &call.kind.definition);
+            let (manager, definition) = (call.manager(), call.kind.definition);
             let writer = call.writer(&manager, self.part.subresource());
             managed::track_update(&mut new, Some(old), definition, &writer);
         }

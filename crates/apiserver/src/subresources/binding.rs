@@ -24,7 +24,7 @@ pub(super) async fn bind(call: &Call, body: &Bytes) -> Result<Outcome, ApiError>
 
 fn target(call: &Call, binding: &Object) -> Result<String, ApiError> {
     let invalid = |error| {
-        let subject = Subject { kind: "Binding".to_owned(), ..Subject::core("bindings", &*call.path.name) };
+        let subject = Subject { kind: "Binding".into(), ..Subject::core("bindings", &*call.path.name) };
         Err(ApiError::invalid(subject, vec![error]))
     };
     match (binding.str(&["target", "kind"]), binding.str(&["target", "name"])) {

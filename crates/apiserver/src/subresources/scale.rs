@@ -47,9 +47,9 @@ fn show(call: &Call, outcome: Outcome) -> Result<Outcome, ApiError> {
 fn scaled(old: &Object, scale: &Object) -> Result<Object, ApiError> {
     let invalid = |error: FieldError| {
         let subject = Subject {
-            group: "autoscaling".to_owned(),
-            kind: "Scale".to_owned(),
-            name: old.name().to_owned(),
+            group: "autoscaling".into(),
+            kind: "Scale".into(),
+            name: old.name().into(),
             ..Subject::default()
         };
         ApiError::invalid(subject, vec![error])

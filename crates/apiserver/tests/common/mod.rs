@@ -1,5 +1,6 @@
 //! A server in process over a real store in a temporary directory.
 #![allow(dead_code, reason = "each test program uses a part")]
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::net::IpAddr;
 use std::sync::Arc;
