@@ -80,9 +80,7 @@ fn controller() -> Value {
 }
 
 fn pod() -> Value {
-    let probe = |path: &str, port: u16, period: u32, failures: u32| {
-        json!({"httpGet": {"path": path, "port": port}, "periodSeconds": period, "timeoutSeconds": 2, "failureThreshold": failures})
-    };
+    let probe = |path: &str, port: u16, period: u32, failures: u32| json!({"httpGet": {"path": path, "port": port}, "periodSeconds": period, "timeoutSeconds": 2, "failureThreshold": failures});
     json!({
         "serviceAccountName": DNS,
         // The node's resolvers answer what the cluster does not know.

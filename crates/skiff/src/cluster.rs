@@ -1,5 +1,6 @@
 //! The one function that assembles a cluster from its parts, in the order in which they start.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt;
@@ -64,7 +65,11 @@ impl Settings {
 }
 
 /// Runs a cluster until the shutdown or until a part fails. Pods keep running afterwards; `skiff down` stops them.
-pub(crate) async fn run(settings: Settings, progress: &Progress, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub(crate) async fn run(
+    settings: Settings,
+    progress: &Progress,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
     let timeline = Timeline::start(settings.layout.run());
     let node_ip = settings.node_ip().await?;
     // Tools on this machine use loopback: it stays when the machine moves to another network.
@@ -81,7 +86,10 @@ pub(crate) async fn run(settings: Settings, progress: &Progress, shutdown: Cance
     progress.step("starting the API server");
     let cluster = ClusterConfig { port: settings.args.api_port, ..ClusterConfig::new(node_ip.into()) };
     let api = start_api(&mut parts, &settings, store.clone(), pki.clone(), cluster.clone()).await?;
-    parts.run("controllers", skiff_controllers::run(controller_client(&api), controllers(&cluster, &pki), shutdown.clone()));
+    parts.run(
+        "controllers",
+        skiff_controllers::run(controller_client(&api), controllers(&cluster, &pki), shutdown.clone()),
+    );
     parts.run("scheduler", scheduler(api.client(UserInfo::scheduler()), shutdown.clone()));
 
     if !settings.args.without_agent {
@@ -94,7 +102,13 @@ pub(crate) async fn run(settings: Settings, progress: &Progress, shutdown: Cance
     write_kubeconfigs(&settings, &pki, &url)?;
 
     if !settings.args.without_agent {
-        let ready = ready::wait(&admin, &settings.node_name, SocketAddr::from((DNS_SERVICE, 53)), progress, &timeline);
+        let ready = ready::wait(
+            &admin,
+            &settings.node_name,
+            SocketAddr::from((DNS_SERVICE, 53)),
+            progress,
+            &timeline,
+        );
         parts.unless_one_ends(ready).await?;
     }
     progress.report(&Report::Ready);
@@ -110,7 +124,8 @@ pub(crate) async fn run_agent(settings: Settings, shutdown: CancellationToken) -
     let cluster = ClusterConfig { port: settings.args.api_port, ..ClusterConfig::new(node_ip.into()) };
     let credentials = pki.node_client(&settings.node_name)?;
     let server = format!("https://127.0.0.1:{}", settings.args.api_port);
-    let entry = ContextEntry { name: "node".to_owned(), server, ca_pem: pki.ca_pem().to_owned(), credentials };
+    let entry =
+        ContextEntry { name: "node".to_owned(), server, ca_pem: pki.ca_pem().to_owned(), credentials };
     let client = ready::client_of(&entry).await?;
     let mut parts = Parts::new(shutdown.clone());
     start_node(&mut parts, &settings, &cluster, &pki, client).await?;
@@ -218,17 +233,21 @@ async fn add_own_image(runtime: &Runtime) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn agent_config(settings: &Settings, cluster: &ClusterConfig, pki: &Pki, node_ip: Ipv4Addr) -> anyhow::Result<AgentConfig> {
+fn agent_config(
+    settings: &Settings,
+    cluster: &ClusterConfig,
+    pki: &Pki,
+    node_ip: Ipv4Addr,
+) -> anyhow::Result<AgentConfig> {
     let subject = NodeSubject {
         name: settings.node_name.clone(),
         host_name: settings.host_name.clone(),
         addresses: vec![node_ip.into()],
     };
-    let control_plane = ("node-role.kubernetes.io/control-plane".to_owned(), String::new());
     Ok(AgentConfig {
         node_name: settings.node_name.clone(),
         node_ip: Some(node_ip),
-        node_labels: [control_plane].into(),
+        node_labels: BTreeMap::new(),
         data_dir: settings.layout.data().to_owned(),
         run_dir: settings.layout.run().to_owned(),
         cluster_dns: DNS_SERVICE.into(),

@@ -33,7 +33,9 @@ pub(crate) struct Running {
 /// The record cannot be taken or read.
 #[derive(Debug, Error)]
 pub(crate) enum DaemonError {
-    #[error("another skiff (process {pid}) runs with this run directory; `skiff down` stops it, --run-dir chooses another")]
+    #[error(
+        "another skiff (process {pid}) runs with this run directory; `skiff down` stops it, --run-dir chooses another"
+    )]
     AlreadyRunning { pid: i32 },
     #[error("{}: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
@@ -49,7 +51,13 @@ const KILL_WAIT: Duration = Duration::from_secs(10);
 /// Takes the record for this process.
 pub(crate) fn claim(path: &Path, record: &Record) -> Result<Running, DaemonError> {
     let io_error = |source| DaemonError::Io { path: path.to_owned(), source };
-    let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(io_error)?;
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .map_err(io_error)?;
     if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
         let pid = read_record(&mut file).map_or(0, |record| record.pid);
         return Err(DaemonError::AlreadyRunning { pid });
@@ -87,7 +95,8 @@ fn read_record(file: &mut File) -> io::Result<Record> {
 /// Ends the server: SIGTERM, and SIGKILL when it takes too long. Waits until it is gone.
 pub(crate) fn stop(path: &Path) -> Result<bool, DaemonError> {
     let Some(record) = running(path)? else { return Ok(false) };
-    let io_error = |source: rustix::io::Errno| DaemonError::Io { path: path.to_owned(), source: source.into() };
+    let io_error =
+        |source: rustix::io::Errno| DaemonError::Io { path: path.to_owned(), source: source.into() };
     let Some(pid) = Pid::from_raw(record.pid) else { return Ok(false) };
     let process = match pidfd_open(pid, PidfdFlags::empty()) {
         Ok(process) => process,
@@ -132,7 +141,8 @@ mod tests {
     fn a_record_is_held_by_one_process() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("server.json");
-        let record = Record { pid: 4, server: "https://192.0.2.1:6443".to_owned(), context: "skiff".to_owned() };
+        let record =
+            Record { pid: 4, server: "https://192.0.2.1:6443".to_owned(), context: "skiff".to_owned() };
         assert_eq!(running(&path).unwrap(), None);
         let held = claim(&path, &record).unwrap();
         assert!(matches!(claim(&path, &record), Err(DaemonError::AlreadyRunning { pid: 4 })));

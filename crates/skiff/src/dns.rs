@@ -18,7 +18,8 @@ pub(crate) fn run(args: &DnsArgs) -> anyhow::Result<()> {
     // One thread serves thousands of questions a second, and each further thread costs memory in every cluster.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let config = kube::Config::incluster().context("the DNS server runs in a pod with a ServiceAccount token")?;
+        let config =
+            kube::Config::incluster().context("the DNS server runs in a pod with a ServiceAccount token")?;
         let client = kube::Client::try_from(config)?;
         let any = |port: u16| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
         let config = DnsConfig {

@@ -46,7 +46,8 @@ fn clean_up(layout: &Layout) -> anyhow::Result<()> {
             Ok(runtime) => runtime.cleanup_all().await.context("stop pods"),
             Err(error) => Err(error),
         };
-        let network = skiff_podnet::PodNetwork::teardown(layout.run()).await.context("remove the pod network");
+        let network =
+            skiff_podnet::PodNetwork::teardown(layout.run()).await.context("remove the pod network");
         let proxy = skiff_proxy::teardown().await.context("remove the Service table");
         pods.and(network).and(proxy)
     })

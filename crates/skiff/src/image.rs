@@ -70,7 +70,11 @@ fn size(bytes: u64) -> String {
     let mut rest = 0;
     for unit in ["B", "kB", "MB", "GB"] {
         if whole < 1000 {
-            return if unit == "B" { format!("{whole}{unit}") } else { format!("{whole}.{}{unit}", rest / 100) };
+            return if unit == "B" {
+                format!("{whole}{unit}")
+            } else {
+                format!("{whole}.{}{unit}", rest / 100)
+            };
         }
         (whole, rest) = (whole / 1000, whole % 1000);
     }

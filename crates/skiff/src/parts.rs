@@ -1,6 +1,5 @@
 //! The running parts of a cluster: all of them run, or the cluster ends and says which one did not.
 
-use std::fmt::Display;
 use std::future::Future;
 
 use anyhow::{anyhow, bail};
@@ -24,12 +23,12 @@ impl Parts {
     }
 
     /// Runs one more part.
-    pub(crate) fn run<E: Display>(
+    pub(crate) fn run<E: Into<anyhow::Error>>(
         &mut self,
         name: &'static str,
         part: impl Future<Output = Result<(), E>> + Send + 'static,
     ) {
-        self.tasks.spawn(async move { (name, part.await.map_err(|error| format!("{error:#}"))) });
+        self.tasks.spawn(async move { (name, part.await.map_err(|error| format!("{:#}", error.into()))) });
     }
 
     /// Waits for `event`, unless a part ends first or the shutdown comes.
@@ -75,8 +74,8 @@ mod tests {
     async fn one_failure_ends_all() {
         let mut parts = Parts::new(CancellationToken::new());
         let shutdown = parts.shutdown();
-        parts.run("patient", async move { Ok::<(), String>(shutdown.cancelled().await) });
-        parts.run("broken", async { Err("no luck") });
+        parts.run("patient", async move { Ok::<(), anyhow::Error>(shutdown.cancelled().await) });
+        parts.run("broken", async { Err(anyhow!("no luck")) });
         assert_eq!(parts.wait().await.unwrap_err().to_string(), "broken: no luck");
     }
 
@@ -85,7 +84,7 @@ mod tests {
         let mut parts = Parts::new(CancellationToken::new());
         let shutdown = parts.shutdown();
         let cancel = parts.shutdown();
-        parts.run("patient", async move { Ok::<(), String>(shutdown.cancelled().await) });
+        parts.run("patient", async move { Ok::<(), anyhow::Error>(shutdown.cancelled().await) });
         cancel.cancel();
         parts.wait().await.unwrap();
     }

@@ -52,7 +52,9 @@ fn port_is_free(port: u16, option: &str, of: &str) -> anyhow::Result<()> {
     match TcpListener::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            bail!("port {port} of the {of} is taken by another program; stop it, or choose another port with {option}")
+            bail!(
+                "port {port} of the {of} is taken by another program; stop it, or choose another port with {option}"
+            )
         }
         Err(error) => bail!("port {port} of the {of} cannot be opened: {error}"),
     }

@@ -116,7 +116,10 @@ mod tests {
         let check = |lines: &str, end: Option<Report>| {
             assert_eq!(follow(lines.as_bytes(), &Screen::new()).ok(), Some(end), "{lines}");
         };
-        check("{\"type\":\"step\",\"text\":\"a\"}\n{\"type\":\"ready\"}\n{\"type\":\"step\",\"text\":\"b\"}\n", Some(Report::Ready));
+        check(
+            "{\"type\":\"step\",\"text\":\"a\"}\n{\"type\":\"ready\"}\n{\"type\":\"step\",\"text\":\"b\"}\n",
+            Some(Report::Ready),
+        );
         check("{\"type\":\"failed\",\"text\":\"no root\"}\n", Some(Report::Failed("no root".to_owned())));
         check("noise\n", None);
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use k8s_openapi::api::core::v1::{Node, ReplicationController};
+use kube::api::{Patch, PatchParams};
 use kube::runtime::wait::{Condition, await_condition};
 use kube::{Api, Client};
 use skiff_apiserver::pki::kubeconfig::{self, ContextEntry};
@@ -35,8 +36,13 @@ pub(crate) async fn wait(
 ) -> anyhow::Result<()> {
     progress.step("waiting for the node to be Ready");
     let nodes: Api<Node> = Api::all(client.clone());
-    bounded("the node is not Ready", await_condition(nodes, node, node_is_ready())).await?.context("the node was deleted")?;
+    bounded("the node is not Ready", await_condition(nodes.clone(), node, node_is_ready()))
+        .await?
+        .context("the node was deleted")?;
     timeline.pass("nodeReady");
+    // A node may not give itself a role; whoever runs the control plane may.
+    let role = serde_json::json!({"metadata": {"labels": {"node-role.kubernetes.io/control-plane": ""}}});
+    nodes.patch(node, &PatchParams::default(), &Patch::Merge(role)).await.context("label the node")?;
     progress.step("waiting for the cluster's DNS");
     let controllers: Api<ReplicationController> = Api::namespaced(client.clone(), addons::NAMESPACE);
     bounded("the DNS pod is not ready", await_condition(controllers, addons::DNS, has_ready_pod())).await?;
@@ -52,7 +58,10 @@ where
 {
     match timeout(PATIENCE, event).await {
         Ok(result) => Ok(result?),
-        Err(_) => Err(anyhow!("{what} after {} s; `skiff status` and the server's log say more", PATIENCE.as_secs())),
+        Err(_) => Err(anyhow!(
+            "{what} after {} s; `skiff status` and the server's log say more",
+            PATIENCE.as_secs()
+        )),
     }
 }
 
@@ -96,6 +105,7 @@ async fn ask(dns: SocketAddr) -> anyhow::Result<()> {
 /// A client with a context's credentials.
 pub(crate) async fn client_of(entry: &ContextEntry) -> anyhow::Result<Client> {
     let kubeconfig = kube::config::Kubeconfig::from_yaml(&kubeconfig::render(entry))?;
-    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default()).await?;
+    let config =
+        kube::Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default()).await?;
     Ok(Client::try_from(config)?)
 }

@@ -88,7 +88,8 @@ pub(crate) fn shutdown_on_signal() -> io::Result<CancellationToken> {
 
 /// The user's kubeconfig: the first file of `KUBECONFIG`, else `~/.kube/config`.
 pub(crate) fn user_kubeconfig() -> Option<PathBuf> {
-    let from_list = |list: std::ffi::OsString| std::env::split_paths(&list).find(|path| !path.as_os_str().is_empty());
+    let from_list =
+        |list: std::ffi::OsString| std::env::split_paths(&list).find(|path| !path.as_os_str().is_empty());
     let home = || std::env::home_dir().map(|home| home.join(".kube/config"));
     std::env::var_os("KUBECONFIG").and_then(from_list).or_else(home)
 }

@@ -51,7 +51,8 @@ pub(crate) fn run(args: &LayoutArgs) -> anyhow::Result<ExitCode> {
     preflight::root()?;
     server::use_ring();
     let layout = args.layout();
-    let parts = tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(examine(&layout));
+    let parts =
+        tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(examine(&layout));
     let colours = std::io::stdout().is_terminal();
     for part in &parts {
         match (colours, part.is_good()) {
@@ -127,7 +128,8 @@ async fn dns(client: &Client) -> Result<String, String> {
 
 async fn pods(client: &Client) -> Result<String, String> {
     let pods = list::<Pod>(client).await?;
-    let phase = |pod: &&Pod| pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running");
+    let phase =
+        |pod: &&Pod| pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running");
     Ok(format!("{} running, {} in all", pods.iter().filter(phase).count(), pods.len()))
 }
 

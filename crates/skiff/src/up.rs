@@ -52,7 +52,12 @@ fn spawn(args: &ServerArgs, layout: &Layout) -> anyhow::Result<Child> {
     command.arg("server").arg("--detached");
     command.arg("--data-dir").arg(layout.data()).arg("--run-dir").arg(layout.run());
     command.args(["--context", &args.context]);
-    command.args(["--api-port", &args.api_port.to_string(), "--kubelet-port", &args.kubelet_port.to_string()]);
+    command.args([
+        "--api-port",
+        &args.api_port.to_string(),
+        "--kubelet-port",
+        &args.kubelet_port.to_string(),
+    ]);
     if let Some(name) = &args.node_name {
         command.args(["--node-name", name]);
     }

@@ -21,7 +21,8 @@ pub(super) struct Stage {
 
 impl Stage {
     pub(super) fn new() -> anyhow::Result<Self> {
-        let directory = tempfile::Builder::new().prefix("skiff-demo-").tempdir().context("make a directory")?;
+        let directory =
+            tempfile::Builder::new().prefix("skiff-demo-").tempdir().context("make a directory")?;
         let program = std::env::current_exe().context("find the skiff program")?;
         let tools = directory.path().join("bin");
         std::fs::create_dir(&tools)?;
@@ -126,8 +127,12 @@ impl Stage {
     pub(super) fn keep(self) {
         let directory = self.directory.keep();
         let (program, at) = (self.program.display(), directory.display());
-        println!("\nThe demo's cluster runs on. It lives in a network namespace of its own, so work from a shell in there:");
-        println!("  nsenter --net=/proc/$(sed 's/.*\"pid\":\\([0-9]*\\).*/\\1/' {at}/run/server.json)/ns/net");
+        println!(
+            "\nThe demo's cluster runs on. It lives in a network namespace of its own, so work from a shell in there:"
+        );
+        println!(
+            "  nsenter --net=/proc/$(sed 's/.*\"pid\":\\([0-9]*\\).*/\\1/' {at}/run/server.json)/ns/net"
+        );
         println!("  export KUBECONFIG={at}/kubeconfig SKIFF_DATA_DIR={at}/data SKIFF_RUN_DIR={at}/run");
         println!("  {program} down --purge      ends it");
     }
