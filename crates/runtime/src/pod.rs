@@ -58,8 +58,11 @@ impl PodHandle {
         let (sender, state) = watch::channel(first);
         let stopping = Arc::new(AtomicBool::new(false));
         let terminals = Terminals::default();
-        for container in sender.borrow().containers.iter().filter(|c| c.tty) {
-            keep_terminal(&paths.dir, &container.id, &terminals).await;
+        // Taken out first: the state's lock must not be held while waiting.
+        let with_terminal =
+            state.borrow().containers.iter().filter(|c| c.tty).map(|c| c.id.clone()).collect::<Vec<_>>();
+        for id in &with_terminal {
+            keep_terminal(&paths.dir, id, &terminals).await;
         }
         let pod = Followed {
             shared: shared.clone(),

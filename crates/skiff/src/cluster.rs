@@ -8,6 +8,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use ipnet::Ipv4Net;
+use k8s_openapi::api::core::v1::Node;
+use kube::runtime::wait::await_condition;
+use kube::{Api, Client};
 use skiff_apiserver::auth::UserInfo;
 use skiff_apiserver::pki::kubeconfig::ContextEntry;
 use skiff_apiserver::pki::{NodeSubject, Pki, PkiSubject};
@@ -15,10 +19,11 @@ use skiff_apiserver::{ApiServer, ClusterConfig};
 use skiff_catalogue::Catalogue;
 use skiff_controllers::ControllersConfig;
 use skiff_node::AgentConfig;
-use skiff_proxy::ProxyConfig;
+use skiff_proxy::{Health, ProxyConfig};
 use skiff_runtime::Runtime;
 use skiff_store::{Embedded, Store};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::ServerArgs;
@@ -92,23 +97,19 @@ pub(crate) async fn run(
     );
     parts.run("scheduler", scheduler(api.client(UserInfo::scheduler()), shutdown.clone()));
 
+    let mut proxy = None;
     if !settings.args.without_agent {
         progress.step("starting the node");
         let client = api.client(UserInfo::node(&settings.node_name));
-        start_node(&mut parts, &settings, &cluster, &pki, client).await?;
+        proxy = Some(start_node(&mut parts, &settings, &cluster, &pki, client).await?);
     }
     let admin = api.client(UserInfo::api_server());
     addons::apply(&admin, &DNS_SERVICE.to_string()).await.context("create the DNS pod's objects")?;
     write_kubeconfigs(&settings, &pki, &url)?;
 
-    if !settings.args.without_agent {
-        let ready = ready::wait(
-            &admin,
-            &settings.node_name,
-            SocketAddr::from((DNS_SERVICE, 53)),
-            progress,
-            &timeline,
-        );
+    if let Some(proxy) = proxy {
+        let dns = SocketAddr::from((DNS_SERVICE, 53));
+        let ready = ready::wait(&admin, &settings.node_name, dns, proxy, progress, &timeline);
         parts.unless_one_ends(ready).await?;
     }
     progress.report(&Report::Ready);
@@ -128,7 +129,7 @@ pub(crate) async fn run_agent(settings: Settings, shutdown: CancellationToken) -
         ContextEntry { name: "node".to_owned(), server, ca_pem: pki.ca_pem().to_owned(), credentials };
     let client = ready::client_of(&entry).await?;
     let mut parts = Parts::new(shutdown.clone());
-    start_node(&mut parts, &settings, &cluster, &pki, client).await?;
+    let _health = start_node(&mut parts, &settings, &cluster, &pki, client).await?;
     parts.wait().await
 }
 
@@ -180,7 +181,7 @@ async fn start_api(
     Ok(api)
 }
 
-fn controller_client(api: &ApiServer) -> impl Fn(&str) -> kube::Client + use<> {
+fn controller_client(api: &ApiServer) -> impl Fn(&str) -> Client + use<> {
     let api = api.clone();
     move |name| {
         let identity = skiff_controllers::identity(name);
@@ -198,7 +199,7 @@ fn controllers(cluster: &ClusterConfig, pki: &Pki) -> ControllersConfig {
     }
 }
 
-async fn scheduler(client: kube::Client, shutdown: CancellationToken) -> anyhow::Result<()> {
+async fn scheduler(client: Client, shutdown: CancellationToken) -> anyhow::Result<()> {
     skiff_scheduler::run(client, shutdown).await;
     Ok(())
 }
@@ -209,27 +210,66 @@ async fn start_node(
     settings: &Settings,
     cluster: &ClusterConfig,
     pki: &Arc<Pki>,
-    client: kube::Client,
-) -> anyhow::Result<()> {
+    client: Client,
+) -> anyhow::Result<watch::Receiver<Health>> {
     let runtime = Arc::new(preflight::runtime(&settings.layout)?);
     add_own_image(&runtime).await?;
     let node_ip = settings.node_ip().await?;
     let agent = agent_config(settings, cluster, pki, node_ip)?;
-    let proxy = ProxyConfig {
+    let proxy = Proxy {
         node_name: settings.node_name.clone(),
-        node_ips: vec![node_ip],
-        cluster_cidr: agent.cluster_cidr,
-        service_cidr: agent.service_cidr,
+        node_ip,
+        cluster: agent.cluster_cidr,
+        services: agent.service_cidr,
     };
-    parts.run("proxy", skiff_proxy::run(client.clone(), proxy, parts.shutdown()));
+    let (health, watched) = watch::channel(Health::default());
+    parts.run("proxy", proxy.run(client.clone(), health, parts.shutdown()));
     parts.run("node", skiff_node::run(agent, client, runtime, parts.shutdown()));
-    Ok(())
+    Ok(watched)
+}
+
+/// What the Service proxy is told, but for the pod range, which the node is given by the control plane.
+struct Proxy {
+    node_name: String,
+    node_ip: Ipv4Addr,
+    cluster: Ipv4Net,
+    services: Ipv4Net,
+}
+
+impl Proxy {
+    async fn run(
+        self,
+        client: Client,
+        health: watch::Sender<Health>,
+        shutdown: CancellationToken,
+    ) -> anyhow::Result<()> {
+        let nodes: Api<Node> = Api::all(client.clone());
+        let has_range = |node: Option<&Node>| pod_range(node).is_some();
+        let node = tokio::select! {
+            node = await_condition(nodes, &self.node_name, has_range) => node?,
+            () = shutdown.cancelled() => return Ok(()),
+        };
+        let range = pod_range(node.as_ref()).context("the node has a pod range")?;
+        let config = ProxyConfig {
+            node_name: self.node_name,
+            node_ips: vec![self.node_ip],
+            pod_cidr: range.parse().with_context(|| format!("the node's pod range {range:?}"))?,
+            cluster_cidr: self.cluster,
+            service_cidr: self.services,
+            pod_interfaces: skiff_podnet::POD_INTERFACE_PREFIX.to_owned(),
+        };
+        Ok(skiff_proxy::run(client, config, health, shutdown).await?)
+    }
+}
+
+fn pod_range(node: Option<&Node>) -> Option<String> {
+    node?.spec.as_ref()?.pod_cidr.clone()
 }
 
 /// The image of the DNS pod holds this program.
 async fn add_own_image(runtime: &Runtime) -> anyhow::Result<()> {
     let program = std::env::current_exe().context("find the skiff program")?;
-    runtime.images().add_executable(addons::IMAGE, &program, &["/skiff"]).await?;
+    runtime.images().add_executable(addons::IMAGE, &program, &[]).await?;
     Ok(())
 }
 

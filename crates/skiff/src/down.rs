@@ -9,7 +9,7 @@ use anyhow::Context;
 use crate::args::DownArgs;
 use crate::layout::Layout;
 use crate::progress::Screen;
-use crate::{daemon, preflight, server};
+use crate::{daemon, mounts, preflight, server};
 
 pub(crate) fn run(args: &DownArgs) -> anyhow::Result<()> {
     preflight::root()?;
@@ -24,6 +24,8 @@ pub(crate) fn stop(args: &DownArgs, kubeconfig: Option<&Path>) -> anyhow::Result
     let was_running = daemon::stop(&layout.server_record())?;
     screen.step("stopping pods");
     clean_up(&layout)?;
+    mounts::unmount_below(layout.data())?;
+    mounts::unmount_below(layout.run())?;
     remove_dir(layout.run())?;
     if args.purge {
         screen.step("deleting data");
@@ -48,7 +50,7 @@ fn clean_up(layout: &Layout) -> anyhow::Result<()> {
         };
         let network =
             skiff_podnet::PodNetwork::teardown(layout.run()).await.context("remove the pod network");
-        let proxy = skiff_proxy::teardown().await.context("remove the Service table");
+        let proxy = skiff_proxy::teardown().context("remove the Service table");
         pods.and(network).and(proxy)
     })
 }

@@ -11,6 +11,7 @@ mod dns;
 mod down;
 mod image;
 mod layout;
+mod mounts;
 mod parts;
 mod preflight;
 mod progress;

@@ -15,7 +15,6 @@ pub(crate) fn check(args: &ServerArgs) -> anyhow::Result<()> {
     port_is_free(args.api_port, "--api-port", "API server")?;
     port_is_free(args.kubelet_port, "--kubelet-port", "node")?;
     runtime(&args.layout.layout())?.check()?;
-    skiff_proxy::check()?;
     Ok(())
 }
 

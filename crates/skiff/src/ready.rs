@@ -9,7 +9,9 @@ use kube::api::{Patch, PatchParams};
 use kube::runtime::wait::{Condition, await_condition};
 use kube::{Api, Client};
 use skiff_apiserver::pki::kubeconfig::{self, ContextEntry};
+use skiff_proxy::Health;
 use tokio::net::UdpSocket;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::addons;
@@ -31,6 +33,7 @@ pub(crate) async fn wait(
     client: &Client,
     node: &str,
     dns: SocketAddr,
+    proxy: watch::Receiver<Health>,
     progress: &Progress,
     timeline: &Timeline,
 ) -> anyhow::Result<()> {
@@ -47,7 +50,7 @@ pub(crate) async fn wait(
     let controllers: Api<ReplicationController> = Api::namespaced(client.clone(), addons::NAMESPACE);
     bounded("the DNS pod is not ready", await_condition(controllers, addons::DNS, has_ready_pod())).await?;
     timeline.pass("dnsReady");
-    ask(dns).await?;
+    ask(dns, proxy).await?;
     timeline.pass("dnsAnswers");
     Ok(())
 }
@@ -79,27 +82,33 @@ fn has_ready_pod() -> impl Condition<ReplicationController> {
 }
 
 /// Asks the DNS through its Service address. The kernel refuses until the proxy has put the pod behind the address,
-/// which is a matter of milliseconds, so a refused question is asked again, a bounded number of times.
-async fn ask(dns: SocketAddr) -> anyhow::Result<()> {
-    let mut answer = [0; 512];
+/// so a question that fails is asked again when the proxy has changed the kernel's table.
+async fn ask(dns: SocketAddr, mut proxy: watch::Receiver<Health>) -> anyhow::Result<()> {
     for _ in 0..QUESTIONS {
-        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await?;
-        let exchange = async {
-            socket.connect(dns).await?;
-            socket.send(QUESTION).await?;
-            socket.recv(&mut answer).await
-        };
-        match timeout(ANSWER, exchange).await {
-            Ok(Ok(length)) if length > 12 && answer[..2] == QUESTION[..2] => return Ok(()),
-            Ok(Ok(_)) => {}
+        proxy.mark_unchanged();
+        match timeout(ANSWER, exchange(dns)).await {
+            Ok(Ok(())) => return Ok(()),
             Ok(Err(error)) => {
-                tracing::debug!(%error, "the DNS address refuses yet");
-                tokio::time::sleep(Duration::from_millis(5)).await;
+                tracing::debug!(%error, "the DNS address does not answer yet");
+                // Whether it changed or the time is up, the next question tells.
+                drop(timeout(ANSWER, proxy.changed()).await);
             }
             Err(_) => tracing::debug!("no answer from the DNS yet"),
         }
     }
     Err(anyhow!("the cluster's DNS does not answer at {dns}"))
+}
+
+async fn exchange(dns: SocketAddr) -> std::io::Result<()> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await?;
+    socket.connect(dns).await?;
+    socket.send(QUESTION).await?;
+    let mut answer = [0; 512];
+    let length = socket.recv(&mut answer).await?;
+    if length > 12 && answer[..2] == QUESTION[..2] {
+        return Ok(());
+    }
+    Err(std::io::Error::other("the answer is to another question"))
 }
 
 /// A client with a context's credentials.
