@@ -58,14 +58,15 @@ impl Ledger {
         let mut touched = BTreeMap::<Key, Wanted>::new();
         let mut queue: Vec<ServiceName> = dirty.into_iter().collect();
         while let Some(name) = queue.pop() {
-            if !tables.contains_key(&name) {
-                let table = table_of(&name).unwrap_or_default();
-                for key in self.release(&name, &table) {
-                    queue.extend(self.waiting.remove(&key).unwrap_or_default());
-                    touched.insert(key, None);
-                }
-                tables.insert(name, table);
+            if tables.contains_key(&name) {
+                continue;
             }
+            let table = table_of(&name).unwrap_or_default();
+            for key in self.release(&name, &table) {
+                queue.extend(self.waiting.remove(&key).unwrap_or_default());
+                touched.insert(key, None);
+            }
+            tables.insert(name, table);
         }
         for (name, table) in tables {
             self.claim(&name, &table, &mut touched);

@@ -192,7 +192,7 @@ impl SliceEndpoint {
     fn from_api<'a>(endpoint: &'a discovery::Endpoint, node: &str) -> impl Iterator<Item = Self> + use<'a> {
         let conditions = endpoint.conditions.as_ref();
         let ready = conditions.and_then(|conditions| conditions.ready).unwrap_or(true);
-        let serving = conditions.and_then(|conditions| conditions.serving).unwrap_or(ready);
+        let serving = conditions.and_then(|conditions| conditions.serving).unwrap_or(true);
         let terminating = conditions.and_then(|conditions| conditions.terminating).unwrap_or(false);
         let local = endpoint.node_name.as_deref() == Some(node);
         let hints = endpoint.hints.as_ref();
