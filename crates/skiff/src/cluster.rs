@@ -8,10 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use ipnet::Ipv4Net;
-use k8s_openapi::api::core::v1::Node;
-use kube::runtime::wait::await_condition;
-use kube::{Api, Client};
+use kube::Client;
 use skiff_apiserver::auth::UserInfo;
 use skiff_apiserver::pki::kubeconfig::ContextEntry;
 use skiff_apiserver::pki::{NodeSubject, Pki, PkiSubject};
@@ -216,54 +213,16 @@ async fn start_node(
     add_own_image(&runtime).await?;
     let node_ip = settings.node_ip().await?;
     let agent = agent_config(settings, cluster, pki, node_ip)?;
-    let proxy = Proxy {
+    let proxy = ProxyConfig {
         node_name: settings.node_name.clone(),
-        node_ip,
-        cluster: agent.cluster_cidr,
-        services: agent.service_cidr,
+        node_ips: vec![node_ip],
+        cluster_cidr: agent.cluster_cidr,
+        service_cidr: agent.service_cidr,
     };
     let (health, watched) = watch::channel(Health::default());
-    parts.run("proxy", proxy.run(client.clone(), health, parts.shutdown()));
+    parts.run("proxy", skiff_proxy::run_reporting(client.clone(), proxy, health, parts.shutdown()));
     parts.run("node", skiff_node::run(agent, client, runtime, parts.shutdown()));
     Ok(watched)
-}
-
-/// What the Service proxy is told, but for the pod range, which the node is given by the control plane.
-struct Proxy {
-    node_name: String,
-    node_ip: Ipv4Addr,
-    cluster: Ipv4Net,
-    services: Ipv4Net,
-}
-
-impl Proxy {
-    async fn run(
-        self,
-        client: Client,
-        health: watch::Sender<Health>,
-        shutdown: CancellationToken,
-    ) -> anyhow::Result<()> {
-        let nodes: Api<Node> = Api::all(client.clone());
-        let has_range = |node: Option<&Node>| pod_range(node).is_some();
-        let node = tokio::select! {
-            node = await_condition(nodes, &self.node_name, has_range) => node?,
-            () = shutdown.cancelled() => return Ok(()),
-        };
-        let range = pod_range(node.as_ref()).context("the node has a pod range")?;
-        let config = ProxyConfig {
-            node_name: self.node_name,
-            node_ips: vec![self.node_ip],
-            pod_cidr: range.parse().with_context(|| format!("the node's pod range {range:?}"))?,
-            cluster_cidr: self.cluster,
-            service_cidr: self.services,
-            pod_interfaces: skiff_podnet::POD_INTERFACE_PREFIX.to_owned(),
-        };
-        Ok(skiff_proxy::run(client, config, health, shutdown).await?)
-    }
-}
-
-fn pod_range(node: Option<&Node>) -> Option<String> {
-    node?.spec.as_ref()?.pod_cidr.clone()
 }
 
 /// The image of the DNS pod holds this program.

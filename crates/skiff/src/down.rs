@@ -50,7 +50,7 @@ fn clean_up(layout: &Layout) -> anyhow::Result<()> {
         };
         let network =
             skiff_podnet::PodNetwork::teardown(layout.run()).await.context("remove the pod network");
-        let proxy = skiff_proxy::teardown().context("remove the Service table");
+        let proxy = skiff_proxy::teardown().await.context("remove the Service table");
         pods.and(network).and(proxy)
     })
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use skiff_runtime::{Runtime, RuntimeConfig};
 
 use crate::args::ServerArgs;
@@ -15,6 +15,8 @@ pub(crate) fn check(args: &ServerArgs) -> anyhow::Result<()> {
     port_is_free(args.api_port, "--api-port", "API server")?;
     port_is_free(args.kubelet_port, "--kubelet-port", "node")?;
     runtime(&args.layout.layout())?.check()?;
+    skiff_proxy::check()
+        .context("the kernel's packet filter cannot be used; skiff needs nftables (CONFIG_NF_TABLES)")?;
     Ok(())
 }
 
