@@ -80,21 +80,19 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) cgroup: &'a str,
     /// Whether the one tree is v2: the container then sees its own group as the root.
     pub(crate) unified_cgroups: bool,
-    /// Bit set of the capabilities the runtime itself may hand out.
-    pub(crate) bounding: u64,
     /// Device nodes besides the usual ones.
     pub(crate) devices: &'a [Node],
 }
 
-/// The container's configuration.
+/// The container's configuration. Capabilities and system call filter are not in it: the container's process takes
+/// them on itself, after everything else (see `supervisor::restrict`).
 pub(crate) fn configuration(spec: &ContainerSpec, around: &Surroundings<'_>) -> Value {
-    let capabilities = capabilities(spec, around.bounding);
     json!({
         "ociVersion": "1.2.0",
         "root": {"path": around.rootfs, "readonly": spec.rootfs_readonly},
-        "process": process(spec, around.sandbox, &capabilities),
+        "process": process(spec, around.sandbox),
         "mounts": mounts(spec, around),
-        "linux": linux(spec, around, &capabilities),
+        "linux": linux(spec, around),
     })
 }
 
@@ -131,21 +129,22 @@ pub(crate) fn environment(spec: &ContainerSpec, sandbox: &PodSandbox) -> Vec<Str
 }
 
 /// The filter of the container's processes.
-pub(crate) fn seccomp_profile(spec: &ContainerSpec, capabilities: &[String]) -> Option<Value> {
+pub(crate) fn seccomp_filter(
+    spec: &ContainerSpec,
+    capabilities: &[String],
+) -> Option<Vec<seccomp::Instruction>> {
     let filtered = spec.seccomp == Seccomp::RuntimeDefault && !spec.privileged;
-    filtered.then(|| seccomp::default_profile(capabilities))
+    filtered.then(|| seccomp::default_filter(capabilities))
 }
 
-fn process(spec: &ContainerSpec, sandbox: &PodSandbox, capabilities: &[String]) -> Value {
+fn process(spec: &ContainerSpec, sandbox: &PodSandbox) -> Value {
     let mut process = json!({
         "terminal": spec.tty,
         "user": {"uid": spec.user.uid, "gid": spec.user.gid, "additionalGids": spec.user.groups},
         "args": spec.args,
         "env": environment(spec, sandbox),
         "cwd": if spec.cwd.is_empty() { "/" } else { &spec.cwd },
-        "capabilities": {"bounding": capabilities, "effective": capabilities, "permitted": capabilities},
     });
-    // Present and false would make libcontainer install the filter after it lost the right to.
     if spec.no_new_privileges {
         process["noNewPrivileges"] = json!(true);
     }
@@ -197,7 +196,7 @@ fn own_mount(mount: &Mount) -> Value {
     }
 }
 
-fn linux(spec: &ContainerSpec, around: &Surroundings<'_>, capabilities: &[String]) -> Value {
+fn linux(spec: &ContainerSpec, around: &Surroundings<'_>) -> Value {
     // Network, IPC and UTS are inherited: the supervisor lives in the pod's.
     let mut namespaces = vec![json!({"type": "mount"})];
     if !around.sandbox.host_pid {
@@ -209,7 +208,7 @@ fn linux(spec: &ContainerSpec, around: &Surroundings<'_>, capabilities: &[String
     let open = spec.privileged || spec.unmasked_proc;
     let (masked, read_only): (&[&str], &[&str]) = if open { (&[], &[]) } else { (MASKED, READ_ONLY) };
     let both_ways = spec.mounts.iter().any(|m| m.propagation == Propagation::Bidirectional);
-    let mut linux = json!({
+    json!({
         "cgroupsPath": around.cgroup,
         "namespaces": namespaces,
         "devices": around.devices.iter().map(device).collect::<Vec<_>>(),
@@ -217,11 +216,7 @@ fn linux(spec: &ContainerSpec, around: &Surroundings<'_>, capabilities: &[String
         "maskedPaths": masked,
         "readonlyPaths": read_only,
         "rootfsPropagation": if both_ways { "shared" } else { "slave" },
-    });
-    if let Some(profile) = seccomp_profile(spec, capabilities) {
-        linux["seccomp"] = profile;
-    }
-    linux
+    })
 }
 
 fn device(node: &Node) -> Value {
@@ -287,7 +282,6 @@ mod tests {
             shm: Path::new("/s"),
             cgroup: "/skiff/u/c",
             unified_cgroups: false,
-            bounding: (1 << 14) - 1,
             devices: &[],
         };
         configuration(spec, &around)
@@ -295,8 +289,7 @@ mod tests {
 
     #[test]
     fn only_capabilities_we_have_are_given() {
-        let config = configure(&spec(), &sandbox());
-        assert_eq!(config["process"]["capabilities"]["effective"], json!(["CAP_CHOWN", "CAP_NET_RAW"]));
+        assert_eq!(capabilities(&spec(), (1 << 14) - 1), ["CAP_CHOWN", "CAP_NET_RAW"]);
     }
 
     #[test]
@@ -315,7 +308,7 @@ mod tests {
         spec.privileged = true;
         let config = configure(&spec, &sandbox());
         assert_eq!(config["linux"]["maskedPaths"], json!([]));
-        assert_eq!(config["linux"].get("seccomp"), None);
+        assert_eq!(seccomp_filter(&spec, &[]), None);
         assert_eq!(config["linux"]["resources"]["devices"][0]["allow"], json!(true));
     }
 

@@ -29,6 +29,8 @@ pub(super) struct Plan<'a> {
     pub(super) rootfs: &'a RootfsSource,
     pub(super) around: Surroundings<'a>,
     pub(super) cgroups: &'a Cgroups,
+    /// Bit set of the capabilities the runtime itself may hand out.
+    pub(super) bounding: u64,
 }
 
 /// Mounts the root file system, makes the container, and lets its program go.
@@ -60,7 +62,8 @@ fn build(
     stdio: ContainerSide,
     reporter: Reporter,
 ) -> Result<(libcontainer::container::Container, Option<Console>), Box<dyn Error>> {
-    let executor = Program { reporter, env: oci::environment(plan.spec, plan.around.sandbox) };
+    let env = oci::environment(plan.spec, plan.around.sandbox);
+    let executor = Program { reporter, env, spec: plan.spec.clone(), bounding: plan.bounding };
     let mut builder = ContainerBuilder::new(plan.id.to_owned(), SyscallType::default())
         .with_root_path(plan.paths.dir.join("oci"))?
         .with_executor(executor);
@@ -174,34 +177,14 @@ impl Console {
 struct Program {
     reporter: Reporter,
     env: Vec<String>,
-}
-
-impl Program {
-    fn refuse(&self, reason: String) -> String {
-        self.reporter.failed(Stage::Start, reason.clone());
-        reason
-    }
-}
-
-fn arguments(spec: &Spec) -> Vec<String> {
-    spec.process().as_ref().and_then(|p| p.args().clone()).unwrap_or_default()
-}
-
-fn working_directory(spec: &Spec) -> PathBuf {
-    spec.process().as_ref().map(|p| p.cwd().clone()).unwrap_or_default()
+    spec: ContainerSpec,
+    bounding: u64,
 }
 
 impl Executor for Program {
-    fn validate(&self, spec: &Spec) -> Result<(), ExecutorValidationError> {
-        let args = arguments(spec);
-        let Some(name) = args.first() else {
-            return Err(ExecutorValidationError::ArgValidationError(
-                self.refuse("no command specified".into()),
-            ));
-        };
-        program::find(name, &working_directory(spec), &self.env)
-            .map(drop)
-            .map_err(|reason| ExecutorValidationError::ArgValidationError(self.refuse(reason)))
+    /// Checked when it is executed, as the container's user.
+    fn validate(&self, _: &Spec) -> Result<(), ExecutorValidationError> {
+        Ok(())
     }
 
     /// The environment is given at exec; only `HOME`, which libcontainer looks up, is taken over.
@@ -212,16 +195,25 @@ impl Executor for Program {
     }
 
     fn exec(&self, spec: &Spec) -> Result<(), ExecutorError> {
-        let args = arguments(spec);
-        let name = args.first().map(String::as_str).unwrap_or_default();
         let mut env = self.env.clone();
         if !env.iter().any(|e| e.starts_with("HOME=")) {
             env.push(format!("HOME={}", std::env::var("HOME").unwrap_or_else(|_| "/".into())));
         }
-        let reason = match program::find(name, &working_directory(spec), &env) {
-            Ok(path) => program::execute(&path, &args, &env),
+        if let Err(error) = super::restrict::restrict(&self.spec, self.bounding) {
+            let failure = failure(Stage::Create, &*error);
+            self.reporter.failed(Stage::Create, failure.reason.clone());
+            return Err(ExecutorError::Other(failure.reason));
+        }
+        let cwd = spec.process().as_ref().map(|p| p.cwd().clone()).unwrap_or_default();
+        let found = match self.spec.args.first() {
+            Some(name) => program::find(name, &cwd, &env),
+            None => Err("no command specified".into()),
+        };
+        let reason = match found {
+            Ok(path) => program::execute(&path, &self.spec.args, &env),
             Err(reason) => reason,
         };
-        Err(ExecutorError::Other(self.refuse(reason)))
+        self.reporter.failed(Stage::Start, reason.clone());
+        Err(ExecutorError::Other(reason))
     }
 }

@@ -2,7 +2,7 @@
 //! process, which becomes a child of the supervisor, takes on the container's restrictions and executes the command.
 
 use super::job::{Reporter, failure};
-use super::{program, redirect};
+use super::{program, redirect, restrict};
 use crate::oci;
 use crate::spec::{ContainerSpec, ExecSpec, PodSandbox, TerminalSize};
 use crate::wire::{Failure, Stage};
@@ -10,7 +10,6 @@ use rustix::fs::{Gid, Mode, OFlags, Uid};
 use rustix::process::{Pid, PidfdFlags};
 use rustix::pty::OpenptFlags;
 use rustix::thread::ThreadNameSpaceType;
-use serde_json::json;
 use std::error::Error;
 use std::fs;
 use std::io;
@@ -154,29 +153,20 @@ fn close_on_exec_from(first: u32) -> io::Result<()> {
     }
 }
 
-/// Takes on user, groups, capabilities and system call filter of the container, in the order the kernel demands.
+/// Takes on user, groups, filter and capabilities of the container, in the order the kernel demands.
 fn restrict(plan: &Plan<'_>) -> Result<(), Box<dyn Error>> {
     let spec = plan.container;
-    let capabilities = oci::capabilities(spec, plan.bounding);
     let groups: Vec<_> = spec.user.groups.iter().map(|g| nix::unistd::Gid::from_raw(*g)).collect();
     nix::unistd::setgroups(&groups)?;
     if spec.no_new_privileges {
         rustix::thread::set_no_new_privs(true)?;
-    }
-    if let Some(profile) = oci::seccomp_profile(spec, &capabilities) {
-        libcontainer::seccomp::initialize_seccomp(&serde_json::from_value(profile)?)?;
     }
     let (uid, gid) = (nix::unistd::Uid::from_raw(spec.user.uid), nix::unistd::Gid::from_raw(spec.user.gid));
     rustix::thread::set_keep_capabilities(true)?;
     nix::unistd::setresgid(gid, gid, gid)?;
     nix::unistd::setresuid(uid, uid, uid)?;
     rustix::thread::set_keep_capabilities(false)?;
-    let sets = json!({"bounding": capabilities, "effective": capabilities, "permitted": capabilities,
-        "inheritable": [], "ambient": []});
-    let syscall = libcontainer::syscall::syscall::create_syscall();
-    libcontainer::capabilities::reset_effective(&*syscall)?;
-    libcontainer::capabilities::drop_privileges(&serde_json::from_value(sets)?, &*syscall)?;
-    Ok(())
+    restrict::restrict(spec, plan.bounding)
 }
 
 /// The container's environment, overridden by the command's own.

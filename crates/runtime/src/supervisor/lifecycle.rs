@@ -38,11 +38,17 @@ impl Supervisor {
                 shm: &shm,
                 cgroup: &cgroup,
                 unified_cgroups,
-                bounding,
                 devices: &devices,
             };
-            let plan =
-                create::Plan { id: id.as_str(), spec, paths: &paths, rootfs, around, cgroups: &self.cgroups };
+            let plan = create::Plan {
+                id: id.as_str(),
+                spec,
+                paths: &paths,
+                rootfs,
+                around,
+                cgroups: &self.cgroups,
+                bounding,
+            };
             let job = Job::start(|reporter| create::create(&plan, theirs, reporter))?;
             Ok((job, Container::new(first_state(id, spec), spec, ours, log)))
         });

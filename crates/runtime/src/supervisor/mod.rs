@@ -14,6 +14,7 @@ mod job;
 mod lifecycle;
 mod log;
 mod program;
+mod restrict;
 mod sandbox;
 mod saved;
 mod seal;
