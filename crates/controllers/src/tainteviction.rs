@@ -17,7 +17,9 @@ use crate::informers::Informers;
 use crate::nodelifecycle::{NOT_READY, UNREACHABLE};
 use crate::pods;
 
-const NAME: &str = "taint-eviction-controller";
+/// Kubernetes' node controller does this in one with node lifecycle; so it acts as that.
+const NAME: &str = "node-controller";
+const COMPONENT: &str = "taint-eviction-controller";
 /// How long a pod that says nothing about it stays on a node in trouble: what admission writes into new pods.
 const DEFAULT_SECONDS: i64 = 300;
 
@@ -70,7 +72,7 @@ pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
         }
     });
     let client = environment.client(NAME);
-    let recorder = Recorder::start(client.clone(), NAME, "");
+    let recorder = Recorder::start(client.clone(), COMPONENT, "");
     let eviction = Eviction { client, informers, recorder, condemned: Mutex::default() };
     Box::pin(async move {
         tokio::join!(eviction.informers.pods.synced(), eviction.informers.nodes.synced());
