@@ -192,7 +192,9 @@ impl Attempt<'_> {
     async fn commit(&self, new: Object, claims: Option<Vec<Claim>>) -> Result<Option<Outcome>, ApiError> {
         let Self { call, entry, old, .. } = *self;
         if old.is_terminating() && delete::is_released(&call.kind, &new) {
-            return delete::remove(call, entry, &new).await;
+            // Whoever updates gets the object back, also when the update was what let it go.
+            let removed = delete::remove(call, entry, &new).await?;
+            return Ok(removed.map(|_| Outcome::object(StatusCode::OK, new)));
         }
         let value = codec::encode(&new);
         if value == entry.value {
