@@ -78,10 +78,14 @@ pub async fn run(
     };
     let controllers = assemble(&environment)?;
     environment.informers.follow(&client_for(identity::SHARED), &shutdown);
-    let running: Vec<_> = controllers.into_iter().map(tokio::spawn).collect();
+    let run_one = |controller| {
+        let shutdown = shutdown.clone();
+        tokio::spawn(async move { shutdown.run_until_cancelled(controller).await })
+    };
+    let running: Vec<_> = controllers.into_iter().map(run_one).collect();
     for task in running {
-        if let Err(panic) = task.await {
-            std::panic::resume_unwind(panic.into_panic());
+        if let Err(Ok(panic)) = task.await.map_err(tokio::task::JoinError::try_into_panic) {
+            std::panic::resume_unwind(panic);
         }
     }
     Ok(())

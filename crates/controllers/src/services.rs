@@ -123,12 +123,11 @@ pub(crate) fn affected_services(informers: &Informers, change: &Change<'_, Pod>)
 
 fn same_for_endpoints(old: &Pod, new: &Pod) -> bool {
     let state = |pod: &Pod| (pods::is_ready(pod), pods::is_terminal(pod), pods::is_deleting(pod));
-    let spec = |pod: &Pod| pod.spec.clone().unwrap_or_default();
     state(old) == state(new)
         && pods::addresses(old).eq(pods::addresses(new))
         && old.uid() == new.uid()
         && old.labels() == new.labels()
-        && spec(old) == spec(new)
+        && old.spec == new.spec
 }
 
 /// Adds the Services to `queue` that a pod change affects, and those with pods on a node that appears, disappears or

@@ -236,7 +236,7 @@ mod tests {
         zone.set_namespace("ns", true);
         let mut add =
             |name: &str, record| zone.set_service(&ObjectKey::new("ns", name), Some(Arc::new(record)));
-        let addresses = [[10, 96, 0, 7], [10, 96, 0, 8]].map(|octets| std::net::IpAddr::from(octets));
+        let addresses = [[10, 96, 0, 7], [10, 96, 0, 8]].map(std::net::IpAddr::from);
         add("web", ServiceRecord::Cluster { addresses: addresses.into(), ports: Box::new([]) });
         let alias = |target: &str| ServiceRecord::External { target: target.into() };
         add("near", alias("web.ns.svc.cluster.local"));

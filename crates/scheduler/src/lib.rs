@@ -63,8 +63,11 @@ pub async fn run(client: Client, shutdown: CancellationToken) {
     });
     let recorder = Recorder::start(client.clone(), model::SCHEDULER_NAME, "");
     let scheduler = Scheduler { client, recorder, pods, cluster };
-    tokio::join!(nodes.synced(), scheduler.pods.synced());
-    queue.run(WORKERS, &shutdown, |pod| scheduler.place(pod)).await;
+    let scheduling = async {
+        tokio::join!(nodes.synced(), scheduler.pods.synced());
+        queue.run(WORKERS, &shutdown, |pod| scheduler.place(pod)).await;
+    };
+    shutdown.run_until_cancelled(scheduling).await;
 }
 
 fn subscribe_nodes(nodes: &Cache<NodeInfo>, cluster: &Arc<Mutex<Cluster>>, queue: &Queue<ObjectKey>) {

@@ -105,7 +105,6 @@ impl Cluster {
     }
 
     /// Waits until the objects of a kind in `namespace` satisfy `holds`, and returns them ordered by name.
-    #[track_caller]
     pub(crate) async fn until<K>(&self, namespace: &str, holds: impl Fn(&[K]) -> bool) -> Vec<K>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
@@ -147,7 +146,6 @@ impl Cluster {
 }
 
 /// Waits until the objects that `api` lists satisfy `holds`, and returns them ordered by name.
-#[track_caller]
 pub(crate) async fn until<K>(api: Api<K>, holds: impl Fn(&[K]) -> bool) -> Vec<K>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
