@@ -1,4 +1,5 @@
 //! The controllers against the real API server.
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Cluster DNS against the real API server and controllers.
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod common;
 

@@ -124,7 +124,7 @@ fn keep_placeholder(frame: &Frame<'_>, plan: &mut Plan) {
         let no_ports = slice.ports.as_ref().is_none_or(Vec::is_empty);
         no_ports && slice.endpoints.as_ref().is_none_or(Vec::is_empty)
     };
-    match plan.delete.iter().position(|slice| empty(slice)) {
+    match plan.delete.iter().position(empty) {
         Some(position) => {
             let slice = plan.delete.remove(position);
             if !same_frame(frame, &slice) {

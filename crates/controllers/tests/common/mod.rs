@@ -1,4 +1,5 @@
 //! A control plane in process: the real API server over a real store, its authorisation included, with controllers.
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 #![allow(dead_code, reason = "each test program uses a part")]
 
 use std::fmt::Debug;
