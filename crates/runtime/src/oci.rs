@@ -118,7 +118,7 @@ pub(crate) fn environment(spec: &ContainerSpec, sandbox: &PodSandbox) -> Vec<Str
     if lacks("PATH") {
         env.push(DEFAULT_PATH.to_owned());
     }
-    if lacks("HOSTNAME") && !sandbox.host_network {
+    if lacks("HOSTNAME") && !sandbox.hostname.is_empty() {
         env.push(format!("HOSTNAME={}", sandbox.hostname));
     }
     if spec.tty && lacks("TERM") {

@@ -264,8 +264,8 @@ impl PodHandle {
         }
     }
 
-    /// The state now and after every change (the latest one if several happened in between). Never ends; while the
-    /// supervisor is gone, `supervised` is false.
+    /// The state now and after every change (the latest one if several happened in between). While the supervisor is
+    /// gone, `supervised` is false. Ends when the pod was stopped or is lost.
     pub fn events(&self) -> impl Stream<Item = PodState> + Send + Unpin + use<> {
         let mut receiver = self.inner.state.clone();
         receiver.mark_changed();
@@ -464,6 +464,28 @@ fn parse_signal(name: &str) -> Result<i32, RuntimeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn everything_can_be_spawned() {
+        fn sendable<T: Send>(_: &T) {}
+        fn check(runtime: &crate::Runtime, pod: &PodHandle, spec: ContainerSpec, id: &ContainerId) {
+            sendable(&runtime.start_pod(pod.sandbox().clone()));
+            sendable(&runtime.adopt());
+            sendable(&runtime.cleanup_all());
+            sendable(&runtime.images().resolve("x", crate::PullPolicy::Always));
+            sendable(&runtime.images().load(Path::new("x")));
+            sendable(&runtime.images().remove("x"));
+            sendable(&pod.start_container(spec));
+            sendable(&pod.exec(id, ExecSpec::default()));
+            sendable(&pod.exec_captured(id, Vec::new(), Duration::ZERO, 0));
+            sendable(&pod.attach(id, AttachSpec::default()));
+            sendable(&pod.remove_container(id));
+            sendable(&pod.state());
+            sendable(&pod.clone().stop());
+        }
+        // Compiling is the test.
+        let _compiled: fn(&crate::Runtime, &PodHandle, ContainerSpec, &ContainerId) = check;
+    }
 
     #[test]
     fn signals_have_names_and_numbers() {

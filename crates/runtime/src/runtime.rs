@@ -134,6 +134,7 @@ impl Runtime {
     pub async fn adopt(&self) -> Result<Adoption, RuntimeError> {
         let mut adoption = Adoption::default();
         let uids = self.shared.pods()?;
+        self.shared.remove_stray_layers(&uids).await?;
         let attempts = uids.iter().map(|uid| adopt_one(&self.shared, uid));
         let results = futures::future::join_all(attempts).await;
         for (uid, result) in uids.into_iter().zip(results) {
@@ -183,17 +184,30 @@ impl Shared {
     }
 
     fn pods(&self) -> Result<Vec<PodUid>, RuntimeError> {
-        let directory = paths::pods_dir(&self.config.run_dir);
-        let failed = |error| RuntimeError::io("read", &directory, error);
-        let mut uids = Vec::new();
-        for entry in fs::read_dir(&directory).map_err(failed)? {
-            let name = entry.map_err(failed)?.file_name();
-            if let Some(Ok(uid)) = name.to_str().map(PodUid::new) {
-                uids.push(uid);
-            }
-        }
-        Ok(uids)
+        pods_in(&paths::pods_dir(&self.config.run_dir))
     }
+
+    /// Removes the writable layers of pods that a restart of the machine ended.
+    async fn remove_stray_layers(&self, pods: &[PodUid]) -> Result<(), RuntimeError> {
+        let strays = pods_in(&self.config.data_dir.join("containers"))?;
+        for uid in strays.iter().filter(|uid| !pods.contains(uid)) {
+            remove_directory(self.pod_paths(uid).data).await?;
+        }
+        Ok(())
+    }
+}
+
+/// The pods that have an entry in a directory.
+fn pods_in(directory: &Path) -> Result<Vec<PodUid>, RuntimeError> {
+    let failed = |error| RuntimeError::io("read", directory, error);
+    let mut uids = Vec::new();
+    for entry in fs::read_dir(directory).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name();
+        if let Some(Ok(uid)) = name.to_str().map(PodUid::new) {
+            uids.push(uid);
+        }
+    }
+    Ok(uids)
 }
 
 async fn adopt_one(shared: &Arc<Shared>, uid: &PodUid) -> Result<PodHandle, RuntimeError> {

@@ -14,7 +14,8 @@ pub struct PodSandbox {
     pub namespace: String,
     /// Name of the pod, for messages only.
     pub name: String,
-    /// Host name inside the pod (ignored with `host_network`, where the node's is seen).
+    /// Host name inside the pod, also given as `HOSTNAME`. With `host_network` the node's is seen and only the variable
+    /// is set.
     pub hostname: String,
     /// Use the node's network (and UTS) namespace.
     #[serde(default)]

@@ -64,6 +64,36 @@ async fn the_sandbox_is_shared_and_confined() {
 }
 
 #[tokio::test]
+async fn kernel_parameters_are_the_pods_own() {
+    let machine = machine!();
+    let mut sandbox = machine.sandbox("sysctl");
+    sandbox.sysctls.insert("net.ipv4.ip_local_port_range".into(), "2000\t3000".into());
+    let pod = machine.runtime.start_pod(sandbox.clone()).await.unwrap();
+    let (_, log) = machine.run(&pod, "c", "cat /proc/sys/net/ipv4/ip_local_port_range").await;
+    assert_eq!(log, "stdout 2000\t3000\n");
+    pod.stop().await.unwrap();
+    sandbox.host_network = true;
+    let refused = machine.runtime.start_pod(sandbox.clone()).await.unwrap_err().to_string();
+    assert!(refused.contains("is not the pod's own"), "{refused}");
+    sandbox.host_network = false;
+    sandbox.sysctls.insert("kernel.panic".into(), "1".into());
+    assert!(machine.runtime.start_pod(sandbox).await.is_err());
+    machine.finish().await;
+}
+
+#[tokio::test]
+async fn output_is_whole_and_in_order_however_much() {
+    let machine = machine!();
+    let pod = machine.pod("much").await;
+    let (code, log) =
+        machine.run(&pod, "c", "n=0; while [ $n -lt 20000 ]; do n=$((n+1)); echo $n; done").await;
+    assert_eq!(code, 0);
+    let expected: String = (1..=20_000).map(|n| format!("stdout {n}\n")).collect();
+    assert!(log == expected, "{} of {} bytes", log.len(), expected.len());
+    machine.finish().await;
+}
+
+#[tokio::test]
 async fn failures_to_start_say_why_and_leave_nothing() {
     let machine = machine!();
     let pod = machine.pod("bad").await;

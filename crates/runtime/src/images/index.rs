@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 const FORMAT: u32 = 1;
 
 /// The whole index.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Index {
     format: u32,
     /// Normalised names (or, for images without any, their own ID) and what they mean.
@@ -107,20 +107,36 @@ pub(super) fn read(directory: &Path) -> Result<Index, ImageError> {
     Ok(index)
 }
 
-/// Changes the index; nothing is written when `change` fails.
+/// What must be on the disk before the index is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sync {
+    /// Layers were written.
+    All,
+    /// Only the index changes.
+    Index,
+}
+
+/// Changes the index; nothing is written when `change` fails or changes nothing.
 pub(super) fn update<T>(
     directory: &Path,
+    sync: Sync,
     change: impl FnOnce(&mut Index) -> Result<T, ImageError>,
 ) -> Result<T, ImageError> {
     let _lock = lock(&directory.join("index.lock"), rustix::fs::FlockOperation::LockExclusive)?;
     let mut index = read(directory)?;
+    let before = index.clone();
     let result = change(&mut index)?;
+    if index == before {
+        return Ok(result);
+    }
     let (path, temporary) = (directory.join("index.json"), directory.join("index.json.new"));
     let write = || -> io::Result<()> {
         let mut file = File::create(&temporary)?;
         serde_json::to_writer(io::BufWriter::new(&mut file), &index)?;
-        // The layers first, then the index that names them, then its place.
-        rustix::fs::syncfs(&file)?;
+        match sync {
+            Sync::All => rustix::fs::syncfs(&file)?,
+            Sync::Index => file.sync_all()?,
+        }
         fs::rename(&temporary, &path)?;
         File::open(directory)?.sync_all()
     };
@@ -152,7 +168,7 @@ mod tests {
     #[test]
     fn unnamed_images_stay_while_used_and_layers_are_counted() {
         let directory = tempfile::tempdir().unwrap();
-        update(directory.path(), |index| {
+        update(directory.path(), Sync::All, |index| {
             index.add(&id('1'), record(&["base", "one"]), &["a".into()], Source::Loaded);
             index.add(&id('2'), record(&["base", "two"]), &["b".into()], Source::Pulled);
             Ok(())

@@ -1,7 +1,7 @@
 //! Pulling images from registries.
 
 use super::archive;
-use super::index::Source;
+use super::index::{Source, Sync};
 use super::reference::{Reference, Version};
 use super::store::{NewImage, Store, image_id};
 use super::{ImageError, error_text};
@@ -77,7 +77,7 @@ pub(super) async fn pull(store: Arc<Store>, reference: &Reference) -> Result<Ima
         digests.insert(reference.with_digest(digest));
     }
     let new = NewImage { chain: &chain, names: vec![names], digests, config: configuration.config };
-    store.add_image(&importing, &id, new, Source::Pulled)?;
+    store.add_image(&importing, &id, new, Source::Pulled, Sync::All)?;
     Ok(id)
 }
 

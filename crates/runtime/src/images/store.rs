@@ -12,7 +12,7 @@
 //! A layer's directory is named by the start of the digest of its chain (itself and all below).
 
 use super::archive::{self, ImageArchive};
-use super::index::{self, Record, Source};
+use super::index::{self, Record, Source, Sync};
 use super::reference::Reference;
 use super::{ImageError, io_error};
 use crate::ids::ImageId;
@@ -166,6 +166,7 @@ impl Store {
         id: &ImageId,
         image: NewImage<'_>,
         source: Source,
+        sync: Sync,
     ) -> Result<(), ImageError> {
         let layers: Vec<String> = match image.chain {
             [] => vec![EMPTY_LAYER.into()],
@@ -180,7 +181,7 @@ impl Store {
             digests: image.digests,
             config: image.config,
         };
-        index::update(&self.directory, |index| {
+        index::update(&self.directory, sync, |index| {
             index.add(id, record, &image.names, source);
             Ok(())
         })
@@ -220,7 +221,7 @@ impl Store {
                 digests: BTreeSet::new(),
                 config: configuration.config,
             };
-            self.add_image(&importing, &id, new, Source::Loaded)?;
+            self.add_image(&importing, &id, new, Source::Loaded, Sync::All)?;
             loaded.extend(names);
         }
         Ok(loaded)
@@ -265,7 +266,7 @@ impl Store {
             ..super::ImageConfig::default()
         };
         let new = NewImage { chain: &chain, names: vec![name.to_owned()], digests: BTreeSet::new(), config };
-        self.add_image(&importing, &id, new, Source::Loaded)?;
+        self.add_image(&importing, &id, new, Source::Loaded, Sync::Index)?;
         Ok(id)
     }
 
@@ -280,7 +281,7 @@ impl Store {
 
     /// Removes a name and whatever nobody needs any more.
     pub(super) fn remove(&self, name: &str) -> Result<(), ImageError> {
-        index::update(&self.directory, |index| {
+        index::update(&self.directory, Sync::Index, |index| {
             let not_found = || ImageError::NotFound { reference: name.into() };
             let (id, _) = index.find(name).ok_or_else(not_found)?;
             let id = id.clone();
@@ -296,7 +297,7 @@ impl Store {
     fn collect(&self) -> Result<(), ImageError> {
         let _alone = index::lock(&self.directory.join("import.lock"), FlockOperation::LockExclusive)?;
         let in_use = self.in_use();
-        let needed = index::update(&self.directory, |index| Ok(index.collect(&in_use)))?;
+        let needed = index::update(&self.directory, Sync::Index, |index| Ok(index.collect(&in_use)))?;
         self.remove_layers(|name| name != EMPTY_LAYER && !needed.contains(name))
     }
 

@@ -31,6 +31,11 @@ pub(super) fn create(sandbox: &PodSandbox, paths: &PodPaths) -> Result<(), Strin
         pin_netns(&paths.netns).map_err(|error| format!("pin {}: {error}", paths.netns.display()))?;
     }
     for (name, value) in &sandbox.sysctls {
+        if !is_own(name, sandbox) {
+            return Err(format!(
+                "kernel parameter {name:?} is not the pod's own: it would change the node's"
+            ));
+        }
         set_sysctl(name, value).map_err(|error| format!("set kernel parameter {name}={value}: {error}"))?;
     }
     if !sandbox.host_ipc {
@@ -89,6 +94,13 @@ fn bring_up_loopback() -> io::Result<()> {
         -1 => Err(io::Error::last_os_error()),
         _ => Ok(()),
     }
+}
+
+/// Whether a kernel parameter belongs to a namespace that the pod has for itself.
+fn is_own(name: &str, sandbox: &PodSandbox) -> bool {
+    let ipc = ["kernel.shm", "kernel.msg", "fs.mqueue."].iter().any(|prefix| name.starts_with(prefix));
+    let ipc = ipc || name == "kernel.sem";
+    (name.starts_with("net.") && !sandbox.host_network) || (ipc && !sandbox.host_ipc)
 }
 
 fn set_sysctl(name: &str, value: &str) -> io::Result<()> {
