@@ -26,6 +26,16 @@ impl Backoff {
     /// No failure yet.
     pub(crate) const NONE: Self = Self(None);
 
+    /// After `failures` attempts that were made again, the last of which failed at `failed`.
+    pub(crate) fn after_failures(failures: u32, failed: Timestamp) -> Self {
+        let mut backoff = Self::NONE;
+        // From the sixth on the delay stays the same.
+        for _ in 0..failures.min(6) {
+            backoff.record(failed);
+        }
+        backoff
+    }
+
     /// When the next attempt may begin, given that the last one failed at `failed`.
     pub(crate) fn ready_at(&self, failed: Timestamp) -> Timestamp {
         self.current(failed).map_or(failed, |entry| after(failed, entry.delay))

@@ -5,6 +5,7 @@ use super::observed::{
     ContainerState, EndCause, Ending, Finished, Hook, ImageRef, Observed, Run, Running, Stage,
 };
 use super::status::ID_SCHEME;
+use crate::backoff::Backoff;
 use crate::ids::ContainerName;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ContainerStatus as ApiStatus;
@@ -19,7 +20,7 @@ pub(crate) fn adopted(
     now: Timestamp,
     end_of: impl Fn(&RuntimeContainer) -> Option<Finished>,
 ) -> Observed {
-    let mut observed = fresh(pod, now);
+    let mut observed = remembered(pod, now, true);
     observed.volumes = Stage::Ready(());
     observed.sandbox = Stage::Ready(addresses);
     let mut runs: Vec<&RuntimeContainer> = state.containers.iter().collect();
@@ -40,8 +41,12 @@ pub(crate) fn adopted(
             }
             ContainerStatus::Exited { .. } => {
                 container.run = Run::Exited;
-                container.ends.retain(|end| Some(&end.id) != end_of(run).as_ref().map(|end| &end.id));
-                container.ends.extend(end_of(run));
+                if let Some(end) = end_of(run)
+                    && !container.ends.iter().any(|known| known.id == end.id)
+                {
+                    container.ends.push(end);
+                    container.backoff_noted = false;
+                }
             }
         }
         let excess = container.ends.len().saturating_sub(2);
@@ -56,30 +61,32 @@ fn name_of(run: &RuntimeContainer) -> ContainerName {
 
 /// A pod of which nothing runs here: new, or left over from before a restart of the machine.
 pub(crate) fn fresh(pod: &LocalPod, now: Timestamp) -> Observed {
+    remembered(pod, now, pod.finished_in_api())
+}
+
+/// What the API remembers of a pod. What ended stays ended only if `keep_ends`: otherwise its sandbox is gone, and
+/// it has to run again.
+fn remembered(pod: &LocalPod, now: Timestamp, keep_ends: bool) -> Observed {
     let started = pod.status.start_time.as_ref().map_or(now, |time| time.0);
     let mut observed = Observed::new(started);
     if pod.finished_in_api() {
         observed.ending = Some(Ending { cause: EndCause::Completed, since: now });
     }
-    let known = [
+    let lists = [
         &pod.status.init_container_statuses,
         &pod.status.container_statuses,
         &pod.status.ephemeral_container_statuses,
     ];
-    for status in known.into_iter().flatten().flatten() {
-        let container = from_api(status, pod.finished_in_api());
+    for status in lists.into_iter().flatten().flatten() {
+        let container = from_api(status, keep_ends);
         observed.containers.insert(ContainerName::from(status.name.as_str()), container);
     }
     observed
 }
 
 /// What the API remembers of a container.
-fn from_api(status: &ApiStatus, pod_finished: bool) -> ContainerState {
+fn from_api(status: &ApiStatus, keep_ends: bool) -> ContainerState {
     let mut container = ContainerState::default();
-    if status.container_id.is_none() {
-        return container;
-    }
-    container.attempts = u32::try_from(status.restart_count).unwrap_or(0) + 1;
     if !status.image_id.is_empty() {
         container.image = Some(ImageRef { name: status.image.clone(), id: status.image_id.clone() });
     }
@@ -94,8 +101,19 @@ fn from_api(status: &ApiStatus, pod_finished: bool) -> ContainerState {
             finished_at: end.finished_at.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
         });
     container.ends = ends.collect();
-    if pod_finished && !container.ends.is_empty() {
+    let running = status.state.as_ref().is_some_and(|state| state.running.is_some());
+    let restarts = u32::try_from(status.restart_count).unwrap_or(0);
+    if running || !container.ends.is_empty() {
+        container.attempts = restarts + 1;
+    }
+    if keep_ends && !running && !container.ends.is_empty() {
         container.run = Run::Exited;
+    }
+    let waiting = status.state.as_ref().and_then(|state| state.waiting.as_ref());
+    let backs_off = waiting.is_some_and(|waiting| waiting.reason.as_deref() == Some("CrashLoopBackOff"));
+    if let Some(end) = container.ends.last().filter(|_| backs_off) {
+        container.crash_backoff = Backoff::after_failures(restarts, end.finished_at);
+        container.backoff_noted = true;
     }
     container
 }
@@ -135,8 +153,24 @@ mod tests {
             image_ref: "i".into(),
             log_path: "/dev/null".into(),
             status,
+            tty: false,
             labels: Default::default(),
         }
+    }
+
+    #[test]
+    fn a_crashing_container_keeps_its_count_and_its_pause() {
+        let pod = pod(r#"{"metadata": {"name": "p", "namespace": "ns", "uid": "u"},
+                "spec": {"containers": [{"name": "c", "image": "i"}]},
+                "status": {"containerStatuses": [{"name": "c", "image": "i", "imageID": "", "ready": false, "restartCount": 2,
+                    "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+                    "lastState": {"terminated": {"exitCode": 128, "finishedAt": "1970-01-12T13:46:40Z"}}}]}}"#);
+        let state = PodState { containers: Vec::new(), supervised: true };
+        let observed = adopted(&pod, &state, Vec::new(), at(9), |_| None);
+        let early = plan(&pod, &observed, at(9));
+        assert_eq!((early.steps, early.wake), (Vec::new(), Some(at(20))));
+        let due = plan(&pod, &observed, at(20));
+        assert_eq!(due.steps, [crate::pod::step::Step::Start { container: "c".into(), attempt: 3 }]);
     }
 
     #[test]

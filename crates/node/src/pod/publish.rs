@@ -128,6 +128,35 @@ fn patch(pod: &LocalPod, next: &PodStatus) -> serde_json::Value {
         }
         // Set by the API server; never ours to change.
         status.remove("qosClass");
+        // Conditions are merged one by one, and within one a field that is not named stays.
+        let conditions = status.get_mut("conditions").and_then(serde_json::Value::as_array_mut);
+        for condition in conditions.into_iter().flatten().filter_map(serde_json::Value::as_object_mut) {
+            for field in ["reason", "message"] {
+                condition.entry(field).or_insert(serde_json::Value::Null);
+            }
+        }
     }
     json!({ "metadata": { "uid": pod.uid.as_str() }, "status": status })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pod::testing::pod_of;
+
+    #[test]
+    fn what_vanishes_is_named() {
+        let pod = pod_of(r#"{"containers": []}"#);
+        let next: PodStatus = serde_json::from_value(json!({
+            "qosClass": "BestEffort", "phase": "Running", "conditions": [{"type": "Ready", "status": "True"}],
+        }))
+        .unwrap();
+        let patch = patch(&pod, &next);
+        assert_eq!(patch["metadata"]["uid"], "u");
+        let status = patch["status"].as_object().unwrap();
+        assert!(!status.contains_key("qosClass"));
+        assert_eq!(status["message"], serde_json::Value::Null);
+        let ready = json!({"type": "Ready", "status": "True", "reason": null, "message": null});
+        assert_eq!(status["conditions"], json!([ready]));
+    }
 }

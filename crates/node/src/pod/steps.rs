@@ -153,6 +153,11 @@ impl Worker {
         if !matches!(self.observed.volumes, Stage::Ready(())) || self.observed.ending.is_some() {
             return;
         }
+        // One at a time: two writers of a volume would take each other's files away.
+        if std::mem::replace(&mut self.refreshing, true) {
+            self.refresh_again = true;
+            return;
+        }
         let (shared, pod, sources) = (self.shared.clone(), self.pod.clone(), self.sources.snapshot());
         let held = self.issued.clone();
         self.tasks.spawn(async move {

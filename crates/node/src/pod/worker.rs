@@ -72,6 +72,9 @@ pub(crate) struct Worker {
     pub(super) handle: Option<PodHandle>,
     pub(super) sources: PodSources,
     pub(super) tasks: Tasks,
+    /// Whether the volumes are being brought up to date, and have to be once more afterwards.
+    pub(super) refreshing: bool,
+    pub(super) refresh_again: bool,
     /// The tokens in the pod's volumes and when to renew them.
     pub(super) issued: IssuedTokens,
     probes: Probes,
@@ -105,6 +108,8 @@ impl Worker {
             runtime_state: handle.as_ref().map(PodHandle::watch),
             // An adopted pod's tokens are of unknown age.
             issued: IssuedTokens { renew_at: handle.is_some().then_some(now), ..IssuedTokens::default() },
+            refreshing: false,
+            refresh_again: false,
             probes: Probes::new(shared.clone()),
             pod: Arc::new(pod),
             shared,
@@ -217,7 +222,13 @@ impl Worker {
                 self.apply(Report::Volumes(Ok(())));
             }
             Done::Volumes(Err(message)) => self.apply(Report::Volumes(Err(message))),
-            Done::Refreshed(issued) => self.issued = issued,
+            Done::Refreshed(issued) => {
+                self.issued = issued;
+                self.refreshing = false;
+                if std::mem::take(&mut self.refresh_again) {
+                    self.begin_refresh();
+                }
+            }
             Done::Sandbox(Ok((handle, addresses))) => {
                 self.runtime_state = Some(handle.watch());
                 self.handle = Some(handle);
