@@ -126,17 +126,19 @@ impl PodNetwork {
     }
 
     /// Removes every interface, route and file of ours from the current network namespace. Needs no live
-    /// `PodNetwork`, so that a cluster can be taken down after its processes are gone. `net.ipv4.ip_forward` stays on: others may have
-    /// come to depend on it.
+    /// `PodNetwork`, so that a cluster can be taken down after its processes are gone. What can be removed is removed also
+    /// when something cannot; the first failure is returned. `net.ipv4.ip_forward` stays on: others may have come to
+    /// depend on it.
     pub async fn teardown(run_dir: &Path) -> Result<(), NetworkError> {
         let netlink = Netlink::open()?;
+        let mut result = Ok(());
         for route in netlink.routes().await?.into_iter().filter(netlink::is_ours) {
-            netlink.delete_route(route).await?;
+            result = result.and(netlink.delete_route(route).await);
         }
         for link in netlink.links().await?.iter().filter(|link| is_ours(link)) {
-            netlink.delete_link(link.header.index).await?;
+            result = result.and(netlink.delete_link(link.header.index).await);
         }
-        addresses::forget_all(&run_dir.join(RECORDS))
+        result.and(addresses::forget_all(&run_dir.join(RECORDS)))
     }
 }
 

@@ -54,6 +54,7 @@ pub async fn run_reporting(
     health: watch::Sender<Health>,
     shutdown: CancellationToken,
 ) -> Result<(), ProxyError> {
+    warn_of_droppers().await?;
     let view = View::watch(&client, &config, &shutdown);
     let serve = serve(&view, &config, &health);
     shutdown.run_until_cancelled(serve).await.unwrap_or(Ok(()))
@@ -67,6 +68,18 @@ pub async fn teardown() -> Result<(), ProxyError> {
 /// Whether the kernel can do what the proxy needs. Changes nothing.
 pub fn check() -> Result<(), ProxyError> {
     kernel::inspect()?;
+    Ok(())
+}
+
+/// Other programs' firewalls may stop the traffic of pods; the reason would be hard to find.
+async fn warn_of_droppers() -> Result<(), ProxyError> {
+    for chain in spawn_blocking(kernel::forward_droppers).await?? {
+        tracing::warn!(
+            chain,
+            "another packet filter drops forwarded packets by default, traffic of pods too unless it accepts \
+             interfaces skiff-*; with Docker: iptables -I DOCKER-USER -i skiff-+ -j ACCEPT, and the same with -o"
+        );
+    }
     Ok(())
 }
 

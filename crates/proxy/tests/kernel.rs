@@ -14,7 +14,7 @@ use std::{
 use namespace::Namespace;
 use skiff_podnet::{NodeNetwork, PodNetwork};
 use skiff_proxy::{
-    kernel::{Kernel, Ranges, inspect, teardown},
+    kernel::{Kernel, Ranges, forward_droppers, inspect, teardown},
     ledger::Ledger,
     model::{Protocol, ServiceName},
     objects::{Service, ServicePort, Slice, SliceEndpoint, SlicePort},
@@ -378,6 +378,21 @@ fn pods_reach_the_outside_as_the_node_and_their_addresses_never_leave() {
             assert!(result.is_err(), "{address}");
         }
     }
+}
+
+#[test]
+fn a_foreign_firewall_that_stops_pods_is_named() {
+    let node = Namespace::new();
+    let nft = |rules: &str| {
+        node.run(|| assert!(std::process::Command::new("nft").arg(rules).status().unwrap().success()));
+    };
+    nft(
+        "add table ip filter; add chain ip filter FORWARD { type filter hook forward priority 0; policy accept; }",
+    );
+    assert!(node.run(|| forward_droppers().unwrap()).is_empty());
+    nft("add chain ip filter FORWARD { policy drop; }");
+    nft("add table inet wall; add chain inet wall f { type filter hook forward priority 0; policy drop; }");
+    assert_eq!(node.run(|| forward_droppers().unwrap()), ["filter FORWARD", "wall f"]);
 }
 
 #[test]

@@ -15,6 +15,7 @@ pub(super) const NLM_F_CREATE: u16 = 0x400;
 pub(super) const NLA_F_NESTED: u16 = 0x8000;
 pub(super) const NLA_TYPE_MASK: u16 = 0x3fff;
 
+pub(super) const NFPROTO_INET: u8 = 1;
 pub(super) const NFPROTO_IPV4: u8 = 2;
 
 // Messages
@@ -75,6 +76,7 @@ pub(super) const NF_DROP: i32 = 0;
 pub(super) const NF_ACCEPT: i32 = 1;
 pub(super) const NFT_GOTO: i32 = -4;
 pub(super) const HOOK_PREROUTING: u32 = 0;
+pub(super) const HOOK_FORWARD: u32 = 2;
 pub(super) const HOOK_OUTPUT: u32 = 3;
 pub(super) const HOOK_POSTROUTING: u32 = 4;
 pub(super) const PRIORITY_DSTNAT: i32 = -100;

@@ -253,6 +253,28 @@ fn read_chains(socket: &mut Socket) -> Result<HashSet<String>, KernelError> {
     Ok(chains)
 }
 
+/// Chains of others that drop forwarded packets unless they say otherwise, as `table chain`. They would stop all
+/// traffic of pods, and no table of ours can overrule them.
+pub fn forward_droppers() -> Result<Vec<String>, KernelError> {
+    let (mut socket, mut found) = (Socket::open()?, Vec::new());
+    for family in [abi::NFPROTO_IPV4, abi::NFPROTO_INET] {
+        let request = || Request::table(abi::GETCHAIN, 0, |_: &mut Writer| {}).of_family(family);
+        read_consistently(&mut socket, "list chains", request, |message| {
+            let chain = message.attributes();
+            let number = |attribute: Option<&[u8]>| attribute?.first_chunk().copied().map(u32::from_be_bytes);
+            let hook = chain.nested(abi::CHAIN_HOOK).and_then(|hook| number(hook.get(abi::HOOK_HOOKNUM)));
+            let drops = number(chain.get(abi::CHAIN_POLICY)) == u32::try_from(abi::NF_DROP).ok();
+            if hook == Some(abi::HOOK_FORWARD) && drops {
+                let name = |kind| chain.text(kind).unwrap_or_default();
+                found.push(format!("{} {}", name(abi::CHAIN_TABLE), name(abi::CHAIN_NAME)));
+            }
+        })?;
+    }
+    found.sort();
+    found.dedup();
+    Ok(found)
+}
+
 fn read_elements(socket: &mut Socket) -> Result<Vec<Element>, KernelError> {
     let mut elements = BTreeSet::new();
     for set in element::SETS {

@@ -243,18 +243,36 @@ pub(super) struct Request<'a> {
     subsystem: u16,
     kind: u16,
     flags: u16,
+    family: u8,
     body: Box<dyn FnOnce(&mut Writer) + 'a>,
 }
 
 impl<'a> Request<'a> {
     /// To nftables.
     pub(super) fn table(kind: u16, flags: u16, body: impl FnOnce(&mut Writer) + 'a) -> Self {
-        Self { subsystem: abi::NFNL_SUBSYS_NFTABLES, kind, flags, body: Box::new(body) }
+        Self {
+            subsystem: abi::NFNL_SUBSYS_NFTABLES,
+            kind,
+            flags,
+            family: abi::NFPROTO_IPV4,
+            body: Box::new(body),
+        }
     }
 
     /// To connection tracking.
     pub(super) fn flows(kind: u16, body: impl FnOnce(&mut Writer) + 'a) -> Self {
-        Self { subsystem: abi::NFNL_SUBSYS_CTNETLINK, kind, flags: 0, body: Box::new(body) }
+        Self {
+            subsystem: abi::NFNL_SUBSYS_CTNETLINK,
+            kind,
+            flags: 0,
+            family: abi::NFPROTO_IPV4,
+            body: Box::new(body),
+        }
+    }
+
+    /// To tables of another family than IPv4.
+    pub(super) fn of_family(self, family: u8) -> Self {
+        Self { family, ..self }
     }
 
     fn head(&self, sequence: u32, flags: u16) -> MessageHead {
@@ -262,7 +280,7 @@ impl<'a> Request<'a> {
             kind: self.subsystem << 8 | self.kind,
             flags: self.flags | flags,
             sequence,
-            family: abi::NFPROTO_IPV4,
+            family: self.family,
             resource: 0,
         }
     }
