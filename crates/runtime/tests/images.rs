@@ -125,6 +125,30 @@ fn layers(machine: &Machine) -> usize {
 }
 
 #[tokio::test]
+async fn archives_of_another_tool_load() {
+    let machine = machine!();
+    let images = machine.runtime.images();
+    let original = images.get(IMAGE).await.unwrap().unwrap();
+    let from = format!("docker-archive:{}", machine.directory.path().join("busybox.tar").display());
+    for (n, kind) in ["oci-archive", "docker-archive"].into_iter().enumerate() {
+        let path = machine.directory.path().join(kind);
+        let to = format!("{kind}:{}:quay.io/team/box:v{n}", path.display());
+        let copied = std::process::Command::new("skopeo")
+            .args(["--insecure-policy", "copy", "-q", &from, &to])
+            .output();
+        let Ok(copied) = copied else { return println!("skipped: skopeo is not installed") };
+        assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
+        assert_eq!(images.load(&path).await.unwrap(), [format!("quay.io/team/box:v{n}")]);
+    }
+    // The other tool may write the configuration anew, but the layers and what they run are the same.
+    for image in images.list().await.unwrap() {
+        assert_eq!(image.config, original.config);
+    }
+    assert_eq!(layers(&machine), 2);
+    machine.finish().await;
+}
+
+#[tokio::test]
 async fn damaged_archives_change_nothing() {
     let machine = machine!();
     let images = machine.runtime.images();

@@ -139,6 +139,21 @@ impl Machine {
     }
 }
 
+/// A failed test leaves nothing behind either.
+impl Drop for Machine {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        let config = config(self.directory.path(), &self.cgroup);
+        let clean = move || {
+            let executor = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            executor.block_on(async { Runtime::new(config).unwrap().cleanup_all().await })
+        };
+        println!("cleaned up after the failure: {:?}", std::thread::spawn(clean).join());
+    }
+}
+
 fn config(directory: &Path, cgroup: &str) -> RuntimeConfig {
     RuntimeConfig {
         data_dir: directory.join("data"),
