@@ -186,3 +186,20 @@ async fn logs_come_from_the_node() {
     let nowhere = api.post(&format!("{PODS}/q/exec?command=ls"), json!({})).await.expect(400);
     assert_eq!(nowhere.message(), "pod q does not have a host assigned");
 }
+
+#[tokio::test]
+async fn proxies_to_nodes_but_not_to_this_machine() {
+    let api = Api::start().await;
+    pod_on(&api, fake_node(&api).await).await;
+    let answer = api.get("/api/v1/nodes/n/proxy/a/b?c=d").await.expect(200);
+    assert_eq!(answer.text, "/a/b?c=d");
+    let status = json!({"status": {"podIP": "127.0.0.1", "podIPs": [{"ip": "127.0.0.1"}]}});
+    api.merge(&format!("{PODS}/p/status"), status).await.expect(200);
+    let refused = api.get(&format!("{PODS}/p:80/proxy/")).await.expect(503);
+    assert_eq!(refused.message(), "address not allowed: 127.0.0.1");
+    let services = "/api/v1/namespaces/default/services";
+    api.post(services, common::service("s")).await.expect(201);
+    let none = api.get(&format!("{services}/s/proxy/")).await.expect(503);
+    assert_eq!(none.message(), "no endpoints available for service \"s\"");
+    api.get(&format!("{services}/none/proxy/")).await.expect(404);
+}

@@ -1,20 +1,23 @@
-//! log, exec, attach and port-forward: requests passed on to the node that runs the pod. An upgraded
+//! log, exec, attach, port-forward and proxy: requests passed on to the node that runs the pod, or to what a
+//! proxy URL names. An upgraded
 //! connection is copied byte for byte both ways; the node speaks the stream protocols.
 
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderName, UPGRADE};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
+use hyper::client::conn::http1::SendRequest;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use skiff_catalogue::{Object, Subresource};
 
-use super::node;
+use super::{node, proxy};
 use crate::errors::ApiError;
 use crate::http::body::{self, Body};
 use crate::pipeline::call::Call;
@@ -28,24 +31,57 @@ pub(super) async fn connect(
     subresource: Subresource,
     mut request: Request<Body>,
 ) -> Result<Response<Body>, ApiError> {
+    if subresource == Subresource::Proxy {
+        let (sender, address) = proxy::dial(call).await?;
+        let target = proxy::path(request.uri(), &call.kind.names.plural);
+        let (upgrade, response) = exchange(sender, &mut request, &target, address, Sent::Body).await?;
+        return Ok(match response.status() {
+            StatusCode::SWITCHING_PROTOCOLS => switch(response, upgrade),
+            _ => pass(response),
+        });
+    }
     let pod = call.decoded(&call.entry().await?)?;
     let target = path(call, subresource, &pod)?;
     let node = pod.str(&["spec", "nodeName"]);
     if node.is_empty() {
         return unscheduled(subresource, pod.name());
     }
-    let (mut sender, address) = node::dial(call, node).await?;
-    let upgrade = hyper::upgrade::on(&mut request);
-    let outgoing = forward(&request, &target, &address.to_string())?;
-    let response = sender.send_request(outgoing).await;
-    let response = response.map_err(|error| {
-        ApiError::Internal(format!("error sending request to the node at {address}: {error}"))
-    })?;
+    let (sender, address) = node::dial(call, node).await?;
+    let (upgrade, response) = exchange(sender, &mut request, &target, address, Sent::Head).await?;
     match response.status() {
         StatusCode::SWITCHING_PROTOCOLS => Ok(switch(response, upgrade)),
         status if status.is_success() => Ok(pass(response)),
         status => Err(node_error(status, response.into_body()).await),
     }
+}
+
+/// What of a request is passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sent {
+    /// Only its head: streams have no body before the upgrade.
+    Head,
+    /// All of it.
+    Body,
+}
+
+/// Sends a request on and waits for the head of the answer.
+async fn exchange(
+    mut sender: SendRequest<Body>,
+    request: &mut Request<Body>,
+    target: &str,
+    address: SocketAddr,
+    sent: Sent,
+) -> Result<(OnUpgrade, Response<Incoming>), ApiError> {
+    let upgrade = hyper::upgrade::on(&mut *request);
+    let body = match sent {
+        Sent::Head => body::full(Bytes::new()),
+        Sent::Body => std::mem::replace(request.body_mut(), body::full(Bytes::new())),
+    };
+    let outgoing = forward(request.method(), request.headers(), target, &address.to_string(), body)?;
+    let response = sender.send_request(outgoing).await;
+    let response = response
+        .map_err(|error| ApiError::Internal(format!("error sending request to {address}: {error}")))?;
+    Ok((upgrade, response))
 }
 
 /// Logs of a pod that runs nowhere are empty; nothing else is possible with it.
@@ -110,17 +146,19 @@ fn container(named: &str, pod: &Object) -> Result<String, ApiError> {
     }
 }
 
-/// The request for the node: method and headers as received, without what concerns only us.
-fn forward(request: &Request<Body>, target: &str, host: &str) -> Result<Request<Body>, ApiError> {
-    let bad = |error: http::Error| ApiError::Internal(format!("cannot make a request for the node: {error}"));
+/// The request to send on: method and headers as received, without what concerns only us.
+fn forward(
+    method: &Method,
+    headers: &HeaderMap,
+    target: &str,
+    host: &str,
+    body: Body,
+) -> Result<Request<Body>, ApiError> {
+    let bad = |error: http::Error| ApiError::Internal(format!("cannot make a request for {host}: {error}"));
     let uri: Uri = target.parse().map_err(|error: http::uri::InvalidUri| bad(error.into()))?;
-    let mut outgoing = Request::builder()
-        .method(request.method())
-        .uri(uri)
-        .version(Version::HTTP_11)
-        .body(body::full(Bytes::new()))
-        .map_err(bad)?;
-    *outgoing.headers_mut() = forwarded(request.headers());
+    let mut outgoing =
+        Request::builder().method(method).uri(uri).version(Version::HTTP_11).body(body).map_err(bad)?;
+    *outgoing.headers_mut() = forwarded(headers);
     let host = HeaderValue::from_str(host).map_err(|error| bad(error.into()))?;
     outgoing.headers_mut().insert(HOST, host);
     Ok(outgoing)

@@ -1,0 +1,218 @@
+//! `pods/proxy`, `services/proxy` and `nodes/proxy`: plain HTTP to a port of a pod, of an endpoint of a
+//! Service, or to a node's own server. `NAME` in the URL is `[scheme:]name[:port]`.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use hyper::client::conn::http1::SendRequest;
+use hyper_util::rt::TokioIo;
+use rand::seq::IndexedRandom as _;
+use serde_json::Value;
+use skiff_catalogue::Object;
+use skiff_store::Page;
+use tokio::net::TcpStream;
+
+use super::node;
+use crate::errors::ApiError;
+use crate::http::body::Body;
+use crate::pipeline::call::Call;
+use crate::pipeline::keys;
+
+/// A backend that does not answer by then is taken for dead.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// Prefix of the EndpointSlices.
+const SLICES: &str = "/registry/discovery.k8s.io/endpointslices/";
+
+/// What a name in the URL says.
+#[derive(Debug, PartialEq, Eq)]
+struct Target<'a> {
+    name: &'a str,
+    /// A number or a port's name; empty when not given.
+    port: &'a str,
+}
+
+impl<'a> Target<'a> {
+    fn parse(text: &'a str) -> Result<Self, ApiError> {
+        let parts: Vec<&str> = text.split(':').collect();
+        match parts.as_slice() {
+            [name] => Ok(Self { name, port: "" }),
+            [name, port] | ["" | "http", name, port] => Ok(Self { name, port }),
+            _ => Err(ApiError::BadRequest(format!(
+                "invalid proxy target {text:?}: only plain HTTP is proxied"
+            ))),
+        }
+    }
+}
+
+/// A connection to what the URL names, and its address.
+pub(super) async fn dial(call: &Call) -> Result<(SendRequest<Body>, SocketAddr), ApiError> {
+    let target = Target::parse(&call.path.name)?;
+    let key = keys::object(&call.kind, call.namespace(), target.name);
+    let entry = call.server.store.get(&key).await?;
+    let entry = entry.ok_or_else(|| ApiError::NotFound(call.subject(target.name)))?;
+    let object = call.decoded(&entry)?;
+    let address = match &*call.kind.names.kind {
+        "Node" => return node::dial(call, target.name).await,
+        "Pod" => pod_address(&object, target.port),
+        _ => endpoint(call, &object, target.port).await?,
+    };
+    let address = address.ok_or_else(|| ApiError::Unavailable {
+        message: match &*call.kind.names.kind {
+            "Pod" => format!("no address or port known of pod {:?}", target.name),
+            _ => format!("no endpoints available for service {:?}", call.path.name),
+        },
+    })?;
+    if !is_proxyable(address.ip()) {
+        return Err(ApiError::Unavailable { message: format!("address not allowed: {}", address.ip()) });
+    }
+    connect(address).await
+}
+
+/// Whoever may write a pod's status must not reach what only this machine should reach.
+fn is_proxyable(ip: IpAddr) -> bool {
+    let link_local = match ip {
+        IpAddr::V4(ip) => ip.is_link_local() || ip.is_broadcast(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    };
+    !(ip.is_loopback() || ip.is_unspecified() || ip.is_multicast() || link_local)
+}
+
+async fn connect(address: SocketAddr) -> Result<(SendRequest<Body>, SocketAddr), ApiError> {
+    let failed = |why: String| ApiError::Unavailable {
+        message: format!("error trying to reach service: dial tcp {address}: {why}"),
+    };
+    let stream = match tokio::time::timeout(CONNECT, TcpStream::connect(address)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return Err(failed(error.to_string())),
+        Err(_) => return Err(failed("i/o timeout".to_owned())),
+    };
+    let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| failed(error.to_string()))?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.with_upgrades().await {
+            tracing::debug!(%error, "connection to a backend ended");
+        }
+    });
+    Ok((sender, address))
+}
+
+/// The pod's address with a port by number or name; without one its first port, else 80.
+fn pod_address(pod: &Object, port: &str) -> Option<SocketAddr> {
+    let ip: IpAddr = pod.str(&["status", "podIP"]).parse().ok()?;
+    let containers = pod.get(&["spec", "containers"]).and_then(Value::as_array);
+    let mut ports =
+        containers.into_iter().flatten().filter_map(|container| container["ports"].as_array()).flatten();
+    let declared = match port {
+        "" => ports.next(),
+        port => ports.find(|declared| declared["name"] == port),
+    };
+    let number = declared.and_then(|declared| port_number(&declared["containerPort"]));
+    Some(SocketAddr::new(ip, number.or_else(|| port.parse().ok()).or(port.is_empty().then_some(80))?))
+}
+
+fn port_number(value: &Value) -> Option<u16> {
+    value.as_u64().and_then(|number| u16::try_from(number).ok())
+}
+
+/// A ready endpoint of a Service, chosen at random.
+async fn endpoint(call: &Call, service: &Object, port: &str) -> Result<Option<SocketAddr>, ApiError> {
+    let Some(port_name) = service_port(service, port) else { return Ok(None) };
+    let prefix = format!("{SLICES}{}/", service.namespace());
+    let listing = call.server.store.list(&prefix, Page::default()).await?;
+    let mut addresses = Vec::new();
+    for entry in &listing.entries {
+        let slice = call.decoded(entry)?;
+        if slice.labels().get("kubernetes.io/service-name") == Some(&service.name()) {
+            addresses.extend(slice_addresses(&slice, port_name));
+        }
+    }
+    Ok(addresses.choose(&mut rand::rng()).copied())
+}
+
+/// The name (possibly empty) of the Service's port with this name or number; of its only port without one.
+fn service_port<'a>(service: &'a Object, port: &str) -> Option<&'a str> {
+    let ports = service.get(&["spec", "ports"]).and_then(Value::as_array)?;
+    let found = match (port, ports.as_slice()) {
+        ("", [only]) => only,
+        (port, ports) => ports.iter().find(|declared| {
+            declared["name"] == port
+                || declared["port"].as_u64().is_some_and(|number| number.to_string() == port)
+        })?,
+    };
+    Some(found["name"].as_str().unwrap_or_default())
+}
+
+/// The ready addresses of a slice with its port of this name.
+fn slice_addresses(slice: &Object, port_name: &str) -> Vec<SocketAddr> {
+    let list = |field: &str| slice.get(&[field]).and_then(Value::as_array).into_iter().flatten();
+    let mut ports = list("ports").filter(|port| port["name"].as_str().unwrap_or_default() == port_name);
+    let Some(port) = ports.next().and_then(|port| port_number(&port["port"])) else { return Vec::new() };
+    list("endpoints")
+        .filter(|endpoint| endpoint["conditions"]["ready"] != false)
+        .filter_map(|endpoint| endpoint["addresses"][0].as_str()?.parse().ok())
+        .map(|ip| SocketAddr::new(ip, port))
+        .collect()
+}
+
+/// Path and query behind `/proxy` of the URL, as sent.
+pub(super) fn path(uri: &http::Uri, resource: &str) -> String {
+    let path = uri.path();
+    let marker = format!("/{resource}/");
+    let below = path.find(&marker).map_or("", |at| &path[at + marker.len()..]);
+    let rest = below.split_once('/').map_or("", |(_, rest)| rest);
+    let rest = rest.strip_prefix("proxy").unwrap_or_default();
+    let rest = if rest.is_empty() { "/" } else { rest };
+    uri.query().map_or_else(|| rest.to_owned(), |query| format!("{rest}?{query}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn reads_names_with_ports() {
+        let check = |text: &str, expected: Option<(&str, &str)>| {
+            let found = Target::parse(text).ok();
+            assert_eq!(found, expected.map(|(name, port)| Target { name, port }), "{text}");
+        };
+        check("a", Some(("a", "")));
+        check("a:80", Some(("a", "80")));
+        check("http:a:web", Some(("a", "web")));
+        check("https:a:443", None);
+    }
+
+    #[test]
+    fn keeps_what_follows_the_subresource() {
+        let check = |uri: &str, expected: &str| assert_eq!(path(&uri.parse().unwrap(), "pods"), expected);
+        check("/api/v1/namespaces/n/pods/p:80/proxy", "/");
+        check("/api/v1/namespaces/n/pods/p/proxy/a/b/?c=d", "/a/b/?c=d");
+        check("/api/v1/namespaces/n/pods/p/proxy/pods/x/proxy", "/pods/x/proxy");
+    }
+
+    #[test]
+    fn finds_ports_and_ready_endpoints() {
+        let object = |value: Value| Object::from_value(value).unwrap();
+        let pod = object(json!({
+            "spec": {"containers": [{"ports": [{"name": "web", "containerPort": 8080}]}]}, "status": {"podIP": "10.0.0.1"},
+        }));
+        let check = |port: &str, expected: Option<&str>| {
+            assert_eq!(pod_address(&pod, port), expected.map(|text| text.parse().unwrap()));
+        };
+        check("", Some("10.0.0.1:8080"));
+        check("web", Some("10.0.0.1:8080"));
+        check("9", Some("10.0.0.1:9"));
+        check("none", None);
+        let slice = object(json!({
+            "ports": [{"name": "web", "port": 8080}],
+            "endpoints": [
+                {"addresses": ["10.0.0.1"], "conditions": {"ready": true}},
+                {"addresses": ["10.0.0.2"], "conditions": {"ready": false}},
+            ],
+        }));
+        assert_eq!(slice_addresses(&slice, "web"), ["10.0.0.1:8080".parse().unwrap()]);
+        assert!(slice_addresses(&slice, "").is_empty());
+    }
+}
