@@ -20,9 +20,8 @@ use jiff::Timestamp;
 use kube::Api;
 use kube::api::{DeleteParams, Preconditions};
 use skiff_informer::EventType::{Normal, Warning};
-use skiff_runtime::ContainerId;
+use skiff_runtime::{ContainerId, PodHandle};
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// How long the objects a pod refers to may take to arrive before a mount fails (and is tried again).
@@ -360,17 +359,17 @@ impl Worker {
         });
     }
 
-    /// Looks for a new supervisor after the pod's own died.
-    pub(super) fn begin_readopt(&mut self) {
-        let (shared, pod) = (self.shared.clone(), Arc::clone(&self.pod));
+    /// Clears away what a lost sandbox left in the kernel, so that it can be made anew. The pod keeps its address.
+    pub(super) fn begin_clear_lost(&mut self, handle: PodHandle) {
+        let pod = self.pod.clone();
         self.tasks.spawn(async move {
-            match shared.runtime.adopt().await {
-                Ok(adoption) => Done::Readopted(adoption.pods.into_iter().find(|handle| *handle.uid() == pod.uid)),
-                Err(error) => {
-                    tracing::warn!(pod = %pod.full_name(), %error, "looking for the pod after its supervisor died");
-                    Done::Readopted(None)
-                }
-            }
+            tracing::warn!(pod = %pod.full_name(), "the pod's sandbox is lost");
+            retry_until_done(|| {
+                let handle = handle.clone();
+                async move { handle.stop().await.map_err(|error| error.to_string()) }
+            })
+            .await;
+            Done::Report(Report::SandboxLost)
         });
     }
 }

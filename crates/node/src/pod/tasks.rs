@@ -15,8 +15,6 @@ pub(crate) enum Done {
     /// Volumes show the current objects and these tokens.
     Refreshed(IssuedTokens),
     Sandbox(Result<(PodHandle, Vec<IpAddr>), String>),
-    /// A new supervisor for a pod that lost its own; `None` when the pod is lost with it.
-    Readopted(Option<PodHandle>),
     Started(Vec<Report>),
     StatusWritten(Result<(), kube::Error>),
     Nothing,

@@ -137,7 +137,7 @@ impl Worker {
                 },
                 Some(done) = self.tasks.next() => self.take_done(done),
                 Some(report) = self.probes.next() => self.apply(report),
-                () = next_state(&mut self.runtime_state) => self.sync_runtime(),
+                alive = next_state(&mut self.runtime_state) => self.runtime_changed(alive),
                 () = changed.notified() => self.sources_changed(),
                 () = tokio::time::sleep(sleep.unwrap_or(Duration::MAX)), if sleep.is_some() => {}
             }
@@ -235,14 +235,6 @@ impl Worker {
                 self.apply(Report::Sandbox(Ok(addresses)));
             }
             Done::Sandbox(Err(message)) => self.apply(Report::Sandbox(Err(message))),
-            Done::Readopted(Some(handle)) => {
-                self.runtime_state = Some(handle.watch());
-                self.handle = Some(handle);
-            }
-            Done::Readopted(None) => {
-                self.handle = None;
-                self.apply(Report::SandboxLost);
-            }
             Done::Started(reports) => reports.into_iter().for_each(|report| self.apply(report)),
             Done::StatusWritten(result) => self.publisher.written(result, Timestamp::now()),
             Done::Nothing => {}
@@ -250,14 +242,22 @@ impl Worker {
         self.sync_runtime();
     }
 
+    /// Takes in news from the runtime. A supervisor that died has a successor soon and says nothing until then; a
+    /// sandbox of which nothing more will be heard is lost.
+    fn runtime_changed(&mut self, alive: bool) {
+        if alive {
+            return self.sync_runtime();
+        }
+        self.runtime_state = None;
+        if let Some(handle) = self.handle.take() {
+            self.begin_clear_lost(handle);
+        }
+    }
+
     /// Takes in what the runtime says of the containers.
     fn sync_runtime(&mut self) {
         let Some(receiver) = &mut self.runtime_state else { return };
         let state = receiver.borrow_and_update().clone();
-        if !state.supervised && self.handle.is_some() {
-            self.runtime_state = None;
-            return self.begin_readopt();
-        }
         for run in &state.containers {
             let name = ContainerName::from(run.name.as_str());
             let is_current =
@@ -303,15 +303,10 @@ fn end_of(shared: &Shared, pod: &LocalPod, run: &ContainerState) -> Option<super
     finished(pod.container(&name), run, &message)
 }
 
-/// Returns after the next change of the runtime's state; never without a runtime.
-async fn next_state(receiver: &mut Option<watch::Receiver<PodState>>) {
+/// Returns after the next change of the runtime's state: false when there will be no other. Never without a runtime.
+async fn next_state(receiver: &mut Option<watch::Receiver<PodState>>) -> bool {
     match receiver {
-        Some(changes) => {
-            if changes.changed().await.is_err() {
-                // The handle is gone with all its clones; nothing more will come.
-                *receiver = None;
-            }
-        }
+        Some(changes) => changes.changed().await.is_ok(),
         None => std::future::pending().await,
     }
 }
