@@ -15,8 +15,11 @@ use tokio::sync::{Notify, watch};
 #[derive(Clone)]
 pub(crate) struct SourceWatches {
     client: Client,
-    watched: Arc<Mutex<HashMap<(String, SourceRef), Weak<Watched>>>>,
+    watched: Arc<Mutex<Index>>,
 }
+
+/// Watches in use, by namespace and object.
+type Index = HashMap<(String, SourceRef), Weak<Watched>>;
 
 /// One watched object.
 struct Watched {
@@ -88,15 +91,11 @@ impl SourceWatches {
             let task = match source.kind {
                 SourceKind::ConfigMap => {
                     let api: Api<ConfigMap> = Api::namespaced(client, namespace);
-                    tokio::spawn(follow(weak, watch_one(api, &name), |map: ConfigMap| {
-                        Held::ConfigMap(Arc::new(map))
-                    }))
+                    tokio::spawn(follow(weak, watch_one(api, &name), hold_config_map))
                 }
                 SourceKind::Secret => {
                     let api: Api<Secret> = Api::namespaced(client, namespace);
-                    tokio::spawn(follow(weak, watch_one(api, &name), |secret: Secret| {
-                        Held::Secret(Arc::new(secret))
-                    }))
+                    tokio::spawn(follow(weak, watch_one(api, &name), hold_secret))
                 }
             };
             Watched {
@@ -135,6 +134,16 @@ where
         };
         std::future::ready(seen)
     })
+}
+
+fn hold_config_map(mut map: ConfigMap) -> Held {
+    map.metadata.managed_fields = None;
+    Held::ConfigMap(Arc::new(map))
+}
+
+fn hold_secret(mut secret: Secret) -> Held {
+    secret.metadata.managed_fields = None;
+    Held::Secret(Arc::new(secret))
 }
 
 /// Takes in what the watch says until nobody uses the object any more.

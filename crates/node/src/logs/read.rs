@@ -242,7 +242,7 @@ impl Changes {
                 let mut any = false;
                 loop {
                     match rustix::io::read(fd, &mut buffer) {
-                        Ok((read, _)) if read.is_empty() => return Ok(()),
+                        Ok(([], _)) => return Ok(()),
                         Ok(_) => any = true,
                         Err(rustix::io::Errno::INTR) => {}
                         Err(rustix::io::Errno::AGAIN) if any => return Ok(()),

@@ -23,4 +23,5 @@ pub(crate) mod steps;
 pub(crate) mod tasks;
 #[cfg(test)]
 pub(crate) mod testing;
+pub(crate) mod transition;
 pub(crate) mod worker;

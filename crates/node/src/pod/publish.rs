@@ -4,7 +4,6 @@ use super::local::LocalPod;
 use super::observed::Observed;
 use super::status::status;
 use super::tasks::{Done, Tasks};
-use crate::backoff::Backoff;
 use crate::shared::Shared;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
@@ -29,21 +28,19 @@ pub(crate) struct Publisher {
     sent: Option<PodStatus>,
     writing: bool,
     retry_at: Option<Timestamp>,
-    failures: Backoff,
     /// The pod had ended before this agent knew it: its status is history and stays.
     silent: bool,
 }
 
 impl Publisher {
-    /// Nothing written yet.
-    pub(crate) fn new(shared: &Shared, _pod: &LocalPod, silent: bool) -> Self {
+    /// Nothing written yet; `silent` for a pod that had ended before this agent knew it.
+    pub(crate) fn new(shared: &Shared, silent: bool) -> Self {
         Self {
             client: shared.client.clone(),
             host_ips: shared.host_ips.clone(),
             sent: None,
             writing: false,
             retry_at: None,
-            failures: Backoff::default(),
             silent,
         }
     }
@@ -89,7 +86,7 @@ impl Publisher {
         self.writing = false;
         self.retry_at = None;
         match result {
-            Ok(()) => self.failures.reset(),
+            Ok(()) => {}
             // The object is gone or another has its name: the watch will say so.
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
             Err(error) => {

@@ -164,7 +164,7 @@ pub(crate) fn container_status(
         started: (container.role != Role::Ephemeral).then(|| has_started(container, state)),
         restart_count: i32::try_from(state.attempts.saturating_sub(1)).unwrap_or(i32::MAX),
         state: Some(current),
-        last_state: Some(last.map_or_else(ApiState::default, |end| terminated(end))),
+        last_state: Some(last.map_or_else(ApiState::default, terminated)),
         resources: container.spec.resources.clone(),
         volume_mounts: volume_mounts(container),
         ..ContainerStatus::default()

@@ -102,7 +102,7 @@ impl Worker {
             sources.follow(references(&pod));
         }
         let publisher =
-            Publisher::new(&shared, &pod, handle.is_none() && (pod.finished_in_api() || pod.deleting()));
+            Publisher::new(&shared, handle.is_none() && (pod.finished_in_api() || pod.deleting()));
         Self {
             tasks: Tasks::default(),
             runtime_state: handle.as_ref().map(PodHandle::watch),

@@ -1,0 +1,283 @@
+//! How steps and reports change what is known of a pod. No I/O: [`Observed::issue`] notes that a step was begun (so that
+//! it is not begun twice), [`Observed::apply`] takes in what came of it or what the runtime reported.
+
+use super::local::{LocalPod, Role};
+use super::observed::{
+    ContainerState, Ending, Finished, Hook, Observed, Report, Run, Running, Stage, StartError, StartFailure,
+    Stop, StopCause,
+};
+use super::step::Step;
+use crate::ids::ContainerName;
+use crate::time::after;
+use jiff::Timestamp;
+use std::time::Duration;
+
+/// A start that failed for its configuration is tried again after this time, or when something it refers to changes.
+const CONFIG_RETRY: Duration = Duration::from_secs(10);
+
+impl Observed {
+    fn state(&mut self, name: &ContainerName) -> &mut ContainerState {
+        self.containers.entry(name.clone()).or_default()
+    }
+
+    /// Notes that `step` begins at `now`.
+    pub(crate) fn issue(&mut self, step: &Step, pod: &LocalPod, now: Timestamp) {
+        match step {
+            Step::End(cause) => self.ending = Some(Ending { cause: *cause, since: now }),
+            Step::MountVolumes => self.volumes.begin(),
+            Step::StartSandbox => self.sandbox.begin(),
+            Step::StopSandbox => self.sandbox = Stage::Working { failures: 0 },
+            Step::UnmountVolumes => self.volumes = Stage::Working { failures: 0 },
+            Step::DeleteObject => self.object.begin(),
+            Step::RemoveFiles => self.files.begin(),
+            Step::NoteCrashBackOff { container } => self.state(container).backoff_noted = true,
+            Step::NoteImageBackOff { container } => {
+                if let Some(failure) = &mut self.state(container).failure {
+                    failure.announced = true;
+                }
+            }
+            Step::Start { container, .. } => {
+                let local = pod.container(container);
+                self.initialized |= local.is_some_and(|c| c.role == Role::Main);
+                let spec_image = local.and_then(|c| c.spec.image.clone());
+                let state = self.state(container);
+                if let (Run::Exited, Some(end)) = (&state.run, state.ends.last()) {
+                    state.crash_backoff.record(end.finished_at);
+                }
+                state.run = Run::Starting;
+                state.restart_ordered = false;
+                state.spec_image = spec_image;
+            }
+            Step::PostStart { container } => {
+                if let Some(running) = self.state(container).running_mut() {
+                    running.post_start = Hook::Running;
+                }
+            }
+            Step::BeginStop { container, cause } => self.begin_stop(container, cause, pod, now),
+            Step::PreStop { container, .. } => {
+                self.with_stop(container, |stop| stop.pre_stop = Hook::Running)
+            }
+            Step::Terminate { container } => self.with_stop(container, |stop| {
+                stop.pre_stop = Hook::Done;
+                stop.term_at = Some(now);
+            }),
+            Step::Kill { container } => self.with_stop(container, |stop| stop.killed = true),
+        }
+    }
+
+    fn begin_stop(&mut self, container: &ContainerName, cause: &StopCause, pod: &LocalPod, now: Timestamp) {
+        let has_hook = pod
+            .container(container)
+            .and_then(|c| c.spec.lifecycle.as_ref())
+            .is_some_and(|lifecycle| lifecycle.pre_stop.is_some());
+        let state = self.state(container);
+        state.restart_ordered = *cause == StopCause::DefinitionChanged;
+        if let Some(running) = state.running_mut() {
+            let pre_stop = if has_hook { Hook::Pending } else { Hook::Done };
+            running.stop =
+                Some(Stop { cause: cause.clone(), since: now, pre_stop, term_at: None, killed: false });
+        }
+    }
+
+    fn with_stop(&mut self, container: &ContainerName, change: impl FnOnce(&mut Stop)) {
+        if let Some(stop) = self.state(container).running_mut().and_then(|running| running.stop.as_mut()) {
+            change(stop);
+        }
+    }
+
+    /// Takes in `report`, which arrived at `now`.
+    pub(crate) fn apply(&mut self, report: Report, pod: &LocalPod, now: Timestamp) {
+        match report {
+            Report::Volumes(Ok(())) => self.volumes = Stage::Ready(()),
+            Report::Volumes(Err(_)) => self.volumes.failed(now),
+            Report::VolumesGone => self.volumes = Stage::Gone,
+            Report::Sandbox(Ok(addresses)) => self.sandbox = Stage::Ready(addresses),
+            Report::Sandbox(Err(_)) => self.sandbox.failed(now),
+            Report::SandboxGone => self.sandbox = Stage::Gone,
+            Report::SandboxLost => self.lose_sandbox(pod, now),
+            Report::ObjectDeleted(true) => self.object = Stage::Gone,
+            Report::ObjectDeleted(false) => self.object.failed(now),
+            Report::Removed => self.removed = true,
+            Report::FilesRemoved => self.files = Stage::Gone,
+            Report::Retry => self.retry_now(now),
+            Report::Resolved { container, image } => {
+                let state = self.state(&container);
+                state.image = Some(image);
+                state.image_backoff.reset();
+            }
+            Report::Started { container, attempt, id, at } => self.started(&container, attempt, id, at, pod),
+            Report::StartFailed { container, reason, message } => {
+                self.state(&container).fail(reason, message, now)
+            }
+            Report::RunFailed { container, attempt, message } => {
+                let state = self.state(&container);
+                state.attempts = attempt + 1;
+                state.failure = None;
+                let reason = "StartError".into();
+                state.push_end(Finished {
+                    id: String::new(),
+                    exit_code: 128,
+                    reason,
+                    message,
+                    started_at: None,
+                    finished_at: now,
+                });
+            }
+            Report::PostStart { container, ok } => {
+                if let Some(running) = self.state(&container).running_mut() {
+                    running.post_start = Hook::Done;
+                    if !ok {
+                        running.doomed = Some(StopCause::PostStartFailed);
+                    }
+                }
+            }
+            Report::PreStopDone { container } => {
+                self.with_stop(&container, |stop| stop.pre_stop = Hook::Done)
+            }
+            Report::Exited { container, end } => {
+                let state = self.state(&container);
+                // A stray repetition of an end that is known already changes nothing.
+                if state.running_as(&end.id).is_some()
+                    || (state.run == Run::Starting && !state.knows_end(&end.id))
+                {
+                    state.push_end(end);
+                }
+            }
+            Report::Startup { container, id, ok } => {
+                if let Some(running) = self.state(&container).running_as(&id) {
+                    running.startup = Some(ok);
+                    if !ok {
+                        running.doomed = Some(StopCause::StartupFailed);
+                    }
+                }
+            }
+            Report::Readiness { container, id, ok } => {
+                if let Some(running) = self.state(&container).running_as(&id) {
+                    running.readiness = Some(ok);
+                }
+            }
+            Report::LivenessFailed { container, id } => {
+                if let Some(running) = self.state(&container).running_as(&id) {
+                    running.doomed = Some(StopCause::LivenessFailed);
+                }
+            }
+        }
+    }
+
+    fn started(
+        &mut self,
+        container: &ContainerName,
+        attempt: u32,
+        id: String,
+        at: Timestamp,
+        pod: &LocalPod,
+    ) {
+        let has_hook = pod
+            .container(container)
+            .and_then(|c| c.spec.lifecycle.as_ref())
+            .is_some_and(|lifecycle| lifecycle.post_start.is_some());
+        let state = self.state(container);
+        state.attempts = attempt + 1;
+        state.failure = None;
+        // The end may have been reported before the start was.
+        if state.knows_end(&id) {
+            return;
+        }
+        state.run = Run::Running(Running {
+            id,
+            started_at: at,
+            post_start: if has_hook { Hook::Pending } else { Hook::Done },
+            startup: None,
+            readiness: None,
+            doomed: None,
+            stop: None,
+        });
+    }
+
+    /// Everything in the sandbox was killed with it; init containers will have to run again.
+    fn lose_sandbox(&mut self, pod: &LocalPod, now: Timestamp) {
+        self.initialized = false;
+        self.sandbox = if self.ending.is_some() { Stage::Gone } else { Stage::Absent };
+        for (name, state) in &mut self.containers {
+            if state.run == Run::Exited && pod.container(name).is_some_and(|c| c.role == Role::Init) {
+                state.run = Run::Waiting;
+            } else if let Some(running) = state.running() {
+                let end = Finished {
+                    id: running.id.clone(),
+                    exit_code: 137,
+                    reason: "Error".into(),
+                    message: String::new(),
+                    started_at: Some(running.started_at),
+                    finished_at: now,
+                };
+                state.push_end(end);
+            } else if state.run == Run::Starting {
+                state.run = Run::Waiting;
+            }
+        }
+    }
+
+    fn retry_now(&mut self, now: Timestamp) {
+        if let Stage::Failed { retry_at, .. } = &mut self.volumes {
+            *retry_at = now;
+        }
+        for failure in self.containers.values_mut().filter_map(|state| state.failure.as_mut()) {
+            if failure.reason == StartError::CreateContainerConfigError {
+                failure.retry_at = now;
+            }
+        }
+    }
+}
+
+impl<T> Stage<T> {
+    fn begin(&mut self) {
+        let failures = if let Self::Failed { failures, .. } = self { *failures } else { 0 };
+        *self = Self::Working { failures };
+    }
+
+    /// Waits 1, 2, 4 … 64 seconds before the next try.
+    fn failed(&mut self, now: Timestamp) {
+        let failures = if let Self::Working { failures } = self { *failures } else { 0 };
+        let delay = Duration::from_secs(1 << failures.min(6));
+        *self = Self::Failed { failures: failures + 1, retry_at: after(now, delay) };
+    }
+}
+
+impl ContainerState {
+    fn running_mut(&mut self) -> Option<&mut Running> {
+        if let Run::Running(running) = &mut self.run { Some(running) } else { None }
+    }
+
+    /// The running state, if it is of the container `id`: a late report about a former attempt is void.
+    fn running_as(&mut self, id: &str) -> Option<&mut Running> {
+        self.running_mut().filter(|running| running.id == id)
+    }
+
+    fn push_end(&mut self, end: Finished) {
+        self.ends.push(end);
+        if self.ends.len() > 2 {
+            self.ends.remove(0);
+        }
+        self.run = Run::Exited;
+        self.backoff_noted = false;
+    }
+
+    fn fail(&mut self, reason: StartError, message: String, now: Timestamp) {
+        self.run = Run::Waiting;
+        let image = matches!(
+            reason,
+            StartError::ErrImagePull | StartError::ErrImageNeverPull | StartError::InvalidImageName
+        );
+        let retry_at = if image {
+            self.image_backoff.record(now);
+            self.image_backoff.ready_at(now)
+        } else {
+            after(now, CONFIG_RETRY)
+        };
+        self.failure = Some(StartFailure { reason, message, at: now, retry_at, announced: false });
+    }
+
+    fn knows_end(&self, id: &str) -> bool {
+        self.ends.iter().any(|end| end.id == id && !id.is_empty())
+    }
+}
