@@ -41,11 +41,8 @@ pub(crate) fn adopted(
             }
             ContainerStatus::Exited { .. } => {
                 container.run = Run::Exited;
-                if let Some(end) = end_of(run)
-                    && !container.ends.iter().any(|known| known.id == end.id)
-                {
-                    container.ends.push(end);
-                    container.backoff_noted = false;
+                if let Some(end) = end_of(run) {
+                    add_end(container, end);
                 }
             }
         }
@@ -53,6 +50,17 @@ pub(crate) fn adopted(
         container.ends.drain(..excess);
     }
     observed
+}
+
+/// Adds an end that the API may know already. One that is news means that its pause was not announced yet.
+fn add_end(container: &mut ContainerState, end: Finished) {
+    if container.ends.iter().any(|known| known.id == end.id) {
+        return;
+    }
+    let is_newest = container.ends.iter().all(|known| known.finished_at < end.finished_at);
+    container.backoff_noted &= !is_newest;
+    container.ends.push(end);
+    container.ends.sort_by_key(|end| end.finished_at);
 }
 
 fn name_of(run: &RuntimeContainer) -> ContainerName {
@@ -140,9 +148,11 @@ fn running(pod: &LocalPod, run: &RuntimeContainer, started_at: Timestamp) -> Run
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pod::step::plan;
+    use crate::pod::finish::finished;
+    use crate::pod::step::{Step, plan};
     use crate::pod::testing::{at, pod};
     use skiff_runtime::{ContainerId, ImageId};
+    use std::path::Path;
 
     fn run(attempt: u32, id: char, status: ContainerStatus) -> RuntimeContainer {
         RuntimeContainer {
@@ -165,12 +175,23 @@ mod tests {
                 "status": {"containerStatuses": [{"name": "c", "image": "i", "imageID": "", "ready": false, "restartCount": 2,
                     "state": {"waiting": {"reason": "CrashLoopBackOff"}},
                     "lastState": {"terminated": {"exitCode": 128, "finishedAt": "1970-01-12T13:46:40Z"}}}]}}"#);
-        let state = PodState { containers: Vec::new(), supervised: true };
-        let observed = adopted(&pod, &state, Vec::new(), at(9), |_| None);
-        let early = plan(&pod, &observed, at(9));
-        assert_eq!((early.steps, early.wake), (Vec::new(), Some(at(20))));
-        let due = plan(&pod, &observed, at(20));
-        assert_eq!(due.steps, [crate::pod::step::Step::Start { container: "c".into(), attempt: 3 }]);
+        // The runtime still has an older attempt, which the API does not show any more.
+        let older = ContainerStatus::Exited {
+            code: 1,
+            signal: None,
+            oom_killed: false,
+            started_at: at(-9),
+            finished_at: at(-8),
+        };
+        for containers in [Vec::new(), vec![run(1, 'a', older)]] {
+            let state = PodState { containers, supervised: true };
+            let end_of = |run: &RuntimeContainer| finished(None, run, Path::new("/dev/null"));
+            let observed = adopted(&pod, &state, Vec::new(), at(9), end_of);
+            let early = plan(&pod, &observed, at(9));
+            assert_eq!((early.steps, early.wake), (Vec::new(), Some(at(20))));
+            let due = plan(&pod, &observed, at(20));
+            assert_eq!(due.steps, [Step::Start { container: "c".into(), attempt: 3 }]);
+        }
     }
 
     #[test]
@@ -192,9 +213,7 @@ mod tests {
             ],
             supervised: true,
         };
-        let end_of = |run: &RuntimeContainer| {
-            super::super::finish::finished(None, run, std::path::Path::new("/dev/null"))
-        };
+        let end_of = |run: &RuntimeContainer| finished(None, run, Path::new("/dev/null"));
         let observed = adopted(&pod, &state, vec!["10.0.0.1".parse().unwrap()], at(9), end_of);
         let plan = plan(&pod, &observed, at(9));
         assert!(plan.steps.is_empty(), "{plan:?}");
