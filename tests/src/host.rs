@@ -49,12 +49,15 @@ impl Host {
         command
     }
 
-    /// Command lines of the processes that run on this host, without the one that holds it.
+    /// Command lines of the processes that run on this host, without the one that holds it. Processes that have ended
+    /// are left out: the holder does not wait for orphans, as the first process of a machine would.
     #[must_use]
     pub fn processes(&self) -> Vec<String> {
         let output = self.command("ps").args(["-eo", "pid=,args="]).output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
-        let other = |line: &&str| !line.starts_with("1 ") && !line.contains("ps -eo pid=,args=");
+        let other = |line: &&str| {
+            !line.starts_with("1 ") && !line.contains("ps -eo pid=,args=") && !line.ends_with("<defunct>")
+        };
         text.lines().map(str::trim).filter(other).map(str::to_owned).collect()
     }
 }

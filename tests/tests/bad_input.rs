@@ -9,8 +9,7 @@ use skiff_tests::{Cluster, Host, Kubectl, Output, program};
 fn wrong_manifests_get_kubernetes_errors() {
     let cluster = Cluster::empty();
     let check = |yaml: &str, message: &str| {
-        let path = cluster.host().directory().join("wrong.yaml");
-        std::fs::write(&path, yaml).unwrap();
+        let path = write(&cluster, yaml);
         for client in [Kubectl::New, Kubectl::Old] {
             let error = cluster.kubectl(client, &format!("create -f {}", path.display())).fails();
             assert!(error.contains(message), "{client:?}: {error}\ndoes not say {message}");
@@ -45,6 +44,13 @@ fn wrong_manifests_get_kubernetes_errors() {
     let error = cluster.kubectl(Kubectl::Old, &format!("create -f {}", path.display())).fails();
     assert!(error.contains("unknown field \"prts\""), "{error}");
     assert!(cluster.k("get svc -o name").lines().count() == 1);
+}
+
+/// A manifest in a file. An old kubectl takes a file that begins with a brace for JSON.
+fn write(cluster: &Cluster, yaml: &str) -> std::path::PathBuf {
+    let path = cluster.host().directory().join("wrong.yaml");
+    std::fs::write(&path, format!("---\n{yaml}\n")).unwrap();
+    path
 }
 
 #[test]

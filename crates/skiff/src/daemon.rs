@@ -1,6 +1,6 @@
 //! The server as a background process: who it is, how it is started, how it is stopped.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -122,14 +122,6 @@ fn ended(process: &OwnedFd, wait: Duration) -> rustix::io::Result<bool> {
     let mut fds = [PollFd::from_borrowed_fd(process.as_fd(), PollFlags::IN)];
     let timeout = wait.try_into().map_err(|_| rustix::io::Errno::INVAL)?;
     Ok(poll(&mut fds, Some(&timeout))? > 0)
-}
-
-/// Removes the record of a server that has ended.
-pub(crate) fn forget(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]
