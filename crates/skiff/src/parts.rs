@@ -70,11 +70,16 @@ impl Parts {
 mod tests {
     use super::*;
 
+    async fn until(shutdown: CancellationToken) -> anyhow::Result<()> {
+        shutdown.cancelled().await;
+        Ok(())
+    }
+
     #[tokio::test]
     async fn one_failure_ends_all() {
         let mut parts = Parts::new(CancellationToken::new());
         let shutdown = parts.shutdown();
-        parts.run("patient", async move { Ok::<(), anyhow::Error>(shutdown.cancelled().await) });
+        parts.run("patient", until(shutdown));
         parts.run("broken", async { Err(anyhow!("no luck")) });
         assert_eq!(parts.wait().await.unwrap_err().to_string(), "broken: no luck");
     }
@@ -84,7 +89,7 @@ mod tests {
         let mut parts = Parts::new(CancellationToken::new());
         let shutdown = parts.shutdown();
         let cancel = parts.shutdown();
-        parts.run("patient", async move { Ok::<(), anyhow::Error>(shutdown.cancelled().await) });
+        parts.run("patient", until(shutdown));
         cancel.cancel();
         parts.wait().await.unwrap();
     }

@@ -84,7 +84,8 @@ pub fn apply(
 
     let kept = entries.iter().filter(others).fold(mine.clone(), |all, entry| all.union(&entry.fields));
     let dropped = entries.applied(writer).without(&mine);
-    for path in dropped.paths().iter().rev().filter(|path| !kept.touches(path)) {
+    // Parents first: an item of a list is found by its keys, which are among its own dropped fields.
+    for path in dropped.paths().iter().filter(|path| !kept.touches(path)) {
         remove_entry(place.ty, &mut merged, path);
     }
     let previous = entries.applied(writer);

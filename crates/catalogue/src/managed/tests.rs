@@ -194,3 +194,13 @@ fn an_apply_owns_status_only_through_its_subresource() {
     let status = json!({"f:status": {"f:loadBalancer": {"f:ingress": {}}}});
     check_entries(&next, &[("x Apply", json!({"f:spec": {"f:type": {}}})), ("x Apply", status)]);
 }
+
+#[test]
+fn an_item_whose_key_changed_goes_whole() {
+    let config = |port: u16| service(json!({"ports": [{"port": port, "name": "a"}]}));
+    let mut live = apply(None, &config(80), SERVICE, &writer("me"), false).unwrap();
+    // What the server filled in belongs to nobody and does not keep the item.
+    live.set(&["spec", "ports"], json!([{"port": 80, "name": "a", "protocol": "TCP", "targetPort": 80}]));
+    let changed = apply(Some(&live), &config(81), SERVICE, &writer("me"), false).unwrap();
+    assert_eq!(changed.get(&["spec", "ports"]), Some(&json!([{"port": 81, "name": "a"}])));
+}

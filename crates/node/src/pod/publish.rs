@@ -125,6 +125,13 @@ fn patch(pod: &LocalPod, next: &PodStatus) -> serde_json::Value {
         }
         // Set by the API server; never ours to change.
         status.remove("qosClass");
+        // Addresses are merged one by one as well, but a pod whose sandbox was made anew has only its new ones.
+        for field in ["podIPs", "hostIPs"] {
+            let addresses = status.entry(field).or_insert_with(|| json!([]));
+            if let Some(addresses) = addresses.as_array_mut() {
+                addresses.push(json!({ "$patch": "replace" }));
+            }
+        }
         // Conditions are merged one by one, and within one a field that is not named stays.
         let conditions = status.get_mut("conditions").and_then(serde_json::Value::as_array_mut);
         for condition in conditions.into_iter().flatten().filter_map(serde_json::Value::as_object_mut) {
@@ -153,6 +160,7 @@ mod tests {
         let status = patch["status"].as_object().unwrap();
         assert!(!status.contains_key("qosClass"));
         assert_eq!(status["message"], serde_json::Value::Null);
+        assert_eq!(status["podIPs"], json!([{"$patch": "replace"}]));
         let ready = json!({"type": "Ready", "status": "True", "reason": null, "message": null});
         assert_eq!(status["conditions"], json!([ready]));
     }
