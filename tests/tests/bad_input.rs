@@ -36,7 +36,8 @@ fn wrong_manifests_get_kubernetes_errors() {
         "{apiVersion: v1, kind: Pod, metadata: {name: p}, spec: {containers: []}}",
         "spec.containers: Required value",
     );
-    let path = write(&cluster, "{apiVersion: v1, kind: Service, metadata: {name: s}, spec: {prts: [{port: 80}]}}");
+    let path =
+        write(&cluster, "{apiVersion: v1, kind: Service, metadata: {name: s}, spec: {prts: [{port: 80}]}}");
     let error = cluster.kubectl(Kubectl::New, &format!("create -f {}", path.display())).fails();
     assert!(error.contains("unknown field \"spec.prts\""), "{error}");
     let error = cluster.kubectl(Kubectl::Old, &format!("create -f {}", path.display())).fails();

@@ -69,16 +69,17 @@ fn port_forward_reaches_a_pod() {
     let cluster = Cluster::up();
     cluster.k("run web --image=luksa/kubia");
     cluster.k("wait pod/web --for=condition=Ready --timeout=30s");
-    for client in [Kubectl::New, Kubectl::Old] {
-        let mut command = cluster.kubectl_command(client, "port-forward pod/web 7070:8080");
+    for (client, port) in [(Kubectl::New, 7070), (Kubectl::Old, 7071)] {
+        let mut command = cluster.kubectl_command(client, &format!("port-forward pod/web {port}:8080"));
         let mut forward = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         // Kept open: kubectl ends when it cannot say what it forwards.
         let mut output = BufReader::new(forward.stdout.take().unwrap());
         output.read_line(&mut line).unwrap();
-        assert!(line.contains("Forwarding from 127.0.0.1:7070 -> 8080"), "{client:?}: {line}");
+        assert!(line.contains(&format!("Forwarding from 127.0.0.1:{port} -> 8080")), "{client:?}: {line}");
         for _ in 0..3 {
-            assert_eq!(cluster.sh("curl -sS http://127.0.0.1:7070").ok(), "You've hit web\n", "{client:?}");
+            let answer = cluster.sh(&format!("curl -sS http://127.0.0.1:{port}"));
+            assert_eq!(answer.ok(), "You've hit web\n", "{client:?}");
         }
         forward.kill().unwrap();
         forward.wait().unwrap();
