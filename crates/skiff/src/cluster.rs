@@ -1,10 +1,7 @@
 //! The one function that assembles a cluster from its parts, in the order in which they start.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
@@ -76,7 +73,7 @@ pub(crate) async fn run(
     let node_ip = settings.node_ip().await?;
     // Tools on this machine use loopback: it stays when the machine moves to another network.
     let url = format!("https://127.0.0.1:{}", settings.args.api_port);
-    make_directories(&settings.layout)?;
+    settings.layout.create()?;
     let _running = daemon::claim(&settings.layout.server_record(), &record(&settings, &url))?;
     let mut parts = Parts::new(shutdown.clone());
 
@@ -136,15 +133,6 @@ fn record(settings: &Settings, url: &str) -> daemon::Record {
         server: url.to_owned(),
         context: settings.args.context.clone(),
     }
-}
-
-fn make_directories(layout: &Layout) -> anyhow::Result<()> {
-    let store = layout.store();
-    for directory in [layout.data(), layout.run(), store.parent().unwrap_or(layout.data())] {
-        let make = |path: &Path| fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-        make(directory).with_context(|| format!("make {}", directory.display()))?;
-    }
-    Ok(())
 }
 
 fn pki_subject(settings: &Settings, node_ip: Ipv4Addr) -> PkiSubject {

@@ -1,6 +1,10 @@
-//! Where a cluster's files are.
+//! Where a cluster's files are (`docs/files.md` describes all of them).
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+
+use anyhow::Context;
 
 /// The two directories of a cluster and the files in them. The data directory survives reboots, the run
 /// directory need not.
@@ -13,6 +17,15 @@ pub(crate) struct Layout {
 impl Layout {
     pub(crate) fn new(data: PathBuf, run: PathBuf) -> Self {
         Self { data, run }
+    }
+
+    /// Makes the directories, for root alone: they hold keys and secrets.
+    pub(crate) fn create(&self) -> anyhow::Result<()> {
+        for directory in [self.data.clone(), self.run.clone(), self.data.join("store")] {
+            let made = DirBuilder::new().recursive(true).mode(0o700).create(&directory);
+            made.with_context(|| format!("make {}", directory.display()))?;
+        }
+        Ok(())
     }
 
     /// Objects, images, pods, keys.

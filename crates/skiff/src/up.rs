@@ -75,7 +75,7 @@ fn spawn(args: &ServerArgs, layout: &Layout) -> anyhow::Result<Child> {
 /// The server's log, begun anew; the one before is kept with the ending `.old`.
 fn log_file(layout: &Layout) -> anyhow::Result<File> {
     let path = layout.log();
-    fs::create_dir_all(layout.data()).with_context(|| format!("make {}", layout.data().display()))?;
+    layout.create()?;
     if path.exists() {
         fs::rename(&path, path.with_extension("log.old"))?;
     }
