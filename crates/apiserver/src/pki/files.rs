@@ -25,6 +25,17 @@ pub(super) fn private_dir(path: &Path) -> Result<(), PkiError> {
     make().map_err(|source| PkiError::File { action: "create", path: path.to_owned(), source })
 }
 
+/// Waits until no other process changes the directory: a server and an agent share it. The lock is held until the
+/// returned file is dropped, or the process ends.
+pub(super) fn lock(path: &Path) -> Result<File, PkiError> {
+    let lock = || {
+        let directory = File::open(path)?;
+        directory.lock()?;
+        Ok(directory)
+    };
+    lock().map_err(|source| PkiError::File { action: "lock", path: path.to_owned(), source })
+}
+
 /// The file's text; `None` when it does not exist.
 pub(super) fn read(path: &Path) -> Result<Option<String>, PkiError> {
     match fs::read_to_string(path) {
@@ -58,7 +69,7 @@ fn replace(path: &Path, text: &str, durability: Durability) -> io::Result<()> {
     }
 }
 
-/// One fixed name per file: the directory has one writer, and a left-over is overwritten.
+/// One fixed name per file: whoever writes holds the directory's [`lock`], and a left-over is overwritten.
 fn temporary_name(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".tmp");

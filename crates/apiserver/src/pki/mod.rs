@@ -74,7 +74,7 @@ pub enum PkiError {
     /// A file or directory cannot be read or written.
     #[error("cannot {action} {}", path.display())]
     File {
-        /// `read`, `write`, `create`.
+        /// `read`, `write`, `create`, `lock`.
         action: &'static str,
         /// Which.
         path: PathBuf,
@@ -153,6 +153,7 @@ impl Pki {
 
     fn open_at(dir: &Path, subject: &PkiSubject, now: Timestamp) -> Result<Self, PkiError> {
         files::private_dir(dir)?;
+        let _lock = files::lock(dir)?;
         let authority = Authority::open_or_create(dir, now)?;
         let service_account_key = SigningKey::open_or_create(&dir.join("sa.key"))?;
         let leaf = |spec| Leaf::open(dir, &authority, spec, now).map(Arc::new);
@@ -252,6 +253,7 @@ impl Pki {
 
     /// Renews every leaf that is due and returns when the next one will be.
     fn renew_due(&self, now: Timestamp) -> Result<Timestamp, PkiError> {
+        let _lock = files::lock(&self.dir)?;
         let mut leaves = vec![&self.api_server, &self.kubelet_client, &self.admin];
         let nodes = self.nodes.lock().clone();
         leaves.extend(&nodes);
@@ -272,6 +274,7 @@ impl Pki {
         if let Some(leaf) = nodes.iter().find(|leaf| *leaf.spec() == spec) {
             return Ok(Arc::clone(leaf));
         }
+        let _lock = files::lock(&self.dir)?;
         let leaf = Arc::new(Leaf::open(&self.dir, &self.authority, spec, Timestamp::now())?);
         nodes.retain(|other| other.name() != leaf.name());
         nodes.push(Arc::clone(&leaf));
