@@ -115,14 +115,17 @@ pub(crate) async fn run(
 /// Runs only the node agent, with the keys of the server on this machine.
 pub(crate) async fn run_agent(settings: Settings, shutdown: CancellationToken) -> anyhow::Result<()> {
     let node_ip = settings.node_ip().await?;
+    let server = format!("https://127.0.0.1:{}", settings.args.api_port);
+    make_directories(&settings.layout)?;
+    let _running = daemon::claim(&settings.layout.agent_record(), &record(&settings, &server))?;
     let pki = Arc::new(Pki::open_or_create(&settings.layout.pki(), &pki_subject(&settings, node_ip))?);
     let cluster = ClusterConfig { port: settings.args.api_port, ..ClusterConfig::new(node_ip.into()) };
     let credentials = pki.node_client(&settings.node_name)?;
-    let server = format!("https://127.0.0.1:{}", settings.args.api_port);
     let entry =
         ContextEntry { name: "node".to_owned(), server, ca_pem: pki.ca_pem().to_owned(), credentials };
     let client = ready::client_of(&entry).await?;
     let mut parts = Parts::new(shutdown.clone());
+    parts.run("certificates", keep_certificates(pki.clone(), shutdown.clone()));
     let _health = start_node(&mut parts, &settings, &cluster, &pki, client).await?;
     parts.wait().await
 }

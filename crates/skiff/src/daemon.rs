@@ -1,4 +1,4 @@
-//! The server as a background process: who it is, how it is started, how it is stopped.
+//! The server (or agent) as a process: who it is, how it is started, how it is stopped.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
@@ -12,7 +12,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// Who the server is, kept in `server.json`.
+/// Who the server is, kept in `server.json`; for an agent beside it, in `agent.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Record {
     /// Process id of the server.
@@ -47,6 +47,8 @@ pub(crate) enum DaemonError {
 const TERM_WAIT: Duration = Duration::from_secs(15);
 /// How long the kernel may take to end it.
 const KILL_WAIT: Duration = Duration::from_secs(10);
+/// How long a killed process may need to be gone.
+const LAST_MOMENT: Duration = Duration::from_millis(200);
 
 /// Takes the record for this process.
 pub(crate) fn claim(path: &Path, record: &Record) -> Result<Running, DaemonError> {
@@ -84,6 +86,20 @@ pub(crate) fn running(path: &Path) -> Result<Option<Record>, DaemonError> {
         return Ok(None);
     }
     read_record(&mut file).map(Some).map_err(io_error)
+}
+
+/// The running server, if there is one and it does not end at once: one that was just killed holds its lock for a
+/// moment longer.
+pub(crate) fn running_on(path: &Path) -> Result<Option<Record>, DaemonError> {
+    let Some(record) = running(path)? else { return Ok(None) };
+    let process = Pid::from_raw(record.pid).map(|pid| pidfd_open(pid, PidfdFlags::empty()));
+    let io_error =
+        |source: rustix::io::Errno| DaemonError::Io { path: path.to_owned(), source: source.into() };
+    match process {
+        Some(Ok(process)) if ended(&process, LAST_MOMENT).map_err(io_error)? => Ok(None),
+        Some(Err(rustix::io::Errno::SRCH)) => Ok(None),
+        _ => Ok(Some(record)),
+    }
 }
 
 fn read_record(file: &mut File) -> io::Result<Record> {

@@ -21,7 +21,9 @@ pub(crate) fn stop(args: &DownArgs, kubeconfig: Option<&Path>) -> anyhow::Result
     let layout = args.layout.layout();
     let screen = Screen::new();
     screen.step("stopping the server");
-    let was_running = daemon::stop(&layout.server_record())?;
+    // The agent first: it would miss its server.
+    let agent_ran = daemon::stop(&layout.agent_record())?;
+    let was_running = daemon::stop(&layout.server_record())? || agent_ran;
     screen.step("stopping pods");
     clean_up(&layout)?;
     mounts::unmount_below(layout.data())?;

@@ -58,6 +58,11 @@ impl Layout {
         self.data.join("server.log")
     }
 
+    /// Which process is an agent beside the server; locked by it while it runs.
+    pub(crate) fn agent_record(&self) -> PathBuf {
+        self.run.join("agent.json")
+    }
+
     /// Which process is the server; locked by it while it runs.
     pub(crate) fn server_record(&self) -> PathBuf {
         self.run.join("server.json")

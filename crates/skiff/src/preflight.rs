@@ -13,7 +13,9 @@ use crate::layout::Layout;
 pub(crate) fn check(args: &ServerArgs) -> anyhow::Result<()> {
     root()?;
     port_is_free(args.api_port, "--api-port", "API server")?;
-    port_is_free(args.kubelet_port, "--kubelet-port", "node")?;
+    if !args.without_agent {
+        port_is_free(args.kubelet_port, "--kubelet-port", "node")?;
+    }
     runtime(&args.layout.layout())?.check()?;
     skiff_proxy::check()
         .context("the kernel's packet filter cannot be used; skiff needs nftables (CONFIG_NF_TABLES)")?;

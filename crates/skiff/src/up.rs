@@ -18,7 +18,7 @@ const MALLOC_ARENAS: (&str, &str) = ("MALLOC_ARENA_MAX", "2");
 
 pub(crate) fn run(args: &ServerArgs) -> anyhow::Result<()> {
     let layout = args.layout.layout();
-    if let Some(record) = daemon::running(&layout.server_record())? {
+    if let Some(record) = daemon::running_on(&layout.server_record())? {
         eprintln!("skiff is up already: {} (context {})", record.server, record.context);
         return Ok(());
     }
