@@ -264,6 +264,15 @@ impl PodHandle {
         }
     }
 
+    /// Waits until no container is being started: the supervisor completes a start also when the agent that asked for
+    /// it has died.
+    pub async fn settled(&self) {
+        let starts = |state: &PodState| state.containers.iter().any(|c| c.status == ContainerStatus::Created);
+        let mut state = self.inner.state.clone();
+        // The sender only goes away with this handle's last clone, or with the pod.
+        let _closed = state.wait_for(|state| !state.supervised || !starts(state)).await;
+    }
+
     /// The state now and after every change (the latest one if several happened in between). While the supervisor is
     /// gone, `supervised` is false. Ends when the pod was stopped or is lost.
     pub fn events(&self) -> impl Stream<Item = PodState> + Send + Unpin + use<> {

@@ -2,6 +2,7 @@
 
 use super::admission::{Claims, admit, claims};
 use super::local::LocalPod;
+use super::sandbox;
 use super::worker::{Message, Start, View, Worker};
 use crate::paths::{PodPaths, pods_dir};
 use crate::shared::Shared;
@@ -14,7 +15,6 @@ use parking_lot::RwLock;
 use skiff_informer::EventType::Warning;
 use skiff_runtime::{PodHandle, PodUid};
 use std::collections::{HashMap, HashSet};
-use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -105,10 +105,10 @@ impl Manager {
             let uid = pod.uid.clone();
             return self.send(&uid, Message::Updated(Box::new(pod)));
         }
-        let adopted = self.adopted.remove(&pod.uid).map(|handle| {
-            let addresses = self.addresses(&pod);
-            (handle, addresses)
-        });
+        let adopted = match self.adopted.remove(&pod.uid) {
+            Some(handle) => sandbox::take_over(&self.shared, &pod, handle).await,
+            None => None,
+        };
         let known =
             adopted.is_some() || pod.status.start_time.is_some() || pod.deleting() || pod.finished_in_api();
         let rejection = if known { None } else { self.admit(&pod) };
@@ -122,14 +122,6 @@ impl Manager {
             worker.run(messages).await;
             uid
         });
-    }
-
-    /// The addresses of a pod that was running when the agent started.
-    fn addresses(&self, pod: &LocalPod) -> Vec<IpAddr> {
-        if pod.host_network() {
-            return self.shared.host_ips.clone();
-        }
-        self.shared.network.existing().get(pod.uid.as_str()).copied().into_iter().collect()
     }
 
     fn admit(&self, pod: &LocalPod) -> Option<super::observed::Rejection> {

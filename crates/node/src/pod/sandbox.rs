@@ -9,6 +9,7 @@ use skiff_runtime::{PodHandle, PodSandbox};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::Path;
+use std::time::Duration;
 
 /// Starts the sandbox and connects it; returns the pod's addresses, primary first.
 pub(crate) async fn start(shared: &Shared, pod: &LocalPod) -> Result<(PodHandle, Vec<IpAddr>), String> {
@@ -38,6 +39,36 @@ pub(crate) async fn start(shared: &Shared, pod: &LocalPod) -> Result<(PodHandle,
                 tracing::warn!(pod = %pod.full_name(), %error, "cleaning up a failed sandbox");
             }
             Err(message)
+        }
+    }
+}
+
+/// How long a container start that an agent before this one asked for may still take.
+const SETTLE: Duration = Duration::from_secs(5);
+
+/// Takes over the sandbox that an agent before this one started; `None` when it had to be cleared away. Without
+/// containers it may be half made, and is completed; with containers it was complete, and is left alone.
+pub(crate) async fn take_over(
+    shared: &Shared,
+    pod: &LocalPod,
+    handle: PodHandle,
+) -> Option<(PodHandle, Vec<IpAddr>)> {
+    if tokio::time::timeout(SETTLE, handle.settled()).await.is_err() {
+        tracing::warn!(pod = %pod.full_name(), "a container is still being started");
+    }
+    if !handle.state().await.containers.is_empty() {
+        let known = || shared.network.existing().get(pod.uid.as_str()).copied().into_iter().collect();
+        let addresses = if pod.host_network() { shared.host_ips.clone() } else { known() };
+        return Some((handle, addresses));
+    }
+    match connect(shared, pod, &handle).await {
+        Ok(addresses) => Some((handle, addresses)),
+        Err(reason) => {
+            tracing::warn!(pod = %pod.full_name(), reason, "a sandbox cannot be taken over, clearing it away");
+            if let Err(error) = stop(shared, pod, Some(handle)).await {
+                tracing::warn!(pod = %pod.full_name(), %error, "clearing a sandbox away");
+            }
+            None
         }
     }
 }

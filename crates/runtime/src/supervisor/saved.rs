@@ -48,13 +48,10 @@ pub(super) fn save<'a>(path: &Path, states: impl Iterator<Item = &'a ContainerSt
     crate::paths::write_atomically(path, &serde_json::to_vec(&File { format: FORMAT, containers })?)
 }
 
-/// What the last supervisor saved; nothing if it never had a container.
+/// What the last supervisor saved. Without the file there was none: whoever was to start it was killed first, and what
+/// it would have made cannot be relied on.
 pub(super) fn load(path: &Path) -> io::Result<Vec<SavedContainer>> {
-    let text = match fs::read(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        other => other?,
-    };
-    let file: File<Vec<SavedContainer>> = serde_json::from_slice(&text)?;
+    let file: File<Vec<SavedContainer>> = serde_json::from_slice(&fs::read(path)?)?;
     if file.format != FORMAT {
         return Err(io::Error::other(format!("format {} is not known, only {FORMAT}", file.format)));
     }
