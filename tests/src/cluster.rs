@@ -38,9 +38,20 @@ impl Cluster {
     /// Starts a cluster.
     #[must_use]
     pub fn empty() -> Self {
-        let cluster = Self { host: Host::new() };
-        cluster.skiff(["up", "--node-name", "node-1"]).ok();
+        let cluster = Self::stopped();
+        cluster.start();
         cluster
+    }
+
+    /// A host on which nothing runs yet.
+    #[must_use]
+    pub fn stopped() -> Self {
+        Self { host: Host::new() }
+    }
+
+    /// Starts the server, for the first time or again.
+    pub fn start(&self) {
+        self.skiff(["up", "--node-name", "node-1"]).ok();
     }
 
     /// The machine that it runs on.
@@ -69,7 +80,13 @@ impl Cluster {
 
     /// Runs `skiff` with these arguments.
     pub fn skiff<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Output {
-        Output::of(self.with_environment(program("SKIFF_TEST_BINARY")).args(arguments))
+        Output::of(self.skiff_command().args(arguments))
+    }
+
+    /// A `skiff` that has not been started.
+    #[must_use]
+    pub fn skiff_command(&self) -> Command {
+        self.with_environment(program("SKIFF_TEST_BINARY"))
     }
 
     /// Runs kubectl with these arguments, split at spaces.
@@ -89,7 +106,7 @@ impl Cluster {
             Kubectl::New => self.with_environment(program("SKIFF_TEST_KUBECTL_NEW")),
             Kubectl::Old => self.with_environment(program("SKIFF_TEST_KUBECTL_OLD")),
             Kubectl::Skiff => {
-                let mut command = self.with_environment(program("SKIFF_TEST_BINARY"));
+                let mut command = self.skiff_command();
                 command.arg("kubectl");
                 command
             }
@@ -100,7 +117,15 @@ impl Cluster {
 
     /// Runs a shell command on the node.
     pub fn sh(&self, script: &str) -> Output {
-        Output::of(self.host.command("bash").args(["-c", script]))
+        Output::of(&mut self.shell(script))
+    }
+
+    /// A shell on the node that has not been started.
+    #[must_use]
+    pub fn shell(&self, script: &str) -> Command {
+        let mut command = self.with_environment("bash");
+        command.args(["-c", script]);
+        command
     }
 
     /// Applies YAML text.
