@@ -116,7 +116,7 @@ pub(crate) async fn run(
 pub(crate) async fn run_agent(settings: Settings, shutdown: CancellationToken) -> anyhow::Result<()> {
     let node_ip = settings.node_ip().await?;
     let server = format!("https://127.0.0.1:{}", settings.args.api_port);
-    make_directories(&settings.layout)?;
+    settings.layout.create()?;
     let _running = daemon::claim(&settings.layout.agent_record(), &record(&settings, &server))?;
     let pki = Arc::new(Pki::open_or_create(&settings.layout.pki(), &pki_subject(&settings, node_ip))?);
     let cluster = ClusterConfig { port: settings.args.api_port, ..ClusterConfig::new(node_ip.into()) };
