@@ -99,6 +99,18 @@ fn a_damaged_data_file_is_named() {
 }
 
 #[test]
+fn a_data_directory_in_use_is_named() {
+    let cluster = Cluster::empty();
+    let mut command = cluster.host().command(program("SKIFF_TEST_BINARY"));
+    let other = cluster.host().directory().join("other-run");
+    command.args(["up", "--api-port", "7443", "--kubelet-port", "11250"]).arg("--run-dir").arg(&other);
+    let error = Output::of(command.arg("--data-dir").arg(cluster.data_dir())).fails();
+    assert!(error.contains("state.redb is in use by another process"), "{error}");
+    assert!(!other.exists(), "nothing half-started is left");
+    assert!(cluster.k("get --raw /readyz").contains("ok"), "the first cluster goes on");
+}
+
+#[test]
 fn not_root_is_explained() {
     let host = Host::new();
     // A copy where any user can run it: the built one may lie in a directory that only root enters.

@@ -63,18 +63,34 @@ impl Settings {
     }
 }
 
-/// Runs a cluster until the shutdown or until a part fails. Pods keep running afterwards; `skiff down` stops them.
-pub(crate) async fn run(
+/// A running cluster.
+pub(crate) struct Cluster {
+    parts: Parts,
+    store: Arc<Embedded>,
+    _running: daemon::Running,
+}
+
+impl Cluster {
+    /// Waits until the shutdown or until a part fails. Pods keep running afterwards; `skiff down` stops them.
+    pub(crate) async fn wait(self) -> anyhow::Result<()> {
+        let ended = self.parts.wait().await;
+        self.store.close();
+        ended
+    }
+}
+
+/// Starts a cluster; returns when pods can run.
+pub(crate) async fn start(
     settings: Settings,
     progress: &Progress,
     shutdown: CancellationToken,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Cluster> {
     let timeline = Timeline::start(settings.layout.run());
     let node_ip = settings.node_ip().await?;
     // Tools on this machine use loopback: it stays when the machine moves to another network.
     let url = format!("https://127.0.0.1:{}", settings.args.api_port);
     settings.layout.create()?;
-    let _running = daemon::claim(&settings.layout.server_record(), &record(&settings, &url))?;
+    let running = daemon::claim(&settings.layout.server_record(), &record(&settings, &url))?;
     let mut parts = Parts::new(shutdown.clone());
 
     progress.step("opening the store");
@@ -99,17 +115,14 @@ pub(crate) async fn run(
     }
     let admin = api.client(UserInfo::api_server());
     addons::apply(&admin, &DNS_SERVICE.to_string()).await.context("create the DNS pod's objects")?;
-    write_kubeconfigs(&settings, &pki, &url)?;
-
     if let Some(proxy) = proxy {
         let dns = SocketAddr::from((DNS_SERVICE, 53));
         let ready = ready::wait(&admin, &settings.node_name, dns, proxy, progress, &timeline);
         parts.unless_one_ends(ready).await?;
     }
+    write_kubeconfigs(&settings, &pki, &url)?;
     progress.report(&Report::Ready);
-    let ended = parts.wait().await;
-    store.close();
-    ended
+    Ok(Cluster { parts, store, _running: running })
 }
 
 /// Runs only the node agent, with the keys of the server on this machine.

@@ -42,6 +42,23 @@ pub(crate) fn stop(args: &DownArgs, kubeconfig: Option<&Path>) -> anyhow::Result
     Ok(())
 }
 
+/// Removes what a server that could not start has made. What cannot be removed is logged: the reason why the start
+/// failed matters more.
+pub(crate) fn abandon(layout: &Layout) {
+    let remove = || -> anyhow::Result<()> {
+        // Nothing in the kernel is touched unless this server's node had begun: it may be another cluster's.
+        if layout.network().exists() {
+            clean_up(layout)?;
+            mounts::unmount_below(layout.data())?;
+        }
+        mounts::unmount_below(layout.run())?;
+        remove_dir(layout.run())
+    };
+    if let Err(error) = remove() {
+        tracing::warn!("what the failed start left could not be removed, `skiff down` may: {error:#}");
+    }
+}
+
 /// Stops all pods and removes interfaces, routes and tables. Each part is tried also when another fails.
 fn clean_up(layout: &Layout) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

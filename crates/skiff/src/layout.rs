@@ -63,6 +63,11 @@ impl Layout {
         self.run.join("agent.json")
     }
 
+    /// Addresses of pods; there once the node has begun to make its network.
+    pub(crate) fn network(&self) -> PathBuf {
+        self.run.join("network")
+    }
+
     /// Which process is the server; locked by it while it runs.
     pub(crate) fn server_record(&self) -> PathBuf {
         self.run.join("server.json")

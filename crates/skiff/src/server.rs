@@ -13,6 +13,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::args::ServerArgs;
 use crate::cluster::{self, Settings};
+use crate::down;
 use crate::preflight;
 use crate::progress::{Progress, Report};
 
@@ -36,10 +37,24 @@ fn serve(args: &ServerArgs, progress: &Progress) -> anyhow::Result<()> {
     } else {
         preflight::check(args)?;
     }
-    runtime()?.block_on(async {
+    let layout = args.layout.layout();
+    // Without the record of an earlier server there are no pods of an earlier server.
+    let fresh = !layout.server_record().exists();
+    let tokio = runtime()?;
+    let started = tokio.block_on(async {
         let shutdown = shutdown_on_signal()?;
-        cluster::run(Settings::new(args)?, progress, shutdown).await
-    })
+        cluster::start(Settings::new(args)?, progress, shutdown).await
+    });
+    match started {
+        Ok(cluster) => tokio.block_on(cluster.wait()),
+        Err(error) => {
+            drop(tokio);
+            if fresh {
+                down::abandon(&layout);
+            }
+            Err(error)
+        }
+    }
 }
 
 pub(crate) fn run_agent(args: &ServerArgs) -> anyhow::Result<()> {
