@@ -1,5 +1,6 @@
 //! What runs on the cluster's own host: loads and measurements against it.
 
+mod answer;
 mod changes;
 mod compare;
 mod creates;
@@ -20,6 +21,7 @@ pub(crate) fn run(command: Inside) -> anyhow::Result<()> {
         Inside::Changes { rounds, target } => {
             block_on(changes::run(rounds, target.parse().context("target address")?))
         }
+        Inside::Answer { address } => answer::run(address.parse().context("address")?),
         Inside::Compare { direct, service } => compare::run(direct.parse()?, service.parse()?),
         Inside::Serve { port } => serve::run(port),
     }

@@ -43,6 +43,8 @@ enum Inside {
     Fill { services: u32 },
     /// Time from an endpoint's creation to the first connection through the Service
     Changes { rounds: u32, target: String },
+    /// Ask an HTTP server until it answers
+    Answer { address: String },
     /// Connections and bytes per second to two addresses, in turns
     Compare { direct: String, service: String },
     /// Serve connections for `compare`

@@ -34,6 +34,9 @@ pub(crate) async fn run(rounds: u32, target: SocketAddr) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Between two attempts to connect: short against the bound, long enough to leave the processor to the proxy.
+const PAUSE: Duration = Duration::from_micros(100);
+
 /// Connects again and again: a Service that the kernel does not know yet refuses at once.
 fn until_connected(address: SocketAddr) -> anyhow::Result<Duration> {
     let started = Instant::now();
@@ -41,6 +44,7 @@ fn until_connected(address: SocketAddr) -> anyhow::Result<Duration> {
         if started.elapsed() > PATIENCE {
             bail!("{address} took no connection for {PATIENCE:?}");
         }
+        std::thread::sleep(PAUSE);
     }
     Ok(started.elapsed())
 }

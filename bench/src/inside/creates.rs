@@ -11,13 +11,16 @@ use tokio::task::JoinSet;
 use crate::report::percentile;
 
 pub(crate) async fn run(clients: usize, seconds: u64) -> anyhow::Result<()> {
-    let end = Instant::now() + Duration::from_secs(seconds);
-    let mut tasks = JoinSet::new();
-    for number in 0..clients {
-        let api: Api<ConfigMap> = Api::default_namespaced(super::client().await?);
-        tasks.spawn(create_until(api, number, end));
+    let mut apis: Vec<Api<ConfigMap>> = Vec::new();
+    for _ in 0..clients {
+        apis.push(Api::default_namespaced(super::client().await?));
     }
     let started = Instant::now();
+    let end = started + Duration::from_secs(seconds);
+    let mut tasks = JoinSet::new();
+    for (number, api) in apis.into_iter().enumerate() {
+        tasks.spawn(create_until(api, number, end));
+    }
     let mut latencies = Vec::new();
     while let Some(result) = tasks.join_next().await {
         latencies.extend(result??);

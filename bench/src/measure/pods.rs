@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use skiff_tests::{Cluster, Kubectl};
 
+use super::inside;
 use crate::report::{Result as Row, percentile};
 
 const ROUNDS: usize = 5;
@@ -16,13 +17,10 @@ pub(crate) fn story() -> anyhow::Result<Vec<Row>> {
         let started = Instant::now();
         cluster.create_kubia_unready();
         let ip = cluster.cluster_ip("kubia");
-        // Refused at once until a pod is ready.
-        cluster
-            .sh(&format!("for i in {{1..3000}}; do curl -s -m 1 http://{ip} && exit 0; done; exit 1"))
-            .ok();
+        inside(&cluster, &["answer", &format!("{ip}:80")])?;
         samples.push(started.elapsed().as_secs_f64());
-        cluster.k("delete rc,svc kubia");
-        cluster.k("wait pod -l app=kubia --for=delete --timeout=60s");
+        cluster.k("delete service kubia");
+        delete_pods(&cluster);
     }
     let median = percentile(&mut samples, 50);
     Ok(vec![Row {
@@ -36,17 +34,28 @@ pub(crate) fn story() -> anyhow::Result<Vec<Row>> {
 /// Thirty pods to Ready.
 pub(crate) fn thirty() -> anyhow::Result<Vec<Row>> {
     let cluster = Cluster::up();
-    cluster.create_kubia(Kubectl::New);
-    cluster.k("scale rc kubia --replicas=0");
-    cluster.k("wait pod -l app=kubia --for=delete --timeout=60s");
-    let started = Instant::now();
-    cluster.k("scale rc kubia --replicas=30");
-    cluster.wait_ready_replicas(30);
-    let seconds = started.elapsed().as_secs_f64();
+    let mut samples = Vec::new();
+    for _ in 0..ROUNDS {
+        cluster.create_kubia(Kubectl::New);
+        cluster.k("scale rc kubia --replicas=0");
+        cluster.k("wait pod -l app=kubia --for=delete --timeout=60s");
+        let started = Instant::now();
+        cluster.k("scale rc kubia --replicas=30");
+        cluster.wait_ready_replicas(30);
+        samples.push(started.elapsed().as_secs_f64());
+        cluster.k("delete service kubia");
+        delete_pods(&cluster);
+    }
+    let median = percentile(&mut samples, 50);
     Ok(vec![Row {
         promise: "30-pod ReplicationController, image present, to all Ready",
         bound: "≤ 3 s",
-        measured: format!("{seconds:.2} s"),
-        holds: Some(seconds <= 3.0),
+        measured: format!("{median:.2} s"),
+        holds: Some(median <= 3.0),
     }])
+}
+
+fn delete_pods(cluster: &Cluster) {
+    cluster.k("delete rc kubia");
+    cluster.k("wait pod -l app=kubia --for=delete --timeout=60s");
 }

@@ -60,7 +60,7 @@ fn start_server(cluster: &Cluster) -> anyhow::Result<String> {
 }
 
 fn changes(cluster: &Cluster, pod_ip: &str, scale: &str) -> anyhow::Result<Vec<Row>> {
-    let answer = inside(cluster, &["changes", "100", &format!("{pod_ip}:9000")])?;
+    let answer = inside(cluster, &["changes", "300", &format!("{pod_ip}:9000")])?;
     let (p50, p99) = (number(&answer, "p50"), number(&answer, "p99"));
     Ok(vec![Row {
         promise: if scale == "all Services" {
