@@ -26,6 +26,7 @@ use kube::{Api, Client};
 use parking_lot::RwLock;
 use skiff_informer::Cache;
 use tokio::net::{TcpListener, UdpSocket};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -90,17 +91,15 @@ pub async fn run(config: DnsConfig, shutdown: CancellationToken) -> Result<(), D
     let responder = Arc::new(Responder::new(zone.clone(), upstream));
     info!(zone = %config.zone, listen = %config.listen, "serving DNS");
 
-    let synced = {
-        let zone = zone.clone();
-        move || zone.read().is_synced()
-    };
+    let (_alive, alive) = watch::channel(true);
+    let (complete, ready_when) = watch::channel(false);
     let serving = async {
         tokio::join!(
             server::serve_udp(udp, responder.clone()),
             server::serve_tcp(tcp, responder.clone()),
-            health::serve(health, "/health", || true),
-            health::serve(ready, "/ready", synced),
-            follow(&config.client, zone, &shutdown),
+            health::serve(health, "/health", alive),
+            health::serve(ready, "/ready", ready_when),
+            follow(&config.client, zone, complete, &shutdown),
             responder.upstream.probe_for_loop(),
         )
     };
@@ -119,8 +118,13 @@ async fn upstream_servers(config: &DnsConfig) -> Vec<SocketAddr> {
     }
 }
 
-/// Keeps `zone` in step with the cluster.
-async fn follow(client: &Client, zone: Arc<RwLock<Zone>>, shutdown: &CancellationToken) {
+/// Keeps `zone` in step with the cluster; tells `complete` when the first lists are in.
+async fn follow(
+    client: &Client,
+    zone: Arc<RwLock<Zone>>,
+    complete: watch::Sender<bool>,
+    shutdown: &CancellationToken,
+) {
     let (namespaces, services, slices) = (Cache::<()>::new(), Cache::new(), Cache::new());
     let target = zone.clone();
     namespaces.subscribe(move |change| target.write().set_namespace(change.key.name(), change.new.is_some()));
@@ -138,5 +142,6 @@ async fn follow(client: &Client, zone: Arc<RwLock<Zone>>, shutdown: &Cancellatio
     });
     tokio::join!(namespaces.synced(), services.synced(), slices.synced());
     zone.write().set_synced();
+    complete.send_replace(true);
     info!("all names are known");
 }

@@ -2,7 +2,7 @@
 
 use super::local::{LocalContainer, LocalPod};
 use crate::probes::action::of_hook;
-use crate::probes::perform::{Outcome, Target, perform};
+use crate::probes::perform::{Effort, Outcome, Target, perform};
 use crate::shared::Shared;
 use k8s_openapi::api::core::v1::LifecycleHandler;
 use skiff_informer::EventType::Warning;
@@ -55,7 +55,7 @@ async fn run(
         Ok(action) => action,
         Err(text) => return Some(text),
     };
-    match perform(&action, target, limit).await {
+    match perform(&action, target, Effort::at_once(limit)).await {
         Outcome::Success => None,
         Outcome::Failure(text) | Outcome::Error(text) => Some(text),
     }

@@ -1,17 +1,18 @@
 //! The standard gRPC health check, spoken directly over HTTP/2.
 
-use super::perform::{Outcome, connect_error};
+use super::perform::{Outcome, connect, connect_error};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::net::TcpStream;
+use std::time::Duration;
 
 /// The `SERVING` status of the health protocol.
 const SERVING: u64 = 1;
 
-/// Asks the server at `address` whether `service` (all of it, if empty) serves.
-pub(crate) async fn check(address: &str, service: &str) -> Outcome {
-    match ask(address, service).await {
+/// Asks the server at `address` whether `service` (all of it, if empty) serves. A refused
+/// connection is tried again for `patience`.
+pub(crate) async fn check(address: &str, service: &str, patience: Duration) -> Outcome {
+    match ask(address, service, patience).await {
         Ok(SERVING) => Outcome::Success,
         Ok(status) => {
             let name = ["UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN"];
@@ -26,8 +27,8 @@ pub(crate) async fn check(address: &str, service: &str) -> Outcome {
     }
 }
 
-async fn ask(address: &str, service: &str) -> Result<u64, String> {
-    let tcp = TcpStream::connect(address).await.map_err(|error| {
+async fn ask(address: &str, service: &str, patience: Duration) -> Result<u64, String> {
+    let tcp = connect(address, patience).await.map_err(|error| {
         format!(
             "error: failed to connect service at {address:?}: dial tcp {address}: {}",
             connect_error(&error)

@@ -1,7 +1,7 @@
 //! HTTP and HTTPS requests of probes and hooks.
 
 use super::action::{HttpRequest, host_port};
-use super::perform::{OUTPUT_LIMIT, Outcome, connect_error};
+use super::perform::{OUTPUT_LIMIT, Outcome, connect, connect_error};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::TokioIo;
@@ -9,17 +9,18 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 
 /// Most redirects that are followed.
 const MAX_REDIRECTS: usize = 10;
 
 /// Gets `request`; any status from 200 to 399 is a success, a redirect to another host counts as one.
-pub(crate) async fn get(request: &HttpRequest) -> Outcome {
+/// A refused connection is tried again for `patience`.
+pub(crate) async fn get(request: &HttpRequest, patience: Duration) -> Outcome {
     let mut request = request.clone();
     for _ in 0..=MAX_REDIRECTS {
-        match get_once(&request).await {
+        match get_once(&request, patience).await {
             Ok(Answer::Done(outcome)) => return outcome,
             Ok(Answer::Redirect(path)) => request.path = path,
             Err(cause) => return Outcome::Failure(format!("Get \"{}\": {cause}", request.url())),
@@ -34,9 +35,9 @@ enum Answer {
     Redirect(String),
 }
 
-async fn get_once(request: &HttpRequest) -> Result<Answer, String> {
+async fn get_once(request: &HttpRequest, patience: Duration) -> Result<Answer, String> {
     let address = host_port(&request.host, request.port);
-    let tcp = TcpStream::connect(&address).await;
+    let tcp = connect(&address, patience).await;
     let tcp = tcp.map_err(|error| format!("dial tcp {address}: {}", connect_error(&error)))?;
     if request.https {
         let name = ServerName::try_from(request.host.clone()).map_err(|error| error.to_string())?;
@@ -187,7 +188,7 @@ mod tests {
             path: "/".into(),
             headers: Vec::new(),
         };
-        assert_eq!(get(&request).await, expected);
+        assert_eq!(get(&request, Duration::ZERO).await, expected);
         server.await.unwrap();
     }
 
@@ -227,6 +228,6 @@ mod tests {
         let text = format!(
             "Get \"http://127.0.0.1:{port}/z\": dial tcp 127.0.0.1:{port}: connect: connection refused"
         );
-        assert_eq!(get(&request).await, Outcome::Failure(text));
+        assert_eq!(get(&request, Duration::ZERO).await, Outcome::Failure(text));
     }
 }

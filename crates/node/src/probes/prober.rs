@@ -1,7 +1,7 @@
 //! The task that runs one probe of one running container, for as long as it is wanted.
 
-use super::action::{Action, of_probe};
-use super::perform::{Outcome, Target, perform};
+use super::action::of_probe;
+use super::perform::{Effort, Outcome, Target, perform};
 use super::tally::{ProbeKind, Tally, Timing};
 use crate::pod::local::{LocalContainer, LocalPod};
 use crate::pod::observed::Report;
@@ -48,12 +48,14 @@ impl Prober {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut tally = Tally::new(timing);
         let action = of_probe(&probe, &self.container.spec, self.ip);
+        let mut effort = Effort::patient(timing.timeout);
         loop {
             ticks.tick().await;
             let outcome = match &action {
-                Ok(action) => self.attempt(action, timing).await,
+                Ok(action) => perform(action, &self.target, effort).await,
                 Err(text) => Outcome::Error(text.clone()),
             };
+            effort = Effort::at_once(timing.timeout);
             self.tell(&outcome);
             let Some(verdict) = tally.count(outcome == Outcome::Success) else { continue };
             if let Some(report) = self.report(verdict)
@@ -65,10 +67,6 @@ impl Prober {
                 return;
             }
         }
-    }
-
-    async fn attempt(&self, action: &Action, timing: Timing) -> Outcome {
-        perform(action, &self.target, timing.timeout).await
     }
 
     /// Records a failed attempt.
