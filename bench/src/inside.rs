@@ -23,7 +23,7 @@ pub(crate) fn run(command: Inside) -> anyhow::Result<()> {
         }
         Inside::Answer { address } => answer::run(address.parse().context("address")?),
         Inside::Compare { direct, service } => compare::run(direct.parse()?, service.parse()?),
-        Inside::Serve { port } => serve::run(port),
+        Inside::Serve { ports } => serve::run(&ports),
     }
 }
 

@@ -47,8 +47,8 @@ enum Inside {
     Answer { address: String },
     /// Connections and bytes per second to two addresses, in turns
     Compare { direct: String, service: String },
-    /// Serve connections for `compare`
-    Serve { port: u16 },
+    /// Serve connections for `compare` and `changes`
+    Serve { ports: Vec<u16> },
 }
 
 fn main() -> ExitCode {

@@ -9,16 +9,21 @@ pub(crate) const SHORT: u8 = b's';
 /// Send until the other side has enough.
 pub(crate) const BULK: u8 = b'b';
 
-pub(crate) fn run(port: u16) -> anyhow::Result<()> {
-    let listener = TcpListener::bind(("0.0.0.0", port))?;
+/// Connections that are served at a time on each port.
+const WORKERS: usize = 8;
+
+pub(crate) fn run(ports: &[u16]) -> anyhow::Result<()> {
     let mut workers = Vec::new();
-    for _ in 0..8 {
-        let listener = listener.try_clone()?;
-        workers.push(thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                answer(stream);
-            }
-        }));
+    for port in ports {
+        let listener = TcpListener::bind(("0.0.0.0", *port))?;
+        for _ in 0..WORKERS {
+            let listener = listener.try_clone()?;
+            workers.push(thread::spawn(move || {
+                for stream in listener.incoming().flatten() {
+                    answer(stream);
+                }
+            }));
+        }
     }
     for worker in workers {
         worker.join().map_err(|_| anyhow::anyhow!("a worker panicked"))?;

@@ -16,11 +16,12 @@ const SETTLED: Duration = Duration::from_secs(5);
 const PODS: u32 = 20;
 
 /// Sums the memory of all skiff processes on the host (proportional set size and swap, KiB) and the CPU ticks that
-/// they have used so far. The processes go by their name, which containers' own programs do not share.
+/// they have used so far. The processes go by their name, which containers' own programs do not share. What has
+/// ended and is not reaped (the first process of these namespaces reaps nobody) has no memory.
 const USAGE: &str = r#"pss=0; ticks=0
 for p in /proc/[0-9]*; do
     [ "$(cat $p/comm 2>/dev/null)" = skiff ] || continue
-    pss=$((pss + $(awk '/^(Pss|SwapPss):/ {sum += $2} END {print sum}' $p/smaps_rollup)))
+    pss=$((pss + $(awk '/^(Pss|SwapPss):/ {sum += $2} END {print sum + 0}' $p/smaps_rollup)))
     ticks=$((ticks + $(awk '{print $14 + $15}' $p/stat)))
 done
 echo $pss $ticks $(getconf CLK_TCK)"#;

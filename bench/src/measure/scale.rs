@@ -42,25 +42,32 @@ pub(crate) fn services(services: u32) -> anyhow::Result<Vec<Row>> {
     Ok(rows)
 }
 
+/// The server's ports: for connections to its own address, through the Service, and through the Services of
+/// `changes`. They are apart because a connection through a Service that took the source port of a direct one just
+/// closed would meet its TIME_WAIT state in the pod, and wait a second for its SYN to be sent again.
+const DIRECT: u16 = 9000;
+const THROUGH: u16 = 9001;
+const CHANGED: u16 = 9002;
+
 /// A pod that runs this program's server, behind a Service.
 fn start_server(cluster: &Cluster) -> anyhow::Result<String> {
     let program = program()?;
     let program = program.to_str().context("the program's path is text")?;
     cluster.apply(&format!(
         "{{apiVersion: v1, kind: Pod, metadata: {{name: server, labels: {{app: server}}}}, spec: {{
-            containers: [{{name: c, image: luksa/kubia, command: [/bench, inside, serve, '9000'],
-                readinessProbe: {{tcpSocket: {{port: 9000}}, periodSeconds: 1}},
+            containers: [{{name: c, image: luksa/kubia, command: [/bench, inside, serve, '{DIRECT}', '{THROUGH}', '{CHANGED}'],
+                readinessProbe: {{tcpSocket: {{port: {CHANGED}}}, periodSeconds: 1}},
                 volumeMounts: [{{name: bench, mountPath: /bench}}]}}],
             volumes: [{{name: bench, hostPath: {{path: {program}, type: File}}}}]}}}}
 ---
-{{apiVersion: v1, kind: Service, metadata: {{name: server}}, spec: {{selector: {{app: server}}, ports: [{{port: 9000}}]}}}}"
+{{apiVersion: v1, kind: Service, metadata: {{name: server}}, spec: {{selector: {{app: server}}, ports: [{{port: {THROUGH}}}]}}}}"
     ));
     cluster.k("wait pod/server --for=condition=Ready --timeout=30s");
     Ok(cluster.k("get pod server -o jsonpath={.status.podIP}"))
 }
 
 fn changes(cluster: &Cluster, pod_ip: &str, scale: &str) -> anyhow::Result<Vec<Row>> {
-    let answer = inside(cluster, &["changes", "300", &format!("{pod_ip}:9000")])?;
+    let answer = inside(cluster, &["changes", "300", &format!("{pod_ip}:{CHANGED}")])?;
     let (p50, p99) = (number(&answer, "p50"), number(&answer, "p99"));
     Ok(vec![Row {
         promise: if scale == "all Services" {
@@ -76,7 +83,8 @@ fn changes(cluster: &Cluster, pod_ip: &str, scale: &str) -> anyhow::Result<Vec<R
 
 fn traffic(cluster: &Cluster, pod_ip: &str, scale: &str) -> anyhow::Result<Vec<Row>> {
     let service = cluster.cluster_ip("server");
-    let answer = inside(cluster, &["compare", &format!("{pod_ip}:9000"), &format!("{service}:9000")])?;
+    let answer =
+        inside(cluster, &["compare", &format!("{pod_ip}:{DIRECT}"), &format!("{service}:{THROUGH}")])?;
     let row = |promise, part: &str, unit: f64, name: &str| {
         let part = &answer[part];
         let (direct, service, ratio) =
