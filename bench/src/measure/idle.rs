@@ -21,7 +21,8 @@ const PODS: u32 = 20;
 const USAGE: &str = r#"pss=0; ticks=0
 for p in /proc/[0-9]*; do
     [ "$(cat $p/comm 2>/dev/null)" = skiff ] || continue
-    pss=$((pss + $(awk '/^(Pss|SwapPss):/ {sum += $2} END {print sum + 0}' $p/smaps_rollup)))
+    memory=$(awk '/^(Pss|SwapPss):/ {sum += $2} END {print sum}' $p/smaps_rollup 2>/dev/null)
+    pss=$((pss + ${memory:-0}))
     ticks=$((ticks + $(awk '{print $14 + $15}' $p/stat)))
 done
 echo $pss $ticks $(getconf CLK_TCK)"#;
