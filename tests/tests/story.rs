@@ -111,11 +111,13 @@ fn exec_it_is_a_real_shell() {
         let shown = shell.expect(&prompt);
         assert!(shown.contains("24 80") && shown.contains("/dev/pts/"), "{shown:?}");
         shell.resize(132, 43);
-        shell.send("sleep 0.2; stty size\r");
-        let shown = shell.expect(&prompt);
-        assert!(shown.contains("43 132"), "{client:?}: {shown:?}");
-        shell.send("sleep 1000\r");
-        let _echo = shell.expect("sleep 1000");
+        // The shell draws its prompt again when the size changes, so what is waited for is a word of its own.
+        shell.send("until [ \"$(stty size)\" = '43 132' ]; do sleep 0.05; done; echo re''sized\r");
+        let _shown = shell.expect("resized");
+        let _shown = shell.expect(&prompt);
+        // It says when it runs: a ^C before that would be the shell's.
+        shell.send("bash -c \"echo slee''ping; exec sleep 1000\"\r");
+        let _echo = shell.expect("sleeping");
         shell.send("\u{3}");
         let shown = shell.expect(&prompt);
         assert!(shown.contains("^C"), "{shown:?}");
