@@ -348,10 +348,8 @@ fn server_and_agent_are_killed_separately() {
     new_connections_work(&cluster, &netns, &ip);
     assert_eq!(pods(&cluster), before, "the API still serves");
     children.push(agent());
-    let exec = format!(
-        "for i in {{1..300}}; do curl -sk https://127.0.0.1:10250/ -o /dev/null && exit 0; sleep 0.1; done; exit 1"
-    );
-    cluster.sh(&exec).ok();
+    let serves = "for i in {1..300}; do curl -sk https://127.0.0.1:10250/ -o /dev/null && exit 0; sleep 0.1; done; exit 1";
+    cluster.sh(serves).ok();
     everything_works(&cluster);
     assert_eq!((open.ask(), pods(&cluster)), (hit.clone(), before.clone()));
 
