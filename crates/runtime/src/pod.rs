@@ -96,10 +96,20 @@ impl PodHandle {
         let images = self.inner.shared.images();
         let _in_use = images.hold().await;
         let rootfs = images.rootfs(&spec.image).await?;
-        let (id, name) = (ContainerId::random(), spec.name.clone());
-        let request = Request::Start(Box::new(StartRequest { id: id.clone(), spec, rootfs }));
-        let pod = self.uid().clone();
-        let (reply, fds) = self.exchange(&request).await?;
+        let start = || StartRequest { id: ContainerId::random(), spec: spec.clone(), rootfs: rootfs.clone() };
+        match self.start(start()).await {
+            // The supervisor died meanwhile, which is no fault of the container's: its successor is asked, once.
+            Err(RuntimeError::SupervisorGone { .. }) => self.start(start()).await,
+            result => result,
+        }
+    }
+
+    async fn start(&self, request: StartRequest) -> Result<ContainerId, RuntimeError> {
+        let (pod, id, name) = (self.uid().clone(), request.id.clone(), request.spec.name.clone());
+        let (reply, fds) = match self.exchange(&Request::Start(Box::new(request))).await {
+            Ok(answer) => answer,
+            Err(gone) => return self.interrupted(id, gone).await,
+        };
         self.inner.terminals.lock().extend(fds.into_iter().map(|master| (id.clone(), master)));
         match reply {
             Reply::Failed(Failure { stage: Stage::Start, reason }) => {
@@ -112,6 +122,17 @@ impl PodHandle {
             }
             _ => Ok(id),
         }
+    }
+
+    /// What became of a container whose start was not answered: it runs, or nothing is left of it.
+    async fn interrupted(&self, id: ContainerId, gone: RuntimeError) -> Result<ContainerId, RuntimeError> {
+        if let Ok((Reply::State(state), _)) = self.exchange(&Request::Watch).await
+            && state.container(&id).is_some_and(|c| c.status != ContainerStatus::Created)
+        {
+            return Ok(id);
+        }
+        self.discard_data(&id).await?;
+        Err(gone)
     }
 
     /// Sends a signal (by name, `SIGTERM` or `TERM`, or number) to the container's first process. `SIGKILL` ends every
@@ -168,7 +189,7 @@ impl PodHandle {
         let with_stdin = spec.stdin && !tty;
         let pipe = |wanted: bool| wanted.then(io::pipe).transpose().map_err(gone);
         let (stdin, stdout, stderr) = (pipe(with_stdin)?, pipe(!tty)?, pipe(!tty)?);
-        let mut connection = Connection::open(&self.inner.pod_dir).await.map_err(gone)?;
+        let mut connection = self.open().await.map_err(gone)?;
         let wants_stdin = spec.stdin;
         let request = Request::Exec { id: container.clone(), spec };
         let theirs = [
@@ -226,7 +247,7 @@ impl PodHandle {
         spec: AttachSpec,
     ) -> Result<AttachSession, RuntimeError> {
         let gone = |source| self.gone(source);
-        let mut connection = Connection::open(&self.inner.pod_dir).await.map_err(gone)?;
+        let mut connection = self.open().await.map_err(gone)?;
         let request = Request::Attach { id: container.clone(), spec };
         connection.send(&request, &[]).await.map_err(gone)?;
         let (reply, fds) = connection.receive().await.map_err(gone)?;
@@ -313,7 +334,26 @@ impl PodHandle {
     }
 
     async fn exchange(&self, request: &Request) -> Result<(Reply, Vec<OwnedFd>), RuntimeError> {
-        exchange(&self.inner.pod_dir, request, &[]).await.map_err(|source| self.gone(source))
+        let answer = async { exchange(self.open().await?, request, &[]).await };
+        answer.await.map_err(|source| self.gone(source))
+    }
+
+    /// Connects to the supervisor or, when it has just died, to its successor.
+    async fn open(&self) -> io::Result<Connection> {
+        let mut state = self.inner.state.clone();
+        state.mark_unchanged();
+        let connect = async {
+            loop {
+                match Connection::open(&self.inner.pod_dir).await {
+                    // Its death and its successor are changes of the state; that there will be none, an error.
+                    Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                        state.changed().await.map_err(|_| error)?;
+                    }
+                    result => return result,
+                }
+            }
+        };
+        tokio::time::timeout(SUCCESSION, connect).await?
     }
 
     fn gone(&self, source: io::Error) -> RuntimeError {
@@ -361,13 +401,15 @@ fn terminal_session(master: OwnedFd, stdin: bool, process: ExecProcess) -> io::R
     Ok(ExecSession { stdin: input, stdout: Some(output), stderr: None, terminal, process })
 }
 
+/// How long a supervisor's successor may take to serve.
+const SUCCESSION: Duration = Duration::from_secs(5);
+
 /// One request and its answer, over a connection of their own.
 async fn exchange(
-    pod_dir: &Path,
+    mut connection: Connection,
     request: &Request,
     fds: &[BorrowedFd<'_>],
 ) -> io::Result<(Reply, Vec<OwnedFd>)> {
-    let mut connection = Connection::open(pod_dir).await?;
     connection.send(request, fds).await?;
     connection.receive().await
 }
@@ -375,7 +417,8 @@ async fn exchange(
 /// Asks for a copy of a terminal's master. Without it the terminal lives as long as the supervisor.
 async fn keep_terminal(pod_dir: &Path, id: &ContainerId, terminals: &Terminals) {
     let request = Request::Attach { id: id.clone(), spec: AttachSpec::default() };
-    if let Ok((Reply::Attached { tty: true, .. }, mut fds)) = exchange(pod_dir, &request, &[]).await
+    let answer = async { exchange(Connection::open(pod_dir).await?, &request, &[]).await };
+    if let Ok((Reply::Attached { tty: true, .. }, mut fds)) = answer.await
         && let Some(master) = fds.pop()
     {
         terminals.lock().insert(id.clone(), master);
@@ -387,8 +430,10 @@ async fn return_terminals(pod_dir: &Path, terminals: &Terminals) {
     let copies: Vec<_> =
         terminals.lock().iter().filter_map(|(id, fd)| Some((id.clone(), fd.try_clone().ok()?))).collect();
     for (id, master) in copies {
-        let returned = exchange(pod_dir, &Request::Terminal { id: id.clone() }, &[master.as_fd()]).await;
-        if let Err(error) = returned {
+        let request = Request::Terminal { id: id.clone() };
+        let returned =
+            async { exchange(Connection::open(pod_dir).await?, &request, &[master.as_fd()]).await };
+        if let Err(error) = returned.await {
             tracing::warn!(container = %id, %error, "its terminal is lost");
         }
     }

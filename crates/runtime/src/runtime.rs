@@ -110,19 +110,23 @@ impl Runtime {
         if pod_paths.dir.exists() {
             return Err(failed("it is already there".into()));
         }
-        let prepare = || -> io::Result<SupervisorConfig> {
+        let prepare = || -> io::Result<()> {
             fs::create_dir_all(&sandbox.log_dir)?;
             fs::create_dir_all(&pod_paths.dir)?;
             let config = self.shared.supervisor_config(sandbox);
-            fs::write(pod_paths.config(), serde_json::to_vec(&config)?)?;
-            Ok(config)
+            fs::write(pod_paths.config(), serde_json::to_vec(&config)?)
         };
         let launched = match prepare() {
-            Ok(config) => launch(&self.shared, &uid, false).await.map(|()| config),
+            Ok(()) => launch(&self.shared, &uid, false).await,
             Err(error) => Err(format!("prepare {}: {error}", pod_paths.dir.display())),
         };
-        match launched {
-            Ok(config) => PodHandle::connect(self.shared.clone(), config).await,
+        let started = match launched {
+            // As after a restart: the supervisor may have been killed already.
+            Ok(()) => adopt_one(&self.shared, &uid).await.map_err(|error| error.to_string()),
+            Err(reason) => Err(reason),
+        };
+        match started {
+            Ok(pod) => Ok(pod),
             Err(reason) => {
                 let left = self.remove_pod(&uid).await.err().map(|e| format!("; {e}")).unwrap_or_default();
                 Err(failed(format!("{reason}{left}")))

@@ -46,8 +46,15 @@ pub(super) struct Reporter {
 }
 
 impl Job {
-    /// Forks a child that runs `work` and exits. The supervisor has one thread, so the child may do anything.
-    pub(super) fn start(work: impl FnOnce(Reporter) -> Result<(), Failure>) -> io::Result<Self> {
+    /// Forks a child that closes `connections`, runs `work` and exits. The supervisor has one thread, so the child may do
+    /// anything.
+    ///
+    /// The child may outlive a supervisor that is killed; with a copy of the supervisor's sockets it would keep its
+    /// clients from noticing.
+    pub(super) fn start(
+        connections: &[RawFd],
+        work: impl FnOnce(Reporter) -> Result<(), Failure>,
+    ) -> io::Result<Self> {
         let (ours, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
         // SAFETY: this process has one thread, so no lock can be held by a thread that is not there in the child.
@@ -55,6 +62,10 @@ impl Job {
             -1 => Err(io::Error::last_os_error()),
             0 => {
                 drop(ours);
+                for fd in connections {
+                    // SAFETY: the child ends without the destructors of the owners, and does not use them.
+                    unsafe { libc::close(*fd) };
+                }
                 let reporter = Reporter { socket: theirs.as_raw_fd() };
                 reset_signals();
                 let code = match work(reporter) {

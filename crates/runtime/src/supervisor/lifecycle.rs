@@ -49,7 +49,7 @@ impl Supervisor {
                 cgroups: &self.cgroups,
                 bounding,
             };
-            let job = Job::start(|reporter| create::create(&plan, theirs, reporter))?;
+            let job = Job::start(&self.connections(), |reporter| create::create(&plan, theirs, reporter))?;
             Ok((job, Container::new(first_state(id, spec), spec, ours, log)))
         });
         match started {
@@ -91,8 +91,8 @@ impl Supervisor {
             bounding: self.bounding,
             stdio: [stdin, fds.next(), fds.next()],
         };
-        let job =
-            Job::start(|reporter| exec::exec(&plan, reporter)).map_err(|e| failure(Stage::Create, &e))?;
+        let job = Job::start(&self.connections(), |reporter| exec::exec(&plan, reporter))
+            .map_err(|e| failure(Stage::Create, &e))?;
         let key = self.key();
         self.jobs.insert(key, (job, Purpose::Exec { client, tty: spec.tty }));
         Ok(())

@@ -197,6 +197,12 @@ impl Supervisor {
         }
     }
 
+    /// The control socket and the connections that came in by it.
+    pub(super) fn connections(&self) -> Vec<RawFd> {
+        let clients = self.clients.values().map(|client| client.socket.as_raw_fd());
+        clients.chain([self.listener.as_raw_fd()]).collect()
+    }
+
     pub(super) fn key(&mut self) -> u32 {
         self.next_key = self.next_key.wrapping_add(1);
         self.next_key
