@@ -6,11 +6,24 @@ pub(crate) struct Result {
     /// What was promised.
     pub(crate) promise: &'static str,
     /// The bound, as text.
-    pub(crate) bound: &'static str,
+    pub(crate) bound: String,
     /// What was measured, as text.
     pub(crate) measured: String,
     /// Whether the bound holds; `None` where there is no bound.
     pub(crate) holds: Option<bool>,
+}
+
+impl Result {
+    /// A value that promises not to exceed `limit`, both shown with `unit`.
+    pub(crate) fn at_most(promise: &'static str, value: f64, limit: f64, unit: &str) -> Self {
+        let (bound, measured) = (format!("≤ {limit} {unit}"), format!("{value:.2} {unit}"));
+        Self { promise, bound, measured, holds: Some(value <= limit) }
+    }
+
+    /// A value that promises nothing.
+    pub(crate) fn told(promise: &'static str, measured: String) -> Self {
+        Self { promise, bound: String::new(), measured, holds: None }
+    }
 }
 
 /// Prints results as a Markdown table.

@@ -47,30 +47,10 @@ pub(crate) fn run() -> anyhow::Result<Vec<Row>> {
     sleep(SETTLED);
     let used = usage(&cluster).pss_mib;
     Ok(vec![
-        Row {
-            promise: "memory of an idle one-node cluster, DNS included (PSS)",
-            bound: "≤ 60 MiB",
-            measured: format!("{empty:.1} MiB"),
-            holds: Some(empty <= 60.0),
-        },
-        Row {
-            promise: "the same after kubectl and 23 pods have come and gone",
-            bound: "≤ 60 MiB",
-            measured: format!("{used:.1} MiB"),
-            holds: Some(used <= 60.0),
-        },
-        Row {
-            promise: "memory of each further pod, ours (PSS)",
-            bound: "≤ 2 MiB",
-            measured: format!("{each:.2} MiB"),
-            holds: Some(each <= 2.0),
-        },
-        Row {
-            promise: "idle CPU",
-            bound: "≤ 0.3 % of a core",
-            measured: format!("{cpu:.2} %"),
-            holds: Some(cpu <= 0.3),
-        },
+        Row::at_most("memory of an idle one-node cluster, DNS included (PSS)", empty, 60.0, "MiB"),
+        Row::at_most("the same after kubectl and 23 pods have come and gone", used, 60.0, "MiB"),
+        Row::at_most("memory of each further pod, ours (PSS)", each, 2.0, "MiB"),
+        Row::at_most("idle CPU", cpu, 0.3, "% of a core"),
     ])
 }
 

@@ -23,12 +23,8 @@ pub(crate) fn story() -> anyhow::Result<Vec<Row>> {
         delete_pods(&cluster);
     }
     let median = percentile(&mut samples, 50);
-    Ok(vec![Row {
-        promise: "the story applied (with kubectl) → first answer through the ClusterIP",
-        bound: "upstream: 1.6–1.8 s",
-        measured: format!("{median:.2} s"),
-        holds: None,
-    }])
+    let promise = "the story applied (with kubectl) → first answer through the ClusterIP";
+    Ok(vec![Row::told(promise, format!("{median:.2} s (upstream: 1.6–1.8 s)"))])
 }
 
 /// Thirty pods to Ready.
@@ -47,12 +43,7 @@ pub(crate) fn thirty() -> anyhow::Result<Vec<Row>> {
         delete_pods(&cluster);
     }
     let median = percentile(&mut samples, 50);
-    Ok(vec![Row {
-        promise: "30-pod ReplicationController, image present, to all Ready",
-        bound: "≤ 3 s",
-        measured: format!("{median:.2} s"),
-        holds: Some(median <= 3.0),
-    }])
+    Ok(vec![Row::at_most("30-pod ReplicationController, image present, to all Ready", median, 3.0, "s")])
 }
 
 fn delete_pods(cluster: &Cluster) {

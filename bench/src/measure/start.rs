@@ -21,18 +21,8 @@ pub(crate) fn run() -> anyhow::Result<Vec<Row>> {
     }
     let (node, up) = (percentile(&mut node, 50), percentile(&mut up, 50));
     Ok(vec![
-        Row {
-            promise: "`skiff up` to node Ready",
-            bound: "≤ 1 s",
-            measured: format!("{node:.2} s"),
-            holds: Some(node <= 1.0),
-        },
-        Row {
-            promise: "`skiff up` to first pod Running and DNS answering (its return)",
-            bound: "≤ 1.5 s",
-            measured: format!("{up:.2} s"),
-            holds: Some(up <= 1.5),
-        },
+        Row::at_most("`skiff up` to node Ready", node, 1.0, "s"),
+        Row::at_most("`skiff up` to first pod Running and DNS answering (its return)", up, 1.5, "s"),
     ])
 }
 
