@@ -2,6 +2,7 @@
 
 mod binding;
 mod connect;
+mod connection;
 mod ephemeral;
 mod eviction;
 mod finalize;

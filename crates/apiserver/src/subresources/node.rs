@@ -1,23 +1,19 @@
 //! Connections to a node's own server, the kubelet API.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
 use hyper::client::conn::http1::SendRequest;
-use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
 use serde_json::Value;
 use skiff_catalogue::Object;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use super::connection;
 use crate::errors::{ApiError, Subject};
 use crate::http::body::Body;
 use crate::pipeline::call::Call;
 use crate::pipeline::keys;
-
-/// A node that does not answer by then is taken for dead.
-const CONNECT: Duration = Duration::from_secs(10);
 
 /// Where a node's server listens when its Node does not say.
 const DEFAULT_PORT: u16 = 10250;
@@ -36,20 +32,7 @@ pub(super) async fn dial(call: &Call, node: &str) -> Result<(SendRequest<Body>, 
         let connector = TlsConnector::from(call.server.kubelet_tls.clone());
         connector.connect(ServerName::from(address.ip()), stream).await
     };
-    let stream = match tokio::time::timeout(CONNECT, connecting).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return Err(failed(error.to_string())),
-        Err(_) => return Err(failed("i/o timeout".to_owned())),
-    };
-    let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| failed(error.to_string()))?;
-    tokio::spawn(async move {
-        if let Err(error) = connection.with_upgrades().await {
-            tracing::debug!(%error, "connection to a node ended");
-        }
-    });
-    Ok((sender, address))
+    Ok((connection::open(connecting, failed).await?, address))
 }
 
 /// The node's internal address and the port of its server.

@@ -2,24 +2,19 @@
 //! Service, or to a node's own server. `NAME` in the URL is `[scheme:]name[:port]`.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
 use hyper::client::conn::http1::SendRequest;
-use hyper_util::rt::TokioIo;
 use rand::seq::IndexedRandom as _;
 use serde_json::Value;
 use skiff_catalogue::Object;
 use skiff_store::Page;
 use tokio::net::TcpStream;
 
-use super::node;
+use super::{connection, node};
 use crate::errors::ApiError;
 use crate::http::body::Body;
 use crate::pipeline::call::Call;
 use crate::pipeline::keys;
-
-/// A backend that does not answer by then is taken for dead.
-const CONNECT: Duration = Duration::from_secs(10);
 
 /// Prefix of the EndpointSlices.
 const SLICES: &str = "/registry/discovery.k8s.io/endpointslices/";
@@ -66,7 +61,10 @@ pub(super) async fn dial(call: &Call) -> Result<(SendRequest<Body>, SocketAddr),
     if !is_proxyable(address.ip()) {
         return Err(ApiError::Unavailable { message: format!("address not allowed: {}", address.ip()) });
     }
-    connect(address).await
+    let failed = |why: String| ApiError::Unavailable {
+        message: format!("error trying to reach service: dial tcp {address}: {why}"),
+    };
+    Ok((connection::open(TcpStream::connect(address), failed).await?, address))
 }
 
 /// Whoever may write a pod's status must not reach what only this machine should reach.
@@ -76,26 +74,6 @@ fn is_proxyable(ip: IpAddr) -> bool {
         IpAddr::V6(ip) => ip.is_unicast_link_local(),
     };
     !(ip.is_loopback() || ip.is_unspecified() || ip.is_multicast() || link_local)
-}
-
-async fn connect(address: SocketAddr) -> Result<(SendRequest<Body>, SocketAddr), ApiError> {
-    let failed = |why: String| ApiError::Unavailable {
-        message: format!("error trying to reach service: dial tcp {address}: {why}"),
-    };
-    let stream = match tokio::time::timeout(CONNECT, TcpStream::connect(address)).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return Err(failed(error.to_string())),
-        Err(_) => return Err(failed("i/o timeout".to_owned())),
-    };
-    let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| failed(error.to_string()))?;
-    tokio::spawn(async move {
-        if let Err(error) = connection.with_upgrades().await {
-            tracing::debug!(%error, "connection to a backend ended");
-        }
-    });
-    Ok((sender, address))
 }
 
 /// The pod's address with a port by number or name; without one its first port, else 80.
