@@ -10,6 +10,8 @@ mod pipeline;
 pub mod pki;
 mod server;
 mod subresources;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use auth::UserInfo;
 pub use config::{Cidr, CidrError, ClusterConfig, Config};

@@ -1,7 +1,5 @@
 //! Who a client is, seen from outside: certificates of the kubeconfig, tokens, nobody; over TLS.
 
-use std::sync::Arc;
-
 use k8s_openapi::api::authentication::v1::{SelfSubjectReview, TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::authorization::v1::SelfSubjectAccessReview;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ServiceAccount};
@@ -11,48 +9,30 @@ use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use skiff_apiserver::pki::{Pki, PkiSubject};
-use skiff_apiserver::{ApiServer, ClusterConfig};
-use skiff_catalogue::Catalogue;
-use skiff_store::Embedded;
-use tempfile::TempDir;
+use skiff_apiserver::testing::TestServer;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 struct Server {
-    pki: Arc<Pki>,
+    test: TestServer,
     url: String,
-    _dir: TempDir,
     _shutdown: DropGuard,
 }
 
 async fn server() -> Server {
-    let dir = tempfile::tempdir().expect("a directory for the test");
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port on loopback");
     let address = listener.local_addr().expect("a bound socket has an address");
-    let subject = PkiSubject {
-        advertise_address: address.ip(),
-        service_address: [10, 96, 0, 1].into(),
-        host_name: "test".to_owned(),
-        domain: "cluster.local".to_owned(),
-    };
-    let pki = Arc::new(Pki::open_or_create(&dir.path().join("pki"), &subject).expect("new certificates"));
-    let config = skiff_apiserver::Config {
-        store: Arc::new(Embedded::open(dir.path().join("db")).expect("an empty store")),
-        catalogue: Arc::new(Catalogue::builtin()),
-        pki: pki.clone(),
-        cluster: ClusterConfig::new(address.ip()),
-    };
-    let server = ApiServer::start(config).await.expect("the server starts");
+    let test = TestServer::start(address.ip()).await;
     let shutdown = CancellationToken::new();
-    tokio::spawn(server.serve(listener, shutdown.clone()));
-    Server { pki, url: format!("https://{address}"), _dir: dir, _shutdown: shutdown.drop_guard() }
+    tokio::spawn(test.server.clone().serve(listener, shutdown.clone()));
+    Server { test, url: format!("https://{address}"), _shutdown: shutdown.drop_guard() }
 }
 
 impl Server {
     /// A client as the kubeconfig has it, with other credentials if given.
     async fn client(&self, credentials: Option<AuthInfo>) -> Client {
-        let mut kubeconfig = Kubeconfig::from_yaml(&self.pki.kubeconfig(&self.url, "skiff")).expect("YAML");
+        let mut kubeconfig =
+            Kubeconfig::from_yaml(&self.test.pki.kubeconfig(&self.url, "skiff")).expect("YAML");
         if let Some(credentials) = credentials {
             kubeconfig.auth_infos[0].auth_info = Some(credentials);
         }

@@ -3,11 +3,11 @@
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
 use serde_json::json;
-use skiff_store::{Embedded, Key, Op, Txn};
+use skiff_store::{Key, Op, Txn};
 use tempfile::TempDir;
 
 use super::*;
-use crate::pki::PkiSubject;
+use crate::testing;
 
 struct Cluster {
     auth: Auth,
@@ -17,14 +17,8 @@ struct Cluster {
 
 async fn cluster() -> Cluster {
     let dir = tempfile::tempdir().unwrap();
-    let store: Arc<dyn Store> = Arc::new(Embedded::open(dir.path().join("db")).unwrap());
-    let subject = PkiSubject {
-        advertise_address: [192, 0, 2, 1].into(),
-        service_address: [10, 96, 0, 1].into(),
-        host_name: "h".to_owned(),
-        domain: "cluster.local".to_owned(),
-    };
-    let pki = Arc::new(Pki::open_or_create(&dir.path().join("pki"), &subject).unwrap());
+    let store = testing::store(dir.path());
+    let pki = testing::pki(dir.path(), [192, 0, 2, 1].into());
     let issuer = Issuer::new("cluster.local", [192, 0, 2, 1].into(), 6443);
     let auth = Auth::start(Arc::clone(&store), pki, issuer).await.unwrap();
     Cluster { auth, store, _dir: dir }

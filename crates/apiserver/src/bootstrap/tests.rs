@@ -1,12 +1,10 @@
 //! The first start and the next ones, against the real store.
 
-use std::sync::Arc;
-
-use skiff_store::{Embedded, Page};
+use skiff_store::Page;
 
 use super::*;
 use crate::auth::{Attributes, Auth, Issuer, UserInfo};
-use crate::pki::{Pki, PkiSubject};
+use crate::testing;
 
 fn cluster() -> Bootstrap {
     Bootstrap { service_cidrs: vec!["10.96.0.0/12".to_owned()], client_ca_pem: "ca".to_owned() }
@@ -15,11 +13,11 @@ fn cluster() -> Bootstrap {
 #[tokio::test]
 async fn the_first_start_is_one_transaction_and_the_next_writes_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Embedded::open(dir.path().join("db")).unwrap();
-    run(&store, &cluster()).await.unwrap();
+    let store = testing::store(dir.path());
+    run(&*store, &cluster()).await.unwrap();
     let first = store.revision();
     assert_eq!(first.get(), 1);
-    run(&store, &cluster()).await.unwrap();
+    run(&*store, &cluster()).await.unwrap();
     assert_eq!(store.revision(), first);
     let objects = store.list("/registry/", Page::default()).await.unwrap();
     for entry in &objects.entries {
@@ -30,8 +28,8 @@ async fn the_first_start_is_one_transaction_and_the_next_writes_nothing() {
 #[tokio::test]
 async fn what_was_deleted_comes_back_and_what_was_changed_stays() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Embedded::open(dir.path().join("db")).unwrap();
-    run(&store, &cluster()).await.unwrap();
+    let store = testing::store(dir.path());
+    run(&*store, &cluster()).await.unwrap();
     let deleted = Key::from("/registry/rbac.authorization.k8s.io/clusterroles/view");
     let changed = Key::from("/registry/core/namespaces/default");
     let ops = vec![
@@ -39,7 +37,7 @@ async fn what_was_deleted_comes_back_and_what_was_changed_stays() {
         Op::Put { key: changed.clone(), value: r#"{"metadata":{"name":"default"}}"#.into() },
     ];
     store.commit(Txn { expect: Vec::new(), ops }).await.unwrap();
-    run(&store, &cluster()).await.unwrap();
+    run(&*store, &cluster()).await.unwrap();
     assert!(store.get(&deleted).await.unwrap().is_some());
     let value = store.get(&changed).await.unwrap().unwrap().value;
     assert_eq!(value, r#"{"metadata":{"name":"default"}}"#);
@@ -64,15 +62,9 @@ fn typed_clients_can_read_the_roles() {
 #[tokio::test]
 async fn default_roles_allow_what_kubernetes_allows() {
     let dir = tempfile::tempdir().unwrap();
-    let store: Arc<dyn Store> = Arc::new(Embedded::open(dir.path().join("db")).unwrap());
+    let store = testing::store(dir.path());
     run(&*store, &cluster()).await.unwrap();
-    let subject = PkiSubject {
-        advertise_address: [192, 0, 2, 1].into(),
-        service_address: [10, 96, 0, 1].into(),
-        host_name: "h".to_owned(),
-        domain: "cluster.local".to_owned(),
-    };
-    let pki = Arc::new(Pki::open_or_create(&dir.path().join("pki"), &subject).unwrap());
+    let pki = testing::pki(dir.path(), [192, 0, 2, 1].into());
     let auth =
         Auth::start(store, pki, Issuer::new("cluster.local", [192, 0, 2, 1].into(), 6443)).await.unwrap();
     let controller = |name: &str| UserInfo::controller(name);

@@ -2,25 +2,24 @@
 #![allow(dead_code, reason = "each test program uses a part")]
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-use std::net::IpAddr;
-use std::sync::Arc;
+use std::ops::Deref;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use serde_json::{Value, json};
-use skiff_apiserver::pki::{Pki, PkiSubject};
-use skiff_apiserver::{ApiServer, ApiService, Body, ClusterConfig, Config, UserInfo};
-use skiff_catalogue::Catalogue;
-use skiff_store::{Embedded, Store};
-use tempfile::TempDir;
+use skiff_apiserver::testing::TestServer;
+use skiff_apiserver::{ApiService, Body, UserInfo};
 use tower::ServiceExt as _;
 
-pub(crate) struct Api {
-    pub(crate) server: ApiServer,
-    pub(crate) store: Arc<dyn Store>,
-    pub(crate) pki: Arc<Pki>,
-    _dir: TempDir,
+pub(crate) struct Api(TestServer);
+
+impl Deref for Api {
+    type Target = TestServer;
+
+    fn deref(&self) -> &TestServer {
+        &self.0
+    }
 }
 
 /// An answer, read to its end.
@@ -56,25 +55,7 @@ impl Answer {
 
 impl Api {
     pub(crate) async fn start() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let store: Arc<dyn Store> = Arc::new(Embedded::open(dir.path().join("store")).unwrap());
-        let address = IpAddr::from([127, 0, 0, 1]);
-        let subject = PkiSubject {
-            advertise_address: address,
-            service_address: IpAddr::from([10, 96, 0, 1]),
-            host_name: "test".to_owned(),
-            domain: "cluster.local".to_owned(),
-        };
-        let pki = Arc::new(Pki::open_or_create(&dir.path().join("pki"), &subject).unwrap());
-        let catalogue = Arc::new(Catalogue::builtin());
-        let config = Config {
-            store: store.clone(),
-            catalogue,
-            pki: pki.clone(),
-            cluster: ClusterConfig::new(address),
-        };
-        let server = ApiServer::start(config).await.unwrap();
-        Self { server, store, pki, _dir: dir }
+        Self(TestServer::start([127, 0, 0, 1]).await)
     }
 
     pub(crate) fn service(&self) -> ApiService {

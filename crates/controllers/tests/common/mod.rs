@@ -4,7 +4,6 @@
 
 use std::fmt::Debug;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
@@ -15,12 +14,9 @@ use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use skiff_apiserver::pki::{Pki, PkiSubject};
-use skiff_apiserver::{ApiServer, ClusterConfig, Config, UserInfo};
-use skiff_catalogue::Catalogue;
+use skiff_apiserver::testing::TestServer;
+use skiff_apiserver::{ApiServer, UserInfo};
 use skiff_controllers::ControllersConfig;
-use skiff_store::{Embedded, Store};
-use tempfile::TempDir;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// No test waits longer for anything.
@@ -31,29 +27,17 @@ pub(crate) struct Cluster {
     pub(crate) client: Client,
     pub(crate) shutdown: CancellationToken,
     _stop: DropGuard,
-    _dir: TempDir,
+    _test: TestServer,
 }
 
 impl Cluster {
     /// The API server alone.
     pub(crate) async fn bare() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let store: Arc<dyn Store> = Arc::new(Embedded::open(dir.path().join("store")).unwrap());
-        let address = IpAddr::from([192, 0, 2, 1]);
-        let subject = PkiSubject {
-            advertise_address: address,
-            service_address: IpAddr::from([10, 96, 0, 1]),
-            host_name: "test".to_owned(),
-            domain: "cluster.local".to_owned(),
-        };
-        let pki = Arc::new(Pki::open_or_create(&dir.path().join("pki"), &subject).unwrap());
-        let catalogue = Arc::new(Catalogue::builtin());
-        let config = Config { store, catalogue, pki, cluster: ClusterConfig::new(address) };
-        let server = ApiServer::start(config).await.unwrap();
+        let test = TestServer::start([192, 0, 2, 1]).await;
         let shutdown = CancellationToken::new();
-        let client = server.client(UserInfo::api_server());
+        let client = test.server.client(UserInfo::api_server());
         let stop = shutdown.clone().drop_guard();
-        Self { server, client, shutdown, _stop: stop, _dir: dir }
+        Self { server: test.server.clone(), client, shutdown, _stop: stop, _test: test }
     }
 
     /// The API server with every controller.

@@ -1,0 +1,58 @@
+//! An API server for tests, over a store and certificates in a temporary directory. Behind the feature `testing`,
+//! which only tests enable.
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use skiff_catalogue::Catalogue;
+use skiff_store::{Embedded, Store};
+use tempfile::TempDir;
+
+use crate::pki::{Pki, PkiSubject};
+use crate::{ApiServer, ClusterConfig, Config};
+
+/// What the server is made of, and the server. Its directory goes with it.
+pub struct TestServer {
+    /// The server, which listens nowhere until it is told to.
+    pub server: ApiServer,
+    /// What it keeps its objects in.
+    pub store: Arc<dyn Store>,
+    /// Its certificates and keys.
+    pub pki: Arc<Pki>,
+    _dir: TempDir,
+}
+
+impl TestServer {
+    /// Starts a server that says it is at `address`.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub async fn start(address: impl Into<IpAddr>) -> Self {
+        let address = address.into();
+        let dir = tempfile::tempdir().expect("a directory for the test");
+        let store = store(dir.path());
+        let pki = pki(dir.path(), address);
+        let (catalogue, cluster) = (Arc::new(Catalogue::builtin()), ClusterConfig::new(address));
+        let config = Config { store: store.clone(), catalogue, pki: pki.clone(), cluster };
+        let server = ApiServer::start(config).await.expect("the server starts");
+        Self { server, store, pki, _dir: dir }
+    }
+}
+
+/// An empty store below a directory.
+pub(crate) fn store(dir: &Path) -> Arc<dyn Store> {
+    Arc::new(Embedded::open(dir.join("store")).expect("an empty store"))
+}
+
+/// New certificates below a directory.
+pub(crate) fn pki(dir: &Path, address: IpAddr) -> Arc<Pki> {
+    let subject = PkiSubject {
+        advertise_address: address,
+        service_address: [10, 96, 0, 1].into(),
+        host_name: "test".to_owned(),
+        domain: "cluster.local".to_owned(),
+    };
+    Arc::new(Pki::open_or_create(&dir.join("pki"), &subject).expect("new certificates"))
+}
