@@ -174,13 +174,31 @@ impl Cluster {
     }
 }
 
+impl Cluster {
+    /// Prints the end of each log: that of a server in the background, and those of processes in the foreground.
+    fn show_logs(&self) {
+        const LINES: usize = 60;
+        let logs = [self.data_dir(), self.host.directory().to_path_buf()];
+        let files = logs.iter().filter_map(|directory| std::fs::read_dir(directory).ok()).flatten().flatten();
+        for path in
+            files.map(|file| file.path()).filter(|path| path.extension().is_some_and(|end| end == "log"))
+        {
+            let log = std::fs::read_to_string(&path).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().collect();
+            eprintln!("--- the end of {}", path.display());
+            lines[lines.len().saturating_sub(LINES)..].iter().for_each(|line| eprintln!("{line}"));
+        }
+    }
+}
+
 impl Drop for Cluster {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let log = std::fs::read_to_string(self.data_dir().join("server.log")).unwrap_or_default();
-            let tail: Vec<&str> = log.lines().rev().take(60).collect();
-            eprintln!("--- the end of the server's log");
-            tail.iter().rev().for_each(|line| eprintln!("{line}"));
+            eprintln!(
+                "{}",
+                self.kubectl(Kubectl::New, "get nodes,rc,pods,events -A -o wide --request-timeout=5s")
+            );
+            self.show_logs();
         }
         // Cgroups are the one thing that does not end with the host's namespaces.
         let down = self.skiff(["down", "--purge"]);

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Weak};
 use tokio::sync::{Notify, watch};
+use tokio_util::task::AbortOnDropHandle;
 
 /// All watches of single objects.
 #[derive(Clone)]
@@ -21,11 +22,16 @@ pub(crate) struct SourceWatches {
 /// Watches in use, by namespace and object.
 type Index = HashMap<(String, SourceRef), Weak<Watched>>;
 
-/// One watched object.
+/// One watched object; its watch ends with it.
 struct Watched {
+    seen: Arc<Seen>,
+    _task: AbortOnDropHandle<()>,
+}
+
+/// What a watch has seen, and whom it tells.
+struct Seen {
     held: watch::Sender<Held>,
     users: Mutex<Vec<Weak<Notify>>>,
-    task: tokio::task::AbortHandle,
 }
 
 /// What is known of an object.
@@ -35,12 +41,6 @@ enum Held {
     Absent,
     ConfigMap(Arc<ConfigMap>),
     Secret(Arc<Secret>),
-}
-
-impl Drop for Watched {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
 }
 
 /// The objects of one pod.
@@ -77,7 +77,7 @@ impl SourceWatches {
             watched.insert(key, Arc::downgrade(&shared));
             shared
         });
-        let mut users = shared.users.lock();
+        let mut users = shared.seen.users.lock();
         users.retain(|user| user.strong_count() > 0);
         users.push(Arc::downgrade(user));
         drop(users);
@@ -86,24 +86,18 @@ impl SourceWatches {
 
     fn start(&self, namespace: &str, source: &SourceRef) -> Arc<Watched> {
         let (client, name) = (self.client.clone(), source.name.clone());
-        Arc::new_cyclic(|weak: &Weak<Watched>| {
-            let weak = weak.clone();
-            let task = match source.kind {
-                SourceKind::ConfigMap => {
-                    let api: Api<ConfigMap> = Api::namespaced(client, namespace);
-                    tokio::spawn(follow(weak, watch_one(api, &name), hold_config_map))
-                }
-                SourceKind::Secret => {
-                    let api: Api<Secret> = Api::namespaced(client, namespace);
-                    tokio::spawn(follow(weak, watch_one(api, &name), hold_secret))
-                }
-            };
-            Watched {
-                held: watch::Sender::new(Held::Unknown),
-                users: Mutex::default(),
-                task: task.abort_handle(),
+        let seen = Arc::new(Seen { held: watch::Sender::new(Held::Unknown), users: Mutex::default() });
+        let task = match source.kind {
+            SourceKind::ConfigMap => {
+                let api: Api<ConfigMap> = Api::namespaced(client, namespace);
+                tokio::spawn(follow(seen.clone(), watch_one(api, &name), hold_config_map))
             }
-        })
+            SourceKind::Secret => {
+                let api: Api<Secret> = Api::namespaced(client, namespace);
+                tokio::spawn(follow(seen.clone(), watch_one(api, &name), hold_secret))
+            }
+        };
+        Arc::new(Watched { seen, _task: AbortOnDropHandle::new(task) })
     }
 }
 
@@ -146,13 +140,12 @@ fn hold_secret(mut secret: Secret) -> Held {
     Held::Secret(Arc::new(secret))
 }
 
-/// Takes in what the watch says until nobody uses the object any more.
-async fn follow<K>(watched: Weak<Watched>, objects: impl Stream<Item = Option<K>>, hold: impl Fn(K) -> Held) {
+/// Takes in what the watch says.
+async fn follow<K>(seen: Arc<Seen>, objects: impl Stream<Item = Option<K>>, hold: impl Fn(K) -> Held) {
     let mut objects = std::pin::pin!(objects);
     while let Some(object) = objects.next().await {
-        let Some(watched) = watched.upgrade() else { return };
-        watched.held.send_replace(object.map_or(Held::Absent, &hold));
-        for user in watched.users.lock().iter().filter_map(Weak::upgrade) {
+        seen.held.send_replace(object.map_or(Held::Absent, &hold));
+        for user in seen.users.lock().iter().filter_map(Weak::upgrade) {
             user.notify_one();
         }
     }
@@ -180,7 +173,7 @@ impl PodSources {
         let receivers: Vec<_> = self
             .watched
             .iter()
-            .map(|(source, watched)| (source.name.clone(), watched.held.subscribe()))
+            .map(|(source, watched)| (source.name.clone(), watched.seen.held.subscribe()))
             .collect();
         async move {
             let mut sources = Sources::default();
