@@ -87,6 +87,11 @@ pub trait Strategy: Send + Sync + 'static {
     /// `old` where the kind has a status subresource.
     fn prepare_update(&self, cx: Context<'_>, new: &mut Object, old: &Object) {}
 
+    /// Whether objects of the kind hold claims; of others nobody asks [`Strategy::allocate`].
+    fn allocates(&self) -> bool {
+        false
+    }
+
     /// Chooses addresses and ports for fields left to the server, writes them into `object`, and returns
     /// every claim that the object holds afterwards (kept ones included). Errors are final for the request.
     fn allocate(

@@ -73,6 +73,9 @@ pub(crate) async fn allocate(
     object: &mut Object,
     old: Option<&Object>,
 ) -> Result<Vec<Claim>, ApiError> {
+    if !call.kind.strategy.allocates() {
+        return Ok(Vec::new());
+    }
     let mut space = space(call).await?;
     for _ in 0..ROUNDS {
         let mut attempt = object.clone();

@@ -75,7 +75,7 @@ impl Call {
 
     /// The object of an entry.
     pub(crate) fn decoded(&self, entry: &Entry) -> Result<Arc<Object>, ApiError> {
-        self.server.decoded.get(entry).map_err(|error| ApiError::internal(&error))
+        Ok(self.server.decoded.get(entry)?)
     }
 
     /// The name under which fields written by this request are managed.

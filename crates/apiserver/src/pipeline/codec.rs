@@ -5,10 +5,14 @@
 //! neither decoded nor encoded on the way to a client.
 
 use bytes::Bytes;
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 use skiff_catalogue::Object;
 use skiff_store::{Entry, Revision};
 use thiserror::Error;
+
+use crate::errors::ApiError;
+use crate::http::accept::MetaVersion;
 
 const HEAD: &[u8] = br#"{"metadata":{"#;
 
@@ -18,6 +22,12 @@ const HEAD: &[u8] = br#"{"metadata":{"#;
 pub(crate) struct DamagedEntry {
     key: String,
     source: serde_json::Error,
+}
+
+impl From<DamagedEntry> for ApiError {
+    fn from(error: DamagedEntry) -> Self {
+        Self::internal(&error)
+    }
 }
 
 /// The bytes to store.
@@ -77,6 +87,32 @@ pub(crate) fn splice(out: &mut Vec<u8>, value: &[u8], revision: Revision) {
         return;
     };
     out.extend_from_slice(HEAD);
+    insert_version(out, rest, revision);
+}
+
+/// Appends the PartialObjectMetadata of an entry, without decoding it.
+pub(crate) fn splice_metadata(
+    out: &mut Vec<u8>,
+    entry: &Entry,
+    version: MetaVersion,
+) -> Result<(), DamagedEntry> {
+    let damaged = |source| DamagedEntry { key: entry.key.to_string(), source };
+    let misplaced = || serde::de::Error::custom("metadata does not come first");
+    let rest = entry.value.strip_prefix(HEAD).ok_or_else(misplaced).map_err(damaged)?;
+    let opened = &entry.value[HEAD.len() - 1..];
+    let mut metadata = serde_json::Deserializer::from_slice(opened).into_iter::<IgnoredAny>();
+    metadata.next().transpose().map_err(damaged)?;
+    let length = metadata.byte_offset().saturating_sub(1);
+    out.extend_from_slice(br#"{"kind":"PartialObjectMetadata","apiVersion":""#);
+    out.extend_from_slice(version.api_version().as_bytes());
+    out.extend_from_slice(br#"","metadata":{"#);
+    insert_version(out, &rest[..length], entry.modified);
+    out.push(b'}');
+    Ok(())
+}
+
+/// Appends `rest`, the stored text behind the opening brace of the metadata, with the version as its first member.
+fn insert_version(out: &mut Vec<u8>, rest: &[u8], revision: Revision) {
     out.extend_from_slice(br#""resourceVersion":""#);
     out.extend_from_slice(revision.to_string().as_bytes());
     out.push(b'"');
@@ -110,6 +146,34 @@ mod tests {
             r#"{"metadata":{"resourceVersion":"7","name":"n"},"kind":"A"}"#,
         );
         check(json!({}), r#"{"metadata":{}}"#, r#"{"metadata":{"resourceVersion":"7"}}"#);
+    }
+
+    #[test]
+    fn shows_the_metadata_alone() {
+        let check = |stored: &'static [u8], sent: Option<&str>| {
+            let (revision, key) = (Revision::new(7), Key::from("/k"));
+            let entry =
+                Entry { key, value: Bytes::from_static(stored), created: revision, modified: revision };
+            let mut out = Vec::new();
+            let shown = splice_metadata(&mut out, &entry, MetaVersion::V1);
+            assert_eq!(shown.ok().map(|()| String::from_utf8(out).unwrap()).as_deref(), sent);
+        };
+        check(
+            br#"{"metadata":{"labels":{"a":"}"},"name":"n"},"spec":{}}"#,
+            Some(concat!(
+                r#"{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","#,
+                r#""metadata":{"resourceVersion":"7","labels":{"a":"}"},"name":"n"}}"#
+            )),
+        );
+        check(
+            br#"{"metadata":{}}"#,
+            Some(concat!(
+                r#"{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","#,
+                r#""metadata":{"resourceVersion":"7"}}"#
+            )),
+        );
+        check(br#"{"metadata":{"name":"#, None);
+        check(br#"{"kind":"A","metadata":{}}"#, None);
     }
 
     #[test]

@@ -35,20 +35,17 @@ pub(crate) async fn create_object(
 ) -> Result<Outcome, ApiError> {
     let generate = generated_prefix(&object);
     metadata::begin(call, &mut object)?;
+    let Some(prefix) = generate else { return create_named(call, object, operation).await };
     for _ in 0..NAMES_TRIED {
         let mut attempt = object.clone();
-        if let Some(prefix) = &generate {
-            attempt.set(&["metadata", "name"], names::generate(prefix));
-        }
+        attempt.set(&["metadata", "name"], names::generate(&prefix));
         let name = attempt.name().to_owned();
         match create_named(call, attempt, operation).await {
-            Err(ApiError::AlreadyExists(_)) if generate.is_some() => {
-                tracing::debug!(name, "generated name is taken")
-            }
+            Err(ApiError::AlreadyExists(_)) => tracing::debug!(name, "generated name is taken"),
             other => return other,
         }
     }
-    Err(ApiError::GeneratedNamesTaken(call.subject(generate.as_deref().unwrap_or_default())))
+    Err(ApiError::GeneratedNamesTaken(call.subject(&prefix)))
 }
 
 fn generated_prefix(object: &Object) -> Option<String> {
@@ -59,8 +56,10 @@ fn generated_prefix(object: &Object) -> Option<String> {
 async fn create_named(call: &Call, mut object: Object, operation: Operation) -> Result<Outcome, ApiError> {
     prepare(call, &mut object).await?;
     let key = keys::object(&call.kind, call.namespace(), object.name());
-    for _ in 0..CLAIMS_TRIED {
-        let mut attempt = object.clone();
+    let attempts = if call.kind.strategy.allocates() { CLAIMS_TRIED } else { 1 };
+    for left in (0..attempts).rev() {
+        // The last attempt needs no copy to go back to.
+        let mut attempt = if left > 0 { object.clone() } else { std::mem::take(&mut object) };
         let claims = allocate::allocate(call, &mut attempt, None).await?;
         if operation == Operation::Update {
             let (manager, definition) = (call.manager(), call.kind.definition);

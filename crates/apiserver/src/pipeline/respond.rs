@@ -4,8 +4,8 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response, StatusCode};
 use serde_json::{Value, json};
+use skiff_catalogue::Object;
 use skiff_catalogue::table::{self, IncludeObject, ListMeta};
-use skiff_catalogue::{Kind, Object};
 use skiff_store::Entry;
 
 use super::call::Call;
@@ -40,12 +40,13 @@ fn answer(status: StatusCode, encoding: Encoding, body: Body) -> Response<Body> 
 }
 
 fn entry_bytes(call: &Call, entry: &Entry) -> Result<Bytes, ApiError> {
-    if call.encoding == Encoding::Json {
-        let mut out = Vec::with_capacity(entry.value.len() + codec::SPLICE_ROOM);
-        codec::splice(&mut out, &entry.value, entry.modified);
-        return Ok(out.into());
+    let mut out = Vec::with_capacity(entry.value.len() + codec::SPLICE_ROOM);
+    match call.encoding {
+        Encoding::Json => codec::splice(&mut out, &entry.value, entry.modified),
+        Encoding::Metadata(version) => codec::splice_metadata(&mut out, entry, version)?,
+        Encoding::Table(_) | Encoding::Yaml => return object_bytes(call, &*call.decoded(entry)?),
     }
-    object_bytes(call, &*call.decoded(entry)?)
+    Ok(out.into())
 }
 
 fn object_bytes(call: &Call, object: &Object) -> Result<Bytes, ApiError> {
@@ -72,7 +73,19 @@ fn serialize(object: &Object) -> Bytes {
 fn list_bytes(call: &Call, selected: &Selected) -> Result<Bytes, ApiError> {
     let meta = list_meta(selected);
     match call.encoding {
-        Encoding::Json => Ok(spliced_list(&call.kind, &selected.entries, &meta)),
+        Encoding::Json => {
+            let item = |out: &mut Vec<u8>, entry: &Entry| {
+                codec::splice(out, &entry.value, entry.modified);
+                Ok(())
+            };
+            let kind = format!("{}List", call.kind.names.kind);
+            spliced_list(&kind, &call.kind.gv.to_string(), &selected.entries, &meta, item)
+        }
+        Encoding::Metadata(version) => {
+            let item = |out: &mut Vec<u8>, entry: &Entry| Ok(codec::splice_metadata(out, entry, version)?);
+            let api_version = version.api_version();
+            spliced_list("PartialObjectMetadataList", api_version, &selected.entries, &meta, item)
+        }
         Encoding::Yaml => {
             let items: Result<Vec<Value>, ApiError> = selected
                 .entries
@@ -92,19 +105,6 @@ fn list_bytes(call: &Call, selected: &Selected) -> Result<Bytes, ApiError> {
             let table = table::render(&call.kind, rows, call.now, include(call)?, &meta);
             Ok(codec::to_json(&versioned(table, version)))
         }
-        Encoding::Metadata(version) => {
-            let items: Result<Vec<Value>, ApiError> = selected
-                .entries
-                .iter()
-                .map(|entry| Ok(versioned(table::partial_metadata(&*call.decoded(entry)?), version)))
-                .collect();
-            Ok(codec::to_json(&json!({
-                "kind": "PartialObjectMetadataList",
-                "apiVersion": version.api_version(),
-                "metadata": meta.to_value(),
-                "items": items?,
-            })))
-        }
     }
 }
 
@@ -116,14 +116,20 @@ fn list_meta(selected: &Selected) -> ListMeta {
     }
 }
 
-/// A list without decoding its items.
-fn spliced_list(kind: &Kind, entries: &[Entry], meta: &ListMeta) -> Bytes {
+/// A list without decoding its items, each written by `item`.
+fn spliced_list(
+    kind: &str,
+    api_version: &str,
+    entries: &[Entry],
+    meta: &ListMeta,
+    item: impl Fn(&mut Vec<u8>, &Entry) -> Result<(), ApiError>,
+) -> Result<Bytes, ApiError> {
     let size: usize = entries.iter().map(|entry| entry.value.len() + codec::SPLICE_ROOM).sum();
     let mut out = Vec::with_capacity(size + 512);
     out.extend_from_slice(br#"{"kind":"#);
-    codec::write_json(&mut out, &format!("{}List", kind.names.kind));
+    codec::write_json(&mut out, &kind);
     out.extend_from_slice(br#","apiVersion":"#);
-    codec::write_json(&mut out, &kind.gv.to_string());
+    codec::write_json(&mut out, &api_version);
     out.extend_from_slice(br#","metadata":"#);
     codec::write_json(&mut out, &meta.to_value());
     out.extend_from_slice(br#","items":["#);
@@ -131,10 +137,10 @@ fn spliced_list(kind: &Kind, entries: &[Entry], meta: &ListMeta) -> Bytes {
         if i > 0 {
             out.push(b',');
         }
-        codec::splice(&mut out, &entry.value, entry.modified);
+        item(&mut out, entry)?;
     }
     out.extend_from_slice(b"]}\n");
-    out.into()
+    Ok(out.into())
 }
 
 /// The `includeObject` parameter.

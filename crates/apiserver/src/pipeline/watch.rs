@@ -17,7 +17,7 @@ use super::list::{options_subject, parse_revision};
 use super::select::Selection;
 use super::{codec, keys, list, respond};
 use crate::errors::ApiError;
-use crate::http::accept::Encoding;
+use crate::http::accept::{Encoding, MetaVersion};
 use crate::http::body::{self, Body};
 
 /// How often a quiet watch tells how far it is, for clients that asked for bookmarks.
@@ -265,31 +265,34 @@ impl Streaming {
     }
 
     fn event(&mut self, out: &mut Vec<u8>, kind: &str, entry: &Entry) {
-        if self.call.encoding == Encoding::Json {
-            open_event(out, kind);
-            codec::splice(out, &entry.value, entry.modified);
-            out.extend_from_slice(b"}\n");
-            return;
-        }
-        match self.transformed(entry) {
-            Ok(value) => write_event(out, kind, &codec::to_json(&value)),
-            Err(error) => self.fail(&error),
+        let start = out.len();
+        open_event(out, kind);
+        match self.object(out, entry) {
+            Ok(()) => out.extend_from_slice(b"}\n"),
+            Err(error) => {
+                out.truncate(start);
+                self.fail(&error);
+            }
         }
     }
 
-    fn transformed(&mut self, entry: &Entry) -> Result<Value, ApiError> {
+    fn object(&mut self, out: &mut Vec<u8>, entry: &Entry) -> Result<(), ApiError> {
+        match self.call.encoding {
+            Encoding::Json => codec::splice(out, &entry.value, entry.modified),
+            Encoding::Metadata(version) => codec::splice_metadata(out, entry, version)?,
+            Encoding::Table(version) => codec::write_json(out, &self.row(entry, version)?),
+            Encoding::Yaml => codec::write_json(out, self.call.decoded(entry)?.as_map()),
+        }
+        Ok(())
+    }
+
+    fn row(&mut self, entry: &Entry, version: MetaVersion) -> Result<Value, ApiError> {
         let call = &self.call;
         let object = call.decoded(entry)?;
-        Ok(match call.encoding {
-            Encoding::Table(version) => {
-                let headers = std::mem::replace(&mut self.headers, Headers::Omitted);
-                let now = jiff::Timestamp::now();
-                let table = table::event(&call.kind, &object, now, respond::include(call)?, headers);
-                respond::versioned(table, version)
-            }
-            Encoding::Metadata(version) => respond::versioned(table::partial_metadata(&object), version),
-            Encoding::Json | Encoding::Yaml => Value::Object(object.as_map().clone()),
-        })
+        let headers = std::mem::replace(&mut self.headers, Headers::Omitted);
+        let now = jiff::Timestamp::now();
+        let table = table::event(&call.kind, &object, now, respond::include(call)?, headers);
+        Ok(respond::versioned(table, version))
     }
 
     fn bookmark(&self, out: &mut Vec<u8>, revision: Revision, initial_end: bool) {

@@ -62,6 +62,10 @@ impl Strategy for ServiceStrategy {
         prepare::for_update(new, old);
     }
 
+    fn allocates(&self) -> bool {
+        true
+    }
+
     fn allocate(
         &self,
         cx: Context<'_>,
