@@ -3,6 +3,7 @@
 use std::thread::sleep;
 use std::time::Duration;
 
+use anyhow::bail;
 use skiff_tests::Cluster;
 
 use crate::report::Result as Row;
@@ -30,22 +31,22 @@ echo $pss $ticks $(getconf CLK_TCK)"#;
 pub(crate) fn run() -> anyhow::Result<Vec<Row>> {
     let cluster = Cluster::up();
     sleep(SETTLED);
-    let before = usage(&cluster);
+    let before = usage(&cluster)?;
     sleep(WATCHED);
-    let after = usage(&cluster);
+    let after = usage(&cluster)?;
     let cpu = (after.ticks - before.ticks) / after.per_second / WATCHED.as_secs_f64() * 100.0;
     let empty = after.pss_mib;
     cluster.create_kubia(skiff_tests::Kubectl::New);
     sleep(SETTLED);
-    let few = usage(&cluster).pss_mib;
+    let few = usage(&cluster)?.pss_mib;
     cluster.k(&format!("scale rc kubia --replicas={}", 3 + PODS));
     cluster.wait_ready_replicas(3 + PODS);
     sleep(SETTLED);
-    let each = (usage(&cluster).pss_mib - few) / f64::from(PODS);
+    let each = (usage(&cluster)?.pss_mib - few) / f64::from(PODS);
     cluster.k("delete rc,service kubia");
     cluster.k("wait pod -l app=kubia --for=delete --timeout=60s");
     sleep(SETTLED);
-    let used = usage(&cluster).pss_mib;
+    let used = usage(&cluster)?.pss_mib;
     Ok(vec![
         Row::at_most("memory of an idle one-node cluster, DNS included (PSS)", empty, 60.0, "MiB"),
         Row::at_most("the same after kubectl and 23 pods have come and gone", used, 60.0, "MiB"),
@@ -60,9 +61,11 @@ struct Usage {
     per_second: f64,
 }
 
-fn usage(cluster: &Cluster) -> Usage {
+fn usage(cluster: &Cluster) -> anyhow::Result<Usage> {
     let text = cluster.sh(USAGE).ok();
     let words: Vec<f64> = text.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-    let word = |i: usize| words.get(i).copied().unwrap_or(f64::NAN);
-    Usage { pss_mib: word(0) / 1024.0, ticks: word(1), per_second: word(2) }
+    match words[..] {
+        [pss, ticks, per_second] if pss > 0.0 => Ok(Usage { pss_mib: pss / 1024.0, ticks, per_second }),
+        _ => bail!("no process by the name of skiff in {text:?}"),
+    }
 }
