@@ -250,6 +250,7 @@ fn pods_find_services_by_name() {
     assert!(dns.contains("1/1") && dns.contains("Running"), "{dns}");
     let row = cluster.k("get service -n kube-system kube-dns --no-headers");
     assert!(row.contains("10.96.0.10") && row.contains("53/UDP,53/TCP"), "{row}");
+    assert_eq!(cluster.k(&format!("exec {pod} -- cat /etc/hostname")), format!("{pod}\n"));
     let resolv = cluster.k(&format!("exec {pod} -- cat /etc/resolv.conf"));
     assert!(resolv.contains("nameserver 10.96.0.10"), "{resolv}");
     assert!(resolv.contains("search default.svc.cluster.local svc.cluster.local cluster.local"), "{resolv}");

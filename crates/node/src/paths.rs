@@ -39,6 +39,11 @@ impl PodPaths {
         self.0.join("etc-hosts")
     }
 
+    /// The pod's `/etc/hostname`.
+    pub(crate) fn hostname(&self) -> PathBuf {
+        self.0.join("etc-hostname")
+    }
+
     /// The pod's `/etc/resolv.conf`.
     pub(crate) fn resolv_conf(&self) -> PathBuf {
         self.0.join("resolv.conf")

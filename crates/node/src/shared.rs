@@ -2,6 +2,7 @@
 
 use crate::config::AgentConfig;
 use crate::container::services::ServiceFacts;
+use crate::files::hosts::kernel_hostname;
 use crate::paths::PodPaths;
 use crate::pod::local::{LocalContainer, LocalPod, Role};
 use crate::quantity::Amounts;
@@ -37,6 +38,15 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// The host name that programs of a pod see.
+    pub(crate) fn hostname_in(&self, pod: &LocalPod) -> String {
+        if pod.host_network() {
+            self.hostname.clone()
+        } else {
+            kernel_hostname(pod, &self.config.cluster_domain)
+        }
+    }
+
     /// Where the files of a pod are.
     pub(crate) fn paths(&self, uid: &PodUid) -> PodPaths {
         PodPaths::new(&self.config.data_dir, uid)

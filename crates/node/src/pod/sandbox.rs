@@ -1,7 +1,7 @@
 //! Sets up and takes down what a pod's containers share: the sandbox, its network and the managed files.
 
 use super::local::LocalPod;
-use crate::files::hosts::{hosts, kernel_hostname};
+use crate::files::hosts::hosts;
 use crate::files::resolv::{ClusterDns, resolv_conf};
 use crate::shared::Shared;
 use skiff_informer::EventType::Warning;
@@ -18,7 +18,7 @@ pub(crate) async fn start(shared: &Shared, pod: &LocalPod) -> Result<(PodHandle,
         uid: pod.uid.clone(),
         namespace: pod.namespace.clone(),
         name: pod.name.clone(),
-        hostname: kernel_hostname(pod, &shared.config.cluster_domain),
+        hostname: shared.hostname_in(pod),
         host_network: pod.host_network(),
         host_pid: pod.spec.host_pid == Some(true),
         host_ipc: pod.spec.host_ipc == Some(true),
@@ -84,12 +84,13 @@ async fn connect(shared: &Shared, pod: &LocalPod, handle: &PodHandle) -> Result<
     Ok(addresses)
 }
 
-/// Writes `/etc/hosts` and `/etc/resolv.conf` of the pod.
+/// Writes `/etc/hosts`, `/etc/hostname` and `/etc/resolv.conf` of the pod.
 fn write_files(shared: &Shared, pod: &LocalPod, addresses: &[IpAddr]) -> std::io::Result<()> {
     let paths = shared.paths(&pod.uid);
     std::fs::create_dir_all(paths.root())?;
     let node_hosts = if pod.host_network() { read_or_empty(Path::new("/etc/hosts"))? } else { String::new() };
     std::fs::write(paths.hosts(), hosts(pod, addresses, &shared.config.cluster_domain, &node_hosts))?;
+    std::fs::write(paths.hostname(), format!("{}\n", shared.hostname_in(pod)))?;
     let node_resolver = read_or_empty(&shared.config.resolv_conf)?;
     let cluster = ClusterDns { address: shared.config.cluster_dns, domain: &shared.config.cluster_domain };
     let resolver = resolv_conf(pod, cluster, &node_resolver);

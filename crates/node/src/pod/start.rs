@@ -8,7 +8,6 @@ use crate::container::error::ConfigError;
 use crate::container::references::Sources;
 use crate::container::security::user;
 use crate::container::services;
-use crate::files::hosts::kernel_hostname;
 use crate::shared::Shared;
 use crate::time::go_duration;
 use crate::volumes::mounts::volume_mounts;
@@ -196,11 +195,7 @@ async fn configure(inputs: &StartInputs<'_>, image: &Image) -> Result<ContainerS
     let user = resolve_user(inputs, image).await?;
     let mut mounts = volume_mounts(pod, container, &environment, |name| volume_path(inputs, name))?;
     add_managed_files(inputs, &mut mounts)?;
-    let hostname = if pod.host_network() {
-        shared.hostname.clone()
-    } else {
-        kernel_hostname(pod, &shared.config.cluster_domain)
-    };
+    let hostname = shared.hostname_in(pod);
     let parts = Parts {
         pod,
         container,
@@ -252,6 +247,7 @@ fn add_managed_files(inputs: &StartInputs<'_>, mounts: &mut Vec<Mount>) -> Resul
     let message_target = container.spec.termination_message_path.as_deref().unwrap_or("/dev/termination-log");
     let files = [
         (paths.hosts(), Path::new("/etc/hosts")),
+        (paths.hostname(), Path::new("/etc/hostname")),
         (paths.resolv_conf(), Path::new("/etc/resolv.conf")),
         (message, Path::new(message_target)),
     ];
