@@ -36,6 +36,14 @@ fn wrong_manifests_get_kubernetes_errors() {
         "{apiVersion: v1, kind: Pod, metadata: {name: p}, spec: {containers: []}}",
         "spec.containers: Required value",
     );
+    check(
+        "{apiVersion: v1, kind: Pods, metadata: {name: p}, spec: {containers: []}}",
+        "no matches for kind \"Pods\" in version \"v1\"",
+    );
+    check(
+        "{apiVersion: apps/v1, kind: Deployment, metadata: {name: d}}",
+        "no matches for kind \"Deployment\" in version \"apps/v1\"",
+    );
     let path =
         write(&cluster, "{apiVersion: v1, kind: Service, metadata: {name: s}, spec: {prts: [{port: 80}]}}");
     let error = cluster.kubectl(Kubectl::New, &format!("create -f {}", path.display())).fails();

@@ -31,6 +31,34 @@ async fn creates_reads_and_refuses_to_create_twice() {
 }
 
 #[tokio::test]
+async fn writers_do_not_own_what_the_server_adds() {
+    let api = Api::start().await;
+    api.make_default_account("default").await;
+    let check = async |path: &str, body: serde_json::Value, owned: &str| {
+        let made = api.post(path, body).await.expect(201);
+        let managed = made.body["metadata"]["managedFields"].as_array().unwrap();
+        assert_eq!(managed.len(), 1, "{managed:?}");
+        let fields = managed[0]["fieldsV1"].as_object().unwrap();
+        assert!(!fields.contains_key("f:status"));
+        let spec: Vec<&String> = fields["f:spec"].as_object().unwrap().keys().collect();
+        assert_eq!(spec, owned.split(' ').collect::<Vec<_>>());
+    };
+    let mut body = pod("a");
+    body["status"] = json!({"phase": "Running"});
+    // Neither the tolerations and the volume that admission adds...
+    check(
+        PODS,
+        body,
+        "f:containers f:dnsPolicy f:enableServiceLinks f:restartPolicy f:schedulerName f:securityContext \
+         f:terminationGracePeriodSeconds",
+    )
+    .await;
+    // ... nor the address that is allocated.
+    let owned = "f:internalTrafficPolicy f:ports f:selector f:sessionAffinity f:type";
+    check(SERVICES, service("s"), owned).await;
+}
+
+#[tokio::test]
 async fn generates_names() {
     let api = Api::start().await;
     let body = json!({"metadata": {"generateName": "web-"}});

@@ -51,7 +51,7 @@ pub struct Writer<'a> {
 }
 
 /// Brings the managed fields of an object that is about to be written up to date: what differs from `old`
-/// (nothing, for a create) now belongs to the writer. `object` must be as it will be stored; its own
+/// (nothing, for a create) now belongs to the writer. `object` is as the writer wants it, defaults included; its own
 /// `managedFields` count if a client edited them, else those of `old`.
 pub fn track_update(object: &mut Object, old: Option<&Object>, definition: &str, writer: &Writer<'_>) {
     let mut entries = Entries::of_update(object, old, writer.subresource.is_empty());

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::StatusCode;
 use skiff_catalogue::managed::{self, Operation};
-use skiff_catalogue::{Claim, Object, Persistence, names};
+use skiff_catalogue::{Claim, Object, Persistence, Subresource, names};
 use skiff_store::{CommitError, Entry, Expect, Key, Op, Txn};
 
 use super::call::Call;
@@ -54,17 +54,13 @@ fn generated_prefix(object: &Object) -> Option<String> {
 }
 
 async fn create_named(call: &Call, mut object: Object, operation: Operation) -> Result<Outcome, ApiError> {
-    prepare(call, &mut object).await?;
+    prepare(call, &mut object, operation).await?;
     let key = keys::object(&call.kind, call.namespace(), object.name());
     let attempts = if call.kind.strategy.allocates() { CLAIMS_TRIED } else { 1 };
     for left in (0..attempts).rev() {
         // The last attempt needs no copy to go back to.
         let mut attempt = if left > 0 { object.clone() } else { std::mem::take(&mut object) };
         let claims = allocate::allocate(call, &mut attempt, None).await?;
-        if operation == Operation::Update {
-            let (manager, definition) = (call.manager(), call.kind.definition);
-            managed::track_update(&mut attempt, None, definition, &call.writer(&manager, ""));
-        }
         validate(call, &attempt)?;
         if call.dry_run {
             return dry(call, &key, attempt).await;
@@ -81,14 +77,28 @@ async fn create_named(call: &Call, mut object: Object, operation: Operation) -> 
     Err(ApiError::Internal("addresses or ports chosen for the object were taken again and again".to_owned()))
 }
 
-/// Everything between decoding and allocation.
-async fn prepare(call: &Call, object: &mut Object) -> Result<(), ApiError> {
+/// Everything between decoding and allocation. The writer owns what it wrote and the defaults, not what admission,
+/// preparation and allocation add.
+async fn prepare(call: &Call, object: &mut Object, operation: Operation) -> Result<(), ApiError> {
     let strategy = &call.kind.strategy;
     strategy.default(object);
+    if operation == Operation::Update {
+        track(call, object);
+    }
     let review = Review { call, write: Write::Create, subresource: "", object: Some(object), old: None };
     admission::admit(review).await?;
     strategy.prepare_create(call.context(), object);
     Ok(())
+}
+
+/// Makes the writer own the object, but for a status that is not its to write.
+fn track(call: &Call, object: &mut Object) {
+    let status = call.kind.has(Subresource::Status).then(|| object.remove(&["status"])).flatten();
+    let (manager, definition) = (call.manager(), call.kind.definition);
+    managed::track_update(object, None, definition, &call.writer(&manager, ""));
+    if let Some(status) = status {
+        object.set(&["status"], status);
+    }
 }
 
 fn validate(call: &Call, object: &Object) -> Result<(), ApiError> {

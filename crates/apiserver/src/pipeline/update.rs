@@ -121,6 +121,11 @@ impl Attempt<'_> {
     async fn run(&self, mut new: Object) -> Result<Option<Outcome>, ApiError> {
         let Self { call, old, .. } = *self;
         self.prepare(&mut new);
+        if self.operation == Operation::Update {
+            let (manager, definition) = (call.manager(), call.kind.definition);
+            let writer = call.writer(&manager, self.part.subresource());
+            managed::track_update(&mut new, Some(old), definition, &writer);
+        }
         let review = Review {
             call,
             write: Write::Update,
@@ -134,11 +139,6 @@ impl Attempt<'_> {
             Part::Status | Part::Narrow(_) => None,
         };
         metadata::count_generation(&call.kind, &mut new, old);
-        if self.operation == Operation::Update {
-            let (manager, definition) = (call.manager(), call.kind.definition);
-            let writer = call.writer(&manager, self.part.subresource());
-            managed::track_update(&mut new, Some(old), definition, &writer);
-        }
         self.validate(&new)?;
         if call.dry_run {
             return Ok(Some(Outcome::object(StatusCode::OK, new)));

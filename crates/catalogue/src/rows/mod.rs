@@ -3,6 +3,7 @@
 mod cells;
 mod check;
 mod config_map;
+mod custom_resource_definition;
 mod defaults;
 mod endpoint_slice;
 mod endpoints;
@@ -48,7 +49,7 @@ pub(crate) fn builtin() -> Vec<Kind> {
     kinds.extend(reviews::rows());
     kinds.extend([ip_address::row(), service_cidr::row()]);
     kinds.extend(rbac::rows());
-    kinds.extend([lease::row(), endpoint_slice::row()]);
+    kinds.extend([custom_resource_definition::row(), lease::row(), endpoint_slice::row()]);
     kinds
 }
 

@@ -1,6 +1,7 @@
 //! The types from which all definitions are reached.
 
 use k8s_openapi::api;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1 as extensions;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1 as meta;
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
@@ -52,6 +53,7 @@ fn add_groups(roots: &mut Roots<'_>) {
     roots.add::<meta::DeleteOptions>();
     roots.add::<meta::ListMeta>();
     roots.add::<meta::Status>();
+    roots.add::<extensions::CustomResourceDefinition>();
     roots.add::<api::authentication::v1::SelfSubjectReview>();
     roots.add::<api::authentication::v1::TokenRequest>();
     roots.add::<api::authentication::v1::TokenReview>();

@@ -1,0 +1,24 @@
+//! CustomResourceDefinition: a kind that users define. There are none yet, and none can be made: clients that look
+//! (kubectl does so for each kind that it does not know, before it says so) learn that from an empty list.
+
+use jiff::Timestamp;
+
+use super::cells::{self, name_column, text};
+use super::{Plain, stored};
+use crate::{GroupVersion, Kind, Object, Row, Scope, Verb};
+
+pub(super) fn row() -> Kind {
+    let gv = GroupVersion::fixed("apiextensions.k8s.io", "v1");
+    let definition = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinition";
+    Kind {
+        verbs: &[Verb::Get, Verb::List, Verb::Watch],
+        columns: vec![name_column(), text("Created At", "When the kind was defined.")],
+        print,
+        ..stored(gv, definition, Scope::Cluster, Plain).short(&["crd", "crds"])
+    }
+}
+
+fn print(object: &Object, _: Timestamp) -> Row {
+    let created = object.str(&["metadata", "creationTimestamp"]).to_owned();
+    cells::row([object.name().into(), created.into()])
+}
