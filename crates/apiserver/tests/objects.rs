@@ -230,6 +230,8 @@ async fn deletion_waits_for_grace_and_finalizers() {
     api.post(PODS, pod("p")).await.expect(201);
     let binding = json!({"metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n"}});
     api.post(&format!("{PODS}/p/binding"), binding.clone()).await.expect(201);
+    let bound = api.get(&format!("{PODS}/p")).await.expect(200).body;
+    assert_eq!((&bound["spec"]["nodeName"], &bound["metadata"]["generation"]), (&json!("n"), &json!(1)));
     let twice = api.post(&format!("{PODS}/p/binding"), binding).await.expect(409);
     assert_eq!(
         twice.message(),

@@ -36,6 +36,11 @@ impl Part {
             Self::Narrow(subresource) => subresource.as_str(),
         }
     }
+
+    /// Whether the change counts in the generation and in the managed fields: a pod's assignment to a node does not.
+    fn is_tracked(self) -> bool {
+        self != Self::Narrow(Subresource::Binding)
+    }
 }
 
 /// PUT of an object or its status.
@@ -121,7 +126,8 @@ impl Attempt<'_> {
     async fn run(&self, mut new: Object) -> Result<Option<Outcome>, ApiError> {
         let Self { call, old, .. } = *self;
         self.prepare(&mut new);
-        if self.operation == Operation::Update {
+        let tracked = self.part.is_tracked();
+        if tracked && self.operation == Operation::Update {
             let (manager, definition) = (call.manager(), call.kind.definition);
             let writer = call.writer(&manager, self.part.subresource());
             managed::track_update(&mut new, Some(old), definition, &writer);
@@ -138,7 +144,9 @@ impl Attempt<'_> {
             Part::Whole => Some(allocate::allocate(call, &mut new, Some(old)).await?),
             Part::Status | Part::Narrow(_) => None,
         };
-        metadata::count_generation(&call.kind, &mut new, old);
+        if tracked {
+            metadata::count_generation(&call.kind, &mut new, old);
+        }
         self.validate(&new)?;
         if call.dry_run {
             return Ok(Some(Outcome::object(StatusCode::OK, new)));

@@ -171,13 +171,12 @@ impl Planner<'_> {
             if container.role == Role::Init && initialized {
                 continue;
             }
-            let progress = self.drive(container);
-            let passed = match container.role {
-                Role::Sidecar => initialized || progress == Progress::Passed,
-                _ => progress == Progress::Over { ok: true },
-            };
-            if !passed {
-                return progress;
+            match (container.role, self.drive(container)) {
+                (Role::Sidecar, Progress::Passed) | (Role::Init, Progress::Over { ok: true }) => {}
+                (Role::Sidecar, _) if initialized => {}
+                // It runs, and must end before others start.
+                (_, Progress::Passed) => return Progress::Underway,
+                (_, other) => return other,
             }
         }
         Progress::Passed

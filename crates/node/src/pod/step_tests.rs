@@ -206,11 +206,14 @@ fn init_containers_run_in_order() {
     story.check("Start(a#0)");
     assert_eq!(story.brief("c"), "PodInitializing/-/0");
     assert_eq!(story.condition("Initialized"), "False ContainersNotInitialized");
-    story.started("a", 0).exited("a", 0, 0).check("Start(s#0)");
+    story.started("a", 0).check("");
+    story.exited("a", 0, 0).check("Start(s#0)");
     story.started("s", 0).check("Start(b#0)");
-    story.started("b", 0).wait(1).exited("b", 0, 1).check("Start(b#1)");
+    story.started("b", 0).check("");
+    story.wait(1).exited("b", 0, 1).check("Start(b#1)");
     assert_eq!(story.phase(), "Pending");
-    story.started("b", 1).exited("b", 1, 0).check("Start(c#0)");
+    story.started("b", 1).check("");
+    story.exited("b", 1, 0).check("Start(c#0)");
     story.started("c", 0).check("Start(d#0)");
     story.started("d", 0).check("");
     assert_eq!(

@@ -1,0 +1,121 @@
+//! What a pod's specification asks for is what its containers find.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use skiff_tests::{Cluster, Kubectl};
+
+const PARTS: &str = r#"
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: settings}
+data: {colour: blue, motd: "hello from a file"}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: secret}
+stringData: {password: xyzzy}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: parts, labels: {app: parts}}
+spec:
+  terminationGracePeriodSeconds: 5
+  initContainers:
+  - name: first
+    image: luksa/kubia
+    command: [bash, -c, "umask 0; echo begin >> /work/order; sleep 1; echo end >> /work/order"]
+    volumeMounts: [{name: work, mountPath: /work}]
+  - name: sidecar
+    image: luksa/kubia
+    restartPolicy: Always
+    command: [bash, -c, "echo sidecar >> /work/order; exec sleep 1000"]
+    volumeMounts: [{name: work, mountPath: /work}]
+  - name: second
+    image: luksa/kubia
+    command: [bash, -c, "sleep 1; echo second >> /work/order"]
+    volumeMounts: [{name: work, mountPath: /work}]
+  containers:
+  - name: main
+    image: luksa/kubia
+    command: [bash, -c]
+    args: ["echo main >> /work/order; echo $(COLOUR) $(POD) $(IP) $(MEMORY) '$$(COLOUR)'; trap 'exit 0' TERM; while :; do sleep 0.1; done"]
+    workingDir: /work
+    env:
+    - {name: COLOUR, valueFrom: {configMapKeyRef: {name: settings, key: colour}}}
+    - {name: PASSWORD, valueFrom: {secretKeyRef: {name: secret, key: password}}}
+    - {name: POD, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
+    - {name: IP, valueFrom: {fieldRef: {fieldPath: status.podIP}}}
+    - {name: MEMORY, valueFrom: {resourceFieldRef: {resource: limits.memory, divisor: 1Mi}}}
+    resources: {limits: {memory: 64Mi}}
+    securityContext:
+      runAsUser: 1234
+      runAsGroup: 1234
+      readOnlyRootFilesystem: true
+      capabilities: {drop: [ALL]}
+    lifecycle:
+      postStart: {exec: {command: [bash, -c, "echo post-start >> /work/order"]}}
+      preStop: {exec: {command: [bash, -c, "echo pre-stop > /node/pre-stop"]}}
+    readinessProbe: {exec: {command: [test, -e, /work/ready]}, periodSeconds: 1}
+    volumeMounts:
+    - {name: work, mountPath: /work}
+    - {name: settings, mountPath: /settings}
+    - {name: secret, mountPath: /secret}
+    - {name: downward, mountPath: /downward}
+    - {name: node, mountPath: /node}
+    - {name: token, mountPath: /token}
+  volumes:
+  - {name: work, emptyDir: {}}
+  - {name: settings, configMap: {name: settings}}
+  - {name: secret, secret: {secretName: secret, defaultMode: 0444}}
+  - {name: downward, downwardAPI: {items: [{path: labels, fieldRef: {fieldPath: metadata.labels}}]}}
+  - {name: node, hostPath: {path: NODE, type: Directory}}
+  - {name: token, projected: {sources: [{serviceAccountToken: {path: token, audience: tests}}]}}
+"#;
+
+#[test]
+fn containers_get_what_the_pod_asks_for() {
+    let cluster = Cluster::up();
+    let node = cluster.host().directory().join("node");
+    std::fs::create_dir(&node).unwrap();
+    std::fs::set_permissions(&node, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    cluster.apply(&PARTS.replace("NODE", &node.display().to_string()));
+    cluster.k("wait pod/parts --timeout=30s --for=condition=Initialized");
+    let started = "--for=jsonpath={.status.containerStatuses[0].started}=true";
+    cluster.k(&format!("wait pod/parts --timeout=30s {started}"));
+    let sh = |script: &str| {
+        let mut command = cluster.kubectl_command(Kubectl::New, "exec parts -c main -- bash -c");
+        skiff_tests::Output::of(command.arg(script))
+    };
+
+    let order = sh("cat order").ok();
+    assert_eq!(
+        order.lines().take(4).collect::<Vec<_>>(),
+        ["begin", "end", "sidecar", "second"],
+        "an init container ends before the next container starts: {order}"
+    );
+    let mut rest: Vec<&str> = order.lines().skip(4).collect();
+    rest.sort_unstable();
+    assert_eq!(rest, ["main", "post-start"]);
+
+    let ip = cluster.k("get pod parts -o jsonpath={.status.podIP}");
+    assert_eq!(cluster.k("logs parts -c main"), format!("blue parts {ip} 64 $(COLOUR)\n"));
+    assert_eq!(sh("id -u; id -g; pwd; echo $PASSWORD").ok(), "1234\n1234\n/work\nxyzzy\n");
+    let files = "cat /settings/motd; echo; cat /secret/password; echo; cat /downward/labels; echo; cut -d. -f1 /token/token";
+    let text = sh(files).ok();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[..3], ["hello from a file", "xyzzy", "app=\"parts\""]);
+    assert!(lines[3].starts_with("ey"), "a token: {text}");
+    assert!(sh("touch /file").fails().contains("Read-only file system"));
+    assert!(sh("grep CapEff /proc/self/status").ok().contains("0000000000000000"));
+
+    assert!(cluster.k("get pod parts --no-headers").contains("1/2"), "not ready before its probe says so");
+    sh("touch /work/ready").ok();
+    cluster.k("wait pod/parts --timeout=30s --for=condition=Ready");
+    assert_eq!(cluster.k("get pod parts -o jsonpath={.metadata.generation}"), "1");
+
+    // A changed ConfigMap arrives in the volume, not in the environment.
+    cluster.k("patch configmap settings -p {\"data\":{\"motd\":\"changed\"}}");
+    sh("for i in {1..100}; do grep -q changed /settings/motd && exit 0; sleep 0.1; done; exit 1").ok();
+
+    cluster.k("delete pod parts");
+    assert_eq!(std::fs::read_to_string(node.join("pre-stop")).unwrap(), "pre-stop\n");
+}
