@@ -47,6 +47,9 @@ fn every_pod_answers_through_the_cluster_ip() {
     cluster.create_kubia(Kubectl::New);
     let pods = cluster.pods();
     let ip = cluster.cluster_ip("kubia");
+    // People look with other programs too.
+    let rules = cluster.sh("nft list ruleset").ok();
+    assert!(rules.contains(&format!("{ip} . tcp . 80 : goto n3")) && !rules.contains("invalid"), "{rules}");
     for client in CLIENTS {
         let answer = cluster.kubectl(client, &format!("exec {} -- curl -s http://{ip}", pods[0])).ok();
         assert!(pods.iter().any(|pod| answer == format!("You've hit {pod}\n")), "{answer:?}");
