@@ -61,8 +61,12 @@ fn write(cluster: &Cluster, yaml: &str) -> std::path::PathBuf {
 }
 
 #[test]
-fn an_unknown_image_is_explained_in_an_event() {
+fn unusable_images_are_explained() {
     let cluster = Cluster::empty();
+    let error = cluster.skiff(["image", "load", "/etc/passwd"]).fails();
+    assert_eq!(error, "skiff: load /etc/passwd: archive /etc/passwd: not a tar archive, or damaged\n");
+    let error = cluster.skiff(["image", "load", "/nowhere"]).fails();
+    assert_eq!(error.matches("No such file").count(), 1, "{error}");
     cluster.k("run ghost --image=nowhere.invalid/ghost:1");
     let jsonpath = "--for=jsonpath={.status.containerStatuses[0].state.waiting.reason}=ImagePullBackOff";
     cluster.k(&format!("wait pod/ghost --timeout=60s {jsonpath}"));

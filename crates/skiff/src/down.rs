@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 
 use anyhow::Context;
+use skiff_runtime::error_text;
 
 use crate::args::DownArgs;
 use crate::layout::Layout;
@@ -55,7 +56,8 @@ pub(crate) fn abandon(layout: &Layout) {
         remove_dir(layout.run())
     };
     if let Err(error) = remove() {
-        tracing::warn!("what the failed start left could not be removed, `skiff down` may: {error:#}");
+        let error = error_text(error.as_ref());
+        tracing::warn!("what the failed start left could not be removed, `skiff down` may: {error}");
     }
 }
 

@@ -24,6 +24,7 @@ mod up;
 use std::process::ExitCode;
 
 use clap::Parser;
+use skiff_runtime::error_text;
 
 use args::{Cli, Command};
 
@@ -41,7 +42,7 @@ fn main() -> ExitCode {
     match dispatch(Cli::parse().command) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("skiff: {error:#}");
+            eprintln!("skiff: {}", error_text(error.as_ref()));
             ExitCode::FAILURE
         }
     }

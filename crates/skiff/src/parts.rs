@@ -3,6 +3,7 @@
 use std::future::Future;
 
 use anyhow::{anyhow, bail};
+use skiff_runtime::error_text;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -28,7 +29,8 @@ impl Parts {
         name: &'static str,
         part: impl Future<Output = Result<(), E>> + Send + 'static,
     ) {
-        self.tasks.spawn(async move { (name, part.await.map_err(|error| format!("{:#}", error.into()))) });
+        self.tasks
+            .spawn(async move { (name, part.await.map_err(|error| error_text(error.into().as_ref()))) });
     }
 
     /// Waits for `event`, unless a part ends first or the shutdown comes.

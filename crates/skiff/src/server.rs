@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use skiff_apiserver::pki::kubeconfig::{self, ContextEntry, KubeconfigError};
+use skiff_runtime::error_text;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -24,7 +25,7 @@ pub(crate) fn run(args: &ServerArgs) -> anyhow::Result<()> {
     let progress = if args.detached { Progress::Pipe } else { Progress::Foreground };
     let result = serve(args, &progress);
     if let Err(error) = &result {
-        progress.report(&Report::Failed(format!("{error:#}")));
+        progress.report(&Report::Failed(error_text(error.as_ref())));
     }
     result
 }

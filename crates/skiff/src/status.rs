@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::{Node, Pod, ReplicationController, Service};
 use kube::api::ListParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
+use skiff_runtime::error_text;
 
 use crate::args::LayoutArgs;
 use crate::layout::Layout;
@@ -73,7 +74,7 @@ async fn examine(layout: &Layout) -> Vec<Part> {
     let server = Part::of("server", Ok(format!("process {}, {}", record.pid, record.server)));
     let client = match client(layout).await {
         Ok(client) => client,
-        Err(error) => return vec![server, Part::of("api", Err(format!("{error:#}")))],
+        Err(error) => return vec![server, Part::of("api", Err(error_text(error.as_ref())))],
     };
     vec![
         server,

@@ -5,7 +5,7 @@ use crate::files::hosts::hosts;
 use crate::files::resolv::{ClusterDns, resolv_conf};
 use crate::shared::Shared;
 use skiff_informer::EventType::Warning;
-use skiff_runtime::{PodHandle, PodSandbox};
+use skiff_runtime::{PodHandle, PodSandbox, error_text};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::Path;
@@ -78,7 +78,7 @@ async fn connect(shared: &Shared, pod: &LocalPod, handle: &PodHandle) -> Result<
         shared.host_ips.clone()
     } else {
         let attached = shared.network.attach(pod.uid.as_str(), handle.netns_path()).await;
-        vec![attached.map_err(|error| format!("failed to set up network: {}", chain(&error)))?.ip]
+        vec![attached.map_err(|error| format!("failed to set up network: {}", error_text(&error)))?.ip]
     };
     write_files(shared, pod, &addresses).map_err(|error| format!("failed to write pod files: {error}"))?;
     Ok(addresses)
@@ -116,22 +116,8 @@ pub(crate) async fn stop(shared: &Shared, pod: &LocalPod, handle: Option<PodHand
     let detached = shared.network.detach(pod.uid.as_str()).await;
     match (stopped, detached) {
         (Ok(()), Ok(())) => Ok(()),
-        (Err(error), Ok(())) => Err(chain(&error)),
-        (Ok(()), Err(error)) => Err(chain(&error)),
-        (Err(first), Err(second)) => Err(format!("{}; {}", chain(&first), chain(&second))),
+        (Err(error), Ok(())) => Err(error_text(&error)),
+        (Ok(()), Err(error)) => Err(error_text(&error)),
+        (Err(first), Err(second)) => Err(format!("{}; {}", error_text(&first), error_text(&second))),
     }
-}
-
-/// The error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let part = error.to_string();
-        if !text.contains(&part) {
-            text = format!("{text}: {part}");
-        }
-        cause = error.source();
-    }
-    text
 }

@@ -51,7 +51,11 @@ impl ImageArchive {
                 plain.seek(SeekFrom::Start(0))?;
                 *file = plain;
             }
-            index(file)
+            // Its own words would show what is in the file.
+            index(file).map_err(|error| match error.kind() {
+                io::ErrorKind::Other => io::Error::other("not a tar archive, or damaged"),
+                _ => error,
+            })
         };
         let malformed = |error: io::Error| ImageError::Malformed {
             what: format!("archive {}", path.display()),

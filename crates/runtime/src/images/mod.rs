@@ -11,6 +11,7 @@ mod reference;
 mod store;
 mod user;
 
+use crate::error::error_text;
 use crate::ids::ImageId;
 use crate::rooted::Root;
 use crate::spec::UserSpec;
@@ -141,20 +142,6 @@ impl ImageError {
 fn io_error(action: &'static str, path: &Path) -> impl Fn(io::Error) -> ImageError {
     let path = path.to_owned();
     move |source| ImageError::Io { action, path: path.clone(), source }
-}
-
-/// An error with its causes.
-fn error_text(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
 }
 
 /// The images of one node. Cheap to clone.

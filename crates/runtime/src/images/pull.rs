@@ -1,10 +1,11 @@
 //! Pulling images from registries.
 
+use super::ImageError;
 use super::archive;
 use super::index::{Source, Sync};
 use super::reference::{Reference, Version};
 use super::store::{NewImage, Store, image_id};
-use super::{ImageError, error_text};
+use crate::error::error_text;
 use crate::ids::ImageId;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use oci_client::client::{ClientConfig, ClientProtocol};
