@@ -289,7 +289,10 @@ fn a_cluster_ip_answers_only_on_its_ports() {
     cluster.create_kubia(Kubectl::New);
     let pod = cluster.pods()[0].clone();
     let ip = cluster.cluster_ip("kubia");
-    let ping = cluster.kubectl(Kubectl::New, &format!("exec {pod} -- ping -c 1 -W 5 kubia"));
+    // A pod that has just reached itself through the Service is told all the same.
+    let script = "until curl -s http://kubia | grep -q $HOSTNAME; do :; done; exec ping -c 1 -W 5 kubia";
+    let mut command = cluster.kubectl_command(Kubectl::New, &format!("exec {pod} -- bash -c"));
+    let ping = skiff_tests::Output::of(command.arg(script));
     assert!(ping.stdout.contains(&format!("PING kubia.default.svc.cluster.local ({ip})")), "{ping}");
     assert!(ping.stdout.contains("Destination Port Unreachable"), "{ping}");
     assert_eq!(ping.code, Some(1), "{ping}");

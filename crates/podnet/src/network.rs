@@ -40,7 +40,7 @@ impl PodNetwork {
         let netlink = Netlink::open()?;
         refuse_overlap(&netlink, &config).await?;
         let addresses = AddressBook::open(run_dir.join(RECORDS), config.pod_cidr)?;
-        enable_forwarding()?;
+        set_parameters()?;
         let ipv6 = Path::new("/proc/sys/net/ipv6").exists();
         let gateway = config.gateway();
         let anchor = set_up_anchor(&netlink, gateway, ipv6).await?;
@@ -98,6 +98,7 @@ impl PodNetwork {
             }
         }
         let index = self.index_of(host_name).await?;
+        set_parameter(&format!("conf/{host_name}/send_redirects"), "0")?;
         self.netlink.set_up(index, Some(uid), self.ipv6).await?;
         Ok(index)
     }
@@ -127,8 +128,8 @@ impl PodNetwork {
 
     /// Removes every interface, route and file of ours from the current network namespace. Needs no live
     /// `PodNetwork`, so that a cluster can be taken down after its processes are gone. What can be removed is removed also
-    /// when something cannot; the first failure is returned. `net.ipv4.ip_forward` stays on: others may have come to
-    /// depend on it.
+    /// when something cannot; the first failure is returned. `net.ipv4.ip_forward` and `net.ipv4.conf.all.send_redirects`
+    /// stay as they are: others may have come to depend on them.
     pub async fn teardown(run_dir: &Path) -> Result<(), NetworkError> {
         let netlink = Netlink::open()?;
         let mut result = Ok(());
@@ -218,14 +219,25 @@ async fn refuse_overlap(netlink: &Netlink, config: &NodeNetwork) -> Result<(), N
     Ok(())
 }
 
-/// Lets the kernel forward packets between pods. Writes only when it is off: changing it resets other settings.
-fn enable_forwarding() -> Result<(), NetworkError> {
-    let path = "/proc/sys/net/ipv4/ip_forward";
-    let now = std::fs::read_to_string(path).map_err(NetworkError::io("read", path))?;
-    if now.trim() == "1" {
+/// Lets the kernel forward packets between pods, and interfaces decide for themselves about redirects.
+///
+/// A pod that reaches itself through a Service sends and gets its packets by one interface. The kernel would tell it of
+/// a shorter way, and count that against the errors it may report to the pod: a ping of a ClusterIP soon after would
+/// get no answer. Pod interfaces send no redirects, which holds only if `all` does not overrule them; other
+/// interfaces keep their own setting.
+fn set_parameters() -> Result<(), NetworkError> {
+    set_parameter("ip_forward", "1")?;
+    set_parameter("conf/all/send_redirects", "0")
+}
+
+/// Sets a parameter below `net.ipv4`, unless it is set already: changing some resets others.
+fn set_parameter(name: &str, value: &str) -> Result<(), NetworkError> {
+    let path = Path::new("/proc/sys/net/ipv4").join(name);
+    let now = std::fs::read_to_string(&path).map_err(NetworkError::io("read", &path))?;
+    if now.trim() == value {
         return Ok(());
     }
-    std::fs::write(path, "1").map_err(NetworkError::io("write", path))
+    std::fs::write(&path, value).map_err(NetworkError::io("write", &path))
 }
 
 /// Whether the interface has the given hardware address.
