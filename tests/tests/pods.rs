@@ -78,6 +78,9 @@ fn containers_get_what_the_pod_asks_for() {
     std::fs::create_dir(&node).unwrap();
     std::fs::set_permissions(&node, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
     cluster.apply(&PARTS.replace("NODE", &node.display().to_string()));
+    let running = "--for=jsonpath={.status.initContainerStatuses[2].state.running.startedAt}";
+    cluster.k(&format!("wait pod/parts --timeout=30s {running}"));
+    assert!(cluster.k("get pod parts --no-headers").contains("Init:2/3"), "the last init container runs");
     cluster.k("wait pod/parts --timeout=30s --for=condition=Initialized");
     let started = "--for=jsonpath={.status.containerStatuses[0].started}=true";
     cluster.k(&format!("wait pod/parts --timeout=30s {started}"));

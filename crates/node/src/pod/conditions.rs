@@ -34,7 +34,7 @@ pub(crate) fn conditions(
     mains: &Option<Vec<ContainerStatus>>,
     now: Timestamp,
 ) -> Vec<PodCondition> {
-    let initialized = initialized(phase, inits, mains);
+    let initialized = initialized(pod, phase, inits, mains);
     let containers_ready = containers_ready(pod, phase, inits, mains);
     let ready = ready(pod, &containers_ready);
     let has_sandbox = matches!(observed.sandbox, Stage::Ready(_));
@@ -81,7 +81,14 @@ fn condition(verdict: &Verdict, old: Option<&PodCondition>, pod: &LocalPod, now:
     }
 }
 
+/// Whether the name is that of a sidecar.
+fn is_sidecar(pod: &LocalPod, name: &str) -> bool {
+    pod.with_role(Role::Sidecar).any(|container| container.name.as_str() == name)
+}
+
+/// Initialized: init containers have ended well, and sidecars have started.
 fn initialized(
+    pod: &LocalPod,
     phase: Phase,
     inits: &Option<Vec<ContainerStatus>>,
     mains: &Option<Vec<ContainerStatus>>,
@@ -102,7 +109,7 @@ fn initialized(
                 .as_ref()
                 .and_then(|state| state.terminated.as_ref())
                 .is_some_and(|terminated| terminated.exit_code == 0);
-            !(ended_well || status.started == Some(true))
+            !(ended_well || is_sidecar(pod, &status.name) && status.started == Some(true))
         })
         .map(|status| status.name.as_str())
         .collect();
@@ -124,9 +131,8 @@ fn containers_ready(
         Phase::Failed => return Verdict::no("ContainersReady", "PodFailed", None),
         Phase::Pending | Phase::Running => {}
     }
-    let is_sidecar =
-        |name: &str| pod.with_role(Role::Sidecar).any(|container| container.name.as_str() == name);
-    let unready_inits = inits.iter().flatten().filter(|status| !status.ready && is_sidecar(&status.name));
+    let unready_inits =
+        inits.iter().flatten().filter(|status| !status.ready && is_sidecar(pod, &status.name));
     let unready_mains = mains.iter().flatten().filter(|status| !status.ready);
     let unready: Vec<&str> = unready_inits.chain(unready_mains).map(|status| status.name.as_str()).collect();
     if unready.is_empty() {

@@ -213,7 +213,9 @@ fn init_containers_run_in_order() {
     story.wait(1).exited("b", 0, 1).check("Start(b#1)");
     assert_eq!(story.phase(), "Pending");
     story.started("b", 1).check("");
+    assert_eq!(story.condition("Initialized"), "False ContainersNotInitialized");
     story.exited("b", 1, 0).check("Start(c#0)");
+    assert_eq!(story.condition("Initialized"), "True");
     story.started("c", 0).check("Start(d#0)");
     story.started("d", 0).check("");
     assert_eq!(
