@@ -290,7 +290,8 @@ fn a_cluster_ip_answers_only_on_its_ports() {
     let pod = cluster.pods()[0].clone();
     let ip = cluster.cluster_ip("kubia");
     // A pod that has just reached itself through the Service is told all the same.
-    let script = "until curl -s http://kubia | grep -q $HOSTNAME; do :; done; exec ping -c 1 -W 5 kubia";
+    let script =
+        "for i in {1..200}; do curl -s http://kubia | grep -q $HOSTNAME && exec ping -c 1 -W 5 kubia; done";
     let mut command = cluster.kubectl_command(Kubectl::New, &format!("exec {pod} -- bash -c"));
     let ping = skiff_tests::Output::of(command.arg(script));
     assert!(ping.stdout.contains(&format!("PING kubia.default.svc.cluster.local ({ip})")), "{ping}");

@@ -42,23 +42,9 @@ impl From<kube::Error> for Error {
         match error {
             kube::Error::Api(status) => Self::Server(status),
             kube::Error::SerdeError(error) => Self::Answer(error),
-            other => Self::Connection(causes(&other)),
+            other => Self::Connection(skiff_errors::error_text(&other)),
         }
     }
-}
-
-/// An error with what caused it.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
 }
 
 impl Error {

@@ -5,20 +5,6 @@ use crate::images::ImageError;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// An error with its causes, for people: a cause that the text names already is not repeated.
-pub fn error_text(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
-}
-
 /// A failed operation on a pod or container.
 #[derive(Debug, thiserror::Error)]
 pub enum RuntimeError {

@@ -31,7 +31,7 @@ mod state;
 mod supervisor;
 mod wire;
 
-pub use error::{CheckError, RuntimeError, error_text};
+pub use error::{CheckError, RuntimeError};
 pub use ids::{ContainerId, ImageId, InvalidId, PodUid};
 pub use images::{Image, ImageConfig, ImageError, Images, PullPolicy};
 pub use pod::PodHandle;

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use anyhow::Context;
-use skiff_runtime::error_text;
+use skiff_errors::error_text;
 
 use crate::args::DownArgs;
 use crate::layout::Layout;

@@ -24,7 +24,7 @@ mod up;
 use std::process::ExitCode;
 
 use clap::Parser;
-use skiff_runtime::error_text;
+use skiff_errors::error_text;
 
 use args::{Cli, Command};
 

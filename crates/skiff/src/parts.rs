@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use anyhow::{anyhow, bail};
-use skiff_runtime::error_text;
+use skiff_errors::error_text;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use skiff_apiserver::pki::kubeconfig::{self, ContextEntry, KubeconfigError};
-use skiff_runtime::error_text;
+use skiff_errors::error_text;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{Node, Pod, ReplicationController, Service};
 use kube::api::ListParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
-use skiff_runtime::error_text;
+use skiff_errors::error_text;
 
 use crate::args::LayoutArgs;
 use crate::layout::Layout;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::StatusCode;
-use skiff_catalogue::managed::{self, Operation};
+use skiff_catalogue::managed::Operation;
 use skiff_catalogue::{Claim, Object, Persistence, Subresource, names};
 use skiff_store::{CommitError, Entry, Expect, Key, Op, Txn};
 
@@ -83,7 +83,7 @@ async fn prepare(call: &Call, object: &mut Object, operation: Operation) -> Resu
     let strategy = &call.kind.strategy;
     strategy.default(object);
     if operation == Operation::Update {
-        track(call, object);
+        track_writer(call, object);
     }
     let review = Review { call, write: Write::Create, subresource: "", object: Some(object), old: None };
     admission::admit(review).await?;
@@ -92,10 +92,9 @@ async fn prepare(call: &Call, object: &mut Object, operation: Operation) -> Resu
 }
 
 /// Makes the writer own the object, but for a status that is not its to write.
-fn track(call: &Call, object: &mut Object) {
+fn track_writer(call: &Call, object: &mut Object) {
     let status = call.kind.has(Subresource::Status).then(|| object.remove(&["status"])).flatten();
-    let (manager, definition) = (call.manager(), call.kind.definition);
-    managed::track_update(object, None, definition, &call.writer(&manager, ""));
+    metadata::track(call, object, None, "");
     if let Some(status) = status {
         object.set(&["status"], status);
     }

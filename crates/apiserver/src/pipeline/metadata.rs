@@ -1,6 +1,7 @@
 //! What the server decides in `metadata`, and what is checked there for every kind.
 
 use serde_json::{Map, Value, json};
+use skiff_catalogue::managed;
 use skiff_catalogue::names::Form;
 use skiff_catalogue::{FieldError, FieldErrors, Kind, Object, Scope};
 use uuid::Uuid;
@@ -91,6 +92,12 @@ pub(crate) fn take_preconditions(new: &mut Object, wanted: &Object) {
             new.set(&["metadata", field], given);
         }
     }
+}
+
+/// Makes the client own what differs from `old` (nothing, for a create), in the managed fields.
+pub(crate) fn track(call: &Call, new: &mut Object, old: Option<&Object>, subresource: &str) {
+    let manager = call.manager();
+    managed::track_update(new, old, call.kind.definition, &call.writer(&manager, subresource));
 }
 
 /// Counts the generation up when more than metadata and status differ.

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use http::StatusCode;
-use skiff_catalogue::managed::{self, Operation};
+use skiff_catalogue::managed::Operation;
 use skiff_catalogue::{Claim, FieldError, FieldErrors, Object, Subresource};
 use skiff_store::{CommitError, Entry, Expect, Op, Txn};
 
@@ -128,9 +128,7 @@ impl Attempt<'_> {
         self.prepare(&mut new);
         let tracked = self.part.is_tracked();
         if tracked && self.operation == Operation::Update {
-            let (manager, definition) = (call.manager(), call.kind.definition);
-            let writer = call.writer(&manager, self.part.subresource());
-            managed::track_update(&mut new, Some(old), definition, &writer);
+            metadata::track(call, &mut new, Some(old), self.part.subresource());
         }
         let review = Review {
             call,

@@ -11,7 +11,6 @@ mod reference;
 mod store;
 mod user;
 
-use crate::error::error_text;
 use crate::ids::ImageId;
 use crate::rooted::Root;
 use crate::spec::UserSpec;
@@ -19,6 +18,7 @@ use crate::wire::RootfsSource;
 use index::{Record, Source};
 use reference::Reference;
 use serde::{Deserialize, Serialize};
+use skiff_errors::error_text;
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};

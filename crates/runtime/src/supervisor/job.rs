@@ -6,6 +6,7 @@
 use crate::wire::{self, Failure, Stage};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use serde::{Deserialize, Serialize};
+use skiff_errors::error_text;
 use std::error::Error;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -165,17 +166,7 @@ impl Reporter {
 
 /// An error with all its causes as a failure.
 pub(super) fn failure(stage: Stage, error: &dyn Error) -> Failure {
-    let mut reason = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let text = cause.to_string();
-        // Some libraries print the cause as part of the error.
-        if !reason.contains(&text) {
-            reason = format!("{reason}: {text}");
-        }
-        source = cause.source();
-    }
-    Failure { stage, reason }
+    Failure { stage, reason: error_text(error) }
 }
 
 /// Programs start with every signal at its default and none blocked.
