@@ -17,6 +17,7 @@ pub async fn run_all<S: Store, F: AsyncFnMut() -> S>(mut make: F) {
     watches_give_previous_values(&make().await).await;
     compaction_ends_old_watches(&make().await).await;
     racing_writers_never_both_win(Arc::new(make().await)).await;
+    a_revision_that_was_seen_can_be_watched(Arc::new(make().await)).await;
 }
 
 fn put(key: &str, value: &str) -> Op {
@@ -168,4 +169,26 @@ async fn racing_writers_never_both_win<S: Store>(store: Arc<S>) {
     }
     let won = writers.join_all().await.into_iter().filter(|won| *won).count();
     assert_eq!(won, 1, "one writer creates the key, all others see the conflict");
+}
+
+/// A client that lists and then watches from there is never told that it comes from the future.
+async fn a_revision_that_was_seen_can_be_watched<S: Store>(store: Arc<S>) {
+    let writer = tokio::spawn({
+        let store = Arc::clone(&store);
+        async move {
+            for _ in 0..200 {
+                write(&*store, vec![put("k", "v")]).await;
+            }
+        }
+    });
+    let mut seen = Revision::ZERO;
+    while !writer.is_finished() {
+        let now = list(&*store, "k", Page::default()).await.revision;
+        if now > seen {
+            store.watch("k", now).await.expect("a watch from what was listed starts");
+            seen = now;
+        }
+        tokio::task::yield_now().await;
+    }
+    writer.await.expect("the writer ends well");
 }

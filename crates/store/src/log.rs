@@ -94,10 +94,13 @@ impl Log {
         Arc::new(Self { inner: Mutex::new(inner) })
     }
 
-    /// Adds commits that follow each other and wakes the watchers that they concern.
-    pub(crate) fn publish(&self, commits: Vec<Commit>) {
+    /// Adds commits that follow each other and wakes the watchers that they concern. `show` makes the state after them
+    /// the current one: nobody who has seen it finds a log that is behind it, and no watcher is told of what the state
+    /// does not show.
+    pub(crate) fn publish(&self, commits: Vec<Commit>, show: impl FnOnce()) {
         let Some(last) = commits.last() else { return };
         let mut inner = self.inner.lock();
+        show();
         inner.head = last.revision;
         inner.watchers.retain(|watcher| {
             let Some(watcher) = watcher.upgrade() else { return false };

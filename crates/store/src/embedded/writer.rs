@@ -106,8 +106,7 @@ fn commit_group(
     }
     if !commits.is_empty() {
         disk.write(state.revision, &commits)?;
-        shared.state.store(Arc::new(state));
-        shared.log.publish(commits);
+        shared.log.publish(commits, || shared.state.store(Arc::new(state)));
     }
     Ok(answers)
 }
