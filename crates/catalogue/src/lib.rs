@@ -12,6 +12,7 @@ mod catalogue;
 pub mod discovery;
 pub mod duration;
 mod field;
+pub mod honour;
 mod kind;
 pub mod managed;
 pub mod names;

@@ -115,6 +115,11 @@ impl Schema {
         self.by_name.get(name).map_or(Type::Any, |id| Type::Object(*id))
     }
 
+    /// All definitions, ordered by name.
+    pub fn definitions(&self) -> impl Iterator<Item = &Definition> {
+        self.definitions.iter()
+    }
+
     /// A definition by id.
     pub fn get(&self, id: DefinitionId) -> &Definition {
         &self.definitions[usize::from(id.0)]

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::StatusCode;
 use skiff_catalogue::managed::Operation;
-use skiff_catalogue::{Claim, Object, Persistence, Subresource, names};
+use skiff_catalogue::{Claim, Object, Persistence, Subresource, honour, names};
 use skiff_store::{CommitError, Entry, Expect, Key, Op, Txn};
 
 use super::call::Call;
@@ -107,6 +107,7 @@ fn validate(call: &Call, object: &Object) -> Result<(), ApiError> {
         return Err(ApiError::invalid(call.subject(object.name()), errors));
     }
     call.kind.strategy.warnings(object, None).into_iter().for_each(|text| call.warn(text));
+    honour::warnings(call.kind.definition, object).into_iter().for_each(|text| call.warn(text));
     Ok(())
 }
 

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use http::StatusCode;
 use skiff_catalogue::managed::Operation;
-use skiff_catalogue::{Claim, FieldError, FieldErrors, Object, Subresource};
+use skiff_catalogue::{Claim, FieldError, FieldErrors, Object, Subresource, honour};
 use skiff_store::{CommitError, Entry, Expect, Op, Txn};
 
 use super::call::Call;
@@ -192,6 +192,9 @@ impl Attempt<'_> {
             return Err(ApiError::invalid(call.subject(new.name()), errors));
         }
         strategy.warnings(new, Some(old)).into_iter().for_each(|text| call.warn(text));
+        if matches!(self.part, Part::Whole) {
+            honour::warnings(call.kind.definition, new).into_iter().for_each(|text| call.warn(text));
+        }
         Ok(())
     }
 
