@@ -4,9 +4,11 @@ use crate::config::AgentConfig;
 use crate::container::services::ServiceFacts;
 use crate::error::AgentError;
 use crate::node::machine::Machine;
-use crate::node::object::{Readiness, labels};
+use crate::node::object::Readiness;
 use crate::node::register::Registration;
+use crate::node::view::NodeView;
 use crate::paths::pods_dir;
+use crate::pod::admission::Ledger;
 use crate::pod::manager::{Manager, Views};
 use crate::server;
 use crate::shared::Shared;
@@ -42,10 +44,7 @@ pub async fn run(
     let services = follow_services(&client);
     let adopted = runtime.adopt().await.map_err(|error| AgentError::Adopt(Box::new(error)))?;
     for (uid, error) in &adopted.failed {
-        tracing::warn!(pod = %uid, %error, "a pod could not be taken over, clearing it away");
-        if let Err(error) = runtime.remove_pod(uid).await {
-            tracing::warn!(pod = %uid, %error, "clearing a pod away");
-        }
+        tracing::warn!(pod = %uid, %error, "a pod could not be taken over, it will be cleared away");
     }
 
     let node_ip = match config.node_ip {
@@ -56,6 +55,7 @@ pub async fn run(
         Registration::register(config.clone(), machine.clone(), client.clone(), runtime.clone(), node_ip);
     let (mut registration, node) = registering.await?;
     events.event(registration.reference(), EventType::Normal, "Starting", "Starting kubelet.".into());
+    let view = NodeView::new(client.clone(), &node);
     let Some(pod_cidr) = pod_cidr(&client, node, &shutdown).await? else { return Ok(()) };
     let (network, node_ip) = set_up_network(&config, pod_cidr, node_ip).await?;
     registration.node_ip = Some(IpAddr::V4(node_ip));
@@ -69,7 +69,8 @@ pub async fn run(
 
     let shared = Arc::new(Shared {
         allocatable: machine.capacity(config.max_pods),
-        node_labels: labels(&config, &machine),
+        node: view,
+        ledger: Ledger::default(),
         memory: machine.memory,
         hostname: machine.hostname.clone(),
         host_ips: vec![IpAddr::V4(node_ip)],
@@ -82,11 +83,12 @@ pub async fn run(
         services,
     });
     let views = Views::default();
-    let manager = Manager::new(shared.clone(), views.clone(), adopted.pods);
+    let manager = Manager::new(shared.clone(), views.clone(), adopted);
     tokio::join!(
+        shared.node.follow(shutdown.clone()),
         manager.run(shutdown.clone()),
         registration.keep(shutdown.clone()),
-        server::serve(shared, views, listener, shutdown.clone()),
+        server::serve(shared.clone(), views, listener, shutdown.clone()),
     );
     Ok(())
 }

@@ -3,7 +3,9 @@
 use crate::config::AgentConfig;
 use crate::container::services::ServiceFacts;
 use crate::files::hosts::kernel_hostname;
+use crate::node::view::NodeView;
 use crate::paths::PodPaths;
+use crate::pod::admission::Ledger;
 use crate::pod::local::{LocalContainer, LocalPod, Role};
 use crate::quantity::Amounts;
 use crate::sources::SourceWatches;
@@ -12,7 +14,6 @@ use kube::Client;
 use skiff_informer::{Cache, EventType, Recorder};
 use skiff_podnet::PodNetwork;
 use skiff_runtime::{PodUid, Runtime};
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -25,9 +26,11 @@ pub(crate) struct Shared {
     pub(crate) events: Recorder,
     pub(crate) services: Cache<ServiceFacts>,
     pub(crate) sources: SourceWatches,
-    /// The labels of the Node object as the agent sets them.
-    pub(crate) node_labels: BTreeMap<String, String>,
-    /// What pods may use in all.
+    /// The Node object as it was seen last.
+    pub(crate) node: NodeView,
+    /// What the pods taken so far claim of the node.
+    pub(crate) ledger: Ledger,
+    /// What the machine has for pods in all.
     pub(crate) allocatable: Amounts,
     /// Bytes of memory of the node.
     pub(crate) memory: u64,

@@ -2,30 +2,38 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{NodeSelectorRequirement, NodeSelectorTerm};
+use k8s_openapi::api::core::v1::{NodeAffinity, NodeSelectorRequirement, NodeSelectorTerm};
 
 use crate::model::{NodeInfo, Pending};
 
-/// Whether the node satisfies the pod's selector and its required affinity.
-pub(crate) fn required(pod: &Pending, node: &NodeInfo) -> bool {
-    let selected = pod.node_selector.iter().all(|(key, value)| node.labels.get(key) == Some(value));
-    let rules = pod.affinity.required_during_scheduling_ignored_during_execution.as_ref();
-    selected && rules.is_none_or(|rules| rules.node_selector_terms.iter().any(|term| matches(term, node)))
+/// Whether the node satisfies a pod's `nodeSelector` and required node affinity. The node agent asks the same of a
+/// pod that was bound to it.
+pub fn required(
+    selector: &BTreeMap<String, String>,
+    affinity: Option<&NodeAffinity>,
+    node_name: &str,
+    labels: &BTreeMap<String, String>,
+) -> bool {
+    let selected = selector.iter().all(|(key, value)| labels.get(key) == Some(value));
+    let rules = affinity.and_then(|rules| rules.required_during_scheduling_ignored_during_execution.as_ref());
+    let fits = |term| matches(term, node_name, labels);
+    selected && rules.is_none_or(|rules| rules.node_selector_terms.iter().any(fits))
 }
 
 /// The sum of the weights of the preferences that the node satisfies.
 pub(crate) fn preferred(pod: &Pending, node: &NodeInfo) -> i64 {
     let terms = pod.affinity.preferred_during_scheduling_ignored_during_execution.iter().flatten();
-    terms.filter(|term| matches(&term.preference, node)).map(|term| i64::from(term.weight)).sum()
+    let fits = |term: &NodeSelectorTerm| matches(term, &node.name, &node.labels);
+    terms.filter(|term| fits(&term.preference)).map(|term| i64::from(term.weight)).sum()
 }
 
 /// Whether the node satisfies every requirement of `term`; a term without requirements selects nothing.
-fn matches(term: &NodeSelectorTerm, node: &NodeInfo) -> bool {
+fn matches(term: &NodeSelectorTerm, node_name: &str, labels: &BTreeMap<String, String>) -> bool {
     let expressions = term.match_expressions.as_deref().unwrap_or(&[]);
     let fields = term.match_fields.as_deref().unwrap_or(&[]);
-    let names = BTreeMap::from([("metadata.name".to_owned(), node.name.clone())]);
+    let names = BTreeMap::from([("metadata.name".to_owned(), node_name.to_owned())]);
     (!expressions.is_empty() || !fields.is_empty())
-        && expressions.iter().all(|requirement| satisfied(requirement, &node.labels))
+        && expressions.iter().all(|requirement| satisfied(requirement, labels))
         && fields.iter().all(|requirement| satisfied(requirement, &names))
 }
 
@@ -55,12 +63,11 @@ mod tests {
     use serde_json::{Value, json};
 
     fn check(terms: Value) -> bool {
-        let labels = [("zone", "a"), ("cores", "8")].map(|(key, value)| (key.into(), value.into()));
-        let node = NodeInfo { name: "n1".into(), labels: labels.into(), ..NodeInfo::default() };
+        let labels = [("zone", "a"), ("cores", "8")].map(|(key, value)| (key.into(), value.into())).into();
         let affinity =
             json!({"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}});
-        let pod = Pending { affinity: serde_json::from_value(affinity).unwrap(), ..Pending::default() };
-        required(&pod, &node)
+        let affinity: NodeAffinity = serde_json::from_value(affinity).unwrap();
+        required(&BTreeMap::new(), Some(&affinity), "n1", &labels)
     }
 
     fn expression(key: &str, operator: &str, values: &[&str]) -> Value {

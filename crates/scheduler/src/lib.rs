@@ -26,9 +26,11 @@ use skiff_informer::{
 };
 use tokio_util::sync::CancellationToken;
 
+pub use affinity::required as node_affinity_matches;
 use cluster::Cluster;
 pub use model::{HostPort, NodeInfo, Pending, PodInfo, Resources};
 pub use schedule::{Decision, NodeState, schedule};
+pub use taints::tolerated;
 
 /// Bindings written at once.
 const WORKERS: usize = 32;

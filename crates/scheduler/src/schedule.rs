@@ -128,7 +128,8 @@ fn refusals_of(pod: &PodInfo, pending: &Pending, node: &NodeState) -> Vec<Refusa
     if taints::refused(&pending.tolerations, &node.info.taints) {
         return firm("node(s) had untolerated taint(s)");
     }
-    if !affinity::required(pending, &node.info) {
+    let NodeInfo { name, labels, .. } = &node.info;
+    if !affinity::required(&pending.node_selector, Some(&pending.affinity), name, labels) {
         return firm("node(s) didn't match Pod's node affinity/selector");
     }
     if pod.host_ports.iter().any(|port| node.host_ports.iter().any(|taken| taken.conflicts(port))) {

@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::{Taint, Toleration};
 const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
 
 /// Whether one of `tolerations` accepts `taint`.
-pub(crate) fn tolerated(tolerations: &[Toleration], taint: &Taint) -> bool {
+pub fn tolerated(tolerations: &[Toleration], taint: &Taint) -> bool {
     tolerations.iter().any(|toleration| accepts(toleration, taint))
 }
 

@@ -3,3 +3,4 @@
 pub(crate) mod machine;
 pub(crate) mod object;
 pub(crate) mod register;
+pub(crate) mod view;

@@ -1,9 +1,17 @@
-//! Whether the node takes a pod that was bound to it; a pure function of the pod and of those already here.
+//! Whether the node takes a pod that was bound to it: decided by the pod, the Node and the pods that are here.
 
 use super::local::{LocalPod, Role};
 use super::observed::Rejection;
+use crate::node::view::NodeFacts;
 use crate::quantity::{Amounts, amount, milli, units};
-use std::collections::BTreeMap;
+use parking_lot::Mutex;
+use skiff_runtime::PodUid;
+use skiff_scheduler::{node_affinity_matches, tolerated};
+use std::collections::{BTreeMap, HashMap};
+
+/// The operating system of this node, and the label that says so.
+const OS: &str = "linux";
+const OS_LABEL: &str = "kubernetes.io/os";
 
 /// What a pod takes of the node.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -84,16 +92,78 @@ fn requested(pod: &LocalPod, resource: &str) -> i64 {
     mains.saturating_add(sidecars).max(peak).saturating_add(overhead)
 }
 
-/// Refuses a pod that does not fit beside `others` on a node with these labels and this much to give.
-pub(crate) fn admit(
+/// What the pods that the node has taken claim of it, until they end. One lock makes a verdict and its claim one step,
+/// whichever pods are looked at meanwhile.
+#[derive(Default)]
+pub(crate) struct Ledger(Mutex<HashMap<PodUid, Claims>>);
+
+impl Ledger {
+    /// Takes `pod` if it fits.
+    pub(crate) fn admit(&self, pod: &LocalPod, node: &NodeFacts) -> Result<(), Rejection> {
+        let mut taken = self.0.lock();
+        admit(pod, taken.values(), node)?;
+        taken.insert(pod.uid.clone(), claims(pod));
+        Ok(())
+    }
+
+    /// Counts a pod that was taken before, whatever there is left.
+    pub(crate) fn keep(&self, pod: &LocalPod) {
+        self.0.lock().insert(pod.uid.clone(), claims(pod));
+    }
+
+    /// Gives back what a pod claimed. Safe to repeat.
+    pub(crate) fn release(&self, uid: &PodUid) {
+        self.0.lock().remove(uid);
+    }
+}
+
+/// Refuses a pod that does not fit beside the pods that claim `others`. The rules, their order and their words are
+/// those of the kubelet.
+fn admit<'a>(
     pod: &LocalPod,
-    others: &[Claims],
+    others: impl ExactSizeIterator<Item = &'a Claims> + Clone,
+    node: &NodeFacts,
+) -> Result<(), Rejection> {
+    operating_system(pod, node)?;
+    resources(pod, others.clone(), &node.allocatable)?;
+    placement(pod, node)?;
+    let own = claims(pod);
+    if others
+        .flat_map(|claims| &claims.host_ports)
+        .any(|taken| own.host_ports.iter().any(|p| p.clashes(taken)))
+    {
+        let text = "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports";
+        return Err(rejection("NodePorts", text.into()));
+    }
+    sysctls(pod)
+}
+
+fn operating_system(pod: &LocalPod, node: &NodeFacts) -> Result<(), Rejection> {
+    let asked = pod.spec.node_selector.as_ref().and_then(|selector| selector.get(OS_LABEL));
+    let own = node.labels.get(OS_LABEL).map_or(OS, String::as_str);
+    if asked.is_some_and(|asked| asked != own) {
+        let text = "Failed to admit pod as the `kubernetes.io/os` label doesn't match node label";
+        return Err(rejection("PodOSSelectorNodeLabelDoesNotMatch", text.into()));
+    }
+    if pod.spec.os.as_ref().is_some_and(|os| os.name != OS) {
+        let text = "Failed to admit pod as the OS field doesn't match node OS";
+        return Err(rejection("PodOSNotSupported", text.into()));
+    }
+    Ok(())
+}
+
+fn resources<'a>(
+    pod: &LocalPod,
+    others: impl ExactSizeIterator<Item = &'a Claims> + Clone,
     allocatable: &Amounts,
-    node_labels: &BTreeMap<String, String>,
 ) -> Result<(), Rejection> {
     let own = claims(pod);
     let full = |resource: &str, requested: i64, used: i64, capacity: i64| {
-        let reason = format!("OutOf{resource}");
+        let reason = match resource {
+            "cpu" => "OutOfcpu",
+            "memory" => "OutOfmemory",
+            _ => "OutOfpods",
+        };
         let text = format!(
             "Node didn't have enough resource: {resource}, requested: {requested}, used: {used}, capacity: {capacity}"
         );
@@ -105,46 +175,63 @@ pub(crate) fn admit(
         return full("pods", 1, present, pods);
     }
     let cpu = allocatable.get("cpu").and_then(milli).unwrap_or(i64::MAX);
-    let used = others.iter().fold(0i64, |sum, claims| sum.saturating_add(claims.cpu));
+    let used = others.clone().fold(0i64, |sum, claims| sum.saturating_add(claims.cpu));
     if own.cpu > 0 && own.cpu > cpu.saturating_sub(used) {
         return full("cpu", own.cpu, used, cpu);
     }
     let memory = allocatable.get("memory").and_then(units).unwrap_or(i64::MAX);
-    let used = others.iter().fold(0i64, |sum, claims| sum.saturating_add(claims.memory));
+    let used = others.fold(0i64, |sum, claims| sum.saturating_add(claims.memory));
     if own.memory > 0 && own.memory > memory.saturating_sub(used) {
         return full("memory", own.memory, used, memory);
-    }
-    let selector = pod.spec.node_selector.iter().flatten();
-    if selector.into_iter().any(|(key, value)| node_labels.get(key) != Some(value)) {
-        let text = "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector";
-        return Err(rejection("NodeAffinity".into(), text.into()));
-    }
-    let taken = others.iter().flat_map(|claims| &claims.host_ports);
-    if taken.into_iter().any(|taken| own.host_ports.iter().any(|port| port.clashes(taken))) {
-        let text = "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports";
-        return Err(rejection("NodePorts".into(), text.into()));
-    }
-    let sysctls = pod.spec.security_context.as_ref().and_then(|context| context.sysctls.as_ref());
-    if let Some(sysctl) =
-        sysctls.into_iter().flatten().find(|s| !SAFE_SYSCTLS.contains(&s.name.replace('/', ".").as_str()))
-    {
-        return Err(rejection(
-            "SysctlForbidden".into(),
-            format!("forbidden sysctl: \"{}\" not allowlisted", sysctl.name),
-        ));
     }
     Ok(())
 }
 
-fn rejection(reason: String, text: String) -> Rejection {
+/// Labels and taints: what the scheduler looked at too, unless the pod was bound by somebody else.
+fn placement(pod: &LocalPod, node: &NodeFacts) -> Result<(), Rejection> {
+    let none = BTreeMap::new();
+    let selector = pod.spec.node_selector.as_ref().unwrap_or(&none);
+    let affinity = pod.spec.affinity.as_ref().and_then(|affinity| affinity.node_affinity.as_ref());
+    if !node_affinity_matches(selector, affinity, &node.name, &node.labels) {
+        let text = "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector";
+        return Err(rejection("NodeAffinity", text.into()));
+    }
+    let tolerations = pod.spec.tolerations.as_deref().unwrap_or_default();
+    let mut expelling = node.taints.iter().filter(|taint| taint.effect == "NoExecute");
+    if expelling.any(|taint| !tolerated(tolerations, taint)) {
+        let text = "Predicate TaintToleration failed: node(s) had taints that the pod didn't tolerate";
+        return Err(rejection("TaintToleration", text.into()));
+    }
+    Ok(())
+}
+
+fn sysctls(pod: &LocalPod) -> Result<(), Rejection> {
+    let sysctls = pod.spec.security_context.as_ref().and_then(|context| context.sysctls.as_ref());
+    let unsafe_one =
+        sysctls.into_iter().flatten().find(|s| !SAFE_SYSCTLS.contains(&s.name.replace('/', ".").as_str()));
+    let text = |name: &str| format!("forbidden sysctl: \"{name}\" not allowlisted");
+    unsafe_one.map_or(Ok(()), |sysctl| Err(rejection("SysctlForbidden", text(&sysctl.name))))
+}
+
+fn rejection(reason: &'static str, text: String) -> Rejection {
     Rejection { reason, message: format!("Pod was rejected: {text}") }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pod::testing::pod_of;
+    use crate::pod::testing;
+    use k8s_openapi::api::core::v1::{Taint, Toleration};
     use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+
+    /// A pod that tolerates the node's taint.
+    fn pod_of(spec: &str) -> LocalPod {
+        let mut pod = testing::pod_of(spec);
+        pod.spec.tolerations.get_or_insert_with(|| {
+            vec![Toleration { operator: Some("Exists".into()), ..Default::default() }]
+        });
+        pod
+    }
 
     fn container(extra: &str) -> LocalPod {
         pod_of(&format!(r#"{{"containers": [{{"name": "c", {extra}}}]}}"#))
@@ -159,8 +246,12 @@ mod tests {
         ]
         .into();
         let labels = [("zone".to_owned(), "a".to_owned())].into();
+        let taint =
+            |key: &str, effect: &str| Taint { key: key.into(), effect: effect.into(), ..Taint::default() };
+        let taints = vec![taint("soft", "NoSchedule"), taint("going", "NoExecute")];
+        let node = NodeFacts { name: "n".into(), labels, taints, allocatable };
         let others: Vec<Claims> = others.iter().map(claims).collect();
-        let actual = admit(pod, &others, &allocatable, &labels);
+        let actual = admit(pod, others.iter(), &node);
         match expected {
             Ok(()) => assert_eq!(actual, Ok(())),
             Err(reason) => assert_eq!(actual.unwrap_err().reason, reason),
@@ -194,6 +285,55 @@ mod tests {
         };
         check(&sysctl("kernel.shm_rmid_forced"), &[], Ok(()));
         check(&sysctl("kernel.msgmax"), &[], Err("SysctlForbidden"));
+    }
+
+    #[test]
+    fn a_pod_for_another_node_is_refused() {
+        let affinity = |zone: &str| {
+            pod_of(&format!(
+                r#"{{"containers": [], "affinity": {{"nodeAffinity": {{"requiredDuringSchedulingIgnoredDuringExecution":
+                    {{"nodeSelectorTerms": [{{"matchExpressions":
+                        [{{"key": "zone", "operator": "In", "values": ["{zone}"]}}]}}]}}}}}}}}"#
+            ))
+        };
+        check(&affinity("a"), &[], Ok(()));
+        check(&affinity("b"), &[], Err("NodeAffinity"));
+        let tolerating = |key: &str| {
+            pod_of(&format!(
+                r#"{{"containers": [], "tolerations": [{{"key": "{key}", "operator": "Exists"}}]}}"#
+            ))
+        };
+        check(&tolerating("going"), &[], Ok(()));
+        check(&tolerating("soft"), &[], Err("TaintToleration"));
+        let os = |name: &str| pod_of(&format!(r#"{{"containers": [], "os": {{"name": "{name}"}}}}"#));
+        check(&os("linux"), &[], Ok(()));
+        check(&os("windows"), &[], Err("PodOSNotSupported"));
+        let selecting = r#"{"containers": [], "nodeSelector": {"kubernetes.io/os": "windows"}}"#;
+        check(&pod_of(selecting), &[], Err("PodOSSelectorNodeLabelDoesNotMatch"));
+    }
+
+    #[test]
+    fn the_ledger_counts_pods_until_they_end() {
+        let named = |uid: &str| {
+            let mut pod = container(r#""resources": {"requests": {"cpu": "600m"}}"#);
+            pod.uid = PodUid::new(uid).unwrap();
+            pod
+        };
+        let allocatable = [("cpu".into(), Quantity("1".into()))].into();
+        let node = NodeFacts { allocatable, ..NodeFacts::default() };
+        let ledger = Ledger::default();
+        assert_eq!(ledger.admit(&named("a"), &node), Ok(()));
+        assert_eq!(ledger.admit(&named("b"), &node).unwrap_err().reason, "OutOfcpu");
+        assert_eq!(
+            ledger.admit(&named("b"), &node).unwrap_err().reason,
+            "OutOfcpu",
+            "a refused pod claims nothing"
+        );
+        ledger.release(&named("a").uid);
+        assert_eq!(ledger.admit(&named("b"), &node), Ok(()));
+        ledger.keep(&named("a"));
+        ledger.release(&named("b").uid);
+        assert_eq!(ledger.admit(&named("c"), &node).unwrap_err().reason, "OutOfcpu", "one that runs counts");
     }
 
     #[test]

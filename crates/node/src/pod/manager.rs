@@ -1,9 +1,11 @@
-//! Follows the pods that are bound to this node and keeps one worker for each, by UID.
+//! Follows the pods that are bound to this node and keeps one task for each, by UID. Nothing is awaited here on behalf
+//! of one pod: a slow one holds up nobody but itself.
 
-use super::admission::{Claims, admit, claims};
 use super::local::LocalPod;
+use super::observed::Rejection;
 use super::sandbox;
-use super::worker::{Message, Start, View, Worker};
+use super::steps::{blocking, retry_until_done};
+use super::worker::{Latest, Start, View, Worker};
 use crate::paths::{PodPaths, pods_dir};
 use crate::shared::Shared;
 use crate::volumes::setup::remove_pod_files;
@@ -12,35 +14,53 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::runtime::{WatchStreamExt, watcher};
 use parking_lot::RwLock;
+use skiff_errors::error_text;
 use skiff_informer::EventType::Warning;
-use skiff_runtime::{PodHandle, PodUid};
+use skiff_runtime::{Adoption, PodHandle, PodUid};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// All pods of this node as their workers see them.
 pub(crate) type Views = Arc<RwLock<HashMap<PodUid, watch::Receiver<View>>>>;
 
-/// Keeps the workers.
+/// Keeps the pods' tasks.
 pub(crate) struct Manager {
     shared: Arc<Shared>,
     views: Views,
-    workers: HashMap<PodUid, mpsc::UnboundedSender<Message>>,
-    /// Ends with the UID of a worker that has nothing left to do.
-    tasks: JoinSet<PodUid>,
-    /// Pods that ran when the agent started and that no worker has taken over yet.
-    adopted: HashMap<PodUid, PodHandle>,
-    /// Pods seen in the list that is being received.
-    listed: Option<HashSet<PodUid>>,
+    /// What the API says of each pod that has a task. A task that is behind sees the newest state only.
+    pods: HashMap<PodUid, watch::Sender<Latest>>,
+    /// One task for each pod, which ends with its UID when nothing is left of it; and the clearing away of strays.
+    tasks: JoinSet<Option<PodUid>>,
+    /// What an agent before this one left and no pod has taken over yet.
+    left: HashMap<PodUid, Left>,
+    /// The list that is being received.
+    listing: Listing,
+}
+
+/// What was found of a pod when the agent started.
+enum Left {
+    Running(PodHandle),
+    /// It cannot be taken over, only cleared away.
+    Broken,
+}
+
+#[derive(Default)]
+struct Listing {
+    seen: HashSet<PodUid>,
+    /// Pods without a task; they get theirs when the list is complete, those that run already first.
+    new: Vec<LocalPod>,
 }
 
 impl Manager {
-    /// A manager that has taken over `adopted`, the pods that run already.
-    pub(crate) fn new(shared: Arc<Shared>, views: Views, adopted: Vec<PodHandle>) -> Self {
-        let adopted = adopted.into_iter().map(|handle| (handle.uid().clone(), handle)).collect();
-        Self { shared, views, workers: HashMap::new(), tasks: JoinSet::new(), adopted, listed: None }
+    /// A manager that takes over what runs already.
+    pub(crate) fn new(shared: Arc<Shared>, views: Views, adopted: Adoption) -> Self {
+        let running = adopted.pods.into_iter().map(|handle| (handle.uid().clone(), Left::Running(handle)));
+        let broken = adopted.failed.into_iter().map(|(uid, _)| (uid, Left::Broken));
+        let left = running.chain(broken).collect();
+        Self { shared, views, pods: HashMap::new(), tasks: JoinSet::new(), left, listing: Listing::default() }
     }
 
     /// Follows the pods until `shutdown`; they then go on without the agent.
@@ -53,139 +73,182 @@ impl Manager {
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 event = events.next() => match event {
-                    Some(Ok(event)) => self.take(event).await,
+                    Some(Ok(event)) => self.take(event),
                     Some(Err(error)) => tracing::warn!(%error, "watching pods, will try again"),
                     None => return,
                 },
                 Some(ended) = self.tasks.join_next() => match ended {
-                    Ok(uid) => self.forget(&uid),
-                    Err(error) => tracing::error!(%error, "a pod's worker failed"),
+                    Ok(Some(uid)) => self.forget(&uid),
+                    Ok(None) => {}
+                    Err(error) => tracing::error!(%error, "a pod's task failed"),
                 },
             }
         }
     }
 
-    async fn take(&mut self, event: watcher::Event<Pod>) {
+    fn take(&mut self, event: watcher::Event<Pod>) {
         match event {
-            watcher::Event::Init => self.listed = Some(HashSet::new()),
+            watcher::Event::Init => self.listing = Listing::default(),
             watcher::Event::InitApply(pod) => {
                 if let Some(pod) = LocalPod::new(pod) {
-                    self.listed.get_or_insert_default().insert(pod.uid.clone());
-                    self.update(pod).await;
+                    self.listing.seen.insert(pod.uid.clone());
+                    if let Some(pod) = self.update(pod) {
+                        self.listing.new.push(pod);
+                    }
                 }
             }
-            watcher::Event::InitDone => {
-                let listed = self.listed.take().unwrap_or_default();
-                self.remove_unlisted(&listed).await;
-            }
+            watcher::Event::InitDone => self.list_ended(),
             watcher::Event::Apply(pod) => {
-                if let Some(pod) = LocalPod::new(pod) {
-                    self.update(pod).await;
+                if let Some(pod) = LocalPod::new(pod).and_then(|pod| self.update(pod)) {
+                    self.begin(pod);
                 }
             }
             watcher::Event::Delete(pod) => {
                 if let Some(pod) = LocalPod::new(pod) {
-                    self.send(&pod.uid, Message::Removed);
+                    self.removed(&pod.uid);
                 }
             }
         }
     }
 
-    fn send(&self, uid: &PodUid, message: Message) {
-        if let Some(worker) = self.workers.get(uid)
-            && worker.send(message).is_err()
-        {
-            tracing::debug!(pod = %uid, "the pod's worker has ended");
+    /// Hands a pod to its task; gives it back if it has none.
+    fn update(&self, pod: LocalPod) -> Option<LocalPod> {
+        let Some(sender) = self.pods.get(&pod.uid) else { return Some(pod) };
+        sender.send_modify(|latest| latest.pod = Arc::new(pod));
+        None
+    }
+
+    fn removed(&self, uid: &PodUid) {
+        if let Some(sender) = self.pods.get(uid) {
+            sender.send_modify(|latest| latest.removed = true);
         }
     }
 
-    /// Hands a pod to its worker, or starts one.
-    async fn update(&mut self, pod: LocalPod) {
-        if self.workers.contains_key(&pod.uid) {
-            let uid = pod.uid.clone();
-            return self.send(&uid, Message::Updated(Box::new(pod)));
+    /// Begins the pods of a complete list and ends what is not in it.
+    fn list_ended(&mut self) {
+        let Listing { seen, mut new } = std::mem::take(&mut self.listing);
+        new.sort_by_key(|pod| {
+            let created = pod.meta.creation_timestamp.as_ref().map(|time| time.0);
+            (!self.is_known(pod), created)
+        });
+        for pod in new {
+            self.begin(pod);
         }
-        let adopted = match self.adopted.remove(&pod.uid) {
-            Some(handle) => sandbox::take_over(&self.shared, &pod, handle).await,
-            None => None,
+        self.pods.keys().filter(|uid| !seen.contains(uid)).for_each(|uid| self.removed(uid));
+        self.clear_strays();
+    }
+
+    /// Whether the node has taken the pod before.
+    fn is_known(&self, pod: &LocalPod) -> bool {
+        let started = pod.status.start_time.is_some() || pod.deleting() || pod.finished_in_api();
+        started || self.left.contains_key(&pod.uid)
+    }
+
+    /// Starts the task of a pod.
+    fn begin(&mut self, pod: LocalPod) {
+        let verdict = if pod.finished_in_api() {
+            Ok(())
+        } else if self.is_known(&pod) {
+            self.shared.ledger.keep(&pod);
+            Ok(())
+        } else {
+            self.shared.ledger.admit(&pod, &self.shared.node.current())
         };
-        let known =
-            adopted.is_some() || pod.status.start_time.is_some() || pod.deleting() || pod.finished_in_api();
-        let rejection = if known { None } else { self.admit(&pod) };
         let uid = pod.uid.clone();
         let (view_sender, view) = watch::channel(View::default());
         self.views.write().insert(uid.clone(), view);
-        let (sender, messages) = mpsc::unbounded_channel();
-        self.workers.insert(uid.clone(), sender);
-        let worker = Worker::new(self.shared.clone(), Start { pod, adopted, rejection }, view_sender).await;
+        let (sender, latest) = watch::channel(Latest { pod: Arc::new(pod.clone()), removed: false });
+        self.pods.insert(uid.clone(), sender);
+        let (shared, left) = (self.shared.clone(), self.left.remove(&uid));
         self.tasks.spawn(async move {
-            worker.run(messages).await;
-            uid
+            let rejection = match verdict {
+                Ok(()) => None,
+                Err(_) => reconsider(&shared, &pod).await,
+            };
+            let adopted = match left {
+                Some(Left::Running(handle)) => sandbox::take_over(&shared, &pod, handle).await,
+                Some(Left::Broken) => {
+                    retry_until_done(|| sandbox::stop(&shared, &pod, None)).await;
+                    None
+                }
+                None => None,
+            };
+            Worker::new(shared, Start { pod, adopted, rejection }, view_sender).await.run(latest).await;
+            Some(uid)
         });
     }
 
-    fn admit(&self, pod: &LocalPod) -> Option<super::observed::Rejection> {
-        let views = self.views.read();
-        let others: Vec<Claims> = views
-            .values()
-            .filter_map(|view| {
-                let view = view.borrow();
-                let other = view.pod.as_ref()?;
-                (!view.ended).then(|| claims(other))
-            })
-            .collect();
-        let rejection = admit(pod, &others, &self.shared.allocatable, &self.shared.node_labels).err()?;
-        let reason = EVENT_REASONS.iter().find(|reason| **reason == rejection.reason);
-        let reason = reason.copied().unwrap_or("UnexpectedAdmissionError");
-        let text = rejection.message.trim_start_matches("Pod was rejected: ").to_owned();
-        self.shared.pod_event(pod, Warning, reason, text);
-        Some(rejection)
-    }
-
     fn forget(&mut self, uid: &PodUid) {
-        self.workers.remove(uid);
+        self.pods.remove(uid);
         self.views.write().remove(uid);
+        self.shared.ledger.release(uid);
     }
 
-    /// Ends what the API no longer knows: pods with a worker, pods without, and files of neither.
-    async fn remove_unlisted(&mut self, listed: &HashSet<PodUid>) {
-        for uid in self.workers.keys().filter(|uid| !listed.contains(uid)) {
-            self.send(uid, Message::Removed);
-        }
-        for (uid, handle) in std::mem::take(&mut self.adopted) {
-            tracing::info!(pod = %uid, "stopping a pod that the API no longer knows");
-            if let Err(error) = handle.stop().await {
-                tracing::warn!(pod = %uid, %error, "stopping a pod that the API no longer knows");
+    /// Clears away what belongs to no pod: processes, addresses, files.
+    fn clear_strays(&mut self) {
+        let mut strays: HashMap<PodUid, Option<Left>> =
+            std::mem::take(&mut self.left).into_iter().map(|(uid, left)| (uid, Some(left))).collect();
+        let addresses = self.shared.network.existing();
+        let with_address = addresses.keys().filter_map(|uid| PodUid::new(uid.as_str()).ok());
+        for uid in with_address.chain(pods_with_files(&self.shared)) {
+            if !self.pods.contains_key(&uid) {
+                strays.entry(uid).or_default();
             }
         }
-        for uid in self.shared.network.existing().keys() {
-            let known = PodUid::new(uid.as_str()).is_ok_and(|uid| self.workers.contains_key(&uid));
-            if !known && let Err(error) = self.shared.network.detach(uid).await {
-                tracing::warn!(pod = uid, %error, "freeing the address of a pod that is gone");
-            }
-        }
-        self.remove_stray_files();
-    }
-
-    fn remove_stray_files(&self) {
-        let root = pods_dir(&self.shared.config.data_dir);
-        let entries = match std::fs::read_dir(&root) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
-            Err(error) => {
-                return tracing::warn!(path = %root.display(), %error, "looking for files of pods that are gone");
-            }
-        };
-        let names =
-            entries.flatten().filter_map(|entry| PodUid::new(entry.file_name().into_string().ok()?).ok());
-        for uid in names.filter(|uid| !self.workers.contains_key(uid)) {
-            if let Err(error) = remove_pod_files(&PodPaths::new(&self.shared.config.data_dir, &uid)) {
-                tracing::warn!(pod = %uid, %error, "removing the files of a pod that is gone");
-            }
+        for (uid, left) in strays {
+            let shared = self.shared.clone();
+            self.tasks.spawn(async move {
+                clear(&shared, &uid, left).await;
+                None
+            });
         }
     }
 }
 
-/// Reasons of refusals that are events of the same name.
-const EVENT_REASONS: [&str; 6] =
-    ["OutOfcpu", "OutOfmemory", "OutOfpods", "NodeAffinity", "NodePorts", "SysctlForbidden"];
+/// Looks once more, at the Node as it is now, at a pod that did not fit the Node as it was seen last; says so when it
+/// is refused for good.
+async fn reconsider(shared: &Shared, pod: &LocalPod) -> Option<Rejection> {
+    let rejection = shared.ledger.admit(pod, &*shared.node.read().await).err()?;
+    let text = rejection.message.trim_start_matches("Pod was rejected: ").to_owned();
+    shared.pod_event(pod, Warning, rejection.reason, text);
+    Some(rejection)
+}
+
+/// The pods that have a directory.
+fn pods_with_files(shared: &Shared) -> Vec<PodUid> {
+    let root = pods_dir(&shared.config.data_dir);
+    match std::fs::read_dir(&root) {
+        Ok(entries) => entries
+            .flatten()
+            .filter_map(|entry| PodUid::new(entry.file_name().into_string().ok()?).ok())
+            .collect(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => {
+            tracing::warn!(path = %root.display(), %error, "looking for files of pods that are gone");
+            Vec::new()
+        }
+    }
+}
+
+/// Ends what is left of a pod that the API no longer knows.
+async fn clear(shared: &Shared, uid: &PodUid, left: Option<Left>) {
+    let stopped = match left {
+        Some(Left::Running(handle)) => {
+            tracing::info!(pod = %uid, "stopping a pod that the API no longer knows");
+            handle.stop().await
+        }
+        Some(Left::Broken) => shared.runtime.remove_pod(uid).await,
+        None => Ok(()),
+    };
+    if let Err(error) = stopped {
+        let error = error_text(&error);
+        return tracing::warn!(pod = %uid, error, "stopping a pod that the API no longer knows");
+    }
+    if let Err(error) = shared.network.detach(uid.as_str()).await {
+        tracing::warn!(pod = %uid, %error, "freeing the address of a pod that is gone");
+    }
+    let paths = PodPaths::new(&shared.config.data_dir, uid);
+    if let Err(error) = blocking(move || remove_pod_files(&paths)).await {
+        tracing::warn!(pod = %uid, error, "removing the files of a pod that is gone");
+    }
+}

@@ -33,7 +33,8 @@ pub(crate) struct Observed {
 /// Why the node refused a pod.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Rejection {
-    pub(crate) reason: String,
+    /// Also the reason of the event that says so.
+    pub(crate) reason: &'static str,
     pub(crate) message: String,
 }
 

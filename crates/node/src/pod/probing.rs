@@ -17,9 +17,12 @@ use tokio::task::AbortHandle;
 pub(crate) struct Probes {
     shared: Arc<Shared>,
     running: HashMap<Key, AbortOnDrop>,
-    sender: mpsc::UnboundedSender<Report>,
-    reports: mpsc::UnboundedReceiver<Report>,
+    sender: mpsc::Sender<Report>,
+    reports: mpsc::Receiver<Report>,
 }
+
+/// Verdicts that may wait for the pod's worker; a probe with one more waits with it, and probes again afterwards.
+const WAITING_REPORTS: usize = 16;
 
 /// One probe of one attempt of a container.
 type Key = (ContainerName, String, ProbeKind);
@@ -35,7 +38,7 @@ impl Drop for AbortOnDrop {
 impl Probes {
     /// No probes.
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        let (sender, reports) = mpsc::unbounded_channel();
+        let (sender, reports) = mpsc::channel(WAITING_REPORTS);
         Self { shared, running: HashMap::new(), sender, reports }
     }
 

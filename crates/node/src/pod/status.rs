@@ -51,7 +51,7 @@ pub(crate) fn status(pod: &LocalPod, observed: &Observed, host_ips: &[IpAddr], n
     if let Some(rejection) = &observed.rejection {
         return PodStatus {
             phase: Some(Phase::Failed.as_str().into()),
-            reason: Some(rejection.reason.clone()),
+            reason: Some(rejection.reason.into()),
             message: Some(rejection.message.clone()),
             start_time: Some(api_time(observed.started)),
             conditions: pod.status.conditions.clone(),

@@ -407,7 +407,7 @@ async fn prune(inputs: &StartInputs<'_>) {
 }
 
 /// Does cleaning work again and again, with growing pauses, until it succeeds: nothing may stay behind.
-async fn retry_until_done<F: Future<Output = Result<(), String>>>(mut work: impl FnMut() -> F) {
+pub(super) async fn retry_until_done<F: Future<Output = Result<(), String>>>(mut work: impl FnMut() -> F) {
     let mut pause = Duration::from_secs(1);
     while let Err(error) = work().await {
         tracing::warn!(error, "cleaning up, will try again");
@@ -416,7 +416,7 @@ async fn retry_until_done<F: Future<Output = Result<(), String>>>(mut work: impl
     }
 }
 
-async fn blocking<E: std::fmt::Display + Send + 'static>(
+pub(super) async fn blocking<E: std::fmt::Display + Send + 'static>(
     work: impl FnOnce() -> Result<(), E> + Send + 'static,
 ) -> Result<(), String> {
     match tokio::task::spawn_blocking(work).await {

@@ -20,15 +20,14 @@ use skiff_runtime::{ContainerState, PodHandle, PodState};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
-/// What the outside tells a worker.
-#[derive(Debug)]
-pub(crate) enum Message {
-    /// The API object changed.
-    Updated(Box<LocalPod>),
-    /// The API object is gone.
-    Removed,
+/// What the API says of a pod now; a worker that was busy skips the states in between.
+#[derive(Clone, Debug)]
+pub(crate) struct Latest {
+    pub(crate) pod: Arc<LocalPod>,
+    /// The API object is gone. For good: a new one of that name has another UID.
+    pub(crate) removed: bool,
 }
 
 /// The pod as its worker sees it, for the server.
@@ -122,27 +121,26 @@ impl Worker {
     }
 
     /// Looks after the pod until nothing of it is left.
-    pub(crate) async fn run(mut self, mut messages: mpsc::UnboundedReceiver<Message>) {
+    pub(crate) async fn run(mut self, mut latest: watch::Receiver<Latest>) {
         let changed = self.sources.changed();
-        let mut messages_open = true;
         self.sync_runtime();
         loop {
             let Some(wake) = self.advance() else { return };
             let sleep = wake.map(|at| until(Timestamp::now(), at));
             tokio::select! {
-                message = messages.recv(), if messages_open => match message {
-                    Some(message) => self.take_message(message),
+                news = latest.changed() => match news {
+                    Ok(()) => {
+                        let now = latest.borrow_and_update().clone();
+                        self.take_latest(now);
+                    }
                     // The agent shuts down: pods stay as they are.
-                    None => messages_open = false,
+                    Err(_) => return,
                 },
                 Some(done) = self.tasks.next() => self.take_done(done),
                 Some(report) = self.probes.next() => self.apply(report),
                 alive = next_state(&mut self.runtime_state) => self.runtime_changed(alive),
                 () = changed.notified() => self.sources_changed(),
                 () = tokio::time::sleep(sleep.unwrap_or(Duration::MAX)), if sleep.is_some() => {}
-            }
-            if !messages_open {
-                return;
             }
         }
     }
@@ -190,21 +188,19 @@ impl Worker {
         Some(earlier(wake, retry))
     }
 
-    fn take_message(&mut self, message: Message) {
-        match message {
-            Message::Updated(pod) => {
-                let volumes_changed = pod.meta.labels != self.pod.meta.labels
-                    || pod.meta.annotations != self.pod.meta.annotations;
-                let spec_changed = pod.meta.generation != self.pod.meta.generation;
-                self.pod = Arc::new(self.publisher.merge_status(*pod));
-                if spec_changed && !self.observed.ended() {
-                    self.sources.follow(references(&self.pod));
-                }
-                if volumes_changed || spec_changed {
-                    self.sources_changed();
-                }
-            }
-            Message::Removed => self.apply(Report::Removed),
+    fn take_latest(&mut self, Latest { pod, removed }: Latest) {
+        let volumes_changed =
+            pod.meta.labels != self.pod.meta.labels || pod.meta.annotations != self.pod.meta.annotations;
+        let spec_changed = pod.meta.generation != self.pod.meta.generation;
+        self.pod = Arc::new(self.publisher.merge_status(Arc::unwrap_or_clone(pod)));
+        if removed {
+            return self.apply(Report::Removed);
+        }
+        if spec_changed && !self.observed.ended() {
+            self.sources.follow(references(&self.pod));
+        }
+        if volumes_changed || spec_changed {
+            self.sources_changed();
         }
     }
 
@@ -282,6 +278,9 @@ impl Worker {
         });
         let containers: Vec<ContainerView> = containers.collect();
         let ended = self.observed.ended();
+        if ended {
+            self.shared.ledger.release(&self.pod.uid);
+        }
         self.view.send_if_modified(|view| {
             let same_pod = view.pod.as_ref().is_some_and(|pod| Arc::ptr_eq(pod, &self.pod));
             let same = same_pod

@@ -25,7 +25,7 @@ pub(crate) struct Prober {
     pub(crate) ip: Option<IpAddr>,
     pub(crate) started_at: Timestamp,
     /// Where changed verdicts go.
-    pub(crate) reports: mpsc::UnboundedSender<Report>,
+    pub(crate) reports: mpsc::Sender<Report>,
 }
 
 /// The probe of `container` of the given kind.
@@ -59,7 +59,7 @@ impl Prober {
             self.tell(&outcome);
             let Some(verdict) = tally.count(outcome == Outcome::Success) else { continue };
             if let Some(report) = self.report(verdict)
-                && self.reports.send(report).is_err()
+                && self.reports.send(report).await.is_err()
             {
                 return;
             }
