@@ -67,6 +67,10 @@ pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
     })
 }
 
+fn is_pod(kind: &ResourceKind) -> bool {
+    kind.api.group.is_empty() && kind.api.plural == "pods"
+}
+
 impl Namespaces {
     async fn reconcile(&self, key: ObjectKey) -> Result<Next, Error> {
         let namespace = self.informers.namespaces.get(&key);
@@ -117,9 +121,16 @@ impl Namespaces {
         };
         let content =
             kinds.iter().filter(|kind| kind.namespaced && kind.supports("list") && kind.supports("delete"));
-        for kind in content {
-            if let Err(error) = self.empty_kind(namespace, kind, &mut findings).await {
-                findings.deletion_failures.push(format!("{}: {}", kind.name(), describe(&error)));
+        // What pods rely on (network policies, secrets, accounts) goes when the last of them is gone (KEP-5080).
+        let (pods, others): (Vec<_>, Vec<_>) = content.partition(|kind| is_pod(kind));
+        for stage in [pods, others] {
+            for kind in stage {
+                if let Err(error) = self.empty_kind(namespace, kind, &mut findings).await {
+                    findings.deletion_failures.push(format!("{}: {}", kind.name(), describe(&error)));
+                }
+            }
+            if !findings.is_empty() {
+                break;
             }
         }
         findings

@@ -1,5 +1,7 @@
 //! What controllers read from a pod, and what the shared cache keeps of one.
 
+pub(crate) mod pace;
+
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, PodCondition, PodSpec, PodStatus};
 

@@ -22,6 +22,7 @@ use tracing::debug;
 
 use crate::environment::{Controller, Environment};
 use crate::informers::{Informers, api};
+use crate::pods::pace::{Pace, in_batches};
 use crate::{meta, pods};
 
 mod plan;
@@ -107,12 +108,17 @@ impl Replication {
         self.release(&key, &rc, &claims.release).await?;
         owned.extend(self.adopt(&key, &rc, claims.adopt).await?);
         let (fresh, deleted) = self.settle(&key, &owned);
-        let failure = if fresh { self.scale(&key, &rc, &owned, &deleted).await } else { None };
-        let available_in = self.report(&key, &rc, &owned, failure.as_ref()).await?;
-        match failure {
-            Some(failure) => Err(Error::Scale { key, failure }),
-            None if !fresh => Ok(Next::After(STALE_CACHE_BOUND)),
-            None => Ok(available_in.map_or(Next::Done, Next::After)),
+        let scaled = match fresh {
+            true => self.scale(&key, &rc, &owned, &deleted, claims.ended).await,
+            false => Ok(Some(STALE_CACHE_BOUND)),
+        };
+        let available_in = self.report(&key, &rc, &owned, scaled.as_ref().err()).await?;
+        match scaled {
+            Err(failure) => Err(Error::Scale { key, failure }),
+            Ok(more_in) => {
+                let look_in = [more_in, available_in].into_iter().flatten().min();
+                Ok(look_in.map_or(Next::Done, Next::After))
+            }
         }
     }
 
@@ -128,35 +134,45 @@ impl Replication {
         (entry.created.is_none(), entry.deleted.clone())
     }
 
+    /// Creates or deletes pods. Returns after how long more may be created, if that is what keeps some from it now.
     async fn scale(
         &self,
         key: &ObjectKey,
         rc: &ReplicationController,
         owned: &[Arc<Pod>],
         deleted: &HashSet<String>,
-    ) -> Option<Failure> {
-        match plan::scale(rc, owned, deleted) {
-            Scale::Nothing => None,
-            Scale::Create(number) => self.create(key, rc, number).await,
-            Scale::Delete(pods) => self.delete(key, rc, &pods).await,
+        mut ended: Vec<Arc<Pod>>,
+    ) -> Result<Option<Duration>, Failure> {
+        let number = match plan::scale(rc, owned, deleted) {
+            Scale::Nothing => return Ok(None),
+            Scale::Delete(pods) => return self.delete(key, rc, &pods).await.map(|()| None),
+            Scale::Create(number) => number,
+        };
+        ended.extend_from_slice(owned);
+        match Pace::of(&ended, Timestamp::now()) {
+            Pace::Free => self.create(key, rc, number).await.map(|()| None),
+            // Each pod that comes to run, or ends, brings the controller up again.
+            Pace::AtMost(most) => self.create(key, rc, number.min(most)).await.map(|()| None),
+            Pace::NotBefore(pause) => {
+                let message = "Back-off creating pods: they end soon after they are created";
+                self.event(rc, EventType::Warning, "BackOff", message.into());
+                Ok(Some(pause))
+            }
         }
     }
 
-    /// Creates pods in batches of 1, 2, 4, … and stops at the first batch with a failure, so that a refused template
-    /// costs one request, not hundreds.
-    async fn create(&self, key: &ObjectKey, rc: &ReplicationController, number: usize) -> Option<Failure> {
+    async fn create(
+        &self,
+        key: &ObjectKey,
+        rc: &ReplicationController,
+        number: usize,
+    ) -> Result<(), Failure> {
         let template = plan::pod_from_template(rc);
-        let (mut left, mut batch) = (number, 1);
-        while left > 0 {
-            let size = batch.min(left);
-            let results = join_all((0..size).map(|_| self.create_one(key, rc, &template))).await;
-            if let Some(failure) = results.into_iter().find_map(Result::err) {
-                return failure;
-            }
-            left -= size;
-            batch *= 2;
+        match in_batches(number, || self.create_one(key, rc, &template)).await {
+            Err(Some(failure)) => Err(failure),
+            // The namespace is going away.
+            Ok(()) | Err(None) => Ok(()),
         }
-        None
     }
 
     /// Creates one pod. `Err(None)` ends the batches silently: the namespace is going away.
@@ -192,9 +208,8 @@ impl Replication {
         key: &ObjectKey,
         rc: &ReplicationController,
         pods: &[Arc<Pod>],
-    ) -> Option<Failure> {
-        let results = join_all(pods.iter().map(|pod| self.delete_one(key, rc, pod))).await;
-        results.into_iter().find_map(Result::err)
+    ) -> Result<(), Failure> {
+        join_all(pods.iter().map(|pod| self.delete_one(key, rc, pod))).await.into_iter().collect()
     }
 
     async fn delete_one(

@@ -279,3 +279,68 @@ async fn a_pod_that_does_not_fit_says_why_and_waits_for_room() {
     cluster.in_default::<Pod>().delete("big", &at_once).await.unwrap();
     cluster.until::<Pod>("default", |all| bound(all, "second")).await;
 }
+
+#[tokio::test]
+async fn a_namespace_keeps_what_pods_need_until_they_are_gone() {
+    let cluster = Cluster::start().await;
+    let namespaces = cluster.all::<Namespace>();
+    let namespace: Namespace = serde_json::from_value(json!({"metadata": {"name": "shop"}})).unwrap();
+    namespaces.create(&PostParams::default(), &namespace).await.unwrap();
+    cluster.until::<ServiceAccount>("shop", |all| !all.is_empty()).await;
+    let pods = kube::Api::<Pod>::namespaced(cluster.client.clone(), "shop");
+    let mut held = pod("held", "shop");
+    held["metadata"]["finalizers"] = json!(["example.com/hold"]);
+    pods.create(&PostParams::default(), &serde_json::from_value(held).unwrap()).await.unwrap();
+    let maps = kube::Api::<ConfigMap>::namespaced(cluster.client.clone(), "shop");
+    let map: ConfigMap = serde_json::from_value(json!({"metadata": {"name": "needed"}})).unwrap();
+    maps.create(&PostParams::default(), &map).await.unwrap();
+    namespaces.delete("shop", &DeleteParams::default()).await.unwrap();
+    let remaining = |namespace: &Namespace| {
+        let conditions = namespace.status.iter().flat_map(|status| status.conditions.iter().flatten());
+        conditions.into_iter().any(|condition| {
+            condition.message.as_deref()
+                == Some("Some resources are remaining: pods. has 1 resource instances")
+        })
+    };
+    until(namespaces.clone(), |all| all.iter().any(remaining)).await;
+    maps.get("needed").await.unwrap();
+    let release = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+    pods.patch("held", &PatchParams::default(), &release).await.unwrap();
+    until(namespaces, |all| all.iter().all(|namespace| namespace.name_any() != "shop")).await;
+}
+
+#[tokio::test]
+async fn pods_that_fail_at_once_are_not_replaced_in_a_loop() {
+    let cluster = Cluster::start().await;
+    cluster.create::<ReplicationController>(replication_controller("doomed", 20)).await;
+    let pods = cluster.in_default::<Pod>();
+    // As a node that refuses every pod.
+    let refuse = async |all: Vec<Pod>| {
+        for pod in all {
+            let failed = Patch::Merge(json!({"status": {"phase": "Failed", "reason": "NodeAffinity"}}));
+            pods.patch_status(&pod.name_any(), &PatchParams::default(), &failed).await.unwrap();
+        }
+    };
+    refuse(cluster.until::<Pod>("default", |all| all.len() == 20).await).await;
+    let ended = |pod: &Pod| pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Failed");
+    let second = cluster.until::<Pod>("default", |all| !all.iter().all(ended)).await;
+    let alive: Vec<Pod> = second.into_iter().filter(|pod| !ended(pod)).collect();
+    assert_eq!(alive.len(), 1, "one pod has to show that it lives");
+    refuse(alive).await;
+    let told = |event: &Event| event.reason.as_deref() == Some("BackOff");
+    cluster.until::<Event>("default", |all| all.iter().any(told)).await;
+    // Once one of them runs, the others follow.
+    let third = cluster.until::<Pod>("default", |all| !all.iter().all(ended)).await;
+    assert_eq!(third.len(), 22);
+    let mut running = 0;
+    while running < 20 {
+        let all = cluster
+            .until::<Pod>("default", |all| all.iter().filter(|pod| !ended(pod)).count() > running)
+            .await;
+        for pod in all.iter().filter(|pod| !ended(pod)) {
+            cluster.run_pod(&pod.name_any(), "10.244.0.9", true).await;
+        }
+        running = all.iter().filter(|pod| !ended(pod)).count();
+    }
+    assert_eq!(running, 20);
+}

@@ -29,16 +29,26 @@ pub(super) struct Claims {
     pub(super) adopt: Vec<Arc<Pod>>,
     /// Controlled but no longer selected: to be released.
     pub(super) release: Vec<Arc<Pod>>,
+    /// Controlled, and ended for good.
+    pub(super) ended: Vec<Arc<Pod>>,
 }
 
-/// Sorts the active ones of `pods` by their relation to `rc`.
+/// Sorts `pods` by their relation to `rc`.
 pub(super) fn claim(rc: &ReplicationController, all: &[Arc<Pod>]) -> Claims {
     let selector = selector(rc);
     let deleting = rc.metadata.deletion_timestamp.is_some();
     let mut claims = Claims::default();
-    for pod in all.iter().filter(|pod| pods::is_active(pod)) {
+    for pod in all {
         let selected = meta::selects(&selector, pod.labels());
-        match meta::controller_of(&pod.metadata) {
+        let controller = meta::controller_of(&pod.metadata);
+        if !pods::is_active(pod) {
+            if pods::is_terminal(pod) && controller.is_some_and(|owner| owner.uid == meta::uid(&rc.metadata))
+            {
+                claims.ended.push(pod.clone());
+            }
+            continue;
+        }
+        match controller {
             Some(owner) if owner.uid != meta::uid(&rc.metadata) => {}
             Some(_) if selected => claims.owned.push(pod.clone()),
             Some(_) if !deleting => claims.release.push(pod.clone()),

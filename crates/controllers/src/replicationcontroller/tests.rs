@@ -77,6 +77,7 @@ fn pods_are_claimed_by_controller_and_selector() {
     assert_eq!(names(&claims.owned), ["mine"]);
     assert_eq!(names(&claims.adopt), ["orphan"]);
     assert_eq!(names(&claims.release), ["relabelled"]);
+    assert_eq!(names(&claims.ended), ["ended"]);
 }
 
 #[test]
