@@ -15,6 +15,8 @@ pub(crate) enum Error {
     #[error("error: {0}")]
     Usage(String),
     #[error("error: {0}")]
+    Output(#[from] skiff_print::OutputError),
+    #[error("error: {0}")]
     Io(#[from] std::io::Error),
     #[error("error: the server's answer cannot be read: {0}")]
     Answer(#[from] serde_json::Error),

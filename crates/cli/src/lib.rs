@@ -3,6 +3,8 @@
 //!
 //! This is no copy of kubectl. Whoever needs more of it uses kubectl itself, which works unchanged.
 
+#![deny(clippy::print_stdout, clippy::print_stderr, reason = "commands print through skiff_print")]
+
 mod api;
 mod args;
 mod error;
@@ -28,8 +30,9 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     };
     match run(cli) {
         Ok(outcome) => outcome.into(),
+        Err(error) if skiff_print::reader_is_gone(&error) => ExitCode::from(skiff_print::READER_GONE),
         Err(error) => {
-            eprintln!("{error}");
+            skiff_print::note(&error);
             ExitCode::FAILURE
         }
     }

@@ -1,7 +1,5 @@
 //! Tables and whole objects as text.
 
-use std::io::Write;
-
 use serde_json::Value;
 
 use crate::error::Error;
@@ -63,15 +61,16 @@ impl TableText {
         let width =
             |column: usize| lines.iter().map(|l| l.get(column).map_or(0, |c| c.chars().count())).max();
         let widths: Vec<usize> = (0..self.headers.len()).map(|column| width(column).unwrap_or(0)).collect();
-        let mut out = std::io::stdout().lock();
+        let mut text = String::new();
         for line in lines {
-            let mut text = String::new();
+            let mut row = String::new();
             for (value, width) in line.iter().zip(&widths) {
-                text.push_str(&format!("{value:<width$}", width = width + GAP));
+                row.push_str(&format!("{value:<width$}", width = width + GAP));
             }
-            writeln!(out, "{}", text.trim_end())?;
+            text.push_str(row.trim_end());
+            text.push('\n');
         }
-        Ok(())
+        Ok(skiff_print::text(text)?)
     }
 }
 
@@ -95,8 +94,7 @@ pub(crate) fn whole(mut objects: Vec<Value>, yaml: bool) -> Result<(), Error> {
     } else {
         serde_json::to_string_pretty(&value)? + "\n"
     };
-    std::io::stdout().lock().write_all(text.as_bytes())?;
-    Ok(())
+    Ok(skiff_print::text(text)?)
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ impl Raw {
 impl Drop for Raw {
     fn drop(&mut self) {
         if let Err(error) = tcsetattr(stdin(), OptionalActions::Now, &self.0) {
-            eprintln!("the terminal could not be set back ({error}); `reset` does it");
+            skiff_print::note(format_args!("the terminal could not be set back ({error}); `reset` does it"));
         }
     }
 }

@@ -1,6 +1,5 @@
 //! `skiff image`: the images of this machine.
 
-use std::io::Write;
 use std::path::Path;
 
 use anyhow::Context;
@@ -20,16 +19,16 @@ pub(crate) fn run(args: &ImageArgs) -> anyhow::Result<()> {
         match &args.command {
             ImageCommand::Load { archives } => load(images, archives).await,
             ImageCommand::Pull { reference } => {
-                eprintln!("pulling {reference}");
+                skiff_print::note(format_args!("pulling {reference}"));
                 let image = images.pull(reference).await?;
-                println!("{} {}", reference, image.id.as_str());
+                skiff_print::line(format_args!("{} {}", reference, image.id.as_str()))?;
                 Ok(())
             }
             ImageCommand::List => list(images).await,
             ImageCommand::Remove { references } => {
                 for reference in references {
                     images.remove(reference).await?;
-                    println!("removed {reference}");
+                    skiff_print::line(format_args!("removed {reference}"))?;
                 }
                 Ok(())
             }
@@ -42,22 +41,21 @@ async fn load(images: &Images, archives: &[std::path::PathBuf]) -> anyhow::Resul
         let path = if archive.as_os_str() == "-" { Path::new("/dev/stdin") } else { archive };
         let names = images.load(path).await.with_context(|| format!("load {}", archive.display()))?;
         for name in names {
-            println!("loaded {name}");
+            skiff_print::line(format_args!("loaded {name}"))?;
         }
     }
     Ok(())
 }
 
 async fn list(images: &Images) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{:<56} {:<14} {:>10}", "NAME", "IMAGE ID", "SIZE")?;
+    let mut lines = vec![format!("{:<56} {:<14} {:>10}", "NAME", "IMAGE ID", "SIZE")];
     for image in images.list().await? {
         for name in names(&image) {
             let id: String = image.id.as_str().trim_start_matches("sha256:").chars().take(12).collect();
-            writeln!(out, "{name:<56} {id:<14} {:>10}", size(image.size))?;
+            lines.push(format!("{name:<56} {id:<14} {:>10}", size(image.size)));
         }
     }
-    Ok(())
+    Ok(skiff_print::line(lines.join("\n"))?)
 }
 
 fn names(image: &Image) -> Vec<&str> {

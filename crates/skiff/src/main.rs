@@ -2,6 +2,8 @@
 //!
 //! This crate is the command line and [`cluster`], the one function that assembles a cluster from its parts.
 
+#![deny(clippy::print_stdout, clippy::print_stderr, reason = "commands print through skiff_print")]
+
 mod addons;
 mod args;
 mod cluster;
@@ -41,8 +43,9 @@ fn main() -> ExitCode {
     }
     match dispatch(Cli::parse().command) {
         Ok(code) => code,
+        Err(error) if skiff_print::reader_is_gone(error.as_ref()) => ExitCode::from(skiff_print::READER_GONE),
         Err(error) => {
-            eprintln!("skiff: {}", error_text(error.as_ref()));
+            skiff_print::note(format_args!("skiff: {}", error_text(error.as_ref())));
             ExitCode::FAILURE
         }
     }

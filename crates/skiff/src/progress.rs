@@ -89,7 +89,7 @@ impl Screen {
 
     pub(crate) fn step(&self, text: &str) {
         if self.bar.is_hidden() {
-            eprintln!("  {text}");
+            skiff_print::note(format_args!("  {text}"));
         } else {
             self.bar.set_message(text.to_owned());
         }
@@ -98,7 +98,7 @@ impl Screen {
     /// Replaces the spinner by a last line.
     pub(crate) fn finish(self, text: &str) {
         self.bar.finish_and_clear();
-        eprintln!("{text} ({:.1} s)", self.started.elapsed().as_secs_f32());
+        skiff_print::note(format_args!("{text} ({:.1} s)", self.started.elapsed().as_secs_f32()));
     }
 
     /// Removes the spinner.

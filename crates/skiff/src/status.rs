@@ -57,9 +57,9 @@ pub(crate) fn run(args: &LayoutArgs) -> anyhow::Result<ExitCode> {
     let colours = std::io::stdout().is_terminal();
     for part in &parts {
         match (colours, part.is_good()) {
-            (false, _) => println!("{part}"),
-            (true, true) => println!("\x1b[32m●\x1b[0m {part}"),
-            (true, false) => println!("\x1b[31m●\x1b[0m {part}"),
+            (false, _) => skiff_print::line(&part)?,
+            (true, true) => skiff_print::line(format_args!("\x1b[32m●\x1b[0m {part}"))?,
+            (true, false) => skiff_print::line(format_args!("\x1b[31m●\x1b[0m {part}"))?,
         }
     }
     Ok(if parts.iter().all(Part::is_good) { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -19,7 +19,10 @@ const MALLOC_ARENAS: (&str, &str) = ("MALLOC_ARENA_MAX", "2");
 pub(crate) fn run(args: &ServerArgs) -> anyhow::Result<()> {
     let layout = args.layout.layout();
     if let Some(record) = daemon::running_on(&layout.server_record())? {
-        eprintln!("skiff is up already: {} (context {})", record.server, record.context);
+        skiff_print::note(format_args!(
+            "skiff is up already: {} (context {})",
+            record.server, record.context
+        ));
         return Ok(());
     }
     preflight::check(args)?;
@@ -30,8 +33,11 @@ pub(crate) fn run(args: &ServerArgs) -> anyhow::Result<()> {
     match progress::follow(BufReader::new(reports), &screen)? {
         Some(Report::Ready) => {
             screen.finish("skiff is up");
-            eprintln!("  kubectl get all             the current context is {:?}", args.context);
-            eprintln!("  skiff status, skiff down    see `skiff --help`");
+            skiff_print::note(format_args!(
+                "  kubectl get all             the current context is {:?}",
+                args.context
+            ));
+            skiff_print::note("  skiff status, skiff down    see `skiff --help`");
             Ok(())
         }
         Some(Report::Failed(reason)) => {

@@ -17,7 +17,11 @@ pub(crate) async fn scale(api: &Api, args: &ScaleArgs) -> Result<Outcome, Error>
         }
         scale["spec"] = json!({"replicas": args.replicas});
         api.put(&path, &scale).await?;
-        println!("{}/{} scaled", target.resource.prefix(), target.name.unwrap_or_default());
+        skiff_print::line(format_args!(
+            "{}/{} scaled",
+            target.resource.prefix(),
+            target.name.unwrap_or_default()
+        ))?;
     }
     Ok(Outcome::Done)
 }
@@ -33,7 +37,11 @@ pub(crate) async fn label(api: &Api, args: &LabelArgs) -> Result<Outcome, Error>
         // The version makes sure that a label set in between is not overwritten unseen.
         let version = &object["metadata"]["resourceVersion"];
         api.merge(&path, &json!({"metadata": {"labels": labels, "resourceVersion": version}})).await?;
-        println!("{}/{} labeled", target.resource.prefix(), target.name.unwrap_or_default());
+        skiff_print::line(format_args!(
+            "{}/{} labeled",
+            target.resource.prefix(),
+            target.name.unwrap_or_default()
+        ))?;
     }
     Ok(Outcome::Done)
 }

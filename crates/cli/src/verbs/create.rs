@@ -56,10 +56,10 @@ async fn each(
         match done {
             Ok((resource, verb)) => {
                 let suffix = if dry_run.is_some() { " (server dry run)" } else { "" };
-                println!("{}/{} {verb}{suffix}", resource.prefix(), name(&object));
+                skiff_print::line(format_args!("{}/{} {verb}{suffix}", resource.prefix(), name(&object)))?;
             }
             Err(error) => {
-                eprintln!("{error}");
+                skiff_print::note(&error);
                 outcome = Outcome::Failed;
             }
         }

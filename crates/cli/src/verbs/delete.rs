@@ -30,24 +30,24 @@ pub(crate) async fn run(api: &Api, args: &DeleteArgs) -> Result<Outcome, Error> 
         described(api, &resources, args)?
     };
     if doomed.is_empty() {
-        eprintln!("No resources found");
+        skiff_print::note("No resources found");
     }
     let mut outcome = Outcome::Done;
     let mut pending = Vec::new();
     for object in doomed {
         match delete(api, args, &object).await {
             Ok(answer) => {
-                println!(
+                skiff_print::line(format_args!(
                     "{} \"{}\" deleted{}",
                     object.resource.prefix(),
                     object.name,
                     if args.force { " (forced)" } else { "" }
-                );
+                ))?;
                 pending.push((object, uid(&answer)));
             }
             Err(error) if error.is_not_found() && args.ignore_not_found => {}
             Err(error) => {
-                eprintln!("{error}");
+                skiff_print::note(&error);
                 outcome = Outcome::Failed;
             }
         }

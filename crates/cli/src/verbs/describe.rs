@@ -17,9 +17,9 @@ pub(crate) async fn run(api: &Api, args: &SelectArgs) -> Result<Outcome, Error> 
     for target in Resources::discover(api).await?.targets(&args.targets)? {
         for object in objects(api, args, &target).await? {
             if !std::mem::take(&mut first) {
-                println!("\n");
+                skiff_print::line("\n")?;
             }
-            print!("{}", describe(&object));
+            skiff_print::text(describe(&object))?;
             events(api, &object).await?;
         }
     }
@@ -128,10 +128,10 @@ async fn events(api: &Api, object: &Value) -> Result<(), Error> {
     let table = api.get_table(&with_query(&path, &[("fieldSelector", Some(&fields))])).await?;
     let text = TableText::of(&table, Shown::default(), &mut Vec::new());
     if text.is_empty() {
-        println!("Events:  <none>");
+        skiff_print::line("Events:  <none>")?;
         return Ok(());
     }
-    println!("Events:");
+    skiff_print::line("Events:")?;
     text.print(true)
 }
 

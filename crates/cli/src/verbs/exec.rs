@@ -5,7 +5,8 @@ use futures::channel::mpsc;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use kube::api::{AttachParams, AttachedProcess, TerminalSize};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy};
+use skiff_print::OutputError;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::api::Api;
@@ -21,7 +22,7 @@ pub(crate) async fn run(api: &Api, args: &ExecArgs) -> Result<Outcome, Error> {
 
 pub(crate) async fn attach(api: &Api, args: &AttachArgs) -> Result<Outcome, Error> {
     let params = parameters(args.stdin, args.tty, args.container.clone());
-    eprintln!("If you don't see a command prompt, try pressing enter.");
+    skiff_print::note("If you don't see a command prompt, try pressing enter.");
     let process = pods(api).attach(pod_name(&args.pod), &params).await?;
     follow(process, args.stdin && args.tty).await
 }
@@ -45,11 +46,14 @@ async fn follow(mut process: AttachedProcess, terminal: bool) -> Result<Outcome,
     let resizing =
         process.terminal_size().filter(|_| raw.is_some()).map(|sender| tokio::spawn(follow_size(sender)));
     let typing = process.stdin().map(|remote| tokio::spawn(send_stdin(remote)));
-    let output = process.stdout().map(|remote| tokio::spawn(forward(remote, tokio::io::stdout())));
+    let output = process.stdout().map(|remote| tokio::spawn(show(remote)));
     let errors = process.stderr().map(|remote| tokio::spawn(forward(remote, tokio::io::stderr())));
     let status = process.take_status();
-    for stream in [output, errors].into_iter().flatten() {
-        stream.await.map_err(std::io::Error::other)??;
+    if let Some(output) = output {
+        output.await.map_err(std::io::Error::other)??;
+    }
+    if let Some(errors) = errors {
+        errors.await.map_err(std::io::Error::other)??;
     }
     let status = match status {
         Some(status) => status.await,
@@ -60,6 +64,19 @@ async fn follow(mut process: AttachedProcess, terminal: bool) -> Result<Outcome,
     }
     drop(raw);
     outcome(status)
+}
+
+/// Copies what the process prints to standard output.
+async fn show(mut from: impl AsyncRead + Unpin) -> Result<(), Error> {
+    let (mut to, mut chunk) = (tokio::io::stdout(), vec![0; 16 * 1024]);
+    loop {
+        let length = from.read(&mut chunk).await?;
+        if length == 0 {
+            return Ok(());
+        }
+        to.write_all(&chunk[..length]).await.map_err(OutputError::from)?;
+        to.flush().await.map_err(OutputError::from)?;
+    }
 }
 
 async fn forward(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) -> std::io::Result<()> {
@@ -94,7 +111,7 @@ fn outcome(status: Option<Status>) -> Result<Outcome, Error> {
         let causes = status.details.and_then(|details| details.causes).unwrap_or_default();
         let code = causes.iter().find(|cause| cause.reason.as_deref() == Some("ExitCode"));
         let code: u8 = code.and_then(|cause| cause.message.as_deref()?.parse().ok()).unwrap_or(1);
-        eprintln!("command terminated with exit code {code}");
+        skiff_print::note(format_args!("command terminated with exit code {code}"));
         return Ok(Outcome::Exited(code));
     }
     match status.status.as_deref() {

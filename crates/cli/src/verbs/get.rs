@@ -93,7 +93,7 @@ async fn print_tables(
         let table = match api.get_table(&path(api, args, target, None)).await {
             Ok(table) => table,
             Err(error) if targets.len() > 1 => {
-                eprintln!("{error}");
+                skiff_print::note(&error);
                 failed = true;
                 continue;
             }
@@ -101,7 +101,7 @@ async fn print_tables(
         };
         version = table["metadata"]["resourceVersion"].as_str().unwrap_or("").to_owned();
         if format == Some(Format::Name) {
-            shown_any |= print_names(&table, target);
+            shown_any |= print_names(&table, target)?;
             continue;
         }
         let prefix = target.resource.prefix();
@@ -111,7 +111,7 @@ async fn print_tables(
             continue;
         }
         if shown_any && !same_kind {
-            println!();
+            skiff_print::line("")?;
         }
         text.print(!(args.no_headers || shown_any && same_kind))?;
         shown_any = true;
@@ -121,8 +121,8 @@ async fn print_tables(
     }
     if !shown_any && !failed && format != Some(Format::Name) {
         match args.select.all_namespaces || !targets.iter().any(|target| target.resource.namespaced) {
-            true => eprintln!("No resources found"),
-            false => eprintln!("No resources found in {} namespace.", api.namespace),
+            true => skiff_print::note("No resources found"),
+            false => skiff_print::note(format_args!("No resources found in {} namespace.", api.namespace)),
         }
     }
     Ok(if failed { Outcome::Failed } else { Outcome::Done })
@@ -132,12 +132,16 @@ fn shown<'a>(args: &GetArgs, prefix: Option<&'a str>) -> Shown<'a> {
     Shown { wide: args.output == Some(Format::Wide), namespace: args.select.all_namespaces, prefix }
 }
 
-fn print_names(table: &Value, target: &Target) -> bool {
+fn print_names(table: &Value, target: &Target) -> Result<bool, Error> {
     let rows = table["rows"].as_array().map_or(&[][..], Vec::as_slice);
     for row in rows {
-        println!("{}/{}", target.resource.prefix(), row["object"]["metadata"]["name"].as_str().unwrap_or(""));
+        skiff_print::line(format_args!(
+            "{}/{}",
+            target.resource.prefix(),
+            row["object"]["metadata"]["name"].as_str().unwrap_or("")
+        ))?;
     }
-    !rows.is_empty()
+    Ok(!rows.is_empty())
 }
 
 async fn watch(

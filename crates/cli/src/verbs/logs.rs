@@ -1,7 +1,5 @@
 //! `logs`.
 
-use std::io::Write;
-
 use futures::AsyncBufReadExt;
 use http::Request;
 
@@ -34,10 +32,7 @@ pub(crate) async fn run(api: &Api, args: &LogsArgs) -> Result<Outcome, Error> {
             return Ok(Outcome::Done);
         }
         let length = chunk.len();
-        let mut out = std::io::stdout().lock();
-        out.write_all(chunk)?;
-        out.flush()?;
-        drop(out);
+        skiff_print::bytes(chunk)?;
         text.as_mut().consume_unpin(length);
     }
 }

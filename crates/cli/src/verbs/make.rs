@@ -9,7 +9,7 @@ use crate::resources::{Resources, Target};
 
 pub(crate) async fn run(api: &Api, args: &RunArgs) -> Result<Outcome, Error> {
     api.post(&format!("/api/v1/namespaces/{}/pods", api.namespace), &pod(args)?).await?;
-    println!("pod/{} created", args.name);
+    skiff_print::line(format_args!("pod/{} created", args.name))?;
     Ok(Outcome::Done)
 }
 
@@ -53,7 +53,10 @@ pub(crate) async fn expose(api: &Api, args: &ExposeArgs) -> Result<Outcome, Erro
         let object = api.get(&target.resource.path(Some(&api.namespace), Some(name))).await?;
         let service = service(args, &target, &object)?;
         api.post(&format!("/api/v1/namespaces/{}/services", api.namespace), &service).await?;
-        println!("service/{} exposed", service["metadata"]["name"].as_str().unwrap_or(name));
+        skiff_print::line(format_args!(
+            "service/{} exposed",
+            service["metadata"]["name"].as_str().unwrap_or(name)
+        ))?;
     }
     Ok(Outcome::Done)
 }

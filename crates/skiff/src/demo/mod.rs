@@ -24,8 +24,7 @@ pub(crate) fn run(args: &DemoArgs) -> anyhow::Result<()> {
     let stage = Stage::new()?;
     let played = tour::play(&stage, image.as_deref());
     if args.keep && played.is_ok() {
-        stage.keep();
-        return Ok(());
+        return stage.keep();
     }
     let removed = stage.remove();
     played.and(removed)

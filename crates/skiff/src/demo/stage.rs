@@ -1,7 +1,7 @@
 //! Where the demo plays: directories of its own, and a kubectl that reaches its cluster.
 
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader, IsTerminal, Write};
+use std::io::{BufRead, BufReader, IsTerminal};
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -39,18 +39,18 @@ impl Stage {
     }
 
     /// A heading and what it is about.
-    pub(super) fn explain(&self, title: &str, text: &str) {
+    pub(super) fn explain(&self, title: &str, text: &str) -> anyhow::Result<()> {
         let title = if self.colours { format!("\x1b[1;36m{title}\x1b[0m") } else { title.to_owned() };
-        println!("\n{title}");
+        skiff_print::line(format_args!("\n{title}"))?;
         for line in text.lines() {
-            println!("  {}", line.trim());
+            skiff_print::line(format_args!("  {}", line.trim()))?;
         }
-        println!();
+        Ok(skiff_print::line("")?)
     }
 
     /// Shows a command and runs it for the audience; it must succeed.
     pub(super) fn show(&self, command: &str) -> anyhow::Result<()> {
-        let status = self.shell(command).status()?;
+        let status = self.shell(command)?.status()?;
         if !status.success() {
             bail!("the demo's command `{command}` failed ({status})");
         }
@@ -59,11 +59,11 @@ impl Stage {
 
     /// Shows a command that is expected to fail.
     pub(super) fn show_failing(&self, command: &str) -> anyhow::Result<()> {
-        let status = self.shell(command).status()?;
+        let status = self.shell(command)?.status()?;
         if status.success() {
             bail!("the demo's command `{command}` succeeded, against expectation");
         }
-        println!("(exit code {})", status.code().unwrap_or(-1));
+        skiff_print::line(format_args!("(exit code {})", status.code().unwrap_or(-1)))?;
         Ok(())
     }
 
@@ -85,12 +85,12 @@ impl Stage {
 
     /// Shows a command whose output goes on, until a line of it is the expected one.
     pub(super) fn wait_for_line(&self, command: &str, expected: impl Fn(&str) -> bool) -> anyhow::Result<()> {
-        let mut child = self.shell(command).stdout(Stdio::piped()).spawn()?;
+        let mut child = self.shell(command)?.stdout(Stdio::piped()).spawn()?;
         let output = child.stdout.take().context("standard output is a pipe")?;
         let mut found = false;
         for line in BufReader::new(output).lines() {
             let line = line?;
-            println!("{line}");
+            skiff_print::line(&line)?;
             found = expected(&line);
             if found {
                 break;
@@ -104,16 +104,12 @@ impl Stage {
         Ok(())
     }
 
-    fn shell(&self, command: &str) -> Command {
+    fn shell(&self, command: &str) -> anyhow::Result<Command> {
         let prompt = if self.colours { "\x1b[1;32m$\x1b[0m" } else { "$" };
-        println!("{prompt} {command}");
-        // What the command prints must come after its own line, also in a pipe.
-        if let Err(error) = std::io::stdout().flush() {
-            tracing::debug!(%error, "standard output cannot be flushed");
-        }
+        skiff_print::line(format_args!("{prompt} {command}"))?;
         let mut shell = Command::new("sh");
         self.environment(shell.args(["-c", command]));
-        shell
+        Ok(shell)
     }
 
     fn environment<'a>(&self, command: &'a mut Command) -> &'a mut Command {
@@ -124,17 +120,20 @@ impl Stage {
     }
 
     /// Says how to reach the cluster, and leaves it.
-    pub(super) fn keep(self) {
+    pub(super) fn keep(self) -> anyhow::Result<()> {
         let directory = self.directory.keep();
         let (program, at) = (self.program.display(), directory.display());
-        println!(
-            "\nThe demo's cluster runs on. It lives in a network namespace of its own, so work from a shell in there:"
-        );
-        println!(
+        skiff_print::line(
+            "\nThe demo's cluster runs on. It lives in a network namespace of its own, so work from a shell in there:",
+        )?;
+        skiff_print::line(format_args!(
             "  nsenter --net=/proc/$(sed 's/.*\"pid\":\\([0-9]*\\).*/\\1/' {at}/run/server.json)/ns/net"
-        );
-        println!("  export KUBECONFIG={at}/kubeconfig SKIFF_DATA_DIR={at}/data SKIFF_RUN_DIR={at}/run");
-        println!("  {program} down --purge      ends it");
+        ))?;
+        skiff_print::line(format_args!(
+            "  export KUBECONFIG={at}/kubeconfig SKIFF_DATA_DIR={at}/data SKIFF_RUN_DIR={at}/run"
+        ))?;
+        skiff_print::line(format_args!("  {program} down --purge      ends it"))?;
+        Ok(())
     }
 
     /// Stops the cluster and deletes all that is left of it.

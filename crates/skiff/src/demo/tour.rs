@@ -22,7 +22,7 @@ pub(super) fn play(stage: &Stage, image: Option<&Path>) -> anyhow::Result<()> {
     let pod = pod.strip_prefix("pod/").context("the story's pods are there")?.to_owned();
     find(stage, &pod)?;
     refuse(stage, &pod, &address)?;
-    println!("\nThat was the story. The cluster is taken down now, and nothing of it stays.");
+    skiff_print::line("\nThat was the story. The cluster is taken down now, and nothing of it stays.")?;
     Ok(())
 }
 
@@ -30,7 +30,7 @@ fn start(stage: &Stage, image: Option<&Path>) -> anyhow::Result<()> {
     stage.explain(
         "A cluster",
         "One process is API server, controllers, scheduler and node. `up` returns when pods can run.",
-    );
+    )?;
     stage.show("skiff up")?;
     stage.show("kubectl get nodes")?;
     if let Some(image) = image {
@@ -38,7 +38,7 @@ fn start(stage: &Stage, image: Option<&Path>) -> anyhow::Result<()> {
             "An image",
             "This machine may not reach a registry, so the image comes from an archive.
              A loaded image is the answer for its name, whatever the pull policy says.",
-        );
+        )?;
         stage.show(&format!("skiff image load {}", image.display()))?;
     }
     Ok(())
@@ -49,7 +49,7 @@ fn create(stage: &Stage) -> anyhow::Result<()> {
         "A ReplicationController and a Service",
         "Pods come and go, and each gets another address. The controller keeps three of them running;
          the Service gives all of them one address that stays.",
-    );
+    )?;
     let file = stage.write("kubia.yaml", MANIFEST)?;
     stage.show(&format!("cat {file}"))?;
     stage.show(&format!("kubectl create -f {file}"))?;
@@ -74,7 +74,7 @@ fn call(stage: &Stage, pod: &str, address: &str) -> anyhow::Result<()> {
         "The ClusterIP",
         "From any pod (and from the node), the Service's address reaches one of the pods behind it.
          The two dashes end kubectl's own options: -s belongs to curl.",
-    );
+    )?;
     for _ in 0..4 {
         stage.show(&format!("kubectl exec {pod} -- curl -s http://{address}"))?;
     }
@@ -85,12 +85,13 @@ fn shell(stage: &Stage, pod: &str) -> anyhow::Result<()> {
     stage.explain(
         "A shell in a pod",
         "`kubectl exec -it POD -- bash` is a real terminal in the container. Here it runs one command.",
-    );
+    )?;
     stage.show(&format!("kubectl exec {pod} -- bash -c 'id; hostname'"))
 }
 
 fn replace(stage: &Stage, pod: &str, address: &str) -> anyhow::Result<()> {
-    stage.explain("A pod dies", "Its replacement has another name and address. The Service keeps its own.");
+    stage
+        .explain("A pod dies", "Its replacement has another name and address. The Service keeps its own.")?;
     stage.show(&format!("kubectl delete pod {pod}"))?;
     wait_for_three(stage)?;
     stage.show("kubectl get pods -o wide")?;
@@ -101,12 +102,12 @@ fn find(stage: &Stage, pod: &str) -> anyhow::Result<()> {
     stage.explain(
         "How pods learn of a Service: environment variables",
         "A pod that started after the Service finds it in its environment.",
-    );
+    )?;
     stage.show(&format!("kubectl exec {pod} -- env | grep -E '^(KUBIA|KUBERNETES)_SERVICE'"))?;
     stage.explain(
         "How pods learn of a Service: DNS",
         "A pod in kube-system knows every Service by name, and every pod's resolv.conf points to it.",
-    );
+    )?;
     stage.show("kubectl get pods,services -n kube-system")?;
     stage.show(&format!("kubectl exec {pod} -- cat /etc/resolv.conf"))?;
     stage.show(&format!("kubectl exec {pod} -- curl -s http://kubia"))?;
@@ -117,7 +118,7 @@ fn refuse(stage: &Stage, pod: &str, address: &str) -> anyhow::Result<()> {
     stage.explain(
         "A ClusterIP means something only with a port",
         "Nobody answers a ping, and says so at once. A port that the Service does not have is refused.",
-    );
+    )?;
     stage.show_failing(&format!("kubectl exec {pod} -- ping -c 1 kubia"))?;
     stage.show_failing(&format!("kubectl exec {pod} -- curl -sS http://{address}:81"))
 }
