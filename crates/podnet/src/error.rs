@@ -50,6 +50,18 @@ pub enum NetworkError {
         /// The UID as given.
         uid: String,
     },
+    /// The kernel cannot make a kind of interface.
+    #[error(
+        "the kernel lacks {option}: its module `{module}` is not there or cannot be loaded; `modprobe {module}` says why"
+    )]
+    Missing {
+        /// The module that has it where it is not built in.
+        module: &'static str,
+        /// The option of the kernel's configuration.
+        option: &'static str,
+        /// The attempt that failed.
+        source: Box<NetworkError>,
+    },
     /// The kernel refused a request.
     #[error("{action}")]
     Netlink {
@@ -74,5 +86,9 @@ impl NetworkError {
     pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { action, path, source }
+    }
+
+    pub(crate) fn missing(module: &'static str, option: &'static str) -> impl FnOnce(Self) -> Self {
+        move |source| Self::Missing { module, option, source: Box::new(source) }
     }
 }

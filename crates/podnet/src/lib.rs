@@ -19,8 +19,10 @@ mod error;
 mod netlink;
 mod network;
 mod pod;
+mod trial;
 mod uplink;
 
 pub use config::{ANCHOR_INTERFACE, NodeNetwork, POD_INTERFACE_PREFIX, PodAddress};
 pub use error::NetworkError;
 pub use network::{PodNetwork, primary_address};
+pub use trial::try_out;

@@ -27,7 +27,7 @@ pub mod select;
 pub mod table;
 mod view;
 
-pub use run::{Health, ProxyError, check, run, run_reporting, teardown};
+pub use run::{Health, ProxyError, run, run_reporting, teardown};
 
 /// What the proxy of a node is told. The node's pod CIDR is not among it: that comes with the Node object.
 #[derive(Debug, Clone, PartialEq, Eq)]

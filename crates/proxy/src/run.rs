@@ -65,12 +65,6 @@ pub async fn teardown() -> Result<(), ProxyError> {
     Ok(spawn_blocking(kernel::teardown).await??)
 }
 
-/// Whether the kernel can do what the proxy needs. Changes nothing.
-pub fn check() -> Result<(), ProxyError> {
-    kernel::inspect()?;
-    Ok(())
-}
-
 /// Other programs' firewalls may stop the traffic of pods; the reason would be hard to find.
 async fn warn_of_droppers() -> Result<(), ProxyError> {
     for chain in spawn_blocking(kernel::forward_droppers).await?? {

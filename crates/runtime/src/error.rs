@@ -133,7 +133,10 @@ pub enum CheckError {
         reason: String,
     },
     /// No overlay file system.
-    #[error("the kernel has no overlayfs: load it with `modprobe overlay`")]
+    #[error(
+        "the kernel has no overlay file system (CONFIG_OVERLAY_FS), and its module `overlay` cannot be loaded: `modprobe \
+         overlay` says why"
+    )]
     NoOverlay,
     /// The data directory cannot hold writable layers.
     #[error("{} cannot hold container layers: {reason}", path.display())]

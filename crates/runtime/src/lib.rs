@@ -29,6 +29,7 @@ mod session;
 mod spec;
 mod state;
 mod supervisor;
+mod trial;
 mod wire;
 
 pub use error::{CheckError, RuntimeError};

@@ -64,7 +64,8 @@ impl Runtime {
         Ok(Self { shared: Arc::new(Shared { config, images }) })
     }
 
-    /// Whether this machine can run containers: one clear sentence if not.
+    /// Whether this machine can run containers: one clear sentence if not. Tries it where only a try tells, and leaves nothing
+    /// behind; blocks for as long as the kernel needs to load modules.
     pub fn check(&self) -> Result<(), CheckError> {
         let uid = rustix::process::geteuid().as_raw();
         if uid != 0 {
@@ -72,26 +73,7 @@ impl Runtime {
         }
         let cgroups = Cgroups::detect().map_err(|error| CheckError::Cgroups { reason: error.to_string() })?;
         cgroups.check()?;
-        let filesystems = fs::read_to_string("/proc/filesystems").unwrap_or_default();
-        if !filesystems.lines().any(|line| line.ends_with("\toverlay")) {
-            return Err(CheckError::NoOverlay);
-        }
-        self.check_data_dir()
-    }
-
-    /// A writable layer cannot lie on an overlay itself (a container's own root file system, say).
-    fn check_data_dir(&self) -> Result<(), CheckError> {
-        /// `OVERLAYFS_SUPER_MAGIC`.
-        const OVERLAYFS: i64 = 0x794c_7630;
-        let path = self.shared.config.data_dir.clone();
-        match rustix::fs::statfs(&path) {
-            Ok(found) if found.f_type == OVERLAYFS => Err(CheckError::DataDir {
-                path,
-                reason: "it is on an overlay file system; put it on a disk or volume with --data-dir".into(),
-            }),
-            Ok(_) => Ok(()),
-            Err(error) => Err(CheckError::DataDir { path, reason: error.to_string() }),
-        }
+        crate::trial::overlay(&self.shared.config.data_dir)
     }
 
     /// The images of this node.

@@ -101,6 +101,8 @@ pub(crate) async fn start(
     progress.step("starting the API server");
     let cluster = ClusterConfig { port: settings.args.api_port, ..ClusterConfig::new(node_ip.into()) };
     let api = start_api(&mut parts, &settings, store.clone(), pki.clone(), cluster.clone()).await?;
+    // From here on users can look at what goes on, also when it goes wrong.
+    write_kubeconfigs(&settings, &pki, &url)?;
     parts.run(
         "controllers",
         skiff_controllers::run(controller_client(&api), controllers(&cluster, &pki), shutdown.clone()),
@@ -120,7 +122,6 @@ pub(crate) async fn start(
         let ready = ready::wait(&admin, &settings.node_name, dns, proxy, progress, &timeline);
         parts.unless_one_ends(ready).await?;
     }
-    write_kubeconfigs(&settings, &pki, &url)?;
     progress.report(&Report::Ready);
     Ok(Cluster { parts, store, _running: running })
 }

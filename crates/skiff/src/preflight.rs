@@ -4,22 +4,37 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 use anyhow::{Context, bail};
+use nix::sched::CloneFlags;
 use skiff_runtime::{Runtime, RuntimeConfig};
 
 use crate::args::ServerArgs;
 use crate::layout::Layout;
 
-/// Checks the machine. Changes nothing.
+/// Checks the machine, and leaves it as it was. What only a try can tell is tried: kernels load modules when they are
+/// needed, and list them only then.
 pub(crate) fn check(args: &ServerArgs) -> anyhow::Result<()> {
     root()?;
     port_is_free(args.api_port, "--api-port", "API server")?;
     if !args.without_agent {
         port_is_free(args.kubelet_port, "--kubelet-port", "node")?;
+        runtime(&args.layout.layout())?.check()?;
+        network()?;
     }
-    runtime(&args.layout.layout())?.check()?;
-    skiff_proxy::check()
-        .context("the kernel's packet filter cannot be used; skiff needs nftables (CONFIG_NF_TABLES)")?;
     Ok(())
+}
+
+/// Makes once what the network of pods and Services is made of, in a network namespace that ends with its thread.
+fn network() -> anyhow::Result<()> {
+    let trial = || -> anyhow::Result<()> {
+        nix::sched::unshare(CloneFlags::CLONE_NEWNET).context(
+            "the kernel makes no network namespace (CONFIG_NET_NS); inside a container skiff needs a privileged one",
+        )?;
+        skiff_proxy::kernel::try_out()?;
+        let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(tokio.block_on(skiff_podnet::try_out())?)
+    };
+    let thread = std::thread::Builder::new().name("network-trial".to_owned()).spawn(trial)?;
+    thread.join().unwrap_or_else(|_panic| bail!("the trial of the kernel's network panicked"))
 }
 
 /// Only root can make what a cluster is made of.

@@ -29,9 +29,13 @@ pub(super) const NEWSET: u16 = 9;
 pub(super) const NEWSETELEM: u16 = 12;
 pub(super) const GETSETELEM: u16 = 13;
 pub(super) const DELSETELEM: u16 = 14;
+pub(super) const TRACE: u16 = 17;
+/// The group that traces are reported to.
+pub(super) const NFNLGRP_NFTRACE: u32 = 9;
 
 // Attributes, by the message or expression they belong to
 pub(super) const TABLE_NAME: u16 = 1;
+pub(super) const TABLE_FLAGS: u16 = 2;
 pub(super) const TABLE_USERDATA: u16 = 6;
 pub(super) const CHAIN_TABLE: u16 = 1;
 pub(super) const CHAIN_NAME: u16 = 3;
@@ -65,8 +69,18 @@ pub(super) const DATA_VALUE: u16 = 1;
 pub(super) const DATA_VERDICT: u16 = 2;
 pub(super) const VERDICT_CODE: u16 = 1;
 pub(super) const VERDICT_CHAIN: u16 = 2;
+pub(super) const TRACE_TABLE: u16 = 1;
+pub(super) const TRACE_CHAIN: u16 = 2;
+pub(super) const TRACE_TYPE: u16 = 4;
+pub(super) const TRACE_VERDICT: u16 = 5;
+pub(super) const TRACE_ID: u16 = 6;
+pub(super) const TRACE_POLICY: u16 = 16;
 
 // Values
+/// The table goes with the socket that made it.
+pub(super) const TABLE_OWNER: u32 = 0x2;
+/// What a trace is about: the policy, at the end of a chain.
+pub(super) const TRACE_POLICY_STEP: u32 = 1;
 pub(super) const SET_MAP: u32 = 0x8;
 pub(super) const SET_TIMEOUT: u32 = 0x10;
 pub(super) const SET_EVAL: u32 = 0x20;
@@ -76,6 +90,7 @@ pub(super) const NF_DROP: i32 = 0;
 pub(super) const NF_ACCEPT: i32 = 1;
 pub(super) const NFT_GOTO: i32 = -4;
 pub(super) const HOOK_PREROUTING: u32 = 0;
+pub(super) const HOOK_INPUT: u32 = 1;
 pub(super) const HOOK_FORWARD: u32 = 2;
 pub(super) const HOOK_OUTPUT: u32 = 3;
 pub(super) const HOOK_POSTROUTING: u32 = 4;
@@ -85,9 +100,11 @@ pub(super) const PRIORITY_SRCNAT: i32 = 100;
 pub(super) const REG32_00: u32 = 8;
 pub(super) const REG_VERDICT: u32 = 0;
 pub(super) const META_OIFNAME: u32 = 7;
+pub(super) const META_NFTRACE: u32 = 12;
 pub(super) const META_L4PROTO: u32 = 16;
 pub(super) const CT_STATUS: u32 = 2;
 pub(super) const CT_PROTO_DST: u32 = 12;
+pub(super) const CT_SRC_IP: u32 = 19;
 pub(super) const CT_DST_IP: u32 = 20;
 pub(super) const CT_DIR_ORIGINAL: u8 = 0;
 pub(super) const IPS_DST_NAT: u32 = 1 << 5;

@@ -6,11 +6,15 @@ mod flows;
 mod layout;
 mod rule;
 mod socket;
+mod trace;
+mod trial;
 mod wire;
 
 use std::collections::{BTreeSet, HashSet};
 
 pub use socket::KernelError;
+pub use trace::{Discarder, Flow, Hook, Loser, Lost, Trace};
+pub use trial::{TrialError, try_out};
 
 use crate::{
     model::{Element, Verdict},

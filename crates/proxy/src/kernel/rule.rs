@@ -25,6 +25,8 @@ pub(super) enum Expr {
     OutputInterface(Reg),
     /// Loads the connection's state bits, in host byte order.
     ConnectionStatus(Reg),
+    /// Loads who has begun the connection.
+    OriginalSource(Reg),
     /// Loads where the client sent the connection's first packet: its address.
     OriginalAddress(Reg),
     /// And its port.
@@ -67,6 +69,8 @@ pub(super) enum Expr {
     Accept,
     /// Discards the packet.
     Drop,
+    /// Has the packet traced if the value is 1.
+    Trace(Reg),
 }
 
 /// Writes the expressions of one rule.
@@ -105,8 +109,11 @@ impl Expr {
     fn name(&self) -> &'static str {
         match self {
             Self::SourceAddress(_) | Self::DestinationAddress(_) | Self::DestinationPort(_) => "payload",
-            Self::TransportProtocol(_) | Self::OutputInterface(_) => "meta",
-            Self::ConnectionStatus(_) | Self::OriginalAddress(_) | Self::OriginalPort(_) => "ct",
+            Self::TransportProtocol(_) | Self::OutputInterface(_) | Self::Trace(_) => "meta",
+            Self::ConnectionStatus(_)
+            | Self::OriginalSource(_)
+            | Self::OriginalAddress(_)
+            | Self::OriginalPort(_) => "ct",
             Self::SourceType(_) => "fib",
             Self::Equal(..) | Self::NotEqual(..) => "cmp",
             Self::Mask(..) => "bitwise",
@@ -128,6 +135,7 @@ impl Expr {
             Self::TransportProtocol(to) => numbers(out, &[reg(*to), abi::META_L4PROTO]),
             Self::OutputInterface(to) => numbers(out, &[reg(*to), abi::META_OIFNAME]),
             Self::ConnectionStatus(to) => numbers(out, &[reg(*to), abi::CT_STATUS]),
+            Self::OriginalSource(to) => original(out, *to, abi::CT_SRC_IP),
             Self::OriginalAddress(to) => original(out, *to, abi::CT_DST_IP),
             Self::OriginalPort(to) => original(out, *to, abi::CT_PROTO_DST),
             Self::SourceType(to) => numbers(out, &[reg(*to), abi::FIB_RESULT_ADDRTYPE, abi::FIB_F_SADDR]),
@@ -167,6 +175,10 @@ impl Expr {
             Self::Goto(chain) => immediate_verdict(out, abi::NFT_GOTO, Some(chain)),
             Self::Accept => immediate_verdict(out, abi::NF_ACCEPT, None),
             Self::Drop => immediate_verdict(out, abi::NF_DROP, None),
+            Self::Trace(from) => {
+                out.u32(2, abi::META_NFTRACE);
+                out.u32(3, reg(*from));
+            }
         }
     }
 }

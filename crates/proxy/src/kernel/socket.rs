@@ -3,6 +3,7 @@
 use std::{
     io,
     os::fd::{AsRawFd, OwnedFd},
+    time::{Duration, Instant},
 };
 
 use nix::sys::{
@@ -10,7 +11,7 @@ use nix::sys::{
         AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, sendto,
         setsockopt, socket, sockopt,
     },
-    time::TimeVal,
+    time::{TimeVal, TimeValLike},
 };
 
 use super::{
@@ -70,10 +71,19 @@ pub(super) struct Socket {
 
 impl Socket {
     pub(super) fn open() -> Result<Self, KernelError> {
+        Self::bound(0)
+    }
+
+    /// One that also hears what is reported to a group (1 to 32).
+    pub(super) fn listening(group: u32) -> Result<Self, KernelError> {
+        Self::bound(1 << (group - 1))
+    }
+
+    fn bound(groups: u32) -> Result<Self, KernelError> {
         let flags = SockFlag::SOCK_CLOEXEC;
         let fd = socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkNetFilter)
             .map_err(failed("open"))?;
-        bind(fd.as_raw_fd(), &NetlinkAddr::new(0, 0)).map_err(failed("bind"))?;
+        bind(fd.as_raw_fd(), &NetlinkAddr::new(0, groups)).map_err(failed("bind"))?;
         setsockopt(&fd, sockopt::ReceiveTimeout, &TimeVal::new(PATIENCE, 0))
             .map_err(failed("set time limit"))?;
         setsockopt(&fd, sockopt::RcvBufForce, &RECEIVE_QUEUE).map_err(failed("enlarge receive buffer"))?;
@@ -183,6 +193,34 @@ impl Socket {
             }
         })?;
         if interrupted { Err(KernelError::Interrupted) } else { Ok(()) }
+    }
+
+    /// Hands reports to `enough` until it says so, or until `patience` is over. Reports may be lost when there are too many.
+    pub(super) fn listen(
+        &mut self,
+        action: &'static str,
+        patience: Duration,
+        mut enough: impl FnMut(Message<'_>) -> bool,
+    ) -> Result<(), KernelError> {
+        let end = Instant::now() + patience;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.as_micros() == 0 {
+                return Ok(());
+            }
+            let limit = TimeVal::microseconds(i64::try_from(left.as_micros()).unwrap_or(i64::MAX));
+            setsockopt(&self.fd, sockopt::ReceiveTimeout, &limit).map_err(failed("set time limit"))?;
+            let fd = self.fd.as_raw_fd();
+            match retry(|| recv(fd, &mut self.buffer, MsgFlags::empty())) {
+                Ok(length) => {
+                    if messages(&self.buffer[..length]).any(&mut enough) {
+                        return Ok(());
+                    }
+                }
+                Err(nix::Error::EAGAIN | nix::Error::ENOBUFS) => {}
+                Err(errno) => return Err(failed(action)(errno)),
+            }
+        }
     }
 
     fn next_sequence(&mut self) -> u32 {
