@@ -18,6 +18,8 @@ mod channel;
 mod command;
 mod error;
 mod forward;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod handshake;
 mod input;
 mod outbound;

@@ -6,6 +6,8 @@ mod frame;
 mod window;
 
 pub(crate) use connection::{Connection, Stream, StreamReader, StreamWriter};
+#[cfg(any(test, fuzzing))]
+pub(crate) use frame::FrameDecoder;
 #[cfg(test)]
-pub(crate) use frame::{Frame, FrameDecoder, FrameEncoder};
+pub(crate) use frame::{Frame, FrameEncoder};
 pub(crate) use frame::{Headers, StreamId};

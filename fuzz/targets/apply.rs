@@ -1,0 +1,24 @@
+//! Server-side apply over an object: kind, object, zero byte, configuration. Applying twice changes nothing more.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use skiff_catalogue::managed::{self, Writer};
+use skiff_catalogue::strict;
+use skiff_fuzz::{context, halves, kind};
+
+fuzz_target!(|data: &[u8]| {
+    let Some((kind, rest)) = kind(data) else { return };
+    let Some((live, config)) = halves(rest) else { return };
+    let (Ok(mut live), Ok(config)) =
+        (strict::decode(live, kind.definition), strict::decode(config, kind.definition))
+    else {
+        return;
+    };
+    let writer = |manager| Writer { manager, subresource: "", now: context().now };
+    managed::track_update(&mut live.object, None, kind.definition, &writer("first"));
+    let apply = |live| managed::apply(Some(live), &config.object, kind.definition, &writer("second"), true);
+    if let Ok(once) = apply(&live.object) {
+        let twice = apply(&once).expect("what was applied can be applied again");
+        assert_eq!(once, twice, "the second time changes nothing");
+    }
+});

@@ -1,0 +1,20 @@
+//! A patch of each type, of an object: kind, object, zero byte, patch.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use skiff_catalogue::{patch, strict};
+use skiff_fuzz::{halves, kind};
+
+fuzz_target!(|data: &[u8]| {
+    let Some((kind, rest)) = kind(data) else { return };
+    let Some((object, change)) = halves(rest) else { return };
+    let Ok(decoded) = strict::decode(object, kind.definition) else { return };
+    let outcomes = [
+        patch::json(&decoded.object, change),
+        patch::merge(&decoded.object, change),
+        patch::strategic(&decoded.object, change, kind.definition),
+    ];
+    for changed in outcomes.into_iter().flatten() {
+        drop(strict::prune(changed.into_value(), kind.definition));
+    }
+});

@@ -1,0 +1,17 @@
+//! Short texts with a grammar of their own: selectors, quantities, names.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use skiff_catalogue::quantity::Quantity;
+use skiff_catalogue::selector::{FieldSelector, LabelSelector};
+use skiff_catalogue::{duration, names};
+
+fuzz_target!(|text: &str| {
+    drop(LabelSelector::parse(text));
+    drop(FieldSelector::parse(text));
+    if let Ok(quantity) = text.parse::<Quantity>() {
+        let _amounts = (quantity.units(), quantity.millis(), quantity.nanos());
+    }
+    let _age = duration::since(text, jiff::Timestamp::UNIX_EPOCH);
+    let _form = names::subdomain(text);
+});
