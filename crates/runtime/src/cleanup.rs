@@ -1,7 +1,7 @@
 //! Removing what a pod left in the kernel and on disk. Used by the supervisor for its own pod and by the agent for
 //! pods whose supervisor is dead; every step may be repeated.
 
-use crate::cgroup::Cgroups;
+use crate::cgroup::{Cgroups, PodGroups};
 use crate::paths::{ContainerPaths, PodPaths};
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
@@ -47,7 +47,7 @@ pub(crate) fn container(cgroups: &Cgroups, cgroup: &str, paths: &ContainerPaths,
 }
 
 /// Removes what a pod without processes has in the kernel, and its run directory.
-pub(crate) fn pod(cgroups: &Cgroups, cgroup: &str, paths: &PodPaths, left: &mut Leftovers) {
+pub(crate) fn pod(cgroups: &Cgroups, groups: &PodGroups, paths: &PodPaths, left: &mut Leftovers) {
     if let Ok(entries) = fs::read_dir(paths.containers()) {
         for entry in entries.flatten() {
             let rootfs = entry.path().join("rootfs");
@@ -57,7 +57,9 @@ pub(crate) fn pod(cgroups: &Cgroups, cgroup: &str, paths: &PodPaths, left: &mut 
     left.note("unmount", &paths.shm(), unmount(&paths.shm()));
     left.note("unmount", &paths.netns, unmount(&paths.netns));
     left.note("remove", &paths.netns, fs::remove_file(&paths.netns));
-    left.note("cgroup", Path::new(cgroup), cgroups.remove(cgroup));
+    for group in groups.both() {
+        left.note("cgroup", Path::new(group), cgroups.remove(group));
+    }
     // Nothing may be mounted below when files are removed: volumes of others could be.
     match mounted_below(&paths.dir) {
         Ok(false) => left.note("remove", &paths.dir, fs::remove_dir_all(&paths.dir)),

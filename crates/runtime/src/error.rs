@@ -96,6 +96,12 @@ pub enum RuntimeError {
         /// The name.
         name: String,
     },
+    /// The control groups that pods share could not be made or weighted.
+    #[error("{reason}")]
+    Cgroups {
+        /// What was tried on which group, and the cause.
+        reason: String,
+    },
     /// A file or directory of the runtime.
     #[error("{action} {}: {source}", path.display())]
     Io {

@@ -40,7 +40,7 @@ pub use runtime::{Adoption, Runtime, RuntimeConfig};
 pub use session::{AttachSession, Captured, ExecProcess, ExecSession, SessionInput, SessionOutput, Terminal};
 pub use spec::{
     AttachSpec, ContainerSpec, Device, ExecSpec, Mount, MountKind, PodSandbox, Propagation, Resources,
-    Seccomp, TerminalSize, UserSpec,
+    Seccomp, ServiceClass, TerminalSize, UserSpec,
 };
 pub use state::{ContainerState, ContainerStatus, ExitStatus, PodState, PodStats, Usage};
 pub use supervisor::supervisor_main;

@@ -1,10 +1,11 @@
 //! From a container as we describe it to the OCI configuration libcontainer reads. Pure.
 
+use crate::cgroup::TREES;
 use crate::devices::Node;
 use crate::seccomp;
 use crate::spec::{ContainerSpec, Mount, MountKind, PodSandbox, Propagation, Seccomp};
 use serde_json::{Value, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Where programs are looked for when the container does not say.
 pub(crate) const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -78,10 +79,24 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) shm: &'a Path,
     /// Control group of the container, absolute in each tree.
     pub(crate) cgroup: &'a str,
-    /// Whether the one tree is v2: the container then sees its own group as the root.
-    pub(crate) unified_cgroups: bool,
+    /// What the container sees of its group: names below `/sys/fs/cgroup` and directories of the host.
+    pub(crate) cgroup_views: &'a [(PathBuf, PathBuf)],
+    /// Paths to mask besides the usual ones.
+    pub(crate) masked: &'a [String],
+    pub(crate) pids: Pids,
     /// Device nodes besides the usual ones.
     pub(crate) devices: &'a [Node],
+}
+
+/// The process namespace of a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Pids {
+    /// The node's.
+    Host,
+    /// One of its own, which ends with its first process.
+    Own,
+    /// The one that this file stands for.
+    Joined(PathBuf),
 }
 
 /// The container's configuration. Capabilities and system call filter are not in it: the container's process takes
@@ -164,14 +179,33 @@ fn mounts(spec: &ContainerSpec, around: &Surroundings<'_>) -> Vec<Value> {
         ),
         mount("/dev/mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
         mount("/sys", "sysfs", &["nosuid", "noexec", "nodev", sys_access]),
-        mount("/sys/fs/cgroup", "cgroup", &["nosuid", "noexec", "nodev", "relatime", sys_access]),
         json!({"destination": "/dev/shm", "type": "bind", "source": around.shm, "options": ["rbind", "rw"]}),
     ];
     mounts.retain(|m| !spec.mounts.iter().any(|own| own.destination.to_str() == m["destination"].as_str()));
+    if !spec.mounts.iter().any(|own| Path::new(TREES).starts_with(&own.destination)) {
+        mounts.extend(cgroup_mounts(around.cgroup_views, sys_access));
+    }
     let mut own: Vec<&Mount> = spec.mounts.iter().collect();
     // A mount below another must come after it; otherwise the caller's order holds.
     own.sort_by_key(|m| m.destination.components().count());
     mounts.extend(own.into_iter().map(own_mount));
+    mounts
+}
+
+/// The container's own group in every tree, seen as the root of each: it has a control group namespace. By bind mounts,
+/// because a bind mount of each can be made read-only on v1 as on v2.
+fn cgroup_mounts(views: &[(PathBuf, PathBuf)], access: &str) -> Vec<Value> {
+    let mut mounts = Vec::new();
+    let whole = views.iter().any(|(name, _)| name.as_os_str().is_empty());
+    if !whole {
+        let options = ["nosuid", "noexec", "nodev", "mode=755", "size=64k"];
+        mounts.push(json!({"destination": TREES, "type": "tmpfs", "source": "tmpfs", "options": options}));
+    }
+    mounts.extend(views.iter().map(|(name, directory)| {
+        let destination = if whole { PathBuf::from(TREES) } else { Path::new(TREES).join(name) };
+        let options = ["bind", "rprivate", "nosuid", "noexec", "nodev", access];
+        json!({"destination": destination, "type": "bind", "source": directory, "options": options})
+    }));
     mounts
 }
 
@@ -198,15 +232,19 @@ fn own_mount(mount: &Mount) -> Value {
 
 fn linux(spec: &ContainerSpec, around: &Surroundings<'_>) -> Value {
     // Network, IPC and UTS are inherited: the supervisor lives in the pod's.
-    let mut namespaces = vec![json!({"type": "mount"})];
-    if !around.sandbox.host_pid {
-        namespaces.push(json!({"type": "pid"}));
+    let mut namespaces = vec![json!({"type": "mount"}), json!({"type": "cgroup"})];
+    match &around.pids {
+        Pids::Host => {}
+        Pids::Own => namespaces.push(json!({"type": "pid"})),
+        Pids::Joined(path) => namespaces.push(json!({"type": "pid", "path": path})),
     }
-    if around.unified_cgroups {
-        namespaces.push(json!({"type": "cgroup"}));
+    let open = spec.privileged;
+    let masked = MASKED.iter().copied().chain(around.masked.iter().map(String::as_str));
+    let masked: Vec<&str> = masked.filter(|_| !open).collect();
+    let mut read_only: Vec<&str> = READ_ONLY.iter().copied().filter(|_| !open).collect();
+    if !spec.privileged && around.cgroup_views.iter().all(|(name, _)| !name.as_os_str().is_empty()) {
+        read_only.push(TREES);
     }
-    let open = spec.privileged || spec.unmasked_proc;
-    let (masked, read_only): (&[&str], &[&str]) = if open { (&[], &[]) } else { (MASKED, READ_ONLY) };
     let both_ways = spec.mounts.iter().any(|m| m.propagation == Propagation::Bidirectional);
     json!({
         "cgroupsPath": around.cgroup,
@@ -224,40 +262,20 @@ fn device(node: &Node) -> Value {
            "fileMode": node.mode, "uid": node.uid, "gid": node.gid})
 }
 
+/// The list of devices. Limits are not in it: the group has them before the first process enters.
 fn resources(spec: &ContainerSpec, devices: &[Node]) -> Value {
-    let limits = &spec.resources;
     let mut allowed = vec![json!({"allow": spec.privileged, "access": "rwm"})];
     allowed.extend(devices.iter().filter(|_| !spec.privileged).map(|node| {
         json!({"allow": true, "type": node.kind.letter(), "major": node.major, "minor": node.minor,
                "access": node.access})
     }));
-    let mut resources = json!({"devices": allowed});
-    if limits.cpu_shares.is_some() || limits.cpu_quota.is_some() {
-        let mut cpu = json!({});
-        for (name, value) in [("shares", limits.cpu_shares), ("period", limits.cpu_period)] {
-            if let Some(value) = value {
-                cpu[name] = json!(value);
-            }
-        }
-        if let Some(quota) = limits.cpu_quota {
-            cpu["quota"] = json!(quota);
-        }
-        resources["cpu"] = cpu;
-    }
-    if let Some(bytes) = limits.memory_limit {
-        resources["memory"] = json!({"limit": bytes, "swap": bytes});
-    }
-    if let Some(pids) = limits.pids {
-        resources["pids"] = json!({"limit": pids});
-    }
-    resources
+    json!({"devices": allowed})
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ids::PodUid;
-    use std::path::PathBuf;
 
     fn sandbox() -> PodSandbox {
         serde_json::from_value(json!({"uid": PodUid::new("u").unwrap(), "namespace": "default", "name": "p",
@@ -281,7 +299,9 @@ mod tests {
             rootfs: Path::new("/r"),
             shm: Path::new("/s"),
             cgroup: "/skiff/u/c",
-            unified_cgroups: false,
+            cgroup_views: &[("memory".into(), "/sys/fs/cgroup/memory/skiff/u/c".into())],
+            masked: &["/sys/devices/system/cpu/cpu0/thermal_throttle".into()],
+            pids: Pids::Own,
             devices: &[],
         };
         configuration(spec, &around)
@@ -325,6 +345,6 @@ mod tests {
         let config = configure(&spec, &sandbox());
         let destinations: Vec<_> =
             config["mounts"].as_array().unwrap().iter().map(|m| m["destination"].as_str().unwrap()).collect();
-        assert_eq!(destinations[6..], ["/a", "/a/b", "/dev/shm"]);
+        assert_eq!(destinations[5..], ["/sys/fs/cgroup", "/sys/fs/cgroup/memory", "/a", "/a/b", "/dev/shm"]);
     }
 }

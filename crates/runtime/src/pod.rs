@@ -320,7 +320,7 @@ impl PodHandle {
     /// What the pod and its running containers use now.
     pub async fn stats(&self) -> Result<PodStats, RuntimeError> {
         let cgroups = self.inner.shared.cgroups()?;
-        let pod = crate::supervisor::pod_cgroup(&self.inner.config);
+        let pod = crate::supervisor::pod_groups(&self.inner.config).pod;
         let state = self.inner.state.borrow().clone();
         let running =
             state.containers.into_iter().filter(|c| matches!(c.status, ContainerStatus::Running { .. }));

@@ -1,6 +1,6 @@
 //! The runtime of one node: where pods start, and where they are found again.
 
-use crate::cgroup::Cgroups;
+use crate::cgroup::{self, CgroupError, Cgroups, PodGroups};
 use crate::cleanup::{self, Leftovers};
 use crate::client::Connection;
 use crate::error::{CheckError, RuntimeError};
@@ -8,9 +8,11 @@ use crate::ids::PodUid;
 use crate::images::Images;
 use crate::paths::{self, PodPaths};
 use crate::pod::PodHandle;
-use crate::spec::PodSandbox;
+use crate::spec::{PodSandbox, ServiceClass};
 use crate::supervisor;
 use crate::wire::{Reply, Request, SupervisorConfig};
+use skiff_errors::error_text;
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -41,6 +43,8 @@ pub struct Runtime {
 pub(crate) struct Shared {
     config: RuntimeConfig,
     images: Images,
+    /// CPU shares of the burstable pods that run, which their common group has in sum; `None` until that group is made.
+    burstable: parking_lot::Mutex<Option<BTreeMap<PodUid, u64>>>,
 }
 
 /// What was found after a restart of the agent.
@@ -61,7 +65,7 @@ impl Runtime {
         make_private(&paths::pods_dir(&config.run_dir))?;
         make_private(&config.data_dir.join("containers"))?;
         let images = Images::open(&config.data_dir.join("images"), &paths::pods_dir(&config.run_dir))?;
-        Ok(Self { shared: Arc::new(Shared { config, images }) })
+        Ok(Self { shared: Arc::new(Shared { config, images, burstable: parking_lot::Mutex::default() }) })
     }
 
     /// Whether this machine can run containers: one clear sentence if not. Tries it where only a try tells, and leaves nothing
@@ -92,6 +96,7 @@ impl Runtime {
         if pod_paths.dir.exists() {
             return Err(failed("it is already there".into()));
         }
+        self.shared.weigh_in(&sandbox)?;
         let prepare = || -> io::Result<()> {
             fs::create_dir_all(&sandbox.log_dir)?;
             fs::create_dir_all(&pod_paths.dir)?;
@@ -142,7 +147,7 @@ impl Runtime {
         let uids = self.shared.pods()?;
         let results = futures::future::join_all(uids.iter().map(|uid| remove_pod(&self.shared, uid))).await;
         results.into_iter().collect::<Result<(), _>>()?;
-        let parent = format!("/{}", self.shared.config.cgroup_parent.trim_matches('/'));
+        let parent = cgroup::root(&self.shared.config.cgroup_parent);
         if parent != "/" {
             let removed = self.shared.cgroups()?.remove(&parent);
             removed.map_err(|error| RuntimeError::io("remove", Path::new(&parent), error))?;
@@ -167,6 +172,43 @@ impl Shared {
     fn supervisor_config(&self, sandbox: PodSandbox) -> SupervisorConfig {
         let RuntimeConfig { data_dir, run_dir, cgroup_parent, .. } = self.config.clone();
         SupervisorConfig { sandbox, run_dir, data_dir, cgroup_parent }
+    }
+
+    /// Counts a pod in the weight of its class, and makes the groups that pods share for the first one.
+    fn weigh_in(&self, sandbox: &PodSandbox) -> Result<(), RuntimeError> {
+        self.weigh(|pods| {
+            let shares = sandbox.resources.as_ref().and_then(|r| r.cpu_shares).unwrap_or_default();
+            let counts = sandbox.class == ServiceClass::Burstable;
+            counts && pods.insert(sandbox.uid.clone(), shares) != Some(shares)
+        })
+    }
+
+    /// Makes `change` to the shares of the burstable pods and, if it says that it did, weighs their group anew.
+    fn weigh(&self, change: impl FnOnce(&mut BTreeMap<PodUid, u64>) -> bool) -> Result<(), RuntimeError> {
+        let cgroups = self.cgroups()?;
+        let parent = &self.config.cgroup_parent;
+        let failed = |error: CgroupError| RuntimeError::Cgroups { reason: error_text(&error) };
+        let mut burstable = self.burstable.lock();
+        let first = burstable.is_none();
+        if first {
+            cgroups.prepare(parent).map_err(failed)?;
+        }
+        let mut pods = burstable.clone().unwrap_or_default();
+        if change(&mut pods) || first {
+            let sum = pods.values().fold(0u64, |sum, shares| sum.saturating_add(*shares));
+            cgroups.weigh(parent, ServiceClass::Burstable, sum).map_err(failed)?;
+            *burstable = Some(pods);
+        }
+        Ok(())
+    }
+
+    /// Takes a pod out of the weight of its class.
+    fn weigh_out(&self, uid: &PodUid) -> Result<(), RuntimeError> {
+        if self.burstable.lock().is_none() {
+            // A runtime that only cleans up.
+            return Ok(());
+        }
+        self.weigh(|pods| pods.remove(uid).is_some())
     }
 
     fn pods(&self) -> Result<Vec<PodUid>, RuntimeError> {
@@ -201,6 +243,7 @@ async fn adopt_one(shared: &Arc<Shared>, uid: &PodUid) -> Result<PodHandle, Runt
     let read = |error: io::Error| RuntimeError::io("read", &pod_paths.config(), error);
     let text = fs::read(pod_paths.config()).map_err(read)?;
     let config: SupervisorConfig = serde_json::from_slice(&text).map_err(|error| read(error.into()))?;
+    shared.weigh_in(&config.sandbox)?;
     if Connection::open(&pod_paths.dir).await.is_err() {
         let failed = |reason| RuntimeError::Sandbox { pod: uid.clone(), reason };
         launch(shared, uid, true).await.map_err(failed)?;
@@ -244,6 +287,7 @@ pub(crate) async fn remove_pod(shared: &Shared, uid: &PodUid) -> Result<(), Runt
             Ok(_) | Err(_) => remove_in_its_place(shared, uid).await?,
         }
     }
+    shared.weigh_out(uid)?;
     remove_directory(pod_paths.data).await
 }
 
@@ -261,11 +305,15 @@ async fn shut_down(pod_dir: &Path) -> io::Result<Reply> {
 async fn remove_in_its_place(shared: &Shared, uid: &PodUid) -> Result<(), RuntimeError> {
     let pod_paths = shared.pod_paths(uid);
     let cgroups = shared.cgroups()?;
-    let cgroup = format!("/{}/{uid}", shared.config.cgroup_parent.trim_matches('/'));
+    let possible = PodGroups::possible(&shared.config.cgroup_parent, uid);
     let work = move || {
         let mut left = Leftovers::default();
-        left.note("kill", Path::new(&cgroup), cgroups.kill(&cgroup, || {}));
-        cleanup::pod(&cgroups, &cgroup, &pod_paths, &mut left);
+        for groups in &possible {
+            for group in groups.both() {
+                left.note("kill", Path::new(group), cgroups.kill(group, || {}));
+            }
+            cleanup::pod(&cgroups, groups, &pod_paths, &mut left);
+        }
         left.into_result()
     };
     let failed = |reason| RuntimeError::Cleanup { pod: uid.clone(), reason };

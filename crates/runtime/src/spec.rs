@@ -1,6 +1,6 @@
 //! What a pod and its containers should be: plain data, written by the node agent, read by the supervisor.
 
-use crate::ids::{ImageId, PodUid};
+use crate::ids::{ContainerId, ImageId, PodUid};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -29,11 +29,30 @@ pub struct PodSandbox {
     /// Namespaced kernel parameters (`net.*`, `kernel.shm*`, `fs.mqueue.*`, …), by dotted name.
     #[serde(default)]
     pub sysctls: BTreeMap<String, String>,
+    /// One process namespace for all containers, with a process of ours as its first.
+    #[serde(default)]
+    pub share_pids: bool,
+    /// Which pods it shares CPU time with.
+    #[serde(default)]
+    pub class: ServiceClass,
     /// Limits of the whole pod.
     #[serde(default)]
     pub resources: Option<Resources>,
     /// Directory of the containers' logs; made when missing, never removed by the runtime.
     pub log_dir: PathBuf,
+}
+
+/// How much a pod is promised. Each class but the first has a control group that its pods share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ServiceClass {
+    /// What it may use is reserved for it.
+    #[default]
+    Guaranteed,
+    /// It may use more than it asked for.
+    Burstable,
+    /// It asked for nothing.
+    BestEffort,
 }
 
 /// Limits and shares, in cgroup v1 units (translated on v2).
@@ -45,7 +64,7 @@ pub struct Resources {
     pub cpu_quota: Option<i64>,
     /// Length of the period in microseconds.
     pub cpu_period: Option<u64>,
-    /// Bytes of memory; swap is not allowed on top.
+    /// Bytes of memory; there is never swap on top.
     pub memory_limit: Option<i64>,
     /// Number of processes and threads.
     pub pids: Option<i64>,
@@ -85,9 +104,10 @@ pub struct ContainerSpec {
     pub no_new_privileges: bool,
     /// System call filter.
     pub seccomp: Seccomp,
-    /// Leave `/proc` unmasked (`procMount: Unmasked`).
+    /// Run in the process namespace of this container of the pod, which must be running (debugging). Without effect
+    /// where the pod shares one anyway.
     #[serde(default)]
-    pub unmasked_proc: bool,
+    pub target: Option<ContainerId>,
     /// Limits of this container.
     pub resources: Resources,
     /// Badness for the kernel's out-of-memory killer, −1000 to 1000. Lowering it is skipped where the kernel refuses.
@@ -114,7 +134,7 @@ pub struct UserSpec {
     pub uid: u32,
     /// Primary group ID.
     pub gid: u32,
-    /// Supplementary group IDs.
+    /// Supplementary group IDs, all that are to count: the primary one is not added.
     pub groups: Vec<u32>,
 }
 

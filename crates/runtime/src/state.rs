@@ -1,6 +1,7 @@
 //! What is: the observed state of a pod and its containers, as the supervisor reports it.
 
 use crate::ids::{ContainerId, ImageId};
+use crate::spec::UserSpec;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -41,6 +42,9 @@ pub struct ContainerState {
     pub status: ContainerStatus,
     /// Whether it has a terminal.
     pub tty: bool,
+    /// User and groups its first process starts with.
+    #[serde(default)]
+    pub user: UserSpec,
     /// The labels of its [`crate::ContainerSpec`].
     pub labels: BTreeMap<String, String>,
 }
@@ -98,7 +102,7 @@ pub struct Usage {
 /// What a pod uses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PodStats {
-    /// The pod, its supervisor included.
+    /// The pod, without its supervisor.
     pub pod: Usage,
     /// Each running container.
     pub containers: Vec<(ContainerId, Usage)>,

@@ -5,7 +5,7 @@ use super::error::ConfigError;
 use super::limits::{oom_score_adj, resources};
 use super::security::confinement;
 use crate::pod::local::{LocalContainer, LocalPod};
-use skiff_runtime::{ContainerSpec, Image, ImageConfig, Mount, UserSpec};
+use skiff_runtime::{ContainerId, ContainerSpec, Image, ImageConfig, Mount, UserSpec};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -17,6 +17,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) image: &'a Image,
     pub(crate) environment: Environment,
     pub(crate) user: UserSpec,
+    /// The running container in whose process namespace it is to run.
+    pub(crate) target: Option<ContainerId>,
     pub(crate) mounts: Vec<Mount>,
     /// The host name inside the pod.
     pub(crate) hostname: &'a str,
@@ -27,8 +29,19 @@ pub(crate) struct Parts<'a> {
 
 /// The specification of a container for the runtime.
 pub(crate) fn container_spec(parts: Parts<'_>) -> Result<ContainerSpec, ConfigError> {
-    let Parts { pod, container, attempt, image, environment, user, mounts, hostname, node_memory, log_path } =
-        parts;
+    let Parts {
+        pod,
+        container,
+        attempt,
+        image,
+        environment,
+        user,
+        target,
+        mounts,
+        hostname,
+        node_memory,
+        log_path,
+    } = parts;
     let confined = confinement(pod, container)?;
     let spec = &container.spec;
     let stop_signal = spec.lifecycle.as_ref().and_then(|lifecycle| lifecycle.stop_signal.clone());
@@ -51,8 +64,8 @@ pub(crate) fn container_spec(parts: Parts<'_>) -> Result<ContainerSpec, ConfigEr
         privileged: confined.privileged,
         no_new_privileges: confined.no_new_privileges,
         seccomp: confined.seccomp,
-        unmasked_proc: confined.unmasked_proc,
-        resources: resources(container),
+        target,
+        resources: resources(pod, container),
         oom_score_adj: Some(oom_score_adj(pod, container, node_memory)),
         tty: spec.tty == Some(true),
         stdin: spec.stdin == Some(true),

@@ -23,6 +23,10 @@ pub(crate) enum ConfigError {
     Number { what: &'static str, value: i64 },
     #[error("seccomp profile type {kind} is not supported on this node")]
     Seccomp { kind: String },
+    #[error("unable to find target container {name}: it does not run")]
+    NoTarget { name: String },
+    #[error("{text}")]
+    Isolation { text: String },
     #[error("no command specified")]
     NoCommand,
     #[error("container {container:?} mounts volume {volume:?}, which the pod does not have")]

@@ -1,8 +1,9 @@
 //! Turns resource requests and limits into the numbers the kernel works with.
 
+use crate::pod::admission::{at_the_same_time, requested};
 use crate::pod::local::{LocalContainer, LocalPod, Role};
-use crate::quantity::{amount, milli, units};
-use skiff_runtime::Resources;
+use crate::quantity::{Amounts, amount, milli};
+use skiff_runtime::{Resources, ServiceClass};
 
 /// Microseconds of the CPU accounting period.
 const PERIOD: u64 = 100_000;
@@ -13,27 +14,57 @@ const LEAST_SHARES: u64 = 2;
 /// From this priority on a pod is critical for its node.
 const CRITICAL_PRIORITY: i32 = 2_000_000_000;
 
-/// How much a pod is promised, which decides who goes first when memory runs out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Qos {
-    Guaranteed,
-    Burstable,
-    BestEffort,
+/// Processes and threads of one pod, so that a fork bomb is the pod's trouble and not the node's.
+const POD_PIDS: i64 = 8192;
+
+/// The limits of one container. Where it has none of its own, the pod's bound it.
+pub(crate) fn resources(pod: &LocalPod, container: &LocalContainer) -> Resources {
+    let pod_wide = pod.spec.resources.as_ref().and_then(|r| r.limits.as_ref());
+    let own = container.spec.resources.as_ref();
+    let limits = own.and_then(|r| r.limits.as_ref());
+    let given =
+        |amounts: Option<&Amounts>, name: &str| Some(amount(amounts, name)).filter(|value| *value > 0);
+    let limit = |name: &str| given(limits, name).or_else(|| given(pod_wide, name));
+    let requests = own.and_then(|r| r.requests.as_ref());
+    let cpu_request = requests.and_then(|r| r.get("cpu")).and_then(milli).or(given(limits, "cpu"));
+    Resources {
+        cpu_shares: Some(shares(cpu_request.unwrap_or(0))),
+        pids: None,
+        ..quota_and_memory(limit("cpu"), limit("memory"))
+    }
 }
 
-/// The limits of one container.
-pub(crate) fn resources(container: &LocalContainer) -> Resources {
-    let resources = container.spec.resources.as_ref();
-    let limits = resources.and_then(|r| r.limits.as_ref());
-    let requests = resources.and_then(|r| r.requests.as_ref());
-    let cpu_limit = limits.and_then(|l| l.get("cpu")).and_then(milli).filter(|value| *value > 0);
-    let cpu_request = requests.and_then(|r| r.get("cpu")).and_then(milli).or(cpu_limit).unwrap_or(0);
+/// The limits of the pod's own group, in which all its containers are: the sum of theirs as far as all have them, or
+/// the pod's own, as the kubelet's `ResourceConfigForPod`.
+pub(crate) fn pod_resources(pod: &LocalPod) -> Resources {
+    let pod_wide = pod.spec.resources.as_ref().and_then(|r| r.limits.as_ref());
+    let limit = |name: &str| {
+        let limit = match amount(pod_wide, name) {
+            0 => sum_of_limits(pod, name)?,
+            own => own,
+        };
+        Some(limit.saturating_add(amount(pod.spec.overhead.as_ref(), name)))
+    };
     Resources {
-        cpu_shares: Some(shares(cpu_request)),
-        cpu_quota: cpu_limit.map(|milli| milli.saturating_mul(100).max(LEAST_QUOTA)),
-        cpu_period: cpu_limit.map(|_| PERIOD),
-        memory_limit: limits.and_then(|l| l.get("memory")).and_then(units).filter(|value| *value > 0),
-        pids: None,
+        cpu_shares: Some(shares(requested(pod, "cpu"))),
+        pids: Some(POD_PIDS),
+        ..quota_and_memory(limit("cpu"), limit("memory"))
+    }
+}
+
+/// What the containers may use at the same time; `None` when one has no limit.
+fn sum_of_limits(pod: &LocalPod, name: &str) -> Option<i64> {
+    let of = |c: &LocalContainer| amount(c.spec.resources.as_ref().and_then(|r| r.limits.as_ref()), name);
+    let mut counted = pod.containers.iter().filter(|c| c.role != Role::Ephemeral);
+    counted.all(|c| of(c) > 0).then(|| at_the_same_time(pod, of))
+}
+
+fn quota_and_memory(cpu: Option<i64>, memory: Option<i64>) -> Resources {
+    Resources {
+        cpu_quota: cpu.map(|milli| milli.saturating_mul(100).max(LEAST_QUOTA)),
+        cpu_period: cpu.map(|_| PERIOD),
+        memory_limit: memory,
+        ..Resources::default()
     }
 }
 
@@ -42,26 +73,34 @@ fn shares(milli: i64) -> u64 {
     u64::try_from(milli).unwrap_or(0).saturating_mul(1024).div_euclid(1000).clamp(LEAST_SHARES, 262_144)
 }
 
-/// The pod's quality of service.
-pub(crate) fn qos(pod: &LocalPod) -> Qos {
-    let counted = || pod.containers.iter().filter(|c| c.role != Role::Ephemeral);
-    let value = |c: &LocalContainer, requests: bool, name: &str| {
-        let resources = c.spec.resources.as_ref();
-        amount(resources.and_then(|r| if requests { r.requests.as_ref() } else { r.limits.as_ref() }), name)
+/// The pod's quality of service: by its own requests and limits if it has some, else by its containers'.
+pub(crate) fn qos(pod: &LocalPod) -> ServiceClass {
+    let own = pod.spec.resources.as_ref().map(|r| (r.requests.as_ref(), r.limits.as_ref()));
+    let own =
+        own.filter(|(requests, limits)| [requests, limits].iter().any(|a| a.is_some_and(|a| !a.is_empty())));
+    let counted = pod.containers.iter().filter(|c| c.role != Role::Ephemeral);
+    let of_container = |c: &'_ LocalContainer| {
+        let resources = c.spec.resources.clone().unwrap_or_default();
+        (resources.requests, resources.limits)
+    };
+    let all: Vec<(Option<Amounts>, Option<Amounts>)> = match own {
+        Some((requests, limits)) => vec![(requests.cloned(), limits.cloned())],
+        None => counted.map(of_container).collect(),
     };
     let names = ["cpu", "memory"];
-    let any =
-        counted().any(|c| names.iter().any(|name| value(c, true, name) > 0 || value(c, false, name) > 0));
-    let full = counted().all(|c| {
+    let any = all.iter().any(|(requests, limits)| {
+        names.iter().any(|name| amount(requests.as_ref(), name) > 0 || amount(limits.as_ref(), name) > 0)
+    });
+    let full = all.iter().all(|(requests, limits)| {
         names.iter().all(|name| {
-            let (request, limit) = (value(c, true, name), value(c, false, name));
+            let (request, limit) = (amount(requests.as_ref(), name), amount(limits.as_ref(), name));
             limit > 0 && (request == 0 || request == limit)
         })
     });
     match (any, full) {
-        (false, _) => Qos::BestEffort,
-        (true, true) => Qos::Guaranteed,
-        (true, false) => Qos::Burstable,
+        (false, _) => ServiceClass::BestEffort,
+        (true, true) => ServiceClass::Guaranteed,
+        (true, false) => ServiceClass::Burstable,
     }
 }
 
@@ -71,15 +110,25 @@ pub(crate) fn oom_score_adj(pod: &LocalPod, container: &LocalContainer, memory: 
         return -997;
     }
     match qos(pod) {
-        Qos::Guaranteed => -997,
-        Qos::BestEffort => 1000,
-        Qos::Burstable => {
-            let requests = container.spec.resources.as_ref().and_then(|r| r.requests.as_ref());
-            let asked = u64::try_from(amount(requests, "memory")).unwrap_or(0);
+        ServiceClass::Guaranteed => -997,
+        ServiceClass::BestEffort => 1000,
+        ServiceClass::Burstable => {
+            let asked = u64::try_from(memory_share(pod, container)).unwrap_or(0);
             let share = u128::from(asked) * 1000 / u128::from(memory.max(1));
             i32::try_from(1000u128.saturating_sub(share)).unwrap_or(1000).clamp(3, 999)
         }
     }
+}
+
+/// Bytes a container may count on: its request, and its part of what the pod asks for beyond those of its containers.
+fn memory_share(pod: &LocalPod, container: &LocalContainer) -> i64 {
+    let of =
+        |c: &LocalContainer| amount(c.spec.resources.as_ref().and_then(|r| r.requests.as_ref()), "memory");
+    let pod_wide = amount(pod.spec.resources.as_ref().and_then(|r| r.requests.as_ref()), "memory");
+    let containers = || pod.containers.iter().filter(|c| c.role != Role::Ephemeral);
+    let asked = containers().map(of).fold(0i64, i64::saturating_add);
+    let count = i64::try_from(containers().count()).unwrap_or(i64::MAX).max(1);
+    of(container).saturating_add(pod_wide.saturating_sub(asked).max(0) / count)
 }
 
 #[cfg(test)]
@@ -87,10 +136,10 @@ mod tests {
     use super::*;
     use crate::pod::testing::pod_of;
 
-    fn check(resources_json: &str, expected: (Qos, i32, u64, Option<i64>, Option<i64>)) {
+    fn check(resources_json: &str, expected: (ServiceClass, i32, u64, Option<i64>, Option<i64>)) {
         let pod = pod_of(&format!(r#"{{"containers": [{{"name": "c", "resources": {resources_json}}}]}}"#));
         let container = &pod.containers[0];
-        let limits = resources(container);
+        let limits = resources(&pod, container);
         let actual = (
             qos(&pod),
             oom_score_adj(&pod, container, 1 << 30),
@@ -103,12 +152,61 @@ mod tests {
 
     #[test]
     fn numbers_follow_requests_and_limits() {
-        check("{}", (Qos::BestEffort, 1000, 2, None, None));
+        check("{}", (ServiceClass::BestEffort, 1000, 2, None, None));
         check(
             r#"{"limits": {"cpu": "500m", "memory": "64Mi"}, "requests": {"cpu": "500m", "memory": "64Mi"}}"#,
-            (Qos::Guaranteed, -997, 512, Some(50_000), Some(64 << 20)),
+            (ServiceClass::Guaranteed, -997, 512, Some(50_000), Some(64 << 20)),
         );
-        check(r#"{"requests": {"cpu": "100m", "memory": "512Mi"}}"#, (Qos::Burstable, 500, 102, None, None));
-        check(r#"{"limits": {"cpu": "1m"}}"#, (Qos::Burstable, 999, 2, Some(1_000), None));
+        check(
+            r#"{"requests": {"cpu": "100m", "memory": "512Mi"}}"#,
+            (ServiceClass::Burstable, 500, 102, None, None),
+        );
+        check(r#"{"limits": {"cpu": "1m"}}"#, (ServiceClass::Burstable, 999, 2, Some(1_000), None));
+    }
+
+    /// Shares, quota and memory limit of the pod's group, and its class.
+    fn check_pod(spec: &str, expected: (ServiceClass, u64, Option<i64>, Option<i64>)) {
+        let pod = pod_of(spec);
+        let limits = pod_resources(&pod);
+        assert_eq!(limits.pids, Some(POD_PIDS));
+        let actual = (qos(&pod), limits.cpu_shares.unwrap(), limits.cpu_quota, limits.memory_limit);
+        assert_eq!(actual, expected, "{spec}");
+    }
+
+    #[test]
+    fn a_pods_group_is_bounded_when_all_its_containers_are() {
+        let one =
+            |name: &str, resources: &str| format!(r#"{{"name": "{name}", "resources": {{{resources}}}}}"#);
+        let limited =
+            r#""limits": {"cpu": "500m", "memory": "64Mi"}, "requests": {"cpu": "500m", "memory": "64Mi"}"#;
+        let (a, b) = (one("a", limited), one("b", limited));
+        check_pod(
+            &format!(r#"{{"containers": [{a}, {b}]}}"#),
+            (ServiceClass::Guaranteed, 1024, Some(100_000), Some(128 << 20)),
+        );
+        let free = one("c", "");
+        check_pod(&format!(r#"{{"containers": [{a}, {free}]}}"#), (ServiceClass::Burstable, 512, None, None));
+        check_pod(&format!(r#"{{"containers": [{free}]}}"#), (ServiceClass::BestEffort, 2, None, None));
+        let init = one("i", r#""limits": {"cpu": "2", "memory": "32Mi"}, "requests": {"cpu": "1500m"}"#);
+        check_pod(
+            &format!(
+                r#"{{"containers": [{a}], "initContainers": [{init}], "overhead": {{"cpu": "100m", "memory": "1Mi"}}}}"#
+            ),
+            (ServiceClass::Burstable, 1638, Some(210_000), Some(65 << 20)),
+        );
+    }
+
+    #[test]
+    fn limits_of_the_pod_bound_it_and_its_containers() {
+        let whole = r#"{"resources": {"limits": {"cpu": "1", "memory": "100Mi"}, "requests": {"cpu": "1", "memory": "100Mi"}},
+                        "containers": [{"name": "c"}, {"name": "d", "resources": {"limits": {"memory": "10Mi"}}}]}"#;
+        check_pod(whole, (ServiceClass::Guaranteed, 1024, Some(100_000), Some(100 << 20)));
+        let pod = pod_of(whole);
+        let memory: Vec<_> = pod.containers.iter().map(|c| resources(&pod, c).memory_limit).collect();
+        assert_eq!(memory, [Some(100 << 20), Some(10 << 20)]);
+        let asks = r#"{"resources": {"requests": {"memory": "512Mi"}}, "containers": [{"name": "c"}, {"name": "d"}]}"#;
+        check_pod(asks, (ServiceClass::Burstable, 2, None, None));
+        let pod = pod_of(asks);
+        assert_eq!(oom_score_adj(&pod, &pod.containers[0], 1 << 30), 750);
     }
 }

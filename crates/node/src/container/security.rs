@@ -2,8 +2,8 @@
 
 use super::error::ConfigError;
 use crate::pod::local::{LocalContainer, LocalPod};
-use k8s_openapi::api::core::v1::{PodSecurityContext, SecurityContext};
-use skiff_runtime::Seccomp;
+use k8s_openapi::api::core::v1::{AppArmorProfile, PodSecurityContext, SELinuxOptions, SecurityContext};
+use skiff_runtime::{Seccomp, UserSpec};
 use std::collections::BTreeSet;
 
 /// The user a container is to run as; `user` still has to be looked up in the image.
@@ -25,10 +25,102 @@ pub(crate) struct Confinement {
     pub(crate) privileged: bool,
     pub(crate) rootfs_readonly: bool,
     pub(crate) no_new_privileges: bool,
-    pub(crate) unmasked_proc: bool,
     pub(crate) seccomp: Seccomp,
     /// With the `CAP_` prefix, sorted.
     pub(crate) capabilities: Vec<String>,
+}
+
+impl UserChoice {
+    /// The user in numbers, where the image knows it as `found`. The primary group is also a supplementary one, so that
+    /// whoever drops it still is refused what it is refused (CVE-2022-36109).
+    pub(crate) fn apply(self, found: UserSpec) -> UserSpec {
+        let gid = self.group.unwrap_or(found.gid);
+        let of_image = found.groups.into_iter().filter(|_| !self.only_listed);
+        let mut groups = vec![gid];
+        for group in of_image.chain(self.groups) {
+            if !groups.contains(&group) {
+                groups.push(group);
+            }
+        }
+        UserSpec { uid: found.uid, gid, groups }
+    }
+}
+
+/// Why the node cannot isolate a pod as it asks.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    /// One word for the pod's status.
+    pub(crate) reason: &'static str,
+    pub(crate) text: String,
+}
+
+impl Refusal {
+    fn new(reason: &'static str, text: impl Into<String>) -> Option<Self> {
+        Some(Self { reason, text: text.into() })
+    }
+}
+
+/// Annotation by which profiles were chosen before there was a field for it.
+const APPARMOR_ANNOTATION: &str = "container.apparmor.security.beta.kubernetes.io/";
+
+/// What the pod asks for to be isolated by and this node does not have. Running it without would be a promise broken
+/// where nobody looks.
+pub(crate) fn isolation_refused(pod: &LocalPod) -> Option<Refusal> {
+    if pod.spec.host_users == Some(false) {
+        return Refusal::new(
+            "UserNamespaces",
+            "user namespaces are not supported on this node: can't set spec.hostUsers to false",
+        );
+    }
+    let context = pod.spec.security_context.clone().unwrap_or_default();
+    let annotated = pod.meta.annotations.iter().flatten();
+    let annotated = annotated.into_iter().any(|(key, value)| {
+        key.starts_with(APPARMOR_ANNOTATION) && !value.is_empty() && value != "unconfined"
+    });
+    if annotated || is_enforced(context.app_armor_profile.as_ref()) {
+        return no_apparmor();
+    }
+    if is_labelled(context.se_linux_options.as_ref()) {
+        return no_selinux();
+    }
+    pod.containers.iter().find_map(container_refused)
+}
+
+/// The same for one container: ephemeral ones come after the pod was admitted.
+fn container_refused(container: &LocalContainer) -> Option<Refusal> {
+    let context = container.spec.security_context.clone().unwrap_or_default();
+    if is_enforced(context.app_armor_profile.as_ref()) {
+        return no_apparmor();
+    }
+    if is_labelled(context.se_linux_options.as_ref()) {
+        return no_selinux();
+    }
+    match context.proc_mount.as_deref() {
+        None | Some("Default") => None,
+        Some(kind) => Refusal::new(
+            "ProcMount",
+            format!(
+                "procMount {kind} of container {:?} needs a user namespace, which this node does not give",
+                container.name.to_string()
+            ),
+        ),
+    }
+}
+
+fn is_enforced(profile: Option<&AppArmorProfile>) -> bool {
+    profile.is_some_and(|profile| profile.type_ != "Unconfined")
+}
+
+fn no_apparmor() -> Option<Refusal> {
+    Refusal::new("AppArmor", "Cannot enforce AppArmor: profiles are not applied on this node")
+}
+
+fn is_labelled(options: Option<&SELinuxOptions>) -> bool {
+    options.is_some_and(|options| *options != SELinuxOptions::default())
+}
+
+fn no_selinux() -> Option<Refusal> {
+    Refusal::new("SELinux", "Cannot enforce SELinux: labels are not applied on this node")
 }
 
 /// Capabilities of a container that asks for nothing.
@@ -133,6 +225,9 @@ pub(crate) fn user(
 
 /// Decides everything but the user.
 pub(crate) fn confinement(pod: &LocalPod, container: &LocalContainer) -> Result<Confinement, ConfigError> {
+    if let Some(Refusal { text, .. }) = container_refused(container) {
+        return Err(ConfigError::Isolation { text });
+    }
     let (pod_wide, own) = contexts(pod, container);
     let privileged = own.privileged == Some(true);
     let profile = own.seccomp_profile.or(pod_wide.seccomp_profile);
@@ -147,7 +242,6 @@ pub(crate) fn confinement(pod: &LocalPod, container: &LocalContainer) -> Result<
         privileged,
         rootfs_readonly: own.read_only_root_filesystem == Some(true),
         no_new_privileges: own.allow_privilege_escalation == Some(false) && !privileged,
-        unmasked_proc: own.proc_mount.as_deref() == Some("Unmasked"),
         seccomp,
         capabilities: capabilities(&wanted.add.unwrap_or_default(), &wanted.drop.unwrap_or_default()),
     })
@@ -239,6 +333,48 @@ mod tests {
             "101",
             Err("container's runAsUser breaks non-root policy (pod: \"p_ns(u)\", container: c)"),
         );
+    }
+
+    #[test]
+    fn the_primary_group_is_a_supplementary_one() {
+        let found = || UserSpec { uid: 101, gid: 102, groups: vec![33, 5] };
+        let choice =
+            |group, only_listed| UserChoice { user: String::new(), group, groups: vec![5, 6], only_listed };
+        let groups = |group, only_listed| choice(group, only_listed).apply(found()).groups;
+        assert_eq!(groups(None, false), [102, 33, 5, 6]);
+        assert_eq!(groups(Some(3000), false), [3000, 33, 5, 6]);
+        assert_eq!(groups(Some(3000), true), [3000, 5, 6]);
+        assert_eq!(choice(Some(3000), true).apply(found()).gid, 3000);
+    }
+
+    #[test]
+    fn isolation_that_is_not_there_is_refused() {
+        let check = |pod_wide: &str, own: &str, expected: Option<&str>| {
+            let pod = pod_of(&format!(
+                r#"{{{pod_wide} "containers": [{{"name": "c", "securityContext": {own}}}]}}"#
+            ));
+            assert_eq!(isolation_refused(&pod).map(|refusal| refusal.reason), expected, "{pod_wide} {own}");
+        };
+        check("", "{}", None);
+        check(r#""hostUsers": true,"#, r#"{"procMount": "Default", "seLinuxOptions": {}}"#, None);
+        check("", r#"{"appArmorProfile": {"type": "Unconfined"}}"#, None);
+        check(r#""hostUsers": false,"#, "{}", Some("UserNamespaces"));
+        check(r#""hostUsers": false,"#, r#"{"procMount": "Unmasked"}"#, Some("UserNamespaces"));
+        check("", r#"{"procMount": "Unmasked"}"#, Some("ProcMount"));
+        check("", r#"{"appArmorProfile": {"type": "RuntimeDefault"}}"#, Some("AppArmor"));
+        check(
+            r#""securityContext": {"appArmorProfile": {"type": "Localhost", "localhostProfile": "x"}},"#,
+            "{}",
+            Some("AppArmor"),
+        );
+        check("", r#"{"seLinuxOptions": {"level": "s0:c1"}}"#, Some("SELinux"));
+        check(r#""securityContext": {"seLinuxOptions": {"type": "t"}},"#, "{}", Some("SELinux"));
+        let late = pod_of(
+            r#"{"containers": [{"name": "c"}],
+                "ephemeralContainers": [{"name": "e", "securityContext": {"procMount": "Unmasked"}}]}"#,
+        );
+        assert!(confinement(&late, &late.containers[0]).is_ok());
+        assert!(confinement(&late, &late.containers[1]).is_err());
     }
 
     #[test]

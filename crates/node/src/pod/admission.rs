@@ -1,7 +1,8 @@
 //! Whether the node takes a pod that was bound to it: decided by the pod, the Node and the pods that are here.
 
-use super::local::{LocalPod, Role};
+use super::local::{LocalContainer, LocalPod, Role};
 use super::observed::Rejection;
+use crate::container::security::{Refusal, isolation_refused};
 use crate::node::view::NodeFacts;
 use crate::quantity::{Amounts, amount, milli, units};
 use parking_lot::Mutex;
@@ -70,15 +71,23 @@ pub(crate) fn claims(pod: &LocalPod) -> Claims {
 }
 
 /// The request of the whole pod: its own, or what its containers need at the same time.
-fn requested(pod: &LocalPod, resource: &str) -> i64 {
+pub(crate) fn requested(pod: &LocalPod, resource: &str) -> i64 {
     let whole = pod.spec.resources.as_ref().and_then(|r| r.requests.as_ref());
     let overhead = amount(pod.spec.overhead.as_ref(), resource);
     if whole.is_some_and(|requests| requests.contains_key(resource)) {
         return amount(whole, resource).saturating_add(overhead);
     }
+    let request =
+        |c: &LocalContainer| amount(c.spec.resources.as_ref().and_then(|r| r.requests.as_ref()), resource);
+    at_the_same_time(pod, request).saturating_add(overhead)
+}
+
+/// The most that the containers have at once, each with `amount`: init containers run one after the other, before the
+/// main ones, sidecars from their place in that order on.
+pub(crate) fn at_the_same_time(pod: &LocalPod, amount: impl Fn(&LocalContainer) -> i64) -> i64 {
     let (mut mains, mut sidecars, mut peak) = (0i64, 0i64, 0i64);
     for container in &pod.containers {
-        let own = amount(container.spec.resources.as_ref().and_then(|r| r.requests.as_ref()), resource);
+        let own = amount(container);
         match container.role {
             Role::Main => mains = mains.saturating_add(own),
             Role::Sidecar => {
@@ -89,7 +98,7 @@ fn requested(pod: &LocalPod, resource: &str) -> i64 {
             Role::Ephemeral => {}
         }
     }
-    mains.saturating_add(sidecars).max(peak).saturating_add(overhead)
+    mains.saturating_add(sidecars).max(peak)
 }
 
 /// What the pods that the node has taken claim of it, until they end. One lock makes a verdict and its claim one step,
@@ -135,7 +144,8 @@ fn admit<'a>(
         let text = "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports";
         return Err(rejection("NodePorts", text.into()));
     }
-    sysctls(pod)
+    sysctls(pod)?;
+    isolation_refused(pod).map_or(Ok(()), |Refusal { reason, text }| Err(rejection(reason, text)))
 }
 
 fn operating_system(pod: &LocalPod, node: &NodeFacts) -> Result<(), Rejection> {

@@ -30,6 +30,7 @@ pub(crate) fn adopted(
         observed.initialized |= pod.container(&name_of(run)).is_some_and(|c| c.role == Role::Main);
         container.attempts = container.attempts.max(run.attempt + 1);
         container.spec_image = Some(run.image_ref.clone());
+        container.user = Some(run.user.clone());
         if container.image.is_none() {
             container.image = Some(ImageRef { name: run.image_ref.clone(), id: run.image.to_string() });
         }
@@ -164,6 +165,7 @@ mod tests {
             log_path: "/dev/null".into(),
             status,
             tty: false,
+            user: Default::default(),
             labels: Default::default(),
         }
     }

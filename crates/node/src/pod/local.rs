@@ -37,6 +37,8 @@ pub(crate) struct LocalContainer {
     pub(crate) name: ContainerName,
     pub(crate) role: Role,
     pub(crate) spec: Container,
+    /// The container that an ephemeral one looks into.
+    pub(crate) target: Option<ContainerName>,
 }
 
 /// A pod bound to this node.
@@ -71,8 +73,7 @@ impl LocalPod {
             std::mem::take(&mut spec.containers).into_iter().map(|c| LocalContainer::new(Role::Main, c)),
         );
         let ephemeral = spec.ephemeral_containers.take().unwrap_or_default();
-        containers
-            .extend(ephemeral.into_iter().map(|c| LocalContainer::new(Role::Ephemeral, from_ephemeral(c))));
+        containers.extend(ephemeral.into_iter().map(LocalContainer::ephemeral));
         Some(Self {
             uid: PodUid::new(meta.uid.as_deref()?).ok()?,
             namespace: meta.namespace.clone()?,
@@ -157,7 +158,13 @@ impl LocalPod {
 
 impl LocalContainer {
     fn new(role: Role, spec: Container) -> Self {
-        Self { name: ContainerName::from(spec.name.as_str()), role, spec }
+        Self { name: ContainerName::from(spec.name.as_str()), role, spec, target: None }
+    }
+
+    fn ephemeral(spec: EphemeralContainer) -> Self {
+        let target = spec.target_container_name.as_deref().filter(|name| !name.is_empty());
+        let target = target.map(ContainerName::from);
+        Self { target, ..Self::new(Role::Ephemeral, from_ephemeral(spec)) }
     }
 
     /// Whether the container is started again after it ended with `exit_code` in `pod`.

@@ -6,6 +6,7 @@
 use crate::backoff::Backoff;
 use crate::ids::ContainerName;
 use jiff::Timestamp;
+use skiff_runtime::UserSpec;
 use std::{collections::BTreeMap, net::IpAddr};
 
 /// Everything known of one pod on this node.
@@ -86,6 +87,8 @@ pub(crate) struct ContainerState {
     pub(crate) failure: Option<StartFailure>,
     /// The image as the runtime knows it, once resolved.
     pub(crate) image: Option<ImageRef>,
+    /// Whom the first process of the newest attempt started as.
+    pub(crate) user: Option<UserSpec>,
     /// The image the specification named when the container was last started.
     pub(crate) spec_image: Option<String>,
     /// The back-off before the next restart was announced.
@@ -211,6 +214,7 @@ pub(crate) enum Report {
         attempt: u32,
         id: String,
         at: Timestamp,
+        user: UserSpec,
     },
     StartFailed {
         container: ContainerName,
@@ -333,6 +337,7 @@ impl Observed {
             image_backoff: Backoff::NONE,
             failure: None,
             image: None,
+            user: None,
             spec_image: None,
             backoff_noted: false,
             restart_ordered: false,

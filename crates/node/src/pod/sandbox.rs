@@ -1,6 +1,7 @@
 //! Sets up and takes down what a pod's containers share: the sandbox, its network and the managed files.
 
 use super::local::LocalPod;
+use crate::container::limits::{pod_resources, qos};
 use crate::files::hosts::hosts;
 use crate::files::resolv::{ClusterDns, resolv_conf};
 use crate::shared::Shared;
@@ -28,7 +29,9 @@ pub(crate) async fn start(shared: &Shared, pod: &LocalPod) -> Result<(PodHandle,
             .flatten()
             .map(|s| (s.name.clone(), s.value.clone()))
             .collect::<BTreeMap<_, _>>(),
-        resources: None,
+        share_pids: pod.spec.share_process_namespace == Some(true),
+        class: qos(pod),
+        resources: Some(pod_resources(pod)),
         log_dir: shared.paths(&pod.uid).logs(),
     };
     let handle = shared.runtime.start_pod(sandbox).await.map_err(|error| error.to_string())?;

@@ -14,8 +14,8 @@ use crate::volumes::mounts::volume_mounts;
 use jiff::Timestamp;
 use skiff_informer::EventType::{Normal, Warning};
 use skiff_runtime::{
-    ContainerId, ContainerSpec, Image, ImageError, Mount, MountKind, PodHandle, Propagation, PullPolicy,
-    RuntimeError, UserSpec,
+    ContainerId, ContainerSpec, ContainerStatus, Image, ImageError, Mount, MountKind, PodHandle, Propagation,
+    PullPolicy, RuntimeError, UserSpec,
 };
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -36,6 +36,8 @@ pub(crate) struct StartInputs<'a> {
 pub(crate) struct StartedContainer {
     pub(crate) id: ContainerId,
     pub(crate) at: Timestamp,
+    /// Whom its first process started as.
+    pub(crate) user: UserSpec,
 }
 
 /// Why a container does not run.
@@ -146,11 +148,12 @@ pub(crate) async fn create_and_start(
             return Err(StartRefusal::NotMade { reason: StartError::CreateContainerConfigError, message });
         }
     };
+    let user = spec.user.clone();
     match handle.start_container(spec).await {
         Ok(id) => {
             shared.container_event(pod, container, Normal, "Created", "Container created".into());
             shared.container_event(pod, container, Normal, "Started", "Container started".into());
-            Ok(StartedContainer { id, at: Timestamp::now() })
+            Ok(StartedContainer { id, at: Timestamp::now(), user })
         }
         Err(RuntimeError::Start { reason, .. }) => {
             shared.container_event(pod, container, Normal, "Created", "Container created".into());
@@ -203,6 +206,7 @@ async fn configure(inputs: &StartInputs<'_>, image: &Image) -> Result<ContainerS
         image,
         environment,
         user,
+        target: target(inputs).await?,
         mounts,
         hostname: &hostname,
         node_memory: shared.memory,
@@ -216,16 +220,18 @@ async fn configure(inputs: &StartInputs<'_>, image: &Image) -> Result<ContainerS
 async fn resolve_user(inputs: &StartInputs<'_>, image: &Image) -> Result<UserSpec, ConfigRefusal> {
     let choice = user(inputs.pod, inputs.container, &image.config.user)?;
     let found = inputs.shared.runtime.images().user(&image.id, &choice.user).await;
-    let mut user = found.map_err(|error| ConfigRefusal(error.to_string()))?;
-    if choice.only_listed {
-        user.groups.clear();
-    }
-    if let Some(gid) = choice.group {
-        user.gid = gid;
-    }
-    user.groups.extend(choice.groups);
-    user.groups.dedup();
-    Ok(user)
+    Ok(choice.apply(found.map_err(|error| ConfigRefusal(error.to_string()))?))
+}
+
+/// The running container that an ephemeral one is to look into.
+async fn target(inputs: &StartInputs<'_>) -> Result<Option<ContainerId>, ConfigError> {
+    let Some(name) = &inputs.container.target else { return Ok(None) };
+    let state = inputs.handle.state().await;
+    let running = state
+        .containers
+        .into_iter()
+        .find(|run| run.name == name.to_string() && matches!(run.status, ContainerStatus::Running { .. }));
+    running.map(|run| Some(run.id)).ok_or_else(|| ConfigError::NoTarget { name: name.to_string() })
 }
 
 /// Where a volume is on the host.

@@ -7,8 +7,9 @@ use crate::time::{api_time, go_duration};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
     ContainerState as ApiState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting,
-    ContainerStatus, HostIP, PodIP, PodStatus, VolumeMountStatus,
+    ContainerStatus, ContainerUser, HostIP, LinuxContainerUser, PodIP, PodStatus, VolumeMountStatus,
 };
+use skiff_runtime::UserSpec;
 use std::net::IpAddr;
 
 /// The scheme of container IDs in statuses.
@@ -167,7 +168,19 @@ pub(crate) fn container_status(
         last_state: Some(last.map_or_else(ApiState::default, terminated)),
         resources: container.spec.resources.clone(),
         volume_mounts: volume_mounts(container),
+        user: state.user.as_ref().map(user),
         ..ContainerStatus::default()
+    }
+}
+
+fn user(user: &UserSpec) -> ContainerUser {
+    let groups: Vec<i64> = user.groups.iter().copied().map(i64::from).collect();
+    ContainerUser {
+        linux: Some(LinuxContainerUser {
+            uid: user.uid.into(),
+            gid: user.gid.into(),
+            supplemental_groups: (!groups.is_empty()).then_some(groups),
+        }),
     }
 }
 

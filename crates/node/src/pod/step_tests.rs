@@ -60,7 +60,13 @@ impl Story {
     fn started(&mut self, container: &str, attempt: u32) -> &mut Self {
         let id = format!("{container}{attempt}");
         let now = at(self.now);
-        self.hear(Report::Started { container: container.into(), attempt, id, at: now })
+        self.hear(Report::Started {
+            container: container.into(),
+            attempt,
+            id,
+            at: now,
+            user: Default::default(),
+        })
     }
 
     fn exited(&mut self, container: &str, attempt: u32, exit_code: i32) -> &mut Self {

@@ -242,6 +242,7 @@ impl Worker {
                     attempt,
                     id: started.id.to_string(),
                     at: started.at,
+                    user: started.user,
                 },
                 Err(refusal) => refused(&name, attempt, refusal),
             };

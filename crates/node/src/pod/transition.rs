@@ -105,7 +105,10 @@ impl Observed {
                 state.image = Some(image);
                 state.image_backoff.reset();
             }
-            Report::Started { container, attempt, id, at } => self.started(&container, attempt, id, at, pod),
+            Report::Started { container, attempt, id, at, user } => {
+                self.state(&container).user = Some(user);
+                self.started(&container, attempt, id, at, pod);
+            }
             Report::StartFailed { container, reason, message } => {
                 self.state(&container).fail(reason, message, now)
             }

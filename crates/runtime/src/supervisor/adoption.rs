@@ -52,6 +52,9 @@ impl Supervisor {
         container.pidfd = pidfd;
         let key = self.key();
         self.containers.insert(key, container);
+        if living.is_some() {
+            self.watch_memory(key);
+        }
         if self.containers.get(&key).and_then(Container::pid) == Some(0) {
             self.container_ended(key, ExitStatus { code: UNKNOWN_CODE, signal: None });
         }

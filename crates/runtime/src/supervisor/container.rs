@@ -28,6 +28,12 @@ pub(super) struct Container {
     attached: Vec<Attached>,
     /// Tells of the end of a process that is not our child (after adoption).
     pub(super) pidfd: Option<OwnedFd>,
+    /// Readable when memory runs out in its group.
+    pub(super) memory: Option<OwnedFd>,
+    /// When memory last ran out, until it is known whether that killed a process of it.
+    pub(super) shortage: Option<std::time::Instant>,
+    /// Whether its other processes end with its first one: the first of a process namespace takes all with it.
+    pub(super) ends_as_one: bool,
     /// When the process became a zombie that its parent does not collect.
     pub(super) ended: Option<std::time::Instant>,
 }
@@ -69,6 +75,9 @@ impl Container {
             log,
             attached: Vec::new(),
             pidfd: None,
+            memory: None,
+            shortage: None,
+            ends_as_one: spec.target.is_none(),
             ended: None,
         }
     }
@@ -183,6 +192,8 @@ impl Container {
         self.streams = SupervisorSide::default();
         self.terminal = None;
         self.pidfd = None;
+        self.memory = None;
+        self.shortage = None;
         self.flush_backlogs();
         // What a reader has not taken by now stays in its pipe; a backlog beyond that is lost with it.
         self.attached.clear();

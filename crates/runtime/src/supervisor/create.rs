@@ -40,8 +40,10 @@ pub(super) fn create(plan: &Plan<'_>, stdio: ContainerSide, reporter: Reporter) 
         mount_rootfs(plan.paths, plan.rootfs)?;
         let configuration = oci::configuration(plan.spec, &plan.around);
         fs::write(plan.paths.dir.join("config.json"), serde_json::to_vec(&configuration)?)?;
-        adjust_oom_score(plan.spec.oom_score_adj);
+        super::memory::set_score(plan.spec.oom_score_adj.unwrap_or(0));
         make_cwd(plan)?;
+        plan.cgroups.make_container(plan.around.cgroup, &plan.spec.resources)?;
+        plan.cgroups.join_other_trees(plan.around.cgroup)?;
         confine_devices(plan)?;
         build(plan, stdio, reporter)
     };
@@ -130,19 +132,10 @@ fn confine_devices(plan: &Plan<'_>) -> Result<(), Box<dyn Error>> {
     if plan.spec.privileged {
         return Ok(());
     }
-    if let Some(group) = plan.cgroups.unified_group(plan.around.cgroup)? {
+    if let Some(group) = plan.cgroups.unified_group(plan.around.cgroup) {
         devices::confine(&group, plan.around.devices).map_err(|error| format!("confine devices: {error}"))?;
     }
     Ok(())
-}
-
-/// Lowering the score below the runtime's own needs a privilege we may not have; the container then keeps ours.
-fn adjust_oom_score(score: Option<i32>) {
-    if let Some(score) = score
-        && let Err(error) = fs::write("/proc/self/oom_score_adj", score.clamp(-1000, 1000).to_string())
-    {
-        eprintln!("oom_score_adj {score} is not applied: {error}");
-    }
 }
 
 /// Receives the master of the container's terminal.

@@ -35,6 +35,7 @@ pub(super) struct Plan<'a> {
 /// Runs in the job's child.
 pub(super) fn exec(plan: &Plan<'_>, reporter: Reporter) -> Result<(), Failure> {
     let join = || -> Result<(), Box<dyn Error>> {
+        super::memory::set_score(plan.container.oom_score_adj.unwrap_or(0));
         plan.cgroups.join(plan.cgroup)?;
         enter_namespaces(plan.init).map_err(|error| format!("enter the container's namespaces: {error}"))?;
         Ok(())

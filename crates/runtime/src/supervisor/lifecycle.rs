@@ -8,7 +8,7 @@ use super::{create, exec, stdio};
 use crate::cleanup::{self, Leftovers};
 use crate::devices;
 use crate::ids::ContainerId;
-use crate::oci::Surroundings;
+use crate::oci::{Pids, Surroundings};
 use crate::spec::{AttachSpec, ContainerSpec, ExecSpec};
 use crate::state::{ContainerState, ContainerStatus, ExitStatus};
 use crate::wire::{Failure, Reply, Stage, StartRequest};
@@ -27,17 +27,20 @@ impl Supervisor {
             Ok((stdio::make(&paths, spec)?, Log::open(&spec.log_path)?, devices::nodes(spec)?))
         };
         let cgroup = self.container_cgroup(id);
+        let pids = self.process_namespace(spec)?;
+        let (views, masked) = (self.cgroups.views(&cgroup), devices::throttle_files());
         let started = prepare().and_then(|((theirs, ours), log, devices)| {
             let shm = if self.config.sandbox.host_ipc { "/dev/shm".into() } else { self.paths.shm() };
             let (sandbox, bounding) = (&self.config.sandbox, self.bounding);
-            let unified_cgroups = self.cgroups.is_unified();
             let root = paths.rootfs();
             let around = Surroundings {
                 sandbox,
                 rootfs: &root,
                 shm: &shm,
                 cgroup: &cgroup,
-                unified_cgroups,
+                cgroup_views: &views,
+                masked: &masked,
+                pids,
                 devices: &devices,
             };
             let plan = create::Plan {
@@ -65,6 +68,20 @@ impl Supervisor {
                 Err(failure(Stage::Create, &error))
             }
         }
+    }
+
+    /// The process namespace that a container is to live in.
+    fn process_namespace(&mut self, spec: &ContainerSpec) -> Result<Pids, Failure> {
+        let first = if self.config.sandbox.host_pid {
+            return Ok(Pids::Host);
+        } else if self.config.sandbox.share_pids {
+            self.pause().map_err(|error| failure(Stage::Create, &error))?
+        } else if let Some(target) = &spec.target {
+            self.find_running(target)?.1
+        } else {
+            return Ok(Pids::Own);
+        };
+        Ok(Pids::Joined(format!("/proc/{first}/ns/pid").into()))
     }
 
     pub(super) fn exec(
@@ -117,6 +134,7 @@ impl Supervisor {
                 let copy = container.terminal.as_ref().and_then(|terminal| terminal.try_clone().ok());
                 container.state.status = ContainerStatus::Running { pid, started_at: Timestamp::now() };
                 self.changed();
+                self.watch_memory(key);
                 self.reply(client, &Reply::Ok, copy.into_iter().collect());
                 if let Some(status) = self.take_early(pid) {
                     self.process_ended(pid, status);
@@ -170,7 +188,7 @@ impl Supervisor {
     pub(super) fn signal(&mut self, id: &ContainerId, signal: i32) -> Result<(), Failure> {
         let key = self.find(id)?;
         let Some(pid) = self.containers.get(&key).and_then(Container::pid) else { return Ok(()) };
-        if signal == libc::SIGKILL && self.config.sandbox.host_pid {
+        if signal == libc::SIGKILL && !self.ends_as_one(key) {
             return self.kill_all(&self.container_cgroup(id)).map_err(|e| failure(Stage::Other, &e));
         }
         // SAFETY: the process is our child and not yet collected, or one we hold a pidfd of: the ID is still its own.
@@ -181,6 +199,13 @@ impl Supervisor {
                 error => Err(failure(Stage::Other, &error)),
             },
         }
+    }
+
+    /// Whether nothing of a container outlives its first process.
+    fn ends_as_one(&self, key: u32) -> bool {
+        let sandbox = &self.config.sandbox;
+        let own = self.containers.get(&key).is_some_and(|c| c.ends_as_one);
+        own && !sandbox.host_pid && !sandbox.share_pids
     }
 
     /// Kills everything in a group, waits, and takes note of the ends.
@@ -226,15 +251,14 @@ impl Supervisor {
     }
 
     pub(super) fn container_ended(&mut self, key: u32, status: ExitStatus) {
+        let ends_as_one = self.ends_as_one(key);
         let Some(container) = self.containers.get_mut(&key) else { return };
-        let cgroup = format!("{}/{}", self.cgroup, container.state.id);
+        let cgroup = format!("{}/{}", self.groups.pod, container.state.id);
         let oom_killed = self.cgroups.oom_kills(&cgroup) > 0;
         container.finish(status.code, status.signal, oom_killed, &mut self.buffer);
         self.changed();
         // Without a process namespace of its own, the first process does not take the others with it.
-        if self.config.sandbox.host_pid
-            && let Err(error) = self.kill_all(&cgroup)
-        {
+        if !ends_as_one && let Err(error) = self.kill_all(&cgroup) {
             eprintln!("kill the rest of {cgroup}: {error}");
         }
     }
@@ -271,15 +295,17 @@ impl Supervisor {
 
     /// Removes the whole pod. On success the process ends; otherwise it goes on, so that it can be tried again.
     pub(super) fn shutdown(&mut self, client: u32) {
-        let cgroup = self.cgroup.clone();
-        if let Err(error) = self.kill_all(&cgroup) {
-            return self.answer(client, Err(failure(Stage::Other, &error)));
+        let groups = self.groups.clone();
+        for group in groups.both() {
+            if let Err(error) = self.kill_all(group) {
+                return self.answer(client, Err(failure(Stage::Other, &error)));
+            }
         }
         let mut left = Leftovers::default();
         if let Err(error) = self.cgroups.leave() {
-            left.note("leave", std::path::Path::new(&cgroup), Err(io::Error::other(error)));
+            left.note("leave", std::path::Path::new(&groups.supervisor), Err(io::Error::other(error)));
         }
-        cleanup::pod(&self.cgroups, &cgroup, &self.paths, &mut left);
+        cleanup::pod(&self.cgroups, &groups, &self.paths, &mut left);
         let result = left.into_result().map_err(|reason| Failure { stage: Stage::Other, reason });
         let done = result.is_ok();
         self.answer(client, result);
@@ -303,6 +329,7 @@ fn first_state(id: &ContainerId, spec: &ContainerSpec) -> ContainerState {
         log_path: spec.log_path.clone(),
         status: ContainerStatus::Created,
         tty: spec.tty,
+        user: spec.user.clone(),
         labels: spec.labels.clone(),
     }
 }

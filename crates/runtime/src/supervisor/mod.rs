@@ -13,6 +13,8 @@ mod exec;
 mod job;
 mod lifecycle;
 mod log;
+mod memory;
+mod pause;
 mod program;
 mod restrict;
 mod sandbox;
@@ -21,7 +23,7 @@ mod seal;
 mod serve;
 mod stdio;
 
-use crate::cgroup::Cgroups;
+use crate::cgroup::{Cgroups, PodGroups};
 use crate::paths::PodPaths;
 use crate::wire::SupervisorConfig;
 use rustix::fs::{Mode, OFlags};
@@ -40,6 +42,9 @@ const NAME: &str = "skiff";
 
 /// What the supervisor says to its starter once it serves.
 const READY: &str = "ready";
+
+/// Badness of the supervisor for the kernel's out-of-memory killer: it is small, and the pod is nothing without it.
+const LAST_TO_DIE: i32 = -999;
 
 /// Runs a supervisor. To be called before any thread exists, with the arguments after `pod-supervisor`:
 /// `--dir <directory of the pod>` and, to take over a pod whose supervisor died, `--adopt`.
@@ -131,8 +136,9 @@ fn prepare(config: &SupervisorConfig, paths: &PodPaths, adopt: bool) -> Result<s
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .map_err(|error| format!("become subreaper: {error}"))?;
     let cgroups = Cgroups::detect().map_err(|error| format!("read mounts: {error}"))?;
-    let cgroup = pod_cgroup(config);
-    cgroups.enter_pod(&cgroup, config.sandbox.resources.as_ref()).map_err(|error| error.to_string())?;
+    let groups = pod_groups(config);
+    cgroups.enter_pod(&groups, config.sandbox.resources.as_ref()).map_err(|error| error.to_string())?;
+    memory::set_score(LAST_TO_DIE);
     let saved = if adopt {
         let saved = saved::load(&paths.state())
             .map_err(|error| format!("read {}: {error}", paths.state().display()))?;
@@ -143,12 +149,12 @@ fn prepare(config: &SupervisorConfig, paths: &PodPaths, adopt: bool) -> Result<s
         sandbox::create(&config.sandbox, paths)?;
         Vec::new()
     };
-    serve::Supervisor::new(config.clone(), paths.clone(), cgroups, cgroup, saved)
+    serve::Supervisor::new(config.clone(), paths.clone(), cgroups, groups, saved)
 }
 
-/// Control group of a pod.
-pub(crate) fn pod_cgroup(config: &SupervisorConfig) -> String {
-    format!("/{}/{}", config.cgroup_parent.trim_matches('/'), config.sandbox.uid)
+/// Control groups of a pod.
+pub(crate) fn pod_groups(config: &SupervisorConfig) -> PodGroups {
+    PodGroups::new(&config.cgroup_parent, config.sandbox.class, &config.sandbox.uid)
 }
 
 /// Cuts the ties to whoever started us: session, directory, descriptors.

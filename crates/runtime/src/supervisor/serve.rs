@@ -8,7 +8,7 @@ use super::container::{Container, Source};
 use super::job::Job;
 use super::lifecycle::kill_group;
 use super::saved::{self, SavedContainer};
-use crate::cgroup::Cgroups;
+use crate::cgroup::{Cgroups, PodGroups};
 use crate::ids::ContainerId;
 use crate::paths::{CONTROL_SOCKET, PodPaths};
 use crate::state::{ExitStatus, PodState};
@@ -28,8 +28,8 @@ pub(super) struct Supervisor {
     pub(super) config: SupervisorConfig,
     pub(super) paths: PodPaths,
     pub(super) cgroups: Cgroups,
-    /// Control group of the pod.
-    pub(super) cgroup: String,
+    /// Control groups of the pod.
+    pub(super) groups: PodGroups,
     /// Capabilities this process may hand out.
     pub(super) bounding: u64,
     pub(super) listener: OwnedFd,
@@ -61,6 +61,7 @@ enum Wake {
     Output(u32, Source),
     Backlog(u32),
     Adopted(u32),
+    Memory(u32),
 }
 
 impl Supervisor {
@@ -68,7 +69,7 @@ impl Supervisor {
         config: SupervisorConfig,
         paths: PodPaths,
         cgroups: Cgroups,
-        cgroup: String,
+        groups: PodGroups,
         saved: Vec<SavedContainer>,
     ) -> Result<Self, String> {
         let mut mask = SigSet::empty();
@@ -82,7 +83,7 @@ impl Supervisor {
             config,
             paths,
             cgroups,
-            cgroup,
+            groups,
             bounding: bounding_set().map_err(|error| format!("read capabilities: {error}"))?,
             listener,
             signals,
@@ -105,7 +106,7 @@ impl Supervisor {
     pub(super) fn run(mut self) -> String {
         loop {
             let (mut polls, wakes) = self.interests();
-            let timeout = if self.containers.values().any(|c| c.ended.is_some()) { 100 } else { -1 };
+            let timeout = self.patience();
             // SAFETY: the array lives through the call and its length is right.
             let ready = unsafe { libc::poll(polls.as_mut_ptr(), polls.len() as libc::nfds_t, timeout) };
             if ready < 0 {
@@ -121,6 +122,18 @@ impl Supervisor {
                 }
             }
             self.give_up_on_lost_statuses();
+            self.end_containers_short_of_memory();
+        }
+    }
+
+    /// Milliseconds until something has to be looked at that nothing tells of.
+    fn patience(&self) -> i32 {
+        if self.containers.values().any(|c| c.shortage.is_some()) {
+            10
+        } else if self.containers.values().any(|c| c.ended.is_some()) {
+            100
+        } else {
+            -1
         }
     }
 
@@ -145,6 +158,9 @@ impl Supervisor {
             }
             for fd in container.backlogs() {
                 add(fd.as_raw_fd(), libc::POLLOUT, Wake::Backlog(*key));
+            }
+            if let Some(memory) = &container.memory {
+                add(memory.as_raw_fd(), libc::POLLIN, Wake::Memory(*key));
             }
             if let Some(pidfd) = &container.pidfd {
                 // Once a zombie, only its collection by its parent is news.
@@ -181,6 +197,7 @@ impl Supervisor {
                 }
             }
             Wake::Adopted(key) => self.adopted_ended(key, events),
+            Wake::Memory(key) => self.memory_ran_out(key),
         }
     }
 
@@ -339,7 +356,7 @@ impl Supervisor {
     }
 
     pub(super) fn container_cgroup(&self, id: &ContainerId) -> String {
-        format!("{}/{id}", self.cgroup)
+        format!("{}/{id}", self.groups.pod)
     }
 }
 

@@ -74,6 +74,8 @@ impl Machine {
             host_pid: false,
             host_ipc: false,
             sysctls: Default::default(),
+            share_pids: false,
+            class: Default::default(),
             resources: None,
             log_dir: self.directory.path().join("logs").join(name),
         }
@@ -102,7 +104,7 @@ impl Machine {
             privileged: false,
             no_new_privileges: false,
             seccomp: Seccomp::RuntimeDefault,
-            unmasked_proc: false,
+            target: None,
             resources: Resources::default(),
             oom_score_adj: Some(1000),
             tty: false,

@@ -1,22 +1,27 @@
-//! Control groups of pods, on v1, v2 and hybrid trees: `<parent>/<pod UID>/<container ID>`, the supervisor in the leaf
-//! `<parent>/<pod UID>/supervisor`.
+//! Control groups of pods, on v1, v2 and hybrid trees; their names are in [`layout`].
 //!
 //! On v1 and hybrid every hierarchy is used, also the named one of systemd, so that stopping a service never takes the
-//! pods with it. The files are written here for pods; libcontainer writes those of containers.
+//! pods with it. All files are written here, but for the list of devices of v1, which libcontainer writes.
+
+mod layout;
+mod limits;
+mod observe;
+mod room;
 
 use crate::error::CheckError;
-use crate::spec::Resources;
-use crate::state::Usage;
+use crate::spec::{Resources, ServiceClass};
+pub(crate) use layout::{PodGroups, root};
+use limits::Setting;
 use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
-use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Leaf of the supervisor.
-const SUPERVISOR: &str = "supervisor";
+/// Where trees are mounted.
+pub(crate) const TREES: &str = "/sys/fs/cgroup";
 
 /// The mounted trees of this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,8 +32,17 @@ pub(crate) struct Cgroups {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Hierarchy {
     mount: PathBuf,
-    /// Controllers of a v1 hierarchy; `None` for the v2 tree.
-    v1: Option<Vec<String>>,
+    kind: Kind,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Kind {
+    /// v2 with all controllers.
+    Unified,
+    /// v2 beside v1: none of the controllers we need.
+    Beside,
+    /// v1 with these controllers; a named one has `name=…` instead.
+    V1(Vec<String>),
 }
 
 impl Cgroups {
@@ -37,28 +51,32 @@ impl Cgroups {
         Ok(Self::parse(&fs::read_to_string("/proc/self/mountinfo")?))
     }
 
-    /// Reads `mountinfo` text. Only whole hierarchies (root `/`) count, each once.
+    /// Reads `mountinfo` text. Each tree counts once.
     fn parse(mountinfo: &str) -> Self {
         let mut hierarchies: Vec<Hierarchy> = Vec::new();
         for line in mountinfo.lines() {
             let Some((left, right)) = line.split_once(" - ") else { continue };
-            let Some(mount) = left.split(' ').nth(4).filter(|m| m.starts_with("/sys/fs/cgroup")) else {
+            let Some(mount) = left.split(' ').nth(4).filter(|m| m.starts_with(TREES)) else {
                 continue;
             };
             let mut right = right.split(' ');
-            let kind = right.next().unwrap_or_default();
-            let v1 = match kind {
-                "cgroup2" => None,
+            let kind = match right.next().unwrap_or_default() {
+                "cgroup2" => Kind::Unified,
                 "cgroup" => {
                     let options = right.nth(1).unwrap_or_default().split(',');
                     let flags = ["rw", "ro", "xattr", "nosuid", "nodev", "noexec", "relatime"];
-                    Some(options.filter(|o| !flags.contains(o)).map(str::to_owned).collect())
+                    Kind::V1(options.filter(|o| !flags.contains(o)).map(str::to_owned).collect())
                 }
                 _ => continue,
             };
             let mount = PathBuf::from(mount);
             if !hierarchies.iter().any(|h| h.mount == mount) {
-                hierarchies.push(Hierarchy { mount, v1 });
+                hierarchies.push(Hierarchy { mount, kind });
+            }
+        }
+        if hierarchies.iter().any(|h| matches!(h.kind, Kind::V1(_))) {
+            for hierarchy in hierarchies.iter_mut().filter(|h| h.kind == Kind::Unified) {
+                hierarchy.kind = Kind::Beside;
             }
         }
         Self { hierarchies }
@@ -66,14 +84,12 @@ impl Cgroups {
 
     /// Whether the one tree is v2 and has all controllers.
     pub(crate) fn is_unified(&self) -> bool {
-        self.hierarchies.iter().all(|h| h.v1.is_none()) && !self.hierarchies.is_empty()
+        self.unified_root().is_some()
     }
 
+    /// The mount point of the tree that has a controller.
     fn mount_of(&self, controller: &str) -> Option<&Path> {
-        let has = |h: &&Hierarchy| h.v1.as_ref().is_none_or(|c| c.iter().any(|c| c == controller));
-        let v1 = self.hierarchies.iter().filter(|h| h.v1.is_some()).find(has);
-        let found = if self.is_unified() { self.hierarchies.first() } else { v1 };
-        found.map(|h| h.mount.as_path())
+        self.hierarchies.iter().find(|h| h.has(controller)).map(|h| h.mount.as_path())
     }
 
     /// Whether containers can be limited here; the error says what to do.
@@ -85,7 +101,7 @@ impl Cgroups {
                     .into(),
             );
         }
-        for controller in ["cpu", "memory", "pids"] {
+        for controller in room::NEEDED {
             let Some(mount) = self.mount_of(controller) else {
                 return missing(format!(
                     "the {controller} controller is not mounted; boot with cgroup v2, or mount it with \
@@ -109,7 +125,44 @@ impl Cgroups {
                 ));
             }
         }
-        Ok(())
+        self.check_room().or_else(missing)
+    }
+
+    /// Whether the root of a v2 tree can pass controllers on, or be made to.
+    fn check_room(&self) -> Result<(), String> {
+        let Some(root) = self.unified_root() else { return Ok(()) };
+        match room::look(root).map_err(|error| error.to_string())? {
+            None | Some(room::Obstacle::Processes(_)) => Ok(()),
+            Some(obstacle) => Err(room::advice(root, &obstacle)),
+        }
+    }
+
+    /// The mount point on a machine with v2 only.
+    fn unified_root(&self) -> Option<&Path> {
+        let unified = self.hierarchies.iter().find(|h| h.kind == Kind::Unified);
+        unified.map(|hierarchy| hierarchy.mount.as_path())
+    }
+
+    /// Makes the groups that pods share, with room for them where it is lacking. To be done before the first pod, by
+    /// the agent: it moves processes.
+    pub(crate) fn prepare(&self, parent: &str) -> Result<(), CgroupError> {
+        if let Some(root) = self.unified_root() {
+            room::make(root)?;
+        }
+        for class in [ServiceClass::Burstable, ServiceClass::BestEffort] {
+            let group = layout::class_group(parent, class);
+            self.hierarchies.iter().try_for_each(|h| h.make(&group).map(drop))?;
+        }
+        self.weigh(parent, ServiceClass::BestEffort, 0)
+    }
+
+    /// Gives a class of pods its CPU weight against the others.
+    pub(crate) fn weigh(&self, parent: &str, class: ServiceClass, shares: u64) -> Result<(), CgroupError> {
+        let group = layout::class_group(parent, class);
+        let setting = limits::cpu_shares(shares, self.is_unified());
+        self.hierarchies
+            .iter()
+            .try_for_each(|h| h.apply(&h.directory(&group), std::slice::from_ref(&setting)))
     }
 
     /// The group `path` (relative, e.g. `skiff/<uid>`) in every tree.
@@ -117,31 +170,76 @@ impl Cgroups {
         self.hierarchies.iter().map(|h| h.mount.join(path.trim_start_matches('/'))).collect()
     }
 
-    /// Makes a pod's group with its limits, and moves the calling process into the supervisor's leaf.
-    pub(crate) fn enter_pod(&self, path: &str, limits: Option<&Resources>) -> Result<(), CgroupError> {
-        let leaf = format!("{path}/{SUPERVISOR}");
+    /// Makes a pod's group with its limits, and moves the calling process into the supervisor's.
+    pub(crate) fn enter_pod(
+        &self,
+        groups: &PodGroups,
+        limits: Option<&Resources>,
+    ) -> Result<(), CgroupError> {
+        let settings = limits::group(limits.unwrap_or(&Resources::default()), self.is_unified());
+        for hierarchy in &self.hierarchies {
+            let directory = hierarchy.make(&groups.pod)?;
+            hierarchy.apply(&directory, &settings)?;
+            hierarchy.make(&groups.supervisor)?;
+        }
+        self.join(&groups.supervisor)
+    }
+
+    /// Makes a container's group with its limits.
+    pub(crate) fn make_container(&self, path: &str, limits: &Resources) -> Result<(), CgroupError> {
+        let settings = limits::container(limits, self.is_unified());
         for hierarchy in &self.hierarchies {
             let directory = hierarchy.make(path)?;
-            if let Some(limits) = limits {
-                hierarchy.limit(&directory, limits)?;
-            }
-            let leaf = hierarchy.make(&leaf)?;
-            write(&leaf.join("cgroup.procs"), &std::process::id().to_string())?;
+            hierarchy.apply(&directory, &settings)?;
         }
         Ok(())
     }
 
-    /// The group `path` on a machine with v2 only, made if missing.
-    pub(crate) fn unified_group(&self, path: &str) -> Result<Option<PathBuf>, CgroupError> {
-        let unified = self.hierarchies.iter().filter(|_| self.is_unified());
-        unified.map(|hierarchy| hierarchy.make(path)).next().transpose()
+    /// Makes a group without limits of its own.
+    pub(crate) fn make_plain(&self, path: &str) -> Result<(), CgroupError> {
+        self.hierarchies.iter().try_for_each(|h| h.make(path).map(drop))
+    }
+
+    /// The group `path` on a machine with v2 only.
+    pub(crate) fn unified_group(&self, path: &str) -> Option<PathBuf> {
+        self.unified_root().map(|root| root.join(path.trim_start_matches('/')))
+    }
+
+    /// How a container sees its own group: pairs of a name below `/sys/fs/cgroup` (empty for that itself) and the
+    /// directory that is to be seen there. Trees with several controllers are seen under each name.
+    pub(crate) fn views(&self, path: &str) -> Vec<(PathBuf, PathBuf)> {
+        let mut views = Vec::new();
+        for hierarchy in &self.hierarchies {
+            let name = hierarchy.mount.strip_prefix(TREES).unwrap_or(Path::new("")).to_owned();
+            if let Kind::V1(controllers) = &hierarchy.kind
+                && controllers.len() > 1
+            {
+                let others = controllers.iter().map(PathBuf::from).filter(|other| *other != name);
+                views.extend(others.map(|other| (other, hierarchy.directory(path))));
+            }
+            views.push((name, hierarchy.directory(path)));
+        }
+        views
+    }
+
+    /// Moves the calling process into a group in the trees that libcontainer leaves alone: those without controllers of
+    /// v1, and v2 beside v1.
+    pub(crate) fn join_other_trees(&self, path: &str) -> Result<(), CgroupError> {
+        let left_alone = |h: &&Hierarchy| match &h.kind {
+            Kind::Unified => false,
+            Kind::Beside => true,
+            Kind::V1(controllers) => controllers.iter().all(|c| c.starts_with("name=")),
+        };
+        let own = std::process::id().to_string();
+        let mut trees = self.hierarchies.iter().filter(left_alone);
+        trees.try_for_each(|h| write(&h.directory(path).join("cgroup.procs"), &own))
     }
 
     /// Moves the calling process into an existing group, before it becomes a program of the container.
     pub(crate) fn join(&self, path: &str) -> Result<(), CgroupError> {
         let own = std::process::id().to_string();
         for directory in self.directories(path) {
-            // Hierarchies libcontainer does not use have no group of the container.
+            // Trees that were mounted after the group was made lack it.
             if directory.exists() {
                 write(&directory.join("cgroup.procs"), &own)?;
             }
@@ -149,10 +247,24 @@ impl Cgroups {
         Ok(())
     }
 
-    /// Moves the calling process to the root groups, so that its own can be removed.
+    /// Moves the supervisor, which is the calling process, out of the pod's groups, so that they can be removed.
     pub(crate) fn leave(&self) -> Result<(), CgroupError> {
         let own = std::process::id().to_string();
-        self.hierarchies.iter().try_for_each(|h| write(&h.mount.join("cgroup.procs"), &own))
+        self.hierarchies.iter().try_for_each(|h| match write(&h.mount.join("cgroup.procs"), &own) {
+            // Only the real root of v2 may hold processes. Elsewhere there is a leaf for those that were there.
+            Err(error) if h.kind == Kind::Unified && error.is(Errno::BUSY) => {
+                write(&room::leaf(&h.mount)?.join("cgroup.procs"), &own)
+            }
+            result => result,
+        })
+    }
+
+    /// The processes of one group, without those of groups below.
+    pub(crate) fn processes(&self, path: &str) -> Vec<i32> {
+        let first = self.hierarchies.iter().find(|h| h.has("pids"));
+        let listed =
+            first.map(|h| fs::read_to_string(h.directory(path).join("cgroup.procs")).unwrap_or_default());
+        listed.unwrap_or_default().lines().filter_map(|line| line.parse().ok()).collect()
     }
 
     /// Kills every process in the group and below, except the caller's own, and waits for their end.
@@ -198,35 +310,6 @@ impl Cgroups {
         }
         failed.map_or(Ok(()), Err)
     }
-
-    /// How often the kernel killed a process of the group for want of memory.
-    pub(crate) fn oom_kills(&self, path: &str) -> u64 {
-        let Some(mount) = self.mount_of("memory") else { return 0 };
-        let file = if self.is_unified() { "memory.events" } else { "memory.oom_control" };
-        read_keyed(&mount.join(path.trim_start_matches('/')).join(file)).get("oom_kill").copied().unwrap_or(0)
-    }
-
-    /// What the group uses.
-    pub(crate) fn usage(&self, path: &str) -> Usage {
-        let path = path.trim_start_matches('/');
-        let file = |controller: &str, name: &str| self.mount_of(controller).map(|m| m.join(path).join(name));
-        let number = |controller, name| file(controller, name).map_or(0, |f| read_number(&f));
-        let keyed = |controller, name| file(controller, name).map(|f| read_keyed(&f)).unwrap_or_default();
-        let (cpu_nanos, memory_bytes, inactive) = if self.is_unified() {
-            let cpu = keyed("cpu", "cpu.stat").get("usage_usec").copied().unwrap_or(0);
-            let inactive = keyed("memory", "memory.stat").get("inactive_file").copied().unwrap_or(0);
-            (cpu.saturating_mul(1000), number("memory", "memory.current"), inactive)
-        } else {
-            let inactive = keyed("memory", "memory.stat").get("total_inactive_file").copied().unwrap_or(0);
-            (number("cpuacct", "cpuacct.usage"), number("memory", "memory.usage_in_bytes"), inactive)
-        };
-        Usage {
-            cpu_nanos,
-            memory_bytes,
-            working_set_bytes: memory_bytes.saturating_sub(inactive),
-            pids: number("pids", "pids.current"),
-        }
-    }
 }
 
 /// A control group that could not be set up.
@@ -242,14 +325,32 @@ fn write(path: &Path, value: &str) -> Result<(), CgroupError> {
     fs::write(path, value).map_err(|source| CgroupError { action: "write", path: path.to_owned(), source })
 }
 
+impl CgroupError {
+    fn is(&self, errno: Errno) -> bool {
+        self.source.raw_os_error() == Some(errno.raw_os_error())
+    }
+}
+
 impl Hierarchy {
+    fn directory(&self, path: &str) -> PathBuf {
+        self.mount.join(path.trim_start_matches('/'))
+    }
+
+    fn has(&self, controller: &str) -> bool {
+        match &self.kind {
+            Kind::Unified => true,
+            Kind::Beside => false,
+            Kind::V1(controllers) => controllers.iter().any(|c| c == controller),
+        }
+    }
+
     /// Makes the group and its parents, passing on what a child needs from each parent.
     fn make(&self, path: &str) -> Result<PathBuf, CgroupError> {
         let mut directory = self.mount.clone();
         for name in path.split('/').filter(|n| !n.is_empty()) {
             let parent = directory.clone();
-            if self.v1.is_none() {
-                enable_controllers(&parent);
+            if self.kind == Kind::Unified {
+                room::pass_on(&parent)?;
             }
             directory.push(name);
             match fs::create_dir(&directory) {
@@ -258,7 +359,7 @@ impl Hierarchy {
                 }
                 _ => {}
             }
-            if self.v1.as_ref().is_some_and(|c| c.iter().any(|c| c == "cpuset")) {
+            if matches!(self.kind, Kind::V1(_)) && self.has("cpuset") {
                 for file in ["cpuset.cpus", "cpuset.mems"] {
                     inherit(&parent.join(file), &directory.join(file))?;
                 }
@@ -267,28 +368,15 @@ impl Hierarchy {
         Ok(directory)
     }
 
-    fn limit(&self, directory: &Path, limits: &Resources) -> Result<(), CgroupError> {
-        for (controller, file, value) in limit_files(limits, self.v1.is_none()) {
-            let here = self.v1.as_ref().is_none_or(|c| c.iter().any(|c| c == controller));
-            if here && directory.join(file).exists() {
-                write(&directory.join(file), &value)?;
+    /// Writes the settings whose controllers are in this tree.
+    fn apply(&self, directory: &Path, settings: &[Setting]) -> Result<(), CgroupError> {
+        for Setting { controller, file, value, optional } in settings {
+            let file = directory.join(file);
+            if self.has(controller) && (!*optional || file.exists()) {
+                write(&file, value)?;
             }
         }
         Ok(())
-    }
-}
-
-/// Passes on every controller the parent has. One that cannot be passed on shows up as missing when a limit is set.
-fn enable_controllers(parent: &Path) {
-    let available = fs::read_to_string(parent.join("cgroup.controllers")).unwrap_or_default();
-    let control = parent.join("cgroup.subtree_control");
-    let enabled = fs::read_to_string(&control).unwrap_or_default();
-    for controller in available.split_whitespace() {
-        if !enabled.split_whitespace().any(|c| c == controller)
-            && let Err(error) = fs::write(&control, format!("+{controller}"))
-        {
-            tracing::debug!(%error, controller, group = %parent.display(), "controller cannot be passed on");
-        }
     }
 }
 
@@ -300,50 +388,6 @@ fn inherit(from: &Path, to: &Path) -> Result<(), CgroupError> {
         write(to, value.trim())?;
     }
     Ok(())
-}
-
-/// Limits as (controller, file, content).
-fn limit_files(limits: &Resources, v2: bool) -> Vec<(&'static str, &'static str, String)> {
-    let mut files = Vec::new();
-    let mut put = |controller, v1_name: &'static str, v2_name: &'static str, v1: String, unified: String| {
-        files.push((controller, if v2 { v2_name } else { v1_name }, if v2 { unified } else { v1 }));
-    };
-    if let Some(shares) = limits.cpu_shares {
-        put("cpu", "cpu.shares", "cpu.weight", shares.to_string(), cpu_weight(shares).to_string());
-    }
-    if let Some(quota) = limits.cpu_quota {
-        let period = limits.cpu_period.unwrap_or(100_000);
-        let most = if quota < 0 { "max".into() } else { quota.to_string() };
-        if !v2 {
-            put("cpu", "cpu.cfs_period_us", "", period.to_string(), String::new());
-        }
-        put("cpu", "cpu.cfs_quota_us", "cpu.max", quota.to_string(), format!("{most} {period}"));
-    }
-    let bytes_or_max = |n: i64| if n < 0 { "max".to_owned() } else { n.to_string() };
-    if let Some(bytes) = limits.memory_limit {
-        put("memory", "memory.limit_in_bytes", "memory.max", bytes.to_string(), bytes_or_max(bytes));
-    }
-    if let Some(pids) = limits.pids {
-        put("pids", "pids.max", "pids.max", bytes_or_max(pids), bytes_or_max(pids));
-    }
-    files
-}
-
-/// The v2 weight (1–10000) that stands for v1 shares (2–262144).
-fn cpu_weight(shares: u64) -> u64 {
-    1 + (shares.clamp(2, 262_144) - 2) * 9999 / 262_142
-}
-
-fn read_number(path: &Path) -> u64 {
-    fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
-}
-
-fn read_keyed(path: &Path) -> HashMap<String, u64> {
-    let text = fs::read_to_string(path).unwrap_or_default();
-    text.lines()
-        .filter_map(|l| l.split_once(' '))
-        .filter_map(|(k, v)| Some((k.into(), v.parse().ok()?)))
-        .collect()
 }
 
 fn processes_below(directory: &Path, found: &mut Vec<i32>) {
@@ -387,39 +431,33 @@ mod tests {
     #[test]
     fn finds_v1_hybrid_and_v2_trees() {
         let hybrid = "26 22 0:24 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755\n\
-                      27 26 0:25 / /sys/fs/cgroup/cpu rw,relatime - cgroup cgroup rw,cpu,cpuacct\n\
+                      27 26 0:25 / /sys/fs/cgroup/cpu,cpuacct rw,relatime - cgroup cgroup rw,cpu,cpuacct\n\
                       28 26 0:26 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,xattr,name=systemd\n\
                       29 26 0:27 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
         let found = Cgroups::parse(hybrid);
         assert!(!found.is_unified());
-        assert_eq!(found.mount_of("cpuacct"), Some(Path::new("/sys/fs/cgroup/cpu")));
+        assert_eq!(found.mount_of("cpuacct"), Some(Path::new("/sys/fs/cgroup/cpu,cpuacct")));
         assert_eq!(found.mount_of("memory"), None);
         assert!(found.check().unwrap_err().to_string().contains("memory controller is not mounted"));
+        let names: Vec<String> = found
+            .views("/g")
+            .iter()
+            .map(|(name, at)| format!("{} {}", name.display(), at.display()))
+            .collect();
+        assert_eq!(
+            names,
+            [
+                "cpu /sys/fs/cgroup/cpu,cpuacct/g",
+                "cpuacct /sys/fs/cgroup/cpu,cpuacct/g",
+                "cpu,cpuacct /sys/fs/cgroup/cpu,cpuacct/g",
+                "systemd /sys/fs/cgroup/systemd/g",
+                "unified /sys/fs/cgroup/unified/g"
+            ]
+        );
         let unified = Cgroups::parse("30 22 0:24 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");
         assert!(unified.is_unified());
         assert_eq!(unified.mount_of("memory"), Some(Path::new("/sys/fs/cgroup")));
+        assert_eq!(unified.views("/g"), [(PathBuf::new(), "/sys/fs/cgroup/g".into())]);
         assert!(Cgroups::parse("").check().is_err());
-    }
-
-    #[test]
-    fn limits_are_translated_for_v2() {
-        let limits = Resources {
-            cpu_shares: Some(1024),
-            cpu_quota: Some(50_000),
-            cpu_period: None,
-            memory_limit: Some(1 << 20),
-            pids: Some(-1),
-        };
-        let v1 = limit_files(&limits, false);
-        assert_eq!(
-            v1.iter().map(|f| f.2.as_str()).collect::<Vec<_>>(),
-            ["1024", "100000", "50000", "1048576", "max"]
-        );
-        let v2 = limit_files(&limits, true);
-        assert_eq!(
-            v2.iter().map(|f| f.2.as_str()).collect::<Vec<_>>(),
-            ["39", "50000 100000", "1048576", "max"]
-        );
-        assert_eq!((cpu_weight(2), cpu_weight(262_144)), (1, 10_000));
     }
 }

@@ -1,0 +1,153 @@
+//! Making room in a v2 tree. A group of v2 that passes controllers on may hold no processes itself, unless it is the real
+//! root. In a container, a CI runner or a delegated subtree, what we see as the root is an ordinary group, and it holds
+//! processes: those go into a leaf of their own, where we may move them.
+//!
+//! Passing on only `cpu` or `pids` from a group with processes would work, and make it a "threaded domain" in which no
+//! container can be limited. All controllers are therefore asked for in one write, which the kernel refuses as a whole.
+
+use super::{CgroupError, write};
+use rustix::io::Errno;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The controllers that containers are limited with.
+pub(super) const NEEDED: [&str; 3] = ["memory", "cpu", "pids"];
+
+/// The leaf for processes that were in the root.
+pub(super) const HOST_LEAF: &str = "skiff-host";
+
+/// How often processes that were forked meanwhile are moved after the others.
+const ROUNDS: usize = 100;
+
+/// What stands in the way of a root that passes controllers on.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Obstacle {
+    /// Processes, which may be moved.
+    Processes(Vec<u32>),
+    /// Processes of another process namespace, which cannot.
+    Strangers,
+    /// A group in which only threads can be told apart.
+    Threaded(String),
+}
+
+/// Looks at a root: `kind` is its `cgroup.type` (absent in the real root), `processes` its `cgroup.procs`.
+pub(super) fn obstacle(kind: Option<&str>, processes: &str) -> Option<Obstacle> {
+    let kind = kind?.trim();
+    if kind != "domain" {
+        return Some(Obstacle::Threaded(kind.to_owned()));
+    }
+    let processes: Vec<u32> = processes.lines().filter_map(|line| line.parse().ok()).collect();
+    match processes.as_slice() {
+        [] => None,
+        list if list.contains(&0) => Some(Obstacle::Strangers),
+        _ => Some(Obstacle::Processes(processes)),
+    }
+}
+
+/// What is in the way in the tree mounted at `root`.
+pub(super) fn look(root: &Path) -> Result<Option<Obstacle>, CgroupError> {
+    let kind = match fs::read_to_string(root.join("cgroup.type")) {
+        Ok(kind) => Some(kind),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(source) => return Err(CgroupError { action: "read", path: root.join("cgroup.type"), source }),
+    };
+    let path = root.join("cgroup.procs");
+    let processes = match fs::read_to_string(&path) {
+        Ok(processes) => processes,
+        // So it is in a threaded group, which the type says.
+        Err(error) if error.raw_os_error() == Some(Errno::OPNOTSUPP.raw_os_error()) => String::new(),
+        Err(source) => return Err(CgroupError { action: "read", path, source }),
+    };
+    Ok(obstacle(kind.as_deref(), &processes))
+}
+
+/// What to tell somebody whose tree cannot be used.
+pub(super) fn advice(root: &Path, obstacle: &Obstacle) -> String {
+    let root = root.display();
+    match obstacle {
+        Obstacle::Processes(list) => {
+            format!("the processes {list:?} in {root} cannot be moved to {root}/{HOST_LEAF}")
+        }
+        Obstacle::Strangers => format!(
+            "{root} holds processes of another process namespace, so it cannot pass controllers on; give the container a \
+             control group namespace of its own (`--cgroupns=private`)"
+        ),
+        Obstacle::Threaded(kind) => format!(
+            "{root} is a {kind:?} group, below which no container can be limited; start in a group of type \"domain\" \
+             (for a container: restart it)"
+        ),
+    }
+}
+
+/// Moves the processes of the root mounted at `root` into a leaf, if it has to be empty and is not.
+pub(super) fn make(root: &Path) -> Result<(), CgroupError> {
+    for _ in 0..ROUNDS {
+        match look(root)? {
+            None => return Ok(()),
+            Some(Obstacle::Processes(processes)) => move_all(&leaf(root)?, &processes)?,
+            Some(other) => return Err(refused(root, &other)),
+        }
+    }
+    Err(refused(root, &Obstacle::Processes(Vec::new())))
+}
+
+fn refused(root: &Path, obstacle: &Obstacle) -> CgroupError {
+    let source = std::io::Error::other(advice(root, obstacle));
+    CgroupError { action: "make room in", path: root.to_owned(), source }
+}
+
+/// The leaf beside our groups, made if missing.
+pub(super) fn leaf(root: &Path) -> Result<PathBuf, CgroupError> {
+    let leaf = root.join(HOST_LEAF);
+    match fs::create_dir(&leaf) {
+        Err(source) if source.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(CgroupError { action: "create", path: leaf, source })
+        }
+        _ => Ok(leaf),
+    }
+}
+
+fn move_all(leaf: &Path, processes: &[u32]) -> Result<(), CgroupError> {
+    tracing::info!(group = %leaf.display(), count = processes.len(), "moving processes out of the root group");
+    for process in processes {
+        match write(&leaf.join("cgroup.procs"), &process.to_string()) {
+            // It has ended.
+            Err(error) if error.source.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => {}
+            result => result?,
+        }
+    }
+    Ok(())
+}
+
+/// Passes the needed controllers on to the children of `parent`.
+pub(super) fn pass_on(parent: &Path) -> Result<(), CgroupError> {
+    let control = parent.join("cgroup.subtree_control");
+    let enabled = fs::read_to_string(&control).map_err(|source| CgroupError {
+        action: "read",
+        path: control.clone(),
+        source,
+    })?;
+    if NEEDED.iter().all(|needed| enabled.split_whitespace().any(|c| c == *needed)) {
+        return Ok(());
+    }
+    write(&control, &NEEDED.map(|controller| format!("+{controller}")).join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_processes_of_ours_in_an_ordinary_group_can_be_moved() {
+        for (kind, processes, expected) in [
+            (None, "1\n2\n", None),
+            (Some("domain\n"), "", None),
+            (Some("domain\n"), "1\n17\n", Some(Obstacle::Processes(vec![1, 17]))),
+            (Some("domain\n"), "0\n17\n", Some(Obstacle::Strangers)),
+            (Some("domain threaded\n"), "1\n", Some(Obstacle::Threaded("domain threaded".into()))),
+            (Some("domain invalid\n"), "", Some(Obstacle::Threaded("domain invalid".into()))),
+        ] {
+            assert_eq!(obstacle(kind, processes), expected, "{kind:?} {processes:?}");
+        }
+    }
+}
