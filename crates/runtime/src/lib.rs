@@ -22,7 +22,6 @@ pub mod images;
 mod oci;
 mod paths;
 mod pod;
-mod rooted;
 mod runtime;
 mod seccomp;
 mod session;

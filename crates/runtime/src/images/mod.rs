@@ -12,15 +12,15 @@ mod store;
 mod user;
 
 use crate::ids::ImageId;
-use crate::rooted::Root;
 use crate::spec::UserSpec;
 use crate::wire::RootfsSource;
 use index::{Record, Source};
 use reference::Reference;
 use serde::{Deserialize, Serialize};
 use skiff_errors::error_text;
+use skiff_rooted::{Follow, Root};
 use std::collections::{BTreeMap, HashMap};
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use store::Store;
@@ -331,19 +331,9 @@ fn read_file(layers: &RootfsSource, path: &str) -> String {
     /// Bytes read at most.
     const LONGEST: u64 = 1 << 20;
     for layer in &layers.layers {
-        let open = || {
-            let root = Root::open(&layers.directory.join(layer))?;
-            root.open_below(Path::new(path), rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::NONBLOCK)
-        };
-        match open() {
-            Ok(file) => {
-                let mut bytes = Vec::new();
-                // A deleted file shows as a device node, whose reading fails: it is absent then, too.
-                return match std::fs::File::from(file).take(LONGEST).read_to_end(&mut bytes) {
-                    Ok(_) => String::from_utf8_lossy(&bytes).into_owned(),
-                    Err(_) => String::new(),
-                };
-            }
+        let read = || Root::open(layers.directory.join(layer))?.read_start(path, Follow::InRoot, LONGEST);
+        match read() {
+            Ok(bytes) => return String::from_utf8_lossy(&bytes).into_owned(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(_) => return String::new(),
         }

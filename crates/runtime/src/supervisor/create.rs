@@ -14,6 +14,7 @@ use libcontainer::oci_spec::runtime::Spec;
 use libcontainer::syscall::syscall::SyscallType;
 use libcontainer::workload::{Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use skiff_rooted::{Follow, Owner, Root};
 use std::collections::HashMap;
 use std::error::Error;
 use std::fs;
@@ -119,10 +120,11 @@ fn make_cwd(plan: &Plan<'_>) -> Result<(), Box<dyn Error>> {
     if matches!(plan.spec.cwd.as_str(), "" | "/") {
         return Ok(());
     }
-    let root = crate::rooted::Root::open(&plan.paths.rootfs())?;
     let mounted = |m: &crate::spec::Mount| Path::new(&plan.spec.cwd).starts_with(&m.destination);
     if !plan.spec.mounts.iter().any(mounted) {
-        root.make_directory(Path::new(&plan.spec.cwd), plan.spec.user.uid, plan.spec.user.gid)?;
+        let owner = Owner { user: Some(plan.spec.user.uid), group: Some(plan.spec.user.gid) };
+        let root = Root::open(plan.paths.rootfs())?;
+        drop(root.ensure_directories(&plan.spec.cwd, Follow::InRoot, 0o755, owner)?);
     }
     Ok(())
 }

@@ -4,10 +4,9 @@
 //! that file for writing could replace skiff on the host. The supervisor therefore executes itself once more through a
 //! detached read-only mount of the executable, which it and everything it forks keep.
 
-use rustix::mount::OpenTreeFlags;
+use skiff_rooted::{Detached, Handle};
 use std::ffi::{CString, OsString};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 /// Argument that says it is done.
@@ -30,27 +29,8 @@ pub(super) fn execute_read_only(arguments: &[OsString]) -> String {
     }
 }
 
-fn read_only_view() -> io::Result<OwnedFd> {
-    #[repr(C)]
-    struct Attributes {
-        set: u64,
-        clear: u64,
-        propagation: u64,
-        user_namespace: u64,
-    }
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    let view = rustix::mount::open_tree(rustix::fs::CWD, "/proc/self/exe", flags)?;
-    let attributes = Attributes { set: libc::MOUNT_ATTR_RDONLY, clear: 0, propagation: 0, user_namespace: 0 };
-    // SAFETY: the path and the attributes live through the call; the size is theirs.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_mount_setattr,
-            view.as_raw_fd(),
-            c"".as_ptr(),
-            libc::AT_EMPTY_PATH,
-            &raw const attributes,
-            size_of::<Attributes>(),
-        )
-    };
-    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(view) }
+fn read_only_view() -> io::Result<Detached> {
+    let view = Detached::copy_of(&Handle::open("/proc/self/exe")?)?;
+    view.read_only()?;
+    Ok(view)
 }

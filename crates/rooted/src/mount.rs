@@ -1,0 +1,190 @@
+//! Mounts made and attached by descriptor.
+
+use crate::find::{Follow, Root, plain};
+use crate::handle::Handle;
+use rustix::fs::CWD;
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, fsconfig_create,
+    fsconfig_set_string, fsmount, fsopen, move_mount, open_tree, unmount,
+};
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+/// Whether mounts made later below a mount are seen in its copies, and the other way round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spread {
+    /// Neither way.
+    Private,
+    /// Those at the original are seen in the copy.
+    Receive,
+    /// As the original: both ways where that is shared.
+    Keep,
+}
+
+/// A mount that is attached nowhere yet; gone when dropped.
+#[derive(Debug)]
+pub struct Detached {
+    fd: OwnedFd,
+}
+
+impl Detached {
+    /// A copy of what `handle` holds, with the mounts below it: what a bind mount shows.
+    pub fn copy_of(handle: &Handle) -> io::Result<Self> {
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE
+            | OpenTreeFlags::OPEN_TREE_CLOEXEC
+            | OpenTreeFlags::AT_EMPTY_PATH
+            | OpenTreeFlags::AT_RECURSIVE;
+        Ok(Self { fd: open_tree(handle.as_fd(), c"", flags)? })
+    }
+
+    /// Memory of its own, without devices and set-user-ID programs. `options` are those of tmpfs (`size`, `mode`, `gid`, …).
+    pub fn memory(options: &[(&str, &str)]) -> io::Result<Self> {
+        let context = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        fsconfig_set_string(context.as_fd(), c"source", c"tmpfs")?;
+        for (key, value) in options {
+            fsconfig_set_string(context.as_fd(), *key, *value)?;
+        }
+        fsconfig_create(context.as_fd())?;
+        let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+        Ok(Self { fd: fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)? })
+    }
+
+    /// Says how it and the mounts below it spread.
+    pub fn spread(&self, spread: Spread) -> io::Result<()> {
+        let propagation = match spread {
+            Spread::Private => libc::MS_PRIVATE,
+            Spread::Receive => libc::MS_SLAVE,
+            Spread::Keep => return Ok(()),
+        };
+        set_attributes(&self.fd, 0, propagation)
+    }
+
+    /// Forbids writing to it and the mounts below it.
+    pub fn read_only(&self) -> io::Result<()> {
+        set_attributes(&self.fd, libc::MOUNT_ATTR_RDONLY, 0)
+    }
+
+    /// Attaches it at `name`, which must be there: a directory for a directory, anything else for a file.
+    pub fn attach(&self, directory: &Root, name: impl AsRef<OsStr>) -> io::Result<()> {
+        let target = directory.find(plain(name.as_ref())?, Follow::Nothing)?;
+        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+        Ok(move_mount(self.fd.as_fd(), c"", target.as_fd(), c"", flags)?)
+    }
+}
+
+impl AsFd for Detached {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Root {
+    /// Unmounts what is mounted on `name`, however often; whoever uses it keeps it until then. Not mounted is a success.
+    pub fn unmount(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
+        let own = Path::new("/proc/self/fd").join(self.fd.as_raw_fd().to_string());
+        let target = own.join(plain(name.as_ref())?);
+        loop {
+            match unmount(&target, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
+                Ok(()) => {}
+                Err(Errno::INVAL | Errno::NOENT) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Unmounts everything that is mounted below this directory, at any depth.
+    pub fn unmount_below(&self) -> io::Result<()> {
+        let own = rustix::fs::readlinkat(CWD, format!("/proc/self/fd/{}", self.fd.as_raw_fd()), Vec::new())?;
+        let own = OsString::from_vec(own.into_bytes());
+        let table = std::fs::read("/proc/thread-self/mountinfo")?;
+        // A mount is listed after the one it is on.
+        for mount in mounts_below(&table, Path::new(&own)).iter().rev() {
+            let (Some(parent), Some(name)) = (mount.parent(), mount.file_name()) else { continue };
+            match self.directory(parent, Follow::Nothing) {
+                Ok(parent) => parent.unmount(name)?,
+                // It was mounted below one that is gone by now.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where something is mounted below `directory`, relative to it, in the order of the table (`/proc/thread-self/mountinfo`).
+fn mounts_below(table: &[u8], directory: &Path) -> Vec<PathBuf> {
+    let points =
+        table.split(|byte| *byte == b'\n').filter_map(|line| line.split(|byte| *byte == b' ').nth(4));
+    let below = points.filter_map(|point| {
+        let point = PathBuf::from(unescape(point));
+        let below = point.strip_prefix(directory).ok()?;
+        (!below.as_os_str().is_empty()).then(|| below.to_owned())
+    });
+    below.collect()
+}
+
+/// The kernel writes blanks and backslashes as three octal digits.
+fn unescape(text: &[u8]) -> OsString {
+    let mut plain = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((first, others)) = rest.split_first() {
+        let digits = others.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
+        match digits.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(byte) if *first == b'\\' => {
+                plain.push(byte);
+                rest = &others[3..];
+            }
+            _ => {
+                plain.push(*first);
+                rest = others;
+            }
+        }
+    }
+    OsStr::from_bytes(&plain).to_owned()
+}
+
+/// `mount_setattr` on the mount itself and those below it. `set` are `MOUNT_ATTR_…`, `propagation` is `MS_PRIVATE` or the
+/// like, or 0.
+#[allow(unsafe_code, reason = "the system call has no wrapper")]
+fn set_attributes(mount: &OwnedFd, set: u64, propagation: u64) -> io::Result<()> {
+    #[repr(C)]
+    struct Attributes {
+        set: u64,
+        clear: u64,
+        propagation: u64,
+        user_namespace: u64,
+    }
+    let attributes = Attributes { set, clear: 0, propagation, user_namespace: 0 };
+    // SAFETY: the path and the attributes live through the call; the size is theirs.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH | libc::AT_RECURSIVE,
+            &raw const attributes,
+            size_of::<Attributes>(),
+        )
+    };
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mounts_are_found_in_the_table() {
+        let table = b"22 1 8:1 / / rw - ext4 /dev/sda rw\n\
+            30 22 0:40 / /d/a rw,relatime - tmpfs tmpfs rw\n\
+            31 30 0:41 / /d/a/b\\040c\\134 rw - tmpfs tmpfs rw\n\
+            32 22 0:42 / /de rw - tmpfs tmpfs rw\n\
+            33 22 0:42 / /d rw - tmpfs tmpfs rw\n";
+        assert_eq!(mounts_below(table, Path::new("/d")), [PathBuf::from("a"), PathBuf::from("a/b c\\")]);
+        assert!(mounts_below(table, Path::new("/none")).is_empty());
+    }
+}
