@@ -1,0 +1,209 @@
+//! From inside a container: what it may use, see and do, and that what isolates it is either there or refused.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use skiff_tests::{Cluster, Kubectl, Output};
+
+const PODS: &str = r#"
+apiVersion: v1
+kind: Pod
+metadata: {name: attacker}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+  - name: main
+    image: luksa/kubia
+    command: [sleep, "1000"]
+    resources: {limits: {cpu: 500m, memory: 64Mi}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: strict}
+spec:
+  terminationGracePeriodSeconds: 0
+  securityContext: {runAsUser: 1000, runAsGroup: 3000, supplementalGroups: [4000]}
+  containers:
+  - name: main
+    image: luksa/kubia
+    command: [sleep, "1000"]
+    securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: bounded}
+spec:
+  terminationGracePeriodSeconds: 0
+  resources: {limits: {memory: 96Mi}, requests: {cpu: 250m}}
+  containers:
+  - name: first
+    image: luksa/kubia
+    command: [sleep, "1000"]
+  - name: second
+    image: luksa/kubia
+    command: [sleep, "1000"]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: share}
+spec:
+  terminationGracePeriodSeconds: 0
+  shareProcessNamespace: true
+  containers:
+  - name: a
+    image: luksa/kubia
+    command: [bash, -c, "trap 'echo reloaded' HUP; while :; do sleep 0.1; done"]
+  - name: b
+    image: luksa/kubia
+    command: [sleep, "1000"]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: greedy}
+spec:
+  restartPolicy: Never
+  containers:
+  - name: main
+    image: luksa/kubia
+    command: [bash, -c, "tail /dev/zero; sleep 1000"]
+    resources: {limits: {memory: 32Mi}}
+"#;
+
+/// Pods that must not run without what they ask for: name, the part of the specification, the reason.
+const REFUSED: [(&str, &str, &str, &str); 6] = [
+    ("users", "hostUsers: false", "{}", "UserNamespaces"),
+    ("proc", "hostUsers: true", "{procMount: Unmasked}", "ProcMount"),
+    ("both", "hostUsers: false", "{procMount: Unmasked}", "UserNamespaces"),
+    ("armour", "hostUsers: true", "{appArmorProfile: {type: RuntimeDefault}}", "AppArmor"),
+    ("label", "hostUsers: true", "{seLinuxOptions: {type: spc_t}}", "SELinux"),
+    ("sysctl", "securityContext: {sysctls: [{name: kernel.msgmax, value: \"1\"}]}", "{}", "SysctlForbidden"),
+];
+
+#[test]
+fn a_container_stays_inside() {
+    let cluster = Cluster::up();
+    cluster.apply(PODS);
+    for (name, spec, context, _) in REFUSED {
+        cluster.apply(&format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec:\n  {spec}\n  containers:\n  - name: main\n    \
+             image: luksa/kubia\n    securityContext: {context}\n"
+        ));
+    }
+    cluster.k("wait pod/attacker pod/strict pod/bounded pod/share --for=condition=Ready --timeout=60s");
+    limits_hold(&cluster);
+    nothing_of_the_host(&cluster);
+    users_are_as_asked(&cluster);
+    the_pods_own_limits(&cluster);
+    shared_processes(&cluster);
+    for (name, _, _, reason) in REFUSED {
+        cluster.k(&format!("wait pod/{name} --for=jsonpath={{.status.phase}}=Failed --timeout=30s"));
+        assert_eq!(cluster.k(&format!("get pod {name} -o jsonpath={{.status.reason}}")), reason);
+    }
+    cluster.k("wait pod/greedy --for=jsonpath={.status.phase}=Failed --timeout=60s");
+    let end = "get pod greedy -o jsonpath={.status.containerStatuses[0].state.terminated.reason}";
+    assert_eq!(cluster.k(end), "OOMKilled", "the child's end was the container's");
+}
+
+/// Runs a script in a container.
+fn inside(cluster: &Cluster, pod: &str, script: &str) -> String {
+    let (pod, container) = pod.split_once('/').unwrap_or((pod, "main"));
+    let arguments = format!("exec {pod} -c {container} -- bash -c");
+    let output =
+        Output::of(cluster.kubectl_command(Kubectl::New, &arguments).arg(format!("{script}\nexit 0")));
+    output.ok()
+}
+
+/// The first of these files that is there, as a container or the node sees them.
+const LIMIT: &str = "memory.max memory/memory.limit_in_bytes";
+
+fn limits_hold(cluster: &Cluster) {
+    let script = format!(
+        "cd /sys/fs/cgroup; \
+         for f in {LIMIT}; do [ -e $f ] && echo limit $(cat $f); (echo 1073741824 > $f) 2>/dev/null && echo raised; done; \
+         for d in . */; do mkdir $d/mine 2>/dev/null && echo made $d; done; \
+         for p in cgroup.procs */cgroup.procs */tasks; do (echo 1 > $p) 2>/dev/null && echo moved $p; done"
+    );
+    assert_eq!(inside(cluster, "attacker", &script), "limit 67108864\n", "only read");
+}
+
+fn nothing_of_the_host(cluster: &Cluster) {
+    let masked = "for f in kcore keys latency_stats timer_list timer_stats sched_debug interrupts; do \
+                    [ -e /proc/$f ] && [ -n \"$(head -c1 /proc/$f | tr '\\0' x)\" ] && echo read $f; done; \
+                  for d in /proc/acpi /proc/asound /proc/scsi /sys/firmware /sys/devices/virtual/powercap \
+                    /sys/devices/system/cpu/cpu0/thermal_throttle; do [ -d $d ] && ls -A $d; done";
+    assert_eq!(inside(cluster, "attacker", masked), "", "masked paths are empty");
+    let writes = "for f in /proc/sys/kernel/core_pattern /proc/sys/kernel/hostname /proc/sysrq-trigger /proc/sys/vm/drop_caches \
+                    /sys/kernel/uevent_helper /sys/kernel/mm/ksm/run /proc/irq/default_smp_affinity; do \
+                    [ -e $f ] && (echo 1 > $f) 2>/dev/null && echo wrote $f; done";
+    assert_eq!(inside(cluster, "attacker", writes), "", "kernel settings are read-only");
+    let devices = inside(cluster, "attacker", "ls /dev | grep -v core | tr '\\n' ' '");
+    let wanted =
+        "fd full mqueue null ptmx pts random shm stderr stdin stdout termination-log tty urandom zero ";
+    assert_eq!(devices, wanted, "the devices of containerd's default");
+    // Nodes of any device can be made; using one is what the device rules forbid.
+    let disk = "rm -f /tmp/d; mknod /tmp/d b 254 0 && head -c1 /tmp/d 2>&1; mknod /tmp/m c 1 1 && head -c1 /tmp/m 2>&1";
+    let refused = inside(cluster, "attacker", disk);
+    assert_eq!(refused.matches("Operation not permitted").count(), 2, "{refused}");
+    let status =
+        inside(cluster, "attacker", "grep -E 'Cap(Eff|Bnd|Amb|Inh)|Seccomp:|NoNewPrivs' /proc/self/status");
+    for line in
+        ["CapInh:\t0000000000000000", "CapEff:\t00000000a80425fb", "CapBnd:\t00000000a80425fb", "Seccomp:\t2"]
+    {
+        assert!(status.contains(line), "{line} in {status}");
+    }
+    let processes = inside(cluster, "attacker", "ps -eo args= | grep -vE '^(sleep|bash|ps|grep) ?'");
+    assert_eq!(processes, "", "no processes but the container's");
+    let own = inside(cluster, "attacker", "ls /proc/1/root/ | tr '\\n' ' '; ls / | tr '\\n' ' '");
+    assert_eq!(own[..own.len() / 2], own[own.len() / 2..], "the first process has the container's root");
+}
+
+fn users_are_as_asked(cluster: &Cluster) {
+    let script = "id -u; id -g; grep -E 'Groups|NoNewPrivs|CapBnd' /proc/self/status";
+    let text = inside(cluster, "strict", script);
+    assert!(text.starts_with("1000\n3000\n"), "{text}");
+    for line in ["Groups:\t3000 4000", "NoNewPrivs:\t1", "CapBnd:\t0000000000000000"] {
+        assert!(text.contains(line), "{line} in {text}");
+    }
+    let user = cluster.k("get pod strict -o jsonpath={.status.containerStatuses[0].user.linux}");
+    let user: serde_json::Value = serde_json::from_str(&user).unwrap();
+    assert_eq!(user, serde_json::json!({"uid": 1000, "gid": 3000, "supplementalGroups": [3000, 4000]}));
+}
+
+fn the_pods_own_limits(cluster: &Cluster) {
+    for container in ["bounded/first", "bounded/second"] {
+        let script = format!("cd /sys/fs/cgroup; for f in {LIMIT}; do [ -e $f ] && cat $f; done");
+        assert_eq!(inside(cluster, container, &script), "100663296\n", "the pod's limit bounds {container}");
+    }
+    let uid = cluster.k("get pod bounded -o jsonpath={.metadata.uid}");
+    let find = format!(
+        "find /sys/fs/cgroup -path '*/burstable/{uid}/memory.max' -o -path '*/burstable/{uid}/memory.limit_in_bytes' | \
+         xargs cat"
+    );
+    assert_eq!(cluster.sh(&find).ok(), "100663296\n", "both together have no more than the pod");
+    let weight = format!(
+        "find /sys/fs/cgroup -path '*/burstable/{uid}/cpu.weight' -o -path '*/burstable/{uid}/cpu.shares' | xargs cat"
+    );
+    assert!(["256\n", "35\n"].contains(&cluster.sh(&weight).ok().as_str()), "{}", cluster.sh(&weight));
+}
+
+fn shared_processes(cluster: &Cluster) {
+    assert_eq!(inside(cluster, "share/b", "cat /proc/1/comm"), "pause\n");
+    let signal =
+        "kill -HUP $(ps -eo pid=,args= | grep '[r]eloaded' | while read pid rest; do echo $pid; break; done)";
+    inside(cluster, "share/b", signal);
+    let mut log = cluster.kubectl_command(Kubectl::New, "logs share -c a --follow");
+    let mut log = log.stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(log.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    log.kill().unwrap();
+    log.wait().unwrap();
+    assert_eq!(line, "reloaded\n", "a neighbour's signal arrives");
+    // A debugger sees its target, in a pod whose containers have process namespaces of their own.
+    let debug = "debug attacker --image=luksa/kubia --image-pull-policy=IfNotPresent --target=main --container=debugger -- \
+                 cat /proc/1/cmdline";
+    cluster.k(debug);
+    let ended = "wait pod/attacker --timeout=60s --for=jsonpath={.status.ephemeralContainerStatuses[0].state.terminated.exitCode}=0";
+    cluster.k(ended);
+    assert_eq!(cluster.k("logs attacker -c debugger").trim_end(), "sleep\01000\0");
+}
