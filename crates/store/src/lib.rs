@@ -10,6 +10,8 @@
 //!   crash would take back.
 //! - Watchers share one log of recent commits and hold a cursor each; a watcher that falls behind the log is
 //!   told so ([`WatchError::Compacted`]) instead of holding memory.
+//! - What was published is in memory, so a file that failed can always be written anew; and the file keeps a reserve,
+//!   so that a full disk never stands in the way of deletions ([`Condition`]).
 //!
 //! The bytes on disk are described in `docs/store-format.md`.
 
@@ -25,7 +27,8 @@ use async_trait::async_trait;
 pub use embedded::{Embedded, OpenError};
 pub use log::{Watch, WatchError};
 pub use types::{
-    Batch, CommitError, Entry, Event, EventKind, Expect, Key, Listing, Op, Page, ReadError, Revision, Txn,
+    Batch, CommitError, Condition, Entry, Event, EventKind, Expect, Key, Listing, Op, Page, ReadError,
+    Revision, Txn,
 };
 
 /// The store's contract. Object safe, so that the API server holds an `Arc<dyn Store>`.

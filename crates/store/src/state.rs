@@ -20,6 +20,11 @@ impl State {
         Self { revision, entries: entries.into_iter().map(|entry| (entry.key.clone(), entry)).collect() }
     }
 
+    /// All entries, in key order.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.values()
+    }
+
     /// The entry of a key.
     pub(crate) fn get(&self, key: &Key) -> Option<&Entry> {
         self.entries.get(key)
@@ -44,15 +49,18 @@ impl State {
     /// Applies a transaction in place at the next revision and returns what it changed, or leaves the state
     /// as it was. A transaction that changes nothing takes no revision and returns no events.
     pub(crate) fn apply(&mut self, txn: &Txn) -> Result<Vec<Event>, CommitError> {
-        for expect in &txn.expect {
-            self.check(expect)?;
-        }
+        self.expect(txn)?;
         let revision = self.revision.next();
         let events: Vec<Event> = txn.ops.iter().filter_map(|op| self.apply_op(op, revision)).collect();
         if !events.is_empty() {
             self.revision = revision;
         }
         Ok(events)
+    }
+
+    /// Whether all that a transaction expects holds; the error names the first that does not.
+    pub(crate) fn expect(&self, txn: &Txn) -> Result<(), CommitError> {
+        txn.expect.iter().try_for_each(|expect| self.check(expect))
     }
 
     fn check(&self, expect: &Expect) -> Result<(), CommitError> {

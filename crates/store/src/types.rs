@@ -203,12 +203,32 @@ pub enum CommitError {
         /// What is there.
         actual: Option<Box<Entry>>,
     },
-    /// The disk refused; the store takes no more writes until it is opened again.
+    /// The disk refused, and the store could not put itself right yet; nothing was written. May be retried.
     #[error("the store could not write to disk: {0}")]
     Storage(Arc<str>),
+    /// The disk is full; nothing was written. Deletions and small changes of what exists go on; retry when there is
+    /// room.
+    #[error(
+        "the disk of the store is full: until there is room, objects can be read and deleted, but not made or grown"
+    )]
+    Full,
     /// The store is shut down.
     #[error("the store is closed")]
     Closed,
+}
+
+/// How a store is doing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Condition {
+    /// It takes everything.
+    #[default]
+    Good,
+    /// The disk is full: see [`CommitError::Full`]. Ends by itself when there is room.
+    Full,
+    /// A write failed, with this reason, and the store is about to put itself right; writes are refused meanwhile.
+    Failing(Arc<str>),
+    /// It could not put itself right: no write is taken any more.
+    Failed(Arc<str>),
 }
 
 /// A read could not be answered.

@@ -1,6 +1,10 @@
 //! The store on one machine: state in memory, durability in a redb file.
 
+mod admission;
 mod disk;
+#[cfg(test)]
+mod faults;
+mod medium;
 mod writer;
 
 use std::collections::VecDeque;
@@ -12,12 +16,14 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use thiserror::Error;
+use tokio::sync::watch;
 
 use crate::Store;
 use crate::log::{Log, Watch};
 use crate::state::State;
-use crate::types::{CommitError, Entry, Key, Listing, Page, ReadError, Revision, Txn};
+use crate::types::{CommitError, Condition, Entry, Key, Listing, Page, ReadError, Revision, Txn};
 use disk::Disk;
+use medium::{FileSystem, Medium};
 use writer::Writer;
 
 /// How many snapshots are kept for listings that continue, and for how long.
@@ -38,6 +44,7 @@ struct Shared {
     /// The newest durable state.
     state: ArcSwap<State>,
     log: Arc<Log>,
+    condition: watch::Sender<Condition>,
 }
 
 #[derive(Debug)]
@@ -89,11 +96,21 @@ impl Embedded {
     /// # Errors
     /// See [`OpenError`]; nothing is changed on disk.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
-        let (disk, state) = Disk::open(path.as_ref())?;
+        Self::open_on(Arc::new(FileSystem), path.as_ref())
+    }
+
+    fn open_on(medium: Arc<dyn Medium>, path: &Path) -> Result<Self, OpenError> {
+        let (disk, state) = Disk::open(medium, path)?;
         let log = Log::new(state.revision);
-        let shared = Arc::new(Shared { state: ArcSwap::from_pointee(state), log });
+        let condition = watch::Sender::default();
+        let shared = Arc::new(Shared { state: ArcSwap::from_pointee(state), log, condition });
         let writer = Writer::start(Arc::clone(&shared), disk);
         Ok(Self { shared, writer, pinned: Mutex::default() })
+    }
+
+    /// How the store is doing, now and whenever that changes.
+    pub fn condition(&self) -> watch::Receiver<Condition> {
+        self.shared.condition.subscribe()
     }
 
     /// Finishes accepted writes, ends all watches and closes the file.
