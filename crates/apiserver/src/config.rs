@@ -9,6 +9,7 @@ use skiff_catalogue::{Catalogue, ClusterFacts};
 use skiff_store::Store;
 use thiserror::Error;
 
+use crate::http::health::Checks;
 use crate::pki::Pki;
 
 /// Everything an API server needs.
@@ -21,6 +22,8 @@ pub struct Config {
     pub pki: Arc<Pki>,
     /// Facts of the cluster.
     pub cluster: ClusterConfig,
+    /// What `/livez` and `/readyz` say; parts may be added later.
+    pub checks: Checks,
 }
 
 /// Facts of a cluster that are fixed when it is made.

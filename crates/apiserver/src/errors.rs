@@ -154,6 +154,12 @@ pub(crate) enum ApiError {
         /// The whole message.
         message: String,
     },
+    /// 507: the store's disk is full; nothing was written.
+    #[error("{message}")]
+    StorageFull {
+        /// The whole message.
+        message: String,
+    },
     /// 504: the revision asked for is yet to come.
     #[error("Too large resource version: {requested}, current: {current}")]
     FutureRevision {
@@ -232,6 +238,8 @@ impl ApiError {
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
             Self::Unclassified(_) => (StatusCode::INTERNAL_SERVER_ERROR, ""),
             Self::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable"),
+            // Kubernetes has no reason of its own for it; there it is an internal error with etcd's words.
+            Self::StorageFull { .. } => (StatusCode::INSUFFICIENT_STORAGE, "InternalError"),
             Self::FutureRevision { .. } => (StatusCode::GATEWAY_TIMEOUT, "Timeout"),
             Self::Passed(status) => (passed_code(status), ""),
         }
@@ -297,6 +305,8 @@ impl ApiError {
         }
         let retry = match self {
             Self::GeneratedNamesTaken(_) => Some(1),
+            // In the body alone: at the header clients would try again ten times before they tell their user.
+            Self::StorageFull { .. } => Some(FULL_RETRY),
             other => other.retry_after(),
         };
         if let Some(seconds) = retry {
@@ -357,6 +367,9 @@ fn cause_value(cause: &Cause) -> Value {
     Value::Object(map)
 }
 
+/// After how many seconds a write to a full disk may be tried again; the store looks for room every second.
+const FULL_RETRY: u32 = 10;
+
 impl From<ReadError> for ApiError {
     fn from(error: ReadError) -> Self {
         match error {
@@ -374,8 +387,9 @@ impl From<CommitError> for ApiError {
     /// For commits whose conflicts the caller has handled; one that is left over is an internal error.
     fn from(error: CommitError) -> Self {
         match error {
-            CommitError::Closed => Self::Unavailable { message: error.to_string() },
-            CommitError::Conflict { .. } | CommitError::Storage(_) => Self::internal(&error),
+            CommitError::Closed | CommitError::Storage(_) => Self::Unavailable { message: error.to_string() },
+            CommitError::Full => Self::StorageFull { message: error.to_string() },
+            CommitError::Conflict { .. } => Self::internal(&error),
         }
     }
 }

@@ -18,4 +18,5 @@ pub use config::{Cidr, CidrError, ClusterConfig, Config};
 pub use http::KUBERNETES_VERSION;
 pub use http::body::{Body, BodyError, BoxError};
 pub use http::client::ApiService;
+pub use http::health::{Checks, Concern};
 pub use server::{ApiServer, StartError};

@@ -13,6 +13,7 @@ use crate::auth::{Auth, Issuer, UserInfo};
 use crate::bootstrap::{self, Bootstrap, BootstrapError};
 use crate::config::{ClusterConfig, Config};
 use crate::http::client::{ApiService, Caller};
+use crate::http::health::Checks;
 use crate::http::metrics::Metrics;
 use crate::http::{self, Documents};
 use crate::pipeline::decoded::Decoded;
@@ -31,6 +32,7 @@ pub(crate) struct Shared {
     pub(crate) decoded: Decoded,
     pub(crate) metrics: Metrics,
     pub(crate) documents: Documents,
+    pub(crate) checks: Checks,
     /// Ends watches.
     pub(crate) shutdown: CancellationToken,
 }
@@ -61,7 +63,7 @@ impl ApiServer {
     /// # Errors
     /// When the store fails.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        let Config { store, catalogue, pki, cluster } = config;
+        let Config { store, catalogue, pki, cluster, checks } = config;
         let first = Bootstrap {
             service_cidrs: vec![cluster.service_cidr.to_string()],
             client_ca_pem: pki.ca_pem().to_owned(),
@@ -82,6 +84,7 @@ impl ApiServer {
             catalogue,
             pki,
             cluster,
+            checks,
         };
         Ok(Self { shared: Arc::new(shared) })
     }

@@ -10,7 +10,7 @@ use skiff_store::{Embedded, Store};
 use tempfile::TempDir;
 
 use crate::pki::{Pki, PkiSubject};
-use crate::{ApiServer, ClusterConfig, Config};
+use crate::{ApiServer, Checks, ClusterConfig, Config};
 
 /// What the server is made of, and the server. Its directory goes with it.
 pub struct TestServer {
@@ -20,6 +20,8 @@ pub struct TestServer {
     pub store: Arc<dyn Store>,
     /// Its certificates and keys.
     pub pki: Arc<Pki>,
+    /// What it says of its health.
+    pub checks: Checks,
     _dir: TempDir,
 }
 
@@ -35,9 +37,11 @@ impl TestServer {
         let store = store(dir.path());
         let pki = pki(dir.path(), address);
         let (catalogue, cluster) = (Arc::new(Catalogue::builtin()), ClusterConfig::new(address));
-        let config = Config { store: store.clone(), catalogue, pki: pki.clone(), cluster };
+        let checks = Checks::default();
+        let config =
+            Config { store: store.clone(), catalogue, pki: pki.clone(), cluster, checks: checks.clone() };
         let server = ApiServer::start(config).await.expect("the server starts");
-        Self { server, store, pki, _dir: dir }
+        Self { server, store, pki, checks, _dir: dir }
     }
 }
 

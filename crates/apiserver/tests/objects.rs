@@ -3,8 +3,12 @@
 
 mod common;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use common::{Api, config_map, pod, service};
 use serde_json::json;
+use skiff_apiserver::Concern;
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 const PODS: &str = "/api/v1/namespaces/default/pods";
@@ -360,6 +364,32 @@ async fn answers_reviews_and_health() {
     assert_eq!(api.get("/readyz").await.expect(200).text, "ok");
     let verbose = api.get("/readyz?verbose").await.expect(200).text;
     assert!(verbose.contains("[+]ping ok\n") && verbose.ends_with("readyz check passed\n"), "{verbose}");
+    let bad = Arc::new(AtomicBool::new(true));
+    let check = |why: &'static str| {
+        let bad = Arc::clone(&bad);
+        move || if bad.load(Ordering::SeqCst) { Err(why.to_owned()) } else { Ok(()) }
+    };
+    api.checks.add("proxy", Concern::Readiness, check("the kernel refused"));
+    assert_eq!(api.get("/livez").await.expect(200).text, "ok", "a restart would not help");
+    api.checks.add("etcd", Concern::Life, check("no disk"));
+    let failed = api.get("/readyz").await.expect(500).text;
+    assert!(
+        failed.contains("[-]proxy failed: reason withheld\n[-]etcd failed: reason withheld\n"),
+        "{failed}"
+    );
+    assert!(failed.starts_with("[+]ping ok\n") && failed.ends_with("readyz check failed\n"), "{failed}");
+    assert_eq!(api.get("/livez").await.expect(500).text.matches("[-]").count(), 1);
+    assert_eq!(
+        api.get("/readyz/proxy").await.expect(500).text,
+        "internal server error: the kernel refused\n"
+    );
+    let excluded = api.get("/readyz?verbose&exclude=proxy&exclude=etcd&exclude=foo").await.expect(200).text;
+    let warning =
+        "warn: some health checks cannot be excluded: no matches for \"foo\"\nreadyz check passed\n";
+    assert!(excluded.contains("[+]etcd excluded: ok\n") && excluded.ends_with(warning), "{excluded}");
+    bad.store(false, Ordering::SeqCst);
+    assert_eq!(api.get("/readyz/proxy").await.expect(200).text, "ok");
+    assert_eq!(api.get("/healthz").await.expect(200).text, "ok");
     assert!(api.get("/version").await.expect(200).body["gitVersion"].as_str().unwrap().starts_with("v1.36."));
     let metrics = api.get("/metrics").await.expect(200).text;
     assert!(

@@ -1,68 +1,142 @@
-//! `/healthz`, `/livez` and `/readyz`.
+//! `/healthz`, `/livez` and `/readyz`: what the parts of the server say of themselves.
+
+use std::fmt;
+use std::sync::Arc;
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response, StatusCode};
+use parking_lot::RwLock;
 
 use super::body::{self, Body};
 use super::query::Query;
 use crate::errors::ApiError;
 use crate::server::Shared;
 
+/// The checks of a server. Every part puts its own in; clones are the same list.
+#[derive(Clone, Debug, Default)]
+pub struct Checks(Arc<RwLock<Vec<Check>>>);
+
+/// What a failing check means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Concern {
+    /// The server should be started again: fails `/livez`, and with it the two others.
+    Life,
+    /// The server cannot do all of its work now: fails `/readyz` and `/healthz`.
+    Readiness,
+}
+
 /// One check by name.
+#[derive(Clone)]
 struct Check {
+    name: &'static str,
+    concern: Concern,
+    check: Arc<dyn Fn() -> Result<(), String> + Send + Sync>,
+}
+
+impl fmt::Debug for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({:?})", self.name, self.concern)
+    }
+}
+
+impl Checks {
+    /// Adds a check, which is called for each question and must not wait. Its error is shown to those who may read
+    /// the check's own path; all others learn only its name.
+    pub fn add(
+        &self,
+        name: &'static str,
+        concern: Concern,
+        check: impl Fn() -> Result<(), String> + Send + Sync + 'static,
+    ) {
+        self.0.write().push(Check { name, concern, check: Arc::new(check) });
+    }
+
+    /// The results for an endpoint, in the order in which the checks were added.
+    fn results(&self, endpoint: &str) -> Vec<Outcome> {
+        let checks = self.0.read().clone();
+        let counted = |check: &&Check| check.concern == Concern::Life || endpoint != "livez";
+        checks.iter().filter(counted).map(|check| Outcome::of(check.name, (check.check)())).collect()
+    }
+}
+
+/// What a check found.
+struct Outcome {
     name: &'static str,
     /// Why it fails, if it does.
     failure: Option<String>,
+}
+
+impl Outcome {
+    fn of(name: &'static str, result: Result<(), String>) -> Self {
+        Self { name, failure: result.err() }
+    }
 }
 
 /// Answers `/healthz`, `/livez`, `/readyz` and, below them, one check alone; `None` for other paths.
 pub(crate) fn answer(server: &Shared, path: &str, query: &Query) -> Option<Result<Response<Body>, ApiError>> {
     let mut segments = path.trim_matches('/').splitn(2, '/');
     let endpoint = segments.next().filter(|name| matches!(*name, "healthz" | "livez" | "readyz"))?;
-    let checks = checks(server, endpoint);
-    let only = segments.next();
-    Some(match only {
-        None => Ok(report(endpoint, &checks, query)),
-        Some(name) => match checks.iter().find(|check| check.name == name) {
-            Some(check) => Ok(report(name, std::slice::from_ref(check), query)),
+    let outcomes = outcomes(server, endpoint);
+    Some(match segments.next() {
+        None => Ok(report(endpoint, &outcomes, query)),
+        Some(name) => match outcomes.iter().find(|outcome| outcome.name == name) {
+            Some(outcome) => Ok(alone(outcome)),
             None => Err(ApiError::UnknownPath),
         },
     })
 }
 
-fn checks(server: &Shared, endpoint: &str) -> Vec<Check> {
-    let fine = |name| Check { name, failure: None };
-    // The server answers only after its store is open and its bootstrap objects are written.
-    let mut checks =
-        vec![fine("ping"), fine("log"), fine("etcd"), fine("poststarthook/rbac/bootstrap-roles")];
+fn outcomes(server: &Shared, endpoint: &str) -> Vec<Outcome> {
+    // The server answers only after its bootstrap objects are written.
+    let fine = |name| Outcome::of(name, Ok(()));
+    let mut outcomes = vec![fine("ping"), fine("log"), fine("poststarthook/rbac/bootstrap-roles")];
+    outcomes.extend(server.checks.results(endpoint));
     if endpoint == "readyz" {
-        let failure = server.shutdown.is_cancelled().then(|| "process is shutting down".to_owned());
-        checks.push(Check { name: "shutdown", failure });
+        let ending = server.shutdown.is_cancelled();
+        let result = if ending { Err("process is shutting down".to_owned()) } else { Ok(()) };
+        outcomes.push(Outcome::of("shutdown", result));
     }
-    checks
+    outcomes
 }
 
-fn report(endpoint: &str, checks: &[Check], query: &Query) -> Response<Body> {
-    let excluded: Vec<&str> = query.all("exclude").collect();
-    let counted: Vec<&Check> = checks.iter().filter(|check| !excluded.contains(&check.name)).collect();
-    let failed = counted.iter().any(|check| check.failure.is_some());
-    let mut text = String::new();
-    if failed || query.all("verbose").next().is_some() {
-        for check in counted {
-            text.push_str(&match &check.failure {
-                None => format!("[+]{} ok\n", check.name),
-                Some(why) => format!("[-]{} failed: {why}\n", check.name),
-            });
-        }
-        let verdict = if failed { "failed" } else { "passed" };
-        text.push_str(&format!("{endpoint} check {verdict}\n"));
-    } else {
-        text.push_str("ok");
+/// The answer of all checks, worded as kube-apiserver words it.
+fn report(endpoint: &str, outcomes: &[Outcome], query: &Query) -> Response<Body> {
+    let mut unmatched: Vec<&str> = query.all("exclude").collect();
+    let (mut text, mut failed) = (String::new(), false);
+    for Outcome { name, failure } in outcomes {
+        let excluded = unmatched.contains(name);
+        unmatched.retain(|other| other != name);
+        text.push_str(&match failure {
+            _ if excluded => format!("[+]{name} excluded: ok\n"),
+            None => format!("[+]{name} ok\n"),
+            Some(_) => format!("[-]{name} failed: reason withheld\n"),
+        });
+        failed |= !excluded && failure.is_some();
     }
-    let mut response = Response::new(body::full(text));
+    if !unmatched.is_empty() {
+        let names: Vec<String> = unmatched.iter().map(|name| format!("{name:?}")).collect();
+        let names = names.join(",");
+        text.push_str(&format!("warn: some health checks cannot be excluded: no matches for {names}\n"));
+    }
     if failed {
-        *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+        return answer_of(StatusCode::INTERNAL_SERVER_ERROR, format!("{text}{endpoint} check failed\n"));
     }
+    let verbose = query.all("verbose").next().is_some();
+    let text = if verbose { format!("{text}{endpoint} check passed\n") } else { "ok".to_owned() };
+    answer_of(StatusCode::OK, text)
+}
+
+/// The answer of one check.
+fn alone(outcome: &Outcome) -> Response<Body> {
+    match &outcome.failure {
+        None => answer_of(StatusCode::OK, "ok".to_owned()),
+        Some(why) => answer_of(StatusCode::INTERNAL_SERVER_ERROR, format!("internal server error: {why}\n")),
+    }
+}
+
+fn answer_of(code: StatusCode, text: String) -> Response<Body> {
+    let mut response = Response::new(body::full(text));
+    *response.status_mut() = code;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));

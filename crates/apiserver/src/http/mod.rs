@@ -5,7 +5,7 @@ pub(crate) mod body;
 pub(crate) mod client;
 mod documents;
 mod handle;
-mod health;
+pub(crate) mod health;
 mod listener;
 pub(crate) mod metrics;
 pub(crate) mod path;
