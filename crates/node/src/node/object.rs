@@ -1,5 +1,6 @@
 //! The Node object of this machine; pure functions of what the machine is and does.
 
+use super::disk::DiskPressure;
 use super::machine::Machine;
 use crate::config::AgentConfig;
 use crate::time::api_time;
@@ -57,7 +58,7 @@ pub(crate) fn status(
     config: &AgentConfig,
     machine: &Machine,
     node_ip: Option<IpAddr>,
-    readiness: &Readiness,
+    health: (&Readiness, DiskPressure),
     images: &[Image],
     before: &[NodeCondition],
     now: Timestamp,
@@ -71,7 +72,7 @@ pub(crate) fn status(
         ),
         allocatable: Some(capacity.clone()),
         capacity: Some(capacity),
-        conditions: Some(conditions(readiness, before, now)),
+        conditions: Some(conditions(health, before, now)),
         daemon_endpoints: Some(NodeDaemonEndpoints {
             kubelet_endpoint: Some(DaemonEndpoint { port: i32::from(config.listen.port()) }),
         }),
@@ -92,14 +93,22 @@ fn list_images(images: &[Image]) -> Vec<ContainerImage> {
     shown.collect()
 }
 
-fn conditions(readiness: &Readiness, before: &[NodeCondition], now: Timestamp) -> Vec<NodeCondition> {
+fn conditions(
+    (readiness, disk): (&Readiness, DiskPressure),
+    before: &[NodeCondition],
+    now: Timestamp,
+) -> Vec<NodeCondition> {
     let (ready, reason, message) = match readiness {
         Readiness::Ready => (true, "KubeletReady", "kubelet is posting ready status"),
         Readiness::NotReady(why) => (false, "KubeletNotReady", why.as_str()),
     };
+    let (full, full_reason, full_message) = match disk {
+        DiskPressure::None => (false, "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+        DiskPressure::Full => (true, "KubeletHasDiskPressure", "kubelet has disk pressure"),
+    };
     [
         ("MemoryPressure", false, "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
-        ("DiskPressure", false, "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+        ("DiskPressure", full, full_reason, full_message),
         ("PIDPressure", false, "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
         ("Ready", ready, reason, message),
     ]
@@ -128,12 +137,15 @@ mod tests {
 
     #[test]
     fn transition_times_move_only_with_the_status() {
-        let first = conditions(&Readiness::NotReady("no network".into()), &[], at(0));
-        let second = conditions(&Readiness::Ready, &first, at(10));
+        let first = conditions((&Readiness::NotReady("no network".into()), DiskPressure::None), &[], at(0));
+        let second = conditions((&Readiness::Ready, DiskPressure::None), &first, at(10));
         let of = |list: &[NodeCondition], kind: &str| list.iter().find(|c| c.type_ == kind).cloned().unwrap();
         assert_eq!(of(&second, "Ready").last_transition_time, Some(api_time(at(10))));
         assert_eq!(of(&second, "Ready").reason.as_deref(), Some("KubeletReady"));
         assert_eq!(of(&second, "DiskPressure").last_transition_time, Some(api_time(at(0))));
         assert_eq!(of(&second, "DiskPressure").last_heartbeat_time, Some(api_time(at(10))));
+        let third = conditions((&Readiness::Ready, DiskPressure::Full), &second, at(20));
+        assert_eq!(of(&third, "DiskPressure").status, "True");
+        assert_eq!(of(&third, "DiskPressure").last_transition_time, Some(api_time(at(20))));
     }
 }

@@ -1,5 +1,6 @@
 //! Makes the Node object and keeps its status and lease current.
 
+use super::disk::DiskPressure;
 use super::machine::Machine;
 use super::object::{self, Readiness};
 use crate::config::AgentConfig;
@@ -33,6 +34,7 @@ pub(crate) struct Registration {
     runtime: Arc<Runtime>,
     pub(crate) node_ip: Option<IpAddr>,
     conditions: Vec<NodeCondition>,
+    disk: DiskPressure,
     uid: String,
 }
 
@@ -46,8 +48,16 @@ impl Registration {
         node_ip: Option<Ipv4Addr>,
     ) -> Result<(Self, Node), AgentError> {
         let node_ip = node_ip.map(IpAddr::V4);
-        let mut this =
-            Self { config, machine, client, runtime, node_ip, conditions: Vec::new(), uid: String::new() };
+        let mut this = Self {
+            config,
+            machine,
+            client,
+            runtime,
+            node_ip,
+            conditions: Vec::new(),
+            disk: DiskPressure::default(),
+            uid: String::new(),
+        };
         let mut pause = Duration::from_millis(50);
         loop {
             match this.try_register().await {
@@ -101,7 +111,9 @@ impl Registration {
             tracing::warn!(%error, "listing images");
             Vec::new()
         });
-        object::status(&self.config, &self.machine, self.node_ip, readiness, &images, &self.conditions, now)
+        self.disk = self.disk.look(&self.config.data_dir);
+        let health = (readiness, self.disk);
+        object::status(&self.config, &self.machine, self.node_ip, health, &images, &self.conditions, now)
     }
 
     /// Writes the status.
@@ -115,6 +127,17 @@ impl Registration {
         Ok(())
     }
 
+    /// Writes the status if the disk has become full, or no longer is.
+    async fn report_disk(&mut self) {
+        let reported = self.conditions.iter().any(|c| c.type_ == "DiskPressure" && c.status == "True");
+        let now = self.disk.look(&self.config.data_dir) == DiskPressure::Full;
+        if now != reported
+            && let Err(error) = self.report(&Readiness::Ready).await
+        {
+            tracing::warn!(%error, "writing that the node's disk is full, or no longer is; will try again");
+        }
+    }
+
     /// The node as events refer to it: by name, as the kubelet does.
     pub(crate) fn reference(&self) -> ObjectReference {
         ObjectReference {
@@ -125,7 +148,8 @@ impl Registration {
         }
     }
 
-    /// Keeps status and lease current until `shutdown`. The lease's renewal is the only periodic work of an idle node.
+    /// Keeps status and lease current until `shutdown`. The lease's renewal, with a look at
+    /// the disk, is the only periodic work of an idle node.
     pub(crate) async fn keep(mut self, shutdown: CancellationToken) {
         let mut lease_ticks = tokio::time::interval(LEASE_PERIOD);
         let mut status_ticks =
@@ -134,10 +158,13 @@ impl Registration {
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return,
-                _ = lease_ticks.tick() => match self.renew(lease.take()).await {
-                    Ok(renewed) => lease = Some(renewed),
-                    Err(error) => tracing::warn!(%error, "renewing the node's lease, will try again"),
-                },
+                _ = lease_ticks.tick() => {
+                    match self.renew(lease.take()).await {
+                        Ok(renewed) => lease = Some(renewed),
+                        Err(error) => tracing::warn!(%error, "renewing the node's lease, will try again"),
+                    }
+                    self.report_disk().await;
+                }
                 _ = status_ticks.tick() => if let Err(error) = self.report(&Readiness::Ready).await {
                     tracing::warn!(%error, "writing the node's status, will try again");
                 },
