@@ -9,13 +9,13 @@ use kube::Client;
 use skiff_apiserver::auth::UserInfo;
 use skiff_apiserver::pki::kubeconfig::ContextEntry;
 use skiff_apiserver::pki::{NodeSubject, Pki, PkiSubject};
-use skiff_apiserver::{ApiServer, ClusterConfig};
+use skiff_apiserver::{ApiServer, Checks, ClusterConfig, Concern};
 use skiff_catalogue::Catalogue;
 use skiff_controllers::ControllersConfig;
 use skiff_node::AgentConfig;
 use skiff_proxy::{Health, ProxyConfig};
 use skiff_runtime::Runtime;
-use skiff_store::{Embedded, Store};
+use skiff_store::{Condition, Embedded};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -90,17 +90,27 @@ pub(crate) async fn start(
     // Tools on this machine use loopback: it stays when the machine moves to another network.
     let url = format!("https://127.0.0.1:{}", settings.args.api_port);
     settings.layout.create()?;
+    let starting = daemon::claim(&settings.layout.starting(), &daemon::Process::this())?;
     let running = daemon::claim(&settings.layout.server_record(), &record(&settings, &url))?;
     let mut parts = Parts::new(shutdown.clone());
 
     progress.step("opening the store");
     let store = Arc::new(Embedded::open(settings.layout.store())?);
+    let checks = Checks::default();
+    watch_store(&mut parts, &store, &checks);
     let pki = Arc::new(Pki::open_or_create(&settings.layout.pki(), &pki_subject(&settings, node_ip))?);
     parts.run("certificates", keep_certificates(pki.clone(), shutdown.clone()));
 
     progress.step("starting the API server");
     let cluster = ClusterConfig { port: settings.args.api_port, ..ClusterConfig::new(node_ip.into()) };
-    let api = start_api(&mut parts, &settings, store.clone(), pki.clone(), cluster.clone()).await?;
+    let config = skiff_apiserver::Config {
+        store: store.clone(),
+        catalogue: Arc::new(Catalogue::builtin()),
+        pki: pki.clone(),
+        cluster: cluster.clone(),
+        checks: checks.clone(),
+    };
+    let api = start_api(&mut parts, config).await?;
     // From here on users can look at what goes on, also when it goes wrong.
     write_kubeconfigs(&settings, &pki, &url)?;
     parts.run(
@@ -113,7 +123,9 @@ pub(crate) async fn start(
     if !settings.args.without_agent {
         progress.step("starting the node");
         let client = api.client(UserInfo::node(&settings.node_name));
-        proxy = Some(start_node(&mut parts, &settings, &cluster, &pki, client).await?);
+        let health = start_node(&mut parts, &settings, &cluster, &pki, client).await?;
+        check_proxy(&checks, health.clone());
+        proxy = Some(health);
     }
     let admin = api.client(UserInfo::api_server());
     addons::apply(&admin, &DNS_SERVICE.to_string()).await.context("create the DNS pod's objects")?;
@@ -122,6 +134,7 @@ pub(crate) async fn start(
         let ready = ready::wait(&admin, &settings.node_name, dns, proxy, progress, &timeline);
         parts.unless_one_ends(ready).await?;
     }
+    drop(starting);
     progress.report(&Report::Ready);
     Ok(Cluster { parts, store, _running: running })
 }
@@ -149,6 +162,7 @@ fn record(settings: &Settings, url: &str) -> daemon::Record {
         pid: rustix::process::getpid().as_raw_nonzero().get(),
         server: url.to_owned(),
         context: settings.args.context.clone(),
+        kept: settings.args.detached,
     }
 }
 
@@ -166,19 +180,52 @@ async fn keep_certificates(pki: Arc<Pki>, shutdown: CancellationToken) -> anyhow
     Ok(())
 }
 
-async fn start_api(
-    parts: &mut Parts,
-    settings: &Settings,
-    store: Arc<dyn Store>,
-    pki: Arc<Pki>,
-    cluster: ClusterConfig,
-) -> anyhow::Result<ApiServer> {
-    let port = settings.args.api_port;
+/// The store's condition as health checks, and the end of the server when it cannot be put right.
+fn watch_store(parts: &mut Parts, store: &Embedded, checks: &Checks) {
+    let (condition, space) = (store.condition(), store.condition());
+    checks.add("etcd", Concern::Life, move || match &*condition.borrow() {
+        Condition::Failing(reason) | Condition::Failed(reason) => {
+            Err(format!("the store cannot write: {reason}"))
+        }
+        Condition::Good | Condition::Full => Ok(()),
+    });
+    checks.add("store-space", Concern::Readiness, move || match *space.borrow() {
+        Condition::Full => {
+            Err("the disk of the store is full: nothing new can be stored until there is room".into())
+        }
+        _ => Ok(()),
+    });
+    let (mut condition, shutdown) = (store.condition(), parts.shutdown());
+    parts.run("store", async move {
+        let failed = condition.wait_for(|condition| matches!(condition, Condition::Failed(_)));
+        let ended = tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            failed = failed => failed.map(|condition| condition.clone()),
+        };
+        match ended {
+            Ok(Condition::Failed(reason)) => bail!("cannot write, and could not be put right: {reason}"),
+            _ => bail!("closed"),
+        }
+    });
+}
+
+/// The Service proxy's own word on how it is doing.
+fn check_proxy(checks: &Checks, health: watch::Receiver<Health>) {
+    checks.add("proxy", Concern::Readiness, move || match &*health.borrow() {
+        Health { failing: Some(reason), .. } => {
+            Err(format!("the kernel does not take the Services: {reason}"))
+        }
+        Health { synced: false, .. } => Err("the Services have not been put into the kernel yet".to_owned()),
+        _ => Ok(()),
+    });
+}
+
+async fn start_api(parts: &mut Parts, config: skiff_apiserver::Config) -> anyhow::Result<ApiServer> {
+    let port = config.cluster.port;
     let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))
         .await
         .with_context(|| format!("listen on port {port}; --api-port chooses another"))?;
-    let catalogue = Arc::new(Catalogue::builtin());
-    let api = ApiServer::start(skiff_apiserver::Config { store, catalogue, pki, cluster }).await?;
+    let api = ApiServer::start(config).await?;
     parts.run("API server", api.clone().serve(listener, parts.shutdown()));
     Ok(api)
 }

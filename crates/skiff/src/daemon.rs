@@ -9,6 +9,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -21,6 +22,23 @@ pub(crate) struct Record {
     pub(crate) server: String,
     /// Name of the kubeconfig context.
     pub(crate) context: String,
+    /// Whether a keeper should be there to start it again.
+    #[serde(default)]
+    pub(crate) kept: bool,
+}
+
+/// What every record says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Process {
+    /// Process id of the record's holder.
+    pub(crate) pid: i32,
+}
+
+impl Process {
+    /// The one that asks.
+    pub(crate) fn this() -> Self {
+        Self { pid: rustix::process::getpid().as_raw_nonzero().get() }
+    }
 }
 
 /// The record, held locked for as long as the server lives: the lock goes with the process, so a record
@@ -51,7 +69,7 @@ const KILL_WAIT: Duration = Duration::from_secs(10);
 const LAST_MOMENT: Duration = Duration::from_millis(200);
 
 /// Takes the record for this process.
-pub(crate) fn claim(path: &Path, record: &Record) -> Result<Running, DaemonError> {
+pub(crate) fn claim(path: &Path, record: &impl Serialize) -> Result<Running, DaemonError> {
     let io_error = |source| DaemonError::Io { path: path.to_owned(), source };
     let mut file = OpenOptions::new()
         .read(true)
@@ -61,21 +79,20 @@ pub(crate) fn claim(path: &Path, record: &Record) -> Result<Running, DaemonError
         .open(path)
         .map_err(io_error)?;
     if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-        let pid = read_record(&mut file).map_or(0, |record| record.pid);
+        let pid = serde_json::from_reader(&file).map_or(0, |Process { pid }| pid);
         return Err(DaemonError::AlreadyRunning { pid });
     }
     let write = |file: &mut File| -> io::Result<()> {
         file.set_len(0)?;
         file.rewind()?;
-        serde_json::to_writer(&mut *file, record)?;
-        file.flush()
+        file.write_all(&serde_json::to_vec(record)?)
     };
     write(&mut file).map_err(io_error)?;
     Ok(Running { _file: file })
 }
 
-/// The running server, if there is one.
-pub(crate) fn running(path: &Path) -> Result<Option<Record>, DaemonError> {
+/// The record of a running process, if there is one.
+pub(crate) fn running<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, DaemonError> {
     let io_error = |source| DaemonError::Io { path: path.to_owned(), source };
     let mut file = match File::open(path) {
         Ok(file) => file,
@@ -85,13 +102,19 @@ pub(crate) fn running(path: &Path) -> Result<Option<Record>, DaemonError> {
     if flock(&file, FlockOperation::NonBlockingLockShared).is_ok() {
         return Ok(None);
     }
-    read_record(&mut file).map(Some).map_err(io_error)
+    let mut text = String::new();
+    file.read_to_string(&mut text).map_err(io_error)?;
+    // Locked and empty: who holds it is about to say who it is, and does not serve yet.
+    if text.is_empty() {
+        return Ok(None);
+    }
+    serde_json::from_str(&text).map(Some).map_err(|error| io_error(error.into()))
 }
 
 /// The running server, if there is one and it does not end at once: one that was just killed holds its lock for a
 /// moment longer.
 pub(crate) fn running_on(path: &Path) -> Result<Option<Record>, DaemonError> {
-    let Some(record) = running(path)? else { return Ok(None) };
+    let Some(record) = running::<Record>(path)? else { return Ok(None) };
     let process = Pid::from_raw(record.pid).map(|pid| pidfd_open(pid, PidfdFlags::empty()));
     let io_error =
         |source: rustix::io::Errno| DaemonError::Io { path: path.to_owned(), source: source.into() };
@@ -102,15 +125,19 @@ pub(crate) fn running_on(path: &Path) -> Result<Option<Record>, DaemonError> {
     }
 }
 
-fn read_record(file: &mut File) -> io::Result<Record> {
-    let mut text = String::new();
-    file.read_to_string(&mut text)?;
-    Ok(serde_json::from_str(&text)?)
+/// Waits until a process that holds a record at `path` has let go of it, or has ended.
+pub(crate) fn wait_until_free(path: &Path) -> Result<(), DaemonError> {
+    let io_error = |source| DaemonError::Io { path: path.to_owned(), source };
+    match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(io_error(error)),
+        Ok(file) => flock(&file, FlockOperation::LockShared).map_err(|error| io_error(error.into())),
+    }
 }
 
-/// Ends the server: SIGTERM, and SIGKILL when it takes too long. Waits until it is gone.
+/// Ends the holder of a record: SIGTERM, and SIGKILL when it takes too long. Waits until it is gone.
 pub(crate) fn stop(path: &Path) -> Result<bool, DaemonError> {
-    let Some(record) = running(path)? else { return Ok(false) };
+    let Some(record) = running::<Process>(path)? else { return Ok(false) };
     let io_error =
         |source: rustix::io::Errno| DaemonError::Io { path: path.to_owned(), source: source.into() };
     let Some(pid) = Pid::from_raw(record.pid) else { return Ok(false) };
@@ -150,13 +177,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("server.json");
         let record =
-            Record { pid: 4, server: "https://192.0.2.1:6443".to_owned(), context: "skiff".to_owned() };
-        assert_eq!(running(&path).unwrap(), None);
+            Record { pid: 4, server: "https://192.0.2.1:6443".into(), context: "skiff".into(), kept: true };
+        assert_eq!(running::<Record>(&path).unwrap(), None);
         let held = claim(&path, &record).unwrap();
         assert!(matches!(claim(&path, &record), Err(DaemonError::AlreadyRunning { pid: 4 })));
         assert_eq!(running(&path).unwrap(), Some(record.clone()));
         drop(held);
-        assert_eq!(running(&path).unwrap(), None, "a record whose holder is gone counts for nothing");
+        assert_eq!(
+            running::<Record>(&path).unwrap(),
+            None,
+            "a record whose holder is gone counts for nothing"
+        );
         claim(&path, &record).unwrap();
     }
 }

@@ -6,14 +6,14 @@ use anyhow::Context;
 use skiff_dns::DnsConfig;
 
 use crate::args::DnsArgs;
-use crate::server;
+use crate::{log, server};
 
 /// Ports of the probes, as CoreDNS has them.
 const HEALTH_PORT: u16 = 8080;
 const READY_PORT: u16 = 8181;
 
 pub(crate) fn run(args: &DnsArgs) -> anyhow::Result<()> {
-    server::log_to_stderr();
+    log::to_stderr();
     server::use_ring();
     // One thread serves thousands of questions a second, and each further thread costs memory in every cluster.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

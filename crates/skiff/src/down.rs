@@ -1,7 +1,7 @@
 //! `skiff down`: stops the cluster and leaves nothing of it in the kernel or the process table.
 
 use std::fs;
-use std::io;
+use std::io::ErrorKind::{DirectoryNotEmpty, NotFound, ResourceBusy};
 use std::path::Path;
 
 use anyhow::Context;
@@ -9,6 +9,7 @@ use skiff_errors::error_text;
 
 use crate::args::DownArgs;
 use crate::layout::Layout;
+use crate::lock::{self, CommandLock};
 use crate::progress::Screen;
 use crate::{daemon, mounts, preflight, server};
 
@@ -20,19 +21,23 @@ pub(crate) fn run(args: &DownArgs) -> anyhow::Result<()> {
 /// Stops the cluster; with `--purge`, also deletes its data and its context in `kubeconfig`.
 pub(crate) fn stop(args: &DownArgs, kubeconfig: Option<&Path>) -> anyhow::Result<()> {
     let layout = args.layout.layout();
+    let _lock = CommandLock::take(&layout, "down")?;
     let screen = Screen::new();
     screen.step("stopping the server");
-    // The agent first: it would miss its server.
+    // The keeper first: it would start the server again. The agent would miss its server.
+    daemon::stop(&layout.keeper_record())?;
     let agent_ran = daemon::stop(&layout.agent_record())?;
     let was_running = daemon::stop(&layout.server_record())? || agent_ran;
-    screen.step("stopping pods");
+    screen.step("stopping pods, removing their network and the Service table");
     clean_up(&layout)?;
-    mounts::unmount_below(layout.data())?;
-    mounts::unmount_below(layout.run())?;
-    remove_dir(layout.run())?;
+    screen.step("unmounting volumes and root file systems of pods");
+    mounts::unmount_ours(layout.data())?;
+    mounts::unmount_ours(layout.run())?;
+    screen.step(&format!("emptying {}", layout.run().display()));
+    empty(layout.run())?;
     if args.purge {
-        screen.step("deleting data");
-        remove_dir(layout.data())?;
+        screen.step(&format!("deleting what is in {}", layout.data().display()));
+        empty(layout.data())?;
         server::remove_context(kubeconfig, &args.context)?;
     }
     screen.finish(match (was_running, args.purge) {
@@ -50,10 +55,10 @@ pub(crate) fn abandon(layout: &Layout) {
         // Nothing in the kernel is touched unless this server's node had begun: it may be another cluster's.
         if layout.network().exists() {
             clean_up(layout)?;
-            mounts::unmount_below(layout.data())?;
+            mounts::unmount_ours(layout.data())?;
         }
-        mounts::unmount_below(layout.run())?;
-        remove_dir(layout.run())
+        mounts::unmount_ours(layout.run())?;
+        empty(layout.run())
     };
     if let Err(error) = remove() {
         let error = error_text(error.as_ref());
@@ -76,10 +81,16 @@ fn clean_up(layout: &Layout) -> anyhow::Result<()> {
     })
 }
 
-fn remove_dir(path: &Path) -> anyhow::Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("remove {}", path.display()))
+/// Removes what is in a directory of the cluster, but the lock of the command that does so and what others have
+/// mounted there. The lock takes the empty directory with it.
+fn empty(directory: &Path) -> anyhow::Result<()> {
+    for left in mounts::remove_tree(directory, lock::NAME)? {
+        tracing::warn!("{} is mounted by somebody else and stays as it is", left.display());
+    }
+    match fs::remove_dir(directory) {
+        // Something stays in it, or it is a file system of its own.
+        Err(error) if !matches!(error.kind(), NotFound | DirectoryNotEmpty | ResourceBusy) => {
+            Err(error).with_context(|| format!("remove {}", directory.display()))
         }
         _ => Ok(()),
     }

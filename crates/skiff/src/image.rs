@@ -11,6 +11,7 @@ use crate::server;
 
 pub(crate) fn run(args: &ImageArgs) -> anyhow::Result<()> {
     preflight::root()?;
+    args.layout.layout().create()?;
     server::use_ring();
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     tokio.block_on(async {

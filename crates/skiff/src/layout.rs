@@ -1,10 +1,13 @@
 //! Where a cluster's files are (`docs/files.md` describes all of them).
 
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::{self, DirBuilder, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
+
+use crate::lock;
 
 /// The two directories of a cluster and the files in them. The data directory survives reboots, the run
 /// directory need not.
@@ -19,11 +22,11 @@ impl Layout {
         Self { data, run }
     }
 
-    /// Makes the directories, for root alone: they hold keys and secrets.
+    /// Makes the directories, for root alone: they hold keys and secrets. Directories that are there already are
+    /// tightened, and refused when they are not a cluster's.
     pub(crate) fn create(&self) -> anyhow::Result<()> {
         for directory in [self.data.clone(), self.run.clone(), self.data.join("store")] {
-            let made = DirBuilder::new().recursive(true).mode(0o700).create(&directory);
-            made.with_context(|| format!("make {}", directory.display()))?;
+            private_directory(&directory)?;
         }
         Ok(())
     }
@@ -58,6 +61,21 @@ impl Layout {
         self.data.join("server.log")
     }
 
+    /// Which process starts the server again when it ends; locked by it while it runs.
+    pub(crate) fn keeper_record(&self) -> PathBuf {
+        self.run.join("keeper.json")
+    }
+
+    /// How often and why the server was started again.
+    pub(crate) fn restarts(&self) -> PathBuf {
+        self.run.join("restarts.json")
+    }
+
+    /// Locked by the server until pods can run.
+    pub(crate) fn starting(&self) -> PathBuf {
+        self.run.join("starting.json")
+    }
+
     /// Which process is an agent beside the server; locked by it while it runs.
     pub(crate) fn agent_record(&self) -> PathBuf {
         self.run.join("agent.json")
@@ -71,5 +89,75 @@ impl Layout {
     /// Which process is the server; locked by it while it runs.
     pub(crate) fn server_record(&self) -> PathBuf {
         self.run.join("server.json")
+    }
+}
+
+/// Names that only a cluster's directory has.
+const MARKS: [&str; 4] = ["store", "pki", "server.json", lock::NAME];
+
+/// Makes a directory that only root can enter, or sees to it that one that is there is such a directory.
+fn private_directory(path: &Path) -> anyhow::Result<()> {
+    match DirBuilder::new().mode(0o700).recursive(true).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(error).with_context(|| format!("make {}", path.display()));
+        }
+        _ => {}
+    }
+    let found = fs::metadata(path).with_context(|| format!("look at {}", path.display()))?;
+    if !found.is_dir() {
+        bail!("{} is not a directory; a cluster keeps its files there", path.display());
+    }
+    if found.uid() != rustix::process::geteuid().as_raw() {
+        bail!(
+            "{} belongs to user {}; a cluster's files hold keys, so its directory must be root's",
+            path.display(),
+            found.uid()
+        );
+    }
+    if found.mode() & 0o077 == 0 {
+        return Ok(());
+    }
+    if !is_a_clusters(path)? {
+        bail!(
+            "{} is open to other users and holds other files; name an empty directory, or one of a cluster",
+            path.display()
+        );
+    }
+    fs::set_permissions(path, Permissions::from_mode(0o700))
+        .with_context(|| format!("tighten {}", path.display()))
+}
+
+/// Whether a directory is empty or holds a cluster's files. `lost+found` is what an empty file system has.
+fn is_a_clusters(path: &Path) -> anyhow::Result<bool> {
+    let entries = fs::read_dir(path).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+    let entries = entries.with_context(|| format!("read {}", path.display()))?;
+    let names: Vec<_> = entries.iter().map(fs::DirEntry::file_name).collect();
+    let others = names.iter().any(|name| *name != "lost+found");
+    Ok(!others || names.iter().any(|name| MARKS.iter().any(|mark| *name == *mark)))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tightens_its_own_and_refuses_others() {
+        let check = |files: &[&str], mode: u32, taken: bool| {
+            let dir = tempfile::tempdir().unwrap();
+            for file in files {
+                fs::write(dir.path().join(file), "").unwrap();
+            }
+            fs::set_permissions(dir.path(), Permissions::from_mode(mode)).unwrap();
+            assert_eq!(private_directory(dir.path()).is_ok(), taken, "{files:?} {mode:o}");
+            let after = fs::metadata(dir.path()).unwrap().mode() & 0o7777;
+            assert_eq!(after, if taken { 0o700 } else { mode }, "{files:?} {mode:o}");
+        };
+        check(&[], 0o755, true);
+        check(&["lost+found"], 0o755, true);
+        check(&["pki", "notes"], 0o755, true);
+        check(&["notes"], 0o755, false);
+        check(&["notes"], 0o1777, false);
+        check(&["notes"], 0o700, true);
     }
 }

@@ -12,7 +12,10 @@ mod demo;
 mod dns;
 mod down;
 mod image;
+mod keeper;
 mod layout;
+mod lock;
+mod log;
 mod mounts;
 mod parts;
 mod preflight;
@@ -37,6 +40,9 @@ fn main() -> ExitCode {
     // Before anything else: a supervisor must stay small and single-threaded.
     if std::env::args_os().nth(1).is_some_and(|first| first == SUPERVISOR) {
         return skiff_runtime::supervisor_main(std::env::args_os().skip(2));
+    }
+    if std::env::args_os().nth(1).is_some_and(|first| first == keeper::SUBCOMMAND) {
+        return keeper::main(std::env::args_os().skip(2));
     }
     if called_kubectl() {
         return skiff_cli::main(std::env::args_os().skip(1));

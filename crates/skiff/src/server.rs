@@ -6,15 +6,16 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use nix::sys::signal::SigSet;
 use skiff_apiserver::pki::kubeconfig::{self, ContextEntry, KubeconfigError};
 use skiff_errors::error_text;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
 
 use crate::args::ServerArgs;
 use crate::cluster::{self, Settings};
 use crate::down;
+use crate::log;
 use crate::preflight;
 use crate::progress::{Progress, Report};
 
@@ -31,21 +32,27 @@ pub(crate) fn run(args: &ServerArgs) -> anyhow::Result<()> {
 }
 
 fn serve(args: &ServerArgs, progress: &Progress) -> anyhow::Result<()> {
-    log_to_stderr();
+    preflight::root()?;
+    let layout = args.layout.layout();
+    layout.create()?;
     use_ring();
     if args.detached {
+        log::to_file(&layout.log())?;
         rustix::process::setsid().context("leave the terminal's session")?;
+        // The keeper blocks the signals that it waits for, and we are its child.
+        SigSet::all().thread_unblock().context("let signals through")?;
     } else {
+        log::to_stderr();
         preflight::check(args)?;
     }
-    let layout = args.layout.layout();
     // Without the record of an earlier server there are no pods of an earlier server.
     let fresh = !layout.server_record().exists();
     let tokio = runtime()?;
-    let started = tokio.block_on(async {
+    let (started, told) = tokio.block_on(async {
         let shutdown = shutdown_on_signal()?;
-        cluster::start(Settings::new(args)?, progress, shutdown).await
-    });
+        let started = cluster::start(Settings::new(args)?, progress, shutdown.clone()).await;
+        anyhow::Ok((started, shutdown.is_cancelled()))
+    })?;
     match started {
         Ok(cluster) => tokio.block_on(cluster.wait()),
         Err(error) => {
@@ -53,15 +60,21 @@ fn serve(args: &ServerArgs, progress: &Progress) -> anyhow::Result<()> {
             if fresh {
                 down::abandon(&layout);
             }
+            // Who was told to end before pods could run has ended well; who waits for them learns of it.
+            if told {
+                progress.report(&Report::Failed(error_text(error.as_ref())));
+                return Ok(());
+            }
             Err(error)
         }
     }
 }
 
 pub(crate) fn run_agent(args: &ServerArgs) -> anyhow::Result<()> {
-    log_to_stderr();
+    log::to_stderr();
     use_ring();
     preflight::root()?;
+    args.layout.layout().create()?;
     runtime()?.block_on(async {
         let shutdown = shutdown_on_signal()?;
         cluster::run_agent(Settings::new(args)?, shutdown).await
@@ -71,13 +84,6 @@ pub(crate) fn run_agent(args: &ServerArgs) -> anyhow::Result<()> {
 fn runtime() -> io::Result<tokio::runtime::Runtime> {
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get().min(MAX_THREADS));
     tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()
-}
-
-/// One line for each message, on standard error; `RUST_LOG` chooses which.
-pub(crate) fn log_to_stderr() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,kube=warn"));
-    let colours = io::IsTerminal::is_terminal(&io::stderr());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colours).init();
 }
 
 /// TLS by ring, in every part of the program.
@@ -137,8 +143,11 @@ fn change_kubeconfig(
     Ok(())
 }
 
-/// Replaces a file that only its owner may read, in one step.
+/// Replaces a file that only its owner may read, in one step. One that says the same already needs no room on a disk.
 pub(crate) fn write_private(path: &Path, text: &str) -> io::Result<()> {
+    if fs::read_to_string(path).is_ok_and(|existing| existing == text) {
+        return Ok(());
+    }
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent)?;
     }

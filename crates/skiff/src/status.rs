@@ -12,7 +12,7 @@ use skiff_errors::error_text;
 
 use crate::args::LayoutArgs;
 use crate::layout::Layout;
-use crate::{addons, daemon, preflight, server};
+use crate::{addons, daemon, keeper, preflight, server};
 
 /// How a part is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,24 +66,29 @@ pub(crate) fn run(args: &LayoutArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn examine(layout: &Layout) -> Vec<Part> {
-    let record = match daemon::running(&layout.server_record()) {
+    let record = match daemon::running::<daemon::Record>(&layout.server_record()) {
         Ok(Some(record)) => record,
         Ok(None) => return vec![Part::of("server", Err("not running; `skiff up` starts it".to_owned()))],
         Err(error) => return vec![Part::of("server", Err(error.to_string()))],
     };
     let server = Part::of("server", Ok(format!("process {}, {}", record.pid, record.server)));
+    let mut parts = vec![server];
+    parts.extend(keeper::status(layout, &record).map(|status| Part::of("keeper", status)));
     let client = match client(layout).await {
         Ok(client) => client,
-        Err(error) => return vec![server, Part::of("api", Err(error_text(error.as_ref())))],
+        Err(error) => {
+            parts.push(Part::of("api", Err(error_text(error.as_ref()))));
+            return parts;
+        }
     };
-    vec![
-        server,
+    parts.extend([
         Part::of("api", api(&client).await),
         Part::of("node", node(&client).await),
         Part::of("dns", dns(&client).await),
         Part::of("services", count::<Service>(&client, "Services").await),
         Part::of("pods", pods(&client).await),
-    ]
+    ]);
+    parts
 }
 
 async fn client(layout: &Layout) -> anyhow::Result<Client> {

@@ -1,0 +1,137 @@
+//! A server that ends by itself comes back, commands that start and stop a cluster do not meet, and a log that cannot
+//! be written stops nothing.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::process::{Child, Stdio};
+
+use skiff_tests::{Cluster, Output};
+
+const SERVER: &str = "skiff server";
+const KEEPER: &str = "skiff keeper";
+
+/// Process ids of this host whose command line contains `mark`.
+fn pids(cluster: &Cluster, mark: &str) -> Vec<String> {
+    let processes = cluster.host().processes();
+    let pid = |line: &String| line.split_whitespace().next().map(str::to_owned);
+    processes.iter().filter(|line| line.contains(mark)).filter_map(pid).collect()
+}
+
+fn kill(cluster: &Cluster, mark: &str) -> String {
+    let [pid] = &pids(cluster, mark)[..] else {
+        panic!("one process {mark}: {:#?}", cluster.host().processes())
+    };
+    let gone = format!("for i in {{1..500}}; do [ -e /proc/{pid} ] || exit 0; sleep 0.01; done; exit 1");
+    cluster.sh(&format!("kill -9 {pid}; {gone}")).ok();
+    pid.clone()
+}
+
+/// Waits until the API is ready, which nobody but the keeper brings about.
+fn comes_back(cluster: &Cluster) {
+    let answers = "for i in {1..600}; do [ \"$(curl -sk https://127.0.0.1:6443/readyz)\" = ok ] && exit 0; sleep 0.1; done; exit 1";
+    cluster.sh(answers).ok();
+}
+
+#[test]
+fn a_killed_server_comes_back_by_itself() {
+    let cluster = Cluster::empty();
+    cluster.k("create configmap kept");
+    for round in 1..=2 {
+        let killed = kill(&cluster, SERVER);
+        comes_back(&cluster);
+        assert_ne!(pids(&cluster, SERVER), [killed]);
+        assert!(cluster.k("get configmap kept -o name").contains("kept"));
+        let status = cluster.skiff(["status"]).stdout;
+        assert!(
+            status.contains(&format!("restarted {round} times")) && status.contains("SIGKILL"),
+            "{status}"
+        );
+    }
+
+    // Without its keeper the server goes on; who asks is told, and `up` makes it kept again.
+    kill(&cluster, KEEPER);
+    let status = cluster.skiff(["status"]);
+    assert_ne!(status.code, Some(0), "{status}");
+    assert!(status.stdout.contains("nobody restarts the server"), "{status}");
+    let server = pids(&cluster, SERVER);
+    let up = cluster.skiff(["up"]);
+    assert!(up.code == Some(0) && up.stderr.contains("a new one takes over"), "{up}");
+    assert_eq!((pids(&cluster, SERVER), pids(&cluster, KEEPER).len()), (server, 1));
+    kill(&cluster, SERVER);
+    comes_back(&cluster);
+
+    // A server that is told to end, ends, and its keeper with it.
+    cluster.sh(&format!("kill {}", pids(&cluster, SERVER)[0])).ok();
+    let record = cluster.run_dir().join("keeper.json");
+    cluster.sh(&format!("flock --timeout 30 {} true", record.display())).ok();
+    assert_eq!((pids(&cluster, SERVER).len(), pids(&cluster, KEEPER).len()), (0, 0));
+    cluster.start();
+    cluster.skiff(["down"]).ok();
+    assert_eq!(cluster.host().processes(), Vec::<String>::new());
+    assert!(!cluster.run_dir().exists());
+}
+
+fn spawn(cluster: &Cluster, arguments: &str) -> Child {
+    let mut command = cluster.skiff_command();
+    command.args(arguments.split(' ')).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().unwrap()
+}
+
+fn end(child: Child) -> Output {
+    let output = child.wait_with_output().unwrap();
+    Output {
+        command: String::new(),
+        code: output.status.code(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// Two commands at the same moment: one does its work, the other says who is at work, or comes after it.
+#[test]
+fn commands_at_once_leave_a_cluster_whole() {
+    const UP: &str = "up --node-name node-1";
+    let cluster = Cluster::stopped();
+    for (round, pair) in
+        [[UP, UP], [UP, "down"], ["down", UP], [UP, UP], ["down", "down"]].into_iter().enumerate()
+    {
+        let both = pair.map(|command| spawn(&cluster, command)).map(end);
+        let wins = both.iter().filter(|output| output.code == Some(0)).count();
+        assert!(wins >= 1, "round {round}: {both:#?}");
+        for output in both.iter().filter(|output| output.code != Some(0)) {
+            assert!(output.stderr.contains("is at work on this cluster"), "round {round}: {output}");
+        }
+        // What runs is what the record says: never a server without it, or a record without a server.
+        let servers = pids(&cluster, SERVER).len();
+        let status = cluster.skiff(["status"]);
+        let running = !status.stdout.contains("not running");
+        assert_eq!(
+            servers,
+            usize::from(running),
+            "round {round}: {status}\n{:#?}",
+            cluster.host().processes()
+        );
+        assert_eq!(pids(&cluster, KEEPER).len(), servers, "round {round}");
+        if running {
+            assert_eq!(cluster.k("get node node-1 -o name"), "node/node-1\n");
+        }
+    }
+    cluster.skiff(["down"]).ok();
+    assert_eq!(cluster.host().processes(), Vec::<String>::new());
+}
+
+/// No line of its log can be written from the first one on, and the server does all of its work.
+#[test]
+fn a_log_that_cannot_be_written_stops_nothing() {
+    let cluster = Cluster::stopped();
+    for stderr in ["2>/dev/full", "2>&-"] {
+        let binary = skiff_tests::program("SKIFF_TEST_BINARY");
+        let script = format!("RUST_LOG=debug exec {} server --node-name node-1 {stderr}", binary.display());
+        let mut server = cluster.shell(&script).stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+        comes_back(&cluster);
+        cluster.k("wait -n kube-system rc/kube-dns --for=create --timeout=60s");
+        cluster.k("wait -n kube-system rc --all --timeout=60s --for=jsonpath={.status.readyReplicas}=1");
+        assert_eq!(server.try_wait().unwrap(), None, "{stderr}");
+        cluster.skiff(["down"]).ok();
+        assert!(server.wait().unwrap().success(), "{stderr}");
+    }
+}
