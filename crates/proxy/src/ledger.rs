@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::{
-    model::{Element, Key, ServiceName},
-    plan::{Op, plan},
-    table::{Entry, ServiceTable},
+    model::{Element, Endpoint, Frontend, Key, ServiceName},
+    plan::{Op, Serving, plan},
+    table::ServiceTable,
 };
 
 /// The kernel's elements by key, and the Service each key belongs to. What the kernel holds is recorded only by
@@ -18,6 +18,17 @@ pub struct Ledger {
     /// Services that ask for a key which another one owns. The first to come keeps it; the others get it when it is
     /// free.
     waiting: HashMap<Key, BTreeSet<ServiceName>>,
+    /// The endpoints with which flows to a UDP frontend may stay, as of the last plan that was carried out.
+    serving: HashMap<Frontend, Vec<Endpoint>>,
+}
+
+/// What the kernel was found to lack, or to have too much, of what was recorded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Difference {
+    /// Elements that are not there any more.
+    pub missing: usize,
+    /// Elements that we did not put there.
+    pub foreign: usize,
 }
 
 /// Steps for the kernel, and what it holds once they are done.
@@ -26,19 +37,25 @@ pub struct Batch {
     /// In the order of application.
     pub ops: Vec<Op>,
     changes: Vec<(Key, Vec<Element>)>,
+    serving: Vec<(Frontend, Option<Vec<Endpoint>>)>,
 }
 
-/// What a key should become: its elements and the entry they were made from, or nothing.
-type Wanted = Option<(Vec<Element>, Option<Entry>)>;
+/// What a key should become: its elements and, for UDP, the endpoints with which flows may stay; or nothing.
+type Wanted = Option<(Vec<Element>, Option<Vec<Endpoint>>)>;
 
 impl Ledger {
-    /// Starts from what the kernel holds; ownership is unknown until every Service was prepared once.
-    pub fn adopt(&mut self, elements: impl IntoIterator<Item = Element>) {
-        self.held.clear();
+    /// Goes on from what the kernel holds, and tells how that differs from what was recorded. Ownership is unknown until every
+    /// Service was prepared once. Flows are reconsidered then, too: while the kernel held something else, they may have
+    /// gone anywhere.
+    pub fn adopt(&mut self, elements: impl IntoIterator<Item = Element>) -> Difference {
+        let mut held = HashMap::<Key, Vec<Element>>::new();
         for element in elements {
-            self.held.entry(element.key()).or_default().push(element);
+            held.entry(element.key()).or_default().push(element);
         }
-        self.held.values_mut().for_each(|elements| elements.sort_unstable());
+        held.values_mut().for_each(|elements| elements.sort_unstable());
+        let before = std::mem::replace(&mut self.held, held);
+        self.serving.clear();
+        Difference { missing: surplus(&before, &self.held), foreign: surplus(&self.held, &before) }
     }
 
     /// The Services that own something.
@@ -110,11 +127,13 @@ impl Ledger {
                     self.owned.entry(name.clone()).or_default().push(key);
                 }
             }
-            let entry = match key {
-                Key::Frontend(frontend) => table.entries.get(&frontend).cloned(),
+            let keep_flows = match key {
+                Key::Frontend(frontend) => {
+                    table.entries.get(&frontend).and_then(|entry| entry.keep_flows.clone())
+                }
                 Key::Address(_) => None,
             };
-            touched.insert(key, Some((elements, entry)));
+            touched.insert(key, Some((elements, keep_flows)));
         }
     }
 
@@ -123,8 +142,12 @@ impl Ledger {
         let (mut additions, mut flows) = (Vec::new(), Vec::new());
         for (key, wanted) in touched {
             let old = self.held.get(&key).map(Vec::as_slice).unwrap_or_default();
-            let (new, entry) = wanted.unwrap_or_default();
-            for op in plan(key, old, &new, entry.as_ref()) {
+            let (new, keep_flows) = wanted.unwrap_or_default();
+            let serving = Serving {
+                before: key.frontend().and_then(|frontend| self.serving.get(&frontend)).map(Vec::as_slice),
+                now: keep_flows.as_deref().unwrap_or_default(),
+            };
+            for op in plan(key, old, &new, serving) {
                 match op {
                     Op::Remove(_) => batch.ops.push(op),
                     Op::Add(_) => additions.push(op),
@@ -134,6 +157,7 @@ impl Ledger {
             if old != new {
                 batch.changes.push((key, new));
             }
+            batch.serving.extend(key.frontend().map(|frontend| (frontend, keep_flows)));
         }
         batch.ops.append(&mut additions);
         batch.ops.append(&mut flows);
@@ -149,7 +173,23 @@ impl Ledger {
                 self.held.insert(key, elements);
             }
         }
+        for (frontend, serving) in batch.serving {
+            match serving {
+                Some(serving) => drop(self.serving.insert(frontend, serving)),
+                None => drop(self.serving.remove(&frontend)),
+            }
+        }
     }
+}
+
+/// How many elements `all` has that `others` has not.
+fn surplus(all: &HashMap<Key, Vec<Element>>, others: &HashMap<Key, Vec<Element>>) -> usize {
+    let lacks = |(key, elements): (&Key, &Vec<Element>)| match others.get(key) {
+        Some(others) if others == elements => 0,
+        Some(others) => elements.iter().filter(|element| !others.contains(element)).count(),
+        None => elements.len(),
+    };
+    all.iter().map(lacks).sum()
 }
 
 impl ServiceTable {

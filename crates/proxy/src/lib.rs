@@ -11,12 +11,13 @@
 //! * **A Service is only map elements.** The rules are fixed and few; a change of one endpoint is a change of one element,
 //!   however many Services there are.
 //! * **The kernel is the memory.** After a restart the elements are read back and compared; what is right already is
-//!   never touched, and traffic goes on meanwhile.
+//!   never touched, and traffic goes on meanwhile. What another program takes away is heard of, and put back.
 
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
+mod guard;
 pub mod kernel;
 pub mod ledger;
 pub mod model;
@@ -27,7 +28,7 @@ pub mod select;
 pub mod table;
 mod view;
 
-pub use run::{Health, ProxyError, run, run_reporting, teardown};
+pub use run::{Health, ProxyError, examine, run, run_reporting, teardown};
 
 /// What the proxy of a node is told. The node's pod CIDR is not among it: that comes with the Node object.
 #[derive(Debug, Clone, PartialEq, Eq)]

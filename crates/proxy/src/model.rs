@@ -265,6 +265,13 @@ pub enum Key {
     Frontend(Frontend),
 }
 
+impl Key {
+    /// The frontend, if it is one.
+    pub fn frontend(&self) -> Option<Frontend> {
+        if let Self::Frontend(frontend) = self { Some(*frontend) } else { None }
+    }
+}
+
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

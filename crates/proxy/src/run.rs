@@ -1,14 +1,18 @@
 //! Keeps the kernel's table in step with the API.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
+use skiff_errors::error_text;
+use skiff_informer::{EventType, Recorder};
 use tokio::{sync::watch, task::spawn_blocking, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     ProxyConfig,
-    kernel::{self, Kernel, KernelError, Ranges},
+    guard::{Guard, Loss, until},
+    kernel::{self, Kernel, KernelError, Ranges, TableWatch},
     ledger::{Batch, Ledger},
     view::{Changes, View},
 };
@@ -16,6 +20,8 @@ use crate::{
 /// Pauses between attempts after the kernel refused a batch.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// How long a shared chain may be left without use; it may be needed again at once.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// How the proxy is doing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -24,7 +30,8 @@ pub struct Health {
     pub synced: bool,
     /// When the kernel last accepted a batch.
     pub updated: Option<Instant>,
-    /// Why the last batch was not accepted; it is tried again.
+    /// Why the table is not as it should be: the last batch was not accepted and is tried again, or another program changed
+    /// the table and it is being restored.
     pub failing: Option<String>,
 }
 
@@ -34,6 +41,9 @@ pub enum ProxyError {
     /// The kernel does not give us a table. Its nftables and connection tracking are needed.
     #[error("cannot use the kernel's packet filter (nf_tables with NAT); load or build in its modules")]
     Kernel(#[from] KernelError),
+    /// Changes that other programs make to the table cannot be heard of.
+    #[error("cannot listen to the kernel's notifications of packet filter changes")]
+    Notifications(#[source] io::Error),
     /// The thread that talks to the kernel ended.
     #[error("the kernel's executor stopped")]
     Stopped(#[from] tokio::task::JoinError),
@@ -56,13 +66,35 @@ pub async fn run_reporting(
 ) -> Result<(), ProxyError> {
     warn_of_droppers().await?;
     let view = View::watch(&client, &config, &shutdown);
-    let serve = serve(&view, &config, &health);
+    let events = Recorder::start(client, "kube-proxy", &config.node_name);
+    let report = |text: String| {
+        tracing::warn!("{text}");
+        events.event(node_reference(&config), EventType::Warning, "ServiceTableRestored", text);
+    };
+    let serve = serve(&view, &config, &health, &report);
     shutdown.run_until_cancelled(serve).await.unwrap_or(Ok(()))
+}
+
+/// The node as events refer to it: by name, as the kubelet does.
+fn node_reference(config: &ProxyConfig) -> ObjectReference {
+    ObjectReference {
+        kind: Some("Node".into()),
+        name: Some(config.node_name.clone()),
+        uid: Some(config.node_name.clone()),
+        ..ObjectReference::default()
+    }
 }
 
 /// Removes our table from the current network namespace; its absence is no error.
 pub async fn teardown() -> Result<(), ProxyError> {
     Ok(spawn_blocking(kernel::teardown).await??)
+}
+
+/// What the kernel has of the table in the current network namespace, elements apart, and how many frontends it serves: a
+/// few requests to the kernel, and a list of the frontends. Whether each element is as the API says, the running proxy
+/// knows and tells as [`Health`].
+pub fn examine() -> Result<(kernel::State, usize), ProxyError> {
+    Ok(kernel::examine()?)
 }
 
 /// Other programs' firewalls may stop the traffic of pods; the reason would be hard to find.
@@ -77,43 +109,64 @@ async fn warn_of_droppers() -> Result<(), ProxyError> {
     Ok(())
 }
 
-async fn serve(view: &View, config: &ProxyConfig, health: &watch::Sender<Health>) -> Result<(), ProxyError> {
+/// Keeps the table in step with `view`, and tells `report` when it had to be restored.
+async fn serve(
+    view: &View,
+    config: &ProxyConfig,
+    health: &watch::Sender<Health>,
+    report: &(dyn Fn(String) + Sync),
+) -> Result<(), ProxyError> {
     let ranges =
         |pod_cidr| Ranges { pod_cidr, cluster_cidr: config.cluster_cidr, service_cidr: config.service_cidr };
     let mut pod_cidr = view.pod_cidr().await;
     let mut executor = Executor::open(ranges(pod_cidr)).await?;
+    let mut watch = executor.watch().await?;
     view.synced().await;
-    let (mut pause, mut sweep) = (FIRST_PAUSE, true);
+    let (mut pause, mut sweep, mut guard) = (FIRST_PAUSE, true, Guard::default());
+    let mut tidy_at = None;
     loop {
         let changes = view.take_changes();
         if changes.all {
             let now = view.pod_cidr().await;
             if now != pod_cidr {
                 pod_cidr = now;
-                executor.reopen(ranges(pod_cidr)).await?;
+                executor.set_ranges(ranges(pod_cidr)).await?;
                 sweep = true;
             }
         }
+        if guard.is_due(Instant::now()) {
+            guard.found(executor.reread().await?);
+            sweep = true;
+        }
         if sweep || !changes.is_empty() {
             if let Err(error) = executor.apply(changes, sweep, view).await? {
-                let error = describe(&error);
+                let error = error_text(&error);
                 tracing::warn!(error, ?pause, "Services not up to date, trying again");
                 health.send_modify(|health| health.failing = Some(error));
                 tokio::time::sleep(pause).await; // the kernel tells nobody when it would accept more
                 (pause, sweep) = ((pause * 2).min(LONGEST_PAUSE), true);
-                executor.reread().await?;
+                guard.found(executor.reread().await?);
                 continue;
             }
             (pause, sweep) = (FIRST_PAUSE, false);
-            health.send_replace(Health { synced: true, updated: Some(Instant::now()), failing: None });
+            let failing = guard.threat();
+            health.send_replace(Health { synced: true, updated: Some(Instant::now()), failing });
+            guard.restored().into_iter().for_each(report);
+            tidy_at = tidy_at.or(executor.is_untidy().then(|| Instant::now() + LINGER));
         }
-        view.changed().await;
+        tokio::select! {
+            () = view.changed() => {}
+            () = guard.due() => {}
+            () = until(tidy_at) => {
+                tidy_at = None;
+                executor.tidy().await?;
+            }
+            touched = watch.touched() => {
+                guard.touched(touched.map_err(ProxyError::Notifications)?, Instant::now());
+                health.send_modify(|health| health.failing = guard.threat());
+            }
+        }
     }
-}
-
-fn describe(error: &KernelError) -> String {
-    use std::error::Error;
-    error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
 }
 
 /// The ledger and the kernel it is about. Calls into the kernel block, so they run on a thread for that.
@@ -124,15 +177,23 @@ struct Executor {
 
 impl Executor {
     async fn open(ranges: Ranges) -> Result<Self, ProxyError> {
-        let mut executor = Self { kernel: None, ledger: Ledger::default() };
-        executor.reopen(ranges).await?;
-        Ok(executor)
+        let (kernel, elements) = spawn_blocking(move || Kernel::open(ranges)).await??;
+        let mut ledger = Ledger::default();
+        ledger.adopt(elements);
+        Ok(Self { kernel: Some(kernel), ledger })
+    }
+
+    /// Hears of changes that are not ours from now on; what happened before is in what is read once more.
+    async fn watch(&mut self) -> Result<TableWatch, ProxyError> {
+        let port = self.blocking(|kernel| kernel.port()).await??;
+        let watch = TableWatch::open(port).map_err(ProxyError::Notifications)?;
+        self.reread().await?;
+        Ok(watch)
     }
 
     /// Goes on with other ranges; the table is replaced with the next, whole, batch.
-    async fn reopen(&mut self, ranges: Ranges) -> Result<(), ProxyError> {
-        let (kernel, elements) = spawn_blocking(move || Kernel::open(ranges)).await??;
-        self.kernel = Some(kernel);
+    async fn set_ranges(&mut self, ranges: Ranges) -> Result<(), ProxyError> {
+        let elements = self.blocking(move |kernel| kernel.set_ranges(ranges)).await??;
         self.ledger.adopt(elements);
         Ok(())
     }
@@ -151,6 +212,7 @@ impl Executor {
         }
         let batch = self.ledger.prepare(names, sweep, |name| view.table(name, &node));
         if batch.ops.is_empty() && !sweep {
+            self.ledger.commit(batch);
             return Ok(Ok(()));
         }
         let result = self
@@ -166,9 +228,25 @@ impl Executor {
         Ok(result)
     }
 
-    async fn reread(&mut self) -> Result<(), ProxyError> {
-        let elements = self.blocking(Kernel::read).await??;
-        self.ledger.adopt(elements);
+    /// Reads what the kernel holds, and tells what it has lost.
+    async fn reread(&mut self) -> Result<Loss, ProxyError> {
+        let read = |kernel: &mut Kernel| kernel.read().map(|elements| (kernel.state().clone(), elements));
+        let (state, elements) = self.blocking(read).await??;
+        Ok(Loss { state, elements: self.ledger.adopt(elements) })
+    }
+
+    fn is_untidy(&self) -> bool {
+        self.kernel.as_ref().is_some_and(Kernel::is_untidy)
+    }
+
+    /// Removes chains without use. A failure leaves them until some more have gone out of use.
+    async fn tidy(&mut self) -> Result<(), ProxyError> {
+        if let Err(error) = self.blocking(Kernel::tidy).await? {
+            tracing::warn!(
+                error = error_text(&error),
+                "chains without use are left in the table of Services"
+            );
+        }
         Ok(())
     }
 

@@ -17,7 +17,11 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, StreamBody, combinators::BoxBody};
 use namespace::Namespace;
 use serde_json::{Value, json};
-use skiff_proxy::{Health, ProxyConfig, kernel::inspect, run_reporting};
+use skiff_proxy::{
+    Health, ProxyConfig, examine,
+    kernel::{State, inspect},
+    run_reporting,
+};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::{StreamExt, wrappers::UnboundedReceiverStream};
 use tokio_util::sync::CancellationToken;
@@ -28,6 +32,8 @@ struct Api {
     objects: HashMap<&'static str, Vec<Value>>,
     watches: Mutex<HashMap<String, mpsc::UnboundedSender<Bytes>>>,
     revision: Mutex<u64>,
+    /// Bodies of creates.
+    created: Mutex<Vec<Value>>,
 }
 
 type Body = BoxBody<Bytes, Infallible>;
@@ -37,7 +43,14 @@ impl Api {
         let api = self.clone();
         let answer = move |request: Request<kube::client::Body>| {
             let api = api.clone();
-            async move { Ok::<_, Infallible>(api.answer(request.uri())) }
+            async move {
+                if request.method() == http::Method::POST {
+                    let body = request.into_body().collect().await.unwrap().to_bytes();
+                    api.created.lock().unwrap().push(serde_json::from_slice(&body).unwrap());
+                    return Ok(Response::new(http_body_util::Full::new(body).boxed()));
+                }
+                Ok::<_, Infallible>(api.answer(request.uri()))
+            }
         };
         kube::Client::new(tower::service_fn(answer), "default")
     }
@@ -148,6 +161,59 @@ async fn changes_reach_the_kernel() {
     assert!(table().is_empty());
     shutdown.cancel();
     proxy.await.unwrap().unwrap();
+}
+
+/// Waits for the next state without failure.
+async fn well(health: &mut watch::Receiver<Health>) {
+    let well = health.wait_for(|health| health.synced && health.failing.is_none());
+    drop(tokio::time::timeout(Duration::from_secs(10), well).await.expect("in time").unwrap());
+}
+
+async fn what_others_take_comes_back() {
+    let api = Arc::new(Api {
+        objects: [
+            ("nodes", vec![node("10.244.7.0/24")]),
+            ("services", vec![service("web", "10.96.7.7")]),
+            ("endpointslices", vec![slice("web", &["10.244.7.2"])]),
+        ]
+        .into(),
+        ..Api::default()
+    });
+    let shutdown = CancellationToken::new();
+    let (sender, mut health) = watch::channel(Health::default());
+    let proxy = tokio::spawn(run_reporting(api.client(), config(), sender, shutdown.clone()));
+    well(&mut health).await;
+    let whole = table();
+    for damage in ["flush ruleset", "flush chain ip skiff prerouting", "flush map ip skiff services"] {
+        health.mark_unchanged();
+        let done = std::process::Command::new("nft").arg(damage).status().unwrap();
+        assert!(done.success(), "{damage}");
+        // First that it was heard of, then that it was made good.
+        next(&mut health).await;
+        well(&mut health).await;
+        assert_eq!(table(), whole, "{damage}");
+        let (state, frontends) = examine().unwrap();
+        assert_eq!((state, frontends), (State::Complete, 1), "{damage}");
+    }
+    shutdown.cancel();
+    proxy.await.unwrap().unwrap();
+    let events = api.created.lock().unwrap().clone();
+    let told = |event: &Value| {
+        assert_eq!(event["reason"], "ServiceTableRestored");
+        assert_eq!(event["involvedObject"]["kind"], "Node");
+        event["message"].as_str().unwrap().to_owned()
+    };
+    let messages: Vec<String> = events.iter().map(told).collect();
+    assert!(
+        messages[0].contains("by nft (process") && messages[0].ends_with("it was deleted"),
+        "{messages:?}"
+    );
+    assert!(messages[1].ends_with("rules of chain prerouting"), "{messages:?}");
+}
+
+#[test]
+fn the_table_comes_back_with_an_event() {
+    Namespace::new().block_on(what_others_take_comes_back);
 }
 
 #[test]

@@ -13,7 +13,6 @@ pub(super) const NLM_F_DUMP_INTR: u16 = 0x10;
 pub(super) const NLM_F_DUMP: u16 = 0x300;
 pub(super) const NLM_F_CREATE: u16 = 0x400;
 pub(super) const NLA_F_NESTED: u16 = 0x8000;
-pub(super) const NLA_TYPE_MASK: u16 = 0x3fff;
 
 pub(super) const NFPROTO_INET: u8 = 1;
 pub(super) const NFPROTO_IPV4: u8 = 2;
@@ -24,14 +23,20 @@ pub(super) const GETTABLE: u16 = 1;
 pub(super) const DELTABLE: u16 = 2;
 pub(super) const NEWCHAIN: u16 = 3;
 pub(super) const GETCHAIN: u16 = 4;
+pub(super) const DELCHAIN: u16 = 5;
 pub(super) const NEWRULE: u16 = 6;
+pub(super) const GETRULE: u16 = 7;
 pub(super) const NEWSET: u16 = 9;
+pub(super) const GETSET: u16 = 10;
 pub(super) const NEWSETELEM: u16 = 12;
 pub(super) const GETSETELEM: u16 = 13;
 pub(super) const DELSETELEM: u16 = 14;
+pub(super) const NEWGEN: u16 = 15;
 pub(super) const TRACE: u16 = 17;
 /// The group that traces are reported to.
 pub(super) const NFNLGRP_NFTRACE: u32 = 9;
+/// The group of notifications.
+pub(super) const NFNLGRP_NFTABLES: u32 = 7;
 
 // Attributes, by the message or expression they belong to
 pub(super) const TABLE_NAME: u16 = 1;
@@ -47,6 +52,7 @@ pub(super) const HOOK_PRIORITY: u16 = 2;
 pub(super) const RULE_TABLE: u16 = 1;
 pub(super) const RULE_CHAIN: u16 = 2;
 pub(super) const RULE_EXPRESSIONS: u16 = 4;
+pub(super) const RULE_USERDATA: u16 = 7;
 pub(super) const LIST_ELEM: u16 = 1;
 pub(super) const EXPR_NAME: u16 = 1;
 pub(super) const EXPR_DATA: u16 = 2;
@@ -65,6 +71,10 @@ pub(super) const SET_ELEM_LIST_SET: u16 = 2;
 pub(super) const SET_ELEM_LIST_ELEMENTS: u16 = 3;
 pub(super) const SET_ELEM_KEY: u16 = 1;
 pub(super) const SET_ELEM_DATA: u16 = 2;
+pub(super) const GEN_PROC_PID: u16 = 2;
+pub(super) const GEN_PROC_NAME: u16 = 3;
+/// In every message about an object of a table: the table's name.
+pub(super) const ANY_TABLE: u16 = 1;
 pub(super) const DATA_VALUE: u16 = 1;
 pub(super) const DATA_VERDICT: u16 = 2;
 pub(super) const VERDICT_CODE: u16 = 1;
@@ -131,7 +141,9 @@ pub(super) const CTA_TUPLE_REPLY: u16 = 2;
 pub(super) const CTA_ID: u16 = 12;
 pub(super) const CTA_FILTER: u16 = 25;
 pub(super) const CTA_FILTER_ORIG_FLAGS: u16 = 1;
+pub(super) const FILTER_IP_DST: u32 = 1 << 1;
 pub(super) const FILTER_PROTO_NUM: u32 = 1 << 3;
+pub(super) const FILTER_PROTO_DST_PORT: u32 = 1 << 5;
 pub(super) const CTA_TUPLE_IP: u16 = 1;
 pub(super) const CTA_TUPLE_PROTO: u16 = 2;
 pub(super) const CTA_IP_V4_SRC: u16 = 1;

@@ -2,12 +2,14 @@
 
 use std::net::Ipv4Addr;
 
+use skiff_netlink::Attributes;
+
 use super::{
     abi,
     layout::{ADDRESSES, AFFINITY_ENDPOINTS, AFFINITY_IDS, ENDPOINTS, MASQUERADE, SERVICES, TABLE},
     rule,
     socket::Request,
-    wire::{Attributes, Writer},
+    wire::Writer,
 };
 use crate::model::{Element, Endpoint, Frontend, Protocol, Verdict};
 
@@ -61,6 +63,11 @@ pub(super) fn list<'a>(kind: u16, set: &'a str, elements: impl FnOnce(&mut Write
         out.text(abi::SET_ELEM_LIST_SET, set);
         out.nest(abi::SET_ELEM_LIST_ELEMENTS, elements);
     })
+}
+
+/// How many entries a list has.
+pub(super) fn count(list: Attributes<'_>) -> usize {
+    list.nested(abi::SET_ELEM_LIST_ELEMENTS).map_or(0, Iterator::count)
 }
 
 /// Writes one entry of a list with nothing but a key.

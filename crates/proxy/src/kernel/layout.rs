@@ -43,7 +43,7 @@ impl Ranges {
 }
 
 /// Raised whenever rules or sets change: a table of another layout is replaced as a whole.
-const LAYOUT: u32 = 2;
+const LAYOUT: u32 = 3;
 
 pub(super) const TABLE: &str = "skiff";
 
@@ -99,6 +99,19 @@ pub(super) struct ChainSpec {
 pub(super) fn comment(ranges: &Ranges) -> String {
     let Ranges { pod_cidr, cluster_cidr, service_cidr } = ranges;
     format!("skiff Services, layout {LAYOUT}, pods {pod_cidr} of {cluster_cidr}, Services {service_cidr}")
+}
+
+/// The ranges that a table's comment tells; none if it is not of this layout.
+pub(super) fn ranges_of(comment: &str) -> Option<Ranges> {
+    let (_, ranges) = comment.split_once(", pods ")?;
+    let (pod_cidr, ranges) = ranges.split_once(" of ")?;
+    let (cluster_cidr, service_cidr) = ranges.split_once(", Services ")?;
+    let ranges = Ranges {
+        pod_cidr: pod_cidr.parse().ok()?,
+        cluster_cidr: cluster_cidr.parse().ok()?,
+        service_cidr: service_cidr.parse().ok()?,
+    };
+    (self::comment(&ranges) == comment).then_some(ranges)
 }
 
 pub(super) fn sets() -> Vec<SetSpec> {
@@ -237,6 +250,37 @@ fn postrouting(ranges: &Ranges) -> Vec<Vec<Expr>> {
 fn source_nat(ranges: &Ranges) -> Vec<Vec<Expr>> {
     let gateway = vec![Value(0, octets(ranges.gateway())), SourceNat(0)];
     vec![[to_interface(POD_INTERFACE_PREFIX), gateway].concat(), vec![Masquerade]]
+}
+
+/// How many rules the shared chain of this name has; none if it is no shared chain.
+pub(super) fn shared_rules(name: &str, ranges: &Ranges) -> Option<usize> {
+    let chains = shared_chains(&name.parse().ok()?, ranges);
+    chains.last().filter(|chain| chain.name == name).map(|chain| chain.rules.len())
+}
+
+/// The names of [`shared_chains`].
+pub(super) fn chain_names(verdict: &Verdict) -> Vec<String> {
+    let of_balance = |balance: &Balance| {
+        let plain = Balance { sticky: None, ..*balance }.to_string();
+        std::iter::once(plain).chain(balance.sticky.map(|_| balance.to_string()))
+    };
+    match verdict {
+        Verdict::Reject | Verdict::Drop => vec![],
+        Verdict::Balance(balance) => of_balance(balance).collect(),
+        Verdict::Split { inside, outside } => {
+            let both = of_balance(inside).chain(outside.iter().flat_map(of_balance));
+            both.chain([verdict.to_string()]).collect()
+        }
+    }
+}
+
+/// The chain of a verdict refers only to chains of less depth.
+pub(super) fn depth(verdict: &Verdict) -> u8 {
+    match verdict {
+        Verdict::Reject | Verdict::Drop => 0,
+        Verdict::Balance(Balance { sticky, .. }) => 1 + u8::from(sticky.is_some()),
+        Verdict::Split { .. } => 3,
+    }
 }
 
 /// The chains that `verdict` goes to, each after those it refers to.

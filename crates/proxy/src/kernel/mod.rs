@@ -4,121 +4,160 @@ mod abi;
 mod element;
 mod flows;
 mod layout;
+mod read;
 mod rule;
 mod socket;
+mod structure;
 mod trace;
 mod trial;
+mod watch;
 mod wire;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
+pub use layout::Ranges;
+use layout::{BASE_CHAINS, ChainSpec, HAIRPIN, TABLE};
+pub use read::forward_droppers;
 pub use socket::KernelError;
+use socket::{Request, Socket};
+pub use structure::Deviation;
 pub use trace::{Discarder, Flow, Hook, Loser, Lost, Trace};
 pub use trial::{TrialError, try_out};
+pub use watch::{TableWatch, Touched};
 
 use crate::{
     model::{Element, Verdict},
     plan::Op,
 };
-pub use layout::Ranges;
-use layout::{BASE_CHAINS, ChainSpec, HAIRPIN, TABLE};
-use socket::{Request, Socket};
-use wire::{Message, Writer};
-
-/// Attempts to read a state that keeps changing while it is read. Only we change the table, so one is the rule.
-const READ_ATTEMPTS: u32 = 5;
 
 /// Our table in the current network namespace. All calls block for as long as the kernel needs.
 #[derive(Debug)]
 pub struct Kernel {
     socket: Socket,
     ranges: Ranges,
-    /// Chains that exist; shared ones are made when first needed and stay.
-    chains: HashSet<String>,
-    /// Whether the table has to be made, or replaced, together with the first elements.
-    missing: Missing,
+    /// Chains that exist; shared ones are made when first needed, and removed by [`Kernel::tidy`].
+    chains: BTreeSet<String>,
+    /// How many frontends have each verdict.
+    verdicts: BTreeMap<Verdict, usize>,
+    /// There may be chains that no verdict leads to.
+    untidy: bool,
+    state: State,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Missing {
-    Nothing,
-    /// There is no table.
-    Table,
-    /// There is one of another layout or other ranges.
-    Replacement,
+/// What the kernel has of the table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// All of it, elements apart.
+    Complete,
+    /// Nothing: it is made together with the next elements.
+    Absent,
+    /// Something else: it is replaced together with the next elements.
+    Deviating(Deviation),
 }
 
 impl Kernel {
     /// Looks at what an earlier run left and returns its elements. Nothing is changed before the first [`Kernel::apply`], so
     /// traffic goes on meanwhile.
     pub fn open(ranges: Ranges) -> Result<(Self, Vec<Element>), KernelError> {
-        let mut kernel =
-            Self { socket: Socket::open()?, ranges, chains: HashSet::new(), missing: Missing::Nothing };
+        let mut kernel = Self {
+            socket: Socket::open()?,
+            ranges,
+            chains: BTreeSet::new(),
+            verdicts: BTreeMap::new(),
+            untidy: true,
+            state: State::Absent,
+        };
         let elements = kernel.read()?;
         Ok((kernel, elements))
     }
 
+    /// Goes on with other ranges and returns what can stay; the table is replaced with the next [`Kernel::apply`].
+    pub fn set_ranges(&mut self, ranges: Ranges) -> Result<Vec<Element>, KernelError> {
+        self.ranges = ranges;
+        self.read()
+    }
+
     /// Reads everything back, also after a failure that left the state unknown.
     pub fn read(&mut self) -> Result<Vec<Element>, KernelError> {
-        self.chains.clear();
-        self.missing = match read_comment(&mut self.socket)? {
-            None => Missing::Table,
-            Some(comment) if comment == layout::comment(&self.ranges) => Missing::Nothing,
-            Some(_other) => Missing::Replacement,
+        let structure = read::structure(&mut self.socket)?;
+        self.state = match structure.as_ref().map(|structure| structure.check(&self.ranges)) {
+            None => State::Absent,
+            Some(Ok(())) => State::Complete,
+            Some(Err(deviation)) => State::Deviating(deviation),
         };
-        if self.missing != Missing::Nothing {
+        self.chains.clear();
+        self.verdicts.clear();
+        self.untidy = true;
+        if self.state != State::Complete {
             return Ok(Vec::new());
         }
-        self.chains = read_chains(&mut self.socket)?;
-        read_elements(&mut self.socket)
+        self.chains.extend(structure.into_iter().flat_map(|structure| structure.chains.into_keys()));
+        let elements = read::elements(&mut self.socket)?;
+        count_verdicts(&mut self.verdicts, elements.iter(), |count| count + 1);
+        Ok(elements)
+    }
+
+    /// What the last [`Kernel::read`] or [`Kernel::apply`] left.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The number by which [`TableWatch`] tells our changes from those of others.
+    pub fn port(&self) -> Result<u32, KernelError> {
+        self.socket.port()
     }
 
     /// Carries out a plan: its element steps in one transaction, then the rest. After an error nothing of the
     /// transaction was done, unless the answer was lost; [`Kernel::read`] tells.
     pub fn apply(&mut self, ops: &[Op]) -> Result<(), KernelError> {
-        let chains = self.new_chains(ops);
+        let removed = || ops.iter().filter_map(Op::removed);
+        let added = || ops.iter().filter_map(Op::added);
+        let mut verdicts = self.verdicts.clone();
+        count_verdicts(&mut verdicts, removed(), |count| count.saturating_sub(1));
+        count_verdicts(&mut verdicts, added(), |count| count + 1);
+        verdicts.retain(|_, count| *count > 0);
+        let new_chains =
+            self.new_chains(verdicts.keys().filter(|verdict| !self.verdicts.contains_key(*verdict)));
         let mut requests = Vec::new();
-        if self.missing == Missing::Replacement {
+        if matches!(self.state, State::Deviating(_)) {
             requests.push(delete_table());
         }
-        if self.missing != Missing::Nothing {
+        if self.state != State::Complete {
             requests.extend(table_requests(&self.ranges));
         }
-        requests.extend(chains.iter().flat_map(chain_requests));
-        let removed = ops.iter().filter_map(|op| match op {
-            Op::Remove(element) => Some(element),
-            _ => None,
-        });
-        let added = ops.iter().filter_map(|op| match op {
-            Op::Add(element) => Some(element),
-            _ => None,
-        });
-        requests.extend(element::requests(abi::DELSETELEM, removed));
-        requests.extend(element::requests(abi::NEWSETELEM, added));
+        requests.extend(new_chains.iter().flat_map(chain_requests));
+        requests.extend(element::requests(abi::DELSETELEM, removed()));
+        requests.extend(element::requests(abi::NEWSETELEM, added()));
         self.socket.transaction("change the table of Services", requests)?;
-        self.missing = Missing::Nothing;
-        self.chains.extend(chains.into_iter().map(|chain| chain.name));
-        let forget: Vec<_> = ops
-            .iter()
-            .filter_map(|op| match op {
-                Op::ForgetFlows(frontend, keep) => Some((*frontend, keep.clone())),
-                _ => None,
-            })
-            .collect();
+        self.state = State::Complete;
+        self.untidy |= self.verdicts.keys().any(|verdict| !verdicts.contains_key(verdict));
+        self.verdicts = verdicts;
+        self.chains.extend(new_chains.into_iter().map(|chain| chain.name));
+
+        let forget: flows::Keep = ops.iter().filter_map(Op::flows).collect();
         flows::forget(&mut self.socket, &forget)
     }
 
-    fn new_chains(&self, ops: &[Op]) -> Vec<ChainSpec> {
-        let verdicts: BTreeSet<Verdict> = ops
-            .iter()
-            .filter_map(|op| match op {
-                Op::Add(Element::Service(_, verdict)) => Some(*verdict),
-                _ => None,
-            })
-            .collect();
+    /// Whether there may be shared chains that no frontend uses any more.
+    pub fn is_untidy(&self) -> bool {
+        self.untidy
+    }
+
+    /// Removes the shared chains that no frontend uses any more. Not a part of [`Kernel::apply`]: when one is needed again,
+    /// the kernel validates the whole table, which takes milliseconds with thousands of Services.
+    pub fn tidy(&mut self) -> Result<(), KernelError> {
+        self.untidy = false;
+        let unneeded = structure::unneeded(self.chains.iter(), self.verdicts.keys());
+        let requests = unneeded.iter().map(|name| delete_chain(name)).collect();
+        self.socket.transaction("remove chains of the table of Services", requests)?;
+        self.chains.retain(|name| !unneeded.contains(name));
+        Ok(())
+    }
+
+    fn new_chains<'a>(&self, verdicts: impl Iterator<Item = &'a Verdict>) -> Vec<ChainSpec> {
         let mut new = Vec::<ChainSpec>::new();
         for verdict in verdicts {
-            for chain in layout::shared_chains(&verdict, &self.ranges) {
+            for chain in layout::shared_chains(verdict, &self.ranges) {
                 if !self.chains.contains(&chain.name) && new.iter().all(|known| known.name != chain.name) {
                     new.push(chain);
                 }
@@ -128,13 +167,37 @@ impl Kernel {
     }
 }
 
+fn count_verdicts<'a>(
+    verdicts: &mut BTreeMap<Verdict, usize>,
+    elements: impl Iterator<Item = &'a Element>,
+    change: impl Fn(usize) -> usize,
+) {
+    for element in elements {
+        if let Element::Service(_, verdict) = element {
+            let count = verdicts.entry(*verdict).or_default();
+            *count = change(*count);
+        }
+    }
+}
+
 /// What the kernel holds now in the current network namespace, for looking at it; empty without a table.
 pub fn inspect() -> Result<Vec<Element>, KernelError> {
     let mut socket = Socket::open()?;
-    match read_comment(&mut socket)? {
+    match read::structure(&mut socket)? {
         None => Ok(Vec::new()),
-        Some(_comment) => read_elements(&mut socket),
+        Some(_structure) => read::elements(&mut socket),
     }
+}
+
+/// Whether the table in the current network namespace is there and whole, elements apart, and how many frontends it serves.
+/// Any ranges will do: those that the table itself tells.
+pub fn examine() -> Result<(State, usize), KernelError> {
+    let mut socket = Socket::open()?;
+    let Some(structure) = read::structure(&mut socket)? else { return Ok((State::Absent, 0)) };
+    if let Err(deviation) = structure.check_itself() {
+        return Ok((State::Deviating(deviation), 0));
+    }
+    Ok((State::Complete, read::of_set(&mut socket, layout::SERVICES)?.len()))
 }
 
 /// Removes our table from the current network namespace; its absence is no error.
@@ -146,8 +209,32 @@ pub fn teardown() -> Result<(), KernelError> {
     }
 }
 
+/// Reads `bytes` as every kind of answer and notification that this crate reads, and returns how much made sense. For
+/// fuzzing: whatever the bytes, nothing panics.
+pub fn decode(bytes: &[u8]) -> usize {
+    let mut pending = watch::Pending::default();
+    let mut known = 0;
+    for message in skiff_netlink::messages(bytes) {
+        let attributes = wire::attributes(&message);
+        known += element::SETS.iter().map(|set| element::read(set, attributes).count()).sum::<usize>();
+        known += usize::from(pending.hear(&message).is_some());
+        known += usize::from(flows::is_stale(attributes, &flows::Keep::default()));
+        known += usize::from(!read::comment(attributes.get(abi::RULE_USERDATA)).is_empty());
+    }
+    known
+}
+
 fn delete_table<'a>() -> Request<'a> {
     Request::table(abi::DELTABLE, 0, |out| out.text(abi::TABLE_NAME, TABLE))
+}
+
+/// With the rules in it.
+fn delete_chain<'a>(name: &str) -> Request<'a> {
+    let name = name.to_owned();
+    Request::table(abi::DELCHAIN, 0, move |out| {
+        out.text(abi::CHAIN_TABLE, TABLE);
+        out.text(abi::CHAIN_NAME, &name);
+    })
 }
 
 /// The table with its sets, fixed chains and the pod addresses for hairpin connections.
@@ -206,13 +293,16 @@ fn new_chain<'a>(name: String) -> Request<'a> {
 
 fn rule_requests<'a>(chain: ChainSpec) -> impl Iterator<Item = Request<'a>> {
     let ChainSpec { name, rules } = chain;
-    rules.into_iter().map(move |rule| {
+    let all = rules.len();
+    rules.into_iter().enumerate().map(move |(position, rule)| {
         let name = name.clone();
+        let comment = comment_userdata(&structure::rule_comment(position, all));
         // Appends, as the flag asks for a new rule at the end.
         Request::table(abi::NEWRULE, abi::NLM_F_CREATE | NLM_F_APPEND, move |out| {
             out.text(abi::RULE_TABLE, TABLE);
             out.text(abi::RULE_CHAIN, &name);
             rule::write(&rule, out);
+            out.bytes(abi::RULE_USERDATA, &comment);
         })
     })
 }
@@ -224,89 +314,32 @@ fn chain_requests<'a>(chain: &ChainSpec) -> impl Iterator<Item = Request<'a>> + 
     std::iter::once(new_chain(chain.name.clone())).chain(rule_requests(chain))
 }
 
-/// A table's user data as the `nft` program writes it: kind 0 is a comment, terminated.
+/// User data of tables and rules as the `nft` program writes it: kind 0 is a comment, terminated.
 fn comment_userdata(comment: &str) -> Vec<u8> {
     let length = u8::try_from(comment.len() + 1).unwrap_or(u8::MAX);
     [&[0, length], comment.as_bytes(), &[0]].concat()
 }
 
-/// The comment of our table, or none without a table.
-fn read_comment(socket: &mut Socket) -> Result<Option<String>, KernelError> {
-    let mut found = String::new();
-    let request = Request::table(abi::GETTABLE, 0, |out| out.text(abi::TABLE_NAME, TABLE));
-    let result = socket.get("look up the table of Services", request, |message| {
-        let userdata = message.attributes().get(abi::TABLE_USERDATA).unwrap_or_default();
-        let comment = userdata.get(2..).unwrap_or_default();
-        found = String::from_utf8_lossy(comment).trim_end_matches('\0').to_owned();
-    });
-    match result {
-        Err(error) if error.is_not_found() => Ok(None),
-        other => other.map(|()| Some(found)),
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
 
-fn read_chains(socket: &mut Socket) -> Result<HashSet<String>, KernelError> {
-    let mut chains = HashSet::new();
-    let request = || Request::table(abi::GETCHAIN, 0, |_: &mut Writer| {});
-    read_consistently(socket, "list chains", request, |message| {
-        let chain = message.attributes();
-        if chain.text(abi::CHAIN_TABLE) == Some(TABLE) {
-            chains.extend(chain.text(abi::CHAIN_NAME).map(str::to_owned));
+    proptest! {
+        #[test]
+        fn any_answer_is_read_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..512)) {
+            decode(&bytes);
         }
-    })?;
-    Ok(chains)
-}
 
-/// Chains of others that drop forwarded packets unless they say otherwise, as `table chain`. They would stop all
-/// traffic of pods, and no table of ours can overrule them.
-pub fn forward_droppers() -> Result<Vec<String>, KernelError> {
-    let (mut socket, mut found) = (Socket::open()?, Vec::new());
-    for family in [abi::NFPROTO_IPV4, abi::NFPROTO_INET] {
-        let request = || Request::table(abi::GETCHAIN, 0, |_: &mut Writer| {}).of_family(family);
-        read_consistently(&mut socket, "list chains", request, |message| {
-            let chain = message.attributes();
-            let number = |attribute: Option<&[u8]>| attribute?.first_chunk().copied().map(u32::from_be_bytes);
-            let hook = chain.nested(abi::CHAIN_HOOK).and_then(|hook| number(hook.get(abi::HOOK_HOOKNUM)));
-            let drops = number(chain.get(abi::CHAIN_POLICY)) == u32::try_from(abi::NF_DROP).ok();
-            if hook == Some(abi::HOOK_FORWARD) && drops {
-                let name = |kind| chain.text(kind).unwrap_or_default();
-                found.push(format!("{} {}", name(abi::CHAIN_TABLE), name(abi::CHAIN_NAME)));
-            }
-        })?;
-    }
-    found.sort();
-    found.dedup();
-    Ok(found)
-}
-
-fn read_elements(socket: &mut Socket) -> Result<Vec<Element>, KernelError> {
-    let mut elements = BTreeSet::new();
-    for set in element::SETS {
-        let request = || {
-            Request::table(abi::GETSETELEM, 0, move |out: &mut Writer| {
-                out.text(abi::SET_ELEM_LIST_TABLE, TABLE);
-                out.text(abi::SET_ELEM_LIST_SET, set);
-            })
-        };
-        read_consistently(socket, "list elements", request, |message| {
-            elements.extend(element::read(set, message.attributes()));
-        })?;
-    }
-    Ok(elements.into_iter().collect())
-}
-
-/// Reads a list, again if it changed meanwhile.
-fn read_consistently<'a>(
-    socket: &mut Socket,
-    action: &'static str,
-    request: impl Fn() -> Request<'a>,
-    mut each: impl FnMut(Message<'_>),
-) -> Result<(), KernelError> {
-    for _ in 1..READ_ATTEMPTS {
-        match socket.dump(action, request(), &mut each) {
-            Err(KernelError::Interrupted) => {}
-            other => return other,
+        /// As above, with a header that fits and small numbers, so that attributes inside attributes are reached.
+        #[test]
+        fn any_attributes_are_read_without_panic(kind in any::<u16>(), body in prop::collection::vec(0u8..32, 0..256)) {
+            let length = u32::try_from(16 + body.len()).unwrap();
+            let mut bytes = length.to_ne_bytes().to_vec();
+            bytes.extend(kind.to_ne_bytes());
+            bytes.extend([0; 10]);
+            bytes.extend(body);
+            decode(&bytes);
         }
     }
-    socket.dump(action, request(), &mut each)
 }

@@ -8,15 +8,17 @@ use std::{
 
 use nix::sys::{
     socket::{
-        AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, sendto,
-        setsockopt, socket, sockopt,
+        AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, getsockname, recv,
+        sendto, setsockopt, socket, sockopt,
     },
     time::{TimeVal, TimeValLike},
 };
 
+use skiff_netlink::{Message, messages};
+
 use super::{
     abi,
-    wire::{Message, MessageHead, Writer, messages},
+    wire::{MessageHead, Writer},
 };
 
 /// Longest wait for an answer, in seconds. The kernel answers at once; this only bounds a wait for an answer that was lost.
@@ -88,6 +90,12 @@ impl Socket {
             .map_err(failed("set time limit"))?;
         setsockopt(&fd, sockopt::RcvBufForce, &RECEIVE_QUEUE).map_err(failed("enlarge receive buffer"))?;
         Ok(Self { fd, sequence: 0, buffer: vec![0; RECEIVE] })
+    }
+
+    /// The number by which notifications tell our own changes from those of others.
+    pub(super) fn port(&self) -> Result<u32, KernelError> {
+        let address: NetlinkAddr = getsockname(self.fd.as_raw_fd()).map_err(failed("look up"))?;
+        Ok(address.pid())
     }
 
     /// Runs `requests` as one transaction: all of it happens, or nothing.

@@ -7,11 +7,13 @@
 
 use std::{fmt, net::Ipv4Addr, time::Duration};
 
+use skiff_netlink::Message;
+
 use super::{
-    abi,
+    abi, read,
     rule::{self, Expr},
     socket::{KernelError, Request, Socket},
-    wire::{Attributes, Message, Writer},
+    wire::{self, Writer},
 };
 
 /// Our table while we look.
@@ -201,16 +203,15 @@ impl Step {
         if message.kind != abi::NFNL_SUBSYS_NFTABLES << 8 | abi::TRACE {
             return None;
         }
-        let trace: Attributes<'_> = message.attributes();
-        let number = |payload: &[u8]| payload.first_chunk().copied().map(u32::from_be_bytes);
-        let by_policy = trace.get(abi::TRACE_TYPE).and_then(number) == Some(abi::TRACE_POLICY_STEP);
+        let trace = wire::attributes(&message);
+        let by_policy = trace.u32_be(abi::TRACE_TYPE) == Some(abi::TRACE_POLICY_STEP);
         let verdict = if by_policy {
-            trace.get(abi::TRACE_POLICY).and_then(number)
+            trace.u32_be(abi::TRACE_POLICY)
         } else {
-            trace.nested(abi::TRACE_VERDICT)?.get(abi::VERDICT_CODE).and_then(number)
+            trace.nested(abi::TRACE_VERDICT)?.u32_be(abi::VERDICT_CODE)
         };
         Some(Self {
-            packet: trace.get(abi::TRACE_ID).and_then(number)?,
+            packet: trace.u32_be(abi::TRACE_ID)?,
             family: family_name(*message.payload.first()?),
             table: trace.text(abi::TRACE_TABLE)?.to_owned(),
             chain: trace.text(abi::TRACE_CHAIN)?.to_owned(),
@@ -265,16 +266,12 @@ fn vanished(steps: &[Step]) -> Option<Lost> {
 
 fn chains_of(family: &str, table: &str) -> Result<Vec<String>, KernelError> {
     let Some((number, _)) = FAMILIES.iter().find(|(_, name)| *name == family) else { return Ok(Vec::new()) };
-    let mut chains = Vec::new();
     let request = || Request::table(abi::GETCHAIN, 0, |_: &mut Writer| {}).of_family(*number);
-    super::read_consistently(&mut Socket::open()?, "list chains", request, |message| {
-        let chain = message.attributes();
-        if chain.text(abi::CHAIN_TABLE) == Some(table) {
-            chains.extend(chain.text(abi::CHAIN_NAME).map(str::to_owned));
-        }
+    let mut chains = read::list(&mut Socket::open()?, "list chains", request, |chain| {
+        let same = chain.text(abi::CHAIN_TABLE) == Some(table);
+        same.then(|| chain.text(abi::CHAIN_NAME).map(str::to_owned)).flatten()
     })?;
     chains.sort();
-    chains.dedup(); // a list that had to be read again
     Ok(chains)
 }
 

@@ -1,9 +1,10 @@
-//! Netlink messages of the netfilter subsystems as bytes. Pure. Integers in attributes are in network byte order.
+//! Messages to the netfilter subsystems as bytes. Pure. Integers in attributes are in network byte order.
+
+use skiff_netlink::{Attributes, Message};
 
 use super::abi;
 
-/// Bytes of the netlink header, and of the netfilter header after it.
-const HEADER: usize = 16;
+/// Bytes of the header between the netlink header and the attributes.
 const NETFILTER_HEADER: usize = 4;
 
 /// Builds a sequence of messages.
@@ -83,88 +84,20 @@ impl Writer {
     }
 }
 
-/// One message received.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Message<'a> {
-    pub(super) kind: u16,
-    pub(super) flags: u16,
-    pub(super) sequence: u32,
-    /// What follows the netlink header.
-    pub(super) payload: &'a [u8],
+/// The attributes after the netfilter header.
+pub(super) fn attributes<'a>(message: &Message<'a>) -> Attributes<'a> {
+    message.attributes_after(NETFILTER_HEADER)
 }
 
-impl<'a> Message<'a> {
-    /// The attributes after the netfilter header.
-    pub(super) fn attributes(&self) -> Attributes<'a> {
-        Attributes(self.payload.get(NETFILTER_HEADER..).unwrap_or_default())
-    }
-
-    /// The system error of an error message; 0 is success.
-    pub(super) fn error(&self) -> i32 {
-        let code = self.payload.first_chunk().copied().map_or(0, i32::from_ne_bytes);
-        code.saturating_neg()
-    }
-}
-
-/// The messages in a received datagram.
-pub(super) fn messages(mut bytes: &[u8]) -> impl Iterator<Item = Message<'_>> {
-    std::iter::from_fn(move || {
-        let header = bytes.get(..HEADER)?;
-        let length = u32::from_ne_bytes([header[0], header[1], header[2], header[3]]) as usize;
-        let payload = bytes.get(HEADER..length)?;
-        let message = Message {
-            kind: u16::from_ne_bytes([header[4], header[5]]),
-            flags: u16::from_ne_bytes([header[6], header[7]]),
-            sequence: u32::from_ne_bytes([header[8], header[9], header[10], header[11]]),
-            payload,
-        };
-        bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
-        Some(message)
-    })
-}
-
-/// A sequence of attributes; stops at the first malformed one.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Attributes<'a>(&'a [u8]);
-
-impl<'a> Attributes<'a> {
-    pub(super) fn within(payload: &'a [u8]) -> Self {
-        Self(payload)
-    }
-
-    /// The payload of the first attribute of this kind.
-    pub(super) fn get(mut self, kind: u16) -> Option<&'a [u8]> {
-        self.find(|(found, _)| *found == kind).map(|(_, payload)| payload)
-    }
-
-    /// The attributes inside the first attribute of this kind.
-    pub(super) fn nested(self, kind: u16) -> Option<Self> {
-        self.get(kind).map(Self)
-    }
-
-    /// The text of an attribute, without its terminator.
-    pub(super) fn text(self, kind: u16) -> Option<&'a str> {
-        let text = std::str::from_utf8(self.get(kind)?).ok()?;
-        Some(text.trim_end_matches('\0'))
-    }
-}
-
-impl<'a> Iterator for Attributes<'a> {
-    type Item = (u16, &'a [u8]);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let header = self.0.first_chunk::<4>()?;
-        let length = usize::from(u16::from_ne_bytes([header[0], header[1]]));
-        let kind = u16::from_ne_bytes([header[2], header[3]]) & abi::NLA_TYPE_MASK;
-        let payload = self.0.get(4..length)?;
-        self.0 = self.0.get(length.next_multiple_of(4)..).unwrap_or_default();
-        Some((kind, payload))
-    }
+/// The family of the table that a netfilter message is about.
+pub(super) fn family(message: &Message<'_>) -> Option<u8> {
+    message.payload.first().copied()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use skiff_netlink::messages;
 
     #[test]
     fn what_is_written_can_be_read() {
@@ -178,16 +111,8 @@ mod tests {
         let bytes = writer.into_bytes();
         let read: Vec<_> = messages(&bytes).collect();
         assert_eq!((read.len(), read[0].kind, read[1].sequence), (2, 0x0a03, 8));
-        assert_eq!(read[0].attributes().text(1), Some("skiff"));
-        assert_eq!(read[0].attributes().nested(4).unwrap().get(1), Some(&[1, 2, 3, 4][..]));
-        assert_eq!(read[0].attributes().get(9), None);
-    }
-
-    #[test]
-    fn malformed_input_ends_the_iteration() {
-        assert_eq!(messages(&[0; 20]).count(), 0);
-        assert_eq!(messages(&[255; 64]).count(), 0);
-        assert_eq!(Attributes::within(&[0; 8]).count(), 0);
-        assert_eq!(Attributes::within(&[9, 0, 1, 0, 5]).count(), 0);
+        assert_eq!(attributes(&read[0]).text(1), Some("skiff"));
+        assert_eq!(attributes(&read[0]).nested(4).unwrap().get(1), Some(&[1, 2, 3, 4][..]));
+        assert_eq!(attributes(&read[0]).get(9), None);
     }
 }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     model::{Endpoint, Frontend, Protocol},
-    table::Backends,
+    table::{Backends, Entry},
 };
 
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
