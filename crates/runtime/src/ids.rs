@@ -11,6 +11,12 @@ pub struct InvalidId {
     value: String,
 }
 
+impl InvalidId {
+    pub(crate) fn new(what: &'static str, value: String) -> Self {
+        Self { what, value }
+    }
+}
+
 fn checked(what: &'static str, value: String) -> Result<String, InvalidId> {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
     let fits = (1..=128).contains(&value.len()) && value.bytes().all(allowed) && !value.starts_with('.');

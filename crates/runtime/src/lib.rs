@@ -33,7 +33,9 @@ mod wire;
 
 pub use error::{CheckError, RuntimeError};
 pub use ids::{ContainerId, ImageId, InvalidId, PodUid};
-pub use images::{Image, ImageConfig, ImageError, Images, PullPolicy};
+pub use images::{
+    Image, ImageConfig, ImageError, ImageLimits, Images, PullCredentials, PullPolicy, unpacker_main,
+};
 pub use pod::PodHandle;
 pub use runtime::{Adoption, Runtime, RuntimeConfig};
 pub use session::{AttachSession, Captured, ExecProcess, ExecSession, SessionInput, SessionOutput, Terminal};

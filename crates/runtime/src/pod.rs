@@ -526,7 +526,7 @@ mod tests {
             sendable(&runtime.start_pod(pod.sandbox().clone()));
             sendable(&runtime.adopt());
             sendable(&runtime.cleanup_all());
-            sendable(&runtime.images().resolve("x", crate::PullPolicy::Always));
+            sendable(&runtime.images().resolve("x", crate::PullPolicy::Always, &[]));
             sendable(&runtime.images().load(Path::new("x")));
             sendable(&runtime.images().remove("x"));
             sendable(&pod.start_container(spec));

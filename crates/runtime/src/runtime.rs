@@ -5,7 +5,7 @@ use crate::cleanup::{self, Leftovers};
 use crate::client::Connection;
 use crate::error::{CheckError, RuntimeError};
 use crate::ids::PodUid;
-use crate::images::Images;
+use crate::images::{ImageLimits, Images};
 use crate::paths::{self, PodPaths};
 use crate::pod::PodHandle;
 use crate::spec::{PodSandbox, ServiceClass};
@@ -26,8 +26,11 @@ pub struct RuntimeConfig {
     pub data_dir: PathBuf,
     /// Sockets, namespaces and mount points: gone after a restart of the machine.
     pub run_dir: PathBuf,
-    /// The executable started as `<executable> pod-supervisor …` for each pod.
+    /// The executable started as `<executable> pod-supervisor …` for each pod, and as `<executable> unpack-layer …` for
+    /// what unpacks images.
     pub executable: PathBuf,
+    /// How much an image may ask for.
+    pub image_limits: ImageLimits,
     /// Control group under which all pods live, e.g. `skiff`.
     pub cgroup_parent: String,
 }
@@ -64,7 +67,8 @@ impl Runtime {
         }
         make_private(&paths::pods_dir(&config.run_dir))?;
         make_private(&config.data_dir.join("containers"))?;
-        let images = Images::open(&config.data_dir.join("images"), &paths::pods_dir(&config.run_dir))?;
+        let (directory, pods) = (config.data_dir.join("images"), paths::pods_dir(&config.run_dir));
+        let images = Images::open(&directory, &pods, &config.executable, config.image_limits)?;
         Ok(Self { shared: Arc::new(Shared { config, images, burstable: parking_lot::Mutex::default() }) })
     }
 

@@ -140,9 +140,23 @@ const RETURN_KILL_PROCESS: u32 = 0x8000_0000;
 
 /// The filter for a process with these capabilities.
 pub(crate) fn default_filter(capabilities: &[String]) -> Vec<Instruction> {
-    let verdicts = verdicts(capabilities);
+    compile(architectures(), &verdicts(capabilities))
+}
+
+/// The filter for a process that needs nothing but these system calls, in their form of 64 bits; all others fail with
+/// `ENOSYS`.
+pub(crate) fn only(names: &[&'static str]) -> Vec<Instruction> {
+    let names = names.iter().flat_map(|names| names.split_whitespace());
+    let native = architectures().get(..1).unwrap_or_default();
+    compile(native, &names.map(|name| (name, Verdict::Allow)).collect())
+}
+
+fn compile(
+    architectures: &[(ScmpArch, u32)],
+    verdicts: &BTreeMap<&'static str, Verdict>,
+) -> Vec<Instruction> {
     let mut program = vec![step(LOAD, 0, 0, ARCHITECTURE)];
-    for (arch, audit) in architectures() {
+    for (arch, audit) in architectures {
         let mut section = vec![step(LOAD, 0, 0, NUMBER)];
         if *arch == ScmpArch::X8664 {
             section.extend([step(JUMP_AT_LEAST, 0, 1, X32_BIT), give(Verdict::Unknown)]);
@@ -350,6 +364,25 @@ mod tests {
         check(&["CAP_SYS_ADMIN"], "clone", 0x1000_0000, Verdict::Allow);
         check(&["CAP_SYS_TIME"], "clock_settime", 0, Verdict::Allow);
         check(&["CAP_SYS_ADMIN"], "io_uring_setup", 0, Verdict::Refuse);
+    }
+
+    #[test]
+    fn only_what_is_listed_passes() {
+        let filter = only(&["read write", "exit_group"]);
+        let [(arch, audit), others @ ..] = architectures() else { return };
+        let run = |name: &str| {
+            let number = i32::from(ScmpSyscall::from_name_by_arch(name, *arch).unwrap());
+            run(&filter, *audit, number.cast_unsigned(), 0)
+        };
+        for name in ["read", "write", "exit_group"] {
+            assert_eq!(run(name), RETURN_ALLOW, "{name}");
+        }
+        for name in ["openat", "socket", "execve", "clone", "ptrace", "mount", "kill"] {
+            assert_eq!(run(name), give(Verdict::Unknown).operand, "{name}");
+        }
+        for (_, audit) in others {
+            assert_eq!(super::tests::run(&filter, *audit, 0, 0), RETURN_KILL_PROCESS);
+        }
     }
 
     #[test]

@@ -84,8 +84,9 @@ fn oci_archive(name: &str) -> Vec<u8> {
     let published = publish();
     let mut archive = tar::Builder::new(Vec::new());
     add_file(&mut archive, "oci-layout", 0o644, br#"{"imageLayoutVersion":"1.0.0"}"#);
+    let size = published.blobs[&published.index].len();
     let index = serde_json::json!({"schemaVersion": 2, "manifests": [{
-        "mediaType": "application/vnd.oci.image.index.v1+json", "digest": published.index, "size": 1,
+        "mediaType": "application/vnd.oci.image.index.v1+json", "digest": published.index, "size": size,
         "annotations": {"org.opencontainers.image.ref.name": name},
     }]});
     add_file(&mut archive, "index.json", 0o644, &serde_json::to_vec(&index).unwrap());
@@ -102,7 +103,7 @@ async fn oci_archives_load_and_run() {
     std::fs::write(&path, gzip(&oci_archive("tool:v2"))).unwrap();
     let images = machine.runtime.images();
     assert_eq!(images.load(&path).await.unwrap(), ["docker.io/library/tool:v2"]);
-    let image = images.resolve("tool:v2", PullPolicy::Always).await.unwrap();
+    let image = images.resolve("tool:v2", PullPolicy::Always, &[]).await.unwrap();
     assert_eq!(image.config.cmd, ["sh"]);
     let pod = machine.pod("oci").await;
     let mut spec = machine.shell(&pod, "c", "cat /etc/added && ! cat /etc/secret && cat /etc/passwd").await;
@@ -202,20 +203,20 @@ async fn pulls_choose_the_platform_and_fly_once() {
     let registry = Registry::start(publish()).await;
     let name = format!("localhost:{}/team/tool:v1", registry.port);
     let images = machine.runtime.images();
-    assert!(matches!(images.resolve(&name, PullPolicy::Never).await, Err(ImageError::NeverPull { .. })));
+    assert!(matches!(images.resolve(&name, PullPolicy::Never, &[]).await, Err(ImageError::NeverPull { .. })));
     let (a, b) = tokio::join!(
-        images.resolve(&name, PullPolicy::IfNotPresent),
-        images.resolve(&name, PullPolicy::IfNotPresent)
+        images.resolve(&name, PullPolicy::IfNotPresent, &[]),
+        images.resolve(&name, PullPolicy::IfNotPresent, &[])
     );
     let image = a.unwrap();
     assert_eq!(b.unwrap(), image);
     assert_eq!(registry.manifests.load(Ordering::SeqCst), 1, "one pull for both");
     assert_eq!(image.names, [name.as_str()]);
     let by_digest = image.digests[0].clone();
-    assert_eq!(images.resolve(&by_digest, PullPolicy::IfNotPresent).await.unwrap().id, image.id);
-    images.resolve(&name, PullPolicy::IfNotPresent).await.unwrap();
+    assert_eq!(images.resolve(&by_digest, PullPolicy::IfNotPresent, &[]).await.unwrap().id, image.id);
+    images.resolve(&name, PullPolicy::IfNotPresent, &[]).await.unwrap();
     assert_eq!(registry.manifests.load(Ordering::SeqCst), 1);
-    images.resolve(&name, PullPolicy::Always).await.unwrap();
+    images.resolve(&name, PullPolicy::Always, &[]).await.unwrap();
     assert_eq!(registry.manifests.load(Ordering::SeqCst), 2);
 
     let pod = machine.pod("pulled").await;
@@ -225,7 +226,7 @@ async fn pulls_choose_the_platform_and_fly_once() {
     assert_eq!(code(&exited(&pod, &id).await), 0);
 
     let missing = format!("localhost:{}/team/none:v1", registry.port);
-    let error = images.resolve(&missing, PullPolicy::IfNotPresent).await.unwrap_err();
+    let error = images.resolve(&missing, PullPolicy::IfNotPresent, &[]).await.unwrap_err();
     println!("{error}");
     assert!(matches!(error, ImageError::Pull { .. }) && error.is_retryable());
     machine.finish().await;
@@ -235,10 +236,10 @@ async fn pulls_choose_the_platform_and_fly_once() {
 async fn loaded_images_win_until_removed() {
     let machine = machine!();
     let images = machine.runtime.images();
-    let image = images.resolve(IMAGE, PullPolicy::Always).await.unwrap();
+    let image = images.resolve(IMAGE, PullPolicy::Always, &[]).await.unwrap();
     assert_eq!(image.names, [IMAGE]);
     images.remove(image.id.as_str()).await.unwrap();
-    assert!(matches!(images.resolve(IMAGE, PullPolicy::Never).await, Err(ImageError::NeverPull { .. })));
+    assert!(matches!(images.resolve(IMAGE, PullPolicy::Never, &[]).await, Err(ImageError::NeverPull { .. })));
     assert!(images.list().await.unwrap().is_empty());
     machine.finish().await;
 }

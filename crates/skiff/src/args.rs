@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use skiff_runtime::ImageLimits;
 
 use crate::layout::Layout;
 
@@ -58,11 +59,20 @@ pub(crate) struct LayoutArgs {
     /// Sockets, namespaces and process records; need not survive a reboot
     #[arg(long, env = "SKIFF_RUN_DIR", default_value = "/run/skiff", value_name = "DIR")]
     pub(crate) run_dir: PathBuf,
+    /// What an image may ask for beyond the usual, e.g. `image-bytes=128Gi,entries=5000000`; errors name the limits
+    #[arg(
+        long,
+        env = "SKIFF_IMAGE_LIMIT",
+        default_value = "",
+        hide_default_value = true,
+        value_name = "NAME=NUMBER,…"
+    )]
+    pub(crate) image_limit: ImageLimits,
 }
 
 impl LayoutArgs {
     pub(crate) fn layout(&self) -> Layout {
-        Layout::new(self.data_dir.clone(), self.run_dir.clone())
+        Layout::new(self.data_dir.clone(), self.run_dir.clone()).with_image_limits(self.image_limit)
     }
 }
 

@@ -1,7 +1,5 @@
 //! `skiff image`: the images of this machine.
 
-use std::path::Path;
-
 use anyhow::Context;
 use skiff_runtime::{Image, Images};
 
@@ -21,7 +19,7 @@ pub(crate) fn run(args: &ImageArgs) -> anyhow::Result<()> {
             ImageCommand::Load { archives } => load(images, archives).await,
             ImageCommand::Pull { reference } => {
                 skiff_print::note(format_args!("pulling {reference}"));
-                let image = images.pull(reference).await?;
+                let image = images.pull(reference, &[]).await?;
                 skiff_print::line(format_args!("{} {}", reference, image.id.as_str()))?;
                 Ok(())
             }
@@ -39,8 +37,12 @@ pub(crate) fn run(args: &ImageArgs) -> anyhow::Result<()> {
 
 async fn load(images: &Images, archives: &[std::path::PathBuf]) -> anyhow::Result<()> {
     for archive in archives {
-        let path = if archive.as_os_str() == "-" { Path::new("/dev/stdin") } else { archive };
-        let names = images.load(path).await.with_context(|| format!("load {}", archive.display()))?;
+        let loaded = if archive.as_os_str() == "-" {
+            images.load_from(std::io::stdin()).await
+        } else {
+            images.load(archive).await
+        };
+        let names = loaded.with_context(|| format!("load {}", archive.display()))?;
         for name in names {
             skiff_print::line(format_args!("loaded {name}"))?;
         }

@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use skiff_runtime::ImageLimits;
 
 use crate::lock;
 
@@ -15,11 +16,22 @@ use crate::lock;
 pub(crate) struct Layout {
     data: PathBuf,
     run: PathBuf,
+    image_limits: ImageLimits,
 }
 
 impl Layout {
     pub(crate) fn new(data: PathBuf, run: PathBuf) -> Self {
-        Self { data, run }
+        Self { data, run, image_limits: ImageLimits::default() }
+    }
+
+    /// The same with other limits for images.
+    pub(crate) fn with_image_limits(self, image_limits: ImageLimits) -> Self {
+        Self { image_limits, ..self }
+    }
+
+    /// How much an image may ask for.
+    pub(crate) fn image_limits(&self) -> ImageLimits {
+        self.image_limits
     }
 
     /// Makes the directories, for root alone: they hold keys and secrets. Directories that are there already are

@@ -35,11 +35,17 @@ use args::{Cli, Command};
 
 /// The first argument of a pod's supervisor process.
 const SUPERVISOR: &str = "pod-supervisor";
+/// The first argument of a process that unpacks an image's layer.
+const UNPACKER: &str = "unpack-layer";
 
 fn main() -> ExitCode {
-    // Before anything else: a supervisor must stay small and single-threaded.
-    if std::env::args_os().nth(1).is_some_and(|first| first == SUPERVISOR) {
+    // Before anything else: these must stay small and single-threaded.
+    let first = std::env::args_os().nth(1);
+    if first.as_ref().is_some_and(|first| first == SUPERVISOR) {
         return skiff_runtime::supervisor_main(std::env::args_os().skip(2));
+    }
+    if first.is_some_and(|first| first == UNPACKER) {
+        return skiff_runtime::unpacker_main(std::env::args_os().skip(2));
     }
     if std::env::args_os().nth(1).is_some_and(|first| first == keeper::SUBCOMMAND) {
         return keeper::main(std::env::args_os().skip(2));

@@ -51,6 +51,7 @@ pub(crate) fn runtime(layout: &Layout) -> anyhow::Result<Runtime> {
         data_dir: layout.data().to_owned(),
         run_dir: layout.run().to_owned(),
         executable: std::env::current_exe()?,
+        image_limits: layout.image_limits(),
         cgroup_parent: cgroup_parent(layout.run()),
     })?)
 }

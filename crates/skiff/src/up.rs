@@ -90,6 +90,7 @@ fn spawn(args: &ServerArgs, layout: &Layout) -> anyhow::Result<Child> {
     let mut command = Command::new(std::env::current_exe().context("find the skiff program")?);
     command.args(keeper::arguments(layout)).arg("server").arg("--detached");
     command.arg("--data-dir").arg(layout.data()).arg("--run-dir").arg(layout.run());
+    command.arg("--image-limit").arg(layout.image_limits().to_string());
     command.args(["--context", &args.context]);
     command.args([
         "--api-port",

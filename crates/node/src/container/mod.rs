@@ -5,6 +5,7 @@ pub(crate) mod downward;
 pub(crate) mod env;
 pub(crate) mod error;
 pub(crate) mod expand;
+pub(crate) mod keyring;
 pub(crate) mod limits;
 pub(crate) mod references;
 pub(crate) mod security;

@@ -26,7 +26,7 @@ pub(crate) struct Sources {
     pub(crate) secrets: BTreeMap<String, Arc<Secret>>,
 }
 
-/// Everything `pod` refers to, in volumes and environments.
+/// Everything `pod` refers to, in volumes, environments and for the pulling of its images.
 pub(crate) fn references(pod: &LocalPod) -> BTreeSet<SourceRef> {
     let mut found = BTreeSet::new();
     let mut config_map = |name: Option<&str>| {
@@ -57,6 +57,9 @@ pub(crate) fn references(pod: &LocalPod) -> BTreeSet<SourceRef> {
             secret(value.secret_key_ref.as_ref().map(|r| r.name.as_str()));
         }
     }
+    for reference in pod.spec.image_pull_secrets.iter().flatten() {
+        secret(Some(reference.name.as_str()).filter(|name| !name.is_empty()));
+    }
     for volume in pod.spec.volumes.iter().flatten() {
         secret(volume.secret.as_ref().and_then(|r| r.secret_name.as_deref()));
         for source in volume.projected.iter().flat_map(|p| p.sources.iter().flatten()) {
@@ -74,6 +77,7 @@ mod tests {
     #[test]
     fn volumes_and_environments_are_searched() {
         let pod = pod(r#"{"metadata": {"name": "p", "namespace": "ns", "uid": "u"}, "spec": {
+                "imagePullSecrets": [{"name": "s5"}, {}],
                 "containers": [{"name": "c",
                   "envFrom": [{"configMapRef": {"name": "m1"}}, {"secretRef": {"name": "s1"}}],
                   "env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "s2", "key": "k"}}},
@@ -82,6 +86,6 @@ mod tests {
                             {"name": "w", "projected": {"sources": [{"configMap": {"name": "m3"}}, {"secret": {"name": "s4"}}]}},
                             {"name": "x", "configMap": {"name": "m1"}}]}}"#);
         let names: Vec<String> = references(&pod).into_iter().map(|r| r.name).collect();
-        assert_eq!(names, ["m1", "m2", "m3", "s1", "s2", "s3", "s4"]);
+        assert_eq!(names, ["m1", "m2", "m3", "s1", "s2", "s3", "s4", "s5"]);
     }
 }

@@ -5,6 +5,7 @@ use super::observed::{ImageRef, StartError};
 use crate::container::config::{Parts, container_spec};
 use crate::container::env::{EnvContext, environment};
 use crate::container::error::ConfigError;
+use crate::container::keyring::Keyring;
 use crate::container::references::Sources;
 use crate::container::security::user;
 use crate::container::services;
@@ -14,8 +15,8 @@ use crate::volumes::mounts::volume_mounts;
 use jiff::Timestamp;
 use skiff_informer::EventType::{Normal, Warning};
 use skiff_runtime::{
-    ContainerId, ContainerSpec, ContainerStatus, Image, ImageError, Mount, MountKind, PodHandle, Propagation,
-    PullPolicy, RuntimeError, UserSpec,
+    ContainerId, ContainerSpec, ContainerStatus, Image, ImageError, Images, Mount, MountKind, PodHandle,
+    Propagation, PullCredentials, PullPolicy, RuntimeError, UserSpec,
 };
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -63,35 +64,53 @@ pub(crate) async fn resolve_image(inputs: &StartInputs<'_>) -> Result<Image, Sta
         _ => PullPolicy::IfNotPresent,
     };
     let images = shared.runtime.images();
-    let present = match images.get(reference).await {
-        // A hand-loaded image answers for its name under every policy.
-        Ok(Some(image)) => policy != PullPolicy::Always || image.digests.is_empty(),
-        _ => false,
-    };
-    if !present && policy != PullPolicy::Never {
-        shared.container_event(pod, container, Normal, "Pulling", format!("Pulling image \"{reference}\""));
+    let credentials = credentials(inputs, reference)?;
+    let refusal = |error: &ImageError| image_refusal(inputs, reference, error);
+    let available = images.available(reference, policy, &credentials).await;
+    if let Some(image) = available.map_err(|error| refusal(&error))? {
+        let message = format!(
+            "Container image \"{reference}\" already present on machine and can be accessed by the pod"
+        );
+        shared.container_event(pod, container, Normal, "Pulled", message);
+        return Ok(image);
     }
+    shared.container_event(pod, container, Normal, "Pulling", format!("Pulling image \"{reference}\""));
     let began = Instant::now();
-    match images.resolve(reference, policy).await {
-        Ok(image) => {
-            let message = if present {
-                format!(
-                    "Container image \"{reference}\" already present on machine and can be accessed by the pod"
-                )
-            } else {
-                let took = go_duration(Duration::from_millis(
-                    u64::try_from(began.elapsed().as_millis()).unwrap_or(0),
-                ));
-                let size = image.size;
-                format!(
-                    "Successfully pulled image \"{reference}\" in {took} ({took} including waiting). Image size: {size} bytes."
-                )
-            };
-            shared.container_event(pod, container, Normal, "Pulled", message);
-            Ok(image)
-        }
-        Err(error) => Err(image_refusal(inputs, reference, &error)),
+    let image = images.pull(reference, &credentials).await.map_err(|error| refusal(&error))?;
+    let took = go_duration(Duration::from_millis(u64::try_from(began.elapsed().as_millis()).unwrap_or(0)));
+    let message = format!(
+        "Successfully pulled image \"{reference}\" in {took} ({took} including waiting). Image size: {} bytes.",
+        image.size
+    );
+    shared.container_event(pod, container, Normal, "Pulled", message);
+    Ok(image)
+}
+
+/// The credentials for an image out of the pod's image pull secrets. A Secret that is missing is told and no obstacle:
+/// the image may be there, or for everyone.
+fn credentials(inputs: &StartInputs<'_>, reference: &str) -> Result<Vec<PullCredentials>, StartRefusal> {
+    let StartInputs { shared, pod, sources, .. } = inputs;
+    let names = pod.spec.image_pull_secrets.iter().flatten().map(|reference| reference.name.as_str());
+    let named = names.filter(|name| !name.is_empty());
+    let (found, missing): (Vec<_>, Vec<_>) =
+        named.map(|name| sources.secrets.get(name).ok_or(name)).partition(Result::is_ok);
+    let missing: Vec<&str> = missing.into_iter().filter_map(Result::err).collect();
+    if !missing.is_empty() {
+        let message = format!(
+            "Unable to retrieve some image pull secrets ({}); attempting to pull the image may not succeed.",
+            missing.join(", ")
+        );
+        shared.pod_event(pod, Warning, "FailedToRetrieveImagePullSecret", message);
     }
+    let keyring = Keyring::of(found.into_iter().flatten().map(AsRef::as_ref));
+    let refused = |reason: String| image_refusal(inputs, reference, &pull_error(reference, reason));
+    let keyring = keyring.map_err(|error| refused(error.to_string()))?;
+    // A name that cannot be understood is refused later, in its own words.
+    Ok(Images::repository(reference).map_or_else(|_| Vec::new(), |repository| keyring.lookup(&repository)))
+}
+
+fn pull_error(reference: &str, reason: String) -> ImageError {
+    ImageError::Pull { reference: reference.to_owned(), reason }
 }
 
 /// The events and the waiting reason of an image that cannot be had.
@@ -107,8 +126,8 @@ fn image_refusal(inputs: &StartInputs<'_>, reference: &str, error: &ImageError) 
             warn("Failed", "Error: InvalidImageName".into());
             StartRefusal::NotMade { reason: StartError::InvalidImageName, message }
         }
-        ImageError::NeverPull { .. } => {
-            let message = format!("Container image \"{reference}\" is not present with pull policy of Never");
+        ImageError::NeverPull { .. } | ImageError::NoAccess { .. } => {
+            let message = error.to_string();
             warn("ErrImageNeverPull", message.clone());
             warn("Failed", "Error: ErrImageNeverPull".into());
             StartRefusal::NotMade { reason: StartError::ErrImageNeverPull, message }

@@ -1,18 +1,20 @@
-//! Reading image archives: those of `docker save` and OCI layouts, plain or compressed.
+//! Reading image archives: those of `docker save` and OCI layouts.
 //!
-//! One pass notes where each file lies; after that files are read in any order, without unpacking the archive.
+//! One pass notes where each file lies; after that files are read in any order, without unpacking the archive. Only
+//! regular files of the archive are ever read, and links of it lead to files of it.
 
-use super::store::Store;
-use super::{ImageConfig, ImageError, io_error};
-use flate2::read::MultiGzDecoder;
-use serde::Deserialize;
-use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, HashMap};
+use super::digest::Digest;
+use super::documents::{Descriptor, Manifest, Unusable, saved};
+use super::limits::{Bound, ImageLimits};
+use super::tarball::Members;
+use std::cell::Cell;
+use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufReader, Read};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Component, Path};
 use std::sync::Arc;
+use tar::EntryType;
 
 /// One image of an archive.
 #[derive(Debug)]
@@ -20,15 +22,43 @@ pub(super) struct Found {
     /// As written in the archive.
     pub(super) names: Vec<String>,
     pub(super) config: Vec<u8>,
-    /// Files of the layers, bottom first.
-    pub(super) layers: Vec<String>,
+    /// Bottom first.
+    pub(super) layers: Vec<LayerFile>,
+}
+
+/// A layer's file in an archive.
+#[derive(Debug)]
+pub(super) struct LayerFile {
+    path: String,
+    /// The digest of what the file holds, where the archive says it.
+    pub(super) digest: Option<Digest>,
+}
+
+/// Why an archive is not usable.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BadArchive {
+    #[error("not a tar archive, or damaged: {0}")]
+    Tar(#[source] io::Error),
+    #[error("neither manifest.json nor index.json is in it: not an image archive")]
+    NoManifest,
+    #[error("{0} is missing in it")]
+    Missing(String),
+    #[error("{path}: {source}")]
+    Read { path: String, source: io::Error },
+    #[error("{path} has not the digest and size that the archive says")]
+    Digest { path: String },
+    #[error(transparent)]
+    Unusable(#[from] Unusable),
 }
 
 /// An archive and where its files lie.
-pub(super) struct ImageArchive {
+pub(super) struct ImageArchive<'a> {
     file: Arc<File>,
+    limits: &'a ImageLimits,
     files: HashMap<String, Extent>,
     links: HashMap<String, String>,
+    /// Bytes of documents read so far: indexes may name each other again and again.
+    documents: Cell<u64>,
 }
 
 #[derive(Clone, Copy)]
@@ -37,185 +67,169 @@ struct Extent {
     length: u64,
 }
 
-/// Longest document read into memory, in bytes.
-const DOCUMENT: u64 = 16 << 20;
+/// Most indexes within each other.
+const NESTED: u32 = 4;
 
-impl ImageArchive {
-    /// Notes what an archive holds; a compressed one is expanded into a temporary file of the store.
-    pub(super) fn open(path: &Path, store: &Store) -> Result<Self, ImageError> {
-        let mut file = File::open(path).map_err(io_error("open", path))?;
-        let scan = |file: &mut File| -> io::Result<_> {
-            if compression(&peek(file)?).is_some() {
-                let mut plain = tempfile::tempfile_in(store.directory())?;
-                io::copy(&mut expand(&*file)?, &mut plain)?;
-                plain.seek(SeekFrom::Start(0))?;
-                *file = plain;
-            }
-            // Its own words would show what is in the file.
-            index(file).map_err(|error| match error.kind() {
-                io::ErrorKind::Other => io::Error::other("not a tar archive, or damaged"),
-                _ => error,
-            })
-        };
-        let malformed = |error: io::Error| ImageError::Malformed {
-            what: format!("archive {}", path.display()),
-            reason: error.to_string(),
-        };
-        let (files, links) = scan(&mut file).map_err(malformed)?;
-        Ok(Self { file: Arc::new(file), files, links })
+/// How many of the longest documents all documents of an archive may be together.
+const DOCUMENTS: u64 = 64;
+
+impl<'a> ImageArchive<'a> {
+    /// Notes what an archive holds, which is not compressed.
+    pub(super) fn open(file: File, limits: &'a ImageLimits) -> Result<Self, BadArchive> {
+        let (files, links) = index(&file, limits).map_err(BadArchive::Tar)?;
+        Ok(Self { file: Arc::new(file), limits, files, links, documents: Cell::new(0) })
     }
 
     /// The images it holds, for this machine's processor where there is a choice.
-    pub(super) fn images(&self) -> io::Result<Vec<Found>> {
-        if self.files.contains_key("manifest.json") {
+    pub(super) fn images(&self) -> Result<Vec<Found>, BadArchive> {
+        if self.extent("manifest.json").is_some() {
             self.docker()
-        } else if self.files.contains_key("index.json") {
+        } else if self.extent("index.json").is_some() {
             self.oci()
         } else {
-            Err(io::Error::other("neither manifest.json nor index.json is in it: not an image archive"))
+            Err(BadArchive::NoManifest)
         }
     }
 
-    /// A file of the archive.
-    pub(super) fn read(&self, name: &str) -> io::Result<impl Read + use<>> {
+    /// The content of a layer's file, and its length in bytes.
+    pub(super) fn layer(&self, layer: &LayerFile) -> Result<(Slice, u64), BadArchive> {
+        let slice = self.read(&layer.path)?;
+        let length = slice.left;
+        Ok((slice, length))
+    }
+
+    fn extent(&self, name: &str) -> Option<Extent> {
         let target = self.links.get(name).map_or(name, String::as_str);
-        let extent = self.files.get(target).ok_or_else(|| io::Error::other(format!("{name} is missing")))?;
+        self.files.get(target).copied()
+    }
+
+    fn read(&self, name: &str) -> Result<Slice, BadArchive> {
+        let extent =
+            self.extent(name).ok_or_else(|| BadArchive::Missing(name.chars().take(200).collect()))?;
         Ok(Slice { file: self.file.clone(), offset: extent.offset, left: extent.length })
     }
 
-    fn document(&self, name: &str) -> io::Result<Vec<u8>> {
+    fn document(&self, name: &str) -> Result<Vec<u8>, BadArchive> {
+        let mut slice = self.read(name)?;
+        let failed = |source| BadArchive::Read { path: name.chars().take(200).collect(), source };
+        self.limits.check(Bound::DocumentBytes, slice.left).map_err(|error| failed(error.into()))?;
+        self.documents.set(self.documents.get() + slice.left);
+        let share = self.documents.get() / DOCUMENTS;
+        self.limits.check(Bound::DocumentBytes, share).map_err(|error| failed(error.into()))?;
         let mut bytes = Vec::new();
-        self.read(name)?.take(DOCUMENT).read_to_end(&mut bytes)?;
+        slice.read_to_end(&mut bytes).map_err(failed)?;
         Ok(bytes)
     }
 
-    fn docker(&self) -> io::Result<Vec<Found>> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Manifest {
-            config: String,
-            repo_tags: Option<Vec<String>>,
-            layers: Vec<String>,
-        }
-        let manifests: Vec<Manifest> = serde_json::from_slice(&self.document("manifest.json")?)?;
-        let found = manifests.into_iter().map(|m| {
-            let config = self.document(&m.config)?;
-            Ok(Found { names: m.repo_tags.unwrap_or_default(), config, layers: m.layers })
+    fn docker(&self) -> Result<Vec<Found>, BadArchive> {
+        let images = saved(&self.document("manifest.json")?)?;
+        let found = images.into_iter().map(|image| {
+            let layers = image.layers.into_iter().map(|path| LayerFile { path, digest: None });
+            Ok(Found {
+                names: image.repo_tags.unwrap_or_default(),
+                config: self.document(&image.config)?,
+                layers: layers.collect(),
+            })
         });
         found.collect()
     }
 
-    fn oci(&self) -> io::Result<Vec<Found>> {
-        let index: OciIndex = serde_json::from_slice(&self.document("index.json")?)?;
+    fn oci(&self) -> Result<Vec<Found>, BadArchive> {
+        let Manifest::Index(descriptors) = Manifest::parse(&self.document("index.json")?)? else {
+            return Err(BadArchive::NoManifest);
+        };
         let mut found: Vec<Found> = Vec::new();
-        let mut by_digest: HashMap<String, usize> = HashMap::new();
-        for descriptor in &index.manifests {
-            let Some(manifest) = self.choose(descriptor, 0)? else { continue };
-            let name = NAME_ANNOTATIONS.iter().find_map(|key| descriptor.annotations.get(*key)).cloned();
+        let mut by_digest: HashMap<Digest, usize> = HashMap::new();
+        for descriptor in &descriptors {
+            let name = descriptor.name().cloned();
             if let Some(at) = by_digest.get(&descriptor.digest) {
                 found[*at].names.extend(name);
                 continue;
             }
-            by_digest.insert(descriptor.digest.clone(), found.len());
+            let Some((config, layers)) = self.choose(descriptor, 0)? else { continue };
+            by_digest.insert(descriptor.digest, found.len());
+            let layer = |l: &Descriptor| LayerFile { path: blob(l.digest), digest: Some(l.digest) };
             found.push(Found {
                 names: name.into_iter().collect(),
-                config: self.document(&blob(&manifest.config.digest)?)?,
-                layers: manifest.layers.iter().map(|layer| blob(&layer.digest)).collect::<io::Result<_>>()?,
+                config: self.blob(&config)?,
+                layers: layers.iter().map(layer).collect(),
             });
         }
         Ok(found)
     }
 
-    /// The manifest a descriptor stands for; `None` for another processor's or for what is not an image.
-    fn choose(&self, descriptor: &Descriptor, depth: u32) -> io::Result<Option<OciManifest>> {
-        if descriptor.platform.as_ref().is_some_and(|p| !p.is_ours()) || depth > 4 {
-            return Ok(None);
-        }
-        let name = blob(&descriptor.digest)?;
+    /// The manifest a descriptor stands for; `None` for another processor's or for what is not there.
+    fn choose(
+        &self,
+        descriptor: &Descriptor,
+        depth: u32,
+    ) -> Result<Option<(Descriptor, Vec<Descriptor>)>, BadArchive> {
         // Archives may leave out what is for other processors.
-        if !self.files.contains_key(&name) {
+        if descriptor.is_foreign() || depth > NESTED || self.extent(&blob(descriptor.digest)).is_none() {
             return Ok(None);
         }
-        let document = self.document(&name)?;
-        if let Ok(index) = serde_json::from_slice::<OciIndex>(&document) {
-            for inner in &index.manifests {
-                if let Some(manifest) = self.choose(inner, depth + 1)? {
-                    return Ok(Some(manifest));
+        match Manifest::parse(&self.blob(descriptor)?)? {
+            Manifest::Image { config, layers } => Ok(Some((config, layers))),
+            Manifest::Index(descriptors) => {
+                for inner in &descriptors {
+                    if let Some(chosen) = self.choose(inner, depth + 1)? {
+                        return Ok(Some(chosen));
+                    }
                 }
+                Ok(None)
             }
-            return Ok(None);
         }
-        Ok(Some(serde_json::from_slice(&document)?))
     }
-}
 
-/// Where writers of archives put the name, the more complete one first.
-const NAME_ANNOTATIONS: [&str; 2] = ["io.containerd.image.name", "org.opencontainers.image.ref.name"];
-
-#[derive(Deserialize)]
-struct OciIndex {
-    manifests: Vec<Descriptor>,
-}
-
-#[derive(Deserialize)]
-struct OciManifest {
-    config: Descriptor,
-    layers: Vec<Descriptor>,
-}
-
-#[derive(Deserialize)]
-struct Descriptor {
-    digest: String,
-    #[serde(default)]
-    annotations: BTreeMap<String, String>,
-    platform: Option<Platform>,
-}
-
-#[derive(Deserialize)]
-struct Platform {
-    architecture: String,
-    os: String,
-}
-
-impl Platform {
-    fn is_ours(&self) -> bool {
-        self.os == "linux" && self.architecture == architecture()
-    }
-}
-
-/// This machine's processor, as images name it.
-pub(super) fn architecture() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    }
-}
-
-fn blob(digest: &str) -> io::Result<String> {
-    match digest.split_once(':') {
-        Some((algorithm, hex)) if hex.bytes().all(|b| b.is_ascii_hexdigit()) => {
-            Ok(format!("blobs/{algorithm}/{hex}"))
-        }
-        _ => Err(io::Error::other(format!("{digest:?} is not a digest"))),
-    }
-}
-
-fn index(file: &mut File) -> io::Result<(HashMap<String, Extent>, HashMap<String, String>)> {
-    let (mut files, mut links) = (HashMap::new(), HashMap::new());
-    let mut archive = tar::Archive::new(BufReader::new(&*file));
-    for entry in archive.entries_with_seek()? {
-        let entry = entry?;
-        let name = clean(&entry.path()?);
-        if let Some(target) = entry.link_name()? {
-            // A symbolic link counts from its own directory, a hard link from the root.
-            let from =
-                if entry.header().entry_type().is_symlink() { Path::new(&name).parent() } else { None };
-            let target = from.unwrap_or(Path::new("")).join(&target);
-            links.insert(name, clean(&target));
+    /// A document that is what its descriptor says.
+    fn blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>, BadArchive> {
+        let path = blob(descriptor.digest);
+        let bytes = self.document(&path)?;
+        if bytes.len() as u64 == descriptor.size && Digest::of(&bytes) == descriptor.digest {
+            Ok(bytes)
         } else {
-            files.insert(name, Extent { offset: entry.raw_file_position(), length: entry.size() });
+            Err(BadArchive::Digest { path })
         }
+    }
+}
+
+/// Where OCI layouts have a blob.
+fn blob(digest: Digest) -> String {
+    format!("blobs/sha256/{}", digest.hex())
+}
+
+type Index = (HashMap<String, Extent>, HashMap<String, String>);
+
+fn index(file: &File, limits: &ImageLimits) -> io::Result<Index> {
+    let length = file.metadata()?.len();
+    let (mut files, mut links) = (HashMap::new(), HashMap::new());
+    let mut at = 0;
+    // Contents are skipped by position: only headers are read.
+    while at < length {
+        let source =
+            BufReader::new(Slice { file: Arc::new(file.try_clone()?), offset: at, left: length - at });
+        let mut members = Members::new(source, limits);
+        let Some(member) = members.next()? else { break };
+        let (offset, size) = (at + member.position, member.size);
+        limits.check(Bound::Entries, files.len() as u64 + links.len() as u64 + 1)?;
+        let path = String::from_utf8_lossy(&member.path);
+        let target = String::from_utf8_lossy(&member.link);
+        let name = clean(Path::new(&*path));
+        match member.kind {
+            EntryType::Regular | EntryType::Continuous => {
+                files.insert(name, Extent { offset, length: size });
+            }
+            // A symbolic link counts from its own directory, a hard link from the root.
+            EntryType::Symlink => {
+                let from = Path::new(&name).parent().unwrap_or(Path::new("")).join(&*target);
+                links.insert(name, clean(&from));
+            }
+            EntryType::Link => drop(links.insert(name, clean(Path::new(&*target)))),
+            // Directories and whatever else no image archive has.
+            _ => {}
+        }
+        let end = size.checked_next_multiple_of(512).and_then(|whole| offset.checked_add(whole));
+        at = end.ok_or(io::ErrorKind::InvalidData)?;
     }
     Ok((files, links))
 }
@@ -225,8 +239,8 @@ fn clean(path: &Path) -> String {
     let mut names: Vec<String> = Vec::new();
     for component in path.components() {
         match component {
-            std::path::Component::Normal(name) => names.push(name.to_string_lossy().into_owned()),
-            std::path::Component::ParentDir => drop(names.pop()),
+            Component::Normal(name) => names.push(name.to_string_lossy().into_owned()),
+            Component::ParentDir => drop(names.pop()),
             _ => {}
         }
     }
@@ -234,7 +248,7 @@ fn clean(path: &Path) -> String {
 }
 
 /// Part of a file, read without moving its position.
-struct Slice {
+pub(super) struct Slice {
     file: Arc<File>,
     offset: u64,
     left: u64,
@@ -250,112 +264,78 @@ impl Read for Slice {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Compression {
-    Gzip,
-    Zstd,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::io::Write;
 
-fn compression(start: &[u8]) -> Option<Compression> {
-    match start {
-        [0x1f, 0x8b, ..] => Some(Compression::Gzip),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(Compression::Zstd),
-        _ => None,
+    fn open<'a>(bytes: &[u8], limits: &'a ImageLimits) -> Result<ImageArchive<'a>, BadArchive> {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        ImageArchive::open(file, limits)
     }
-}
 
-fn peek(file: &mut File) -> io::Result<[u8; 4]> {
-    let mut start = [0; 4];
-    let read = file.read_at(&mut start, 0)?;
-    if read == 0 { Err(io::Error::other("it is empty")) } else { Ok(start) }
-}
+    fn archive(entries: &[(EntryType, &str, &str)]) -> Vec<u8> {
+        let mut builder = tar::Builder::new(Vec::new());
+        for (kind, path, text) in entries {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(*kind);
+            header.set_mode(0o644);
+            header.set_uid(0);
+            header.set_gid(0);
+            header.set_mtime(0);
+            if *kind == EntryType::Regular {
+                header.set_size(text.len() as u64);
+                builder.append_data(&mut header, path, text.as_bytes()).unwrap();
+            } else {
+                header.set_size(0);
+                builder.append_link(&mut header, path, text).unwrap();
+            }
+        }
+        builder.into_inner().unwrap()
+    }
 
-/// The content of a file or layer, whatever it is compressed with.
-pub(super) fn expand<'a>(mut source: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
-    let mut start = Vec::with_capacity(4);
-    source.by_ref().take(4).read_to_end(&mut start)?;
-    let kind = compression(&start);
-    let whole = io::Cursor::new(start).chain(source);
-    Ok(match kind {
-        Some(Compression::Gzip) => Box::new(MultiGzDecoder::new(whole)),
-        Some(Compression::Zstd) => Box::new(zstd::Decoder::new(whole)?),
-        None => Box::new(whole),
-    })
-}
-
-/// Names the layers' content: the SHA-256 of everything up to each layer.
-pub(super) fn chain_ids(diff_ids: &[String]) -> Vec<String> {
-    let mut chain = Vec::with_capacity(diff_ids.len());
-    let mut last = String::new();
-    for diff_id in diff_ids {
-        last = if last.is_empty() {
-            diff_id.clone()
-        } else {
-            format!("sha256:{}", hex(&Sha256::digest(format!("{last} {diff_id}"))))
+    #[test]
+    fn links_lead_to_files_of_the_archive_only() {
+        let limits = ImageLimits::default();
+        let bytes = archive(&[
+            (EntryType::Regular, "a/layer.tar", "content"),
+            (EntryType::Symlink, "b/layer.tar", "../a/layer.tar"),
+            (EntryType::Symlink, "out", "/../../etc/passwd"),
+            (EntryType::Symlink, "self", "self"),
+            (EntryType::Char, "device", "x"),
+        ]);
+        let archive = open(&bytes, &limits).unwrap();
+        let read = |name: &str| {
+            let mut text = String::new();
+            archive.read(name).map(|mut slice| slice.read_to_string(&mut text)).map(|_| text)
         };
-        chain.push(last.clone());
+        assert_eq!(read("b/layer.tar").unwrap(), "content");
+        for absent in ["out", "self", "device", "/etc/passwd", "../a/layer.tar"] {
+            assert!(matches!(read(absent), Err(BadArchive::Missing(_))), "{absent}");
+        }
     }
-    chain
-}
 
-/// Lower-case hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to memory cannot fail.
-        let _infallible = write!(text, "{byte:02x}");
-        text
-    })
-}
+    #[test]
+    fn documents_are_bounded_and_digested() {
+        let limits: ImageLimits = "document-bytes=2048".parse().unwrap();
+        let long = " ".repeat(3000);
+        let error = open(&archive(&[(EntryType::Regular, "manifest.json", &long)]), &limits);
+        let error = error.unwrap().images().unwrap_err().to_string();
+        assert!(error.contains("document-bytes"), "{error}");
+        let digest = Digest::of("something else");
+        let index = serde_json::json!({"manifests": [{"digest": digest, "size": 2}]}).to_string();
+        let bytes =
+            archive(&[(EntryType::Regular, "index.json", &index), (EntryType::Regular, &blob(digest), "{}")]);
+        let error = open(&bytes, &limits).unwrap().images().unwrap_err();
+        assert!(matches!(error, BadArchive::Digest { .. }), "{error}");
+    }
 
-/// What of an image's configuration matters here.
-pub(super) struct Configuration {
-    pub(super) config: ImageConfig,
-    pub(super) diff_ids: Vec<String>,
-    pub(super) architecture: String,
-    pub(super) os: String,
-}
-
-/// Reads an image's configuration document.
-pub(super) fn configuration(document: &[u8]) -> serde_json::Result<Configuration> {
-    #[derive(Deserialize)]
-    struct Document {
-        #[serde(default)]
-        architecture: String,
-        #[serde(default)]
-        os: String,
-        config: Option<Config>,
-        rootfs: RootFs,
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..2048)) {
+            let _either = open(&bytes, &ImageLimits::default()).map(|archive| archive.images().is_ok());
+        }
     }
-    #[derive(Default, Deserialize)]
-    #[serde(rename_all = "PascalCase", default)]
-    struct Config {
-        env: Option<Vec<String>>,
-        entrypoint: Option<Vec<String>>,
-        cmd: Option<Vec<String>>,
-        working_dir: Option<String>,
-        user: Option<String>,
-        exposed_ports: Option<BTreeMap<String, serde_json::Value>>,
-        stop_signal: Option<String>,
-        labels: Option<BTreeMap<String, String>>,
-    }
-    #[derive(Deserialize)]
-    struct RootFs {
-        #[serde(default)]
-        diff_ids: Vec<String>,
-    }
-    let document: Document = serde_json::from_slice(document)?;
-    let config = document.config.unwrap_or_default();
-    let config = ImageConfig {
-        env: config.env.unwrap_or_default(),
-        entrypoint: config.entrypoint.unwrap_or_default(),
-        cmd: config.cmd.unwrap_or_default(),
-        working_dir: config.working_dir.unwrap_or_default(),
-        user: config.user.unwrap_or_default(),
-        exposed_ports: config.exposed_ports.unwrap_or_default().into_keys().collect(),
-        stop_signal: config.stop_signal.unwrap_or_default(),
-        labels: config.labels.unwrap_or_default(),
-    };
-    let Document { architecture, os, rootfs, .. } = document;
-    Ok(Configuration { config, diff_ids: rootfs.diff_ids, architecture, os })
 }

@@ -4,27 +4,41 @@
 //! the image just built, whatever a registry has under the same name.
 
 mod archive;
+mod challenge;
+mod credentials;
+mod digest;
+mod documents;
 mod index;
 mod layer;
+mod layers;
+mod limits;
 mod pull;
 mod reference;
+mod registry;
 mod store;
+mod tarball;
+mod unpack;
 mod user;
+
+pub use credentials::PullCredentials;
+pub use limits::{ImageLimits, InvalidLimits};
+pub use unpack::unpacker_main;
 
 use crate::ids::ImageId;
 use crate::spec::UserSpec;
 use crate::wire::RootfsSource;
-use index::{Record, Source};
+use index::{Index, Record, Source};
 use reference::Reference;
 use serde::{Deserialize, Serialize};
 use skiff_errors::error_text;
 use skiff_rooted::{Follow, Root};
 use std::collections::{BTreeMap, HashMap};
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use store::Store;
 use tokio::sync::OwnedRwLockReadGuard;
+use unpack::Unpacker;
 
 /// One image.
 #[derive(Clone, Debug, PartialEq)]
@@ -90,6 +104,15 @@ pub enum ImageError {
         /// As written.
         reference: String,
     },
+    /// On this node, but not for whoever has only these credentials, and pulling is forbidden: `ErrImageNeverPull`.
+    #[error(
+        "Container image {reference:?} is present with pull policy of Never but does not have the proper credentials to \
+         access the image"
+    )]
+    NoAccess {
+        /// As written.
+        reference: String,
+    },
     /// Pulling failed: `ErrImagePull`, later `ImagePullBackOff`.
     #[error("failed to pull image {reference:?}: {reason}")]
     Pull {
@@ -120,6 +143,14 @@ pub enum ImageError {
         /// The image.
         image: ImageId,
     },
+    /// Unpacking failed for a reason that is not the image's.
+    #[error("{what}: {reason}")]
+    Unpack {
+        /// The archive or layer.
+        what: String,
+        /// What the machine said.
+        reason: String,
+    },
     /// A file of the image store.
     #[error("image store: {action} {}: {source}", path.display())]
     Io {
@@ -135,7 +166,7 @@ pub enum ImageError {
 impl ImageError {
     /// Whether asking again later may help.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Pull { .. } | Self::Io { .. })
+        matches!(self, Self::Pull { .. } | Self::Unpack { .. } | Self::Io { .. })
     }
 }
 
@@ -148,19 +179,27 @@ fn io_error(action: &'static str, path: &Path) -> impl Fn(io::Error) -> ImageErr
 #[derive(Clone, Debug)]
 pub struct Images {
     store: Arc<Store>,
-    /// Pulls under way, by normalised name.
-    flights: Arc<parking_lot::Mutex<HashMap<String, Weak<Flight>>>>,
+    /// Pulls under way, by normalised name and credentials.
+    flights: Arc<parking_lot::Mutex<HashMap<FlightKey, Weak<Flight>>>>,
     /// Read by starting containers, written by removals.
     in_use: Arc<tokio::sync::RwLock<()>>,
 }
 
 /// One pull, and its result for everyone who waits for it: the first to lock it pulls.
 type Flight = tokio::sync::Mutex<Option<Result<ImageId, String>>>;
+type FlightKey = (String, Vec<index::Proof>);
 
 impl Images {
-    /// Opens (or makes) the store in `directory`. `pods` is where running containers note the image they use.
-    pub(crate) fn open(directory: &Path, pods: &Path) -> Result<Self, ImageError> {
-        let store = Arc::new(Store::open(directory, pods)?);
+    /// Opens (or makes) the store in `directory`. `pods` is where running containers note the image they use, and
+    /// `executable` is started to unpack.
+    pub(crate) fn open(
+        directory: &Path,
+        pods: &Path,
+        executable: &Path,
+        limits: ImageLimits,
+    ) -> Result<Self, ImageError> {
+        let unpacker = Unpacker { executable: executable.to_owned(), limits };
+        let store = Arc::new(Store::open(directory, pods, unpacker)?);
         Ok(Self { store, flights: Arc::default(), in_use: Arc::default() })
     }
 
@@ -175,35 +214,73 @@ impl Images {
         self.blocking(move |store| store.rootfs(&image)).await
     }
 
-    /// Finds an image for a container, pulling it as the policy says. Concurrent pulls of one reference are one pull.
-    pub async fn resolve(&self, reference: &str, policy: PullPolicy) -> Result<Image, ImageError> {
-        let name = self.name(reference)?;
-        let local = self.local(name.clone()).await?;
-        match (local, policy) {
-            (Some((image, Source::Loaded)), _) => Ok(image),
-            (Some((image, Source::Pulled)), PullPolicy::IfNotPresent | PullPolicy::Never) => Ok(image),
-            (None, PullPolicy::Never) => Err(ImageError::NeverPull { reference: reference.into() }),
-            (Some(_), PullPolicy::Always) | (None, PullPolicy::Always | PullPolicy::IfNotPresent) => {
-                self.pull(reference).await
-            }
+    /// Finds an image for a container, pulling it as the policy says. Concurrent pulls of one reference with the same
+    /// credentials are one pull.
+    pub async fn resolve(
+        &self,
+        reference: &str,
+        policy: PullPolicy,
+        credentials: &[PullCredentials],
+    ) -> Result<Image, ImageError> {
+        match self.available(reference, policy, credentials).await? {
+            Some(image) => Ok(image),
+            None => self.pull(reference, credentials).await,
         }
     }
 
-    /// Pulls an image from its registry even if it is there.
-    pub async fn pull(&self, reference: &str) -> Result<Image, ImageError> {
+    /// The image that a container can have without asking the registry; `None` when it has to be pulled first. One that
+    /// was pulled with credentials is only for those who have them, too.
+    pub async fn available(
+        &self,
+        reference: &str,
+        policy: PullPolicy,
+        credentials: &[PullCredentials],
+    ) -> Result<Option<Image>, ImageError> {
+        let parsed = ImageId::new(reference).is_err().then(|| Reference::parse(reference)).transpose()?;
+        let repository = parsed.as_ref().map(Reference::name).unwrap_or_default();
+        let name = self.name(reference)?;
+        let found = self.find(name, move |id, record, index, source| {
+            (image(id, record, index.names_of(id)), source, record.access.clone())
+        });
+        let Some((image, source, access)) = found.await? else {
+            return match policy {
+                PullPolicy::Never => Err(ImageError::NeverPull { reference: reference.into() }),
+                PullPolicy::Always | PullPolicy::IfNotPresent => Ok(None),
+            };
+        };
+        let allowed = access.allows(credentials.iter().map(|one| one.proof(&repository)));
+        match (source, policy) {
+            (Source::Loaded, _) => Ok(Some(image)),
+            (Source::Pulled, PullPolicy::Always) => Ok(None),
+            (Source::Pulled, PullPolicy::IfNotPresent) => Ok(allowed.then_some(image)),
+            (Source::Pulled, PullPolicy::Never) if allowed => Ok(Some(image)),
+            (Source::Pulled, PullPolicy::Never) => Err(ImageError::NoAccess { reference: reference.into() }),
+        }
+    }
+
+    /// The name of an image's repository with its registry, normalised: what credentials are for.
+    pub fn repository(reference: &str) -> Result<String, ImageError> {
+        Ok(Reference::parse(reference)?.name())
+    }
+
+    /// Pulls an image from its registry even if it is there, with the first of the credentials that are good enough, or
+    /// without any if there are none.
+    pub async fn pull(&self, reference: &str, credentials: &[PullCredentials]) -> Result<Image, ImageError> {
         let parsed = Reference::parse(reference)?;
-        let name = parsed.to_string();
-        let flight = self.flight(&name);
+        let proofs = credentials.iter().map(|one| one.proof(&parsed.name())).collect();
+        let key = (parsed.to_string(), proofs);
+        let flight = self.flight(&key);
         let mut result = flight.lock().await;
         let outcome = match &*result {
             // Another caller pulled while we waited.
             Some(outcome) => outcome.clone(),
             None => {
-                let pulled = pull::pull(self.store.clone(), &parsed).await.map_err(|error| match error {
+                let pulled = pull::pull(self.store.clone(), &parsed, credentials).await;
+                let pulled = pulled.map_err(|error| match error {
                     ImageError::Pull { reason, .. } => reason,
                     other => error_text(&other),
                 });
-                self.flights.lock().remove(&name);
+                self.flights.lock().remove(&key);
                 result.insert(pulled).clone()
             }
         };
@@ -212,13 +289,13 @@ impl Images {
         found.ok_or_else(|| ImageError::NotFound { reference: reference.into() })
     }
 
-    fn flight(&self, name: &str) -> Arc<Flight> {
+    fn flight(&self, key: &FlightKey) -> Arc<Flight> {
         let mut flights = self.flights.lock();
-        if let Some(flight) = flights.get(name).and_then(Weak::upgrade) {
+        if let Some(flight) = flights.get(key).and_then(Weak::upgrade) {
             return flight;
         }
         let flight = Arc::new(Flight::default());
-        flights.insert(name.to_owned(), Arc::downgrade(&flight));
+        flights.insert(key.clone(), Arc::downgrade(&flight));
         flight
     }
 
@@ -227,6 +304,11 @@ impl Images {
     pub async fn load(&self, archive: &Path) -> Result<Vec<String>, ImageError> {
         let path = archive.to_owned();
         self.blocking(move |store| store.load(&path)).await
+    }
+
+    /// Imports an archive as [`Images::load`] does, from something that is no file.
+    pub async fn load_from(&self, source: impl Read + Send + 'static) -> Result<Vec<String>, ImageError> {
+        self.blocking(move |store| store.load_stream(source)).await
     }
 
     /// Makes an image whose one layer holds one executable (hard-linked where possible) as `/<file name>`, run with the
@@ -264,7 +346,7 @@ impl Images {
     /// The image of this name (normalised first) or identity, if it is on the node.
     pub async fn get(&self, reference: &str) -> Result<Option<Image>, ImageError> {
         let name = self.name(reference)?;
-        Ok(self.local(name).await?.map(|(image, _)| image))
+        self.find(name, |id, record, index, _| image(id, record, index.names_of(id))).await
     }
 
     /// Removes a name; with the last name, the image and the layers no other image or container uses. By identity, all
@@ -296,11 +378,15 @@ impl Images {
         }
     }
 
-    async fn local(&self, name: String) -> Result<Option<(Image, Source)>, ImageError> {
+    async fn find<T: Send + 'static>(
+        &self,
+        name: String,
+        read: impl FnOnce(&ImageId, &Record, &Index, Source) -> T + Send + 'static,
+    ) -> Result<Option<T>, ImageError> {
         let find = move |store: &Store| {
             let index = index::read(store.directory())?;
             let source = index.names.get(&name).map_or(Source::Pulled, |n| n.source);
-            Ok(index.find(&name).map(|(id, record)| (image(id, record, index.names_of(id)), source)))
+            Ok(index.find(&name).map(|(id, record)| read(id, record, &index, source)))
         };
         self.blocking(find).await
     }
@@ -335,8 +421,34 @@ fn read_file(layers: &RootfsSource, path: &str) -> String {
         match read() {
             Ok(bytes) => return String::from_utf8_lossy(&bytes).into_owned(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            // Deleted in this layer, or something that has no text.
             Err(_) => return String::new(),
         }
     }
     String::new()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_files_are_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut layers = Vec::new();
+        for layer in ["0", "1", "2"] {
+            std::fs::create_dir_all(directory.path().join(layer).join("etc")).unwrap();
+            layers.insert(0, layer.to_owned());
+        }
+        let source = RootfsSource { directory: directory.path().to_owned(), layers };
+        let path = |layer: &str| directory.path().join(layer).join("etc/passwd");
+        std::fs::write(path("0"), "lowest").unwrap();
+        assert_eq!(read_file(&source, "etc/passwd"), "lowest");
+        // Nothing writes to it: whoever opened and read it would wait for ever.
+        rustix::fs::mknodat(rustix::fs::CWD, path("2"), rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        assert_eq!(read_file(&source, "etc/passwd"), "");
+        std::fs::remove_file(path("2")).unwrap();
+        std::os::unix::fs::symlink("/etc/group", path("1")).unwrap();
+        assert_eq!(read_file(&source, "etc/passwd"), "lowest", "the link leads nowhere in its own layer");
+    }
 }

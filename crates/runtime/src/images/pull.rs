@@ -1,147 +1,156 @@
 //! Pulling images from registries.
 
-use super::ImageError;
-use super::archive;
+use super::digest::{ChainId, Digest, chain_ids};
+use super::documents::{Configuration, Descriptor, Manifest};
 use super::index::{Source, Sync};
+use super::limits::Bound;
 use super::reference::{Reference, Version};
-use super::store::{NewImage, Store, image_id};
+use super::registry::{Registry, RegistryError, reason};
+use super::store::{NewImage, Stack, Store};
+use super::unpack::Blob;
+use super::{ImageError, PullCredentials};
 use crate::ids::ImageId;
-use futures::{FutureExt, StreamExt, TryStreamExt};
-use oci_client::client::{ClientConfig, ClientProtocol};
-use oci_client::manifest::{ImageIndexEntry, OciDescriptor};
-use oci_client::secrets::RegistryAuth;
-use oci_client::{Client, Reference as Name};
-use skiff_errors::error_text;
+use futures::{FutureExt, StreamExt};
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{Seek, SeekFrom, Write};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Layers downloaded at the same time.
 const PARALLEL: usize = 3;
 
-/// Longest silence of a registry.
-const SILENCE: Duration = Duration::from_secs(60);
+/// Most indexes within each other.
+const NESTED: u32 = 4;
 
-/// Fetches an image and enters it under its name. The reason of a failure is the registry's, as far as it gave one.
-pub(super) async fn pull(store: Arc<Store>, reference: &Reference) -> Result<ImageId, ImageError> {
+/// An image as a registry describes it.
+struct Described {
+    /// Digest of what the name stands for, be it an index.
+    digest: Digest,
+    id: ImageId,
+    configuration: Configuration,
+    layers: Vec<Descriptor>,
+}
+
+/// Fetches an image and enters it under its name, with the first credentials that are good enough, or without any when
+/// there are none. The reason of a failure is the registry's, as far as it gave one.
+pub(super) async fn pull(
+    store: Arc<Store>,
+    reference: &Reference,
+    credentials: &[PullCredentials],
+) -> Result<ImageId, ImageError> {
+    if credentials.is_empty() {
+        return pull_with(store, reference, None).await;
+    }
+    let mut reasons = Vec::new();
+    for one in credentials {
+        match pull_with(store.clone(), reference, Some(one)).await {
+            Err(ImageError::Pull { reason, .. }) => reasons.push(reason),
+            other => return other,
+        }
+    }
+    reasons.dedup();
+    let reason = if let [only] = &reasons[..] { only.clone() } else { format!("[{}]", reasons.join(", ")) };
+    Err(ImageError::Pull { reference: reference.to_string(), reason })
+}
+
+async fn pull_with(
+    store: Arc<Store>,
+    reference: &Reference,
+    credentials: Option<&PullCredentials>,
+) -> Result<ImageId, ImageError> {
     let failed = |reason: String| ImageError::Pull { reference: reference.to_string(), reason };
-    let client = client(reference);
-    let name = match &reference.version {
-        Version::Tag(tag) => {
-            Name::with_tag(reference.registry.clone(), reference.repository.clone(), tag.clone())
-        }
-        Version::Digest(digest) => {
-            Name::with_digest(reference.registry.clone(), reference.repository.clone(), digest.clone())
-        }
-    };
-    let found = client.pull_image_manifest(&name, &RegistryAuth::Anonymous).await;
-    let (manifest, digest) = found.map_err(|error| failed(error_text(&error)))?;
-    let mut document = Vec::new();
-    let pulled = client.pull_blob(&name, &manifest.config, &mut document).await;
-    pulled.map_err(|error| failed(error_text(&error)))?;
-    let configuration = archive::configuration(&document).map_err(|error| failed(error.to_string()))?;
-    if configuration.diff_ids.len() != manifest.layers.len() {
-        return Err(failed("its configuration and its manifest differ in layers".into()));
-    }
-    check_platform(&configuration).map_err(failed)?;
-    let chain = archive::chain_ids(&configuration.diff_ids);
-    let importing = store.importing()?;
-    // Collected and boxed: as a lazy iterator of futures, callers could not prove that they may change threads.
-    let layers = manifest.layers.iter().zip(&chain);
-    let downloads: Vec<_> =
-        layers.map(|(layer, id)| missing_layer(&client, &name, layer, id, &store).boxed()).collect();
-    let mut files = futures::stream::iter(downloads).buffered(PARALLEL).enumerate();
-    let mut importing = importing;
-    while let Some((n, file)) = files.next().await {
-        let Some(file) = file.map_err(failed)? else { continue };
-        let (store, chain, diff_id) =
-            (store.clone(), chain[..=n].to_vec(), configuration.diff_ids[n].clone());
-        let unpack = move || {
-            let result = store.add_layer(&importing, &chain, &diff_id, file);
-            (importing, result)
-        };
-        let (lock, result) =
-            tokio::task::spawn_blocking(unpack).await.map_err(|error| failed(error.to_string()))?;
-        importing = lock;
-        result?;
-    }
-    drop(files);
-    let id = image_id(&document);
+    let limits = *store.limits();
+    let registry = Registry::new(reference, credentials, &limits).map_err(|error| failed(reason(error)))?;
+    let image = describe(&registry, reference).await.map_err(|error| failed(reason(error)))?;
+    store.check_layers(&image.configuration, image.layers.len()).map_err(failed)?;
+    let packed = image.layers.iter().fold(0u64, |sum, layer| sum.saturating_add(layer.size));
+    limits.check(Bound::ImageBytes, packed).map_err(|error| failed(error.to_string()))?;
+    let stack = layers(&store, &registry, &image).await.map_err(|error| match error {
+        ImageError::Pull { reason, .. } => failed(reason),
+        other => other,
+    })?;
     let names = match &reference.version {
         Version::Tag(_) => reference.to_string(),
-        Version::Digest(digest) => reference.with_digest(digest),
+        Version::Digest(digest) => reference.with_digest(*digest),
     };
-    let mut digests = BTreeSet::from([reference.with_digest(&digest)]);
-    if let Version::Digest(digest) = &reference.version {
-        digests.insert(reference.with_digest(digest));
-    }
-    let new = NewImage { chain: &chain, names: vec![names], digests, config: configuration.config };
-    store.add_image(&importing, &id, new, Source::Pulled, Sync::All)?;
+    let digests = BTreeSet::from([reference.with_digest(image.digest)]);
+    let access = credentials.map(|credentials| credentials.proof(&reference.name()));
+    let new = NewImage { names: vec![names], digests, config: image.configuration.config, access };
+    let id = image.id.clone();
+    let enter = move || store.add_image(&image.id, &stack, new, Source::Pulled, Sync::All);
+    tokio::task::spawn_blocking(enter).await.map_err(|error| failed(error.to_string()))??;
     Ok(id)
+}
+
+/// Follows a name to the image for this machine's processor.
+async fn describe(registry: &Registry<'_>, reference: &Reference) -> Result<Described, RegistryError> {
+    let unusable =
+        |error: super::documents::Unusable| RegistryError::Nonsense(format!("has no usable image: {error}"));
+    let version = reference.version.to_string();
+    let (mut document, digest) = registry.manifest(&version).await?;
+    for _ in 0..=NESTED {
+        match Manifest::parse(&document).map_err(unusable)? {
+            Manifest::Image { config, layers } => {
+                let bytes = registry.blob(&config).await?;
+                let configuration = Configuration::parse(&bytes).map_err(unusable)?;
+                configuration.check_platform().map_err(unusable)?;
+                let id = config.digest.image_id();
+                return Ok(Described { digest, id, configuration, layers });
+            }
+            Manifest::Index(entries) => {
+                let ours = entries.iter().find(|entry| entry.is_ours());
+                let ours = ours.ok_or_else(|| {
+                    let architecture = super::documents::architecture();
+                    RegistryError::Nonsense(format!("has no image for platform linux/{architecture}"))
+                })?;
+                document = registry.manifest(&ours.digest.to_string()).await?.0;
+            }
+        }
+    }
+    Err(RegistryError::Nonsense("has indexes within indexes".into()))
+}
+
+/// Downloads and unpacks the layers that are not there, several downloads at a time.
+async fn layers(store: &Arc<Store>, registry: &Registry<'_>, image: &Described) -> Result<Stack, ImageError> {
+    let chains = chain_ids(&image.configuration.diff_ids);
+    // Collected and boxed: as a lazy iterator of futures, callers could not prove that they may change threads.
+    let descriptors = image.layers.iter().zip(&chains);
+    let downloads: Vec<_> =
+        descriptors.map(|(layer, chain)| missing_layer(store, registry, layer, *chain).boxed()).collect();
+    let mut files = futures::stream::iter(downloads).buffered(PARALLEL).enumerate();
+    let mut stack = Stack::default();
+    while let Some((n, file)) = files.next().await {
+        let file = file?;
+        let (store, chain, diff_id) = (store.clone(), chains[n], image.configuration.diff_ids[n]);
+        let Descriptor { size: length, digest, .. } = image.layers[n];
+        let unpack = move || {
+            let result = match file {
+                Some(content) => {
+                    let blob = Blob { content, length, digest: Some(digest) };
+                    store.add_layer(&mut stack, chain, diff_id, blob)
+                }
+                None => store.take_present_layer(&mut stack, chain),
+            };
+            result.map(|()| stack)
+        };
+        stack = tokio::task::spawn_blocking(unpack).await.map_err(|error| failed(error.to_string()))??;
+    }
+    Ok(stack)
+}
+
+fn failed(reason: String) -> ImageError {
+    ImageError::Pull { reference: String::new(), reason }
 }
 
 /// Fetches a layer that the store has not yet.
 async fn missing_layer(
-    client: &Client,
-    name: &Name,
-    layer: &OciDescriptor,
-    chain_id: &str,
-    store: &Store,
-) -> Result<Option<File>, String> {
-    if store.has_layer(chain_id) {
+    store: &Arc<Store>,
+    registry: &Registry<'_>,
+    layer: &Descriptor,
+    chain: ChainId,
+) -> Result<Option<File>, ImageError> {
+    if store.has_layer(chain)? {
         return Ok(None);
     }
-    download(client, name, layer, store).await.map(Some)
-}
-
-fn client(reference: &Reference) -> Client {
-    let protocol = if reference.is_local() { ClientProtocol::Http } else { ClientProtocol::Https };
-    Client::new(ClientConfig {
-        protocol,
-        platform_resolver: Some(Box::new(choose)),
-        read_timeout: Some(SILENCE),
-        connect_timeout: Some(SILENCE),
-        user_agent: concat!("skiff/", env!("CARGO_PKG_VERSION")),
-        ..ClientConfig::default()
-    })
-}
-
-/// The image for this machine's processor.
-fn choose(entries: &[ImageIndexEntry]) -> Option<String> {
-    let ours = entries.iter().find(|entry| {
-        let platform = entry.platform.as_ref();
-        platform.is_some_and(|p| {
-            p.os.to_string() == "linux" && p.architecture.to_string() == archive::architecture()
-        })
-    });
-    ours.map(|entry| entry.digest.clone())
-}
-
-fn check_platform(configuration: &archive::Configuration) -> Result<(), String> {
-    let (os, architecture) = (configuration.os.as_str(), configuration.architecture.as_str());
-    let fits =
-        matches!(os, "" | "linux") && (architecture.is_empty() || architecture == archive::architecture());
-    if fits {
-        Ok(())
-    } else {
-        Err(format!("no match for platform linux/{}: it is for {os}/{architecture}", archive::architecture()))
-    }
-}
-
-/// Downloads a layer into a temporary file; its digest is checked on the way.
-async fn download(
-    client: &Client,
-    name: &Name,
-    layer: &OciDescriptor,
-    store: &Store,
-) -> Result<File, String> {
-    let mut stream = client.pull_blob_stream(name, layer).await.map_err(|error| error_text(&error))?;
-    let mut file = tempfile::tempfile_in(store.directory()).map_err(|error| error.to_string())?;
-    while let Some(bytes) = stream.try_next().await.map_err(|error| error_text(&error))? {
-        file.write_all(&bytes).map_err(|error| error.to_string())?;
-    }
-    file.seek(SeekFrom::Start(0)).map_err(|error| error.to_string())?;
-    Ok(file)
+    let file = store.temporary()?;
+    registry.download(layer, file).await.map(Some).map_err(|error| failed(reason(error)))
 }

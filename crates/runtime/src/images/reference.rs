@@ -1,10 +1,14 @@
 //! Names of images, normalised as docker does: `nginx` is `docker.io/library/nginx:latest`.
 
 use super::ImageError;
+use super::digest::Digest;
 use std::fmt;
+use std::net::IpAddr;
 
 /// Registry that is meant when none is written.
 const DEFAULT_REGISTRY: &str = "docker.io";
+/// Host that answers for it.
+const DEFAULT_HOST: &str = "registry-1.docker.io";
 
 /// A complete name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +27,7 @@ pub(super) enum Version {
     /// Movable name.
     Tag(String),
     /// Digest of a manifest; a tag beside it says nothing.
-    Digest(String),
+    Digest(Digest),
 }
 
 impl Reference {
@@ -44,6 +48,9 @@ impl Reference {
             _ => (DEFAULT_REGISTRY, name),
         };
         let registry = if registry == "index.docker.io" { DEFAULT_REGISTRY } else { registry };
+        if !is_host(registry) {
+            return Err(invalid("invalid reference format"));
+        }
         if !path.split('/').all(is_component) {
             let upper = path.bytes().any(|b| b.is_ascii_uppercase());
             return Err(invalid(if upper {
@@ -58,7 +65,10 @@ impl Reference {
             return Err(invalid("repository name is longer than 255 characters"));
         }
         let version = match (digest, tag) {
-            (Some(digest), _) if is_digest(digest) => Version::Digest(digest.into()),
+            (Some(digest), _) => match Digest::parse(digest) {
+                Ok(digest) => Version::Digest(digest),
+                Err(_) => return Err(invalid("invalid reference format")),
+            },
             (None, Some(tag)) if is_tag(tag) => Version::Tag(tag.into()),
             (None, None) => Version::Tag("latest".into()),
             _ => return Err(invalid("invalid reference format")),
@@ -67,25 +77,66 @@ impl Reference {
     }
 
     /// The same repository by the digest of a manifest.
-    pub(super) fn with_digest(&self, digest: &str) -> String {
-        format!("{}/{}@{digest}", self.registry, self.repository)
+    pub(super) fn with_digest(&self, digest: Digest) -> String {
+        format!("{}@{digest}", self.name())
+    }
+
+    /// Registry and repository: what credentials are for.
+    pub(super) fn name(&self) -> String {
+        format!("{}/{}", self.registry, self.repository)
+    }
+
+    /// Host and port that answer for the registry.
+    pub(super) fn host(&self) -> &str {
+        if self.registry == DEFAULT_REGISTRY { DEFAULT_HOST } else { &self.registry }
     }
 
     /// Whether the registry is on this machine, where plain HTTP is fine.
     pub(super) fn is_local(&self) -> bool {
-        let host = self.registry.rsplit_once(':').map_or(self.registry.as_str(), |(host, _)| host);
-        host == "localhost" || host.starts_with("127.") || host == "[::1]"
+        let registry = self.registry.as_str();
+        let port = |port: &str| port.bytes().all(|b| b.is_ascii_digit());
+        is_local_host(registry.rsplit_once(':').filter(|(_, p)| port(p)).map_or(registry, |(host, _)| host))
     }
+}
+
+/// Whether a host name or address means this machine.
+pub(super) fn is_local_host(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 impl fmt::Display for Reference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (separator, version) = match &self.version {
-            Version::Tag(tag) => (':', tag),
-            Version::Digest(digest) => ('@', digest),
-        };
-        write!(f, "{}/{}{separator}{version}", self.registry, self.repository)
+        let separator = if matches!(self.version, Version::Tag(_)) { ':' } else { '@' };
+        write!(f, "{}{separator}{}", self.name(), self.version)
     }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tag(tag) => f.write_str(tag),
+            Self::Digest(digest) => digest.fmt(f),
+        }
+    }
+}
+
+/// A host and perhaps a port, of nothing but what such are made of: it becomes part of an address.
+fn is_host(registry: &str) -> bool {
+    let (host, port) = match registry.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, port),
+        _ => (registry, "1"),
+    };
+    let label = |label: &str| {
+        let plain = label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        !label.is_empty() && plain && !label.starts_with('-') && !label.ends_with('-')
+    };
+    let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let known = match address {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => host.len() <= 253 && host.split('.').all(label),
+    };
+    known && port.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
 fn is_registry(first: &str) -> bool {
@@ -108,10 +159,6 @@ fn is_tag(text: &str) -> bool {
         && text.bytes().all(|b| word(b) || matches!(b, b'.' | b'-'))
 }
 
-fn is_digest(text: &str) -> bool {
-    text.strip_prefix("sha256:").is_some_and(|h| h.len() == 64 && h.bytes().all(|b| b.is_ascii_hexdigit()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,8 +179,41 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for bad in ["", "Nginx", "a//b", "nginx:", "nginx:a b", "-x", "x@sha256:1", "x y", "a..b"] {
+        let hosts = [
+            "a.b?c/x",
+            "a.b#/x",
+            "u:p.x/y",
+            "a.b:99999/x",
+            "a.b:/x",
+            "-a.b/x",
+            "[::1/x",
+            "a.b:0/x",
+            "a%2f.b/x",
+        ];
+        let names = ["", "Nginx", "a//b", "nginx:", "nginx:a b", "-x", "x@sha256:1", "x y", "a..b"];
+        for bad in hosts.into_iter().chain(names) {
             assert!(Reference::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn only_this_machine_is_asked_without_tls() {
+        let local = |text: &str| Reference::parse(text).unwrap().is_local();
+        for text in ["localhost/x", "localhost:5000/x", "127.0.0.1:5000/x", "127.1.2.3:1/x", "[::1]:5000/x"] {
+            assert!(local(text), "{text}");
+        }
+        for text in ["127.evil.example/x", "localhost.example/x", "192.0.2.1:5000/x", "nginx"] {
+            assert!(!local(text), "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in ".*") {
+            // What was understood once is understood again, and means the same.
+            if let Ok(reference) = Reference::parse(&text) {
+                assert_eq!(Reference::parse(&reference.to_string()).unwrap(), reference);
+            }
         }
     }
 }

@@ -1,57 +1,63 @@
 //! The image store on disk, synchronous: importing layers and images, collecting what nobody needs.
 //!
 //! ```text
-//! <images>/index.json          names and images (see `index`)
-//! <images>/index.lock          taken by whoever changes the index
-//! <images>/import.lock         shared by imports, exclusive for collection
-//! <images>/layers/<id>/fs      one unpacked layer
-//! <images>/layers/<id>/size    bytes of its files
-//! <images>/layers/.new-…       being unpacked; renamed when complete
+//! <images>/index.json    names and images (see `index`)
+//! <images>/index.lock    taken by whoever changes the index
+//! <images>/layers        unpacked layers (see `layers`)
 //! ```
 //!
-//! A layer's directory is named by the start of the digest of its chain (itself and all below).
+//! Imports of different images do not wait for each other: unpacking takes no lock but those that keep its layers.
 
-use super::archive::{self, ImageArchive};
-use super::index::{self, Record, Source, Sync};
+use super::archive::{Found, ImageArchive, LayerFile};
+use super::digest::{ChainId, DiffId, Digest, chain_ids};
+use super::documents::{self, Configuration};
+use super::index::{self, Access, Index, Proof, Record, Source, Sync};
+use super::layer;
+use super::layers::{Held, LayerName, Layers};
+use super::limits::{Bound, ImageLimits};
 use super::reference::Reference;
+use super::unpack::{Blob, Compression, Failed, Interrupted, Unpacker};
 use super::{ImageError, io_error};
 use crate::ids::ImageId;
 use crate::wire::RootfsSource;
-use rustix::fs::FlockOperation;
-use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-
-/// Digits of a chain's digest that name its directory: few, so that many layers fit into one mount's options.
-const NAME_DIGITS: usize = 16;
-
-/// Layer of images that have none.
-const EMPTY_LAYER: &str = "empty";
 
 #[derive(Debug)]
 pub(super) struct Store {
     directory: PathBuf,
     /// Run directory of the pods, whose containers keep images in use.
     pods: PathBuf,
+    layers: Layers,
+    unpacker: Unpacker,
 }
 
-/// Proof that no layer is removed meanwhile.
-pub(super) struct Importing {
-    _lock: File,
+/// The layers of an image on their way in, bottom first.
+#[derive(Debug, Default)]
+pub(super) struct Stack {
+    layers: Vec<Held>,
+}
+
+impl Stack {
+    /// Bytes of its layers.
+    fn size(&self) -> u64 {
+        self.layers.iter().map(|layer| layer.size).sum()
+    }
 }
 
 impl Store {
-    pub(super) fn open(directory: &Path, pods: &Path) -> Result<Self, ImageError> {
-        let store = Self { directory: directory.to_owned(), pods: pods.to_owned() };
-        let empty = store.layer_dir(EMPTY_LAYER);
-        fs::create_dir_all(&empty).map_err(io_error("create", &empty))?;
+    pub(super) fn open(directory: &Path, pods: &Path, unpacker: Unpacker) -> Result<Self, ImageError> {
+        let layers = Layers::open(directory.join("layers"))?;
+        let store = Self { directory: directory.to_owned(), pods: pods.to_owned(), layers, unpacker };
         use std::os::unix::fs::PermissionsExt;
         fs::set_permissions(directory, fs::Permissions::from_mode(0o700))
             .map_err(io_error("protect", directory))?;
-        store.remove_unfinished()?;
-        index::read(directory)?;
+        // Layers that no image has may be incomplete after a crash of the machine: the index follows what it names.
+        let keep_all = |_: &mut Index| ();
+        store.remove_unneeded(keep_all)?;
         Ok(store)
     }
 
@@ -59,172 +65,208 @@ impl Store {
         &self.directory
     }
 
-    fn layers(&self) -> PathBuf {
-        self.directory.join("layers")
+    pub(super) fn limits(&self) -> &ImageLimits {
+        &self.unpacker.limits
     }
 
-    fn layer_dir(&self, name: &str) -> PathBuf {
-        self.layers().join(name).join("fs")
+    /// Whether a layer is there. Nothing keeps it there.
+    pub(super) fn has_layer(&self, chain: ChainId) -> Result<bool, ImageError> {
+        Ok(self.layers.hold(&LayerName::chain(chain))?.is_some())
     }
 
-    pub(super) fn importing(&self) -> Result<Importing, ImageError> {
-        let lock = index::lock(&self.directory.join("import.lock"), FlockOperation::LockShared)?;
-        Ok(Importing { _lock: lock })
-    }
-
-    /// Removes what an interrupted import left, unless an import is under way.
-    fn remove_unfinished(&self) -> Result<(), ImageError> {
-        let path = self.directory.join("import.lock");
-        match index::lock(&path, FlockOperation::NonBlockingLockExclusive) {
-            Ok(_lock) => self.remove_layers(|name| name.starts_with(".new-")),
-            Err(ImageError::Io { source, .. }) if source.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn remove_layers(&self, unwanted: impl Fn(&str) -> bool) -> Result<(), ImageError> {
-        let layers = self.layers();
-        for entry in fs::read_dir(&layers).map_err(io_error("read", &layers))? {
-            let entry = entry.map_err(io_error("read", &layers))?;
-            if entry.file_name().to_str().is_some_and(&unwanted) {
-                fs::remove_dir_all(entry.path()).map_err(io_error("remove", &entry.path()))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether a layer is there already.
-    pub(super) fn has_layer(&self, chain_id: &str) -> bool {
-        self.layers().join(layer_name(chain_id)).exists()
-    }
-
-    /// Unpacks a layer (compressed or not) unless it is there, and checks its digest.
-    pub(super) fn add_layer(
-        &self,
-        _importing: &Importing,
-        chain: &[String],
-        diff_id: &str,
-        source: impl Read,
-    ) -> Result<(), ImageError> {
-        let Some((own, below)) = chain.split_last() else { return Ok(()) };
-        if self.has_layer(own) {
+    /// Takes the next layer of an image, which was there a moment ago.
+    pub(super) fn take_present_layer(&self, stack: &mut Stack, chain: ChainId) -> Result<(), ImageError> {
+        if self.take_layer(stack, chain)? {
             return Ok(());
         }
-        let parents: Vec<PathBuf> = below.iter().rev().map(|id| self.layer_dir(&layer_name(id))).collect();
-        self.make_layer(&layer_name(own), |target| {
-            let malformed =
-                |reason: String| ImageError::Malformed { what: format!("layer {diff_id}"), reason };
-            let mut hashed = Hashed {
-                source: archive::expand(source).map_err(|e| malformed(e.to_string()))?,
-                hash: Sha256::new(),
-            };
-            let size =
-                super::layer::unpack(&mut hashed, target, &parents).map_err(|e| malformed(e.to_string()))?;
-            io::copy(&mut hashed, &mut io::sink()).map_err(|e| malformed(e.to_string()))?;
-            let got = format!("sha256:{}", archive::hex(&hashed.hash.finalize()));
-            if got == diff_id {
-                Ok(size)
-            } else {
-                Err(malformed(format!("its content has the digest {got}")))
-            }
-        })
+        let reason = "it was removed meanwhile; another try fetches it anew".into();
+        Err(ImageError::Unpack { what: format!("layer {}", chain.0), reason })
     }
 
-    /// Fills a layer's directory under a temporary name and puts it in its place.
-    fn make_layer(
+    /// Takes the next layer of an image if it is there already.
+    fn take_layer(&self, stack: &mut Stack, chain: ChainId) -> Result<bool, ImageError> {
+        let held = self.layers.hold(&LayerName::chain(chain))?;
+        let found = held.is_some();
+        stack.layers.extend(held);
+        self.check_size(stack, chain)?;
+        Ok(found)
+    }
+
+    fn check_size(&self, stack: &Stack, chain: ChainId) -> Result<(), ImageError> {
+        let exceeded = |error: super::limits::Exceeded| malformed_layer(chain.0, error.to_string());
+        self.limits().check(Bound::ImageBytes, stack.size()).map_err(exceeded)
+    }
+
+    /// Unpacks the next layer of an image, compressed or not, unless it is there; checks what it is against its digests.
+    pub(super) fn add_layer(
         &self,
-        name: &str,
-        fill: impl FnOnce(&Path) -> Result<u64, ImageError>,
+        stack: &mut Stack,
+        chain: ChainId,
+        diff_id: DiffId,
+        blob: Blob<impl Read + Send>,
     ) -> Result<(), ImageError> {
-        let layers = self.layers();
-        let temporary = tempfile::Builder::new()
-            .prefix(".new-")
-            .tempdir_in(&layers)
-            .map_err(io_error("create in", &layers))?;
-        let target = temporary.path().join("fs");
-        fs::create_dir(&target).map_err(io_error("create", &target))?;
-        let size = fill(&target)?;
-        let note = temporary.path().join("size");
-        fs::write(&note, size.to_string()).map_err(io_error("write", &note))?;
-        let final_path = layers.join(name);
-        match fs::rename(temporary.path(), &final_path) {
-            Ok(()) => {
-                // Now it lies elsewhere; nothing is left to remove.
-                let _moved = temporary.keep();
-                Ok(())
-            }
-            // Another import was faster; its layer is the same.
-            Err(_) if final_path.exists() => Ok(()),
-            Err(error) => Err(io_error("create", &final_path)(error)),
+        if self.take_layer(stack, chain)? {
+            return Ok(());
         }
+        let left = self.limits().get(Bound::ImageBytes).saturating_sub(stack.size());
+        let limits = self.limits().with(Bound::ImageBytes, left);
+        let below: Vec<PathBuf> =
+            stack.layers.iter().rev().map(|held| self.layers.files(&held.name)).collect();
+        let fill = |target: &Path| {
+            let extracted = self.unpacker.extract(blob, &limits, target, &below);
+            let extracted = extracted.map_err(|failed| unpack_error(format!("layer {diff_id}"), failed))?;
+            if extracted.digest != diff_id.0 {
+                let reason = format!("its content has the digest {}", extracted.digest);
+                return Err(malformed_layer(diff_id.0, reason));
+            }
+            let root = layer::open_directory(target).map_err(io_error("open", target))?;
+            layer::mark_opaque(&root, &extracted.unpacked.opaque).map_err(io_error("mark in", target))?;
+            Ok(extracted.unpacked.size)
+        };
+        let held = self.layers.create(&LayerName::chain(chain), fill)?;
+        stack.layers.push(held);
+        Ok(())
     }
 
     /// Enters an image whose layers are all there.
     pub(super) fn add_image(
         &self,
-        _importing: &Importing,
         id: &ImageId,
-        image: NewImage<'_>,
+        stack: &Stack,
+        image: NewImage,
         source: Source,
         sync: Sync,
     ) -> Result<(), ImageError> {
-        let layers: Vec<String> = match image.chain {
-            [] => vec![EMPTY_LAYER.into()],
-            chain => chain.iter().map(|id| layer_name(id)).collect(),
-        };
-        let size = |name: &String| {
-            fs::read_to_string(self.layers().join(name).join("size")).ok()?.parse::<u64>().ok()
-        };
-        let record = Record {
-            size: layers.iter().filter_map(size).sum(),
-            layers,
-            digests: image.digests,
-            config: image.config,
-        };
+        let mut layers: Vec<LayerName> = stack.layers.iter().map(|held| held.name.clone()).collect();
+        if layers.is_empty() {
+            layers.push(LayerName::empty());
+        }
+        let (size, access) = (stack.size(), Access::of(image.access));
+        let record = Record { size, layers, digests: image.digests, config: image.config, access };
         index::update(&self.directory, sync, |index| {
             index.add(id, record, &image.names, source);
             Ok(())
         })
     }
 
-    /// Imports every image of an archive. Returns their names.
+    /// Imports every image of an archive, which has to be a file. Returns their names.
     pub(super) fn load(&self, path: &Path) -> Result<Vec<String>, ImageError> {
-        let malformed =
-            |reason: String| ImageError::Malformed { what: format!("archive {}", path.display()), reason };
-        let archive = ImageArchive::open(path, self)?;
-        let found = archive.images().map_err(|error| malformed(error.to_string()))?;
-        if found.is_empty() {
-            return Err(malformed(format!("it has no image for linux/{}", archive::architecture())));
+        let what = format!("archive {}", path.display());
+        // A named pipe is not waited for, and no device is touched.
+        let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+        let found = fs::metadata(path).map_err(io_error("open", path))?;
+        let mut file = None;
+        if found.is_file() {
+            let opened = File::options().read(true).custom_flags(flags).open(path);
+            file = Some(opened.map_err(io_error("open", path))?);
         }
-        let importing = self.importing()?;
+        match file {
+            Some(file) if file.metadata().is_ok_and(|found| found.is_file()) => self.load_file(&what, file),
+            _ => {
+                let kind = kind_of(found.file_type());
+                let reason = format!("it is {kind}, not a file; `-` reads an archive from standard input");
+                Err(ImageError::Malformed { what, reason })
+            }
+        }
+    }
+
+    /// Imports every image of an archive that comes in pieces.
+    pub(super) fn load_stream(&self, mut source: impl Read) -> Result<Vec<String>, ImageError> {
+        let what = "archive";
+        let mut file = self.temporary()?;
+        let most = self.limits().get(Bound::ArchiveBytes);
+        let copied = io::copy(&mut source.by_ref().take(most.saturating_add(1)), &mut file);
+        let copied = copied.map_err(io_error("copy to", &self.directory))?;
+        let exceeded = |error: super::limits::Exceeded| malformed(what, error.to_string());
+        self.limits().check(Bound::ArchiveBytes, copied).map_err(exceeded)?;
+        self.load_file(what, file)
+    }
+
+    /// A file without a name in the store's directory.
+    pub(super) fn temporary(&self) -> Result<File, ImageError> {
+        tempfile::tempfile_in(&self.directory).map_err(io_error("create a file in", &self.directory))
+    }
+
+    fn load_file(&self, what: &str, file: File) -> Result<Vec<String>, ImageError> {
+        let file = self.plain(what, file)?;
+        let archive = ImageArchive::open(file, self.limits());
+        let archive = archive.map_err(|error| malformed(what, error.to_string()))?;
+        let found = archive.images().map_err(|error| malformed(what, error.to_string()))?;
+        if found.is_empty() {
+            let reason = format!("it has no image for linux/{}", documents::architecture());
+            return Err(malformed(what, reason));
+        }
         let mut loaded = Vec::new();
         for image in found {
-            let id = image_id(&image.config);
-            let configuration =
-                archive::configuration(&image.config).map_err(|error| malformed(error.to_string()))?;
-            if configuration.diff_ids.len() != image.layers.len() {
-                return Err(malformed("its configuration and its manifest differ in layers".into()));
-            }
-            let chain = archive::chain_ids(&configuration.diff_ids);
-            for (n, (layer, diff_id)) in image.layers.iter().zip(&configuration.diff_ids).enumerate() {
-                let source = archive.read(layer).map_err(|error| malformed(error.to_string()))?;
-                self.add_layer(&importing, &chain[..=n], diff_id, source)?;
-            }
-            let names = image.names.iter().map(|name| Ok(Reference::parse(name)?.to_string()));
-            let mut names = names.collect::<Result<Vec<_>, ImageError>>()?;
-            if names.is_empty() {
-                names.push(id.to_string());
-            }
-            let new = NewImage {
-                chain: &chain,
-                names: names.clone(),
-                digests: BTreeSet::new(),
-                config: configuration.config,
-            };
-            self.add_image(&importing, &id, new, Source::Loaded, Sync::All)?;
-            loaded.extend(names);
+            loaded.extend(self.load_image(what, &archive, image)?);
         }
         Ok(loaded)
+    }
+
+    /// The archive itself, or a temporary file that holds it expanded.
+    fn plain(&self, what: &str, mut file: File) -> Result<File, ImageError> {
+        let read = io_error("read", Path::new(what));
+        let mut start = [0; 4];
+        let length = file.read_at(&mut start, 0).map_err(&read)?;
+        file.seek(SeekFrom::Start(0)).map_err(&read)?;
+        if length == 0 {
+            return Err(malformed(what, "it is empty".into()));
+        }
+        if Compression::of(&start[..length]).is_none() {
+            return Ok(file);
+        }
+        let length = file.metadata().map_err(&read)?.len();
+        let mut plain = self.temporary()?;
+        let blob = Blob { content: file, length, digest: None };
+        let expanded =
+            self.unpacker.expand(blob, self.limits(), Bound::ArchiveBytes, |bytes| plain.write_all(bytes));
+        match expanded {
+            Ok(()) => Ok(plain),
+            Err(Interrupted::Failed(failed)) => Err(unpack_error(what.to_owned(), failed)),
+            Err(Interrupted::Sink(error)) => Err(io_error("write in", &self.directory)(error)),
+        }
+    }
+
+    fn load_image(
+        &self,
+        what: &str,
+        archive: &ImageArchive<'_>,
+        image: Found,
+    ) -> Result<Vec<String>, ImageError> {
+        let names = image.names.iter().map(|name| Ok(Reference::parse(name)?.to_string()));
+        let mut names = names.collect::<Result<Vec<_>, ImageError>>()?;
+        let id = Digest::of(&image.config).image_id();
+        let configuration =
+            Configuration::parse(&image.config).map_err(|error| malformed(what, error.to_string()))?;
+        self.check_layers(&configuration, image.layers.len()).map_err(|reason| malformed(what, reason))?;
+        let mut stack = Stack::default();
+        let chains = chain_ids(&configuration.diff_ids);
+        let ids = chains.iter().zip(&configuration.diff_ids);
+        for (file, (chain, diff_id)) in image.layers.iter().zip(ids) {
+            let blob = blob_of(archive, file).map_err(|error| malformed(what, error.to_string()))?;
+            self.add_layer(&mut stack, *chain, *diff_id, blob)?;
+        }
+        if names.is_empty() {
+            names.push(id.to_string());
+        }
+        let new = NewImage {
+            names: names.clone(),
+            digests: BTreeSet::new(),
+            config: configuration.config,
+            access: None,
+        };
+        self.add_image(&id, &stack, new, Source::Loaded, Sync::All)?;
+        Ok(names)
+    }
+
+    /// Whether a configuration and a manifest fit together, within bounds.
+    pub(super) fn check_layers(&self, configuration: &Configuration, layers: usize) -> Result<(), String> {
+        self.limits().check(Bound::Layers, layers as u64).map_err(|error| error.to_string())?;
+        if configuration.diff_ids.len() == layers {
+            Ok(())
+        } else {
+            Err("its configuration and its manifest differ in layers".into())
+        }
     }
 
     /// Makes an image of one file, named by where it lies and what it is, not by its content: reading a large file at
@@ -248,25 +290,25 @@ impl Store {
             status.mtime(),
             status.mtime_nsec()
         );
-        let chain = [format!("sha256:{}", archive::hex(&Sha256::digest(&identity)))];
-        let id = image_id(format!("{identity} {arguments:?}").as_bytes());
-        let importing = self.importing()?;
-        if !self.has_layer(&chain[0]) {
-            self.make_layer(&layer_name(&chain[0]), |target| {
+        let layer = LayerName::executable(Digest::of(&identity));
+        let id = Digest::of(format!("{identity} {arguments:?}")).image_id();
+        let held = match self.layers.hold(&layer)? {
+            Some(held) => held,
+            None => self.layers.create(&layer, |target| {
                 let target = target.join(file_name);
                 if fs::hard_link(&path, &target).is_err() {
                     fs::copy(&path, &target).map_err(io_error("copy to", &target))?;
                 }
                 Ok(status.size())
-            })?;
-        }
+            })?,
+        };
         let entrypoint = std::iter::once(format!("/{}", file_name.to_string_lossy()));
         let config = super::ImageConfig {
             entrypoint: entrypoint.chain(arguments.iter().map(|a| (*a).to_owned())).collect(),
             ..super::ImageConfig::default()
         };
-        let new = NewImage { chain: &chain, names: vec![name.to_owned()], digests: BTreeSet::new(), config };
-        self.add_image(&importing, &id, new, Source::Loaded, Sync::Index)?;
+        let new = NewImage { names: vec![name.to_owned()], digests: BTreeSet::new(), config, access: None };
+        self.add_image(&id, &Stack { layers: vec![held] }, new, Source::Loaded, Sync::Index)?;
         Ok(id)
     }
 
@@ -275,8 +317,8 @@ impl Store {
         let index = index::read(&self.directory)?;
         let not_found = || ImageError::NotFound { reference: image.to_string() };
         let record = index.images.get(image).ok_or_else(not_found)?;
-        let layers = record.layers.iter().rev().map(|name| format!("{name}/fs")).collect();
-        Ok(RootfsSource { directory: self.layers(), layers })
+        let layers = record.layers.iter().rev().map(LayerName::files).collect();
+        Ok(RootfsSource { directory: self.layers.directory().to_owned(), layers })
     }
 
     /// Removes a name and whatever nobody needs any more.
@@ -291,14 +333,21 @@ impl Store {
             }
             Ok(())
         })?;
-        self.collect()
+        let in_use = self.in_use();
+        self.remove_unneeded(|index| drop(index.collect(&in_use)))
     }
 
-    fn collect(&self) -> Result<(), ImageError> {
-        let _alone = index::lock(&self.directory.join("import.lock"), FlockOperation::LockExclusive)?;
-        let in_use = self.in_use();
-        let needed = index::update(&self.directory, Sync::Index, |index| Ok(index.collect(&in_use)))?;
-        self.remove_layers(|name| name != EMPTY_LAYER && !needed.contains(name))
+    /// Removes the layers that the index does not name after a change of it. What an import holds stays: it becomes
+    /// part of an image soon, or goes another time.
+    fn remove_unneeded(&self, change: impl FnOnce(&mut Index)) -> Result<(), ImageError> {
+        // What a running container of a store of the first format was mounted from may have no image any more.
+        let running = !self.in_use().is_empty();
+        index::update(&self.directory, Sync::Index, |index| {
+            change(index);
+            let needed = index.layers();
+            self.layers.put_aside(|layer| needed.contains(layer) || (running && layer.is_old()))
+        })?;
+        self.layers.clear()
     }
 
     /// The images of all containers there are, as their own files say.
@@ -316,33 +365,42 @@ impl Store {
 }
 
 /// What is entered for an image.
-pub(super) struct NewImage<'a> {
-    pub(super) chain: &'a [String],
+pub(super) struct NewImage {
     pub(super) names: Vec<String>,
     pub(super) digests: BTreeSet<String>,
     pub(super) config: super::ImageConfig,
+    /// What proved the right to it; `None` when none was needed.
+    pub(super) access: Option<Proof>,
 }
 
-/// The identity of an image: the digest of its configuration document.
-pub(super) fn image_id(document: &[u8]) -> ImageId {
-    let id = ImageId::new(format!("sha256:{}", archive::hex(&Sha256::digest(document))));
-    id.unwrap_or_else(|_| unreachable!("a SHA-256 digest has 64 hexadecimal digits"))
+fn blob_of(
+    archive: &ImageArchive<'_>,
+    file: &LayerFile,
+) -> Result<Blob<impl Read + Send + use<>>, super::archive::BadArchive> {
+    let (content, length) = archive.layer(file)?;
+    Ok(Blob { content, length, digest: file.digest })
 }
 
-fn layer_name(chain_id: &str) -> String {
-    chain_id.trim_start_matches("sha256:").chars().take(NAME_DIGITS).collect()
+fn kind_of(kind: fs::FileType) -> &'static str {
+    match kind {
+        kind if kind.is_fifo() => "a named pipe",
+        kind if kind.is_dir() => "a directory",
+        kind if kind.is_socket() => "a socket",
+        _ => "a device",
+    }
 }
 
-/// Digests what is read.
-struct Hashed<R> {
-    source: R,
-    hash: Sha256,
+fn malformed(what: &str, reason: String) -> ImageError {
+    ImageError::Malformed { what: what.to_owned(), reason }
 }
 
-impl<R: Read> Read for Hashed<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.source.read(buffer)?;
-        self.hash.update(&buffer[..read]);
-        Ok(read)
+fn malformed_layer(digest: Digest, reason: String) -> ImageError {
+    malformed(&format!("layer {digest}"), reason)
+}
+
+fn unpack_error(what: String, failed: Failed) -> ImageError {
+    match failed {
+        Failed::Content(reason) => ImageError::Malformed { what, reason },
+        Failed::Machine(reason) => ImageError::Unpack { what, reason },
     }
 }

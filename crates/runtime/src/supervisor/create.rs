@@ -13,13 +13,14 @@ use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::oci_spec::runtime::Spec;
 use libcontainer::syscall::syscall::SyscallType;
 use libcontainer::workload::{Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError};
+use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use skiff_rooted::{Follow, Owner, Root};
 use std::collections::HashMap;
 use std::error::Error;
 use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// Everything a container is made from.
@@ -85,7 +86,8 @@ fn build(
     Ok((container, console))
 }
 
-/// Overlays a writable layer over the image's. Names of layers are relative so that many fit into one page.
+/// Overlays a writable layer over the image's. Layers are opened here and named by descriptors: many whole digests do not
+/// fit into the page that the options of a mount may have.
 fn mount_rootfs(paths: &ContainerPaths, source: &RootfsSource) -> Result<(), Box<dyn Error>> {
     let make = |path: PathBuf| {
         fs::create_dir_all(&path)
@@ -93,12 +95,20 @@ fn mount_rootfs(paths: &ContainerPaths, source: &RootfsSource) -> Result<(), Box
             .map_err(|e| format!("create {}: {e}", path.display()))
     };
     let (upper, work, target) = (make(paths.upper())?, make(paths.work())?, make(paths.rootfs())?);
-    std::env::set_current_dir(&source.directory)
-        .map_err(|error| format!("image layers {}: {error}", source.directory.display()))?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+    let open = |layer: &String| {
+        let path = source.directory.join(layer);
+        // Kept open over the mount only: this process becomes the container.
+        rustix::fs::open(&path, flags | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|error| format!("image layer {}: {error}", path.display()))
+    };
+    let layers = source.layers.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+    let names: Vec<String> = layers.iter().map(|layer| layer.as_raw_fd().to_string()).collect();
+    std::env::set_current_dir("/proc/self/fd")?;
     let escape = |path: &Path| path.display().to_string().replace('\\', "\\\\").replace([':', ','], "\\:");
     let options = format!(
         "volatile,lowerdir={},upperdir={},workdir={}",
-        source.layers.join(":"),
+        names.join(":"),
         escape(&upper),
         escape(&work)
     );

@@ -3,8 +3,8 @@
 #![allow(dead_code, reason = "each test program uses some of it")]
 
 use skiff_runtime::{
-    ContainerId, ContainerSpec, ContainerState, ContainerStatus, PodHandle, PodSandbox, PodUid, PullPolicy,
-    Resources, Runtime, RuntimeConfig, Seccomp, UserSpec,
+    ContainerId, ContainerSpec, ContainerState, ContainerStatus, ImageLimits, PodHandle, PodSandbox, PodUid,
+    PullPolicy, Resources, Runtime, RuntimeConfig, Seccomp, UserSpec,
 };
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -44,6 +44,11 @@ pub(crate) struct Machine {
 impl Machine {
     /// None, with the reason printed, when not root.
     pub(crate) async fn new() -> Option<Self> {
+        Self::limited("").await
+    }
+
+    /// The same with other bounds for images.
+    pub(crate) async fn limited(limits: &str) -> Option<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         if !rustix::process::geteuid().is_root() {
             println!("skipped: containers need root");
@@ -51,7 +56,9 @@ impl Machine {
         }
         let directory = tempfile::tempdir().unwrap();
         let cgroup = format!("skiff-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let runtime = Runtime::new(config(directory.path(), &cgroup)).unwrap();
+        let image_limits = limits.parse().unwrap();
+        let config = RuntimeConfig { image_limits, ..config(directory.path(), &cgroup) };
+        let runtime = Runtime::new(config).unwrap();
         runtime.check().unwrap();
         let archive = directory.path().join("busybox.tar");
         std::fs::write(&archive, docker_archive(IMAGE)).unwrap();
@@ -87,7 +94,7 @@ impl Machine {
 
     /// A container that runs a shell script.
     pub(crate) async fn shell(&self, pod: &PodHandle, name: &str, script: &str) -> ContainerSpec {
-        let image = self.runtime.images().resolve(IMAGE, PullPolicy::IfNotPresent).await.unwrap();
+        let image = self.runtime.images().resolve(IMAGE, PullPolicy::IfNotPresent, &[]).await.unwrap();
         ContainerSpec {
             name: name.into(),
             attempt: 0,
@@ -161,6 +168,7 @@ fn config(directory: &Path, cgroup: &str) -> RuntimeConfig {
         data_dir: directory.join("data"),
         run_dir: directory.join("run"),
         executable: PathBuf::from(env!("CARGO_BIN_EXE_supervisor-for-tests")),
+        image_limits: ImageLimits::default(),
         cgroup_parent: cgroup.into(),
     }
 }

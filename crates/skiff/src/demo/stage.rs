@@ -10,6 +10,7 @@ use anyhow::{Context, bail};
 
 use crate::args::{DownArgs, LayoutArgs};
 use crate::down;
+use skiff_runtime::ImageLimits;
 
 /// The demo's directories and environment.
 pub(super) struct Stage {
@@ -139,7 +140,8 @@ impl Stage {
     /// Stops the cluster and deletes all that is left of it.
     pub(super) fn remove(self) -> anyhow::Result<()> {
         let directory = self.directory.path();
-        let layout = LayoutArgs { data_dir: directory.join("data"), run_dir: directory.join("run") };
+        let (data_dir, run_dir) = (directory.join("data"), directory.join("run"));
+        let layout = LayoutArgs { data_dir, run_dir, image_limit: ImageLimits::default() };
         let kubeconfig = directory.join("kubeconfig");
         down::stop(&DownArgs { layout, purge: true, context: "skiff".to_owned() }, Some(&kubeconfig))?;
         self.directory.close().context("remove the demo's directory")
