@@ -142,9 +142,10 @@ fn nothing_of_the_host(cluster: &Cluster) {
         "fd full mqueue null ptmx pts random shm stderr stdin stdout termination-log tty urandom zero ";
     assert_eq!(devices, wanted, "the devices of containerd's default");
     // Nodes of any device can be made; using one is what the device rules forbid.
-    let disk = "rm -f /tmp/d; mknod /tmp/d b 254 0 && head -c1 /tmp/d 2>&1; mknod /tmp/m c 1 1 && head -c1 /tmp/m 2>&1";
+    let disk = "rm -f /tmp/d; mknod /tmp/d b 254 0 && head -c1 /tmp/d 2>&1; mknod /tmp/m c 1 1 && head -c1 /tmp/m 2>&1; \
+                mknod /tmp/t c 10 200 && head -c1 /tmp/t 2>&1";
     let refused = inside(cluster, "attacker", disk);
-    assert_eq!(refused.matches("Operation not permitted").count(), 2, "{refused}");
+    assert_eq!(refused.matches("Operation not permitted").count(), 3, "{refused}");
     let status =
         inside(cluster, "attacker", "grep -E 'Cap(Eff|Bnd|Amb|Inh)|Seccomp:|NoNewPrivs' /proc/self/status");
     for line in

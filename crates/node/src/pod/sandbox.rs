@@ -27,7 +27,7 @@ pub(crate) async fn start(shared: &Shared, pod: &LocalPod) -> Result<(PodHandle,
         sysctls: sysctls
             .into_iter()
             .flatten()
-            .map(|s| (s.name.clone(), s.value.clone()))
+            .map(|s| (s.name.replace('/', "."), s.value.clone()))
             .collect::<BTreeMap<_, _>>(),
         share_pids: pod.spec.share_process_namespace == Some(true),
         class: qos(pod),

@@ -150,4 +150,75 @@ mod tests {
             assert_eq!(obstacle(kind, processes), expected, "{kind:?} {processes:?}");
         }
     }
+
+    /// A group in the machine's v2 tree, which the functions here take for a root; gone with everything in it at the end.
+    struct Group(PathBuf);
+
+    impl Group {
+        /// None, with the reason printed, where there is no such tree.
+        fn new(name: &str) -> Option<Self> {
+            let tree = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].map(Path::new);
+            let tree = tree.into_iter().find(|t| t.join("cgroup.procs").exists());
+            let usable = tree.filter(|_| rustix::process::geteuid().is_root());
+            let Some(tree) = usable else {
+                println!("skipped: needs root and a cgroup v2 tree");
+                return None;
+            };
+            let path = tree.join(format!("skiff-room-{name}-{}", std::process::id()));
+            fs::create_dir(&path).unwrap();
+            Some(Self(path))
+        }
+
+        fn hold(&self, process: &std::process::Child) {
+            write(&self.0.join("cgroup.procs"), &process.id().to_string()).unwrap();
+        }
+    }
+
+    impl Drop for Group {
+        fn drop(&mut self) {
+            super::super::remove_tree(&self.0).unwrap();
+        }
+    }
+
+    /// A process that ends with the test.
+    struct Sleeper(std::process::Child);
+
+    impl Sleeper {
+        fn new() -> Self {
+            Self(std::process::Command::new("sleep").arg("100").spawn().unwrap())
+        }
+    }
+
+    impl Drop for Sleeper {
+        fn drop(&mut self) {
+            self.0.kill().unwrap();
+            self.0.wait().unwrap();
+        }
+    }
+
+    #[test]
+    fn the_kernel_moves_what_is_in_the_way() {
+        let Some(group) = Group::new("move") else { return };
+        let (first, second) = (Sleeper::new(), Sleeper::new());
+        [&first, &second].map(|sleeper| group.hold(&sleeper.0));
+        assert!(matches!(look(&group.0).unwrap(), Some(Obstacle::Processes(list)) if list.len() == 2));
+        make(&group.0).unwrap();
+        assert_eq!(look(&group.0).unwrap(), None);
+        let moved = fs::read_to_string(group.0.join(HOST_LEAF).join("cgroup.procs")).unwrap();
+        assert_eq!(moved.lines().count(), 2);
+        // Nothing to do the second time.
+        make(&group.0).unwrap();
+        assert_eq!(fs::read_to_string(group.0.join("cgroup.type")).unwrap(), "domain\n");
+    }
+
+    #[test]
+    fn a_threaded_root_is_refused_with_the_remedy() {
+        let Some(group) = Group::new("threaded") else { return };
+        let child = group.0.join("child");
+        fs::create_dir(&child).unwrap();
+        fs::write(child.join("cgroup.type"), "threaded").unwrap();
+        let refused = make(&group.0).unwrap_err().to_string();
+        assert!(refused.contains("\"domain threaded\"") && refused.contains("restart"), "{refused}");
+        assert!(!group.0.join(HOST_LEAF).exists(), "nothing was changed");
+    }
 }

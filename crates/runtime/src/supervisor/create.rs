@@ -58,6 +58,7 @@ pub(super) fn create(plan: &Plan<'_>, stdio: ContainerSide, reporter: Reporter) 
         let master = console.receive_master().map_err(|error| failure(Stage::Create, &error))?;
         reporter.terminal(std::os::fd::AsFd::as_fd(&master));
     }
+    withdraw_devices(plan).map_err(|error| failure(Stage::Create, &*error))?;
     container.start().map_err(|error| failure(Stage::Start, &error))
 }
 
@@ -139,13 +140,24 @@ fn make_cwd(plan: &Plan<'_>) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// On v2 a program in the kernel guards devices; on v1 libcontainer writes the list of the devices controller.
+/// On v2 a program in the kernel guards devices; on v1 libcontainer writes the list of the devices controller, of which
+/// [`withdraw_devices`] takes away again what containers have no use for.
 fn confine_devices(plan: &Plan<'_>) -> Result<(), Box<dyn Error>> {
     if plan.spec.privileged {
         return Ok(());
     }
     if let Some(group) = plan.cgroups.unified_group(plan.around.cgroup) {
         devices::confine(&group, plan.around.devices).map_err(|error| format!("confine devices: {error}"))?;
+    }
+    Ok(())
+}
+
+/// libcontainer also allows network tunnels, as runc did until 1.2.
+fn withdraw_devices(plan: &Plan<'_>) -> Result<(), Box<dyn Error>> {
+    const TUNNELS: (u32, u32) = (10, 200);
+    let asked_for = plan.around.devices.iter().any(|node| (node.major, node.minor) == TUNNELS);
+    if !plan.spec.privileged && !asked_for {
+        plan.cgroups.deny_device(plan.around.cgroup, &format!("c {}:{} rwm", TUNNELS.0, TUNNELS.1))?;
     }
     Ok(())
 }
