@@ -1,6 +1,7 @@
 //! A machine of a test's own: namespaces on this one.
 
 use std::io::{BufRead, BufReader};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
@@ -49,6 +50,17 @@ impl Host {
         command.args(["--target", &self.pid.to_string(), "--net", "--mount", "--pid", "--"]).arg(program);
         command.current_dir(self.directory());
         command
+    }
+
+    /// Does something in this host's network: what it opens, and the threads that it starts, stay there.
+    pub fn in_network<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let network = std::fs::File::open(format!("/proc/{}/ns/net", self.pid)).unwrap();
+        let work = move || {
+            let kind = rustix::thread::LinkNameSpaceType::Network;
+            rustix::thread::move_into_link_name_space(network.as_fd(), Some(kind)).unwrap();
+            work()
+        };
+        std::thread::scope(|scope| scope.spawn(work).join().unwrap())
     }
 
     /// Process ids and command lines of what runs on this host, without the two processes that hold it.

@@ -10,6 +10,7 @@
 mod cluster;
 mod host;
 mod output;
+pub mod registry;
 mod terminal;
 
 pub use cluster::{Cluster, Kubectl};

@@ -6,14 +6,10 @@ mod common;
 
 use common::{IMAGE, Machine, add_file, busybox_layer, code, configuration, exited};
 use flate2::{Compression, write::GzEncoder};
-use sha2::Digest;
-use skiff_runtime::{ImageError, PullPolicy};
+use skiff_runtime::{ImageError, PullCredentials, PullPolicy};
+use skiff_tests::registry::{Access, Answer, Registry, digest};
 use std::collections::HashMap;
 use std::io::Write;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
 
 macro_rules! machine {
     () => {
@@ -22,11 +18,6 @@ macro_rules! machine {
             None => return,
         }
     };
-}
-
-fn digest(bytes: &[u8]) -> String {
-    let hex: String = sha2::Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
-    format!("sha256:{hex}")
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -200,8 +191,9 @@ async fn pulls_choose_the_platform_and_fly_once() {
     let machine = machine!();
     // Only the first test of the process can install it.
     let _installed_before = rustls::crypto::ring::default_provider().install_default();
-    let registry = Registry::start(publish()).await;
-    let name = format!("localhost:{}/team/tool:v1", registry.port);
+    let registry = Registry::start(0, Access::Open);
+    let name = offer(&registry, publish());
+    let asked = || registry.seen().iter().filter(|seen| seen.contains("/manifests/v1 ")).count();
     let images = machine.runtime.images();
     assert!(matches!(images.resolve(&name, PullPolicy::Never, &[]).await, Err(ImageError::NeverPull { .. })));
     let (a, b) = tokio::join!(
@@ -210,14 +202,14 @@ async fn pulls_choose_the_platform_and_fly_once() {
     );
     let image = a.unwrap();
     assert_eq!(b.unwrap(), image);
-    assert_eq!(registry.manifests.load(Ordering::SeqCst), 1, "one pull for both");
+    assert_eq!(asked(), 1, "one pull for both");
     assert_eq!(image.names, [name.as_str()]);
     let by_digest = image.digests[0].clone();
     assert_eq!(images.resolve(&by_digest, PullPolicy::IfNotPresent, &[]).await.unwrap().id, image.id);
     images.resolve(&name, PullPolicy::IfNotPresent, &[]).await.unwrap();
-    assert_eq!(registry.manifests.load(Ordering::SeqCst), 1);
+    assert_eq!(asked(), 1);
     images.resolve(&name, PullPolicy::Always, &[]).await.unwrap();
-    assert_eq!(registry.manifests.load(Ordering::SeqCst), 2);
+    assert_eq!(asked(), 2);
 
     let pod = machine.pod("pulled").await;
     let mut spec = machine.shell(&pod, "c", "cat /etc/added && ! cat /etc/secret").await;
@@ -225,10 +217,133 @@ async fn pulls_choose_the_platform_and_fly_once() {
     let id = pod.start_container(spec).await.unwrap();
     assert_eq!(code(&exited(&pod, &id).await), 0);
 
-    let missing = format!("localhost:{}/team/none:v1", registry.port);
+    let missing = format!("{}/team/none:v1", registry.host());
     let error = images.resolve(&missing, PullPolicy::IfNotPresent, &[]).await.unwrap_err();
     println!("{error}");
     assert!(matches!(error, ImageError::Pull { .. }) && error.is_retryable());
+    machine.finish().await;
+}
+
+/// Puts an image into a registry, without credentials to ask for. Returns its reference.
+fn offer(registry: &Registry, published: Published) -> String {
+    let Published { blobs, index } = published;
+    for (digest, bytes) in blobs {
+        let kind = match &bytes {
+            bytes if bytes.starts_with(b"{\"layers") || bytes.starts_with(b"{\"config") => OCI_MANIFEST,
+            _ => "application/octet-stream",
+        };
+        if digest == index {
+            let answer = Answer::ok("application/vnd.oci.image.index.v1+json", bytes.clone());
+            registry.answer("/v2/team/tool/manifests/v1", answer);
+        }
+        registry.answer(&format!("/v2/team/tool/manifests/{digest}"), Answer::ok(kind, bytes.clone()));
+        registry.answer(&format!("/v2/team/tool/blobs/{digest}"), Answer::ok(kind, bytes));
+    }
+    format!("{}/team/tool:v1", registry.host())
+}
+
+const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+
+/// A user and a password, and both as registries see them.
+const RIGHT: (&str, &str) = ("u", "right");
+const ENCODED: &str = "dTpyaWdodA==";
+
+fn credentials((username, password): (&str, &str)) -> PullCredentials {
+    PullCredentials { username: username.into(), password: password.into() }
+}
+
+#[tokio::test]
+async fn registries_get_the_credentials_that_they_ask_for() {
+    let machine = machine!();
+    let _installed_before = rustls::crypto::ring::default_provider().install_default();
+    let images = machine.runtime.images();
+    let layer = busybox_layer();
+    let config = configuration(&layer);
+    // The same image, and for everyone.
+    images.remove(IMAGE).await.unwrap();
+    for (access, scheme) in [(Access::Basic(ENCODED), "Basic"), (Access::Token(ENCODED), "Bearer")] {
+        let registry = Registry::start(0, access);
+        let name = registry.publish("private/app", "1", &config, std::slice::from_ref(&layer));
+        for wrong in [vec![], vec![credentials(("u", "wrong"))]] {
+            let error = images.resolve(&name, PullPolicy::IfNotPresent, &wrong).await.unwrap_err();
+            let text = error.to_string();
+            assert!(error.is_retryable() && text.contains("pull access denied"), "{text}");
+            assert!(!text.contains("wrong"), "{text}");
+        }
+        // The first ones are good for something else.
+        let keys = [credentials(("u", "wrong")), credentials(RIGHT)];
+        let image = images.resolve(&name, PullPolicy::IfNotPresent, &keys).await.unwrap();
+        assert_eq!(image.names, [name.as_str()]);
+        assert!(
+            registry.seen().contains(&format!("/v2/private/app/manifests/1 {scheme}")),
+            "{:?}",
+            registry.seen()
+        );
+
+        // What is there now is for those who have the credentials, or get it from the registry without any.
+        let asked = registry.seen().len();
+        for policy in [PullPolicy::IfNotPresent, PullPolicy::Never] {
+            assert_eq!(images.resolve(&name, policy, &keys).await.unwrap().id, image.id);
+        }
+        assert_eq!(registry.seen().len(), asked, "they are known to be good");
+        let error = images.resolve(&name, PullPolicy::Never, &[]).await.unwrap_err();
+        assert!(matches!(error, ImageError::NoAccess { .. }), "{error}");
+        images.resolve(&name, PullPolicy::IfNotPresent, &[]).await.unwrap_err();
+        assert!(registry.seen().len() > asked, "the registry decides");
+        images.remove(&name).await.unwrap();
+    }
+    machine.finish().await;
+}
+
+/// A registry that lies, asks for the password elsewhere, or talks without an end.
+#[tokio::test]
+async fn registries_are_not_trusted() {
+    let machine = machine!();
+    let _installed_before = rustls::crypto::ring::default_provider().install_default();
+    let images = machine.runtime.images();
+    let registry = Registry::start(0, Access::Open);
+    let layer = busybox_layer();
+    let config = configuration(&layer);
+    // Its layer is the one that is asked for below.
+    images.remove(IMAGE).await.unwrap();
+    let name = registry.publish("a/app", "1", &config, std::slice::from_ref(&layer));
+    let other = Registry::start(0, Access::Open);
+    let layer_path = format!("/v2/a/app/blobs/{}", digest(&layer));
+    let redirect = |to: String| Answer {
+        status: "307 Temporary Redirect",
+        headers: vec![format!("Location: {to}")],
+        body: vec![],
+    };
+    let challenge = |realm: &str| Answer {
+        status: "401 Unauthorized",
+        headers: vec![format!("WWW-Authenticate: Bearer realm=\"{realm}\"")],
+        body: vec![],
+    };
+    let manifest = "/v2/a/app/manifests/1";
+    let longer = [layer.clone(), b"more".to_vec()].concat();
+    for (path, answer, expected) in [
+        (layer_path.as_str(), Answer::ok("x", b"other".to_vec()), "not what its digest"),
+        (&layer_path, Answer::ok("x", longer), "not what its digest"),
+        (&layer_path, redirect(layer_path.clone()), "circles"),
+        (manifest, Answer::ok("x", vec![b' '; 5 << 20]), "document-bytes"),
+        (manifest, Answer::ok("x", b"<html>".to_vec()), "cannot be read"),
+        (manifest, challenge("http://elsewhere.example/token"), "cannot be asked"),
+        (manifest, challenge("file:///etc/shadow"), "cannot be asked"),
+    ] {
+        let before = registry.publish("a/app", "1", &config, std::slice::from_ref(&layer));
+        registry.answer(path, answer);
+        let keys = [credentials(RIGHT)];
+        let error = images.pull(&before, &keys).await.unwrap_err().to_string();
+        assert!(error.contains(expected), "{expected}: {error}");
+        assert!(images.get(&name).await.unwrap().is_none());
+    }
+    // A blob may lie elsewhere; who is asked there learns no credentials.
+    let basic = Registry::start(0, Access::Basic(ENCODED));
+    let name = basic.publish("a/app", "1", &config, std::slice::from_ref(&layer));
+    basic.answer(&layer_path, redirect(format!("http://127.0.0.1:{}/elsewhere", other.port())));
+    other.answer("/elsewhere", Answer::ok("x", layer));
+    images.pull(&name, &[credentials(RIGHT)]).await.unwrap();
+    assert_eq!(other.seen(), ["/elsewhere -"]);
     machine.finish().await;
 }
 
@@ -242,64 +357,4 @@ async fn loaded_images_win_until_removed() {
     assert!(matches!(images.resolve(IMAGE, PullPolicy::Never, &[]).await, Err(ImageError::NeverPull { .. })));
     assert!(images.list().await.unwrap().is_empty());
     machine.finish().await;
-}
-
-/// The read-only part of a registry, over plain HTTP.
-struct Registry {
-    port: u16,
-    /// Requests for manifests by tag.
-    manifests: Arc<AtomicUsize>,
-}
-
-impl Registry {
-    async fn start(published: Published) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let manifests = Arc::new(AtomicUsize::new(0));
-        let (published, count) = (Arc::new(published), manifests.clone());
-        tokio::spawn(async move {
-            while let Ok((mut stream, _)) = listener.accept().await {
-                let (published, count) = (published.clone(), count.clone());
-                tokio::spawn(async move {
-                    let mut request = Vec::new();
-                    while !request.ends_with(b"\r\n\r\n") {
-                        request.push(stream.read_u8().await.unwrap());
-                    }
-                    let request = String::from_utf8(request).unwrap();
-                    let path = request.split(' ').nth(1).unwrap().to_owned();
-                    let response = respond(&published, &count, &path);
-                    stream.write_all(&response).await.unwrap();
-                });
-            }
-        });
-        Self { port, manifests }
-    }
-}
-
-fn respond(published: &Published, manifests: &AtomicUsize, path: &str) -> Vec<u8> {
-    let last = path.rsplit('/').next().unwrap();
-    let (kind, body) = if path == "/v2/" {
-        ("application/json", Some(&b"{}"[..]))
-    } else if path == "/v2/team/tool/manifests/v1" {
-        manifests.fetch_add(1, Ordering::SeqCst);
-        ("application/vnd.oci.image.index.v1+json", published.blobs.get(&published.index).map(Vec::as_slice))
-    } else if path.contains("/manifests/") && last.starts_with("sha256:") {
-        ("application/vnd.oci.image.manifest.v1+json", published.blobs.get(last).map(Vec::as_slice))
-    } else {
-        ("application/octet-stream", published.blobs.get(last).map(Vec::as_slice))
-    };
-    let (status, kind, body) = match body {
-        Some(body) => ("200 OK", kind, body),
-        None => (
-            "404 Not Found",
-            "application/json",
-            &br#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}"#[..],
-        ),
-    };
-    let digest = digest(body);
-    let head = format!(
-        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nDocker-Content-Digest: {digest}\r\nConnection: close\r\n\r\n",
-        body.len()
-    );
-    [head.as_bytes(), body].concat()
 }
