@@ -19,6 +19,9 @@ const QUEUE: usize = 1024 * 1024;
 /// Bytes of one datagram at most; the kernel makes them of a page or two.
 const DATAGRAM: usize = 64 * 1024;
 
+/// Datagrams looked at before somebody else gets a turn.
+const AT_ONCE: usize = 4096;
+
 /// Whose notifications.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subsystem {
@@ -70,24 +73,29 @@ impl Notifications {
         Ok(Self { fd, buffer: vec![0; DATAGRAM] })
     }
 
-    /// Waits for the next datagram and hands its messages to `each`. Cancel safe: a datagram is taken and handed over
-    /// in one step.
+    /// Waits for notifications and hands all that are queued to `each`, so that many at once are looked at once. Cancel
+    /// safe: what was taken from the queue is handed over in the same step.
     pub async fn next(&mut self, mut each: impl FnMut(Message<'_>)) -> io::Result<Heard> {
         loop {
             let mut ready = self.fd.readable().await?;
-            let buffer = &mut self.buffer;
-            let received = ready.try_io(|fd| Ok(recv(fd.as_raw_fd(), buffer, MsgFlags::empty())?));
-            match received {
-                Err(_would_block) => {}
-                Ok(Ok(length)) => {
-                    messages(&self.buffer[..length]).for_each(&mut each);
-                    return Ok(Heard::Messages);
+            let (buffer, mut heard) = (&mut self.buffer, None);
+            for _ in 0..AT_ONCE {
+                let received = ready.try_io(|fd| Ok(recv(fd.as_raw_fd(), buffer, MsgFlags::empty())?));
+                match received {
+                    Err(_would_block) => break,
+                    Ok(Ok(length)) => {
+                        messages(&buffer[..length]).for_each(&mut each);
+                        heard.get_or_insert(Heard::Messages);
+                    }
+                    Ok(Err(error)) if error.raw_os_error() == Some(nix::libc::ENOBUFS) => {
+                        heard = Some(Heard::Overrun);
+                    }
+                    Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Ok(Err(error)) => return Err(error),
                 }
-                Ok(Err(error)) if error.raw_os_error() == Some(nix::libc::ENOBUFS) => {
-                    return Ok(Heard::Overrun);
-                }
-                Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-                Ok(Err(error)) => return Err(error),
+            }
+            if let Some(heard) = heard {
+                return Ok(heard);
             }
         }
     }

@@ -18,7 +18,7 @@ use k8s_openapi::api::core::v1::{Node, Service};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
 use skiff_informer::{Cache, EventType, Recorder};
-use skiff_podnet::{NodeNetwork, PodNetwork, primary_address};
+use skiff_podnet::{NodeNetwork, PodNetwork, Restored, primary_address};
 use skiff_runtime::Runtime;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -84,12 +84,21 @@ pub async fn run(
     });
     let views = Views::default();
     let manager = Manager::new(shared.clone(), views.clone(), adopted);
-    tokio::join!(
-        shared.node.follow(shutdown.clone()),
-        manager.run(shutdown.clone()),
-        registration.keep(shutdown.clone()),
-        server::serve(shared.clone(), views, listener, shutdown.clone()),
-    );
+    let (events, reference) = (shared.events.clone(), registration.reference());
+    let report = |restored: Restored| {
+        tracing::warn!("{restored}");
+        events.event(reference.clone(), EventType::Warning, "NetworkRestored", restored.to_string());
+    };
+    let parts = async {
+        tokio::join!(
+            shared.node.follow(shutdown.clone()),
+            manager.run(shutdown.clone()),
+            registration.keep(shutdown.clone()),
+            server::serve(shared.clone(), views, listener, shutdown.clone()),
+        );
+        Ok(())
+    };
+    tokio::try_join!(parts, shared.network.keep(shutdown.clone(), report))?;
     Ok(())
 }
 

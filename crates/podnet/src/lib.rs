@@ -12,17 +12,26 @@
 //! The interface `skiff0` (a bridge without ports, used as an always present dummy device) carries the node's address
 //! in the pod CIDR and the route to the service CIDR; pod addresses that belong to no pod are unreachable. So packets to either range
 //! never follow the default route out of the machine.
+//!
+//! All of that is the node's, and comes back when another program removes it: the kernel tells of every change, and what is
+//! missing follows from one look. What a pod does inside its own namespace is the pod's.
 
 mod addresses;
 mod config;
 mod error;
+mod heard;
+mod keep;
 mod netlink;
 mod network;
 mod pod;
+mod state;
 mod trial;
 mod uplink;
 
 pub use config::{ANCHOR_INTERFACE, NodeNetwork, POD_INTERFACE_PREFIX, PodAddress};
 pub use error::NetworkError;
+pub use heard::decode;
+pub use keep::Restored;
 pub use network::{PodNetwork, primary_address};
+pub use state::Missing;
 pub use trial::try_out;

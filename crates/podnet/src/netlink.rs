@@ -24,7 +24,7 @@ use tokio::task::JoinHandle;
 use crate::NetworkError;
 
 /// The number that marks routes as ours (`proto 83` in listings); unassigned in the kernel's list.
-const OUR_ROUTES: RouteProtocol = RouteProtocol::Other(83);
+pub(crate) const OUR_ROUTES: u8 = 83;
 
 pub(crate) type HardwareAddress = [u8; 6];
 pub(crate) type Index = u32;
@@ -222,7 +222,7 @@ pub(crate) enum Via {
 impl Route {
     fn message(self) -> RouteMessage {
         let route = RouteMessageBuilder::<Ipv4Addr>::new()
-            .protocol(OUR_ROUTES)
+            .protocol(RouteProtocol::Other(OUR_ROUTES))
             .destination_prefix(self.to.network(), self.to.prefix_len());
         match self.via {
             Via::Unreachable => route.kind(RouteType::Unreachable).build(),
@@ -237,7 +237,7 @@ impl Route {
 }
 
 pub(crate) fn is_ours(route: &RouteMessage) -> bool {
-    route.header.protocol == OUR_ROUTES
+    route.header.protocol == RouteProtocol::Other(OUR_ROUTES)
 }
 
 /// The destination of an IPv4 route; 0.0.0.0/0 for a default route.
@@ -252,6 +252,14 @@ pub(crate) fn destination(route: &RouteMessage) -> Option<Ipv4Net> {
         None => Some(Ipv4Net::default()),
         Some(address) => Ipv4Net::new(address, length).ok(),
     }
+}
+
+/// The interface by which a route leads.
+pub(crate) fn interface(route: &RouteMessage) -> Option<Index> {
+    route.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Oif(index) => Some(*index),
+        _ => None,
+    })
 }
 
 /// The name of an interface.

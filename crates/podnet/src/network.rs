@@ -1,24 +1,34 @@
 //! The node's side of the pod network: what exists once per node, and the life of a pod's interface.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::File,
     net::{IpAddr, Ipv4Addr},
-    os::fd::AsFd,
-    path::Path,
+    os::fd::{AsFd, AsRawFd},
+    path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use ipnet::Ipv4Net;
 use netlink_packet_route::link::{LinkAttribute, LinkMessage};
 use parking_lot::Mutex;
+use tokio::sync::{Notify, RwLock};
 
 use crate::{
     ANCHOR_INTERFACE, NetworkError, NodeNetwork, POD_INTERFACE_PREFIX, PodAddress,
     addresses::{self, AddressBook},
     netlink::{self, HardwareAddress, Index, Netlink, Route, VethPair, Via},
     pod::{self, PodSide},
+    state::{self, Missing, Owner},
     uplink,
 };
+
+/// A connected pod: its address and its network namespace, which stays open, and so alive, until the pod is detached.
+#[derive(Debug, Clone)]
+pub(crate) struct Connected {
+    pub(crate) ip: Ipv4Addr,
+    pub(crate) netns: Arc<File>,
+}
 
 /// The pod network of this node, set up and ready to attach pods.
 #[derive(Debug)]
@@ -26,6 +36,12 @@ pub struct PodNetwork {
     config: NodeNetwork,
     netlink: Netlink,
     addresses: Mutex<AddressBook>,
+    /// The pods that are connected, by UID: those that this run has attached or adopted.
+    pub(crate) connected: Mutex<BTreeMap<String, Connected>>,
+    /// Told when a pod is adopted: what it has lost before is looked for.
+    pub(crate) adopted: Notify,
+    /// Held for reading while a pod is attached or detached, for writing while something is restored.
+    pub(crate) turn: RwLock<()>,
     /// Bytes; taken from the uplink once.
     mtu: u32,
     /// Whether the kernel has IPv6 at all.
@@ -40,67 +56,140 @@ impl PodNetwork {
         let netlink = Netlink::open()?;
         refuse_overlap(&netlink, &config).await?;
         let addresses = AddressBook::open(run_dir.join(RECORDS), config.pod_cidr)?;
-        set_parameters()?;
         let ipv6 = Path::new("/proc/sys/net/ipv6").exists();
-        let gateway = config.gateway();
-        let anchor = set_up_anchor(&netlink, gateway, ipv6).await?;
-        let services = Via::Interface { index: anchor, source: gateway };
-        netlink.set_our_route(Route { to: config.service_cidr.trunc(), via: services }).await?;
-        netlink.set_our_route(Route { to: config.cluster_cidr.trunc(), via: Via::Unreachable }).await?;
+        set_up_node(&netlink, &config, ipv6, Others::Respected).await?;
         let mtu = uplink::mtu(&netlink).await?;
-        Ok(Self { config, netlink, addresses: Mutex::new(addresses), mtu, ipv6 })
+        Ok(Self {
+            config,
+            netlink,
+            addresses: Mutex::new(addresses),
+            connected: Mutex::default(),
+            adopted: Notify::new(),
+            turn: RwLock::default(),
+            mtu,
+            ipv6,
+        })
     }
 
     /// Connects the network namespace at `netns` as pod `uid`. Repeating it repairs what is missing and gives the same
     /// address. At most one call per pod may be under way.
     pub async fn attach(&self, uid: &str, netns: &Path) -> Result<PodAddress, NetworkError> {
+        let _turn = self.turn.read().await;
         let ip = self.addresses.lock().assign(uid)?;
-        let gateway = self.config.gateway();
-        let host_name = interface_name(ip);
-        let side = PodSide {
-            ip,
-            hardware: hardware_address(POD_END, ip),
-            gateway,
-            gateway_hardware: hardware_address(HOST_END, ip),
-            ipv6: self.ipv6,
-        };
-        let host = self.connect(uid, &host_name, netns, side).await?;
-        self.netlink.set_neighbour(host, ip, side.hardware).await?;
-        let to_pod = Via::Interface { index: host, source: gateway };
-        self.netlink.replace_route(Route { to: Ipv4Net::from(ip), via: to_pod }).await?;
+        let side = self.side(ip);
+        let namespace = self.connect(uid, netns, side).await?;
+        self.lead_to(ip).await?;
         pod::configure(netns, side).await?;
-        Ok(PodAddress { ip: IpAddr::V4(ip), prefix: 32, gateway: IpAddr::V4(gateway), mtu: self.mtu })
+        self.connected.lock().insert(uid.to_owned(), Connected { ip, netns: Arc::new(namespace) });
+        let gateway = IpAddr::V4(side.gateway);
+        Ok(PodAddress { ip: IpAddr::V4(ip), prefix: 32, gateway, mtu: self.mtu })
     }
 
-    /// Makes the veth pair unless it is there already, sets the host's end up and returns its index.
-    async fn connect(
-        &self,
-        uid: &str,
-        host_name: &str,
-        netns: &Path,
-        side: PodSide,
-    ) -> Result<Index, NetworkError> {
-        let namespace = File::open(netns).map_err(NetworkError::io("open network namespace", netns))?;
+    /// Takes over a pod that an earlier run has attached and that is left as it is: only what its host side has lost is
+    /// restored, by [`PodNetwork::keep`]. A pod without an address is no error.
+    pub fn adopt(&self, uid: &str, netns: &Path) -> Result<(), NetworkError> {
+        let Some(ip) = self.addresses.lock().get(uid) else { return Ok(()) };
+        let namespace = open_netns(netns)?;
+        self.connected.lock().insert(uid.to_owned(), Connected { ip, netns: Arc::new(namespace) });
+        self.adopted.notify_one();
+        Ok(())
+    }
+
+    fn side(&self, ip: Ipv4Addr) -> PodSide {
+        PodSide {
+            ip,
+            hardware: hardware_address(POD_END, ip),
+            gateway: self.config.gateway(),
+            gateway_hardware: hardware_address(HOST_END, ip),
+            ipv6: self.ipv6,
+        }
+    }
+
+    /// The way from the node to a pod whose interface is there.
+    async fn lead_to(&self, ip: Ipv4Addr) -> Result<(), NetworkError> {
+        let index = self.index_of(&interface_name(ip)).await?;
+        self.netlink.set_neighbour(index, ip, hardware_address(POD_END, ip)).await?;
+        let to_pod = Via::Interface { index, source: self.config.gateway() };
+        self.netlink.replace_route(Route { to: Ipv4Net::from(ip), via: to_pod }).await
+    }
+
+    /// Restores the host's side of a connected pod; a pod that is not connected (any more) is no error. The pod's own side
+    /// is touched only if it went with the host's.
+    pub(crate) async fn restore_pod(&self, ip: Ipv4Addr) -> Result<(), NetworkError> {
+        let found =
+            self.connected.lock().iter().find(|(_, pod)| pod.ip == ip).map(|(u, p)| (u.clone(), p.clone()));
+        let Some((uid, pod)) = found else { return Ok(()) };
+        if self.netlink.link(&interface_name(ip)).await?.is_some() {
+            self.raise(&uid, ip).await?;
+            return self.lead_to(ip).await;
+        }
+        let netns = PathBuf::from(format!("/proc/self/fd/{}", pod.netns.as_raw_fd()));
+        let side = self.side(ip);
+        drop(self.connect(&uid, &netns, side).await?);
+        self.lead_to(ip).await?;
+        pod::configure(&netns, side).await
+    }
+
+    /// Restores what exists once per node, also over a route that another program put in the place of ours.
+    pub(crate) async fn restore_node(&self) -> Result<(), NetworkError> {
+        set_up_node(&self.netlink, &self.config, self.ipv6, Others::Replaced).await
+    }
+
+    /// What is missing now, by owner.
+    pub(crate) async fn missing(&self) -> Result<BTreeMap<Owner, BTreeSet<Missing>>, NetworkError> {
+        let observed = state::observe(&self.netlink).await?;
+        let pods: Vec<Ipv4Addr> = self.connected.lock().values().map(|pod| pod.ip).collect();
+        Ok(state::missing(&self.config, pods, &observed))
+    }
+
+    pub(crate) fn config(&self) -> &NodeNetwork {
+        &self.config
+    }
+
+    /// What of the node's side is missing in the current network namespace, for the pods that are recorded under `run_dir`. Needs
+    /// no live `PodNetwork` and changes nothing; a few requests to the kernel. A pod that is just being attached may be
+    /// named.
+    pub async fn examine(config: &NodeNetwork, run_dir: &Path) -> Result<BTreeSet<Missing>, NetworkError> {
+        let records = run_dir.join(RECORDS);
+        let pods = match records.exists() {
+            true => AddressBook::open(records, config.pod_cidr)?.all().values().copied().collect(),
+            false => Vec::new(),
+        };
+        let observed = state::observe(&Netlink::open()?).await?;
+        Ok(state::missing(config, pods, &observed).into_values().flatten().collect())
+    }
+
+    /// Makes the veth pair unless it is there already, sets the host's end up and returns the pod's namespace.
+    async fn connect(&self, uid: &str, netns: &Path, side: PodSide) -> Result<File, NetworkError> {
+        let host_name = interface_name(side.ip);
+        let namespace = open_netns(netns)?;
         let pair = VethPair {
-            host_name,
+            host_name: &host_name,
             host_address: side.gateway_hardware,
             peer_name: pod::INTERFACE,
             peer_address: side.hardware,
             peer_netns: namespace.as_fd(),
             mtu: self.mtu,
         };
-        if !self.netlink.add_veth(&pair).await? && !self.is_connected(host_name, netns, side).await? {
-            if let Some(stale) = self.netlink.link(host_name).await? {
+        if !self.netlink.add_veth(&pair).await? && !self.is_connected(&host_name, netns, side).await? {
+            if let Some(stale) = self.netlink.link(&host_name).await? {
                 self.netlink.delete_link(stale.header.index).await?;
             }
             if !self.netlink.add_veth(&pair).await? {
                 return Err(NetworkError::ForeignInterface { netns: netns.to_owned() });
             }
         }
-        let index = self.index_of(host_name).await?;
-        set_parameter(&format!("conf/{host_name}/send_redirects"), "0")?;
-        self.netlink.set_up(index, Some(uid), self.ipv6).await?;
-        Ok(index)
+        self.raise(uid, side.ip).await?;
+        Ok(namespace)
+    }
+
+    /// Sets the host's end of a pod's interface up.
+    async fn raise(&self, uid: &str, ip: Ipv4Addr) -> Result<(), NetworkError> {
+        let name = interface_name(ip);
+        let index = self.index_of(&name).await?;
+        set_parameter(&format!("conf/{name}/send_redirects"), "0")?;
+        set_parameter(&format!("conf/{name}/forwarding"), "1")?;
+        self.netlink.set_up(index, Some(uid), self.ipv6).await
     }
 
     /// Whether both ends exist: the host's by name, the pod's by its hardware address in the namespace.
@@ -114,7 +203,10 @@ impl PodNetwork {
 
     /// Removes the interface of pod `uid` and frees its address. Unknown pods are no error.
     pub async fn detach(&self, uid: &str) -> Result<(), NetworkError> {
+        let _turn = self.turn.read().await;
         let Some(ip) = self.addresses.lock().get(uid) else { return Ok(()) };
+        // Before the interface goes: its loss is not to be made good.
+        self.connected.lock().remove(uid);
         if let Some(link) = self.netlink.link(&interface_name(ip)).await? {
             self.netlink.delete_link(link.header.index).await?;
         }
@@ -162,7 +254,7 @@ fn hardware_address([a, b]: [u8; 2], ip: Ipv4Addr) -> HardwareAddress {
 }
 
 /// `skiff-0af40005` for 10.244.0.5: 14 of at most 15 characters, unique because the address is.
-fn interface_name(ip: Ipv4Addr) -> String {
+pub(crate) fn interface_name(ip: Ipv4Addr) -> String {
     format!("{POD_INTERFACE_PREFIX}{:08x}", u32::from(ip))
 }
 
@@ -174,6 +266,43 @@ pub(crate) fn is_ours(link: &LinkMessage) -> bool {
                 .strip_prefix(POD_INTERFACE_PREFIX)
                 .is_some_and(|digits| digits.len() == 8 && digits.bytes().all(|b| b.is_ascii_hexdigit()))
     })
+}
+
+/// What to do about routes of other programs to exactly our ranges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Others {
+    Respected,
+    /// They came after ours.
+    Replaced,
+}
+
+/// Makes or adopts what exists once per node.
+async fn set_up_node(
+    netlink: &Netlink,
+    config: &NodeNetwork,
+    ipv6: bool,
+    others: Others,
+) -> Result<(), NetworkError> {
+    set_parameters()?;
+    let gateway = config.gateway();
+    let anchor = set_up_anchor(netlink, gateway, ipv6).await?;
+    set_parameter(&format!("conf/{ANCHOR_INTERFACE}/forwarding"), "1")?;
+    let services = Via::Interface { index: anchor, source: gateway };
+    let routes = [
+        Route { to: config.service_cidr.trunc(), via: services },
+        Route { to: config.cluster_cidr.trunc(), via: Via::Unreachable },
+    ];
+    for route in routes {
+        match others {
+            Others::Respected => netlink.set_our_route(route).await?,
+            Others::Replaced => netlink.replace_route(route).await?,
+        }
+    }
+    Ok(())
+}
+
+fn open_netns(netns: &Path) -> Result<File, NetworkError> {
+    File::open(netns).map_err(NetworkError::io("open network namespace", netns))
 }
 
 /// Makes or adopts the anchor interface; afterwards `gateway` is its only address.

@@ -19,7 +19,7 @@ const DEFAULT_MTU: u32 = 1500;
 
 /// MTU in bytes of the interface that the default route uses.
 pub(crate) async fn mtu(netlink: &Netlink) -> Result<u32, NetworkError> {
-    let Some(index) = default_route(netlink).await?.as_ref().and_then(interface) else {
+    let Some(index) = default_route(netlink).await?.as_ref().and_then(netlink::interface) else {
         return Ok(DEFAULT_MTU);
     };
     let links = netlink.links().await?;
@@ -33,7 +33,7 @@ pub(crate) async fn primary_address(netlink: &Netlink) -> Result<Option<Ipv4Addr
     if let Some(source) = route.as_ref().and_then(preferred_source) {
         return Ok(Some(source));
     }
-    let uplink = route.as_ref().and_then(interface);
+    let uplink = route.as_ref().and_then(netlink::interface);
     let links = netlink.links().await?;
     let foreign: Vec<Index> =
         links.iter().filter(|link| counts_as_uplink(link)).map(|link| link.header.index).collect();
@@ -65,13 +65,6 @@ fn metric(route: &RouteMessage) -> u32 {
         _ => None,
     });
     found.unwrap_or(0)
-}
-
-fn interface(route: &RouteMessage) -> Option<Index> {
-    route.attributes.iter().find_map(|attribute| match attribute {
-        RouteAttribute::Oif(index) => Some(*index),
-        _ => None,
-    })
 }
 
 fn preferred_source(route: &RouteMessage) -> Option<Ipv4Addr> {

@@ -61,6 +61,10 @@ pub(crate) async fn take_over(
         tracing::warn!(pod = %pod.full_name(), "a container is still being started");
     }
     if !handle.state().await.containers.is_empty() {
+        if let Err(error) = shared.network.adopt(pod.uid.as_str(), handle.netns_path()) {
+            let error = error_text(&error);
+            tracing::warn!(pod = %pod.full_name(), error, "its network is not guarded");
+        }
         let known = || shared.network.existing().get(pod.uid.as_str()).copied().into_iter().collect();
         let addresses = if pod.host_network() { shared.host_ips.clone() } else { known() };
         return Some((handle, addresses));
