@@ -12,7 +12,7 @@ struct Details(Reporter);
 /// Reports errors logged from now on as details of a failure that may follow.
 pub(super) fn report_through(reporter: Reporter) {
     if tracing::subscriber::set_global_default(Details(reporter)).is_err() {
-        eprintln!("details of failures are lost: another subscriber is there");
+        skiff_print::note(format_args!("details of failures are lost: another subscriber is there"));
     }
 }
 

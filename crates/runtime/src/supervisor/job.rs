@@ -159,7 +159,7 @@ impl Reporter {
         // SAFETY: the socket stays open until this process executes a program or exits.
         let socket = unsafe { BorrowedFd::borrow_raw(self.socket) };
         if let Err(error) = wire::send_with_fds(socket.as_fd(), &packet, fds) {
-            eprintln!("a report to the supervisor is lost: {error}");
+            skiff_print::note(format_args!("a report to the supervisor is lost: {error}"));
         }
     }
 }

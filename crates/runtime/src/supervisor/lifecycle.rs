@@ -259,7 +259,7 @@ impl Supervisor {
         self.changed();
         // Without a process namespace of its own, the first process does not take the others with it.
         if !ends_as_one && let Err(error) = self.kill_all(&cgroup) {
-            eprintln!("kill the rest of {cgroup}: {error}");
+            skiff_print::note(format_args!("kill the rest of {cgroup}: {error}"));
         }
     }
 
@@ -289,7 +289,7 @@ impl Supervisor {
         left.note("kill", std::path::Path::new(&cgroup), killed);
         cleanup::container(&self.cgroups, &cgroup, &self.paths.container(id), &mut left);
         if let Err(reason) = left.into_result() {
-            eprintln!("clear away container {id}: {reason}");
+            skiff_print::note(format_args!("clear away container {id}: {reason}"));
         }
     }
 
@@ -338,7 +338,7 @@ fn set_nonblocking(fd: &OwnedFd) -> bool {
     match rustix::fs::fcntl_setfl(fd, rustix::fs::OFlags::NONBLOCK) {
         Ok(()) => true,
         Err(error) => {
-            eprintln!("terminal: {error}");
+            skiff_print::note(format_args!("terminal: {error}"));
             false
         }
     }

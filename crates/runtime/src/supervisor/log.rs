@@ -81,7 +81,7 @@ impl Log {
             && !self.complained
         {
             self.complained = true;
-            eprintln!("log {}: {error}; lines are lost", self.path.display());
+            skiff_print::note(format_args!("log {}: {error}; lines are lost", self.path.display()));
         }
     }
 

@@ -12,7 +12,7 @@ const KILL_WAIT: Duration = Duration::from_secs(2);
 /// privilege we may not have; it then stays as it is.
 pub(super) fn set_score(score: i32) {
     if let Err(error) = fs::write("/proc/self/oom_score_adj", score.clamp(-1000, 1000).to_string()) {
-        eprintln!("oom_score_adj {score} is not applied: {error}");
+        skiff_print::note(format_args!("oom_score_adj {score} is not applied: {error}"));
     }
 }
 
@@ -22,9 +22,10 @@ impl Supervisor {
         let Some(container) = self.containers.get_mut(&key) else { return };
         match self.cgroups.watch_memory(&format!("{}/{}", self.groups.pod, container.state.id)) {
             Ok(watch) => container.memory = watch,
-            Err(error) => {
-                eprintln!("an OOM kill in container {} may leave a part of it: {error}", container.state.id)
-            }
+            Err(error) => skiff_print::note(format_args!(
+                "an OOM kill in container {} may leave a part of it: {error}",
+                container.state.id
+            )),
         }
     }
 
@@ -35,7 +36,9 @@ impl Supervisor {
         let mut count = [0; 8];
         match rustix::io::read(watch.as_fd(), &mut count) {
             Ok(_) => container.shortage = Some(Instant::now()),
-            Err(error) => eprintln!("memory of container {}: {error}", container.state.id),
+            Err(error) => {
+                skiff_print::note(format_args!("memory of container {}: {error}", container.state.id))
+            }
         }
     }
 
@@ -48,7 +51,7 @@ impl Supervisor {
         for (key, group) in short {
             let killed = self.cgroups.oom_kills(&group) > 0;
             if killed && let Err(error) = self.kill_all(&group) {
-                eprintln!("kill the rest of {group}: {error}");
+                skiff_print::note(format_args!("kill the rest of {group}: {error}"));
             }
             if let Some(container) = self.containers.get_mut(&key)
                 && (killed || container.shortage.is_some_and(|since| since.elapsed() > KILL_WAIT))

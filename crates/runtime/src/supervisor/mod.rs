@@ -4,6 +4,12 @@
 //! more (libcontainer above all) happens in forked children ([`job`]). It detaches from the agent before anything else,
 //! lives in a control group of its own and only ever ends on request.
 
+#![deny(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a complaint that cannot be written ends no pod"
+)]
+
 mod adoption;
 mod client;
 mod container;
@@ -54,7 +60,7 @@ pub fn supervisor_main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     match start(arguments) {
         Ok(code) => code,
         Err(reason) => {
-            eprintln!("{reason}");
+            skiff_print::note(format_args!("{reason}"));
             ExitCode::FAILURE
         }
     }
@@ -125,7 +131,7 @@ fn daemon(config: &SupervisorConfig, adopt: bool, mut answer: io::PipeWriter) ->
     match (said, served) {
         (Ok(()), Some(supervisor)) => {
             let reason = supervisor.run();
-            eprintln!("supervisor ends: {reason}");
+            skiff_print::note(format_args!("supervisor ends: {reason}"));
             ExitCode::FAILURE
         }
         _ => ExitCode::FAILURE,

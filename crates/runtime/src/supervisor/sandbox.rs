@@ -25,7 +25,7 @@ pub(super) fn create(sandbox: &PodSandbox, paths: &PodPaths) -> Result<(), Strin
         for (name, value) in NETWORK_DEFAULTS {
             // Older kernels lack some; the pod then has their behaviour.
             if let Err(error) = set_sysctl(name, value) {
-                eprintln!("kernel parameter {name}: {error}");
+                skiff_print::note(format_args!("kernel parameter {name}: {error}"));
             }
         }
         pin_netns(&paths.netns).map_err(|error| format!("pin {}: {error}", paths.netns.display()))?;

@@ -210,7 +210,7 @@ impl Supervisor {
                 let key = self.key();
                 self.clients.insert(key, Client::new(socket));
             }
-            Err(error) => eprintln!("accept: {error}"),
+            Err(error) => skiff_print::note(format_args!("accept: {error}")),
         }
     }
 
@@ -258,7 +258,7 @@ impl Supervisor {
             && error.kind() != io::ErrorKind::ConnectionReset
             && error.kind() != io::ErrorKind::BrokenPipe
         {
-            eprintln!("client: {error}");
+            skiff_print::note(format_args!("client: {error}"));
         }
         self.clients.remove(&key);
         for (pid, client) in &self.execs {
@@ -331,7 +331,7 @@ impl Supervisor {
 
     pub(super) fn changed(&mut self) {
         if let Err(error) = saved::save(&self.paths.state(), self.containers.values().map(|c| &c.state)) {
-            eprintln!("save state: {error}");
+            skiff_print::note(format_args!("save state: {error}"));
         }
         let watching: Vec<u32> =
             self.clients.iter().filter(|(_, c)| c.watches).map(|(key, _)| *key).collect();
