@@ -20,9 +20,16 @@ fn kill(cluster: &Cluster, mark: &str) -> String {
     let [pid] = &pids(cluster, mark)[..] else {
         panic!("one process {mark}: {:#?}", cluster.host().processes())
     };
-    let gone = format!("for i in {{1..500}}; do [ -e /proc/{pid} ] || exit 0; sleep 0.01; done; exit 1");
-    cluster.sh(&format!("kill -9 {pid}; {gone}")).ok();
+    cluster.sh(&format!("kill -9 {pid}")).ok();
+    gone(cluster, pid);
     pid.clone()
+}
+
+/// Waits until a process has ended.
+fn gone(cluster: &Cluster, pid: &str) {
+    cluster
+        .sh(&format!("for i in {{1..3000}}; do [ -e /proc/{pid} ] || exit 0; sleep 0.01; done; exit 1"))
+        .ok();
 }
 
 /// Waits until the API is ready, which nobody but the keeper brings about.
@@ -42,7 +49,7 @@ fn a_killed_server_comes_back_by_itself() {
         assert!(cluster.k("get configmap kept -o name").contains("kept"));
         let status = cluster.skiff(["status"]).stdout;
         assert!(
-            status.contains(&format!("restarted {round} times")) && status.contains("SIGKILL"),
+            status.contains(&format!("restarts of the server: {round},")) && status.contains("SIGKILL"),
             "{status}"
         );
     }
@@ -60,10 +67,10 @@ fn a_killed_server_comes_back_by_itself() {
     comes_back(&cluster);
 
     // A server that is told to end, ends, and its keeper with it.
+    let keeper = pids(&cluster, KEEPER)[0].clone();
     cluster.sh(&format!("kill {}", pids(&cluster, SERVER)[0])).ok();
-    let record = cluster.run_dir().join("keeper.json");
-    cluster.sh(&format!("flock --timeout 30 {} true", record.display())).ok();
-    assert_eq!((pids(&cluster, SERVER).len(), pids(&cluster, KEEPER).len()), (0, 0));
+    gone(&cluster, &keeper);
+    assert_eq!(pids(&cluster, SERVER).len(), 0);
     cluster.start();
     cluster.skiff(["down"]).ok();
     assert_eq!(cluster.host().processes(), Vec::<String>::new());
@@ -134,4 +141,57 @@ fn a_log_that_cannot_be_written_stops_nothing() {
         cluster.skiff(["down"]).ok();
         assert!(server.wait().unwrap().success(), "{stderr}");
     }
+}
+
+/// A machine that is run by systemd, as far as `skiff up --service` sees it: the directory that says so, a place for
+/// units, and a `systemctl` that starts and stops what a unit says.
+fn pretend_systemd(cluster: &Cluster) -> std::path::PathBuf {
+    let systemctl = r#"#!/bin/bash
+        unit=/etc/systemd/system/${@: -1}
+        pid=/run/systemd/pid
+        case $1 in
+        daemon-reload) ;;
+        enable)
+            while IFS= read -r line; do export "$line"; done < <(sed -n 's/^Environment=//p' "$unit")
+            setsid $(sed -n 's/^ExecStart=//p' "$unit") </dev/null >/dev/null 2>/run/systemd/journal &
+            echo $! >$pid
+            for i in {1..600}; do [ "$(curl -sk https://127.0.0.1:6443/readyz)" = ok ] && break; sleep 0.1; done
+            flock --timeout 60 "$SKIFF_RUN_DIR/starting.json" true ;;
+        disable) [ -e $pid ] && kill "$(cat $pid)"; for i in {1..300}; do kill -0 "$(cat $pid)" || break; sleep 0.1; done; rm -f $pid ;;
+        show) echo ActiveState=active ;;
+        esac"#;
+    let directory = cluster.host().directory();
+    std::fs::write(directory.join("systemctl"), systemctl).unwrap();
+    let script = "chmod +x systemctl && mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/system etc-upper etc-work \
+        && mount -t overlay -o lowerdir=/etc,upperdir=$PWD/etc-upper,workdir=$PWD/etc-work overlay /etc \
+        && mkdir -p /etc/systemd/system";
+    cluster.sh(script).ok();
+    directory.to_owned()
+}
+
+#[test]
+fn systemd_starts_a_cluster_that_is_its_service() {
+    let cluster = Cluster::stopped();
+    let refused = cluster.skiff(["up", "--service", "--node-name", "node-1"]);
+    if !std::path::Path::new("/run/systemd/system").exists() {
+        assert!(refused.fails().contains("not run by systemd"));
+    }
+    let path = format!("{}:{}", pretend_systemd(&cluster).display(), std::env::var("PATH").unwrap());
+    let skiff =
+        |arguments: &str| Output::of(cluster.skiff_command().env("PATH", &path).args(arguments.split(' ')));
+    let units = "ls /etc/systemd/system | grep skiff";
+    skiff("up --service --node-name node-1").ok();
+    assert_eq!(cluster.k("get node node-1 -o name"), "node/node-1\n");
+    assert!(pids(&cluster, KEEPER).is_empty(), "systemd is the keeper");
+    let status = skiff("status").ok();
+    assert!(status.contains("systemd, skiff"), "{status}");
+    assert!(skiff("up").ok().is_empty(), "a second time changes nothing");
+
+    skiff("down").ok();
+    assert_eq!(cluster.host().processes(), Vec::<String>::new());
+    cluster.sh(units).ok();
+    skiff("up").ok();
+    assert!(pids(&cluster, KEEPER).is_empty() && pids(&cluster, SERVER).len() == 1);
+    skiff("down --purge").ok();
+    assert_ne!(cluster.sh(units).code, Some(0), "the unit is removed");
 }

@@ -25,7 +25,7 @@ pub(crate) enum Command {
     ///
     /// Leaves a context `skiff` in the kubeconfig and makes it the current one. Running it again while the
     /// cluster is up changes nothing; running it after `skiff down` finds all objects again.
-    Up(ServerArgs),
+    Up(UpArgs),
     /// Stop the cluster and leave nothing of it in the kernel or the process table
     Down(DownArgs),
     /// Show the health of each part
@@ -101,6 +101,17 @@ pub(crate) struct ServerArgs {
     /// Report progress on standard output as JSON lines and detach from the terminal; what `skiff up` starts
     #[arg(long, hide = true)]
     pub(crate) detached: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct UpArgs {
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+    /// Install a systemd service and let it start the cluster, now and whenever the machine starts
+    ///
+    /// Without it, a small keeper process starts the server again when it ends by itself.
+    #[arg(long)]
+    pub(crate) service: bool,
 }
 
 #[derive(Debug, Args)]

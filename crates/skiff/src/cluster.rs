@@ -110,6 +110,11 @@ pub(crate) async fn start(
         cluster: cluster.clone(),
         checks: checks.clone(),
     };
+    // Before the API server answers: it is not ready before the proxy is.
+    let (proxy, proxy_health) = watch::channel(Health::default());
+    if !settings.args.without_agent {
+        check_proxy(&checks, proxy_health.clone());
+    }
     let api = start_api(&mut parts, config).await?;
     // From here on users can look at what goes on, also when it goes wrong.
     write_kubeconfigs(&settings, &pki, &url)?;
@@ -119,19 +124,16 @@ pub(crate) async fn start(
     );
     parts.run("scheduler", scheduler(api.client(UserInfo::scheduler()), shutdown.clone()));
 
-    let mut proxy = None;
     if !settings.args.without_agent {
         progress.step("starting the node");
         let client = api.client(UserInfo::node(&settings.node_name));
-        let health = start_node(&mut parts, &settings, &cluster, &pki, client).await?;
-        check_proxy(&checks, health.clone());
-        proxy = Some(health);
+        start_node(&mut parts, &settings, &cluster, &pki, client, proxy).await?;
     }
     let admin = api.client(UserInfo::api_server());
     addons::apply(&admin, &DNS_SERVICE.to_string()).await.context("create the DNS pod's objects")?;
-    if let Some(proxy) = proxy {
+    if !settings.args.without_agent {
         let dns = SocketAddr::from((DNS_SERVICE, 53));
-        let ready = ready::wait(&admin, &settings.node_name, dns, proxy, progress, &timeline);
+        let ready = ready::wait(&admin, &settings.node_name, dns, proxy_health, progress, &timeline);
         parts.unless_one_ends(ready).await?;
     }
     drop(starting);
@@ -153,7 +155,7 @@ pub(crate) async fn run_agent(settings: Settings, shutdown: CancellationToken) -
     let client = ready::client_of(&entry).await?;
     let mut parts = Parts::new(shutdown.clone());
     parts.run("certificates", keep_certificates(pki.clone(), shutdown.clone()));
-    let _health = start_node(&mut parts, &settings, &cluster, &pki, client).await?;
+    start_node(&mut parts, &settings, &cluster, &pki, client, watch::Sender::default()).await?;
     parts.wait().await
 }
 
@@ -260,7 +262,8 @@ async fn start_node(
     cluster: &ClusterConfig,
     pki: &Arc<Pki>,
     client: Client,
-) -> anyhow::Result<watch::Receiver<Health>> {
+    health: watch::Sender<Health>,
+) -> anyhow::Result<()> {
     let runtime = Arc::new(preflight::runtime(&settings.layout)?);
     add_own_image(&runtime).await?;
     let node_ip = settings.node_ip().await?;
@@ -271,10 +274,9 @@ async fn start_node(
         cluster_cidr: agent.cluster_cidr,
         service_cidr: agent.service_cidr,
     };
-    let (health, watched) = watch::channel(Health::default());
     parts.run("proxy", skiff_proxy::run_reporting(client.clone(), proxy, health, parts.shutdown()));
     parts.run("node", skiff_node::run(agent, client, runtime, parts.shutdown()));
-    Ok(watched)
+    Ok(())
 }
 
 /// The image of the DNS pod holds this program.

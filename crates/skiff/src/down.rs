@@ -11,6 +11,7 @@ use crate::args::DownArgs;
 use crate::layout::Layout;
 use crate::lock::{self, CommandLock};
 use crate::progress::Screen;
+use crate::service::Unit;
 use crate::{daemon, mounts, preflight, server};
 
 pub(crate) fn run(args: &DownArgs) -> anyhow::Result<()> {
@@ -24,6 +25,10 @@ pub(crate) fn stop(args: &DownArgs, kubeconfig: Option<&Path>) -> anyhow::Result
     let _lock = CommandLock::take(&layout, "down")?;
     let screen = Screen::new();
     screen.step("stopping the server");
+    let unit = Unit::installed(&layout);
+    if let Some(unit) = &unit {
+        unit.stop()?;
+    }
     // The keeper first: it would start the server again. The agent would miss its server.
     daemon::stop(&layout.keeper_record())?;
     let agent_ran = daemon::stop(&layout.agent_record())?;
@@ -39,6 +44,9 @@ pub(crate) fn stop(args: &DownArgs, kubeconfig: Option<&Path>) -> anyhow::Result
         screen.step(&format!("deleting what is in {}", layout.data().display()));
         empty(layout.data())?;
         server::remove_context(kubeconfig, &args.context)?;
+        if let Some(unit) = unit {
+            unit.remove()?;
+        }
     }
     screen.finish(match (was_running, args.purge) {
         (true, false) => "skiff is down",

@@ -23,6 +23,7 @@ use skiff_errors::error_text;
 
 use crate::layout::Layout;
 use crate::progress::Report;
+use crate::service::Unit;
 use crate::{daemon, log};
 
 /// The first argument of a keeper.
@@ -47,16 +48,16 @@ pub(crate) struct Restarts {
 }
 
 /// Whether the server that a record tells of would be started again, in words for `skiff status`; `None` when it was
-/// not started to be kept.
+/// started in the foreground by somebody else.
 pub(crate) fn status(layout: &Layout, record: &daemon::Record) -> Option<Result<String, String>> {
     if !record.kept {
-        return None;
+        return Unit::installed(layout).map(|unit| unit.status());
     }
     let history = match restarts(layout) {
-        Restarts { count: 0, .. } => "the server has not been restarted".to_owned(),
+        Restarts { count: 0, .. } => "no restarts of the server".to_owned(),
         Restarts { count, reason, at } => {
             let at = at.map(|at| format!(" at {at:.0}")).unwrap_or_default();
-            format!("the server has been restarted {count} times, last{at} after {reason}")
+            format!("restarts of the server: {count}, last{at} after {reason}")
         }
     };
     Some(match daemon::running::<daemon::Process>(&layout.keeper_record()) {

@@ -22,6 +22,7 @@ mod preflight;
 mod progress;
 mod ready;
 mod server;
+mod service;
 mod status;
 mod timeline;
 mod up;

@@ -52,13 +52,13 @@ pub(crate) fn runtime(layout: &Layout) -> anyhow::Result<Runtime> {
         run_dir: layout.run().to_owned(),
         executable: std::env::current_exe()?,
         image_limits: layout.image_limits(),
-        cgroup_parent: cgroup_parent(layout.run()),
+        cgroup_parent: cluster_name(layout.run()),
     })?)
 }
 
-/// The cgroup of all pods of a cluster: `skiff` for the default run directory, else a name made from it, so that
+/// The name of a cluster's cgroup and service: `skiff` for the default run directory, else one made from it, so that
 /// several clusters on one machine do not meet.
-fn cgroup_parent(run_dir: &std::path::Path) -> String {
+pub(crate) fn cluster_name(run_dir: &std::path::Path) -> String {
     if run_dir == std::path::Path::new("/run/skiff") {
         return "skiff".to_owned();
     }

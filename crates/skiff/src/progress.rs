@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::{Deserialize, Serialize};
 
+use crate::service;
+
 /// One thing that a starting cluster tells.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "type", content = "text")]
@@ -21,7 +23,7 @@ pub(crate) enum Report {
 /// Where reports go.
 #[derive(Debug)]
 pub(crate) enum Progress {
-    /// Lines on standard error.
+    /// Lines on standard error, and to systemd when that started the process.
     Foreground,
     /// JSON lines on standard output, which `skiff up` reads.
     Pipe,
@@ -33,6 +35,7 @@ impl Progress {
     }
 
     pub(crate) fn report(&self, report: &Report) {
+        service::notify(report);
         match self {
             Self::Foreground => match report {
                 Report::Step(text) => tracing::info!("{text}"),
@@ -102,7 +105,7 @@ impl Screen {
     }
 
     /// Removes the spinner.
-    pub(crate) fn clear(self) {
+    pub(crate) fn clear(&self) {
         self.bar.finish_and_clear();
     }
 }

@@ -57,7 +57,7 @@ pub(crate) fn run(args: &LayoutArgs) -> anyhow::Result<ExitCode> {
     let colours = std::io::stdout().is_terminal();
     for part in &parts {
         match (colours, part.is_good()) {
-            (false, _) => skiff_print::line(&part)?,
+            (false, _) => skiff_print::line(part)?,
             (true, true) => skiff_print::line(format_args!("\x1b[32m●\x1b[0m {part}"))?,
             (true, false) => skiff_print::line(format_args!("\x1b[31m●\x1b[0m {part}"))?,
         }

@@ -1,24 +1,26 @@
 //! `skiff up`: starts the server in the background and waits until pods can run.
 
+use std::ffi::OsString;
 use std::io::BufReader;
 use std::process::{Child, Command, Stdio};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 
-use crate::args::ServerArgs;
+use crate::args::{ServerArgs, UpArgs};
 use crate::daemon::Record;
 use crate::layout::Layout;
 use crate::lock::CommandLock;
 use crate::progress::{Report, Screen};
+use crate::service::Unit;
 use crate::{daemon, keeper, preflight, progress};
 
 /// glibc gives every thread an arena of its own unless told otherwise; for a server that allocates little, two
 /// arenas save megabytes.
 const MALLOC_ARENAS: (&str, &str) = ("MALLOC_ARENA_MAX", "2");
 
-pub(crate) fn run(args: &ServerArgs) -> anyhow::Result<()> {
+pub(crate) fn run(args: &UpArgs) -> anyhow::Result<()> {
     preflight::root()?;
-    let layout = args.layout.layout();
+    let layout = args.server.layout.layout();
     layout.create()?;
     let _lock = CommandLock::take(&layout, "up")?;
     if let Some(record) = running(&layout)? {
@@ -26,34 +28,66 @@ pub(crate) fn run(args: &ServerArgs) -> anyhow::Result<()> {
             "skiff is up already: {} (context {})",
             record.server, record.context
         ));
-        return keep(args, &layout, &record);
+        if args.service && Unit::installed(&layout).is_none() {
+            bail!("it does not run as a service; after `skiff down`, `skiff up --service` makes it one");
+        }
+        return keep(&args.server, &layout, &record);
     }
     // A keeper that is about to start the server again has been too slow.
     daemon::stop(&layout.keeper_record())?;
-    preflight::check(args)?;
+    preflight::check(&args.server)?;
     let screen = Screen::new();
+    match service(args, &layout)? {
+        Some(unit) => start_service(&unit, &screen)?,
+        None => start_kept(&args.server, &layout, &screen)?,
+    }
+    screen.finish("skiff is up");
+    skiff_print::note(format_args!(
+        "  kubectl get all             the current context is {:?}",
+        args.server.context
+    ));
+    skiff_print::note("  skiff status, skiff down    see `skiff --help`");
+    Ok(())
+}
+
+/// The service that starts the server: the one asked for, or the one that an earlier `skiff up --service` left.
+fn service(args: &UpArgs, layout: &Layout) -> anyhow::Result<Option<Unit>> {
+    if !args.service {
+        return Ok(Unit::installed(layout));
+    }
+    let program = std::env::current_exe().context("find the skiff program")?;
+    let arguments = server_arguments(&args.server, layout).into_iter().map(OsString::into_string);
+    let arguments = arguments.collect::<Result<Vec<String>, OsString>>();
+    let arguments =
+        arguments.map_err(|word| anyhow!("{} is not UTF-8, as a unit must be", word.display()))?;
+    Unit::install(layout, &program, &arguments).map(Some)
+}
+
+fn start_service(unit: &Unit, screen: &Screen) -> anyhow::Result<()> {
+    screen.step(&format!("systemd starts {}", unit.name()));
+    unit.start().or_else(|error| {
+        // It would be tried again and again.
+        unit.stop().context("stop the service that failed")?;
+        Err(error)
+    })
+}
+
+/// Starts a server and its keeper; returns when pods can run.
+fn start_kept(args: &ServerArgs, layout: &Layout, screen: &Screen) -> anyhow::Result<()> {
     screen.step("starting");
-    let mut server = spawn(args, &layout)?;
-    let reports = server.stdout.take().context("the server's standard output is a pipe")?;
-    match progress::follow(BufReader::new(reports), &screen)? {
-        Some(Report::Ready) => {
-            screen.finish("skiff is up");
-            skiff_print::note(format_args!(
-                "  kubectl get all             the current context is {:?}",
-                args.context
-            ));
-            skiff_print::note("  skiff status, skiff down    see `skiff --help`");
-            Ok(())
-        }
+    let mut keeper = spawn(args, layout)?;
+    let reports = keeper.stdout.take().context("the keeper's standard output is a pipe")?;
+    match progress::follow(BufReader::new(reports), screen)? {
+        Some(Report::Ready) => Ok(()),
         Some(Report::Failed(reason)) => {
             screen.clear();
-            server.wait()?;
+            keeper.wait()?;
             bail!(reason)
         }
         Some(Report::Step(_)) | None => {
             screen.clear();
-            let status = server.wait()?;
-            bail!("the server ended ({status}) before the cluster was ready; see {}", layout.log().display())
+            let status = keeper.wait()?;
+            bail!("the keeper ended ({status}) before the cluster was ready; see {}", layout.log().display())
         }
     }
 }
@@ -72,7 +106,8 @@ fn running(layout: &Layout) -> anyhow::Result<Option<Record>> {
 
 /// Sees to it that a server which runs already is started again when it ends.
 fn keep(args: &ServerArgs, layout: &Layout, record: &Record) -> anyhow::Result<()> {
-    if !record.kept || daemon::running::<daemon::Process>(&layout.keeper_record())?.is_some() {
+    let by_systemd = Unit::installed(layout).is_some();
+    if !record.kept || by_systemd || daemon::running::<daemon::Process>(&layout.keeper_record())?.is_some() {
         return Ok(());
     }
     skiff_print::note("  its keeper is gone; a new one takes over");
@@ -88,26 +123,30 @@ fn keep(args: &ServerArgs, layout: &Layout, record: &Record) -> anyhow::Result<(
 /// Starts a keeper, which starts the server.
 fn spawn(args: &ServerArgs, layout: &Layout) -> anyhow::Result<Child> {
     let mut command = Command::new(std::env::current_exe().context("find the skiff program")?);
-    command.args(keeper::arguments(layout)).arg("server").arg("--detached");
-    command.arg("--data-dir").arg(layout.data()).arg("--run-dir").arg(layout.run());
-    command.arg("--image-limit").arg(layout.image_limits().to_string());
-    command.args(["--context", &args.context]);
-    command.args([
-        "--api-port",
-        &args.api_port.to_string(),
-        "--kubelet-port",
-        &args.kubelet_port.to_string(),
-    ]);
-    if let Some(name) = &args.node_name {
-        command.args(["--node-name", name]);
-    }
-    if let Some(ip) = &args.node_ip {
-        command.args(["--node-ip", &ip.to_string()]);
-    }
+    command.args(keeper::arguments(layout)).args(server_arguments(args, layout)).arg("--detached");
     if std::env::var_os(MALLOC_ARENAS.0).is_none() {
         command.env(MALLOC_ARENAS.0, MALLOC_ARENAS.1);
     }
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     command.current_dir("/");
     command.spawn().context("start the keeper")
+}
+
+/// The command line of the server, after the program's name.
+fn server_arguments(args: &ServerArgs, layout: &Layout) -> Vec<OsString> {
+    let mut words: Vec<OsString> = vec!["server".into()];
+    let mut option = |name: &str, value: OsString| words.extend([name.into(), value]);
+    option("--data-dir", layout.data().into());
+    option("--run-dir", layout.run().into());
+    option("--image-limit", layout.image_limits().to_string().into());
+    option("--context", args.context.clone().into());
+    option("--api-port", args.api_port.to_string().into());
+    option("--kubelet-port", args.kubelet_port.to_string().into());
+    if let Some(name) = &args.node_name {
+        option("--node-name", name.into());
+    }
+    if let Some(ip) = &args.node_ip {
+        option("--node-ip", ip.to_string().into());
+    }
+    words
 }
