@@ -47,7 +47,9 @@ impl Host {
     #[must_use]
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new("nsenter");
-        command.args(["--target", &self.pid.to_string(), "--net", "--mount", "--pid", "--"]).arg(program);
+        command.args(["--target", &self.pid.to_string(), "--net", "--mount", "--pid"]);
+        // As the host sees it: entering a mount namespace leads to its root otherwise.
+        command.arg(format!("--wdns={}", self.directory().display())).arg("--").arg(program);
         command.current_dir(self.directory());
         command
     }
