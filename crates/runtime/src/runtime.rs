@@ -152,11 +152,8 @@ impl Runtime {
         let results = futures::future::join_all(uids.iter().map(|uid| remove_pod(&self.shared, uid))).await;
         results.into_iter().collect::<Result<(), _>>()?;
         let parent = cgroup::root(&self.shared.config.cgroup_parent);
-        if parent != "/" {
-            let removed = self.shared.cgroups()?.remove(&parent);
-            removed.map_err(|error| RuntimeError::io("remove", Path::new(&parent), error))?;
-        }
-        Ok(())
+        let removed = self.shared.cgroups()?.clear_away(&parent);
+        removed.map_err(|error| RuntimeError::io("remove", Path::new(&parent), error))
     }
 }
 

@@ -156,6 +156,20 @@ impl Cgroups {
         self.weigh(parent, ServiceClass::BestEffort, 0)
     }
 
+    /// Removes the groups that pods share, once there are no pods, and undoes what [`Cgroups::prepare`] did for them.
+    pub(crate) fn clear_away(&self, parent: &str) -> io::Result<()> {
+        let own = root(parent);
+        if own != "/" {
+            self.remove(&own)?;
+        }
+        match self.unified_root() {
+            Some(root) if root.join(room::HOST_LEAF).exists() => {
+                room::give_back(root).map_err(io::Error::other)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Gives a class of pods its CPU weight against the others.
     pub(crate) fn weigh(&self, parent: &str, class: ServiceClass, shares: u64) -> Result<(), CgroupError> {
         let group = layout::class_group(parent, class);

@@ -69,8 +69,8 @@ pub(super) fn advice(root: &Path, obstacle: &Obstacle) -> String {
             format!("the processes {list:?} in {root} cannot be moved to {root}/{HOST_LEAF}")
         }
         Obstacle::Strangers => format!(
-            "{root} holds processes of another process namespace, so it cannot pass controllers on; give the container a \
-             control group namespace of its own (`--cgroupns=private`)"
+            "{root} holds processes of another process namespace, which cannot be moved, so it cannot pass controllers on; \
+             start the container with a control group for itself alone (`--cgroupns=private`)"
         ),
         Obstacle::Threaded(kind) => format!(
             "{root} is a {kind:?} group, below which no container can be limited; start in a group of type \"domain\" \
@@ -107,16 +107,46 @@ pub(super) fn leaf(root: &Path) -> Result<PathBuf, CgroupError> {
     }
 }
 
-fn move_all(leaf: &Path, processes: &[u32]) -> Result<(), CgroupError> {
-    tracing::info!(group = %leaf.display(), count = processes.len(), "moving processes out of the root group");
+fn move_all(group: &Path, processes: &[u32]) -> Result<(), CgroupError> {
+    tracing::info!(group = %group.display(), count = processes.len(), "moving processes to another control group");
     for process in processes {
-        match write(&leaf.join("cgroup.procs"), &process.to_string()) {
+        match write(&group.join("cgroup.procs"), &process.to_string()) {
             // It has ended.
             Err(error) if error.source.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => {}
             result => result?,
         }
     }
     Ok(())
+}
+
+/// Undoes [`make`] once no group of ours is left: the processes go back, and the leaf goes. With groups of others beside
+/// it everything stays as it is, since they may need the room.
+pub(super) fn give_back(root: &Path) -> Result<(), CgroupError> {
+    let failed = |action, path: &Path| {
+        let path = path.to_owned();
+        move |source| CgroupError { action, path, source }
+    };
+    let leaf = root.join(HOST_LEAF);
+    let entries = fs::read_dir(root).map_err(failed("read", root))?;
+    let groups: Vec<PathBuf> =
+        entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+    if groups != [leaf.clone()] {
+        return Ok(());
+    }
+    let control = root.join("cgroup.subtree_control");
+    let enabled = fs::read_to_string(&control).map_err(failed("read", &control))?;
+    let off: Vec<String> = enabled.split_whitespace().map(|controller| format!("-{controller}")).collect();
+    write(&control, &off.join(" "))?;
+    for _ in 0..ROUNDS {
+        let path = leaf.join("cgroup.procs");
+        let left = fs::read_to_string(&path).map_err(failed("read", &path))?;
+        let left: Vec<u32> = left.lines().filter_map(|line| line.parse().ok()).collect();
+        if left.is_empty() {
+            break;
+        }
+        move_all(root, &left)?;
+    }
+    fs::remove_dir(&leaf).map_err(failed("remove", &leaf))
 }
 
 /// Passes the needed controllers on to the children of `parent`.
@@ -209,6 +239,16 @@ mod tests {
         // Nothing to do the second time.
         make(&group.0).unwrap();
         assert_eq!(fs::read_to_string(group.0.join("cgroup.type")).unwrap(), "domain\n");
+
+        // Not while somebody else has groups there.
+        let foreign = group.0.join("foreign");
+        fs::create_dir(&foreign).unwrap();
+        give_back(&group.0).unwrap();
+        assert_eq!(look(&group.0).unwrap(), None);
+        fs::remove_dir(&foreign).unwrap();
+        give_back(&group.0).unwrap();
+        assert!(matches!(look(&group.0).unwrap(), Some(Obstacle::Processes(list)) if list.len() == 2));
+        assert!(!group.0.join(HOST_LEAF).exists());
     }
 
     #[test]
