@@ -206,5 +206,5 @@ fn shared_processes(cluster: &Cluster) {
     cluster.k(debug);
     let ended = "wait pod/attacker --timeout=60s --for=jsonpath={.status.ephemeralContainerStatuses[0].state.terminated.exitCode}=0";
     cluster.k(ended);
-    assert_eq!(cluster.k("logs attacker -c debugger").trim_end(), "sleep\01000\0");
+    assert_eq!(cluster.k("logs attacker -c debugger").trim_end(), "sleep\x001000\0");
 }

@@ -238,8 +238,8 @@ impl Cgroups {
 
     /// Takes a device away from a group that may use it (v1 only; on v2 a program of ours decides).
     pub(crate) fn deny_device(&self, path: &str, device: &str) -> Result<(), CgroupError> {
-        let with_devices = self.hierarchies.iter().filter(|h| h.kind != Kind::Unified && h.has("devices"));
-        with_devices.map(|h| write(&h.directory(path).join("devices.deny"), device)).collect()
+        let mut trees = self.hierarchies.iter().filter(|h| h.kind != Kind::Unified && h.has("devices"));
+        trees.try_for_each(|h| write(&h.directory(path).join("devices.deny"), device))
     }
 
     /// Moves the calling process into a group in the trees that libcontainer leaves alone: those without controllers of

@@ -230,7 +230,7 @@ mod tests {
     fn the_kernel_moves_what_is_in_the_way() {
         let Some(group) = Group::new("move") else { return };
         let (first, second) = (Sleeper::new(), Sleeper::new());
-        [&first, &second].map(|sleeper| group.hold(&sleeper.0));
+        [&first, &second].iter().for_each(|sleeper| group.hold(&sleeper.0));
         assert!(matches!(look(&group.0).unwrap(), Some(Obstacle::Processes(list)) if list.len() == 2));
         make(&group.0).unwrap();
         assert_eq!(look(&group.0).unwrap(), None);
