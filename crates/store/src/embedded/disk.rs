@@ -56,7 +56,12 @@ pub(super) struct Disk {
 impl Disk {
     /// Opens or makes the file and reads it whole.
     pub(super) fn open(medium: Arc<dyn Medium>, path: &Path) -> Result<(Self, State), OpenError> {
-        let disk = Self::reopen(medium, path)?;
+        // Made aside, so that a crash meanwhile leaves no file rather than half of one.
+        let disk = if path.exists() {
+            Self::reopen(medium, path)?
+        } else {
+            Self::anew(medium, path, &State::default())?
+        };
         let state = disk.read(path)?;
         Ok((disk, state))
     }

@@ -182,6 +182,27 @@ async fn shows_what_it_acknowledged_wherever_a_write_fails() {
     assert_eq!((content(&store).await, store.revision()), (model, revision));
 }
 
+/// However far the making of a file came, the next start is a first start.
+#[tokio::test]
+async fn a_file_half_made_is_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut cut_short = 0;
+    for write in 1.. {
+        let path = dir.path().join(write.to_string());
+        let faults = Arc::new(Faults::default());
+        faults.countdown.store(write, Ordering::SeqCst);
+        let opened = Embedded::open_on(Arc::new(Failing(faults)), &path);
+        let done = opened.is_ok();
+        drop(opened);
+        assert!(content(&Embedded::open(&path).unwrap()).await.is_empty(), "write {write}");
+        if done {
+            break;
+        }
+        cut_short += 1;
+    }
+    assert!(cut_short > 3, "{cut_short}");
+}
+
 #[tokio::test]
 async fn says_that_it_cannot_be_put_right() {
     let Setup { _dir, path, faults, store } = setup();
