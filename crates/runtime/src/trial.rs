@@ -17,11 +17,30 @@ use crate::error::CheckError;
 const OVERLAYFS: i64 = 0x794c_7630;
 
 /// Mounts an overlay as containers get it, with its writable layer below `data_dir`, and leaves nothing behind. Blocks for a
-/// moment; the kernel may load a module.
+/// moment; the kernel may load a module. A full disk tells nothing, and a cluster must start on one: how else would its
+/// objects be deleted?
 pub(crate) fn overlay(data_dir: &Path) -> Result<(), CheckError> {
-    let refused = |reason: String| CheckError::DataDir { path: data_dir.to_owned(), reason };
+    match try_overlay(data_dir) {
+        Err(TrialError::Full) => Ok(()),
+        Err(TrialError::Refused(error)) => Err(error),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// Why the trial did not succeed.
+enum TrialError {
+    Full,
+    Refused(CheckError),
+}
+
+fn try_overlay(data_dir: &Path) -> Result<(), TrialError> {
+    let refused =
+        |reason: String| TrialError::Refused(CheckError::DataDir { path: data_dir.to_owned(), reason });
     let place = tempfile::Builder::new().prefix(".trial-").tempdir_in(data_dir);
-    let place = place.map_err(|error| refused(format!("it cannot be written: {error}")))?;
+    let place = place.map_err(|error| match error.kind() {
+        io::ErrorKind::StorageFull => TrialError::Full,
+        _ => refused(format!("it cannot be written: {error}")),
+    })?;
     // A thread of its own, because a mount namespace belongs to the thread that asks for one, for good.
     let mounted = std::thread::scope(|scope| {
         let work = || mount_in_own_namespace(place.path());
@@ -29,7 +48,8 @@ pub(crate) fn overlay(data_dir: &Path) -> Result<(), CheckError> {
         thread.join().unwrap_or_else(|_panic| Err(io::Error::other("the trial panicked")))
     });
     mounted.map_err(|error| match Errno::from_io_error(&error) {
-        Some(Errno::NODEV) => CheckError::NoOverlay,
+        Some(Errno::NOSPC) => TrialError::Full,
+        Some(Errno::NODEV) => TrialError::Refused(CheckError::NoOverlay),
         _ => refused(reason(data_dir, &error)),
     })
 }

@@ -37,10 +37,10 @@ impl Layout {
     /// Makes the directories, for root alone: they hold keys and secrets. Directories that are there already are
     /// tightened, and refused when they are not a cluster's.
     pub(crate) fn create(&self) -> anyhow::Result<()> {
-        for directory in [self.data.clone(), self.run.clone(), self.data.join("store")] {
-            private_directory(&directory)?;
-        }
-        Ok(())
+        private_directory(&self.data, is_a_clusters)?;
+        private_directory(&self.run, is_a_clusters)?;
+        // In a directory of ours it is ours.
+        private_directory(&self.data.join("store"), |_| Ok(true))
     }
 
     /// Objects, images, pods, keys.
@@ -107,8 +107,9 @@ impl Layout {
 /// Names that only a cluster's directory has.
 const MARKS: [&str; 4] = ["store", "pki", "server.json", lock::NAME];
 
-/// Makes a directory that only root can enter, or sees to it that one that is there is such a directory.
-fn private_directory(path: &Path) -> anyhow::Result<()> {
+/// Makes a directory that only root can enter, or sees to it that one that is there is such a directory, which may be
+/// changed if it is `ours`.
+fn private_directory(path: &Path, ours: impl Fn(&Path) -> anyhow::Result<bool>) -> anyhow::Result<()> {
     match DirBuilder::new().mode(0o700).recursive(true).create(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
             return Err(error).with_context(|| format!("make {}", path.display()));
@@ -129,7 +130,7 @@ fn private_directory(path: &Path) -> anyhow::Result<()> {
     if found.mode() & 0o077 == 0 {
         return Ok(());
     }
-    if !is_a_clusters(path)? {
+    if !ours(path)? {
         bail!(
             "{} is open to other users and holds other files; name an empty directory, or one of a cluster",
             path.display()
@@ -161,7 +162,7 @@ mod tests {
                 fs::write(dir.path().join(file), "").unwrap();
             }
             fs::set_permissions(dir.path(), Permissions::from_mode(mode)).unwrap();
-            assert_eq!(private_directory(dir.path()).is_ok(), taken, "{files:?} {mode:o}");
+            assert_eq!(private_directory(dir.path(), is_a_clusters).is_ok(), taken, "{files:?} {mode:o}");
             let after = fs::metadata(dir.path()).unwrap().mode() & 0o7777;
             assert_eq!(after, if taken { 0o700 } else { mode }, "{files:?} {mode:o}");
         };

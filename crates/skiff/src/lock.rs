@@ -1,10 +1,11 @@
 //! One command at a time starts or stops a cluster.
 //!
-//! The lock is a file in the cluster's directories, locked with flock(2): it goes with the process, however that ends.
-//! It is taken before anything is read and held until the command has ended. Who finds it taken touches nothing.
+//! Locked with flock(2), which goes with the process, however that ends, are a file in the run directory, which says who
+//! holds it, and the data directory itself, which needs no room on a full disk. The lock is taken before anything is read
+//! and held until the command has ended. Who finds it taken touches nothing.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::ErrorKind::{DirectoryNotEmpty, ResourceBusy};
+use std::io::ErrorKind::{DirectoryNotEmpty, NotFound, ResourceBusy};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -14,14 +15,15 @@ use thiserror::Error;
 
 use crate::layout::Layout;
 
-/// Name of the file, in both directories of a cluster.
+/// Name of the file in the run directory.
 pub(crate) const NAME: &str = "command.lock";
 
 /// The right to start or stop a cluster.
 #[derive(Debug)]
 pub(crate) struct CommandLock {
-    /// Of the run directory, then of the data directory.
-    _held: [Held; 2],
+    run: PathBuf,
+    data: PathBuf,
+    _held: [File; 2],
 }
 
 /// The right was not given; nothing was changed.
@@ -29,6 +31,8 @@ pub(crate) struct CommandLock {
 pub(crate) enum LockError {
     #[error("`skiff {command}` (process {pid}) is at work on this cluster; try again when it has ended")]
     Taken { command: String, pid: String },
+    #[error("another skiff, with another --run-dir, is at work on this cluster in {}", path.display())]
+    DataTaken { path: PathBuf },
     #[error("cannot lock {}", path.display())]
     Io { path: PathBuf, source: io::Error },
 }
@@ -36,66 +40,76 @@ pub(crate) enum LockError {
 impl CommandLock {
     /// Takes the lock for `skiff <command>`.
     pub(crate) fn take(layout: &Layout, command: &str) -> Result<Self, LockError> {
-        Ok(Self { _held: [Held::take(layout.run(), command)?, Held::take(layout.data(), command)?] })
+        let (run, data) = (layout.run().to_owned(), layout.data().to_owned());
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let mut file = locked(&run, &run.join(NAME), &options, taken)?;
+        let text = format!("{} {command}\n", std::process::id());
+        file.set_len(0)
+            .and_then(|()| file.write_all(text.as_bytes()))
+            .map_err(|source| LockError::Io { path: run.join(NAME), source })?;
+        let directory = locked(&data, &data, OpenOptions::new().read(true), |_| LockError::DataTaken {
+            path: data.clone(),
+        })?;
+        Ok(Self { run, data, _held: [file, directory] })
     }
 }
 
-/// One locked file.
-#[derive(Debug)]
-struct Held {
-    directory: PathBuf,
-    file: File,
-}
-
-impl Held {
-    fn take(directory: &Path, command: &str) -> Result<Self, LockError> {
-        let path = directory.join(NAME);
-        let failed = |source| LockError::Io { path: path.clone(), source };
-        loop {
-            DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
-            let mut options = OpenOptions::new();
-            options.read(true).write(true).create(true).truncate(false).mode(0o600);
-            let mut file = match options.open(&path) {
-                // The one who held it has just removed the directory.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                opened => opened.map_err(failed)?,
-            };
-            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => {}
-                Err(rustix::io::Errno::WOULDBLOCK) => return Err(taken(&mut file)),
-                Err(error) => return Err(failed(error.into())),
-            }
-            // A file that its holder removed before it let go of the lock guards nothing.
-            if is_same(&file, &path).map_err(failed)? {
-                let text = format!("{} {command}\n", std::process::id());
-                file.set_len(0).and_then(|()| file.write_all(text.as_bytes())).map_err(failed)?;
-                return Ok(Self { directory: directory.to_owned(), file });
-            }
-        }
-    }
-
-    /// Removes the file, and the directory with it, when there is nothing else: what is left of a cluster that was
-    /// never started, or has been removed.
-    fn remove_if_alone(&self) -> io::Result<()> {
-        let others =
-            fs::read_dir(&self.directory)?.filter(|entry| !matches!(entry, Ok(e) if e.file_name() == NAME));
-        if others.count() > 0 {
-            return self.file.set_len(0);
-        }
-        fs::remove_file(self.directory.join(NAME))?;
-        match fs::remove_dir(&self.directory) {
-            // A file system of its own, or the next command is here already.
-            Err(error) if !matches!(error.kind(), DirectoryNotEmpty | ResourceBusy) => Err(error),
-            _ => Ok(()),
-        }
-    }
-}
-
-impl Drop for Held {
+impl Drop for CommandLock {
+    /// Removes directories that hold nothing else: what is left of a cluster that was never started, or has been
+    /// removed.
     fn drop(&mut self) {
-        if let Err(error) = self.remove_if_alone() {
-            tracing::debug!(%error, directory = %self.directory.display(), "the lock's file stays");
+        for (directory, file) in [(&self.run, Some(self.run.join(NAME))), (&self.data, None)] {
+            if let Err(error) = remove_if_empty(directory, file.as_deref()) {
+                tracing::debug!(%error, directory = %directory.display(), "an empty directory stays");
+            }
         }
+    }
+}
+
+/// Opens and locks a file in a directory, or the directory itself; makes the directory.
+fn locked(
+    directory: &Path,
+    path: &Path,
+    options: &OpenOptions,
+    taken: impl Fn(&mut File) -> LockError,
+) -> Result<File, LockError> {
+    let failed = |source| LockError::Io { path: path.to_owned(), source };
+    loop {
+        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
+        let mut file = match options.open(path) {
+            // The one who held it has just removed the directory.
+            Err(error) if error.kind() == NotFound => continue,
+            opened => opened.map_err(failed)?,
+        };
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(taken(&mut file)),
+            Err(error) => return Err(failed(error.into())),
+        }
+        // What its holder removed before it let go of the lock guards nothing.
+        if is_same(&file, path).map_err(failed)? {
+            return Ok(file);
+        }
+    }
+}
+
+/// Removes a directory in which there is nothing, or only `file`.
+fn remove_if_empty(directory: &Path, file: Option<&Path>) -> io::Result<()> {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == NotFound => return Ok(()),
+        entries => entries?.collect::<io::Result<Vec<_>>>()?,
+    };
+    if entries.iter().any(|entry| Some(&*entry.path()) != file) {
+        return Ok(());
+    }
+    if let Some(file) = file {
+        fs::remove_file(file)?;
+    }
+    match fs::remove_dir(directory) {
+        // A file system of its own, or the next command is here already.
+        Err(error) if !matches!(error.kind(), DirectoryNotEmpty | ResourceBusy) => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -104,7 +118,7 @@ fn is_same(file: &File, path: &Path) -> io::Result<bool> {
     let open = file.metadata()?;
     match fs::metadata(path) {
         Ok(there) => Ok((there.dev(), there.ino()) == (open.dev(), open.ino())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) if error.kind() == NotFound => Ok(false),
         Err(error) => Err(error),
     }
 }
@@ -131,6 +145,9 @@ mod tests {
         let refused = CommandLock::take(&layout, "down").unwrap_err().to_string();
         let wanted = format!("`skiff up` (process {}) is at work", std::process::id());
         assert!(refused.starts_with(&wanted), "{refused}");
+        let other_run = Layout::new(dir.path().join("data"), dir.path().join("other"));
+        let refused = CommandLock::take(&other_run, "down").unwrap_err();
+        assert!(matches!(refused, LockError::DataTaken { .. }), "{refused}");
         fs::write(layout.data().join("other"), "").unwrap();
         drop(lock);
         assert!(!layout.run().exists() && layout.data().join("other").exists());
