@@ -109,7 +109,11 @@ impl Cgroups {
                 ));
             };
             if self.is_unified() {
-                let available = fs::read_to_string(mount.join("cgroup.controllers")).unwrap_or_default();
+                let path = mount.join("cgroup.controllers");
+                let available = match fs::read_to_string(&path) {
+                    Ok(available) => available,
+                    Err(error) => return missing(format!("read {}: {error}", path.display())),
+                };
                 if !available.split_whitespace().any(|c| c == controller) {
                     return missing(format!(
                         "the {controller} controller is not available at {}; boot without `cgroup_disable={controller}`, \
@@ -279,12 +283,14 @@ impl Cgroups {
         })
     }
 
-    /// The processes of one group, without those of groups below.
-    pub(crate) fn processes(&self, path: &str) -> Vec<i32> {
-        let first = self.hierarchies.iter().find(|h| h.has("pids"));
-        let listed =
-            first.map(|h| fs::read_to_string(h.directory(path).join("cgroup.procs")).unwrap_or_default());
-        listed.unwrap_or_default().lines().filter_map(|line| line.parse().ok()).collect()
+    /// The processes of one group, without those of groups below. A group that is not there has none.
+    pub(crate) fn processes(&self, path: &str) -> io::Result<Vec<i32>> {
+        let Some(tree) = self.hierarchies.iter().find(|h| h.has("pids")) else { return Ok(Vec::new()) };
+        match fs::read_to_string(tree.directory(path).join("cgroup.procs")) {
+            Ok(listed) => Ok(listed.lines().filter_map(|line| line.parse().ok()).collect()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Kills every process in the group and below, except the caller's own, and waits for their end.

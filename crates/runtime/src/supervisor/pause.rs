@@ -23,7 +23,7 @@ impl Supervisor {
     /// a supervisor finds it too.
     pub(super) fn pause(&mut self) -> io::Result<i32> {
         let group = self.groups.pause();
-        if let Some(pid) = self.cgroups.processes(&group).first() {
+        if let Some(pid) = self.cgroups.processes(&group)?.first() {
             return Ok(*pid);
         }
         self.cgroups.make_plain(&group).map_err(io::Error::other)?;
