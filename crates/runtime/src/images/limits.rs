@@ -1,4 +1,4 @@
-//! How much an image may ask for. Every bound has a name, under which a person can raise it.
+//! How much an image may ask for. Every bound has a name, under which a person can raise it; `docs/images.md` lists them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -169,6 +169,22 @@ mod tests {
         }
         let error = "rooms=1".parse::<ImageLimits>().unwrap_err().to_string();
         assert!(error.contains("\"rooms\"") && error.contains("header-bytes"), "{error}");
+    }
+
+    #[test]
+    fn the_documentation_lists_every_limit() {
+        let text = include_str!("../../../../docs/images.md");
+        for (_, name, default, _) in TABLE {
+            let value = ImageLimits::from_str(&format!("{name}={default}")).unwrap().to_string();
+            let line = text.lines().find(|line| line.starts_with(&format!("| `{name}` |")));
+            let written =
+                line.and_then(|line| line.split(" | ").nth(1)).unwrap_or_else(|| panic!("no {name}"));
+            assert_eq!(
+                ImageLimits::from_str(&format!("{name}={written}")).unwrap().to_string(),
+                value,
+                "{name}"
+            );
+        }
     }
 
     #[test]

@@ -112,8 +112,9 @@ impl Unpacker {
         let read = content.by_ref().take(4).read_to_end(&mut start);
         read.map_err(|error| Failed::Machine(error.to_string()))?;
         let compression = Compression::of(&start);
-        let mut whole =
-            Digested { source: io::Cursor::new(start).chain(content), hash: Hasher::default(), length: 0 };
+        // Digesting is most of the work: nobody asks for what nobody compares.
+        let hash = digest.map(|_| Hasher::default());
+        let mut whole = Digested { source: io::Cursor::new(start).chain(content), hash, length: 0 };
         let mut passed = 0;
         let mut pass = |bytes: &[u8]| -> Result<(), Interrupted> {
             passed += bytes.len() as u64;
@@ -130,7 +131,7 @@ impl Unpacker {
             None => each_piece(&mut whole, &mut pass)?,
             Some(compression) => self.expand_in_process(compression, limits, &mut whole, &mut pass)?,
         }
-        if whole.length != length || digest.is_some_and(|digest| whole.hash.finish() != digest) {
+        if whole.length != length || whole.hash.map(Hasher::finish) != digest {
             let reason = "its content has not the digest and size that its manifest says";
             return Err(Failed::Content(reason.into()).into());
         }
@@ -303,15 +304,88 @@ impl Watchdog {
 /// Digests what is read.
 struct Digested<R> {
     source: R,
-    hash: Hasher,
+    hash: Option<Hasher>,
     length: u64,
 }
 
 impl<R: Read> Read for Digested<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.source.read(buffer)?;
-        self.hash.update(&buffer[..read]);
+        if let Some(hash) = &mut self.hash {
+            hash.update(&buffer[..read]);
+        }
         self.length += read as u64;
         Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    /// An unpacker that is a shell script.
+    fn unpacker(directory: &Path, limits: &str, script: &str) -> Unpacker {
+        let executable = directory.join("unpacker");
+        std::fs::write(&executable, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&executable, std::fs::Permissions::from_mode(0o755)).unwrap();
+        Unpacker { executable, limits: limits.parse().unwrap() }
+    }
+
+    fn expand(unpacker: &Unpacker, bytes: &[u8]) -> Result<Vec<u8>, String> {
+        let blob = Blob { content: bytes, length: bytes.len() as u64, digest: None };
+        let mut expanded = Vec::new();
+        let sink = |piece: &[u8]| -> io::Result<()> {
+            expanded.extend_from_slice(piece);
+            Ok(())
+        };
+        match unpacker.expand(blob, &unpacker.limits, Bound::ArchiveBytes, sink) {
+            Ok(()) => Ok(expanded),
+            Err(Interrupted::Sink(error)) => Err(error.to_string()),
+            Err(Interrupted::Failed(failed)) => Err(failed.to_string()),
+        }
+    }
+
+    const GZIP: [u8; 4] = [0x1f, 0x8b, 8, 0];
+
+    #[test]
+    fn one_that_does_not_end_is_ended() {
+        let directory = tempfile::tempdir().unwrap();
+        let pid = directory.path().join("pid");
+        let script = format!("echo $$ > {}\nexec sleep 1000", pid.display());
+        let unpacker = unpacker(directory.path(), "seconds=1", &script);
+        let error = expand(&unpacker, &GZIP).unwrap_err();
+        assert!(error.contains("more than 1 seconds") && error.contains("--image-limit seconds="), "{error}");
+        // On a busy machine it may have been ended before it could say who it is.
+        if let Ok(pid) = std::fs::read_to_string(pid) {
+            assert!(!Path::new("/proc").join(pid.trim()).join("exe").exists(), "it is gone and waited for");
+        }
+    }
+
+    #[test]
+    fn what_it_says_and_how_it_ends_is_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let check = |script: &str, expected: &str| {
+            let error = expand(&unpacker(directory.path(), "archive-bytes=9", script), &GZIP).unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        };
+        check("cat > /dev/null; echo no gzip >&2; exit 1", "no gzip");
+        check("echo full disk >&2; exit 3", "unpack: full disk");
+        check("kill -SEGV $$", "signal: 11");
+        check("cat > /dev/null; echo 0123456789", "archive-bytes");
+        check("exec yes", "archive-bytes");
+        let honest = unpacker(directory.path(), "", "cat > /dev/null; printf expanded");
+        assert_eq!(expand(&honest, &GZIP).unwrap(), b"expanded");
+        assert_eq!(expand(&honest, b"plain").unwrap(), b"plain", "nobody is asked");
+    }
+
+    #[test]
+    fn a_blob_is_what_it_is_said_to_be() {
+        let unpacker = Unpacker { executable: "/none".into(), limits: ImageLimits::default() };
+        let check = |length, of: &str| {
+            let blob = Blob { content: &b"content"[..], length, digest: Some(Digest::of(of)) };
+            unpacker.expand(blob, &unpacker.limits, Bound::ImageBytes, |_| Ok(())).is_ok()
+        };
+        assert!(check(7, "content") && !check(8, "content") && !check(7, "other"));
     }
 }
