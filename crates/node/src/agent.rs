@@ -2,6 +2,7 @@
 
 use crate::config::AgentConfig;
 use crate::container::services::ServiceFacts;
+use crate::directory;
 use crate::error::AgentError;
 use crate::node::machine::Machine;
 use crate::node::object::Readiness;
@@ -37,7 +38,7 @@ pub async fn run(
         .await
         .map_err(|source| AgentError::Listen { address: config.listen, source })?;
     let pods = pods_dir(&config.data_dir);
-    std::fs::create_dir_all(&pods)
+    directory::prepare(&config.data_dir)
         .map_err(|source| AgentError::Directory { path: pods.display().to_string(), source })?;
     let machine = Machine::inspect(&config.data_dir, &config.version, &config.kubernetes_version);
     let events = Recorder::start(client.clone(), "kubelet", &config.node_name);

@@ -10,15 +10,18 @@
 //!   Secrets that its pods refer to.
 //!
 //! [`run`] is the one entry point.
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests prepare what is attacked by path"))]
 
 mod agent;
 mod backoff;
 mod config;
 mod container;
+mod directory;
 mod error;
 mod files;
 mod ids;
 mod logs;
+#[allow(clippy::disallowed_methods, reason = "the kernel's files and the node's own")]
 mod node;
 mod paths;
 mod pod;

@@ -1,32 +1,66 @@
-//! Where the agent keeps the files of a pod: `<data dir>/pods/<uid>/…`.
+//! Where the agent keeps the files of a pod: `<data dir>/pods/<uid>/…`. For the runtime, which mounts some of them, and
+//! for messages; the agent's own work goes through [`crate::directory`].
 
 use crate::ids::ContainerName;
 use skiff_runtime::PodUid;
 use std::path::{Path, PathBuf};
 
+/// The directory of volumes in a pod's directory.
+pub(crate) const VOLUMES: &str = "volumes";
+/// The directory of termination messages: one directory per container, one file per attempt.
+pub(crate) const CONTAINERS: &str = "containers";
+/// The directory of logs: one directory per container.
+pub(crate) const LOGS: &str = "logs";
+/// The pod's `/etc/hosts`.
+pub(crate) const HOSTS: &str = "etc-hosts";
+/// The pod's `/etc/hostname`.
+pub(crate) const HOSTNAME: &str = "etc-hostname";
+/// The pod's `/etc/resolv.conf`.
+pub(crate) const RESOLV_CONF: &str = "resolv.conf";
+
 /// The directory of one pod.
 #[derive(Clone, Debug)]
-pub(crate) struct PodPaths(PathBuf);
+pub(crate) struct PodPaths {
+    pods: PathBuf,
+    uid: PodUid,
+    root: PathBuf,
+}
 
 /// The directory that holds one directory per pod, named by UID.
 pub(crate) fn pods_dir(data_dir: &Path) -> PathBuf {
     data_dir.join("pods")
 }
 
+/// Name of the log of an attempt; rotated ones have a number behind it.
+pub(crate) fn log_name(attempt: u32) -> String {
+    format!("{attempt}.log")
+}
+
 impl PodPaths {
     /// The files of pod `uid`.
     pub(crate) fn new(data_dir: &Path, uid: &PodUid) -> Self {
-        Self(pods_dir(data_dir).join(uid.as_str()))
+        let pods = pods_dir(data_dir);
+        Self { root: pods.join(uid.as_str()), uid: uid.clone(), pods }
+    }
+
+    /// The directory of all pods.
+    pub(crate) fn pods(&self) -> &Path {
+        &self.pods
+    }
+
+    /// The name of the pod's directory among them.
+    pub(crate) fn name(&self) -> &str {
+        self.uid.as_str()
     }
 
     /// The whole directory.
     pub(crate) fn root(&self) -> &Path {
-        &self.0
+        &self.root
     }
 
     /// The directory that holds one directory per volume, named by volume.
     pub(crate) fn volumes(&self) -> PathBuf {
-        self.0.join("volumes")
+        self.root.join(VOLUMES)
     }
 
     /// The directory of a volume that the agent makes.
@@ -36,27 +70,27 @@ impl PodPaths {
 
     /// The pod's `/etc/hosts`.
     pub(crate) fn hosts(&self) -> PathBuf {
-        self.0.join("etc-hosts")
+        self.root.join(HOSTS)
     }
 
     /// The pod's `/etc/hostname`.
     pub(crate) fn hostname(&self) -> PathBuf {
-        self.0.join("etc-hostname")
+        self.root.join(HOSTNAME)
     }
 
     /// The pod's `/etc/resolv.conf`.
     pub(crate) fn resolv_conf(&self) -> PathBuf {
-        self.0.join("resolv.conf")
+        self.root.join(RESOLV_CONF)
     }
 
     /// Where a container leaves its termination message.
     pub(crate) fn termination_message(&self, container: &ContainerName, attempt: u32) -> PathBuf {
-        self.0.join("containers").join(container.as_str()).join(attempt.to_string())
+        self.root.join(CONTAINERS).join(container.as_str()).join(attempt.to_string())
     }
 
     /// The directory of all logs.
     pub(crate) fn logs(&self) -> PathBuf {
-        self.0.join("logs")
+        self.root.join(LOGS)
     }
 
     /// The directory of the logs of a container: one file per attempt, rotated ones beside it.
@@ -66,6 +100,6 @@ impl PodPaths {
 
     /// The log of one attempt.
     pub(crate) fn log(&self, container: &ContainerName, attempt: u32) -> PathBuf {
-        self.container_logs(container).join(format!("{attempt}.log"))
+        self.container_logs(container).join(log_name(attempt))
     }
 }

@@ -2,7 +2,7 @@
 //! pods whose supervisor is dead; every step may be repeated.
 
 use crate::cgroup::{Cgroups, PodGroups};
-use crate::paths::{ContainerPaths, PodPaths};
+use crate::paths::{ContainerPaths, PodPaths, remove_tree};
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 use std::fs;
@@ -43,7 +43,7 @@ pub(crate) fn unmount(path: &Path) -> io::Result<()> {
 pub(crate) fn container(cgroups: &Cgroups, cgroup: &str, paths: &ContainerPaths, left: &mut Leftovers) {
     left.note("unmount", &paths.rootfs(), unmount(&paths.rootfs()));
     left.note("cgroup", Path::new(cgroup), cgroups.remove(cgroup));
-    left.note("remove", &paths.dir, fs::remove_dir_all(&paths.dir));
+    left.note("remove", &paths.dir, remove_tree(&paths.dir));
 }
 
 /// Removes what a pod without processes has in the kernel, and its run directory.
@@ -62,7 +62,7 @@ pub(crate) fn pod(cgroups: &Cgroups, groups: &PodGroups, paths: &PodPaths, left:
     }
     // Nothing may be mounted below when files are removed: volumes of others could be.
     match mounted_below(&paths.dir) {
-        Ok(false) => left.note("remove", &paths.dir, fs::remove_dir_all(&paths.dir)),
+        Ok(false) => left.note("remove", &paths.dir, remove_tree(&paths.dir)),
         Ok(true) => {
             left.note("remove", &paths.dir, Err(io::Error::other("something is still mounted below")))
         }

@@ -11,23 +11,36 @@
 //!   runs in a forked child of a supervisor, never in the agent.
 //!
 //! Images ([`Images`]) are unpacked once per layer and mounted as overlays.
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests prepare what is attacked by path"))]
 
+#[allow(clippy::disallowed_methods, reason = "the control groups of pods, which containers see read-only")]
 mod cgroup;
+#[allow(clippy::disallowed_methods, reason = "the run directory, which is skiff's own")]
 mod cleanup;
+#[allow(clippy::disallowed_methods, reason = "the run directory, which is skiff's own")]
 mod client;
+#[allow(clippy::disallowed_methods, reason = "the node's own devices")]
 mod devices;
 mod error;
 mod ids;
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the store's own directories; what an image names is touched by the unpacker alone, which sees nothing else"
+)]
 pub mod images;
 mod oci;
+#[allow(clippy::disallowed_methods, reason = "skiff's own directories")]
 mod paths;
+#[allow(clippy::disallowed_methods, reason = "skiff's own directories")]
 mod pod;
+#[allow(clippy::disallowed_methods, reason = "skiff's own directories")]
 mod runtime;
 mod seccomp;
 mod session;
 mod spec;
 mod state;
 mod supervisor;
+#[allow(clippy::disallowed_methods, reason = "namespaces of the trial's own")]
 mod trial;
 mod wire;
 

@@ -77,6 +77,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) sandbox: &'a PodSandbox,
     pub(crate) rootfs: &'a Path,
     pub(crate) shm: &'a Path,
+    /// Where the sources of the container's bind mounts are attached, each under its number.
+    pub(crate) sources: &'a Path,
     /// Control group of the container, absolute in each tree.
     pub(crate) cgroup: &'a str,
     /// What the container sees of its group: names below `/sys/fs/cgroup` and directories of the host.
@@ -101,11 +103,11 @@ pub(crate) enum Pids {
 
 /// The container's configuration. Capabilities and system call filter are not in it: the container's process takes
 /// them on itself, after everything else (see `supervisor::restrict`).
-pub(crate) fn configuration(spec: &ContainerSpec, around: &Surroundings<'_>) -> Value {
+pub(crate) fn configuration(spec: &ContainerSpec, around: &Surroundings<'_>, home: &str) -> Value {
     json!({
         "ociVersion": "1.2.0",
         "root": {"path": around.rootfs, "readonly": spec.rootfs_readonly},
-        "process": process(spec, around.sandbox),
+        "process": process(spec, home),
         "mounts": mounts(spec, around),
         "linux": linux(spec, around),
     })
@@ -152,12 +154,14 @@ pub(crate) fn seccomp_filter(
     filtered.then(|| seccomp::default_filter(capabilities))
 }
 
-fn process(spec: &ContainerSpec, sandbox: &PodSandbox) -> Value {
+/// The program's environment is given when it is executed (see [`environment`]); with `HOME` set, libcontainer does not
+/// look for it.
+fn process(spec: &ContainerSpec, home: &str) -> Value {
     let mut process = json!({
         "terminal": spec.tty,
         "user": {"uid": spec.user.uid, "gid": spec.user.gid, "additionalGids": spec.user.groups},
         "args": spec.args,
-        "env": environment(spec, sandbox),
+        "env": [format!("HOME={home}")],
         "cwd": if spec.cwd.is_empty() { "/" } else { &spec.cwd },
     });
     if spec.no_new_privileges {
@@ -185,10 +189,12 @@ fn mounts(spec: &ContainerSpec, around: &Surroundings<'_>) -> Vec<Value> {
     if !spec.mounts.iter().any(|own| Path::new(TREES).starts_with(&own.destination)) {
         mounts.extend(cgroup_mounts(around.cgroup_views, sys_access));
     }
-    let mut own: Vec<&Mount> = spec.mounts.iter().collect();
+    let mut own: Vec<(usize, &Mount)> = spec.mounts.iter().enumerate().collect();
     // A mount below another must come after it; otherwise the caller's order holds.
-    own.sort_by_key(|m| m.destination.components().count());
-    mounts.extend(own.into_iter().map(own_mount));
+    own.sort_by_key(|(_, mount)| mount.destination.components().count());
+    mounts.extend(
+        own.into_iter().map(|(index, mount)| own_mount(mount, &around.sources.join(index.to_string()))),
+    );
     mounts
 }
 
@@ -209,10 +215,15 @@ fn cgroup_mounts(views: &[(PathBuf, PathBuf)], access: &str) -> Vec<Value> {
     mounts
 }
 
-fn own_mount(mount: &Mount) -> Value {
-    let access = if mount.readonly { "ro" } else { "rw" };
+/// `source` is where the mount's source was attached (see `supervisor::sources`).
+fn own_mount(mount: &Mount, source: &Path) -> Value {
+    let access = match (mount.readonly, mount.recursive) {
+        (true, true) => "rro",
+        (true, false) => "ro",
+        (false, _) => "rw",
+    };
     match &mount.kind {
-        MountKind::Bind { source } => {
+        MountKind::Bind { .. } => {
             let propagation = match mount.propagation {
                 Propagation::Private => "rprivate",
                 Propagation::HostToContainer => "rslave",
@@ -298,13 +309,14 @@ mod tests {
             sandbox,
             rootfs: Path::new("/r"),
             shm: Path::new("/s"),
+            sources: Path::new("/m"),
             cgroup: "/skiff/u/c",
             cgroup_views: &[("memory".into(), "/sys/fs/cgroup/memory/skiff/u/c".into())],
             masked: &["/sys/devices/system/cpu/cpu0/thermal_throttle".into()],
             pids: Pids::Own,
             devices: &[],
         };
-        configuration(spec, &around)
+        configuration(spec, &around, "/")
     }
 
     #[test]
@@ -314,12 +326,10 @@ mod tests {
 
     #[test]
     fn missing_environment_is_filled_in() {
-        let config = configure(&spec(), &sandbox());
-        assert_eq!(config["process"]["env"], json!([DEFAULT_PATH, "HOSTNAME=web-0", "A=1"]));
+        assert_eq!(environment(&spec(), &sandbox()), [DEFAULT_PATH, "HOSTNAME=web-0", "A=1"]);
         let mut with_path = spec();
         (with_path.env, with_path.tty) = (vec!["PATH=/x".into()], true);
-        let config = configure(&with_path, &sandbox());
-        assert_eq!(config["process"]["env"], json!(["HOSTNAME=web-0", "TERM=xterm", "PATH=/x"]));
+        assert_eq!(environment(&with_path, &sandbox()), ["HOSTNAME=web-0", "TERM=xterm", "PATH=/x"]);
     }
 
     #[test]
@@ -335,9 +345,10 @@ mod tests {
     #[test]
     fn own_mounts_replace_defaults_and_nest() {
         let bind = |destination: &str| Mount {
-            kind: MountKind::Bind { source: PathBuf::from("/h") },
+            kind: MountKind::bind("/h"),
             destination: destination.into(),
             readonly: true,
+            recursive: false,
             propagation: Propagation::Private,
         };
         let mut spec = spec();

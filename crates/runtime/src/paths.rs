@@ -7,11 +7,12 @@
 //! <run>/pods/<uid>/control.sock     the supervisor's socket
 //! <run>/pods/<uid>/supervisor.log   its complaints
 //! <run>/pods/<uid>/shm              /dev/shm of the pod (tmpfs)
-//! <run>/pods/<uid>/c/<id>/          one container: spec.json, config.json, rootfs (overlay), stdin, stdout, stderr
+//! <run>/pods/<uid>/c/<id>/          one container: spec.json, config.json, rootfs (overlay), sources, stdin, stdout, stderr
 //! <data>/containers/<uid>/<id>/     its writable layer: upper, work
 //! ```
 
 use crate::ids::{ContainerId, PodUid};
+use skiff_rooted::Root;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -79,6 +80,11 @@ impl ContainerPaths {
         self.dir.join("rootfs")
     }
 
+    /// Where the sources of its mounts are attached while it is made.
+    pub(crate) fn sources(&self) -> PathBuf {
+        self.dir.join("sources")
+    }
+
     pub(crate) fn fifo(&self, stream: &str) -> PathBuf {
         self.dir.join(stream)
     }
@@ -99,6 +105,18 @@ pub(crate) fn pods_dir(run_dir: &Path) -> PathBuf {
 
 /// Name of the control socket in the pod's directory.
 pub(crate) const CONTROL_SOCKET: &str = "control.sock";
+
+/// Removes a directory with everything below, which a container may have made. Not there is a success.
+pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    match Root::open(parent) {
+        Ok(parent) => parent.remove_tree(name),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
 
 /// Replaces a file so that a reader sees either the old or the new content, whole.
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {

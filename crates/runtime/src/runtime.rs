@@ -323,12 +323,9 @@ async fn remove_in_its_place(shared: &Shared, uid: &PodUid) -> Result<(), Runtim
 
 /// Removes a directory and everything below. Not there is a success.
 pub(crate) async fn remove_directory(path: PathBuf) -> Result<(), RuntimeError> {
-    match tokio::fs::remove_dir_all(&path).await {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(RuntimeError::io("remove", &path, error))
-        }
-        _ => Ok(()),
-    }
+    let work = path.clone();
+    let removed = tokio::task::spawn_blocking(move || paths::remove_tree(&work)).await;
+    removed.map_err(io::Error::other).flatten().map_err(|error| RuntimeError::io("remove", &path, error))
 }
 
 fn make_private(directory: &Path) -> Result<(), RuntimeError> {

@@ -2,6 +2,7 @@
 
 use crate::ids::{ContainerId, ImageId, PodUid};
 use serde::{Deserialize, Serialize};
+use skiff_rooted::Kind;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -147,6 +148,9 @@ pub struct Mount {
     pub destination: PathBuf,
     /// Forbid writing.
     pub readonly: bool,
+    /// With `readonly`: forbid writing to what is mounted below, too.
+    #[serde(default)]
+    pub recursive: bool,
     /// Whether mounts made later travel in or out.
     pub propagation: Propagation,
 }
@@ -157,14 +161,28 @@ pub struct Mount {
 pub enum MountKind {
     /// A file or directory of the host.
     Bind {
-        /// Absolute path on the host, which must exist.
+        /// Absolute path on the host, which must exist. Links in it are followed: nobody but root can change it, or it may
+        /// lead anywhere.
         source: PathBuf,
+        /// What of it to show: a path below, whose links must not lead out, whoever changes them. Empty for all.
+        #[serde(default)]
+        below: PathBuf,
+        /// What must be there at the moment of mounting; `None` for anything.
+        #[serde(default)]
+        expected: Option<Kind>,
     },
     /// Memory of its own.
     Tmpfs {
         /// Bytes; `None` for half of the machine's memory.
         size: Option<u64>,
     },
+}
+
+impl MountKind {
+    /// All of a file or directory of the host.
+    pub fn bind(source: impl Into<PathBuf>) -> Self {
+        Self::Bind { source: source.into(), below: PathBuf::new(), expected: None }
+    }
 }
 
 /// Whether mounts made after the container started are seen across its boundary.

@@ -1,5 +1,6 @@
 //! What a container may use, see and do, tried from inside on this machine's kernel, as root.
 
+#![allow(clippy::disallowed_methods, reason = "tests prepare what is attacked by path")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
 mod common;

@@ -1,5 +1,6 @@
 //! Images of strangers, unpacked by the real processes: what they try stays in their own layers, within bounds.
 
+#![allow(clippy::disallowed_methods, reason = "tests prepare what is attacked by path")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
 mod common;

@@ -1,5 +1,6 @@
 //! The image store: archives, a registry on the loopback interface, policies, removal.
 
+#![allow(clippy::disallowed_methods, reason = "tests prepare what is attacked by path")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
 mod common;

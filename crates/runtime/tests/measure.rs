@@ -1,6 +1,7 @@
 //! Numbers behind the promises: time to start a container and memory of a supervisor. Prints them; the bounds are wide
 //! because the machine may be shared.
 
+#![allow(clippy::disallowed_methods, reason = "tests prepare what is attacked by path")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
 mod common;

@@ -1,5 +1,6 @@
 //! Real pods on this machine's kernel, as root.
 
+#![allow(clippy::disallowed_methods, reason = "tests prepare what is attacked by path")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
 mod common;
@@ -120,9 +121,10 @@ async fn failures_to_start_say_why_and_leave_nothing() {
 
 fn bind(source: &str, destination: &str) -> Mount {
     Mount {
-        kind: MountKind::Bind { source: source.into() },
+        kind: MountKind::bind(source),
         destination: destination.into(),
         readonly: true,
+        recursive: false,
         propagation: Propagation::Private,
     }
 }

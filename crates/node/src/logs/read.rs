@@ -1,16 +1,19 @@
 //! Reads a container's log, rotated files included, and follows it as it grows.
 //!
 //! The supervisor renames a full file `n.log` to `n.log.1` (the previous `.1` to `.2`, …) and begins a new one.
-//! A follower is woken by inotify; it never looks at a file on its own.
+//! A follower is woken by inotify; it never looks at a file on its own. Only regular files of the log's directory are read,
+//! never what a link in it points to.
 
 use super::query::{LogQuery, Renderer};
 use rustix::fs::inotify;
-use std::fs::{self, File};
+use skiff_rooted::{Follow, Root};
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 
@@ -38,9 +41,18 @@ async fn try_send(
     pieces: &Pieces,
 ) -> io::Result<()> {
     let (follow, renderer) = (query.follow, Renderer::new(&query));
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let directory = match Root::open(directory) {
+        Ok(directory) => directory,
+        // Nothing was ever written.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !follow => return Ok(()),
+        Err(error) => return Err(error),
+    };
     // The watch comes first, so that nothing is written unseen between reading and waiting.
-    let changes = if follow { Some(Changes::of(&path)?) } else { None };
-    let mut reader = LogReader { path, current: None, renderer };
+    let changes = if follow { Some(Changes::of(&directory)?) } else { None };
+    let mut reader = LogReader { directory, name: name.to_owned(), current: None, renderer };
     let tail = query.tail;
     let mut reader = blocking(pieces, move |pieces| {
         reader.read_existing(tail, pieces)?;
@@ -75,7 +87,8 @@ async fn blocking<T: Send + 'static>(
 
 /// The files of a log and how far they were read. Its methods block.
 struct LogReader {
-    path: PathBuf,
+    directory: Root,
+    name: OsString,
     /// The newest file, read up to the last complete record.
     current: Option<BufReader<File>>,
     renderer: Renderer,
@@ -84,16 +97,13 @@ struct LogReader {
 impl LogReader {
     /// Reads everything that is there, or the last `tail` lines of it.
     fn read_existing(&mut self, tail: Option<u64>, pieces: &Pieces) -> io::Result<()> {
-        let files = existing_files(&self.path)?;
+        let mut files = existing_files(&self.directory, &self.name)?;
         let (first, offset) = match tail {
-            Some(lines) => find_tail(&files, lines)?,
+            Some(lines) => find_tail(&mut files, lines)?,
             None => (0, 0),
         };
-        for path in files.iter().skip(first) {
-            let mut file = File::open(path)?;
-            if Some(path) == files.get(first) {
-                file.seek(SeekFrom::Start(offset))?;
-            }
+        for (index, mut file) in files.into_iter().enumerate().skip(first) {
+            file.seek(SeekFrom::Start(if index == first { offset } else { 0 }))?;
             self.current = Some(BufReader::new(file));
             self.drain(pieces)?;
         }
@@ -103,7 +113,7 @@ impl LogReader {
     /// Reads what was written since, in the file that was current and in one that took its place.
     fn read_new(&mut self, pieces: &Pieces) -> io::Result<()> {
         self.drain(pieces)?;
-        let newest = match File::open(&self.path) {
+        let newest = match self.directory.file(&self.name, Follow::Nothing) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error),
@@ -150,40 +160,39 @@ fn hand_on(pieces: &Pieces, output: Vec<u8>) -> bool {
 }
 
 /// The files of the log, oldest first.
-fn existing_files(path: &Path) -> io::Result<Vec<PathBuf>> {
-    let (Some(directory), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str()))
-    else {
-        return Ok(Vec::new());
-    };
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
-    let mut found: Vec<(u32, PathBuf)> = Vec::new();
-    for entry in entries {
-        let entry = entry?;
-        let file_name = entry.file_name();
+fn existing_files(directory: &Root, name: &OsStr) -> io::Result<Vec<File>> {
+    let Some(name) = name.to_str() else { return Ok(Vec::new()) };
+    let mut found: Vec<(u32, OsString)> = Vec::new();
+    for entry in directory.entries()? {
+        let file_name = entry?.name;
         let Some(rest) = file_name.to_str().and_then(|text| text.strip_prefix(name)) else { continue };
         if rest.is_empty() {
-            found.push((0, entry.path()));
+            found.push((0, file_name));
         } else if let Some(age) = rest.strip_prefix('.').and_then(|age| age.parse().ok()) {
-            found.push((age, entry.path()));
+            found.push((age, file_name));
         }
     }
     found.sort_by_key(|(age, _)| std::cmp::Reverse(*age));
-    Ok(found.into_iter().map(|(_, path)| path).collect())
+    let mut files = Vec::new();
+    for (_, name) in found {
+        match directory.file(name, Follow::Nothing) {
+            Ok(file) => files.push(file),
+            // Rotated away meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(files)
 }
 
 /// The file and offset at which the last `lines` lines begin.
-fn find_tail(files: &[PathBuf], lines: u64) -> io::Result<(usize, u64)> {
+fn find_tail(files: &mut [File], lines: u64) -> io::Result<(usize, u64)> {
     let Some(last) = files.len().checked_sub(1) else { return Ok((0, 0)) };
     let mut wanted = lines;
     if wanted == 0 {
-        return Ok((last, fs::metadata(&files[last])?.len()));
+        return Ok((last, files[last].metadata()?.len()));
     }
-    for (index, path) in files.iter().enumerate().rev() {
-        let mut file = File::open(path)?;
+    for (index, file) in files.iter_mut().enumerate().rev() {
         let mut end = file.metadata()?.len();
         let length = end;
         while end > 0 {
@@ -219,10 +228,11 @@ fn find_tail(files: &[PathBuf], lines: u64) -> io::Result<(usize, u64)> {
 struct Changes(AsyncFd<OwnedFd>);
 
 impl Changes {
-    fn of(path: &Path) -> io::Result<Self> {
+    fn of(directory: &Root) -> io::Result<Self> {
         use inotify::{CreateFlags, WatchFlags};
         let fd = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
-        let directory = path.parent().unwrap_or(Path::new("/"));
+        // The directory held open, whatever has its name.
+        let directory = format!("/proc/self/fd/{}", directory.as_fd().as_raw_fd());
         // A directory's watch also tells of changes of its files.
         inotify::add_watch(&fd, directory, WatchFlags::MODIFY | WatchFlags::CREATE | WatchFlags::MOVED_TO)?;
         #[expect(
@@ -261,6 +271,7 @@ impl Changes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::io::Write;
     use tokio::sync::oneshot;
 
@@ -324,5 +335,19 @@ mod tests {
         end.send(()).unwrap();
         assert_eq!(collect(receiver).await, "d\n");
         follower.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_is_no_file_is_not_read() {
+        let (directory, path) = log(&[("0.log.1", &["a"]), ("secret", &["s"])]);
+        std::os::unix::fs::symlink(directory.path().join("secret"), &path).unwrap();
+        let (pieces, mut receiver) = mpsc::channel(8);
+        send(path.clone(), LogQuery::default(), std::future::pending(), pieces).await;
+        assert!(receiver.recv().await.unwrap().is_err());
+        fs::remove_file(&path).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::from_raw_mode(0o666)).unwrap();
+        let (pieces, mut receiver) = mpsc::channel(8);
+        send(path, LogQuery::default(), std::future::pending(), pieces).await;
+        assert!(receiver.recv().await.unwrap().is_err(), "and nobody waits for a writer");
     }
 }

@@ -1,6 +1,7 @@
 //! The end of a container's log, as plain text.
 
 use super::line::LogLine;
+use skiff_rooted::{Follow, Root};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
@@ -9,12 +10,15 @@ const WINDOW: u64 = 64 * 1024;
 
 /// The last `lines` lines, at most `bytes` bytes, that the container wrote.
 pub(crate) fn last_output(path: &Path, lines: usize, bytes: usize) -> io::Result<String> {
-    let mut file = std::fs::File::open(path)?;
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let mut file = Root::open(directory)?.file(name, Follow::Nothing)?;
     let length = file.metadata()?.len();
     let start = length.saturating_sub(WINDOW);
     file.seek(SeekFrom::Start(start))?;
     let mut text = Vec::new();
-    file.read_to_end(&mut text)?;
+    file.take(WINDOW).read_to_end(&mut text)?;
     let mut records: Vec<&[u8]> = text.split_inclusive(|byte| *byte == b'\n').collect();
     if start > 0 && !records.is_empty() {
         // The first one is cut.

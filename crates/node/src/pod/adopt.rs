@@ -153,7 +153,6 @@ mod tests {
     use crate::pod::step::{Step, plan};
     use crate::pod::testing::{at, pod};
     use skiff_runtime::{ContainerId, ImageId};
-    use std::path::Path;
 
     fn run(attempt: u32, id: char, status: ContainerStatus) -> RuntimeContainer {
         RuntimeContainer {
@@ -187,7 +186,7 @@ mod tests {
         };
         for containers in [Vec::new(), vec![run(1, 'a', older)]] {
             let state = PodState { containers, supervised: true };
-            let end_of = |run: &RuntimeContainer| finished(None, run, Path::new("/dev/null"));
+            let end_of = |run: &RuntimeContainer| finished(None, run, String::new);
             let observed = adopted(&pod, &state, Vec::new(), at(9), end_of);
             let early = plan(&pod, &observed, at(9));
             assert_eq!((early.steps, early.wake), (Vec::new(), Some(at(20))));
@@ -215,7 +214,7 @@ mod tests {
             ],
             supervised: true,
         };
-        let end_of = |run: &RuntimeContainer| finished(None, run, Path::new("/dev/null"));
+        let end_of = |run: &RuntimeContainer| finished(None, run, String::new);
         let observed = adopted(&pod, &state, vec!["10.0.0.1".parse().unwrap()], at(9), end_of);
         let plan = plan(&pod, &observed, at(9));
         assert!(plan.steps.is_empty(), "{plan:?}");

@@ -6,7 +6,8 @@ use super::observed::Rejection;
 use super::sandbox;
 use super::steps::{blocking, retry_until_done};
 use super::worker::{Latest, Start, View, Worker};
-use crate::paths::{PodPaths, pods_dir};
+use crate::directory;
+use crate::paths::PodPaths;
 use crate::shared::Shared;
 use crate::volumes::setup::remove_pod_files;
 use futures::StreamExt;
@@ -216,18 +217,10 @@ async fn reconsider(shared: &Shared, pod: &LocalPod) -> Option<Rejection> {
 
 /// The pods that have a directory.
 fn pods_with_files(shared: &Shared) -> Vec<PodUid> {
-    let root = pods_dir(&shared.config.data_dir);
-    match std::fs::read_dir(&root) {
-        Ok(entries) => entries
-            .flatten()
-            .filter_map(|entry| PodUid::new(entry.file_name().into_string().ok()?).ok())
-            .collect(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-        Err(error) => {
-            tracing::warn!(path = %root.display(), %error, "looking for files of pods that are gone");
-            Vec::new()
-        }
-    }
+    directory::known(&shared.config.data_dir).unwrap_or_else(|error| {
+        tracing::warn!(%error, "looking for files of pods that are gone");
+        Vec::new()
+    })
 }
 
 /// Ends what is left of a pod that the API no longer knows.

@@ -2,8 +2,10 @@
 
 use super::local::LocalPod;
 use crate::container::limits::{pod_resources, qos};
+use crate::directory;
 use crate::files::hosts::hosts;
 use crate::files::resolv::{ClusterDns, resolv_conf};
+use crate::paths::{HOSTNAME, HOSTS, RESOLV_CONF};
 use crate::shared::Shared;
 use skiff_errors::error_text;
 use skiff_informer::EventType::Warning;
@@ -94,20 +96,24 @@ async fn connect(shared: &Shared, pod: &LocalPod, handle: &PodHandle) -> Result<
 
 /// Writes `/etc/hosts`, `/etc/hostname` and `/etc/resolv.conf` of the pod.
 fn write_files(shared: &Shared, pod: &LocalPod, addresses: &[IpAddr]) -> std::io::Result<()> {
-    let paths = shared.paths(&pod.uid);
-    std::fs::create_dir_all(paths.root())?;
+    let own = directory::make(&shared.paths(&pod.uid))?;
     let node_hosts = if pod.host_network() { read_or_empty(Path::new("/etc/hosts"))? } else { String::new() };
-    std::fs::write(paths.hosts(), hosts(pod, addresses, &shared.config.cluster_domain, &node_hosts))?;
-    std::fs::write(paths.hostname(), format!("{}\n", shared.hostname_in(pod)))?;
+    directory::write_managed(
+        &own,
+        HOSTS,
+        &hosts(pod, addresses, &shared.config.cluster_domain, &node_hosts),
+    )?;
+    directory::write_managed(&own, HOSTNAME, &format!("{}\n", shared.hostname_in(pod)))?;
     let node_resolver = read_or_empty(&shared.config.resolv_conf)?;
     let cluster = ClusterDns { address: shared.config.cluster_dns, domain: &shared.config.cluster_domain };
     let resolver = resolv_conf(pod, cluster, &node_resolver);
     for warning in resolver.warnings {
         shared.pod_event(pod, Warning, "DNSConfigForming", warning);
     }
-    std::fs::write(paths.resolv_conf(), resolver.text)
+    directory::write_managed(&own, RESOLV_CONF, &resolver.text)
 }
 
+#[allow(clippy::disallowed_methods, reason = "the node's own files")]
 fn read_or_empty(path: &Path) -> std::io::Result<String> {
     match std::fs::read_to_string(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),

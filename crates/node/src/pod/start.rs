@@ -9,6 +9,7 @@ use crate::container::keyring::Keyring;
 use crate::container::references::Sources;
 use crate::container::security::user;
 use crate::container::services;
+use crate::directory;
 use crate::shared::Shared;
 use crate::time::go_duration;
 use crate::volumes::mounts::volume_mounts;
@@ -19,7 +20,7 @@ use skiff_runtime::{
     Propagation, PullCredentials, PullPolicy, RuntimeError, UserSpec,
 };
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// What a start needs besides the pod.
@@ -215,7 +216,7 @@ async fn configure(inputs: &StartInputs<'_>, image: &Image) -> Result<ContainerS
     };
     let environment = environment(&container.spec, &context)?;
     let user = resolve_user(inputs, image).await?;
-    let mut mounts = volume_mounts(pod, container, &environment, |name| volume_path(inputs, name))?;
+    let mut mounts = volume_mounts(pod, container, &environment, &shared.paths(&pod.uid))?;
     add_managed_files(inputs, &mut mounts)?;
     let hostname = shared.hostname_in(pod);
     let parts = Parts {
@@ -253,21 +254,12 @@ async fn target(inputs: &StartInputs<'_>) -> Result<Option<ContainerId>, ConfigE
     running.map(|run| Some(run.id)).ok_or_else(|| ConfigError::NoTarget { name: name.to_string() })
 }
 
-/// Where a volume is on the host.
-fn volume_path(inputs: &StartInputs<'_>, name: &str) -> PathBuf {
-    let volume = inputs.pod.spec.volumes.iter().flatten().find(|volume| volume.name == name);
-    match volume.and_then(|volume| volume.host_path.as_ref()) {
-        Some(host_path) => PathBuf::from(&host_path.path),
-        None => inputs.shared.paths(&inputs.pod.uid).volume(name),
-    }
-}
-
 /// Adds the files the node manages, unless the pod mounts something at their places.
 fn add_managed_files(inputs: &StartInputs<'_>, mounts: &mut Vec<Mount>) -> Result<(), ConfigError> {
     let StartInputs { shared, pod, container, attempt, .. } = inputs;
     let paths = shared.paths(&pod.uid);
     let message = paths.termination_message(&container.name, *attempt);
-    make_writable_file(&message)
+    directory::new_message(&paths, &container.name, *attempt)
         .map_err(|source| ConfigError::File { path: message.display().to_string(), source })?;
     let message_target = container.spec.termination_message_path.as_deref().unwrap_or("/dev/termination-log");
     let files = [
@@ -279,22 +271,13 @@ fn add_managed_files(inputs: &StartInputs<'_>, mounts: &mut Vec<Mount>) -> Resul
     for (source, destination) in files {
         if mounts.iter().all(|mount| mount.destination != destination) {
             mounts.push(Mount {
-                kind: MountKind::Bind { source },
+                kind: MountKind::bind(source),
                 destination: destination.to_owned(),
                 readonly: false,
+                recursive: false,
                 propagation: Propagation::Private,
             });
         }
     }
     Ok(())
-}
-
-/// Makes an empty file that any user of the container may write.
-fn make_writable_file(path: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent)?;
-    }
-    std::fs::File::create(path)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))
 }

@@ -4,6 +4,7 @@ use super::conditions::conditions;
 use super::local::{LocalContainer, LocalPod, Role};
 use super::observed::{ContainerState, EndCause, Finished, Hook, Observed, Run, Running, Stage, StartError};
 use crate::time::{api_time, go_duration};
+use crate::volumes::mounts::is_recursive;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
     ContainerState as ApiState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting,
@@ -190,7 +191,8 @@ fn volume_mounts(container: &LocalContainer) -> Option<Vec<VolumeMountStatus>> {
         name: mount.name.clone(),
         mount_path: mount.mount_path.clone(),
         read_only: mount.read_only,
-        recursive_read_only: mount.read_only.filter(|read_only| *read_only).map(|_| "Disabled".into()),
+        recursive_read_only: (mount.read_only == Some(true))
+            .then(|| if is_recursive(mount) { "Enabled" } else { "Disabled" }.into()),
         ..VolumeMountStatus::default()
     });
     Some(status.collect())

@@ -10,6 +10,7 @@ use super::start::{
 use super::step::Step;
 use super::tasks::Done;
 use super::worker::Worker;
+use crate::directory;
 use crate::ids::ContainerName;
 use crate::probes::perform::Target;
 use crate::time::{after, until};
@@ -394,15 +395,9 @@ async fn prune(inputs: &StartInputs<'_>) {
         if let Err(error) = handle.remove_container(&run.id).await {
             tracing::warn!(pod = %pod.full_name(), container = %run.id, %error, "removing an old container");
         }
-        let paths = shared.paths(&pod.uid);
-        for path in
-            [paths.log(&container.name, run.attempt), paths.termination_message(&container.name, run.attempt)]
-        {
-            if let Err(error) = std::fs::remove_file(&path)
-                && error.kind() != std::io::ErrorKind::NotFound
-            {
-                tracing::warn!(path = %path.display(), %error, "removing a file of an old container");
-            }
+        let (paths, name, attempt) = (shared.paths(&pod.uid), container.name.clone(), run.attempt);
+        if let Err(error) = blocking(move || directory::remove_attempt(&paths, &name, attempt)).await {
+            tracing::warn!(pod = %pod.full_name(), container = %run.id, error, "removing files of an old container");
         }
     }
 }

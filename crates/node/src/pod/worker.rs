@@ -10,6 +10,7 @@ use super::publish::Publisher;
 use super::step::{Step, plan};
 use super::tasks::{Done, Tasks};
 use crate::container::references::references;
+use crate::directory;
 use crate::ids::ContainerName;
 use crate::shared::Shared;
 use crate::sources::PodSources;
@@ -298,8 +299,7 @@ impl Worker {
 /// The end of a container, with its message.
 fn end_of(shared: &Shared, pod: &LocalPod, run: &ContainerState) -> Option<super::observed::Finished> {
     let name = ContainerName::from(run.name.as_str());
-    let message = shared.paths(&pod.uid).termination_message(&name, run.attempt);
-    finished(pod.container(&name), run, &message)
+    finished(pod.container(&name), run, || directory::message(&shared.paths(&pod.uid), &name, run.attempt))
 }
 
 /// Returns after the next change of the runtime's state: false when there will be no other. Never without a runtime.

@@ -1,9 +1,10 @@
 //! What the files of configMap, secret, downwardAPI and projected volumes contain; a pure function of the
 //! objects they show.
 
+use super::setup::fs_group;
 use crate::container::downward::{metadata_field, resource_field};
 use crate::container::references::Sources;
-use crate::pod::local::LocalPod;
+use crate::pod::local::{LocalPod, Role};
 use crate::quantity::Amounts;
 use k8s_openapi::api::core::v1::{
     ConfigMap, DownwardAPIVolumeFile, KeyToPath, Secret, ServiceAccountTokenProjection, Volume,
@@ -19,6 +20,8 @@ const DEFAULT_MODE: u32 = 0o644;
 pub(crate) struct FileContent {
     pub(crate) data: Vec<u8>,
     pub(crate) mode: u32,
+    /// User who owns it; root without.
+    pub(crate) user: Option<u32>,
 }
 
 /// The files of a volume by relative path.
@@ -126,8 +129,11 @@ fn projection(
     if let Some(source) = &source.service_account_token {
         let key = TokenKey::of(source);
         let token = context.tokens.get(&key).ok_or(ContentError::Token { audience: key.audience })?;
-        let file = FileContent { data: token.clone().into_bytes(), mode };
-        return Ok([(source.path.clone(), file)].into());
+        let data = token.clone().into_bytes();
+        let user = only_user(context.pod);
+        // As the kubelet: the fewest readers that leave the pod's user able to read it. The group is given it later.
+        let mode = if user.is_some() || fs_group(context.pod).is_some() { 0o600 } else { mode };
+        return Ok([(source.path.clone(), FileContent { data, mode, user })].into());
     }
     if source.cluster_trust_bundle.is_some() {
         return Err(ContentError::Projection { source_kind: "clusterTrustBundle" });
@@ -136,6 +142,18 @@ fn projection(
         return Err(ContentError::Projection { source_kind: "podCertificate" });
     }
     Ok(Payload::new())
+}
+
+/// The user that all containers of the pod run as by its specification; `None` when they differ or one does not say.
+fn only_user(pod: &LocalPod) -> Option<u32> {
+    let pods_own = pod.spec.security_context.as_ref().and_then(|context| context.run_as_user);
+    let lasting = pod.containers.iter().filter(|container| container.role != Role::Ephemeral);
+    let mut users = lasting.map(|container| {
+        let own = container.spec.security_context.as_ref().and_then(|context| context.run_as_user);
+        own.or(pods_own)
+    });
+    let first = users.next()??;
+    if users.all(|user| user == Some(first)) { u32::try_from(first).ok() } else { None }
 }
 
 fn mode(value: Option<i32>) -> u32 {
@@ -188,7 +206,7 @@ fn select(
     optional: Option<bool>,
     mode: u32,
 ) -> Result<Payload, ContentError> {
-    let file = |data: &[u8], mode| FileContent { data: data.to_vec(), mode };
+    let file = |data: &[u8], mode| FileContent { data: data.to_vec(), mode, user: None };
     let Some(items) = items.filter(|items| !items.is_empty()) else {
         return Ok(entries.into_iter().map(|(key, data)| (key.to_owned(), file(data, mode))).collect());
     };
@@ -226,7 +244,7 @@ fn downward(
             continue;
         };
         let mode = item.mode.map_or(mode, |own| self::mode(Some(own)));
-        files.insert(item.path.clone(), FileContent { data: text.into_bytes(), mode });
+        files.insert(item.path.clone(), FileContent { data: text.into_bytes(), mode, user: None });
     }
     check_paths(files)
 }
@@ -318,6 +336,42 @@ mod tests {
         check(
             r#""downwardAPI": {"items": [{"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}]}"#,
             Ok(&[("labels", "a=\"1\"", 0o644)]),
+        );
+    }
+
+    #[test]
+    fn tokens_are_for_the_pods_user() {
+        let check = |spec: &str, expected: (u32, Option<u32>)| {
+            let pod = crate::pod::testing::pod_of(spec);
+            let tokens = [(TokenKey { audience: String::new(), seconds: 3600 }, "tok".to_owned())].into();
+            let (sources, allocatable) = (Sources::default(), Amounts::new());
+            let context =
+                ContentContext { pod: &pod, sources: &sources, tokens: &tokens, allocatable: &allocatable };
+            let volume =
+                r#"{"name": "v", "projected": {"sources": [{"serviceAccountToken": {"path": "t"}}]}}"#;
+            let files = payload(&serde_json::from_str(volume).unwrap(), &context).unwrap().unwrap();
+            assert_eq!((files["t"].mode, files["t"].user), expected, "{spec}");
+        };
+        let own = r#"{"name": "a", "securityContext": {"runAsUser": 1000}}"#;
+        check(r#"{"containers": [{"name": "a"}]}"#, (0o644, None));
+        check(&format!(r#"{{"containers": [{own}]}}"#), (0o600, Some(1000)));
+        check(&format!(r#"{{"containers": [{own}, {{"name": "b"}}]}}"#), (0o644, None));
+        check(
+            &format!(
+                r#"{{"securityContext": {{"runAsUser": 1000}}, "containers": [{own}, {{"name": "b"}}]}}"#
+            ),
+            (0o600, Some(1000)),
+        );
+        check(
+            &format!(r#"{{"securityContext": {{"runAsUser": 7}}, "containers": [{own}, {{"name": "b"}}]}}"#),
+            (0o644, None),
+        );
+        check(r#"{"securityContext": {"fsGroup": 5}, "containers": [{"name": "a"}]}"#, (0o600, None));
+        check(
+            &format!(
+                r#"{{"securityContext": {{"fsGroup": 5}}, "initContainers": [{own}], "containers": [{own}]}}"#
+            ),
+            (0o600, Some(1000)),
         );
     }
 }

@@ -1,40 +1,49 @@
 //! Which of a pod's volumes a container sees, and where.
 
+use super::host_path;
 use crate::container::env::Environment;
 use crate::container::error::ConfigError;
 use crate::container::expand::expand_known;
+use crate::paths::PodPaths;
 use crate::pod::local::{LocalContainer, LocalPod};
-use k8s_openapi::api::core::v1::VolumeMount;
+use k8s_openapi::api::core::v1::{Volume, VolumeMount};
+use skiff_rooted::{Follow, Owner, Root};
 use skiff_runtime::{Mount, MountKind, Propagation};
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-/// The volume mounts of `container`; `path_of` gives the directory (or file) of a volume on the host.
+/// The volume mounts of `container`. Missing directories that a subPath names are made.
 pub(crate) fn volume_mounts(
     pod: &LocalPod,
     container: &LocalContainer,
     environment: &Environment,
-    path_of: impl Fn(&str) -> PathBuf,
+    paths: &PodPaths,
 ) -> Result<Vec<Mount>, ConfigError> {
     let mut mounts = Vec::new();
     for mount in container.spec.volume_mounts.iter().flatten() {
-        if !pod.spec.volumes.iter().flatten().any(|volume| volume.name == mount.name) {
+        let Some(volume) = pod.spec.volumes.iter().flatten().find(|volume| volume.name == mount.name) else {
             let (container, volume) = (container.name.to_string(), mount.name.clone());
             return Err(ConfigError::NoVolume { container, volume });
-        }
-        let root = path_of(&mount.name);
-        let source = match sub_path(mount, environment)? {
-            None => root,
-            Some(path) => prepare_sub_path(&root, &path).map_err(|source| ConfigError::SubPathIo {
+        };
+        let (source, kind) = match &volume.host_path {
+            Some(host_path) => (PathBuf::from(&host_path.path), host_path::expected(host_path)),
+            None => (paths.volume(&mount.name), None),
+        };
+        let below = sub_path(mount, environment)?;
+        if let Some(below) = &below {
+            prepare_sub_path(&source, below).map_err(|source| ConfigError::SubPathIo {
                 volume: mount.name.clone(),
                 container: container.name.to_string(),
                 source,
-            })?,
-        };
+            })?;
+        }
+        // The type is the volume's, not that of something in it.
+        let expected = kind.filter(|_| below.is_none());
         mounts.push(Mount {
-            kind: MountKind::Bind { source },
+            kind: MountKind::Bind { source, below: below.unwrap_or_default(), expected },
             destination: Path::new("/").join(&mount.mount_path),
-            readonly: mount.read_only == Some(true),
+            readonly: mount.read_only == Some(true) || shows_objects(volume),
+            recursive: is_recursive(mount),
             propagation: match mount.mount_propagation.as_deref() {
                 Some("HostToContainer") => Propagation::HostToContainer,
                 Some("Bidirectional") => Propagation::Bidirectional,
@@ -43,6 +52,19 @@ pub(crate) fn volume_mounts(
         });
     }
     Ok(mounts)
+}
+
+/// Whether a mount that is read-only is to be so with all that is mounted below: every kernel that has what skiff needs can.
+pub(crate) fn is_recursive(mount: &VolumeMount) -> bool {
+    matches!(mount.recursive_read_only.as_deref(), Some("Enabled" | "IfPossible"))
+}
+
+/// Whether a volume shows objects of the API: nobody but the agent writes those, whatever the mount says.
+fn shows_objects(volume: &Volume) -> bool {
+    volume.config_map.is_some()
+        || volume.secret.is_some()
+        || volume.downward_api.is_some()
+        || volume.projected.is_some()
 }
 
 /// The path within the volume that is to be mounted, with its references replaced.
@@ -60,21 +82,20 @@ fn sub_path(mount: &VolumeMount, environment: &Environment) -> Result<Option<Pat
     if inside && !text.contains('`') { Ok(Some(path)) } else { Err(ConfigError::SubPath { path: text }) }
 }
 
-/// Makes the sub-path a directory unless it exists, and refuses one that a symbolic link leads out of the volume.
-fn prepare_sub_path(root: &Path, path: &Path) -> io::Result<PathBuf> {
-    let root = root.canonicalize()?;
-    let wanted = root.join(path);
-    let outside = || io::Error::new(io::ErrorKind::PermissionDenied, "the path leads out of the volume");
-    // The longest existing part decides where new directories would be made.
-    let existing = wanted.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(&root);
-    if !existing.canonicalize()?.starts_with(&root) {
-        return Err(outside());
+/// Makes the sub-path a directory unless it exists, as the volume's own directory is, and refuses one that a symbolic
+/// link leads out of the volume. The runtime resolves it again when it mounts it, by the same rules: what was swapped in
+/// meanwhile is in the volume, too.
+fn prepare_sub_path(source: &Path, below: &Path) -> io::Result<()> {
+    let volume = Root::open(source)?;
+    match volume.find(below, Follow::Inside) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let own = volume.find("", Follow::Nothing)?;
+            let (user, group) = own.owner();
+            let owner = Owner { user: Some(user), group: Some(group) };
+            volume.ensure_directories(below, Follow::Inside, own.mode(), owner).map(drop)
+        }
+        found => found.map(drop),
     }
-    if !wanted.exists() {
-        std::fs::create_dir_all(&wanted)?;
-    }
-    let resolved = wanted.canonicalize()?;
-    if resolved.starts_with(&root) { Ok(resolved) } else { Err(outside()) }
 }
 
 #[cfg(test)]
@@ -82,23 +103,35 @@ mod tests {
     use super::*;
     use crate::pod::testing::pod_of;
 
-    fn check(mount: &str, expected: Result<&str, &str>) {
-        let directory = tempfile::tempdir().unwrap();
-        let root = directory.path().join("v");
-        std::fs::create_dir_all(root.join("there")).unwrap();
-        std::os::unix::fs::symlink("/etc", root.join("out")).unwrap();
+    /// Mounts of a container that has one mount of a volume `v`.
+    fn mounts(directory: &Path, volume: &str, mount: &str) -> Result<Mount, ConfigError> {
         let pod = pod_of(&format!(
-            r#"{{"volumes": [{{"name": "v"}}], "containers": [{{"name": "c", "volumeMounts": [{{"mountPath": "/m", {mount}}}]}}]}}"#
+            r#"{{"volumes": [{{"name": "v" {volume}}}], "containers": [{{"name": "c", "volumeMounts": [{{"mountPath": "/m", {mount}}}]}}]}}"#
         ));
         let mut environment = Environment::default();
         environment.set("NAME", "p".into());
-        let actual =
-            volume_mounts(&pod, &pod.containers[0], &environment, |name| directory.path().join(name));
-        match (actual, expected) {
-            (Ok(mounts), Ok(path)) => {
-                let MountKind::Bind { source } = &mounts[0].kind else { panic!() };
-                assert_eq!(source, &root.join(path).components().collect::<PathBuf>());
-                assert!(source.is_dir());
+        let paths = PodPaths::new(directory, &pod.uid);
+        std::fs::create_dir_all(paths.volume("v").join("there")).unwrap();
+        std::fs::set_permissions(paths.volume("v"), std::os::unix::fs::PermissionsExt::from_mode(0o2777))
+            .unwrap();
+        std::os::unix::fs::symlink("/etc", paths.volume("v").join("out")).unwrap();
+        std::os::unix::fs::symlink("there", paths.volume("v").join("near")).unwrap();
+        volume_mounts(&pod, &pod.containers[0], &environment, &paths).map(|mut mounts| mounts.remove(0))
+    }
+
+    fn check(mount: &str, expected: Result<&str, &str>) {
+        let directory = tempfile::tempdir().unwrap();
+        match (mounts(directory.path(), "", mount), expected) {
+            (Ok(mount), Ok(path)) => {
+                let MountKind::Bind { source, below, .. } = &mount.kind else { panic!() };
+                assert!(source.ends_with("volumes/v"));
+                assert_eq!(below, Path::new(path));
+                let made = std::fs::metadata(source.join(below)).unwrap();
+                let mode = std::os::unix::fs::PermissionsExt::mode(&made.permissions()) & 0o7777;
+                assert!(
+                    made.is_dir() && (mode == 0o2777 || path.is_empty() || !path.contains('x')),
+                    "{mode:o}"
+                );
             }
             (Err(error), Err(text)) => assert!(error.to_string().contains(text), "{error}"),
             (actual, expected) => panic!("{actual:?} is not {expected:?}"),
@@ -109,12 +142,44 @@ mod tests {
     fn sub_paths_stay_in_the_volume() {
         check(r#""name": "v""#, Ok(""));
         check(r#""name": "v", "subPath": "there""#, Ok("there"));
-        check(r#""name": "v", "subPath": "new/deep""#, Ok("new/deep"));
+        check(r#""name": "v", "subPath": "near""#, Ok("near"));
+        check(r#""name": "v", "subPath": "near/x/deep""#, Ok("near/x/deep"));
         check(r#""name": "v", "subPathExpr": "x-$(NAME)""#, Ok("x-p"));
         check(r#""name": "v", "subPathExpr": "$(NONE)""#, Err("missing value for \"NONE\""));
         check(r#""name": "v", "subPath": "../x""#, Err("must stay within the volume"));
         check(r#""name": "v", "subPathExpr": "/tmp""#, Err("may not be absolute"));
-        check(r#""name": "v", "subPath": "out""#, Err("leads out of the volume"));
+        check(r#""name": "v", "subPath": "out""#, Err("leads out of its directory"));
+        check(r#""name": "v", "subPath": "out/new""#, Err("leads out of its directory"));
         check(r#""name": "w""#, Err("mounts volume \"w\""));
+    }
+
+    #[test]
+    fn what_shows_objects_is_read_only() {
+        let directory = tempfile::tempdir().unwrap();
+        let check = |volume: &str, mount: &str, expected: (bool, bool)| {
+            drop(std::fs::remove_dir_all(directory.path().join("pods")));
+            let made = mounts(directory.path(), volume, &format!(r#""name": "v" {mount}"#)).unwrap();
+            assert_eq!((made.readonly, made.recursive), expected, "{volume} {mount}");
+        };
+        for source in ["configMap", "secret", "downwardAPI", "projected"] {
+            let source = format!(r#", "{source}": {{}}"#);
+            check(&source, "", (true, false));
+            check(&source, r#", "readOnly": false"#, (true, false));
+        }
+        check(r#", "emptyDir": {}"#, "", (false, false));
+        check(r#", "emptyDir": {}"#, r#", "readOnly": true, "recursiveReadOnly": "Enabled""#, (true, true));
+    }
+
+    #[test]
+    fn the_type_of_a_host_path_is_checked_where_it_is_mounted() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().display();
+        let volume = format!(r#", "hostPath": {{"path": "{path}", "type": "Directory"}}"#);
+        let made = mounts(directory.path(), &volume, r#""name": "v""#).unwrap();
+        let expected = Some(skiff_rooted::Kind::Directory);
+        assert_eq!(
+            made.kind,
+            MountKind::Bind { source: directory.path().into(), below: PathBuf::new(), expected }
+        );
     }
 }

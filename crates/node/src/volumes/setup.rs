@@ -1,16 +1,15 @@
 //! Makes the volumes of a pod on the host, keeps them current, and removes them. Blocking file work.
 
-use super::atomic;
 use super::content::{ContentContext, ContentError, Payload, payload};
-use crate::paths::PodPaths;
+use super::{atomic, host_path};
+use crate::directory;
+use crate::paths::{PodPaths, VOLUMES};
 use crate::pod::local::LocalPod;
 use crate::quantity::units;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, HostPathVolumeSource, Volume};
-use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
-use std::fs;
+use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, Volume};
+use skiff_rooted::{Detached, Follow, Owner, Root};
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 /// A volume cannot be made; the text follows `MountVolume.SetUp failed for volume "x" : `.
@@ -19,7 +18,7 @@ pub(crate) enum VolumeError {
     #[error(transparent)]
     Content(#[from] ContentError),
     #[error("hostPath type check failed: {path} {problem}")]
-    HostPath { path: String, problem: &'static str },
+    HostPath { path: String, problem: String },
     #[error("volumes of this kind are not supported on this node")]
     Unsupported,
     #[error("{action} {}: {source}", path.display())]
@@ -30,10 +29,16 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Volume
     move |source| VolumeError::Io { action, path: path.to_owned(), source }
 }
 
-/// Makes every volume of the pod; safe to repeat. On failure names the volume.
+/// Makes every volume of the pod; safe to repeat: what is there already keeps what containers made of it. On failure names
+/// the volume.
 pub(crate) fn set_up(paths: &PodPaths, context: &ContentContext<'_>) -> Result<(), (String, VolumeError)> {
+    let open = || directory::make(paths)?.ensure_directory(VOLUMES, 0o755, Owner::AS_MADE);
     for volume in context.pod.spec.volumes.iter().flatten() {
-        set_up_one(paths, volume, context).map_err(|error| (volume.name.clone(), error))?;
+        let set_up = || {
+            let volumes = open().map_err(failed("create", &paths.volumes()))?;
+            set_up_one(&Place { volumes: &volumes, paths, name: &volume.name }, volume, context)
+        };
+        set_up().map_err(|error| (volume.name.clone(), error))?;
     }
     Ok(())
 }
@@ -41,33 +46,80 @@ pub(crate) fn set_up(paths: &PodPaths, context: &ContentContext<'_>) -> Result<(
 /// Brings the volumes that show objects up to date.
 pub(crate) fn refresh(paths: &PodPaths, context: &ContentContext<'_>) -> Result<(), (String, VolumeError)> {
     for volume in context.pod.spec.volumes.iter().flatten() {
-        if let Some(files) = payload(volume, context) {
-            let files = files.map_err(|error| (volume.name.clone(), error.into()))?;
-            fill(&paths.volume(&volume.name), &files, context.pod)
-                .map_err(|error| (volume.name.clone(), error))?;
-        }
+        let Some(files) = payload(volume, context) else { continue };
+        let refresh = || {
+            let files = files?;
+            let open = || {
+                let pod = directory::open(paths)?.ok_or(io::ErrorKind::NotFound)?;
+                pod.directory(Path::new(VOLUMES).join(&volume.name), Follow::Nothing)
+            };
+            let path = paths.volume(&volume.name);
+            fill(&open().map_err(failed("open", &path))?, &path, &files, context.pod)
+        };
+        refresh().map_err(|error: VolumeError| (volume.name.clone(), error))?;
     }
     Ok(())
 }
 
-fn set_up_one(paths: &PodPaths, volume: &Volume, context: &ContentContext<'_>) -> Result<(), VolumeError> {
-    let directory = paths.volume(&volume.name);
-    if let Some(host_path) = &volume.host_path {
-        return check_host_path(host_path);
+/// Where a volume is to be.
+struct Place<'a> {
+    volumes: &'a Root,
+    paths: &'a PodPaths,
+    name: &'a str,
+}
+
+impl Place<'_> {
+    fn path(&self) -> PathBuf {
+        self.paths.volume(self.name)
+    }
+
+    /// Opens the volume's directory; makes it when missing, whole or not at all.
+    fn directory(&self, mode: u32, owner: Owner) -> io::Result<Root> {
+        match self.volumes.directory(self.name, Follow::Nothing) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            found => return found,
+        }
+        // No volume's name begins so.
+        let new = format!("..{}", self.name);
+        self.volumes.remove_tree(&new)?;
+        drop(self.volumes.make_directory(&new, mode, owner)?);
+        self.volumes.rename(&new, self.volumes, self.name)?;
+        self.volumes.directory(self.name, Follow::Nothing)
+    }
+
+    /// Opens the volume's memory, at most `limit` bytes; makes it when missing.
+    fn memory(&self, limit: Option<i64>, mode: u32, owner: Owner) -> io::Result<Root> {
+        drop(self.directory(0o700, Owner::AS_MADE)?);
+        if !self.volumes.is_mount_point(self.name)? {
+            let (mode, gid) = (format!("{mode:o}"), owner.group.unwrap_or(0).to_string());
+            let limit = limit.map(|limit| limit.to_string());
+            let mut options = vec![("mode", mode.as_str()), ("gid", gid.as_str())];
+            options.extend(limit.as_deref().map(|limit| ("size", limit)));
+            Detached::memory(&options)?.attach(self.volumes, self.name)?;
+        }
+        self.volumes.directory(self.name, Follow::Nothing)
+    }
+}
+
+fn set_up_one(place: &Place<'_>, volume: &Volume, context: &ContentContext<'_>) -> Result<(), VolumeError> {
+    if let Some(source) = &volume.host_path {
+        return host_path::check(source);
     }
     if let Some(files) = payload(volume, context) {
-        let files = files?;
-        make_directory(&directory)?;
+        let (files, path) = (files?, place.path());
+        let (mode, owner) = writable_for_all(context.pod);
         // What may be secret never touches the disk.
-        if volume.secret.is_some() || volume.projected.is_some() {
-            mount_memory(&directory, None)?;
-        }
-        return fill(&directory, &files, context.pod);
+        let directory = if volume.secret.is_some() || volume.projected.is_some() {
+            place.memory(None, mode | 0o1000, owner)
+        } else {
+            place.directory(mode, owner)
+        };
+        return fill(&directory.map_err(failed("create", &path))?, &path, &files, context.pod);
     }
     match &volume.empty_dir {
-        Some(source) => empty_dir(&directory, source, context.pod),
+        Some(source) => empty_dir(place, source, context.pod),
         None if is_default_empty_dir(volume) => {
-            empty_dir(&directory, &EmptyDirVolumeSource::default(), context.pod)
+            empty_dir(place, &EmptyDirVolumeSource::default(), context.pod)
         }
         None => Err(VolumeError::Unsupported),
     }
@@ -78,153 +130,107 @@ fn is_default_empty_dir(volume: &Volume) -> bool {
     *volume == Volume { name: volume.name.clone(), ..Volume::default() }
 }
 
-fn fill(directory: &Path, files: &Payload, pod: &LocalPod) -> Result<(), VolumeError> {
-    atomic::write(directory, files, fs_group(pod), Timestamp::now()).map_err(failed("write", directory))
+fn fill(directory: &Root, path: &Path, files: &Payload, pod: &LocalPod) -> Result<(), VolumeError> {
+    atomic::write(directory, files, fs_group(pod), Timestamp::now()).map_err(failed("write", path))
 }
 
-fn empty_dir(directory: &Path, source: &EmptyDirVolumeSource, pod: &LocalPod) -> Result<(), VolumeError> {
-    make_directory(directory)?;
-    match source.medium.as_deref() {
-        None | Some("") => {}
+fn empty_dir(place: &Place<'_>, source: &EmptyDirVolumeSource, pod: &LocalPod) -> Result<(), VolumeError> {
+    let (mode, owner) = writable_for_all(pod);
+    let made = match source.medium.as_deref() {
+        None | Some("") => place.directory(mode, owner),
         Some("Memory") => {
             let limit = source.size_limit.as_ref().and_then(units).filter(|limit| *limit > 0);
-            mount_memory(directory, limit)?;
+            // Without a group, as the kubelet's: nobody removes what is another's.
+            let sticky = if owner.group.is_some() { 0 } else { 0o1000 };
+            place.memory(limit, mode | sticky, owner)
         }
         Some(_) => return Err(VolumeError::Unsupported),
-    }
-    if let Some(group) = fs_group(pod) {
-        chown(directory, None, Some(group)).map_err(failed("change group of", directory))?;
-        set_mode(directory, 0o2777)?;
-    }
-    Ok(())
+    };
+    made.map(drop).map_err(failed("create", &place.path()))
 }
 
-fn fs_group(pod: &LocalPod) -> Option<u32> {
+/// Mode and owner of a directory that every user of the pod may write to. With an `fsGroup` what is made in it belongs to
+/// that group; it is empty when it is made, so there is nothing below whose group would have to change.
+fn writable_for_all(pod: &LocalPod) -> (u32, Owner) {
+    let group = fs_group(pod);
+    (if group.is_some() { 0o2777 } else { 0o777 }, Owner { user: None, group })
+}
+
+/// The group that owns the pod's volumes.
+pub(super) fn fs_group(pod: &LocalPod) -> Option<u32> {
     let group = pod.spec.security_context.as_ref()?.fs_group?;
     u32::try_from(group).ok()
 }
 
-/// Makes a directory that every user of the pod may write to.
-fn make_directory(directory: &Path) -> Result<(), VolumeError> {
-    fs::create_dir_all(directory).map_err(failed("create", directory))?;
-    set_mode(directory, 0o777)
-}
-
-fn set_mode(path: &Path, mode: u32) -> Result<(), VolumeError> {
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(failed("set permissions of", path))
-}
-
-/// Mounts memory of at most `limit` bytes, unless that was done before.
-fn mount_memory(directory: &Path, limit: Option<i64>) -> Result<(), VolumeError> {
-    if is_mount_point(directory).map_err(failed("look at", directory))? {
-        return Ok(());
-    }
-    let options = match limit {
-        Some(limit) => format!("mode=1777,size={limit}"),
-        None => "mode=1777".to_owned(),
-    };
-    let options = std::ffi::CString::new(options).unwrap_or_default();
-    let flags = MountFlags::NOSUID | MountFlags::NODEV;
-    mount("tmpfs", directory, "tmpfs", flags, options.as_c_str())
-        .map_err(|error| failed("mount memory on", directory)(error.into()))
-}
-
-fn is_mount_point(path: &Path) -> io::Result<bool> {
-    let parent = path.parent().unwrap_or(Path::new("/"));
-    Ok(fs::symlink_metadata(path)?.dev() != fs::symlink_metadata(parent)?.dev())
-}
-
-/// Checks that a path of the host is what the pod says it is, or makes it where it asks for that.
-fn check_host_path(source: &HostPathVolumeSource) -> Result<(), VolumeError> {
-    let path = Path::new(&source.path);
-    let problem = |problem| VolumeError::HostPath { path: source.path.clone(), problem };
-    let kind = source.type_.as_deref().unwrap_or_default();
-    let found = fs::metadata(path).ok();
-    match (kind, found) {
-        // Like a container runtime, make what is missing a directory.
-        ("", Some(_)) => Ok(()),
-        ("", None) => fs::create_dir_all(path).map_err(failed("create", path)),
-        ("DirectoryOrCreate", None) => {
-            fs::create_dir_all(path).map_err(failed("create", path))?;
-            set_mode(path, 0o755)
-        }
-        ("FileOrCreate", None) => {
-            fs::File::create(path).map_err(failed("create", path))?;
-            set_mode(path, 0o644)
-        }
-        ("Directory" | "DirectoryOrCreate", found) if found.as_ref().is_none_or(|f| !f.is_dir()) => {
-            Err(problem("is not a directory"))
-        }
-        ("File" | "FileOrCreate", found) if found.as_ref().is_none_or(|f| !f.is_file()) => {
-            Err(problem("is not a file"))
-        }
-        ("Socket", found) if found.as_ref().is_none_or(|f| !f.file_type().is_socket()) => {
-            Err(problem("is not a socket file"))
-        }
-        ("CharDevice", found) if found.as_ref().is_none_or(|f| !f.file_type().is_char_device()) => {
-            Err(problem("is not a character device"))
-        }
-        ("BlockDevice", found) if found.as_ref().is_none_or(|f| !f.file_type().is_block_device()) => {
-            Err(problem("is not a block device"))
-        }
-        (
-            "Directory" | "DirectoryOrCreate" | "File" | "FileOrCreate" | "Socket" | "CharDevice"
-            | "BlockDevice",
-            _,
-        ) => Ok(()),
-        _ => Err(problem("has an unknown type")),
-    }
-}
-
-/// Unmounts and removes all volumes of a pod; what does not exist is no error.
+/// Unmounts and removes all volumes of a pod; what does not exist is no error. Whatever containers with mount propagation
+/// left mounted in a volume goes, too.
 pub(crate) fn tear_down(paths: &PodPaths) -> Result<(), VolumeError> {
     let root = paths.volumes();
-    let entries = match fs::read_dir(&root) {
-        Ok(entries) => entries,
+    let Some(pod) = directory::open(paths).map_err(failed("open", &root))? else { return Ok(()) };
+    match pod.directory(VOLUMES, Follow::Nothing) {
+        Ok(volumes) => volumes.unmount_below().map_err(failed("unmount what is below", &root))?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(failed("read", &root)(error)),
-    };
-    for entry in entries {
-        let path = entry.map_err(failed("read", &root))?.path();
-        if is_mount_point(&path).map_err(failed("look at", &path))? {
-            unmount(&path, UnmountFlags::DETACH).map_err(|error| failed("unmount", &path)(error.into()))?;
-        }
+        Err(error) => return Err(failed("open", &root)(error)),
     }
-    fs::remove_dir_all(&root).map_err(failed("remove", &root))
+    pod.remove_tree(VOLUMES).map_err(failed("remove", &root))
 }
 
-/// Removes everything of a pod from the disk, volumes first: a directory that still has mounts is not touched.
+/// Removes everything of a pod from the disk, volumes first: what still has mounts is not touched.
 pub(crate) fn remove_pod_files(paths: &PodPaths) -> Result<(), VolumeError> {
     tear_down(paths)?;
-    match fs::remove_dir_all(paths.root()) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", paths.root())(error)),
-        _ => Ok(()),
-    }
+    directory::remove(paths).map_err(failed("remove", paths.root()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::container::references::Sources;
+    use crate::pod::testing::pod_of;
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+    fn set_up_pod(spec: &str) -> (tempfile::TempDir, PodPaths, LocalPod) {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join("pods")).unwrap();
+        let pod = pod_of(spec);
+        let paths = PodPaths::new(directory.path(), &pod.uid);
+        set_up_again(&paths, &pod);
+        (directory, paths, pod)
+    }
+
+    fn set_up_again(paths: &PodPaths, pod: &LocalPod) {
+        let (sources, tokens, allocatable) = (Sources::default(), Default::default(), Default::default());
+        let context = ContentContext { pod, sources: &sources, tokens: &tokens, allocatable: &allocatable };
+        set_up(paths, &context).unwrap();
+    }
 
     #[test]
-    fn host_paths_are_checked() {
-        let directory = tempfile::tempdir().unwrap();
-        let check = |name: &str, kind: &str, expected: Result<(), &str>| {
-            let path = directory.path().join(name).display().to_string();
-            let source = HostPathVolumeSource { path, type_: Some(kind.into()) };
-            let actual = check_host_path(&source).map_err(|error| error.to_string());
-            match expected {
-                Ok(()) => assert_eq!(actual, Ok(())),
-                Err(text) => assert!(actual.unwrap_err().ends_with(text)),
-            }
-        };
-        check("a", "Directory", Err("is not a directory"));
-        check("a", "DirectoryOrCreate", Ok(()));
-        check("a", "Directory", Ok(()));
-        check("a", "File", Err("is not a file"));
-        check("f", "FileOrCreate", Ok(()));
-        check("f", "Socket", Err("is not a socket file"));
-        check("n", "", Ok(()));
-        check("n", "Nonsense", Err("has an unknown type"));
+    fn a_volume_that_is_there_stays_as_containers_made_it() {
+        let (_directory, paths, pod) =
+            set_up_pod(r#"{"containers": [], "volumes": [{"name": "v", "emptyDir": {}}]}"#);
+        let volume = paths.volume("v");
+        assert_eq!(fs::metadata(&volume).unwrap().mode() & 0o7777, 0o777);
+        fs::set_permissions(&volume, fs::Permissions::from_mode(0o700)).unwrap();
+        fs::write(volume.join("kept"), "").unwrap();
+        set_up_again(&paths, &pod);
+        assert_eq!(fs::metadata(&volume).unwrap().mode() & 0o7777, 0o700);
+        assert!(volume.join("kept").exists());
+        remove_pod_files(&paths).unwrap();
+        assert!(!paths.root().exists());
+        remove_pod_files(&paths).unwrap();
+    }
+
+    #[test]
+    fn removing_a_pod_touches_nothing_of_the_host() {
+        let (directory, paths, _) =
+            set_up_pod(r#"{"containers": [], "volumes": [{"name": "v", "emptyDir": {}}]}"#);
+        let host = directory.path().join("host");
+        fs::create_dir(&host).unwrap();
+        fs::write(host.join("secret"), "").unwrap();
+        std::os::unix::fs::symlink(&host, paths.volume("v").join("out")).unwrap();
+        fs::remove_dir_all(paths.root().join("logs")).ok();
+        std::os::unix::fs::symlink(&host, paths.root().join("logs")).unwrap();
+        remove_pod_files(&paths).unwrap();
+        assert!(host.join("secret").exists() && !paths.root().exists());
     }
 }

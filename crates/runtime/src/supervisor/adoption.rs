@@ -31,7 +31,7 @@ impl Supervisor {
         }
         let take_over = || -> io::Result<_> {
             let spec: ContainerSpec = serde_json::from_slice(&fs::read(paths.spec())?)?;
-            let log = Log::open(&state.log_path)?;
+            let log = Log::open(&self.config.sandbox.log_dir, &state.log_path)?;
             let pidfd = living.map(open_pidfd).transpose()?;
             let streams = if matches!(state.status, ContainerStatus::Running { .. }) {
                 stdio::reopen(&paths, &spec)?

@@ -1,8 +1,8 @@
 //! Making a container: runs in a forked child of the supervisor, where libcontainer may change what it likes.
 
 use super::job::{Reporter, failure};
-use super::program;
 use super::stdio::ContainerSide;
+use super::{home, program, sources};
 use crate::cgroup::Cgroups;
 use crate::devices;
 use crate::oci::{self, Surroundings};
@@ -40,14 +40,18 @@ pub(super) fn create(plan: &Plan<'_>, stdio: ContainerSide, reporter: Reporter) 
     super::detail::report_through(reporter);
     let make = || -> Result<_, Box<dyn Error>> {
         mount_rootfs(plan.paths, plan.rootfs)?;
-        let configuration = oci::configuration(plan.spec, &plan.around);
+        let home = home::find(&plan.paths.rootfs(), plan.spec.user.uid);
+        let configuration = oci::configuration(plan.spec, &plan.around, &home);
         fs::write(plan.paths.dir.join("config.json"), serde_json::to_vec(&configuration)?)?;
         super::memory::set_score(plan.spec.oom_score_adj.unwrap_or(0));
         make_cwd(plan)?;
         plan.cgroups.make_container(plan.around.cgroup, &plan.spec.resources)?;
         plan.cgroups.join_other_trees(plan.around.cgroup)?;
         confine_devices(plan)?;
-        build(plan, stdio, reporter)
+        sources::find(plan.spec)?
+            .attach(plan.around.sources)
+            .map_err(|error| format!("attach the sources of mounts: {error}"))?;
+        build(plan, &home, stdio, reporter)
     };
     let (mut container, console) = make().map_err(|error| failure(Stage::Create, &*error))?;
     let pid = container
@@ -64,10 +68,14 @@ pub(super) fn create(plan: &Plan<'_>, stdio: ContainerSide, reporter: Reporter) 
 
 fn build(
     plan: &Plan<'_>,
+    home: &str,
     stdio: ContainerSide,
     reporter: Reporter,
 ) -> Result<(libcontainer::container::Container, Option<Console>), Box<dyn Error>> {
-    let env = oci::environment(plan.spec, plan.around.sandbox);
+    let mut env = oci::environment(plan.spec, plan.around.sandbox);
+    if !env.iter().any(|entry| entry.starts_with("HOME=")) {
+        env.push(format!("HOME={home}"));
+    }
     let executor = Program { reporter, env, spec: plan.spec.clone(), bounding: plan.bounding };
     let mut builder = ContainerBuilder::new(plan.id.to_owned(), SyscallType::default())
         .with_root_path(plan.paths.dir.join("oci"))?
@@ -204,18 +212,12 @@ impl Executor for Program {
         Ok(())
     }
 
-    /// The environment is given at exec; only `HOME`, which libcontainer looks up, is taken over.
-    fn setup_envs(&self, envs: HashMap<String, String>) -> Result<(), ExecutorSetEnvsError> {
-        // SAFETY: this process has one thread.
-        unsafe { std::env::set_var("HOME", envs.get("HOME").map_or("/", String::as_str)) };
+    /// The environment is given at exec.
+    fn setup_envs(&self, _: HashMap<String, String>) -> Result<(), ExecutorSetEnvsError> {
         Ok(())
     }
 
     fn exec(&self, spec: &Spec) -> Result<(), ExecutorError> {
-        let mut env = self.env.clone();
-        if !env.iter().any(|e| e.starts_with("HOME=")) {
-            env.push(format!("HOME={}", std::env::var("HOME").unwrap_or_else(|_| "/".into())));
-        }
         if let Err(error) = super::restrict::restrict(&self.spec, self.bounding) {
             let failure = failure(Stage::Create, &*error);
             self.reporter.failed(Stage::Create, failure.reason.clone());
@@ -223,11 +225,11 @@ impl Executor for Program {
         }
         let cwd = spec.process().as_ref().map(|p| p.cwd().clone()).unwrap_or_default();
         let found = match self.spec.args.first() {
-            Some(name) => program::find(name, &cwd, &env),
+            Some(name) => program::find(name, &cwd, &self.env),
             None => Err("no command specified".into()),
         };
         let reason = match found {
-            Ok(path) => program::execute(&path, &self.spec.args, &env),
+            Ok(path) => program::execute(&path, &self.spec.args, &self.env),
             Err(reason) => reason,
         };
         self.reporter.failed(Stage::Start, reason.clone());

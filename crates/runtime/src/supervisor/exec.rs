@@ -2,7 +2,7 @@
 //! process, which becomes a child of the supervisor, takes on the container's restrictions and executes the command.
 
 use super::job::{Reporter, failure};
-use super::{program, redirect, restrict};
+use super::{home, program, redirect, restrict};
 use crate::oci;
 use crate::spec::{ContainerSpec, ExecSpec, PodSandbox, TerminalSize};
 use crate::wire::{Failure, Stage};
@@ -11,7 +11,6 @@ use rustix::process::{Pid, PidfdFlags};
 use rustix::pty::OpenptFlags;
 use rustix::thread::ThreadNameSpaceType;
 use std::error::Error;
-use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -181,27 +180,8 @@ fn environment(plan: &Plan<'_>) -> Vec<String> {
         env.push("TERM=xterm".into());
     }
     if lacks(&env, "HOME") {
-        let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
-        env.push(format!("HOME={}", home_of(&passwd, plan.container.user.uid).unwrap_or("/")));
+        // In the container's namespaces already.
+        env.push(format!("HOME={}", home::find(Path::new("/"), plan.container.user.uid)));
     }
     env
-}
-
-fn home_of(passwd: &str, uid: u32) -> Option<&str> {
-    let uid = uid.to_string();
-    let entry = passwd.lines().find(|line| line.split(':').nth(2) == Some(&uid))?;
-    entry.split(':').nth(5).filter(|home| !home.is_empty())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn home_comes_from_passwd() {
-        let passwd = "root:x:0:0:root:/root:/bin/sh\nweb:x:101:101::/srv:/bin/false\nno:x:102:102:::\n";
-        assert_eq!(home_of(passwd, 101), Some("/srv"));
-        assert_eq!(home_of(passwd, 102), None);
-        assert_eq!(home_of(passwd, 7), None);
-    }
 }

@@ -21,22 +21,27 @@ impl Supervisor {
     pub(super) fn start(&mut self, client: u32, request: &StartRequest) -> Result<(), Failure> {
         let StartRequest { id, spec, rootfs } = request;
         let paths = self.paths.container(id);
+        let pids = self.process_namespace(spec)?;
         let prepare = || -> io::Result<_> {
             fs::create_dir_all(&paths.dir)?;
             fs::write(paths.spec(), serde_json::to_vec(spec)?)?;
-            Ok((stdio::make(&paths, spec)?, Log::open(&spec.log_path)?, devices::nodes(spec)?))
+            Ok((
+                stdio::make(&paths, spec)?,
+                Log::open(&self.config.sandbox.log_dir, &spec.log_path)?,
+                devices::nodes(spec)?,
+            ))
         };
         let cgroup = self.container_cgroup(id);
-        let pids = self.process_namespace(spec)?;
         let (views, masked) = (self.cgroups.views(&cgroup), devices::throttle_files());
         let started = prepare().and_then(|((theirs, ours), log, devices)| {
             let shm = if self.config.sandbox.host_ipc { "/dev/shm".into() } else { self.paths.shm() };
             let (sandbox, bounding) = (&self.config.sandbox, self.bounding);
-            let root = paths.rootfs();
+            let (root, sources) = (paths.rootfs(), paths.sources());
             let around = Surroundings {
                 sandbox,
                 rootfs: &root,
                 shm: &shm,
+                sources: &sources,
                 cgroup: &cgroup,
                 cgroup_views: &views,
                 masked: &masked,

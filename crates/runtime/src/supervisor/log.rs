@@ -4,9 +4,11 @@
 //! A full file is renamed to `<path>.1` (the previous `.1` to `.2`, and so on); five files are kept in all.
 
 use jiff::Timestamp;
-use std::fs::{self, File};
+use skiff_rooted::{Follow, Owner, Root};
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Size at which a file is rotated, in bytes.
 const ROTATE_AT: u64 = 10 << 20;
@@ -34,7 +36,9 @@ impl Stream {
 /// The log of one container. A log that cannot be written loses lines; it never stops the container.
 #[derive(Debug)]
 pub(crate) struct Log {
-    path: PathBuf,
+    /// Held open: whoever gets to write there cannot lead later files elsewhere.
+    directory: Root,
+    name: OsString,
     file: Option<File>,
     size: u64,
     /// Beginnings of lines whose end has not come yet, per stream.
@@ -43,14 +47,20 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    /// Opens the file for appending and makes its directory.
-    pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        if let Some(directory) = path.parent() {
-            fs::create_dir_all(directory)?;
-        }
-        let (file, size) = open(path)?;
+    /// Opens the file at `path`, which must be below `logs`, for appending, and makes its directory.
+    pub(crate) fn open(logs: &Path, path: &Path) -> io::Result<Self> {
+        let outside = || {
+            let text = format!("{} is not a file below {}", path.display(), logs.display());
+            io::Error::new(io::ErrorKind::InvalidInput, text)
+        };
+        let below = path.strip_prefix(logs).map_err(|_| outside())?;
+        let name = below.file_name().ok_or_else(outside)?.to_owned();
+        let parent = below.parent().unwrap_or(Path::new(""));
+        let directory =
+            Root::open(logs)?.ensure_directories(parent, Follow::Nothing, 0o755, Owner::AS_MADE)?;
+        let (file, size) = open(&directory, &name)?;
         let pending = [Vec::new(), Vec::new()];
-        Ok(Self { path: path.to_owned(), file: Some(file), size, pending, complained: false })
+        Ok(Self { directory, name, file: Some(file), size, pending, complained: false })
     }
 
     /// Takes output as it comes.
@@ -81,16 +91,16 @@ impl Log {
             && !self.complained
         {
             self.complained = true;
-            skiff_print::note(format_args!("log {}: {error}; lines are lost", self.path.display()));
+            skiff_print::note(format_args!("log {}: {error}; lines are lost", self.name.display()));
         }
     }
 
     fn try_append(&mut self, records: &[u8]) -> io::Result<()> {
         if self.file.is_none() || self.size >= ROTATE_AT {
             if self.size >= ROTATE_AT {
-                rotate(&self.path)?;
+                rotate(&self.directory, &self.name)?;
             }
-            let (file, size) = open(&self.path)?;
+            let (file, size) = open(&self.directory, &self.name)?;
             (self.file, self.size) = (Some(file), size);
         }
         if let Some(file) = &mut self.file {
@@ -101,22 +111,25 @@ impl Log {
     }
 }
 
-fn open(path: &Path) -> io::Result<(File, u64)> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let file = fs::OpenOptions::new().create(true).append(true).mode(0o640).open(path)?;
+fn open(directory: &Root, name: &OsStr) -> io::Result<(File, u64)> {
+    let file = directory.append(name, 0o640)?;
     let size = file.metadata()?.len();
     Ok((file, size))
 }
 
-fn rotate(path: &Path) -> io::Result<()> {
-    let numbered = |n: u32| PathBuf::from(format!("{}.{n}", path.display()));
+fn rotate(directory: &Root, name: &OsStr) -> io::Result<()> {
+    let numbered = |n: u32| {
+        let mut numbered = name.to_owned();
+        numbered.push(format!(".{n}"));
+        numbered
+    };
     for n in (1..FILES - 1).rev() {
-        match fs::rename(numbered(n), numbered(n + 1)) {
+        match directory.rename(numbered(n), directory, numbered(n + 1)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
     }
-    fs::rename(path, numbered(1))
+    directory.rename(name, directory, numbered(1))
 }
 
 /// Cuts output into lines (true) and pieces of over-long lines (false); keeps the unfinished rest in `pending`.
@@ -184,17 +197,31 @@ mod tests {
     fn full_files_are_rotated_and_the_oldest_dropped() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("sub/0.log");
-        let mut log = Log::open(&path).unwrap();
+        let mut log = Log::open(directory.path(), &path).unwrap();
         for n in 0..7u8 {
             log.write(Stream::Stdout, format!("line {n}\n").as_bytes());
             log.size = ROTATE_AT;
         }
         log.finish();
         let mut names: Vec<_> =
-            fs::read_dir(path.parent().unwrap()).unwrap().map(|e| e.unwrap().file_name()).collect();
+            std::fs::read_dir(path.parent().unwrap()).unwrap().map(|e| e.unwrap().file_name()).collect();
         names.sort();
         assert_eq!(names, ["0.log", "0.log.1", "0.log.2", "0.log.3", "0.log.4"]);
-        assert!(fs::read_to_string(&path).unwrap().ends_with("line 6\n"));
-        assert!(fs::read_to_string(directory.path().join("sub/0.log.4")).unwrap().ends_with("line 2\n"));
+        assert!(std::fs::read_to_string(&path).unwrap().ends_with("line 6\n"));
+        assert!(std::fs::read_to_string(directory.path().join("sub/0.log.4")).unwrap().ends_with("line 2\n"));
+    }
+
+    #[test]
+    fn nothing_is_written_through_a_link() {
+        let directory = tempfile::tempdir().unwrap();
+        let (logs, other) = (directory.path().join("logs"), directory.path().join("other"));
+        std::fs::create_dir(&logs).unwrap();
+        std::fs::write(&other, "").unwrap();
+        std::os::unix::fs::symlink(&other, logs.join("0.log")).unwrap();
+        std::os::unix::fs::symlink(directory.path(), logs.join("c")).unwrap();
+        for path in ["logs/0.log", "logs/c/other", "other"] {
+            assert!(Log::open(&logs, &directory.path().join(path)).is_err(), "{path}");
+        }
+        assert_eq!(std::fs::read(&other).unwrap(), b"");
     }
 }

@@ -10,23 +10,40 @@
     reason = "a complaint that cannot be written ends no pod"
 )]
 
+#[allow(clippy::disallowed_methods, reason = "the pod's own directory below the run directory")]
 mod adoption;
 mod client;
 mod container;
+#[allow(clippy::disallowed_methods, reason = "the pod's own directory below the run directory")]
 mod create;
 mod detail;
+#[allow(
+    clippy::disallowed_methods,
+    reason = "device nodes, in the container's namespaces, as far as it may use them"
+)]
 mod exec;
+mod home;
 mod job;
+#[allow(clippy::disallowed_methods, reason = "the pod's own directory below the run directory")]
 mod lifecycle;
 mod log;
+#[allow(clippy::disallowed_methods, reason = "the kernel's files of this process")]
 mod memory;
+#[allow(clippy::disallowed_methods, reason = "the pod's own directory below the run directory")]
 mod pause;
+#[allow(clippy::disallowed_methods, reason = "in the container, as its user")]
 mod program;
 mod restrict;
+#[allow(clippy::disallowed_methods, reason = "the pod's own directory and the kernel's files")]
 mod sandbox;
+#[allow(clippy::disallowed_methods, reason = "the pod's own directory below the run directory")]
 mod saved;
 mod seal;
+#[allow(clippy::disallowed_methods, reason = "the pod's own directory below the run directory")]
 mod serve;
+#[allow(clippy::disallowed_methods, reason = "the container's own directory below the run directory")]
+mod sources;
+#[allow(clippy::disallowed_methods, reason = "the pod's own directory below the run directory")]
 mod stdio;
 
 use crate::cgroup::{Cgroups, PodGroups};
@@ -66,6 +83,7 @@ pub fn supervisor_main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     }
 }
 
+#[allow(clippy::disallowed_methods, reason = "the pod's own directory below the run directory")]
 fn start(arguments: impl Iterator<Item = OsString>) -> Result<ExitCode, String> {
     let arguments: Vec<OsString> = arguments.collect();
     let Options { directory, adopt, sealed } = parse(arguments.iter().cloned())?;
@@ -164,6 +182,7 @@ pub(crate) fn pod_groups(config: &SupervisorConfig) -> PodGroups {
 }
 
 /// Cuts the ties to whoever started us: session, directory, descriptors.
+#[allow(clippy::disallowed_methods, reason = "the pod's own directory below the run directory")]
 fn detach(log: &Path) -> io::Result<()> {
     rustix::process::setsid()?;
     rustix::process::chdir("/")?;
