@@ -6,6 +6,7 @@
 
 mod apply;
 mod compare;
+mod configuration;
 mod entries;
 mod set;
 mod shape;
@@ -17,6 +18,7 @@ use jiff::Timestamp;
 use crate::Object;
 pub use apply::{ApplyError, Conflict, apply};
 use compare::compare;
+pub use configuration::refuse_configuration;
 use entries::Entries;
 use set::{Element, Set};
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use serde_json::Value;
-use skiff_catalogue::{FieldError, GroupVersion, Object, Subresource, protobuf, strict};
+use skiff_catalogue::{FieldError, GroupVersion, Object, Subresource, managed, protobuf, strict};
 
 use super::call::Call;
 use crate::errors::{ApiError, Subject};
@@ -47,6 +47,30 @@ pub(crate) fn object(call: &Call, body: &Bytes) -> Result<Object, ApiError> {
     let mut object = typed(call, body, kind.definition, &kind.gv, &kind.names.kind)?;
     identify(call, &mut object)?;
     Ok(object)
+}
+
+/// A body as the configuration that server-side apply takes: its own rules come before those of other bodies.
+pub(crate) fn configuration(call: &Call, body: &Bytes) -> Result<Object, ApiError> {
+    let json = to_json(&call.content_type, body)?;
+    let tree: Value = serde_json::from_slice(&json)
+        .map_err(|error| ApiError::BadRequest(format!("error decoding YAML: {error}")))?;
+    let text =
+        |path: &[&str]| path.iter().try_fold(&tree, |value, key| value.get(key)).and_then(Value::as_str);
+    let kind = &call.kind;
+    let group_version = match text(&["apiVersion"]).unwrap_or_default() {
+        version if version.contains('/') => version.to_owned(),
+        version => format!("/{version}"),
+    };
+    if text(&["kind"]).is_none_or(str::is_empty) {
+        return Err(ApiError::BadRequest(format!("invalid object type: {group_version}, Kind=")));
+    }
+    if let Some(why) = managed::refuse_configuration(kind.definition, &tree) {
+        let (namespace, name) = (text(&["metadata", "namespace"]), text(&["metadata", "name"]));
+        let place = format!("{}/{}", namespace.unwrap_or_default(), name.unwrap_or_default());
+        let object = format!("{place}; {group_version}, Kind={}", kind.names.kind);
+        return Err(ApiError::Unclassified(format!("failed to create typed patch object ({object}): {why}")));
+    }
+    self::object(call, body)
 }
 
 /// A body as what a subresource exchanges, e.g. a Scale or a Binding.

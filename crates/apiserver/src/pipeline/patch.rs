@@ -84,7 +84,7 @@ async fn apply(call: &Call, part: Part, body: &Bytes) -> Result<Outcome, ApiErro
             Subject { group: "meta.k8s.io".into(), kind: "PatchOptions".into(), ..Subject::default() };
         return Err(ApiError::invalid(subject, vec![error]));
     }
-    let mut intent = decode::object(call, body)?;
+    let mut intent = decode::configuration(call, body)?;
     metadata::locate(call, &mut intent)?;
     if !intent.name().is_empty() && intent.name() != call.path.name {
         return Err(ApiError::BadRequest(format!(
@@ -103,7 +103,10 @@ async fn apply(call: &Call, part: Part, body: &Bytes) -> Result<Outcome, ApiErro
     let merged = update::change(call, part, Operation::Apply, |old| merge(Some(old))).await;
     match merged {
         Err(ApiError::NotFound(_)) if part == Part::Whole => {
-            create::create_object(call, merge(None)?, Operation::Apply).await
+            let mut object = merge(None)?;
+            // No precondition on what is not there.
+            object.remove(&["metadata", "resourceVersion"]);
+            create::create_object(call, object, Operation::Apply).await
         }
         other => other,
     }

@@ -1,5 +1,7 @@
 //! Server-side apply: `(live, configuration) → object`, or the conflicts.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::{Map, Value};
 use thiserror::Error;
 
@@ -140,22 +142,68 @@ fn merge(place: Place, live: &Value, config: &Value) -> Value {
             Value::Object(merge_entries(ty, live, config))
         }
         (Shape::Items(ty, keys), Value::Array(live), Value::Array(config)) => {
-            let mut out = live.clone();
-            for value in config {
-                let wanted = identify(value, keys);
-                match out.iter_mut().find(|item| identify(item, keys) == wanted) {
-                    Some(item) => *item = merge(Place::item(ty), item, value),
-                    None => out.push(value.clone()),
-                }
-            }
-            Value::Array(out)
+            let both = |live: &Value, config: &Value| merge(Place::item(ty), live, config);
+            Value::Array(merge_lists(live, config, |item| identify(item, keys), both))
         }
         (Shape::Scalars, Value::Array(live), Value::Array(config)) => {
-            let new = config.iter().filter(|value| !live.contains(value));
-            Value::Array(live.iter().chain(new).cloned().collect())
+            Value::Array(merge_lists(live, config, Element::value, |_, config| config.clone()))
         }
         _ => config.clone(),
     }
+}
+
+/// Lays a list over a live one. What the configuration names comes in its order; the rest stays where it is in
+/// relation to the items before it (`structured-merge-diff`, `visitListItems`).
+fn merge_lists(
+    live: &[Value],
+    config: &[Value],
+    key: impl Fn(&Value) -> Element,
+    both: impl Fn(&Value, &Value) -> Value,
+) -> Vec<Value> {
+    let live: Vec<(Element, &Value)> = live.iter().map(|item| (key(item), item)).collect();
+    let config: Vec<(Element, &Value)> = config.iter().map(|item| (key(item), item)).collect();
+    // An item that is there twice is none to merge with.
+    let mut by_key = BTreeMap::<&Element, Option<&Value>>::new();
+    for (key, item) in &live {
+        by_key.entry(key).and_modify(|one| *one = None).or_insert(Some(item));
+    }
+    let wanted: BTreeSet<&Element> = config.iter().map(|(key, _)| key).collect();
+    let mut shared = config.iter().map(|(key, _)| key).filter(|key| by_key.contains_key(key)).peekable();
+    let mut merged = BTreeSet::new();
+    let mut out = Vec::with_capacity(live.len().max(config.len()));
+    let (mut left, mut right) = (live.iter().peekable(), config.iter().peekable());
+    while left.peek().is_some() || right.peek().is_some() {
+        if let (Some((mine, _)), Some((theirs, _))) = (left.peek(), right.peek())
+            && mine != theirs
+            && wanted.contains(mine)
+            && shared.peek().is_some_and(|next| *next != mine)
+        {
+            // Named by the configuration, but not next: its turn comes with the configuration's.
+            left.next();
+            continue;
+        }
+        let same = left.peek().zip(right.peek()).is_some_and(|(mine, theirs)| mine.0 == theirs.0);
+        if let Some((mine, item)) = left.peek().filter(|_| !same) {
+            if !wanted.contains(mine) {
+                out.push((*item).clone());
+                left.next();
+                continue;
+            } else if merged.contains(mine) {
+                left.next();
+            }
+        }
+        let Some((theirs, item)) = right.next() else { continue };
+        if same {
+            left.next();
+        }
+        merged.insert(theirs);
+        shared.next_if(|next| *next == theirs);
+        out.push(match by_key.get(theirs).copied().flatten() {
+            Some(old) => both(old, item),
+            None => (*item).clone(),
+        });
+    }
+    out
 }
 
 fn merge_entries(ty: Type, live: &Map<String, Value>, config: &Map<String, Value>) -> Map<String, Value> {

@@ -38,6 +38,11 @@ impl Element {
         Self(format!("v:{value}"))
     }
 
+    /// An item of a list that is owned as a whole.
+    pub(super) fn index(index: usize) -> Self {
+        Self(format!("i:{index}"))
+    }
+
     /// Reads the text form; the JSON in it is brought into one spelling.
     fn parse(text: &str) -> Option<Self> {
         let (kind, rest) = text.split_once(':')?;

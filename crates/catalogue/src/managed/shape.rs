@@ -63,10 +63,20 @@ impl Place {
         let schema = Schema::global();
         match ty {
             Type::Map(inner) => Self::inner(schema.inner(inner)),
-            ty => match schema.field(ty, name) {
-                Some(field) => Self { ty: field.ty, list: field.list },
-                None => Self::inner(Type::Any),
-            },
+            ty => Self::field(ty, name).unwrap_or_else(|| Self::inner(Type::Any)),
+        }
+    }
+
+    /// The place of a field that the schema knows.
+    pub(super) fn field(ty: Type, name: &str) -> Option<Self> {
+        Schema::global().field(ty, name).map(|field| Self { ty: field.ty, list: field.list })
+    }
+
+    /// The place of the items of a list at this place.
+    pub(super) fn items(self) -> Self {
+        match self.ty {
+            Type::List(inner) => Self::item(Schema::global().inner(inner)),
+            _ => Self::inner(Type::Any),
         }
     }
 

@@ -204,3 +204,26 @@ fn an_item_whose_key_changed_goes_whole() {
     let changed = apply(Some(&live), &config(81), SERVICE, &writer("me"), false).unwrap();
     assert_eq!(changed.get(&["spec", "ports"]), Some(&json!([{"port": 81, "name": "a"}])));
 }
+
+#[test]
+fn an_applied_list_keeps_its_order() {
+    let check = |live: &[&str], config: &[&str], expected: &[&str]| {
+        let pod = |names: &[&str]| {
+            let containers: Vec<Value> = names.iter().map(|name| json!({"name": name})).collect();
+            object(
+                json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}, "spec": {"containers": containers}}),
+            )
+        };
+        let applied = apply(Some(&pod(live)), &pod(config), POD, &writer("m"), true).unwrap();
+        let items = applied.get(&["spec", "containers"]).and_then(Value::as_array).unwrap();
+        let names: Vec<&str> = items.iter().filter_map(|item| item["name"].as_str()).collect();
+        assert_eq!(names, expected, "{live:?} + {config:?}");
+    };
+    check(&["b"], &["a", "b"], &["a", "b"]);
+    check(&["a", "b"], &["b", "a"], &["b", "a"]);
+    check(&["a", "b", "c"], &["c", "a"], &["b", "c", "a"]);
+    check(&["x", "a"], &["a", "n"], &["x", "a", "n"]);
+    check(&["a", "x", "b"], &["b", "n", "a"], &["x", "b", "n", "a"]);
+    check(&["a", "x"], &["n", "a"], &["n", "a", "x"]);
+    check(&[], &["b", "a"], &["b", "a"]);
+}

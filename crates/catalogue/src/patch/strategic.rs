@@ -90,12 +90,13 @@ impl Merger<'_> {
         patch: Vec<Value>,
     ) -> Result<Vec<Value>, PatchError> {
         let Some(key) = rule.key else {
-            for value in patch {
-                if !list.contains(&value) {
-                    list.push(value);
+            let before = list.clone();
+            for value in &patch {
+                if !list.contains(value) {
+                    list.push(value.clone());
                 }
             }
-            return Ok(list);
+            return Ok(reorder(list, &patch, &before, None));
         };
         let mut changes = Vec::new();
         let mut replace = false;
@@ -122,10 +123,12 @@ impl Merger<'_> {
         if replace {
             list.clear();
         }
+        let before = list.clone();
+        let order: Vec<Value> = changes.iter().cloned().map(Value::Object).collect();
         for change in changes {
             self.item(item, key, &mut list, change)?;
         }
-        Ok(list)
+        Ok(if replace { list } else { reorder(list, &order, &before, Some(key)) })
     }
 
     /// Merges an item into the one with the same key, or appends it.
@@ -214,8 +217,8 @@ fn key_of<'v>(item: &'v Tree, key: &str) -> Result<&'v Value, PatchError> {
     })
 }
 
-/// Orders a merged list: the items that `order` names in that order, the others where `server` (the list
-/// before the patch) had them in relation to those.
+/// Orders a merged list: the items that `order` (the patch, or its directive) names in that order, the others where
+/// `server` (the list before the patch) had them in relation to those.
 fn reorder(list: Vec<Value>, order: &[Value], server: &[Value], key: Option<&str>) -> Vec<Value> {
     let same = |a: &Value, b: &Value| match key {
         Some(key) => a.get(key) == b.get(key),
@@ -290,7 +293,7 @@ mod tests {
             SERVICE,
             ports(json!([{"port": 80, "nodePort": 30000}, {"port": 443}])),
             ports(json!([{"port": 80, "targetPort": 8080}, {"port": 53}])),
-            ports(json!([{"port": 80, "nodePort": 30000, "targetPort": 8080}, {"port": 443}, {"port": 53}])),
+            ports(json!([{"port": 80, "nodePort": 30000, "targetPort": 8080}, {"port": 53}, {"port": 443}])),
         );
         check(
             SERVICE,
@@ -318,7 +321,7 @@ mod tests {
                 json!([{"name": "a", "env": [{"name": "Y", "value": "2"}, {"name": "X", "value": null}], "args": ["b"]}]),
             ),
             containers(
-                json!([{"name": "a", "image": "i", "env": [{"name": "X"}, {"name": "Y", "value": "2"}], "args": ["b"]}]),
+                json!([{"name": "a", "image": "i", "env": [{"name": "Y", "value": "2"}, {"name": "X"}], "args": ["b"]}]),
             ),
         );
     }
@@ -337,7 +340,13 @@ mod tests {
     #[test]
     fn merges_scalars_and_deletes_from_them() {
         let finalizers = |list: Value| json!({"metadata": {"finalizers": list}});
-        check(POD, finalizers(json!(["a"])), finalizers(json!(["b", "a"])), finalizers(json!(["a", "b"])));
+        check(POD, finalizers(json!(["a"])), finalizers(json!(["b", "a"])), finalizers(json!(["b", "a"])));
+        check(
+            POD,
+            finalizers(json!(["a", "b"])),
+            finalizers(json!(["c"])),
+            finalizers(json!(["c", "a", "b"])),
+        );
         check(
             POD,
             finalizers(json!(["a", "b"])),

@@ -1,0 +1,169 @@
+//! Whether a tree can be an applied configuration: fields of the schema only, of its types, and no item of a list twice.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::set::{Element, Path, describe};
+use super::shape::{Place, Shape, identify};
+use crate::schema::Type;
+
+/// What is wrong with a configuration of the definition, as server-side apply words it; `None` if nothing is.
+pub fn refuse_configuration(definition: &str, config: &Value) -> Option<String> {
+    let mut check = Check::default();
+    check.value(Place::root(definition), config);
+    match check.errors.as_slice() {
+        [] => None,
+        [one] => Some(one.clone()),
+        many => Some(format!("errors:\n  {}", many.join("\n  "))),
+    }
+}
+
+#[derive(Default)]
+struct Check {
+    path: Path,
+    errors: Vec<String>,
+}
+
+impl Check {
+    fn refuse(&mut self, why: &str) {
+        self.errors.push(format!("{}: {why}", describe(&self.path)));
+    }
+
+    fn below(&mut self, element: Element, look: impl FnOnce(&mut Self)) {
+        self.path.push(element);
+        look(self);
+        self.path.pop();
+    }
+
+    fn value(&mut self, place: Place, value: &Value) {
+        match (place.ty, value) {
+            (_, Value::Null) | (Type::Any, _) => {}
+            (Type::Object(_), Value::Object(map)) => {
+                for (name, value) in map {
+                    let field = Place::field(place.ty, name);
+                    self.below(Element::field(name), |check| match field {
+                        Some(field) => check.value(field, value),
+                        None => check.refuse("field not declared in schema"),
+                    });
+                }
+            }
+            (Type::Map(_), Value::Object(map)) => {
+                for (name, value) in map {
+                    let entry = Place::entry(place.ty, name);
+                    self.below(Element::field(name), |check| check.value(entry, value));
+                }
+            }
+            (Type::List(_), Value::Array(items)) => self.list(place, value, items),
+            (Type::Object(_) | Type::Map(_), other) => {
+                self.refuse(&format!("expected map, got &{{{}}}", go(other)))
+            }
+            (Type::List(_), other) => self.refuse(&format!("expected list, got &{{{}}}", go(other))),
+            (ty, value) => self.scalar(ty, value),
+        }
+    }
+
+    fn list(&mut self, place: Place, list: &Value, items: &[Value]) {
+        let mut seen = BTreeMap::<Element, usize>::new();
+        for (index, item) in items.iter().enumerate() {
+            let element = match place.shape(list) {
+                Shape::Items(_, keys) => identify(item, keys),
+                Shape::Scalars => Element::value(item),
+                Shape::Leaf | Shape::Entries(_) => Element::index(index),
+            };
+            *seen.entry(element.clone()).or_default() += 1;
+            self.below(element, |check| check.value(place.items(), item));
+        }
+        for element in seen.iter().filter(|(_, times)| **times > 1).map(|(element, _)| element) {
+            let key = describe(std::slice::from_ref(element));
+            self.refuse(&format!("duplicate entries for key {key}"));
+        }
+    }
+
+    fn scalar(&mut self, ty: Type, value: &Value) {
+        match ty {
+            Type::String | Type::Bytes if !value.is_string() => {
+                let shown = go(value);
+                self.refuse(&format!("expected string, got &value.valueUnstructured{{Value:{shown}}}"));
+            }
+            Type::Int32 | Type::Int64 | Type::Float if !value.is_number() => {
+                self.refuse(&format!("expected numeric (int or float), got {}", go_type(value)));
+            }
+            Type::Bool if !value.is_boolean() => {
+                self.refuse(&format!("expected boolean, got &{{{}}}", go(value)));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A value as Go prints it.
+fn go(value: &Value) -> String {
+    match value {
+        Value::Null => "<nil>".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => format!("[{}]", items.iter().map(go).collect::<Vec<_>>().join(" ")),
+        Value::Object(map) => {
+            let entries: Vec<String> =
+                map.iter().map(|(name, value)| format!("{name}:{}", go(value))).collect();
+            format!("map[{}]", entries.join(" "))
+        }
+        Value::Bool(_) | Value::Number(_) => value.to_string(),
+    }
+}
+
+fn go_type(value: &Value) -> &'static str {
+    match value {
+        Value::String(_) => "string",
+        Value::Bool(_) => "bool",
+        Value::Array(_) => "[]interface {}",
+        Value::Object(_) => "map[string]interface {}",
+        Value::Number(_) | Value::Null => "int64",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn check(config: Value, expected: Option<&str>) {
+        let config = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, "spec": config});
+        let refused = refuse_configuration("io.k8s.api.core.v1.Pod", &config);
+        assert_eq!(refused.as_deref(), expected, "{config}");
+    }
+
+    #[test]
+    fn what_the_schema_does_not_know_is_refused() {
+        check(
+            json!({"containers": [{"name": "c", "image": "i", "resources": {"limits": {"cpu": 1}}}]}),
+            None,
+        );
+        check(json!({"nodeSelector": {"a": "b"}, "terminationGracePeriodSeconds": null}), None);
+        check(json!({"unknown": 1}), Some(".spec.unknown: field not declared in schema"));
+        check(json!({"containers": "x"}), Some(".spec.containers: expected list, got &{x}"));
+        check(json!([]), Some(".spec: expected map, got &{[]}"));
+        let number =
+            r#".spec.containers[name="a"].image: expected string, got &value.valueUnstructured{Value:5}"#;
+        check(json!({"containers": [{"name": "a", "image": 5}]}), Some(number));
+        let text = ".spec.priority: expected numeric (int or float), got string";
+        check(json!({"priority": "x"}), Some(text));
+    }
+
+    #[test]
+    fn no_item_is_there_twice() {
+        let env = json!([{"name": "X", "value": "1"}, {"name": "X", "value": "2"}]);
+        check(
+            json!({"containers": [{"name": "a", "env": env}]}),
+            Some(r#".spec.containers[name="a"].env: duplicate entries for key [name="X"]"#),
+        );
+        check(
+            json!({"containers": [{"name": "a", "ports": [{"containerPort": 80}, {"containerPort": 80}]}]}),
+            Some(
+                r#".spec.containers[name="a"].ports: duplicate entries for key [containerPort=80,protocol="TCP"]"#,
+            ),
+        );
+        // Lists that are replaced as a whole may hold anything.
+        check(json!({"tolerations": [{"key": "a"}, {"key": "a"}]}), None);
+    }
+}
