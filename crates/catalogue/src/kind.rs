@@ -246,6 +246,12 @@ impl Kind {
         }
     }
 
+    /// Fills the defaults of an object, and what it needs to be read again.
+    pub fn fill(&self, object: &mut Object) {
+        crate::strict::complete(object, self.definition);
+        self.strategy.default(object);
+    }
+
     /// Whether it offers a verb.
     pub fn offers(&self, verb: Verb) -> bool {
         self.verbs.contains(&verb)

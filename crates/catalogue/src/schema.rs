@@ -62,7 +62,7 @@ pub enum Type {
 pub struct TypeId(u16);
 
 /// A definition, see [`Schema::get`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DefinitionId(u16);
 
 /// The fields of an object.
@@ -118,6 +118,11 @@ impl Schema {
     /// All definitions, ordered by name.
     pub fn definitions(&self) -> impl Iterator<Item = &Definition> {
         self.definitions.iter()
+    }
+
+    /// What every definition is found by.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = DefinitionId> {
+        self.by_name.values().copied()
     }
 
     /// A definition by id.

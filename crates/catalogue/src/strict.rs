@@ -4,6 +4,7 @@
 //! nulls and empty lists and maps vanish as they do in Kubernetes, and values of the wrong type are
 //! refused. The caller decides what becomes of the reports (`fieldValidation`).
 
+mod complete;
 mod scalar;
 mod walk;
 
@@ -16,6 +17,7 @@ use thiserror::Error;
 
 use crate::Object;
 use crate::schema::{Definition, Schema, Type};
+pub use complete::complete;
 use walk::Seed;
 
 /// An object and what was wrong with its text.

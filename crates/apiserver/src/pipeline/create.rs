@@ -81,7 +81,7 @@ async fn create_named(call: &Call, mut object: Object, operation: Operation) -> 
 /// preparation and allocation add.
 async fn prepare(call: &Call, object: &mut Object, operation: Operation) -> Result<(), ApiError> {
     let strategy = &call.kind.strategy;
-    strategy.default(object);
+    call.kind.fill(object);
     if operation == Operation::Update {
         track_writer(call, object);
     }

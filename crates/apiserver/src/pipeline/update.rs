@@ -161,7 +161,7 @@ impl Attempt<'_> {
                 if kind.has(Subresource::Status) {
                     copy_member(new, old, "status");
                 }
-                kind.strategy.default(new);
+                kind.fill(new);
                 kind.strategy.prepare_update(self.call.context(), new, old);
             }
             Part::Status => {
@@ -170,11 +170,11 @@ impl Attempt<'_> {
                 for member in members.iter().filter(|m| !matches!(m.as_str(), "metadata" | "status")) {
                     copy_member(new, old, member);
                 }
-                kind.strategy.default(new);
+                kind.fill(new);
             }
             Part::Narrow(_) => {
                 metadata::keep(new, old);
-                kind.strategy.default(new);
+                kind.fill(new);
             }
         }
     }

@@ -10,7 +10,7 @@ use crate::pipeline::call::{Call, timestamp};
 
 /// POST of a review.
 pub(crate) async fn answer(call: &Call, mut request: Object) -> Result<Outcome, ApiError> {
-    call.kind.strategy.default(&mut request);
+    call.kind.fill(&mut request);
     let review =
         Review { call, write: Write::Create, subresource: "", object: Some(&mut request), old: None };
     admission::admit(review).await?;
