@@ -61,6 +61,14 @@ impl Quantity {
         self.nano
     }
 
+    /// The sum, written with the suffixes of the first.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        let nano = self.nano.saturating_add(other.nano).clamp(-MAX, MAX);
+        let suffixes = if self.nano == 0 { other.suffixes } else { self.suffixes };
+        Self { nano, suffixes }
+    }
+
     fn rounded_up(nano: i128, unit: i128) -> i64 {
         let up = nano.div_euclid(unit) + i128::from(nano.rem_euclid(unit) != 0);
         i64::try_from(up).unwrap_or(if up > 0 { i64::MAX } else { i64::MIN })

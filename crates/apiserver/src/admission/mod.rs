@@ -4,6 +4,7 @@
 mod caller;
 mod namespace;
 mod priority;
+mod runtime_class;
 mod service_account;
 mod tolerations;
 
@@ -54,6 +55,12 @@ impl Review<'_> {
         let creates_pod = self.is_core("Pod") && self.write == Write::Create && self.subresource.is_empty();
         if creates_pod { self.object.as_deref_mut() } else { None }
     }
+
+    /// The pod that is about to be created or changed, if this is one.
+    fn written_pod(&mut self) -> Option<&mut Object> {
+        let writes_pod = self.is_core("Pod") && self.subresource.is_empty();
+        if writes_pod { self.object.as_deref_mut() } else { None }
+    }
 }
 
 /// Runs every plugin; the first refusal counts.
@@ -62,5 +69,6 @@ pub(crate) async fn admit(mut review: Review<'_>) -> Result<(), ApiError> {
     priority::admit(&mut review)?;
     tolerations::admit(&mut review);
     service_account::admit(&mut review).await?;
+    runtime_class::admit(&mut review)?;
     caller::admit(&review).await
 }

@@ -1,4 +1,5 @@
-//! DefaultTolerationSeconds: how long a pod stays on a node that is not ready or not reachable.
+//! DefaultTolerationSeconds: how long a pod stays on a node that is not ready or not reachable. Also on update, so that
+//! a client which writes the pod as it first made it does not take them away.
 
 use serde_json::{Value, json};
 
@@ -7,7 +8,7 @@ use super::Review;
 const SECONDS: i64 = 300;
 
 pub(super) fn admit(review: &mut Review<'_>) {
-    let Some(pod) = review.new_pod() else { return };
+    let Some(pod) = review.written_pod() else { return };
     let mut tolerations =
         pod.get(&["spec", "tolerations"]).and_then(Value::as_array).cloned().unwrap_or_default();
     let given = tolerations.len();

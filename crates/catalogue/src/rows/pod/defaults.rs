@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::aggregate;
 use crate::rows::defaults::{existing_mut, fill, fill_number, fill_text, list_mut, object_mut};
 
 type Tree = Map<String, Value>;
@@ -25,7 +26,26 @@ pub(super) fn pod(pod: &mut Tree) {
             }
         }
     }
+    whole_pod_requests(spec);
     pod_spec(spec);
+}
+
+/// Requests of the whole pod that are left open where it has limits (KEP-2837): what its containers request, else the
+/// limit.
+fn whole_pod_requests(spec: &mut Tree) {
+    let limits =
+        spec.get("resources").and_then(|resources| resources.get("limits")).and_then(Value::as_object);
+    let Some(limits) = limits.filter(|limits| !limits.is_empty()).cloned() else { return };
+    let of_containers = ["cpu", "memory"].map(|name| (name, aggregate::request(spec, name)));
+    let requests = object_mut(object_mut(spec, "resources"), "requests");
+    for (name, amount) in of_containers {
+        if let Some(amount) = amount {
+            requests.entry(name).or_insert_with(|| amount.to_string().into());
+        }
+    }
+    for (name, limit) in limits.into_iter().filter(|(name, _)| aggregate::is_for_pods(name)) {
+        requests.entry(name).or_insert(limit);
+    }
 }
 
 /// Defaults of every pod spec, also in templates.
@@ -202,6 +222,27 @@ mod tests {
         let once = object.clone();
         pod(&mut object);
         assert_eq!(object, once);
+    }
+
+    #[test]
+    fn requests_of_the_whole_pod_follow_its_containers_or_its_limits() {
+        let check = |whole: Value, containers: Value, requests: Value| {
+            let mut object = tree(json!({"spec": {"resources": whole, "containers": containers}}));
+            pod(&mut object);
+            assert_eq!(object["spec"]["resources"].get("requests"), Some(&requests).filter(|r| !r.is_null()));
+        };
+        let requesting = |cpu: &str| json!({"name": "c", "resources": {"requests": {"cpu": cpu}}});
+        let limits = json!({"limits": {"cpu": "2", "memory": "1Gi"}});
+        check(limits.clone(), json!([{"name": "c"}]), json!({"cpu": "2", "memory": "1Gi"}));
+        check(
+            limits.clone(),
+            json!([requesting("500m"), requesting("1")]),
+            json!({"cpu": "1500m", "memory": "1Gi"}),
+        );
+        let given = json!({"limits": {"cpu": "2"}, "requests": {"cpu": "1"}});
+        check(given, json!([requesting("500m")]), json!({"cpu": "1"}));
+        check(json!({"requests": {"cpu": "1"}}), json!([{"name": "c"}]), json!({"cpu": "1"}));
+        check(json!({}), json!([requesting("1")]), Value::Null);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Pod.
 
+mod aggregate;
 mod defaults;
 mod print;
 mod qos;
@@ -94,11 +95,19 @@ impl Strategy for PodStrategy {
         }
     }
 
-    fn prepare_create(&self, _: Context<'_>, object: &mut Object) {
+    fn prepare_create(&self, cx: Context<'_>, object: &mut Object) {
         // Admission may have chosen the service account after defaulting.
         defaults::service_account(object_mut(object.as_map_mut(), "spec"));
         let class = qos::class(object);
-        object.set(&["status"], json!({"phase": "Pending", "qosClass": class}));
+        let mut status = json!({"phase": "Pending", "qosClass": class});
+        if !cells::items(object, &["spec", "schedulingGates"]).is_empty() {
+            status["conditions"] = json!([{
+                "type": "PodScheduled", "status": "False", "reason": "SchedulingGated",
+                "message": "Scheduling is blocked due to non-empty scheduling gates",
+                "lastProbeTime": null, "lastTransitionTime": cx.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            }]);
+        }
+        object.set(&["status"], status);
     }
 
     /// What admission decided stays when a client does not repeat it.

@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::{HostAlias, Pod, PodDNSConfig, PodSpec, Toleration};
 use serde_json::{Value, json};
 
-use super::{validate_containers, validate_security, validate_volumes};
+use super::{validate_containers, validate_resources, validate_security, validate_volumes};
 use crate::names::Form;
 use crate::rows::check::{self, one_of};
 use crate::{FieldError, FieldErrors, Object, addresses};
@@ -42,6 +42,7 @@ pub(in crate::rows) fn validate_spec(path: &str, spec: &PodSpec, tree: &Value) -
     errors.extend(one_of(&at("dnsPolicy"), spec.dns_policy.as_deref(), DNS_POLICIES));
     errors.extend(check::labels(&at("nodeSelector"), check::pairs(spec.node_selector.as_ref())));
     errors.extend(validate_security::pod(path, spec));
+    errors.extend(validate_resources::whole_pod(&at("resources"), spec, tree));
     for (index, secret) in spec.image_pull_secrets.iter().flatten().enumerate() {
         if secret.name.is_empty() {
             errors.push(FieldError::required(format!("{path}.imagePullSecrets[{index}].name"), ""));

@@ -1,7 +1,9 @@
 //! Checks of resource requests and limits.
 
-use k8s_openapi::api::core::v1::ResourceRequirements;
+use k8s_openapi::api::core::v1::{PodSpec, ResourceRequirements};
+use serde_json::Value;
 
+use super::aggregate;
 use crate::names::Form;
 use crate::quantity::Quantity;
 use crate::{FieldError, FieldErrors};
@@ -33,6 +35,37 @@ pub(super) fn requirements(path: &str, resources: &ResourceRequirements) -> Fiel
         } else if asked.nanos() > most.nanos() {
             let detail = format!("must be less than or equal to {name} limit of {}", limit.0);
             errors.push(FieldError::invalid(format!("{path}.requests"), request.0.as_str(), detail));
+        }
+    }
+    errors
+}
+
+/// Checks the requests and limits of a pod as a whole: those of [`requirements`], nothing but what pods can ask for, and
+/// no container above them.
+pub(super) fn whole_pod(path: &str, spec: &PodSpec, tree: &Value) -> FieldErrors {
+    let Some(resources) = &spec.resources else { return Vec::new() };
+    let mut errors = requirements(path, resources);
+    if resources.claims.as_ref().is_some_and(|claims| !claims.is_empty()) {
+        errors.push(FieldError::forbidden(
+            format!("{path}.claims"),
+            "claims cannot be set for Resources at pod-level",
+        ));
+    }
+    for (list, amounts) in [("limits", &resources.limits), ("requests", &resources.requests)] {
+        for name in
+            amounts.iter().flatten().map(|(name, _)| name).filter(|name| !aggregate::is_for_pods(name))
+        {
+            let field = format!("{path}.{list}[{name}]");
+            errors.push(FieldError::not_supported(field, name.as_str(), &["cpu", "hugepages-", "memory"]));
+        }
+    }
+    for (name, request) in resources.requests.iter().flatten() {
+        let together = tree.as_object().and_then(|spec| aggregate::request(spec, name));
+        let (Some(together), Ok(asked)) = (together, request.0.parse::<Quantity>()) else { continue };
+        if together.nanos() > asked.nanos() {
+            let detail =
+                format!("must be greater than or equal to aggregate container requests of {together}");
+            errors.push(FieldError::invalid(format!("{path}.requests[{name}]"), request.0.as_str(), detail));
         }
     }
     errors
