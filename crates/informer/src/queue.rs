@@ -48,7 +48,8 @@ struct Shared<K> {
     changed: Notify,
 }
 
-/// A queue of keys to reconcile. Cloning shares the queue.
+/// A queue of keys to reconcile. Cloning shares the queue. It holds a key once however often that is added, so its bound is
+/// the number of objects there are.
 pub struct Queue<K> {
     shared: Arc<Shared<K>>,
 }

@@ -13,6 +13,8 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests prepare what is attacked by path"))]
 
 mod agent;
+#[cfg(test)]
+mod arbitrary;
 mod backoff;
 mod config;
 mod container;

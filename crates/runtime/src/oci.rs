@@ -284,7 +284,7 @@ fn resources(spec: &ContainerSpec, devices: &[Node]) -> Value {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::ids::PodUid;
 
@@ -294,7 +294,7 @@ mod tests {
         .unwrap()
     }
 
-    fn spec() -> ContainerSpec {
+    pub(crate) fn spec() -> ContainerSpec {
         serde_json::from_value(json!({
             "name": "c", "attempt": 0, "image": format!("sha256:{}", "0".repeat(64)), "image_ref": "i",
             "args": ["sh"], "env": ["A=1"], "cwd": "", "user": {"uid": 1, "gid": 2, "groups": [3]}, "mounts": [],

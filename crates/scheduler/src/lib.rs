@@ -173,6 +173,7 @@ impl Scheduler {
         let condition = json!({
             "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message,
             "lastProbeTime": null, "lastTransitionTime": Time(Timestamp::now()),
+            "observedGeneration": pending.generation,
         });
         let patch = Patch::Strategic(json!({
             "metadata": {"uid": pending.uid}, "status": {"conditions": [condition]},

@@ -112,6 +112,8 @@ pub struct Pending {
     pub affinity: NodeAffinity,
     /// Taints the pod accepts.
     pub tolerations: Vec<Toleration>,
+    /// The pod's `metadata.generation`.
+    pub generation: Option<i64>,
     /// The message of the present condition PodScheduled=False, reason Unschedulable.
     pub reported: Option<String>,
 }
@@ -153,6 +155,7 @@ impl Pending {
                 .and_then(|affinity| affinity.node_affinity.clone())
                 .unwrap_or_default(),
             tolerations: spec.tolerations.clone().unwrap_or_default(),
+            generation: pod.metadata.generation,
             reported: refused.and_then(|condition| condition.message.clone()),
         }
     }

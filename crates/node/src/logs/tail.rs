@@ -61,5 +61,11 @@ mod tests {
         assert_eq!(last_output(file.path(), 2, 1000).unwrap(), "line 9\npartial\n");
         assert_eq!(last_output(file.path(), 80, 8).unwrap(), "partial\n");
         assert!(last_output(file.path(), 80, 1000).unwrap().starts_with("line 0\n"));
+        std::fs::write(
+            file.path(),
+            "2026-01-01T00:00:00.0Z stdout F a\n2026-01-01T00:00:00.0Z stdout P DONE\n",
+        )
+        .unwrap();
+        assert_eq!(last_output(file.path(), 80, 1000).unwrap(), "a\nDONE");
     }
 }

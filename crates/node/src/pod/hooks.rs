@@ -56,7 +56,7 @@ async fn run(
         Err(text) => return Some(text),
     };
     match perform(&action, target, Effort::at_once(limit)).await {
-        Outcome::Success => None,
+        Outcome::Success | Outcome::Warning(_) => None,
         Outcome::Failure(text) | Outcome::Error(text) => Some(text),
     }
 }

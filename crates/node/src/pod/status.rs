@@ -239,7 +239,8 @@ fn states<'a>(
     if observed.ended() && state.run == Run::Waiting {
         return match newest {
             Some(end) => (terminated(end), older),
-            None => (never_located(), None),
+            None if was_due(pod, container, observed) => (never_located(), None),
+            None => (not_begun(pod), None),
         };
     }
     if let Some(failure) = state.failure.as_ref().filter(|_| state.run == Run::Waiting) {
@@ -263,11 +264,35 @@ fn states<'a>(
             (waiting("CrashLoopBackOff", Some(message)), newest)
         }
         (Run::Exited | Run::Starting, Some(end)) => (terminated(end), older),
-        _ => {
-            let has_inits = pod.containers.iter().any(|c| matches!(c.role, Role::Init | Role::Sidecar));
-            (waiting(if has_inits { "PodInitializing" } else { "ContainerCreating" }, None), newest)
-        }
+        _ => (not_begun(pod), newest),
     }
+}
+
+/// The state of a container before anything was done for it.
+fn not_begun(pod: &LocalPod) -> ApiState {
+    waiting(if init_containers(pod).next().is_some() { "PodInitializing" } else { "ContainerCreating" }, None)
+}
+
+fn init_containers(pod: &LocalPod) -> impl DoubleEndedIterator<Item = &LocalContainer> {
+    pod.containers.iter().filter(|c| matches!(c.role, Role::Init | Role::Sidecar))
+}
+
+/// Whether it had been a container's turn to run when its pod ended, by the rules of the kubelet: a main container's
+/// once the pod was initialized, an init container's when it is the first or a later one has run.
+fn was_due(pod: &LocalPod, container: &LocalContainer, observed: &Observed) -> bool {
+    let has_run = |c: &LocalContainer| {
+        let state = observed.container(&c.name);
+        state.run != Run::Waiting || state.newest_end().is_some()
+    };
+    if !matches!(container.role, Role::Init | Role::Sidecar) {
+        let last_done = init_containers(pod).next_back().is_none_or(|last| {
+            let state = observed.container(&last.name);
+            has_started(last, state) || state.newest_end().is_some_and(|end| end.exit_code == 0)
+        });
+        return observed.initialized || last_done || pod.with_role(Role::Main).any(has_run);
+    }
+    let from_here = init_containers(pod).skip_while(|c| c.name != container.name).any(has_run);
+    from_here || init_containers(pod).next().is_some_and(|first| first.name == container.name)
 }
 
 fn waiting(reason: &str, message: Option<String>) -> ApiState {

@@ -242,7 +242,33 @@ fn a_failed_init_container_fails_a_pod_that_never_restarts() {
     story.check("Start(a#0)");
     story.started("a", 0).exited("a", 0, 3).check("End(Completed), StopSandbox");
     assert_eq!((story.phase(), story.brief("a").as_str()), ("Failed", "Error:3/-/0"));
-    assert_eq!(story.brief("c"), "ContainerStatusUnknown:137/-/0");
+    assert_eq!(story.brief("c"), "PodInitializing/-/0");
+}
+
+#[test]
+fn containers_whose_turn_never_came_wait_for_ever() {
+    let end_early = |spec: &str| {
+        let mut story = Story::new(spec);
+        story.set_up();
+        story.check("Start(a#0)");
+        story.hear(Report::StartFailed {
+            container: "a".into(),
+            reason: StartError::ErrImagePull,
+            message: "no".into(),
+        });
+        story.delete(0).check("End(Deleted), StopSandbox");
+        story
+    };
+    let story =
+        end_early(r#"{"initContainers": [{"name": "a"}, {"name": "b"}], "containers": [{"name": "c"}]}"#);
+    assert_eq!(story.phase(), "Failed");
+    assert_eq!(story.brief("a"), "ContainerStatusUnknown:137/-/0");
+    assert_eq!(story.brief("b"), "PodInitializing/-/0");
+    assert_eq!(story.brief("c"), "PodInitializing/-/0");
+    // Without init containers it was every container's turn.
+    let story = end_early(r#"{"containers": [{"name": "a"}, {"name": "b"}]}"#);
+    assert_eq!(story.brief("a"), "ContainerStatusUnknown:137/-/0");
+    assert_eq!(story.brief("b"), "ContainerStatusUnknown:137/-/0");
 }
 
 #[test]

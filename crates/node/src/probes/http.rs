@@ -15,7 +15,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 /// Most redirects that are followed.
 const MAX_REDIRECTS: usize = 10;
 
-/// Gets `request`; any status from 200 to 399 is a success, a redirect to another host counts as one.
+/// Gets `request`; any status from 200 to 399 is a success, a redirect that is not followed (to another host, say) one
+/// with a warning.
 /// A refused connection is tried again for `patience`.
 pub(crate) async fn get(request: &HttpRequest, patience: Duration) -> Outcome {
     let mut request = request.clone();
@@ -60,35 +61,44 @@ async fn exchange(
         let response = sender.send_request(build(request)?).await.map_err(|error| error.to_string())?;
         let status = response.status();
         if status.is_redirection()
-            && let Some(location) =
-                response.headers().get(http::header::LOCATION).and_then(|value| value.to_str().ok())
+            && let Some(path) = redirect(request, response.headers())
         {
-            return Ok(redirect(request, location));
+            return Ok(Answer::Redirect(path));
         }
-        if status.as_u16() >= 200 && status.as_u16() < 400 {
-            return Ok(Answer::Done(Outcome::Success));
-        }
-        // Read the body so that the server is not cut off; nothing of it is shown.
-        let mut body = response.into_body();
-        let mut read = 0;
-        while let Some(frame) = body.frame().await {
-            read += frame.map_err(|error| error.to_string())?.data_ref().map_or(0, Bytes::len);
-            if read > OUTPUT_LIMIT {
-                break;
-            }
-        }
-        Ok(Answer::Done(Outcome::Failure(format!("HTTP probe failed with statuscode: {}", status.as_u16()))))
+        let body = read_body(response.into_body()).await?;
+        Ok(Answer::Done(match status.as_u16() {
+            200..300 => Outcome::Success,
+            300..400 => Outcome::Warning(format!("Probe terminated redirects, Response body: {body}")),
+            code => Outcome::Failure(format!("HTTP probe failed with statuscode: {code}")),
+        }))
     };
     let answer = answer.await;
     connection.abort();
     answer
 }
 
-fn redirect(request: &HttpRequest, location: &str) -> Answer {
-    let Ok(target) = location.parse::<http::Uri>() else { return Answer::Done(Outcome::Success) };
+/// The beginning of a body; the rest is not waited for.
+async fn read_body(mut body: hyper::body::Incoming) -> Result<String, String> {
+    let mut read = Vec::new();
+    while let Some(frame) = body.frame().await {
+        if let Some(data) = frame.map_err(|error| error.to_string())?.data_ref() {
+            read.extend_from_slice(data);
+        }
+        if read.len() >= OUTPUT_LIMIT {
+            read.truncate(OUTPUT_LIMIT);
+            break;
+        }
+    }
+    Ok(String::from_utf8_lossy(&read).into_owned())
+}
+
+/// The path a redirect leads to, if it stays on the host.
+fn redirect(request: &HttpRequest, headers: &http::HeaderMap) -> Option<String> {
+    let location = headers.get(http::header::LOCATION)?.to_str().ok()?;
+    let target: http::Uri = location.parse().ok()?;
     let same_host = target.host().is_none_or(|host| host == request.host);
     let path = target.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-    if same_host { Answer::Redirect(path.to_owned()) } else { Answer::Done(Outcome::Success) }
+    same_host.then(|| path.to_owned())
 }
 
 fn build(request: &HttpRequest) -> Result<http::Request<Empty<Bytes>>, String> {
@@ -195,7 +205,9 @@ mod tests {
     #[tokio::test]
     async fn statuses_decide() {
         check(&["HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"], Outcome::Success).await;
-        check(&["HTTP/1.1 304 Not Modified\r\n\r\n"], Outcome::Success).await;
+        let warning =
+            |body: &str| Outcome::Warning(format!("Probe terminated redirects, Response body: {body}"));
+        check(&["HTTP/1.1 304 Not Modified\r\n\r\n"], warning("")).await;
         let failed = Outcome::Failure("HTTP probe failed with statuscode: 500".into());
         check(&["HTTP/1.1 500 No\r\ncontent-length: 2\r\n\r\nno"], failed).await;
         check(
@@ -207,8 +219,8 @@ mod tests {
         )
         .await;
         check(
-            &["HTTP/1.1 302 Found\r\nlocation: http://example.com/\r\ncontent-length: 0\r\n\r\n"],
-            Outcome::Success,
+            &["HTTP/1.1 302 Found\r\nlocation: http://example.com/\r\ncontent-length: 3\r\n\r\nbye"],
+            warning("bye"),
         )
         .await;
     }

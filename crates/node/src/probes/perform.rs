@@ -15,9 +15,18 @@ pub(crate) const OUTPUT_LIMIT: usize = 10 * 1024;
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Outcome {
     Success,
+    /// A success that deserves a look.
+    Warning(String),
     Failure(String),
     /// It could not be carried out.
     Error(String),
+}
+
+impl Outcome {
+    /// Whether a probe counts it as passed.
+    pub(crate) fn is_success(&self) -> bool {
+        matches!(self, Self::Success | Self::Warning(_))
+    }
 }
 
 /// The container an action is about.

@@ -57,7 +57,7 @@ impl Prober {
             };
             effort = Effort::at_once(timing.timeout);
             self.tell(&outcome);
-            let Some(verdict) = tally.count(outcome == Outcome::Success) else { continue };
+            let Some(verdict) = tally.count(outcome.is_success()) else { continue };
             if let Some(report) = self.report(verdict)
                 && self.reports.send(report).await.is_err()
             {
@@ -69,15 +69,16 @@ impl Prober {
         }
     }
 
-    /// Records a failed attempt.
+    /// Records an attempt that was no plain success.
     fn tell(&self, outcome: &Outcome) {
         let title = self.kind.title();
-        let message = match outcome {
+        let (reason, message) = match outcome {
             Outcome::Success => return,
-            Outcome::Failure(text) => format!("{title} probe failed: {text}"),
-            Outcome::Error(text) => format!("{title} probe errored: {text}"),
+            Outcome::Warning(text) => ("ProbeWarning", format!("{title} probe warning: {text}")),
+            Outcome::Failure(text) => ("Unhealthy", format!("{title} probe failed: {text}")),
+            Outcome::Error(text) => ("Unhealthy", format!("{title} probe errored: {text}")),
         };
-        self.shared.container_event(&self.pod, &self.container, Warning, "Unhealthy", message);
+        self.shared.container_event(&self.pod, &self.container, Warning, reason, message);
     }
 
     fn report(&self, ok: bool) -> Option<Report> {

@@ -83,9 +83,11 @@ pub(super) fn attach(
     // Whether there is a terminal was decided when the container started.
     let tty = spec.is_some_and(|spec| spec.tty == Some(true));
     let want = CommandStreams { tty, ..streams(query) };
+    // A container that has one client's input sees its end and may write on; else the client is through with it.
+    let ends_with_input = tty || spec.is_some_and(|spec| spec.stdin_once != Some(true));
     match accept_command(&mut request, want) {
         Ok((accepted, upgrade)) => {
-            tokio::spawn(run_attach(handle, id, want, upgrade));
+            tokio::spawn(run_attach(handle, id, want, ends_with_input, upgrade));
             Ok(answer(accepted))
         }
         Err(refused) => Ok(answer(refused)),
@@ -136,7 +138,13 @@ async fn run_exec(
     joined.finish(outcome).await;
 }
 
-async fn run_attach(handle: PodHandle, id: ContainerId, want: CommandStreams, upgrade: CommandUpgrade) {
+async fn run_attach(
+    handle: PodHandle,
+    id: ContainerId,
+    want: CommandStreams,
+    ends_with_input: bool,
+    upgrade: CommandUpgrade,
+) {
     let session = match upgrade.session().await {
         Ok(session) => session,
         Err(error) => return tracing::debug!(%error, container = %id, "an attach client did not connect"),
@@ -149,9 +157,9 @@ async fn run_attach(handle: PodHandle, id: ContainerId, want: CommandStreams, up
         }
     };
     let ended = CancellationToken::new();
-    let joined =
+    let mut joined =
         join(session, attached.stdin, attached.stdout, attached.stderr, attached.terminal, ended.clone());
-    let gone = joined.gone.clone();
+    let (gone, input_ended) = (joined.gone.clone(), joined.input_ended.clone());
     let mut state = handle.watch();
     let over = state.wait_for(|state| {
         use skiff_runtime::ContainerStatus::Exited;
@@ -161,6 +169,10 @@ async fn run_attach(handle: PodHandle, id: ContainerId, want: CommandStreams, up
         // The pod's supervisor is gone with its handle.
         result = over => drop(result),
         () = gone.cancelled() => return,
+        () = input_ended.cancelled(), if want.stdin && ends_with_input => {}
+    }
+    if input_ended.is_cancelled() && ends_with_input {
+        joined.take_last_output().await;
     }
     ended.cancel();
     joined.finish(Outcome::Exited(0)).await;
@@ -183,11 +195,21 @@ fn runtime_size(size: TerminalSize) -> RuntimeSize {
 struct Joined {
     outputs: tokio::task::JoinSet<()>,
     input: tokio::task::JoinSet<()>,
+    /// The client's input has been handed on to its end.
+    input_ended: CancellationToken,
     status: skiff_streams::StatusSender,
     gone: CancellationToken,
 }
 
 impl Joined {
+    /// Takes what still comes as an answer to the input, for a moment: the process goes on, and so may its output.
+    async fn take_last_output(&mut self) {
+        let all = async { while self.outputs.join_next().await.is_some() {} };
+        if timeout(LAST_OUTPUT_PAUSE, all).await.is_err() {
+            self.outputs.abort_all();
+        }
+    }
+
     /// Waits for the last output and tells the client the outcome.
     async fn finish(mut self, outcome: Outcome) {
         while self.outputs.join_next().await.is_some() {}
@@ -208,8 +230,13 @@ fn join(
     ended: CancellationToken,
 ) -> Joined {
     let (mut outputs, mut input) = (tokio::task::JoinSet::new(), tokio::task::JoinSet::new());
+    let input_ended = CancellationToken::new();
     if let (Some(from), Some(to)) = (session.stdin, stdin) {
-        input.spawn(copy_input(from, to));
+        let over = input_ended.clone();
+        input.spawn(async move {
+            copy_input(from, to).await;
+            over.cancel();
+        });
     }
     for (from, to) in [(stdout, session.stdout), (stderr, session.stderr)] {
         // Output that the client did not ask for is read all the same, or the command would stand still.
@@ -220,7 +247,7 @@ fn join(
     if let Some(terminal) = terminal {
         input.spawn(copy_sizes(session.resize, terminal));
     }
-    Joined { outputs, input, status: session.status, gone: session.gone }
+    Joined { outputs, input, input_ended, status: session.status, gone: session.gone }
 }
 
 async fn copy_input(mut from: StdinReader, mut to: SessionInput) {

@@ -13,6 +13,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 /// Bytes kept for an attached client that does not read; then it is detached. The container never waits for it.
 const BACKLOG: usize = 1 << 20;
 
+/// Output kept for the first client of a container that takes its input from one client; more, and none is kept.
+const EARLY: usize = 64 << 10;
+
 /// Bytes taken from an ended container's output at most; only processes that outlive it can write more.
 const LAST_OUTPUT: usize = 8 << 20;
 
@@ -26,6 +29,8 @@ pub(super) struct Container {
     pub(super) terminal: Option<OwnedFd>,
     log: Log,
     attached: Vec<Attached>,
+    /// What a container that waits for its one client has written so far; `None` once there was a client, or too much.
+    early: Option<Vec<(Stream, Vec<u8>)>>,
     /// Tells of the end of a process that is not our child (after adoption).
     pub(super) pidfd: Option<OwnedFd>,
     /// Readable when memory runs out in its group.
@@ -74,6 +79,7 @@ impl Container {
             terminal: None,
             log,
             attached: Vec::new(),
+            early: spec.stdin_once.then(Vec::new),
             pidfd: None,
             memory: None,
             shortage: None,
@@ -121,11 +127,22 @@ impl Container {
         }
         let stream = if source == Source::Stderr { Stream::Stderr } else { Stream::Stdout };
         self.log.write(stream, &buffer[..length]);
+        self.keep_early(stream, &buffer[..length]);
         for attached in &mut self.attached {
             attached.write(stream, &buffer[..length]);
         }
         self.attached.retain(Attached::is_open);
         length
+    }
+
+    fn keep_early(&mut self, stream: Stream, bytes: &[u8]) {
+        let Some(early) = &mut self.early else { return };
+        let kept: usize = early.iter().map(|(_, bytes)| bytes.len()).sum();
+        if kept + bytes.len() > EARLY {
+            self.early = None;
+        } else {
+            early.push((stream, bytes.to_vec()));
+        }
     }
 
     /// Connects a client. Returns the descriptors it gets, in the order of [`crate::wire::Reply::Attached`].
@@ -153,7 +170,11 @@ impl Container {
         };
         let stdout = pipe(spec.stdout)?;
         let stderr = pipe(spec.stderr && !self.tty)?;
-        self.attached.push(Attached { client, stdout, stderr });
+        let mut attached = Attached { client, stdout, stderr };
+        for (stream, bytes) in self.early.take().into_iter().flatten() {
+            attached.write(stream, &bytes);
+        }
+        self.attached.push(attached);
         Ok(fds)
     }
 
@@ -168,11 +189,15 @@ impl Container {
         pipes.filter(|pipe| !pipe.backlog.is_empty()).map(|pipe| pipe.fd.as_fd())
     }
 
-    /// Sends what waits for attached clients.
+    /// Sends what waits for attached clients. Those of an ended container have their end with the last of it.
     pub(super) fn flush_backlogs(&mut self) {
+        let ended = matches!(self.state.status, ContainerStatus::Exited { .. });
         for attached in &mut self.attached {
             attached.write(Stream::Stdout, &[]);
             attached.write(Stream::Stderr, &[]);
+            if ended {
+                attached.close_empty();
+            }
         }
         self.attached.retain(Attached::is_open);
     }
@@ -194,15 +219,14 @@ impl Container {
         self.pidfd = None;
         self.memory = None;
         self.shortage = None;
-        self.flush_backlogs();
-        // What a reader has not taken by now stays in its pipe; a backlog beyond that is lost with it.
-        self.attached.clear();
+        self.early = None;
         let finished_at = Timestamp::now();
         let started_at = match self.state.status {
             ContainerStatus::Running { started_at, .. } => started_at,
             _ => finished_at,
         };
         self.state.status = ContainerStatus::Exited { code, signal, oom_killed, started_at, finished_at };
+        self.flush_backlogs();
     }
 }
 
@@ -211,6 +235,15 @@ impl Attached {
         let pipe = if stream == Stream::Stdout { &mut self.stdout } else { &mut self.stderr };
         if pipe.as_mut().is_some_and(|p| !p.write(bytes)) {
             *pipe = None;
+        }
+    }
+
+    /// Ends the streams for which nothing waits.
+    fn close_empty(&mut self) {
+        for pipe in [&mut self.stdout, &mut self.stderr] {
+            if pipe.as_ref().is_some_and(|pipe| pipe.backlog.is_empty()) {
+                *pipe = None;
+            }
         }
     }
 
@@ -236,5 +269,86 @@ impl Pipe {
             self.backlog.shrink_to_fit();
         }
         self.backlog.len() <= BACKLOG
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{ContainerId, ImageId};
+    use std::io::{Read, Write};
+
+    fn container(directory: &std::path::Path, output: &OwnedFd) -> Container {
+        let spec = ContainerSpec {
+            stdin_once: true,
+            log_path: directory.join("0.log"),
+            ..crate::oci::tests::spec()
+        };
+        let state = ContainerState {
+            id: ContainerId::new("a".repeat(64)).unwrap(),
+            name: "c".into(),
+            attempt: 0,
+            image: ImageId::new(format!("sha256:{}", "a".repeat(64))).unwrap(),
+            image_ref: "i".into(),
+            log_path: spec.log_path.clone(),
+            status: ContainerStatus::Running { pid: 1, started_at: Timestamp::UNIX_EPOCH },
+            tty: false,
+            labels: Default::default(),
+        };
+        let streams =
+            SupervisorSide { stdout: Some(output.try_clone().unwrap()), ..SupervisorSide::default() };
+        Container::new(state, &spec, streams, Log::open(&spec.log_path).unwrap())
+    }
+
+    const OUTPUTS: AttachSpec = AttachSpec { stdin: false, stdout: true, stderr: false };
+
+    #[test]
+    fn the_first_client_sees_what_came_before_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let (reader, mut writer) = io::pipe().unwrap();
+        let mut container = container(directory.path(), &reader.into());
+        let mut buffer = [0; 64];
+        writer.write_all(b"hello ").unwrap();
+        container.pump(Source::Stdout, &mut buffer);
+        let first = container.attach(1, OUTPUTS).unwrap().remove(0);
+        let second = container.attach(2, OUTPUTS).unwrap().remove(0);
+        writer.write_all(b"world").unwrap();
+        drop(writer);
+        container.finish(0, None, false, &mut buffer);
+        let read = |fd: OwnedFd| {
+            let mut text = String::new();
+            std::fs::File::from(fd).read_to_string(&mut text).unwrap();
+            text
+        };
+        assert_eq!((read(first), read(second)), ("hello world".into(), "world".into()));
+    }
+
+    #[test]
+    fn a_slow_client_gets_the_rest_after_the_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let (reader, writer) = io::pipe().unwrap();
+        let mut container = container(directory.path(), &reader.into());
+        let client = container.attach(1, OUTPUTS).unwrap().remove(0);
+        // More than a pipe holds.
+        let all = vec![b'x'; 300 << 10];
+        let mut buffer = [0; 4096];
+        let mut output = std::fs::File::from(OwnedFd::from(writer));
+        for piece in all.chunks(4096) {
+            output.write_all(piece).unwrap();
+            container.pump(Source::Stdout, &mut buffer);
+        }
+        drop(output);
+        container.finish(0, None, false, &mut buffer);
+        let mut got = 0;
+        let mut client = std::fs::File::from(client);
+        loop {
+            container.flush_backlogs();
+            match client.read(&mut buffer).unwrap() {
+                0 => break,
+                read => got += read,
+            }
+        }
+        assert_eq!(got, all.len());
+        assert!(container.backlogs().next().is_none());
     }
 }

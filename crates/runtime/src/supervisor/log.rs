@@ -1,6 +1,7 @@
 //! Log files of containers: one line per line of output, in CRI format, rotated by size.
 //!
-//! `2006-01-02T15:04:05.999999999Z stdout F text`; `P` instead of `F` marks a piece of a line longer than 16 KiB.
+//! `2006-01-02T15:04:05.999999999Z stdout F text`; `P` instead of `F` marks what no newline followed: a piece of a line
+//! longer than 16 KiB, or the last output of a container that did not end its line.
 //! A full file is renamed to `<path>.1` (the previous `.1` to `.2`, and so on); five files are kept in all.
 
 use jiff::Timestamp;
@@ -71,12 +72,12 @@ impl Log {
         self.append(&records);
     }
 
-    /// Writes what is left of lines that never ended.
+    /// Writes what is left of lines that never ended, as such: readers give no newline that was not written.
     pub(crate) fn finish(&mut self) {
         let mut records = Vec::new();
         for (stream, pending) in [Stream::Stdout, Stream::Stderr].into_iter().zip(&mut self.pending) {
             if !pending.is_empty() {
-                record(&mut records, stream, pending, true, Timestamp::now());
+                record(&mut records, stream, pending, false, Timestamp::now());
                 *pending = Vec::new();
             }
         }
@@ -191,6 +192,19 @@ mod tests {
         let mut out = Vec::new();
         record(&mut out, Stream::Stderr, b"hi", false, Timestamp::from_second(1_136_214_245).unwrap());
         assert_eq!(String::from_utf8(out).unwrap(), "2006-01-02T15:04:05.000000000Z stderr P hi\n");
+    }
+
+    #[test]
+    fn a_last_line_without_an_end_stays_without() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("0.log");
+        let mut log = Log::open(&path).unwrap();
+        log.write(Stream::Stdout, b"whole\nDO");
+        log.write(Stream::Stdout, b"NE");
+        log.finish();
+        let text = fs::read_to_string(&path).unwrap();
+        let records: Vec<&str> = text.lines().map(|line| line.split_once(' ').unwrap().1).collect();
+        assert_eq!(records, ["stdout F whole", "stdout P DONE"]);
     }
 
     #[test]
