@@ -150,6 +150,8 @@ pub(crate) fn container_status(
     let state = observed.container(&container.name);
     let (current, last) = states(pod, container, state, observed);
     let ready = is_ready(container, state);
+    let requests = container.spec.resources.as_ref().and_then(|resources| resources.requests.clone());
+    let allocated_resources = requests.filter(|_| current.running.is_some());
     let id = match &state.run {
         Run::Running(running) => Some(running.id.as_str()),
         _ => state.newest_end().map(|end| end.id.as_str()),
@@ -168,6 +170,7 @@ pub(crate) fn container_status(
         state: Some(current),
         last_state: Some(last.map_or_else(ApiState::default, terminated)),
         resources: container.spec.resources.clone(),
+        allocated_resources,
         volume_mounts: volume_mounts(container),
         user: state.user.as_ref().map(user),
         ..ContainerStatus::default()
