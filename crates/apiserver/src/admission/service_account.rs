@@ -39,12 +39,18 @@ pub(super) async fn admit(review: &mut Review<'_>) -> Result<(), ApiError> {
     if wants_token(pod, &account) {
         mount_token(pod);
     }
-    if let Some(secrets) = account.get(&["imagePullSecrets"])
-        && pod.get(&["spec", "imagePullSecrets"]).is_none()
+    take_pull_secrets(pod, &account);
+    Ok(())
+}
+
+/// A pod that names no image pull secrets gets those of its account.
+fn take_pull_secrets(pod: &mut Object, account: &Object) {
+    let own = pod.get(&["spec", "imagePullSecrets"]).and_then(Value::as_array);
+    if own.is_none_or(Vec::is_empty)
+        && let Some(secrets) = account.get(&["imagePullSecrets"])
     {
         pod.set(&["spec", "imagePullSecrets"], secrets.clone());
     }
-    Ok(())
 }
 
 fn missing(call: &Call, pod: &Object, name: &str) -> ApiError {
@@ -154,6 +160,20 @@ mod tests {
         assert_eq!(containers[1]["volumeMounts"].as_array().unwrap().len(), 1);
         mount_token(&mut pod);
         assert_eq!(pod.get(&["spec", "volumes"]).unwrap().as_array().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn pull_secrets_are_the_pods_or_else_the_accounts() {
+        let account = Object::from_value(json!({"imagePullSecrets": [{"name": "of-account"}]})).unwrap();
+        for (own, expected) in [
+            (json!({}), "of-account"),
+            (json!({"imagePullSecrets": []}), "of-account"),
+            (json!({"imagePullSecrets": [{"name": "own"}]}), "own"),
+        ] {
+            let mut pod = Object::from_value(json!({"spec": own})).unwrap();
+            take_pull_secrets(&mut pod, &account);
+            assert_eq!(pod.get(&["spec", "imagePullSecrets"]), Some(&json!([{"name": expected}])));
+        }
     }
 
     #[test]

@@ -158,19 +158,16 @@ pub(super) fn read(directory: &Path) -> Result<Index, ImageError> {
     Ok(index)
 }
 
-/// What must be on the disk before the index is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sync {
-    /// Layers were written.
-    All,
-    /// Only the index changes.
-    Index,
+/// Waits until everything that was written so far is on the disk. To be done before the index names it, and without its
+/// lock: on a busy disk it takes long.
+pub(super) fn sync(directory: &Path) -> Result<(), ImageError> {
+    let write = || -> io::Result<()> { Ok(rustix::fs::syncfs(File::open(directory)?)?) };
+    write().map_err(io_error("sync", directory))
 }
 
 /// Changes the index; nothing is written when `change` fails or changes nothing.
 pub(super) fn update<T>(
     directory: &Path,
-    sync: Sync,
     change: impl FnOnce(&mut Index) -> Result<T, ImageError>,
 ) -> Result<T, ImageError> {
     let _lock = lock(&directory.join("index.lock"), rustix::fs::FlockOperation::LockExclusive)?;
@@ -184,10 +181,7 @@ pub(super) fn update<T>(
     let write = || -> io::Result<()> {
         let mut file = File::create(&temporary)?;
         serde_json::to_writer(io::BufWriter::new(&mut file), &index)?;
-        match sync {
-            Sync::All => rustix::fs::syncfs(&file)?,
-            Sync::Index => file.sync_all()?,
-        }
+        file.sync_all()?;
         fs::rename(&temporary, &path)?;
         File::open(directory)?.sync_all()
     };
@@ -242,7 +236,7 @@ mod tests {
     #[test]
     fn unnamed_images_stay_while_used_and_layers_are_counted() {
         let directory = tempfile::tempdir().unwrap();
-        update(directory.path(), Sync::All, |index| {
+        update(directory.path(), |index| {
             index.add(&id('1'), record(&["b", "1"]), &["a".into()], Source::Loaded);
             index.add(&id('2'), record(&["b", "2"]), &["b".into()], Source::Pulled);
             Ok(())

@@ -8,6 +8,8 @@ mod challenge;
 mod credentials;
 mod digest;
 mod documents;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod index;
 mod layer;
 mod layers;

@@ -2,7 +2,7 @@
 
 use super::digest::{ChainId, Digest, chain_ids};
 use super::documents::{Configuration, Descriptor, Manifest};
-use super::index::{Source, Sync};
+use super::index::Source;
 use super::limits::Bound;
 use super::reference::{Reference, Version};
 use super::registry::{Registry, RegistryError, reason};
@@ -76,7 +76,10 @@ async fn pull_with(
     let access = credentials.map(|credentials| credentials.proof(&reference.name()));
     let new = NewImage { names: vec![names], digests, config: image.configuration.config, access };
     let id = image.id.clone();
-    let enter = move || store.add_image(&image.id, &stack, new, Source::Pulled, Sync::All);
+    let enter = move || {
+        store.sync()?;
+        store.add_image(&image.id, &stack, new, Source::Pulled)
+    };
     tokio::task::spawn_blocking(enter).await.map_err(|error| failed(error.to_string()))??;
     Ok(id)
 }

@@ -11,7 +11,7 @@
 use super::archive::{Found, ImageArchive, LayerFile};
 use super::digest::{ChainId, DiffId, Digest, chain_ids};
 use super::documents::{self, Configuration};
-use super::index::{self, Access, Index, Proof, Record, Source, Sync};
+use super::index::{self, Access, Index, Proof, Record, Source};
 use super::layer;
 use super::layers::{Held, LayerName, Layers};
 use super::limits::{Bound, ImageLimits};
@@ -128,14 +128,18 @@ impl Store {
         Ok(())
     }
 
-    /// Enters an image whose layers are all there.
+    /// Waits until the layers of an import are on the disk.
+    pub(super) fn sync(&self) -> Result<(), ImageError> {
+        index::sync(&self.directory)
+    }
+
+    /// Enters an image whose layers are all there, and on the disk.
     pub(super) fn add_image(
         &self,
         id: &ImageId,
         stack: &Stack,
         image: NewImage,
         source: Source,
-        sync: Sync,
     ) -> Result<(), ImageError> {
         let mut layers: Vec<LayerName> = stack.layers.iter().map(|held| held.name.clone()).collect();
         if layers.is_empty() {
@@ -143,7 +147,7 @@ impl Store {
         }
         let (size, access) = (stack.size(), Access::of(image.access));
         let record = Record { size, layers, digests: image.digests, config: image.config, access };
-        index::update(&self.directory, sync, |index| {
+        index::update(&self.directory, |index| {
             index.add(id, record, &image.names, source);
             Ok(())
         })
@@ -255,7 +259,8 @@ impl Store {
             config: configuration.config,
             access: None,
         };
-        self.add_image(&id, &stack, new, Source::Loaded, Sync::All)?;
+        self.sync()?;
+        self.add_image(&id, &stack, new, Source::Loaded)?;
         Ok(names)
     }
 
@@ -308,7 +313,7 @@ impl Store {
             ..super::ImageConfig::default()
         };
         let new = NewImage { names: vec![name.to_owned()], digests: BTreeSet::new(), config, access: None };
-        self.add_image(&id, &Stack { layers: vec![held] }, new, Source::Loaded, Sync::Index)?;
+        self.add_image(&id, &Stack { layers: vec![held] }, new, Source::Loaded)?;
         Ok(id)
     }
 
@@ -323,7 +328,7 @@ impl Store {
 
     /// Removes a name and whatever nobody needs any more.
     pub(super) fn remove(&self, name: &str) -> Result<(), ImageError> {
-        index::update(&self.directory, Sync::Index, |index| {
+        index::update(&self.directory, |index| {
             let not_found = || ImageError::NotFound { reference: name.into() };
             let (id, _) = index.find(name).ok_or_else(not_found)?;
             let id = id.clone();
@@ -342,7 +347,7 @@ impl Store {
     fn remove_unneeded(&self, change: impl FnOnce(&mut Index)) -> Result<(), ImageError> {
         // What a running container of a store of the first format was mounted from may have no image any more.
         let running = !self.in_use().is_empty();
-        index::update(&self.directory, Sync::Index, |index| {
+        index::update(&self.directory, |index| {
             change(index);
             let needed = index.layers();
             self.layers.put_aside(|layer| needed.contains(layer) || (running && layer.is_old()))

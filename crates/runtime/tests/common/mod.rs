@@ -71,6 +71,12 @@ impl Machine {
         Runtime::new(config(self.directory.path(), &self.cgroup)).unwrap()
     }
 
+    /// The same, which cannot start any process.
+    pub(crate) fn without_processes(&self) -> Runtime {
+        let config = config(self.directory.path(), &self.cgroup);
+        Runtime::new(RuntimeConfig { executable: "/does-not-exist".into(), ..config }).unwrap()
+    }
+
     pub(crate) fn sandbox(&self, name: &str) -> PodSandbox {
         PodSandbox {
             uid: PodUid::new(format!("uid-{name}")).unwrap(),
