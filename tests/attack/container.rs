@@ -71,9 +71,8 @@ spec:
 "#;
 
 /// Pods that must not run without what they ask for: name, the part of the specification, the reason.
-const REFUSED: [(&str, &str, &str, &str); 6] = [
+const REFUSED: [(&str, &str, &str, &str); 5] = [
     ("users", "hostUsers: false", "{}", "UserNamespaces"),
-    ("proc", "hostUsers: true", "{procMount: Unmasked}", "ProcMount"),
     ("both", "hostUsers: false", "{procMount: Unmasked}", "UserNamespaces"),
     ("armour", "hostUsers: true", "{appArmorProfile: {type: RuntimeDefault}}", "AppArmor"),
     ("label", "hostUsers: true", "{seLinuxOptions: {type: spc_t}}", "SELinux"),
@@ -90,6 +89,11 @@ fn a_container_stays_inside() {
              image: luksa/kubia\n    securityContext: {context}\n"
         ));
     }
+    let unmasked =
+        r#"{"spec":{"containers":[{"name":"c","image":"i","securityContext":{"procMount":"Unmasked"}}]}}"#;
+    let mut run = cluster.kubectl_command(Kubectl::New, "run open --image=i --overrides");
+    let refused = Output::of(run.arg(unmasked)).fails();
+    assert!(refused.contains("`hostUsers` must be false to use `Unmasked`"), "{refused}");
     cluster.k("wait pod/attacker pod/strict pod/bounded pod/share --for=condition=Ready --timeout=60s");
     limits_hold(&cluster);
     nothing_of_the_host(&cluster);

@@ -128,6 +128,24 @@ fn checks_containers() {
 }
 
 #[test]
+fn the_whole_of_proc_needs_a_user_namespace() {
+    let check = |host_users: Value, kind: &str, expected: &[&str]| {
+        let context = json!({"procMount": kind});
+        let container = json!({"name": "a", "image": "a", "securityContext": context});
+        check_spec(json!({"hostUsers": host_users, "containers": [container]}), expected);
+    };
+    check(Value::Null, "Default", &[]);
+    check(json!(false), "Unmasked", &[]);
+    let needs = "spec.containers[0].securityContext.procMount: Invalid value: \"Unmasked\": `hostUsers` must be false to use \
+                 `Unmasked`";
+    check(Value::Null, "Unmasked", &[needs]);
+    check(json!(true), "Unmasked", &[needs]);
+    let unknown = "spec.containers[0].securityContext.procMount: Unsupported value: \"Half\": supported values: \"Default\", \
+                   \"Unmasked\"";
+    check(json!(false), "Half", &[unknown]);
+}
+
+#[test]
 fn checks_environment() {
     check_container(json!({"env": [{"value": "b"}]}), &["env[0].name: Required value"]);
     check_container(

@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::{PodSpec, SeccompProfile, SecurityContext};
 use serde_json::json;
 
-use crate::rows::check::one_of;
+use crate::rows::check::{one_of, one_of_optional};
 use crate::{FieldError, FieldErrors};
 
 /// Checks what a pod spec at `path` says of its processes' rights.
@@ -13,6 +13,7 @@ pub(super) fn pod(path: &str, spec: &PodSpec) -> FieldErrors {
         let detail = "ShareProcessNamespace and HostPID cannot both be enabled";
         errors.push(FieldError::invalid(format!("{path}.shareProcessNamespace"), true, detail));
     }
+    errors.extend(proc_mounts(path, spec));
     let Some(context) = &spec.security_context else { return errors };
     let path = format!("{path}.securityContext");
     let ids = [
@@ -44,6 +45,25 @@ pub(super) fn pod(path: &str, spec: &PodSpec) -> FieldErrors {
     }
     errors.extend(seccomp(&path, context.seccomp_profile.as_ref()));
     errors
+}
+
+/// The whole of `/proc` is only for processes that are nobody on the node.
+fn proc_mounts(path: &str, spec: &PodSpec) -> FieldErrors {
+    let of = |list: &'static str, index: usize, context: &Option<SecurityContext>| {
+        let kind = context.as_ref()?.proc_mount.clone()?;
+        Some((format!("{path}.{list}[{index}].securityContext.procMount"), kind))
+    };
+    let inits = spec.init_containers.iter().flatten().enumerate();
+    let inits = inits.filter_map(|(index, c)| of("initContainers", index, &c.security_context));
+    let mains = spec.containers.iter().enumerate();
+    let mains = mains.filter_map(|(index, c)| of("containers", index, &c.security_context));
+    let check = |(field, kind): (String, String)| match kind.as_str() {
+        "Unmasked" if spec.host_users != Some(false) => {
+            vec![FieldError::invalid(field, kind, "`hostUsers` must be false to use `Unmasked`")]
+        }
+        _ => one_of_optional(&field, Some(&kind), &["Default", "Unmasked"]),
+    };
+    inits.chain(mains).flat_map(check).collect()
 }
 
 /// Checks a container's security context at `path`.
