@@ -30,7 +30,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// A model and the task that keeps it current. The task ends when the view is dropped or the store closes.
 pub(super) struct View<M> {
     shared: Arc<Shared<M>>,
-    waiters: mpsc::UnboundedSender<Waiter>,
+    waiters: mpsc::Sender<Waiter>,
     _task: DropGuard,
 }
 
@@ -39,6 +39,10 @@ struct Shared<M> {
     /// The model reflects everything up to this revision.
     seen: AtomicU64,
 }
+
+/// How many can be handed over to the one who follows; who comes then waits until it has taken one. It keeps each until
+/// the model is new enough or the request that waits has ended, so requests in flight bound those.
+const MAX_WAITING: usize = 256;
 
 /// Someone who needs the model to be at least as new as a revision.
 struct Waiter {
@@ -54,7 +58,7 @@ impl<M: Model> View<M> {
     pub(super) async fn start(store: Arc<dyn Store>) -> Result<Self, ReadError> {
         let shared = Arc::new(Shared { model: RwLock::default(), seen: AtomicU64::new(0) });
         let watch = shared.list(&*store).await?;
-        let (waiters, requests) = mpsc::unbounded_channel();
+        let (waiters, requests) = mpsc::channel(MAX_WAITING);
         let ended = CancellationToken::new();
         let follow = follow(Arc::clone(&shared), store, watch, requests);
         let stop = ended.clone();
@@ -74,7 +78,7 @@ impl<M: Model> View<M> {
             return;
         }
         let (done, waiting) = oneshot::channel();
-        if self.waiters.send(Waiter { wanted, done }).is_ok() {
+        if self.waiters.send(Waiter { wanted, done }).await.is_ok() {
             // An error means that the task has ended: the model is as new as it will get.
             waiting.await.ok();
         }
@@ -136,7 +140,7 @@ async fn follow<M: Model>(
     shared: Arc<Shared<M>>,
     store: Arc<dyn Store>,
     mut watch: Watch,
-    mut requests: mpsc::UnboundedReceiver<Waiter>,
+    mut requests: mpsc::Receiver<Waiter>,
 ) {
     let mut waiters: Vec<Waiter> = Vec::new();
     loop {
@@ -151,7 +155,7 @@ async fn follow<M: Model>(
         }
         let seen = watch.progress();
         shared.seen.store(seen.get(), Ordering::Release);
-        for waiter in waiters.extract_if(.., |waiter| waiter.wanted <= seen) {
+        for waiter in waiters.extract_if(.., |waiter| waiter.wanted <= seen || waiter.done.is_closed()) {
             // An error means that the request was given up meanwhile.
             waiter.done.send(()).ok();
         }
@@ -215,10 +219,10 @@ mod tests {
         write(&*store, put("k/1")).await;
         let last = write(&*store, put("k/2")).await;
         store.compact(last).await.unwrap();
-        let (waiters, requests) = mpsc::unbounded_channel();
+        let (waiters, requests) = mpsc::channel(MAX_WAITING);
         tokio::spawn(follow(Arc::clone(&shared), store, behind, requests));
         let (done, waiting) = oneshot::channel();
-        waiters.send(Waiter { wanted: last, done }).unwrap();
+        waiters.send(Waiter { wanted: last, done }).await.unwrap();
         waiting.await.unwrap();
         assert_eq!(shared.model.read().0.len(), 2);
     }
