@@ -143,6 +143,42 @@ fn a_log_that_cannot_be_written_stops_nothing() {
     }
 }
 
+/// The log of a server that says all it can is begun anew while it runs, and no line of it is long.
+#[test]
+fn the_log_is_bounded() {
+    const MAX_FILE: u64 = (4 << 20) + 2048;
+    let cluster = Cluster::stopped();
+    let up = cluster
+        .skiff_command()
+        .args(["up", "--node-name", "node-1"])
+        .env("RUST_LOG", "trace")
+        .output()
+        .unwrap();
+    assert!(up.status.success());
+    let log = cluster.data_dir().join("server.log");
+    let old = log.with_extension("log.1");
+    let value = "x".repeat(100_000);
+    for round in 0..500 {
+        cluster.apply(&format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: long}}\ndata: {{a: '{round} {value}'}}\n"
+        ));
+        if old.exists() {
+            break;
+        }
+    }
+    assert!(old.exists(), "the log was begun anew");
+    for file in std::fs::read_dir(cluster.data_dir()).unwrap().map(|entry| entry.unwrap().path()) {
+        if !file.to_string_lossy().contains("server.log") {
+            continue;
+        }
+        let text = std::fs::read(&file).unwrap();
+        assert!(text.len() as u64 <= MAX_FILE, "{} has {} bytes", file.display(), text.len());
+        let longest = text.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::len).max().unwrap();
+        assert!(longest <= 1024, "a line of {longest} bytes in {}", file.display());
+    }
+    assert_eq!(pids(&cluster, SERVER).len(), 1);
+}
+
 /// A machine that is run by systemd, as far as `skiff up --service` sees it: the directory that says so, a place for
 /// units, and a `systemctl` that starts and stops what a unit says.
 fn pretend_systemd(cluster: &Cluster) -> std::path::PathBuf {
@@ -187,10 +223,11 @@ fn systemd_starts_a_cluster_that_is_its_service() {
     assert!(status.contains("systemd, skiff"), "{status}");
     assert!(skiff("up").ok().is_empty(), "a second time changes nothing");
 
-    skiff("down").ok();
+    let down = skiff("down");
+    assert!(down.stderr.contains("skiff is down") && down.code == Some(0), "{down}");
     assert_eq!(cluster.host().processes(), Vec::<String>::new());
     cluster.sh(units).ok();
-    skiff("up").ok();
+    skiff("up --node-name node-1").ok();
     assert!(pids(&cluster, KEEPER).is_empty() && pids(&cluster, SERVER).len() == 1);
     skiff("down --purge").ok();
     assert_ne!(cluster.sh(units).code, Some(0), "the unit is removed");

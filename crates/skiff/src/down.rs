@@ -25,14 +25,15 @@ pub(crate) fn stop(args: &DownArgs, kubeconfig: Option<&Path>) -> anyhow::Result
     let _lock = CommandLock::take(&layout, "down")?;
     let screen = Screen::new();
     screen.step("stopping the server");
+    let mut was_running = daemon::running::<daemon::Process>(&layout.server_record())?.is_some();
     let unit = Unit::installed(&layout);
     if let Some(unit) = &unit {
         unit.stop()?;
     }
     // The keeper first: it would start the server again. The agent would miss its server.
     daemon::stop(&layout.keeper_record())?;
-    let agent_ran = daemon::stop(&layout.agent_record())?;
-    let was_running = daemon::stop(&layout.server_record())? || agent_ran;
+    was_running |= daemon::stop(&layout.agent_record())?;
+    was_running |= daemon::stop(&layout.server_record())?;
     screen.step("stopping pods, removing their network and the Service table");
     clean_up(&layout)?;
     screen.step("unmounting volumes and root file systems of pods");

@@ -50,10 +50,11 @@ pub(crate) fn run(args: &UpArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The service that starts the server: the one asked for, or the one that an earlier `skiff up --service` left.
+/// The service that starts the server, if one is asked for or an earlier `skiff up --service` left one, with what this
+/// command line says.
 fn service(args: &UpArgs, layout: &Layout) -> anyhow::Result<Option<Unit>> {
-    if !args.service {
-        return Ok(Unit::installed(layout));
+    if !args.service && Unit::installed(layout).is_none() {
+        return Ok(None);
     }
     let program = std::env::current_exe().context("find the skiff program")?;
     let arguments = server_arguments(&args.server, layout).into_iter().map(OsString::into_string);
