@@ -302,6 +302,52 @@ async fn images_of_many_layers_run() {
     machine.finish().await;
 }
 
+fn unpacker(arguments: &[&str]) -> std::process::Child {
+    std::process::Command::new(env!("CARGO_BIN_EXE_supervisor-for-tests"))
+        .arg("unpack-layer")
+        .args(arguments)
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// The capabilities of a process, which also may not get more and is filtered.
+fn check_rights(process: &std::process::Child, rights: u64) {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap_or_else(|| panic!("no {name} in {status}")).trim().to_owned()
+    };
+    for set in ["CapPrm:", "CapEff:", "CapBnd:"] {
+        assert_eq!(u64::from_str_radix(&field(set), 16).unwrap(), rights, "{set}");
+    }
+    assert_eq!((field("NoNewPrivs:"), field("Seccomp:")), ("1".into(), "2".into()));
+}
+
+#[test]
+fn what_expands_can_only_read_and_write() {
+    if !rustix::process::geteuid().is_root() {
+        return println!("skipped: needs root");
+    }
+    let mut expander = unpacker(&["", "gzip"]);
+    let mut input = expander.stdin.take().unwrap();
+    let mut output = expander.stdout.take().unwrap();
+    let text: Vec<u8> = (0..200_000u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    let packed = gzip(&text);
+    input.write_all(&packed[..32 << 10]).unwrap();
+    // Its first word comes when it is at work.
+    let mut first = [0; 1];
+    output.read_exact(&mut first).unwrap();
+    check_rights(&expander, 0);
+    let feeder = std::thread::spawn(move || input.write_all(&packed[32 << 10..]).unwrap());
+    let mut rest = Vec::new();
+    output.read_to_end(&mut rest).unwrap();
+    feeder.join().unwrap();
+    assert!(expander.wait().unwrap().success());
+    assert!(first == text[..1] && rest == text[1..]);
+}
+
 /// What the process that unpacks a layer has left of the machine.
 #[test]
 fn the_unpacker_has_no_more_than_it_needs() {
@@ -311,13 +357,7 @@ fn the_unpacker_has_no_more_than_it_needs() {
     let directory = tempfile::tempdir().unwrap();
     let target = directory.path().join("fs");
     std::fs::create_dir(&target).unwrap();
-    let mut unpacker = std::process::Command::new(env!("CARGO_BIN_EXE_supervisor-for-tests"))
-        .args(["unpack-layer", "", "extract"])
-        .arg(&target)
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut unpacker = unpacker(&["seconds=77", "extract", target.to_str().unwrap()]);
     let mut input = unpacker.stdin.take().unwrap();
     let mut layer = Builder::new(Vec::new());
     add_file(&mut layer, "file", 0o644, &[b'x'; 512 << 10]);
@@ -325,17 +365,16 @@ fn the_unpacker_has_no_more_than_it_needs() {
     // More than a pipe holds: once it is written, the unpacking is under way.
     input.write_all(&layer[..300 << 10]).unwrap();
     let of = |what: &str| format!("/proc/{}/{what}", unpacker.id());
-    let status = std::fs::read_to_string(of("status")).unwrap();
-    let field = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name));
-        line.unwrap_or_else(|| panic!("no {name} in {status}")).trim().to_owned()
-    };
     // CHOWN, DAC_OVERRIDE, FOWNER, FSETID, MKNOD, SETFCAP.
-    let rights = (1u64 << 0) | (1 << 1) | (1 << 3) | (1 << 4) | (1 << 27) | (1 << 31);
-    for set in ["CapPrm:", "CapEff:", "CapBnd:"] {
-        assert_eq!(u64::from_str_radix(&field(set), 16).unwrap(), rights, "{set}");
-    }
-    assert_eq!((field("NoNewPrivs:"), field("Seccomp:")), ("1".into(), "2".into()));
+    check_rights(&unpacker, 1 | (1 << 1) | (1 << 3) | (1 << 4) | (1 << 27) | (1 << 31));
+    let limits = std::fs::read_to_string(of("limits")).unwrap();
+    let limit = |name: &str| {
+        let line = limits.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.split_whitespace().nth(1).unwrap().to_owned()
+    };
+    assert_eq!((limit("Max cpu time"), limit("Max file size")), ("77".into(), (64u64 << 30).to_string()));
+    let memory: u64 = limit("Max address space").parse().unwrap();
+    assert!(memory < 1 << 30, "{memory}");
     for namespace in ["mnt", "net", "ipc"] {
         let own = std::fs::read_link(format!("/proc/self/ns/{namespace}")).unwrap();
         assert_ne!(std::fs::read_link(of("ns").to_owned() + "/" + namespace).unwrap(), own, "{namespace}");

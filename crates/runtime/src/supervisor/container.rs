@@ -293,11 +293,12 @@ mod tests {
             log_path: spec.log_path.clone(),
             status: ContainerStatus::Running { pid: 1, started_at: Timestamp::UNIX_EPOCH },
             tty: false,
+            user: spec.user.clone(),
             labels: Default::default(),
         };
         let streams =
             SupervisorSide { stdout: Some(output.try_clone().unwrap()), ..SupervisorSide::default() };
-        Container::new(state, &spec, streams, Log::open(&spec.log_path).unwrap())
+        Container::new(state, &spec, streams, Log::open(directory, &spec.log_path).unwrap())
     }
 
     const OUTPUTS: AttachSpec = AttachSpec { stdin: false, stdout: true, stderr: false };

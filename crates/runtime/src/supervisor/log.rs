@@ -198,11 +198,11 @@ mod tests {
     fn a_last_line_without_an_end_stays_without() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("0.log");
-        let mut log = Log::open(&path).unwrap();
+        let mut log = Log::open(directory.path(), &path).unwrap();
         log.write(Stream::Stdout, b"whole\nDO");
         log.write(Stream::Stdout, b"NE");
         log.finish();
-        let text = fs::read_to_string(&path).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
         let records: Vec<&str> = text.lines().map(|line| line.split_once(' ').unwrap().1).collect();
         assert_eq!(records, ["stdout F whole", "stdout P DONE"]);
     }
