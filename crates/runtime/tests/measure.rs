@@ -25,6 +25,21 @@ async fn starting_is_quick_and_supervisors_are_small() {
     }
     report("sandbox", &mut sandboxes);
     report("create + start", &mut starts);
+    let volume = machine.directory.path().join("volume");
+    std::fs::create_dir(&volume).unwrap();
+    let mut mounted = Vec::new();
+    for n in 0..8 {
+        let mut spec = machine.shell(&pods[0].0, &format!("m{n}"), "exec sleep 1000").await;
+        for m in 0..8 {
+            let mount = serde_json::json!({"kind": {"bind": {"source": volume}},
+                "destination": format!("/m{m}"), "readonly": false, "propagation": "private"});
+            spec.mounts.push(serde_json::from_value(mount).unwrap());
+        }
+        let begin = Instant::now();
+        pods[0].0.start_container(spec).await.unwrap();
+        mounted.push(begin.elapsed());
+    }
+    report("create + start with 8 volumes", &mut mounted);
     let mut execs = Vec::new();
     for _ in 0..8 {
         let (pod, id) = &pods[0];

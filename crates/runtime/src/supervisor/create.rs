@@ -15,7 +15,7 @@ use libcontainer::syscall::syscall::SyscallType;
 use libcontainer::workload::{Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError};
 use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
-use skiff_rooted::{Follow, Owner, Root};
+use skiff_rooted::{Follow, Kind, Owner, Root};
 use std::collections::HashMap;
 use std::error::Error;
 use std::fs;
@@ -40,6 +40,8 @@ pub(super) fn create(plan: &Plan<'_>, stdio: ContainerSide, reporter: Reporter) 
     super::detail::report_through(reporter);
     let make = || -> Result<_, Box<dyn Error>> {
         mount_rootfs(plan.paths, plan.rootfs)?;
+        make_mount_points(&plan.paths.rootfs())
+            .map_err(|error| format!("prepare the root file system: {error}"))?;
         let home = home::find(&plan.paths.rootfs(), plan.spec.user.uid);
         let configuration = oci::configuration(plan.spec, &plan.around, &home);
         fs::write(plan.paths.dir.join("config.json"), serde_json::to_vec(&configuration)?)?;
@@ -131,6 +133,27 @@ fn mount_rootfs(paths: &ContainerPaths, source: &RootfsSource) -> Result<(), Box
     )
     .map_err(|error| format!("mount root file system of {} layers: {error}", source.layers.len()))?;
     std::env::set_current_dir("/")?;
+    Ok(())
+}
+
+/// Makes sure that the directories of devices, processes and the kernel are directories. Before it enters the container,
+/// libcontainer makes and removes things in `<root>/dev` by path: an image in which that is a link would have it work in a
+/// directory of the host.
+fn make_mount_points(rootfs: &Path) -> io::Result<()> {
+    let root = Root::open(rootfs)?;
+    for name in ["dev", "proc", "sys"] {
+        match root.find(name, Follow::Nothing) {
+            Ok(found) if found.kind() == Kind::Directory => {}
+            Ok(_) => {
+                root.remove_file(name)?;
+                drop(root.make_directory(name, 0o755, Owner::AS_MADE)?);
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                drop(root.make_directory(name, 0o755, Owner::AS_MADE)?);
+            }
+            Err(error) => return Err(error),
+        }
+    }
     Ok(())
 }
 
