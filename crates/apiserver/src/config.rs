@@ -10,6 +10,7 @@ use skiff_store::Store;
 use thiserror::Error;
 
 use crate::http::health::Checks;
+use crate::limits::Limits;
 use crate::pki::Pki;
 
 /// Everything an API server needs.
@@ -24,6 +25,8 @@ pub struct Config {
     pub cluster: ClusterConfig,
     /// What `/livez` and `/readyz` say; parts may be added later.
     pub checks: Checks,
+    /// What clients may cost.
+    pub limits: Limits,
 }
 
 /// Facts of a cluster that are fixed when it is made.

@@ -142,6 +142,9 @@ pub(crate) enum ApiError {
     /// 400.
     #[error("{0}")]
     BadRequest(String),
+    /// 429: no place among the requests that are worked on.
+    #[error("Too many requests, please try again later.")]
+    TooManyRequests,
     /// 500.
     #[error("Internal error occurred: {0}")]
     Internal(String),
@@ -235,6 +238,7 @@ impl ApiError {
                 (StatusCode::UNPROCESSABLE_ENTITY, "Invalid")
             }
             Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "BadRequest"),
+            Self::TooManyRequests => (StatusCode::TOO_MANY_REQUESTS, "TooManyRequests"),
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
             Self::Unclassified(_) => (StatusCode::INTERNAL_SERVER_ERROR, ""),
             Self::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable"),
@@ -253,7 +257,7 @@ impl ApiError {
     /// Seconds after which a retry makes sense: the `Retry-After` header.
     pub(crate) fn retry_after(&self) -> Option<u32> {
         match self {
-            Self::FutureRevision { .. } => Some(1),
+            Self::FutureRevision { .. } | Self::TooManyRequests => Some(1),
             _ => None,
         }
     }

@@ -13,9 +13,11 @@ use crate::auth::{Auth, Issuer, UserInfo};
 use crate::bootstrap::{self, Bootstrap, BootstrapError};
 use crate::config::{ClusterConfig, Config};
 use crate::http::client::{ApiService, Caller};
+use crate::http::gate::Gate;
 use crate::http::health::Checks;
 use crate::http::metrics::Metrics;
 use crate::http::{self, Documents};
+use crate::limits::Limits;
 use crate::pipeline::decoded::Decoded;
 use crate::pki::{Pki, PkiError};
 
@@ -33,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     pub(crate) documents: Documents,
     pub(crate) checks: Checks,
+    pub(crate) limits: Limits,
+    pub(crate) gate: Gate,
     /// Ends watches.
     pub(crate) shutdown: CancellationToken,
 }
@@ -63,7 +67,7 @@ impl ApiServer {
     /// # Errors
     /// When the store fails.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        let Config { store, catalogue, pki, cluster, checks } = config;
+        let Config { store, catalogue, pki, cluster, checks, limits } = config;
         let first = Bootstrap {
             service_cidrs: vec![cluster.service_cidr.to_string()],
             client_ca_pem: pki.ca_pem().to_owned(),
@@ -85,6 +89,8 @@ impl ApiServer {
             pki,
             cluster,
             checks,
+            gate: Gate::new(&limits),
+            limits,
         };
         Ok(Self { shared: Arc::new(shared) })
     }

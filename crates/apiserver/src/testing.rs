@@ -37,9 +37,15 @@ impl TestServer {
         let store = store(dir.path());
         let pki = pki(dir.path(), address);
         let (catalogue, cluster) = (Arc::new(Catalogue::builtin()), ClusterConfig::new(address));
-        let checks = Checks::default();
-        let config =
-            Config { store: store.clone(), catalogue, pki: pki.clone(), cluster, checks: checks.clone() };
+        let (checks, limits) = (Checks::default(), crate::Limits::default());
+        let config = Config {
+            store: store.clone(),
+            catalogue,
+            pki: pki.clone(),
+            cluster,
+            checks: checks.clone(),
+            limits,
+        };
         let server = ApiServer::start(config).await.expect("the server starts");
         Self { server, store, pki, checks, _dir: dir }
     }

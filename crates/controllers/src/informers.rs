@@ -70,20 +70,29 @@ impl Informers {
     pub(crate) fn follow(&self, client: &Client, shutdown: &CancellationToken) {
         let everything = watcher::Config::default;
         let client = || client.clone();
-        self.pods.watch(Api::all(client()), everything(), shutdown, |pod| Some(pods::trim(pod)));
-        self.replication_controllers.watch(Api::all(client()), everything(), shutdown, Some);
-        self.services.watch(Api::all(client()), everything(), shutdown, Some);
-        self.endpoints.watch(Api::all(client()), everything(), shutdown, Some);
-        self.slices.watch(Api::all(client()), everything(), shutdown, Some);
-        self.nodes.watch(Api::all(client()), everything(), shutdown, |node| Some(trim_node(node)));
-        self.leases.watch(Api::namespaced(client(), NODE_LEASES), everything(), shutdown, Some);
-        self.namespaces.watch(Api::all(client()), everything(), shutdown, Some);
-        self.service_accounts
-            .watch(Api::all(client()), everything(), shutdown, |account| Some(only_default_matters(account)));
+        self.pods.watch::<Pod>(Api::all(client()), everything(), shutdown, |pod| Some(pods::trim(pod)));
+        self.replication_controllers.watch::<ReplicationController>(
+            Api::all(client()),
+            everything(),
+            shutdown,
+            Some,
+        );
+        self.services.watch::<Service>(Api::all(client()), everything(), shutdown, Some);
+        self.endpoints.watch::<Endpoints>(Api::all(client()), everything(), shutdown, Some);
+        self.slices.watch::<EndpointSlice>(Api::all(client()), everything(), shutdown, Some);
+        self.nodes.watch::<Node>(Api::all(client()), everything(), shutdown, |node| Some(trim_node(node)));
+        self.leases.watch::<Lease>(Api::namespaced(client(), NODE_LEASES), everything(), shutdown, Some);
+        self.namespaces.watch::<Namespace>(Api::all(client()), everything(), shutdown, Some);
+        self.service_accounts.watch::<ServiceAccount>(
+            Api::all(client()),
+            everything(),
+            shutdown,
+            |account| Some(only_default_matters(account)),
+        );
         let root_ca = everything().fields(&format!("metadata.name={ROOT_CA_MAP}"));
-        self.root_ca_maps.watch(Api::all(client()), root_ca, shutdown, Some);
-        self.service_cidrs.watch(Api::all(client()), everything(), shutdown, Some);
-        self.ip_addresses.watch(Api::all(client()), everything(), shutdown, Some);
+        self.root_ca_maps.watch::<ConfigMap>(Api::all(client()), root_ca, shutdown, Some);
+        self.service_cidrs.watch::<ServiceCIDR>(Api::all(client()), everything(), shutdown, Some);
+        self.ip_addresses.watch::<IPAddress>(Api::all(client()), everything(), shutdown, Some);
     }
 
     /// The Services of `namespace` whose selector selects `labels`.

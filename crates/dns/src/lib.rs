@@ -133,11 +133,11 @@ async fn follow(
     let target = zone.clone();
     slices.subscribe(move |change| target.write().set_slice(change.key, change.new.cloned()));
     let paged = || watcher::Config::default().page_size(PAGE);
-    namespaces.watch(Api::<Namespace>::all(client.clone()), paged(), shutdown, |_| Some(()));
-    services.watch(Api::<Service>::all(client.clone()), paged(), shutdown, |service| {
+    namespaces.watch::<Namespace>(Api::all(client.clone()), paged(), shutdown, |_| Some(()));
+    services.watch::<Service>(Api::all(client.clone()), paged(), shutdown, |service| {
         records::of_service(&service)
     });
-    slices.watch(Api::<EndpointSlice>::all(client.clone()), paged(), shutdown, |slice| {
+    slices.watch::<EndpointSlice>(Api::all(client.clone()), paged(), shutdown, |slice| {
         records::of_slice(&slice)
     });
     tokio::join!(namespaces.synced(), services.synced(), slices.synced());

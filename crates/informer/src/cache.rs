@@ -11,7 +11,7 @@ use parking_lot::RwLock;
 use tokio::sync::watch;
 use tracing::{debug, warn};
 
-use crate::ObjectKey;
+use crate::{ObjectKey, Tolerant};
 
 /// A point in the history of the cluster: an object's `metadata.resourceVersion` as a number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -173,12 +173,13 @@ impl<T> Cache<T> {
 }
 
 impl<T: Send + Sync + 'static> Cache<T> {
-    /// Takes in `events` until the stream ends, keeping `project(object)` of each; `None` leaves the object out.
+    /// Takes in `events` until the stream ends, keeping `project(object)` of each; `None` leaves the object out. Of an
+    /// object that cannot be read the last copy stays, until it is deleted.
     ///
     /// Watch failures are logged; the stream is expected to back off and recover by itself.
     pub async fn follow<K: Resource>(
         &self,
-        events: impl Stream<Item = watcher::Result<watcher::Event<K>>>,
+        events: impl Stream<Item = watcher::Result<watcher::Event<Tolerant<K>>>>,
         project: impl Fn(K) -> Option<T>,
     ) where
         K::DynamicType: Default,
@@ -208,8 +209,9 @@ impl<T: Send + Sync + 'static> Cache<T> {
         }
     }
 
-    fn put<K: Resource>(&self, object: K, project: &impl Fn(K) -> Option<T>) {
+    fn put<K: Resource>(&self, object: Tolerant<K>, project: &impl Fn(K) -> Option<T>) {
         let (key, revision) = (ObjectKey::of(object.meta()), Revision::of(object.meta()));
+        let Some(object) = object.readable() else { return self.see(revision) };
         let Some(value) = project(object).map(Arc::new) else { return self.remove(&key, revision) };
         let old = {
             let mut state = self.shared.state.write();
@@ -221,6 +223,12 @@ impl<T: Send + Sync + 'static> Cache<T> {
             state.objects.insert(key.clone(), Slot { revision, value: value.clone() })
         };
         self.notify(&Change { key: &key, old: old.as_ref().map(|slot| &slot.value), new: Some(&value) });
+    }
+
+    /// Everything up to a revision has been seen, as far as it can be.
+    fn see(&self, revision: Revision) {
+        let mut state = self.shared.state.write();
+        state.observed = state.observed.max(revision);
     }
 
     fn remove(&self, key: &ObjectKey, revision: Revision) {
@@ -268,7 +276,16 @@ mod tests {
     use kube::runtime::watcher::Event;
     use parking_lot::Mutex;
 
-    fn object(name: &str, revision: u64) -> ConfigMap {
+    fn object(name: &str, revision: u64) -> Tolerant<ConfigMap> {
+        Tolerant::Readable(readable(name, revision))
+    }
+
+    fn unreadable(name: &str, revision: u64) -> Tolerant<ConfigMap> {
+        let meta = readable(name, revision).metadata;
+        Tolerant::Unreadable(crate::Unreadable { meta, why: String::new() })
+    }
+
+    fn readable(name: &str, revision: u64) -> ConfigMap {
         let mut map = ConfigMap::default();
         map.metadata.namespace = Some("ns".into());
         map.metadata.name = Some(name.into());
@@ -277,7 +294,7 @@ mod tests {
     }
 
     /// Feeds `events` and returns what subscribers saw: `+a` added, `~a` changed, `-a` deleted.
-    async fn check(cache: &Cache<ConfigMap>, events: Vec<Event<ConfigMap>>) -> Vec<String> {
+    async fn check(cache: &Cache<ConfigMap>, events: Vec<Event<Tolerant<ConfigMap>>>) -> Vec<String> {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let record = seen.clone();
         cache.subscribe(move |change| {
@@ -324,6 +341,24 @@ mod tests {
             Event::InitDone,
         ];
         assert_eq!(check(&cache, events).await, ["+a", "+b", "-b"]);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_read_stays_as_it_was() {
+        let cache = Cache::new();
+        let events = vec![
+            Event::Init,
+            Event::InitApply(object("a", 1)),
+            Event::InitApply(unreadable("b", 2)),
+            Event::InitDone,
+            Event::Apply(unreadable("a", 3)),
+            Event::Init,
+            Event::InitApply(unreadable("a", 3)),
+            Event::InitDone,
+        ];
+        assert_eq!(check(&cache, events).await, ["+a"]);
+        assert!(cache.reached(&cache.barrier(Revision(3))));
+        assert_eq!(check(&cache, vec![Event::Delete(unreadable("a", 4))]).await, ["-a"]);
     }
 
     #[tokio::test]

@@ -1,10 +1,11 @@
 //! What every client of the API shares: caches kept current by a watch, work queues with retry, and event recording.
 //!
-//! Three facts shape this crate:
+//! Four facts shape this crate:
 //!
 //! * A cache is filled by one watch and shared by any number of readers. Subscribers are called synchronously, in the
 //!   order of the watch, so a change reaches a work queue without passing through another task.
 //! * Nothing here runs on a timer. A queue sleeps until a key is added or a delay that somebody asked for has passed.
+//! * Objects are decoded one by one ([`watch_objects`]): what one object holds cannot stop a controller.
 //! * Resource versions are ordered numbers. A controller that wrote at revision N waits until its cache has seen N
 //!   before it decides again ([`Cache::barrier`]); that is what keeps a stale cache from creating a pod twice.
 
@@ -14,6 +15,7 @@ mod events;
 mod index;
 mod key;
 mod queue;
+mod tolerant;
 mod watch;
 
 pub use cache::{Barrier, Cache, Change, Revision};
@@ -22,3 +24,4 @@ pub use events::{EventType, Recorder};
 pub use index::Index;
 pub use key::ObjectKey;
 pub use queue::{Next, Queue};
+pub use tolerant::{Tolerant, Unreadable, watch_objects};

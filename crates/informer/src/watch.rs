@@ -4,19 +4,18 @@ use std::fmt::Debug;
 
 use futures::StreamExt;
 use k8s_openapi::serde::de::DeserializeOwned;
-use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{self, watcher};
+use kube::runtime::watcher;
 use kube::{Api, Resource};
 use tokio_util::sync::CancellationToken;
 
-use crate::Cache;
+use crate::{Cache, Tolerant, watch_objects};
 
 impl<T: Send + Sync + 'static> Cache<T> {
     /// Fills this cache from `api` in a task of its own until `shutdown`, keeping `project(object)` of each object
     /// with its managed fields removed; `None` leaves the object out. Failures are logged and retried with back-off.
     pub fn watch<K>(
         &self,
-        api: Api<K>,
+        api: Api<Tolerant<K>>,
         selection: watcher::Config,
         shutdown: &CancellationToken,
         project: impl Fn(K) -> Option<T> + Send + Sync + 'static,
@@ -26,7 +25,7 @@ impl<T: Send + Sync + 'static> Cache<T> {
     {
         let (cache, shutdown) = (self.clone(), shutdown.clone());
         tokio::spawn(async move {
-            let events = watcher(api, selection).default_backoff().boxed();
+            let events = watch_objects(api, selection).boxed();
             let project = |mut object: K| {
                 object.meta_mut().managed_fields = None;
                 project(object)

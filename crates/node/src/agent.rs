@@ -16,9 +16,9 @@ use crate::shared::Shared;
 use crate::sources::SourceWatches;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::{Node, Service};
-use kube::runtime::{WatchStreamExt, watcher};
+use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client};
-use skiff_informer::{Cache, EventType, Recorder};
+use skiff_informer::{Cache, EventType, Recorder, watch_objects};
 use skiff_podnet::{NodeNetwork, PodNetwork, Restored, primary_address};
 use skiff_runtime::Runtime;
 use std::net::{IpAddr, Ipv4Addr};
@@ -106,9 +106,9 @@ pub async fn run(
 /// A copy of all Services, for the environment of containers; kept current as long as the program runs.
 fn follow_services(client: &Client) -> Cache<ServiceFacts> {
     let cache: Cache<ServiceFacts> = Cache::new();
-    let (follower, api) = (cache.clone(), Api::<Service>::all(client.clone()));
+    let (follower, api) = (cache.clone(), Api::all(client.clone()));
     tokio::spawn(async move {
-        let events = watcher(api, watcher::Config::default()).default_backoff();
+        let events = watch_objects::<Service>(api, watcher::Config::default());
         follower.follow(events, ServiceFacts::of).await;
     });
     cache
@@ -131,12 +131,12 @@ async fn pod_cidr(
     }
     let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
     let mut objects =
-        std::pin::pin!(watcher(Api::<Node>::all(client.clone()), config).default_backoff().applied_objects());
+        std::pin::pin!(watch_objects::<Node>(Api::all(client.clone()), config).applied_objects());
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return Ok(None),
             node = objects.next() => match node {
-                Some(Ok(node)) => if let Some(cidr) = cidr_of(node) {
+                Some(Ok(node)) => if let Some(cidr) = node.readable().and_then(cidr_of) {
                     return parse(cidr);
                 },
                 Some(Err(error)) => tracing::warn!(%error, "waiting for the node's pod CIDR"),

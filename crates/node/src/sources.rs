@@ -4,9 +4,10 @@
 use crate::container::references::{SourceKind, SourceRef, Sources};
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::runtime::{WatchStreamExt, watcher};
+use kube::runtime::watcher;
 use kube::{Api, Client};
 use parking_lot::Mutex;
+use skiff_informer::{Tolerant, watch_objects};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Weak};
 use tokio::sync::{Notify, watch};
@@ -89,11 +90,11 @@ impl SourceWatches {
         let seen = Arc::new(Seen { held: watch::Sender::new(Held::Unknown), users: Mutex::default() });
         let task = match source.kind {
             SourceKind::ConfigMap => {
-                let api: Api<ConfigMap> = Api::namespaced(client, namespace);
+                let api: Api<Tolerant<ConfigMap>> = Api::namespaced(client, namespace);
                 tokio::spawn(follow(seen.clone(), watch_one(api, &name), hold_config_map))
             }
             SourceKind::Secret => {
-                let api: Api<Secret> = Api::namespaced(client, namespace);
+                let api: Api<Tolerant<Secret>> = Api::namespaced(client, namespace);
                 tokio::spawn(follow(seen.clone(), watch_one(api, &name), hold_secret))
             }
         };
@@ -102,13 +103,13 @@ impl SourceWatches {
 }
 
 /// The object called `name` now and after each change; `None` while it does not exist.
-fn watch_one<K>(api: Api<K>, name: &str) -> impl Stream<Item = Option<K>> + Send + use<K>
+fn watch_one<K>(api: Api<Tolerant<K>>, name: &str) -> impl Stream<Item = Option<K>> + Send + use<K>
 where
     K: kube::Resource + Clone + serde::de::DeserializeOwned + std::fmt::Debug + Send + 'static,
 {
     let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
     let mut listed = false;
-    watcher(api, config).default_backoff().filter_map(move |event| {
+    watch_objects(api, config).filter_map(move |event| {
         let seen = match event {
             Ok(watcher::Event::Init) => {
                 listed = false;
@@ -116,11 +117,12 @@ where
             }
             Ok(watcher::Event::InitApply(object)) => {
                 listed = true;
-                Some(Some(object))
+                // Of one that cannot be read the last copy stays.
+                object.readable().map(Some)
             }
             Ok(watcher::Event::InitDone) if listed => None,
             Ok(watcher::Event::InitDone | watcher::Event::Delete(_)) => Some(None),
-            Ok(watcher::Event::Apply(object)) => Some(Some(object)),
+            Ok(watcher::Event::Apply(object)) => object.readable().map(Some),
             Err(error) => {
                 tracing::debug!(%error, "watch of a single object failed, retrying");
                 None

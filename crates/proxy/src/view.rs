@@ -107,13 +107,13 @@ impl View {
                 changes.add(new.service.clone());
             }
         });
-        let (services, slices) =
-            (Api::<ApiService>::all(client.clone()), Api::<EndpointSlice>::all(client.clone()));
-        view.services
-            .watch(services, watcher::Config::default(), shutdown, |service| Service::from_api(&service));
+        let (services, slices) = (Api::all(client.clone()), Api::all(client.clone()));
+        view.services.watch::<ApiService>(services, watcher::Config::default(), shutdown, |service| {
+            Service::from_api(&service)
+        });
         let node: Arc<str> = config.node_name.as_str().into();
         let project = move |slice| Slice::from_api(&slice, &node);
-        view.slices.watch(slices, watcher::Config::default(), shutdown, project);
+        view.slices.watch::<EndpointSlice>(slices, watcher::Config::default(), shutdown, project);
         view
     }
 
@@ -178,7 +178,7 @@ fn watch_node(
         }
     });
     let own = watcher::Config::default().fields(&format!("metadata.name={}", config.node_name));
-    nodes.watch(Api::<ApiNode>::all(client.clone()), own, shutdown, |node| {
+    nodes.watch::<ApiNode>(Api::all(client.clone()), own, shutdown, |node| {
         let zone = node.metadata.labels.as_ref().and_then(|labels| labels.get(ZONE_LABEL));
         let pod_cidr = node.spec.as_ref().and_then(|spec| spec.pod_cidr.as_ref());
         Some(OwnNode {

@@ -57,10 +57,10 @@ pub async fn run(client: Client, shutdown: CancellationToken) {
     let (cluster, queue) = (Arc::new(Mutex::new(Cluster::default())), Queue::<ObjectKey>::new());
     subscribe_nodes(&nodes, &cluster, &queue);
     subscribe_pods(&pods, &cluster, &queue);
-    nodes.watch(Api::<Node>::all(client.clone()), watcher::Config::default(), &shutdown, |node| {
+    nodes.watch::<Node>(Api::all(client.clone()), watcher::Config::default(), &shutdown, |node| {
         Some(NodeInfo::of(&node))
     });
-    pods.watch(Api::<Pod>::all(client.clone()), watcher::Config::default(), &shutdown, |pod| {
+    pods.watch::<Pod>(Api::all(client.clone()), watcher::Config::default(), &shutdown, |pod| {
         PodInfo::of(&pod)
     });
     let recorder = Recorder::start(client.clone(), model::SCHEDULER_NAME, "");

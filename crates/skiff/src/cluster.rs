@@ -109,6 +109,7 @@ pub(crate) async fn start(
         pki: pki.clone(),
         cluster: cluster.clone(),
         checks: checks.clone(),
+        limits: skiff_apiserver::Limits::default(),
     };
     // Before the API server answers: it is not ready before the proxy is.
     let (proxy, proxy_health) = watch::channel(Health::default());

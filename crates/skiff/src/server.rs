@@ -36,6 +36,7 @@ fn serve(args: &ServerArgs, progress: &Progress) -> anyhow::Result<()> {
     let layout = args.layout.layout();
     layout.create()?;
     use_ring();
+    raise_descriptors();
     if args.detached {
         log::to_file(&layout.log())?;
         rustix::process::setsid().context("leave the terminal's session")?;
@@ -73,6 +74,7 @@ fn serve(args: &ServerArgs, progress: &Progress) -> anyhow::Result<()> {
 pub(crate) fn run_agent(args: &ServerArgs) -> anyhow::Result<()> {
     log::to_stderr();
     use_ring();
+    raise_descriptors();
     preflight::root()?;
     args.layout.layout().create()?;
     runtime()?.block_on(async {
@@ -84,6 +86,14 @@ pub(crate) fn run_agent(args: &ServerArgs) -> anyhow::Result<()> {
 fn runtime() -> io::Result<tokio::runtime::Runtime> {
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get().min(MAX_THREADS));
     tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()
+}
+
+/// Each connection, watch and pod takes descriptors; the usual soft limit of 1024 is for programs that use `select`.
+fn raise_descriptors() {
+    match skiff_listener::raise_descriptors() {
+        Ok((before, now)) => tracing::debug!(before = before.0, now = now.0, "limit of descriptors"),
+        Err(error) => tracing::warn!(%error, "the limit of descriptors stays as it is"),
+    }
 }
 
 /// TLS by ring, in every part of the program.

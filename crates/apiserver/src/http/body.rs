@@ -31,6 +31,15 @@ where
     body.map_err(|error| BodyError(error.into())).boxed_unsync()
 }
 
+/// A body that holds something until it has been sent or given up.
+pub(crate) fn holding(body: Body, held: impl Send + 'static) -> Body {
+    let keep = move |frame| {
+        let _held = &held;
+        frame
+    };
+    body.map_frame(keep).boxed_unsync()
+}
+
 /// The largest request body that is read, in bytes.
 pub(crate) const MAX_REQUEST: usize = 3 * 1024 * 1024;
 

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{Request, Response};
+use skiff_listener::Peer;
 use tower::Service;
 
 use super::body::{self, Body, BoxError};
@@ -18,8 +19,13 @@ use crate::server::Shared;
 /// Who sends requests into a service.
 #[derive(Clone, Debug)]
 pub(crate) enum Caller {
-    /// A connection; the identity is that of its client certificate.
-    Network(Option<Arc<PeerIdentity>>),
+    /// A connection.
+    Network {
+        /// That of its client certificate, if it showed one.
+        identity: Option<Arc<PeerIdentity>>,
+        /// Its other end.
+        peer: Peer,
+    },
     /// A part of this process.
     InProcess(Arc<UserInfo>),
 }

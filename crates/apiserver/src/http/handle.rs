@@ -5,36 +5,45 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER, USER_AGENT, WARNING};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, Response};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde_json::Value;
 use skiff_catalogue::{Kind, Scope, Subresource, Verb};
+use skiff_listener::{Panicked, contained};
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::accept::Encoding;
 use super::body::{self, Body};
 use super::client::Caller;
+use super::gate::{Pass, Share, Work};
 use super::health;
 use super::path::{RequestInfo, ResourcePath};
 use super::query::Query;
-use crate::auth::{Attributes, AuthnError, Decision, UserInfo};
+use crate::auth::{self, Attributes, AuthnError, Decision, UserInfo};
 use crate::errors::{ApiError, Subject};
 use crate::pipeline::call::Call;
 use crate::pipeline::{self, codec, options};
 use crate::server::Shared;
 use crate::subresources;
 
+/// Identifies the request in the answer and in our log, under Kubernetes' name for it.
+const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
+
 /// Answers one request.
 pub(crate) async fn handle(server: Arc<Shared>, caller: Caller, request: Request<Body>) -> Response<Body> {
     let started = Instant::now();
+    let id = Uuid::new_v4().to_string();
     let exchange = Exchange::new(server.clone(), &request);
     let (verb, resource, warnings) =
         (exchange.verb_label(), exchange.resource_label(), exchange.warnings.clone());
-    let mut response = match exchange.run(caller, request).await {
-        Ok(response) => response,
-        Err(error) => refuse(&error),
+    let mut response = match contained(exchange.run(caller, request)).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(error)) => refuse(&error, &id),
+        Err(panicked) => broken(&panicked, &id),
     };
+    response.headers_mut().extend(HeaderValue::from_str(&id).ok().map(|id| (AUDIT_ID, id)));
     for text in &*warnings.lock() {
         add_warning(response.headers_mut(), text);
     }
@@ -48,11 +57,23 @@ fn json(value: &Value) -> Response<Body> {
     response
 }
 
+/// The answer to a request whose handler panicked.
+fn broken(panicked: &Panicked, id: &str) -> Response<Body> {
+    tracing::error!(request = id, message = panicked.message, "a request ran into a bug of the server");
+    let text = format!("the server has a bug that this request ran into; its log names it as {id}");
+    answer(&ApiError::Internal(text))
+}
+
 /// The answer to a request that failed.
-fn refuse(error: &ApiError) -> Response<Body> {
-    if error.code().is_server_error() {
-        tracing::warn!(error = error as &dyn std::error::Error, "request failed");
+fn refuse(error: &ApiError, id: &str) -> Response<Body> {
+    // A revision that is yet to come is the client's doing.
+    if error.code().is_server_error() && error.code() != StatusCode::GATEWAY_TIMEOUT {
+        tracing::warn!(request = id, error = error as &dyn std::error::Error, "request failed");
     }
+    answer(error)
+}
+
+fn answer(error: &ApiError) -> Response<Body> {
     let mut response = Response::new(body::full(codec::to_json(&error.status())));
     *response.status_mut() = error.code();
     let headers = response.headers_mut();
@@ -77,6 +98,8 @@ struct Exchange {
     info: RequestInfo,
     query: Query,
     method: Method,
+    /// The first segment of the path.
+    first_segment: String,
     warnings: Arc<Mutex<Vec<String>>>,
 }
 
@@ -87,6 +110,7 @@ impl Exchange {
             info: RequestInfo::parse(request.uri().path()),
             query: Query::parse(request.uri().query().unwrap_or_default()),
             method: request.method().clone(),
+            first_segment: request.uri().path().split('/').nth(1).unwrap_or_default().to_owned(),
             warnings: Arc::default(),
         }
     }
@@ -125,27 +149,55 @@ impl Exchange {
         self.server.catalogue.find(&path.group, &path.version, &path.resource).cloned()
     }
 
-    async fn run(self, caller: Caller, request: Request<Body>) -> Result<Response<Body>, ApiError> {
-        let (head, body) = request.into_parts();
-        let user = match caller {
-            Caller::InProcess(user) => (*user).clone(),
-            Caller::Network(peer) => {
-                let user = self.server.auth.authenticate(&head.headers, peer.as_deref()).await;
-                user.map_err(|error| match error {
-                    AuthnError::Unauthorized(_) => {
-                        tracing::debug!(
-                            error = &error as &dyn std::error::Error,
-                            "request not authenticated"
-                        );
-                        ApiError::Unauthorized
-                    }
-                    AuthnError::Refused(refusal) => refusal.into(),
-                })?
-            }
+    async fn run(self, caller: Caller, mut request: Request<Body>) -> Result<Response<Body>, ApiError> {
+        let (user, share) = self.caller(caller, request.headers()).await?;
+        let work = self.work();
+        let pass = Arc::new(self.server.gate.enter(share, work)?);
+        if work == Work::Lasting {
+            request.extensions().get().into_iter().for_each(skiff_listener::Exchange::lasts);
+        }
+        // For streams, which outlive the answer.
+        request.extensions_mut().insert::<Arc<Pass>>(pass.clone());
+        let response = match self.info.clone() {
+            RequestInfo::NonResource => self.non_resource(&user, &request.into_parts().0).await,
+            RequestInfo::Resource(path) => self.resource(user, share, path, request).await,
+        }?;
+        Ok(response.map(|body| body::holding(body, pass)))
+    }
+
+    /// Who asks, and whose places the request takes.
+    async fn caller(&self, caller: Caller, headers: &HeaderMap) -> Result<(UserInfo, Share), ApiError> {
+        let (identity, peer) = match caller {
+            Caller::InProcess(user) => return Ok(((*user).clone(), Share::Exempt)),
+            Caller::Network { identity, peer } => (identity, peer),
         };
-        match self.info.clone() {
-            RequestInfo::NonResource => self.non_resource(&user, &head).await,
-            RequestInfo::Resource(path) => self.resource(user, path, Request::from_parts(head, body)).await,
+        let user = self.server.auth.authenticate(headers, identity.as_deref()).await;
+        let user = user.map_err(|error| match error {
+            AuthnError::Unauthorized(_) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "request not authenticated");
+                ApiError::Unauthorized
+            }
+            AuthnError::Refused(refusal) => refusal.into(),
+        })?;
+        let share = if self.asks_for_health() { Share::Exempt } else { Share::of(&user) };
+        if share != Share::Strangers && !user.is_in(auth::user::UNAUTHENTICATED) {
+            peer.known();
+        }
+        Ok((user, share))
+    }
+
+    fn asks_for_health(&self) -> bool {
+        matches!(self.info, RequestInfo::NonResource)
+            && matches!(self.first_segment.as_str(), "healthz" | "livez" | "readyz")
+    }
+
+    fn work(&self) -> Work {
+        let RequestInfo::Resource(path) = &self.info else { return Work::Read };
+        match (path.subresource.as_str(), self.verb()) {
+            ("exec" | "attach" | "portforward" | "proxy", _) | (_, Some(Verb::Watch)) => Work::Lasting,
+            ("log", _) if self.query.flag("follow") => Work::Lasting,
+            (_, Some(Verb::Get | Verb::List) | None) => Work::Read,
+            _ => Work::Write,
         }
     }
 
@@ -191,6 +243,7 @@ impl Exchange {
     async fn resource(
         self,
         user: UserInfo,
+        share: Share,
         path: ResourcePath,
         request: Request<Body>,
     ) -> Result<Response<Body>, ApiError> {
@@ -208,7 +261,7 @@ impl Exchange {
                 Some(known.ok_or(ApiError::UnknownPath)?)
             }
         };
-        let call = self.call(user, kind, path, request.headers(), subresource)?;
+        let call = self.call((user, share), kind, path, request.headers(), subresource)?;
         match subresource {
             Some(subresource) => subresources::run(call, verb, subresource, request).await,
             None => objects(call, verb, request).await,
@@ -246,7 +299,7 @@ impl Exchange {
 
     fn call(
         self,
-        user: UserInfo,
+        (user, share): (UserInfo, Share),
         kind: Arc<Kind>,
         path: ResourcePath,
         headers: &HeaderMap,
@@ -262,6 +315,7 @@ impl Exchange {
         Ok(Call {
             server: self.server,
             user,
+            share,
             kind,
             path,
             query: self.query,

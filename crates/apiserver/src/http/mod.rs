@@ -4,6 +4,7 @@ pub(crate) mod accept;
 pub(crate) mod body;
 pub(crate) mod client;
 mod documents;
+pub(crate) mod gate;
 mod handle;
 pub(crate) mod health;
 mod listener;

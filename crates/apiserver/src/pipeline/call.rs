@@ -12,6 +12,7 @@ use super::keys;
 use crate::auth::UserInfo;
 use crate::errors::{ApiError, Subject};
 use crate::http::accept::Encoding;
+use crate::http::gate::Share;
 use crate::http::path::ResourcePath;
 use crate::http::query::Query;
 use crate::server::Shared;
@@ -20,6 +21,8 @@ use crate::server::Shared;
 pub(crate) struct Call {
     pub(crate) server: Arc<Shared>,
     pub(crate) user: UserInfo,
+    /// Whose places the request takes.
+    pub(crate) share: Share,
     pub(crate) kind: Arc<Kind>,
     pub(crate) path: ResourcePath,
     pub(crate) query: Query,

@@ -21,7 +21,11 @@ pub(crate) fn respond(call: &Call, outcome: Outcome) -> Result<Response<Body>, A
     let bytes = match content {
         Content::Entry(entry) => entry_bytes(call, &entry)?,
         Content::Object(object) => object_bytes(call, &object)?,
-        Content::List(selected) => list_bytes(call, &selected)?,
+        Content::List(selected) => {
+            let room = call.server.gate.list(call.share, list_size(call.encoding, &selected))?;
+            let body = body::holding(body::full(list_bytes(call, &selected)?), room);
+            return Ok(answer(status, call.encoding, body));
+        }
         Content::Tree(value) => text(call.encoding, &value),
     };
     Ok(answer(status, call.encoding, body::full(bytes)))
@@ -105,6 +109,18 @@ fn list_bytes(call: &Call, selected: &Selected) -> Result<Bytes, ApiError> {
             let table = table::render(&call.kind, rows, call.now, include(call)?, &meta);
             Ok(codec::to_json(&versioned(table, version)))
         }
+    }
+}
+
+/// A tree takes so many times the memory of its text.
+const TREE: usize = 8;
+
+/// The memory that a list takes until it is sent, about.
+fn list_size(encoding: Encoding, selected: &Selected) -> usize {
+    let bytes: usize = selected.entries.iter().map(|entry| entry.value.len() + codec::SPLICE_ROOM).sum();
+    match encoding {
+        Encoding::Json | Encoding::Metadata(_) => bytes,
+        Encoding::Yaml | Encoding::Table(_) => bytes.saturating_mul(TREE),
     }
 }
 

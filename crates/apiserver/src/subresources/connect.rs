@@ -4,6 +4,7 @@
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderName, UPGRADE};
@@ -20,6 +21,7 @@ use skiff_catalogue::{Object, Subresource};
 use super::{node, proxy};
 use crate::errors::ApiError;
 use crate::http::body::{self, Body};
+use crate::http::gate::Pass;
 use crate::pipeline::call::Call;
 
 /// How much of a node's error text is read, in bytes.
@@ -36,7 +38,7 @@ pub(super) async fn connect(
         let target = proxy::path(request.uri(), &call.kind.names.plural);
         let (upgrade, response) = exchange(sender, &mut request, &target, address, Sent::Body).await?;
         return Ok(match response.status() {
-            StatusCode::SWITCHING_PROTOCOLS => switch(response, upgrade),
+            StatusCode::SWITCHING_PROTOCOLS => switch(response, upgrade, place(&request)),
             _ => pass(response),
         });
     }
@@ -49,7 +51,7 @@ pub(super) async fn connect(
     let (sender, address) = node::dial(call, node).await?;
     let (upgrade, response) = exchange(sender, &mut request, &target, address, Sent::Head).await?;
     match response.status() {
-        StatusCode::SWITCHING_PROTOCOLS => Ok(switch(response, upgrade)),
+        StatusCode::SWITCHING_PROTOCOLS => Ok(switch(response, upgrade, place(&request))),
         status if status.is_success() => Ok(pass(response)),
         status => Err(node_error(status, response.into_body()).await),
     }
@@ -179,10 +181,16 @@ fn forwarded(headers: &HeaderMap) -> HeaderMap {
         .collect()
 }
 
+/// The request's place among those that last, which its stream keeps.
+fn place(request: &Request<Body>) -> Option<Arc<Pass>> {
+    request.extensions().get().cloned()
+}
+
 /// Joins the two upgraded connections.
-fn switch(mut response: Response<Incoming>, client: OnUpgrade) -> Response<Body> {
+fn switch(mut response: Response<Incoming>, client: OnUpgrade, place: Option<Arc<Pass>>) -> Response<Body> {
     let node = hyper::upgrade::on(&mut response);
     tokio::spawn(async move {
+        let _place = place;
         let (client, node) = match tokio::try_join!(client, node) {
             Ok(both) => both,
             Err(error) => return tracing::debug!(%error, "a stream's upgrade failed"),

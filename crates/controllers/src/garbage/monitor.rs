@@ -7,11 +7,10 @@ use futures::StreamExt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::DynamicObject;
 use kube::core::PartialObjectMeta;
-use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event};
-use kube::{Api, Client};
+use kube::{Api, Client, Resource as _};
 use parking_lot::Mutex;
-use skiff_informer::Queue;
+use skiff_informer::{Queue, Tolerant, watch_objects};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -115,7 +114,7 @@ impl Monitors {
             changed: defines.then(|| self.changed.clone()),
             done,
         };
-        let api = Api::<PartialObjectMeta<DynamicObject>>::all_with(self.client.clone(), &kind.api);
+        let api = Api::<Tolerant<PartialObjectMeta<DynamicObject>>>::all_with(self.client.clone(), &kind.api);
         let token = stop.clone();
         tokio::spawn(async move { token.run_until_cancelled(monitor.follow(api)).await });
         Monitored { kind, stop, synced }
@@ -132,25 +131,27 @@ struct Monitor {
 }
 
 impl Monitor {
-    async fn follow(self, api: Api<PartialObjectMeta<DynamicObject>>) {
-        let mut events = watcher::watcher(api, watcher::Config::default()).default_backoff().boxed();
+    async fn follow(self, api: Api<Tolerant<PartialObjectMeta<DynamicObject>>>) {
+        let mut events = watch_objects(api, watcher::Config::default()).boxed();
         let mut listed = HashSet::new();
         while let Some(event) = events.next().await {
             match event {
                 Ok(Event::Init) => listed.clear(),
                 Ok(Event::InitApply(object)) => {
-                    listed.extend(uid(&object.metadata));
+                    listed.extend(uid(object.meta()));
                     self.put(object);
                 }
                 Ok(Event::InitDone) => self.finish_list(&std::mem::take(&mut listed)),
                 Ok(Event::Apply(object)) => self.put(object),
-                Ok(Event::Delete(object)) => self.remove(uid(&object.metadata)),
+                Ok(Event::Delete(object)) => self.remove(uid(object.meta())),
                 Err(error) => debug!(kind = %self.name, %error, "watch interrupted"),
             }
         }
     }
 
-    fn put(&self, object: PartialObjectMeta<DynamicObject>) {
+    /// Of an object that cannot be read, what was known stays.
+    fn put(&self, object: Tolerant<PartialObjectMeta<DynamicObject>>) {
+        let Some(object) = object.readable() else { return };
         let work = self.graph.lock().put(&self.name, &object.metadata);
         self.add(work);
     }

@@ -7,10 +7,10 @@
 use crate::quantity::Amounts;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::{Node, Taint};
-use kube::runtime::{WatchStreamExt, watcher};
+use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, ResourceExt};
 use parking_lot::RwLock;
-use skiff_informer::Revision;
+use skiff_informer::{Revision, watch_objects};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,11 +64,11 @@ impl NodeView {
     /// Keeps the facts current until `shutdown`.
     pub(crate) async fn follow(&self, shutdown: CancellationToken) {
         let config = watcher::Config::default().fields(&format!("metadata.name={}", self.name));
-        let nodes = watcher(self.api.clone(), config).default_backoff().applied_objects();
+        let nodes = watch_objects::<Node>(Api::all(self.api.clone().into_client()), config).applied_objects();
         let mut nodes = std::pin::pin!(nodes);
         while let Some(Some(node)) = shutdown.run_until_cancelled(nodes.next()).await {
             match node {
-                Ok(node) => self.take(&node),
+                Ok(node) => node.readable().into_iter().for_each(|node| self.take(&node)),
                 Err(error) => tracing::debug!(%error, "watching the own node, will try again"),
             }
         }

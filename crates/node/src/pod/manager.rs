@@ -12,11 +12,12 @@ use crate::shared::Shared;
 use crate::volumes::setup::remove_pod_files;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
-use kube::Api;
-use kube::runtime::{WatchStreamExt, watcher};
+use kube::runtime::watcher;
+use kube::{Api, Resource as _};
 use parking_lot::RwLock;
 use skiff_errors::error_text;
 use skiff_informer::EventType::Warning;
+use skiff_informer::{Tolerant, watch_objects};
 use skiff_runtime::{Adoption, PodHandle, PodUid};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -66,10 +67,10 @@ impl Manager {
 
     /// Follows the pods until `shutdown`; they then go on without the agent.
     pub(crate) async fn run(mut self, shutdown: CancellationToken) {
-        let api: Api<Pod> = Api::all(self.shared.client.clone());
+        let api = Api::all(self.shared.client.clone());
         let config =
             watcher::Config::default().fields(&format!("spec.nodeName={}", self.shared.config.node_name));
-        let mut events = std::pin::pin!(watcher(api, config).default_backoff());
+        let mut events = std::pin::pin!(watch_objects::<Pod>(api, config));
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return,
@@ -87,26 +88,27 @@ impl Manager {
         }
     }
 
-    fn take(&mut self, event: watcher::Event<Pod>) {
+    fn take(&mut self, event: watcher::Event<Tolerant<Pod>>) {
         match event {
             watcher::Event::Init => self.listing = Listing::default(),
             watcher::Event::InitApply(pod) => {
-                if let Some(pod) = LocalPod::new(pod) {
-                    self.listing.seen.insert(pod.uid.clone());
-                    if let Some(pod) = self.update(pod) {
-                        self.listing.new.push(pod);
-                    }
+                // A pod that cannot be read goes on as it is.
+                self.listing.seen.extend(uid(&pod));
+                if let Some(pod) = pod.readable().and_then(LocalPod::new)
+                    && let Some(pod) = self.update(pod)
+                {
+                    self.listing.new.push(pod);
                 }
             }
             watcher::Event::InitDone => self.list_ended(),
             watcher::Event::Apply(pod) => {
-                if let Some(pod) = LocalPod::new(pod).and_then(|pod| self.update(pod)) {
+                if let Some(pod) = pod.readable().and_then(LocalPod::new).and_then(|pod| self.update(pod)) {
                     self.begin(pod);
                 }
             }
             watcher::Event::Delete(pod) => {
-                if let Some(pod) = LocalPod::new(pod) {
-                    self.removed(&pod.uid);
+                if let Some(uid) = uid(&pod) {
+                    self.removed(&uid);
                 }
             }
         }
@@ -244,4 +246,8 @@ async fn clear(shared: &Shared, uid: &PodUid, left: Option<Left>) {
     if let Err(error) = blocking(move || remove_pod_files(&paths)).await {
         tracing::warn!(pod = %uid, error, "removing the files of a pod that is gone");
     }
+}
+
+fn uid(pod: &Tolerant<Pod>) -> Option<PodUid> {
+    PodUid::new(pod.meta().uid.as_deref()?).ok()
 }

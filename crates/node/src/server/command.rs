@@ -6,7 +6,7 @@ use super::respond::{Body, Refusal};
 use super::routes::Query;
 use crate::logs::query::is_true;
 use http::{Request, Response};
-use hyper::body::Incoming;
+use skiff_listener::RequestBody;
 use skiff_runtime::{
     AttachSpec, ContainerId, ExecSpec, PodHandle, SessionInput, SessionOutput, Terminal,
     TerminalSize as RuntimeSize,
@@ -52,7 +52,7 @@ pub(super) fn exec(
     context: &Context,
     (namespace, name, container): (&str, &str, &str),
     query: &Query,
-    mut request: Request<Incoming>,
+    mut request: Request<RequestBody>,
 ) -> Result<Response<Body>, Refusal> {
     let found = find(context, namespace, name, query)?;
     let (handle, id) = found.running(container)?;
@@ -75,7 +75,7 @@ pub(super) fn attach(
     context: &Context,
     (namespace, name, container): (&str, &str, &str),
     query: &Query,
-    mut request: Request<Incoming>,
+    mut request: Request<RequestBody>,
 ) -> Result<Response<Body>, Refusal> {
     let found = find(context, namespace, name, query)?;
     let (handle, id) = found.running(container)?;

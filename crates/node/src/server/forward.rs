@@ -5,7 +5,7 @@ use super::pods::find;
 use super::respond::{Body, Refusal};
 use super::routes::Query;
 use http::{Request, Response};
-use hyper::body::Incoming;
+use skiff_listener::RequestBody;
 use skiff_streams::{Forwarded, PortForwardUpgrade, accept_port_forward};
 use std::fs::File;
 use std::io;
@@ -28,7 +28,7 @@ pub(super) fn serve(
     context: &Context,
     (namespace, name): (&str, &str),
     query: &Query,
-    mut request: Request<Incoming>,
+    mut request: Request<RequestBody>,
 ) -> Result<Response<Body>, Refusal> {
     let found = find(context, namespace, name, query)?;
     let not_running = || Refusal::bad_request(format!("pod \"{name}\" is not running"));

@@ -20,10 +20,10 @@ pub(crate) enum Identity {
 }
 
 impl Identity {
-    /// Reads the first of the certificates that the client presented.
-    pub(crate) fn of(certificates: Option<&[CertificateDer<'_>]>) -> Self {
-        let Some(first) = certificates.and_then(<[_]>::first) else { return Self::Anonymous };
-        let Ok((_, certificate)) = X509Certificate::from_der(first) else { return Self::Anonymous };
+    /// Reads the certificate that the client presented.
+    pub(crate) fn of(certificate: Option<&CertificateDer<'_>>) -> Self {
+        let Some(certificate) = certificate else { return Self::Anonymous };
+        let Ok((_, certificate)) = X509Certificate::from_der(certificate) else { return Self::Anonymous };
         let subject = certificate.subject();
         let name = subject.iter_common_name().next().and_then(|name| name.as_str().ok()).unwrap_or_default();
         let groups = subject.iter_organization().filter_map(|group| group.as_str().ok()).map(str::to_owned);
@@ -52,7 +52,7 @@ mod tests {
         params.distinguished_name.push(rcgen::DnType::CommonName, name);
         params.distinguished_name.push(rcgen::DnType::OrganizationName, group);
         let certificate = params.self_signed(&key).unwrap();
-        let identity = Identity::of(Some(&[certificate.der().clone()]));
+        let identity = Identity::of(Some(certificate.der()));
         assert_eq!(identity, Identity::Certified { name: name.into(), groups: vec![group.into()] });
         assert_eq!(identity.is_allowed(), allowed, "{identity:?}");
     }

@@ -4,8 +4,8 @@ use super::identity::Identity;
 use super::respond::{Body, Refusal, text};
 use super::{Context, command, forward, logs, pods};
 use http::{Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
+use skiff_listener::{Exchange, RequestBody};
 
 /// The query of a request, decoded.
 #[derive(Debug, Default, PartialEq)]
@@ -44,7 +44,7 @@ impl Query {
 pub(crate) async fn answer(
     context: &Context,
     identity: &Identity,
-    request: Request<Incoming>,
+    request: Request<RequestBody>,
 ) -> Response<Body> {
     match identity {
         Identity::Anonymous => return text(StatusCode::UNAUTHORIZED, "Unauthorized"),
@@ -52,6 +52,9 @@ pub(crate) async fn answer(
             return text(StatusCode::FORBIDDEN, format!("Forbidden (user={name})"));
         }
         Identity::Certified { .. } => {}
+    }
+    if matches!(first_segment(&request), "exec" | "attach" | "portForward" | "containerLogs") {
+        request.extensions().get().into_iter().for_each(Exchange::lasts);
     }
     let query = Query::parse(request.uri().query().unwrap_or_default());
     let path = request.uri().path().to_owned();
@@ -82,6 +85,10 @@ pub(crate) async fn answer(
         _ => Err(Refusal::not_found("404 page not found")),
     };
     result.unwrap_or_else(Into::into)
+}
+
+fn first_segment(request: &Request<RequestBody>) -> &str {
+    request.uri().path().split('/').nth(1).unwrap_or_default()
 }
 
 #[cfg(test)]

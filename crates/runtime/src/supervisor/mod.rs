@@ -90,6 +90,7 @@ fn start(arguments: impl Iterator<Item = OsString>) -> Result<ExitCode, String> 
     if !sealed {
         return Err(seal::execute_read_only(&arguments));
     }
+    lower_descriptors()?;
     let file = directory.join("pod.json");
     let text = fs::read(&file).map_err(|error| format!("read {}: {error}", file.display()))?;
     let config: SupervisorConfig =
@@ -111,6 +112,19 @@ fn start(arguments: impl Iterator<Item = OsString>) -> Result<ExitCode, String> 
             if answer == READY { Ok(ExitCode::SUCCESS) } else { Err(answer) }
         }
     }
+}
+
+/// The usual soft limit of descriptors, above which `select` fails and programs that close all they might have are slow.
+const DESCRIPTORS: u64 = 1024;
+
+/// Gives containers the usual soft limit of descriptors: the server, which started us, has raised its own. What runs in
+/// a container may raise it again.
+fn lower_descriptors() -> Result<(), String> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let current = Some(maximum.map_or(DESCRIPTORS, |maximum| maximum.min(DESCRIPTORS)));
+    setrlimit(Resource::Nofile, Rlimit { current, maximum })
+        .map_err(|error| format!("lower the limit of descriptors: {error}"))
 }
 
 /// The supervisor's command line.

@@ -1,0 +1,173 @@
+//! How many requests are worked on at the same time: each sort has places of its own, and who finds none is asked to come
+//! back. Full priority and fairness among users is not there; what keeps the cluster alive has its own places.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::auth::UserInfo;
+use crate::errors::ApiError;
+use crate::limits::Limits;
+
+/// Whose places a request takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Share {
+    /// None: parts of this process, administrators, and questions after the server's health.
+    Exempt,
+    /// Nodes and the cluster's own parts.
+    System,
+    /// Whoever has credentials.
+    Users,
+    /// Who has none.
+    Strangers,
+}
+
+/// What a request does, as far as it matters here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Work {
+    Read,
+    Write,
+    /// It lasts: a watch, a stream, a proxied request.
+    Lasting,
+}
+
+/// Everybody's places.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    reads: Arc<Semaphore>,
+    writes: Arc<Semaphore>,
+    system: Arc<Semaphore>,
+    strangers: Arc<Semaphore>,
+    lasting: Arc<Semaphore>,
+    system_lasting: Arc<Semaphore>,
+    /// In units of [`UNIT`].
+    list_memory: Arc<Semaphore>,
+    list_units: u32,
+}
+
+/// Bytes that one permit for memory stands for.
+const UNIT: usize = 1024;
+
+/// A place that is taken until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Pass(#[allow(dead_code, reason = "held for its end")] Option<OwnedSemaphorePermit>);
+
+impl Share {
+    /// The share of an authenticated user.
+    pub(crate) fn of(user: &UserInfo) -> Self {
+        const CONTROL_PLANE: &str = "system:kube-";
+        if user.is_in(crate::auth::user::MASTERS) {
+            Self::Exempt
+        } else if user.is_in("system:nodes")
+            || user.is_in("system:serviceaccounts:kube-system")
+            || user.name.starts_with(CONTROL_PLANE)
+        {
+            Self::System
+        } else if user.is_in(crate::auth::user::UNAUTHENTICATED) {
+            Self::Strangers
+        } else {
+            Self::Users
+        }
+    }
+}
+
+impl Gate {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        let places = |count: usize| Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)));
+        let list_units = u32::try_from(limits.list_bytes / UNIT).unwrap_or(u32::MAX).max(1);
+        Self {
+            reads: places(limits.reads),
+            writes: places(limits.writes),
+            system: places(limits.system),
+            strangers: places(limits.strangers),
+            lasting: places(limits.lasting),
+            system_lasting: places(limits.system_lasting),
+            list_memory: places(list_units as usize),
+            list_units,
+        }
+    }
+
+    /// A place for a request; 429 when there is none.
+    pub(crate) fn enter(&self, share: Share, work: Work) -> Result<Pass, ApiError> {
+        let places = match (share, work) {
+            (Share::Exempt, _) => return Ok(Pass(None)),
+            (Share::System, Work::Lasting) => &self.system_lasting,
+            (Share::System, _) => &self.system,
+            (Share::Strangers, _) => &self.strangers,
+            (Share::Users, Work::Read) => &self.reads,
+            (Share::Users, Work::Write) => &self.writes,
+            (Share::Users, Work::Lasting) => &self.lasting,
+        };
+        let permit = places.clone().try_acquire_owned().map_err(|_| ApiError::TooManyRequests)?;
+        Ok(Pass(Some(permit)))
+    }
+
+    /// Room for a list of so many bytes; 429 when other lists take it all. What the cluster's own parts read is counted
+    /// but not refused.
+    pub(crate) fn list(&self, share: Share, bytes: usize) -> Result<Pass, ApiError> {
+        let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).min(self.list_units);
+        match self.list_memory.clone().try_acquire_many_owned(units) {
+            Ok(permit) => Ok(Pass(Some(permit))),
+            Err(_) if matches!(share, Share::Exempt | Share::System) => Ok(Pass(None)),
+            Err(_) => Err(ApiError::TooManyRequests),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gate() -> Gate {
+        let limits =
+            Limits { reads: 1, writes: 1, system: 1, strangers: 1, list_bytes: 8192, ..Limits::default() };
+        Gate::new(&limits)
+    }
+
+    #[test]
+    fn each_share_has_its_own_places() {
+        let gate = gate();
+        let first = gate.enter(Share::Users, Work::Read).unwrap();
+        assert!(matches!(gate.enter(Share::Users, Work::Read), Err(ApiError::TooManyRequests)));
+        let others = [
+            (Share::Users, Work::Write),
+            (Share::Users, Work::Lasting),
+            (Share::System, Work::Read),
+            (Share::Strangers, Work::Read),
+            (Share::Exempt, Work::Read),
+        ];
+        let held: Vec<Pass> = others.map(|(share, work)| gate.enter(share, work).unwrap()).into();
+        assert!(gate.enter(Share::System, Work::Write).is_err());
+        drop(first);
+        gate.enter(Share::Users, Work::Read).unwrap();
+        drop(held);
+    }
+
+    #[test]
+    fn lists_share_memory_and_one_may_be_larger_alone() {
+        let gate = gate();
+        let huge = gate.list(Share::Users, 1 << 40).unwrap();
+        assert!(gate.list(Share::Users, 1).is_err());
+        gate.list(Share::System, 1).unwrap();
+        drop(huge);
+        let half = gate.list(Share::Users, 4096).unwrap();
+        let other = gate.list(Share::Users, 4096).unwrap();
+        assert!(gate.list(Share::Users, 1).is_err());
+        drop((half, other));
+    }
+
+    #[test]
+    fn shares_follow_from_who_asks() {
+        let user = |name: &str, groups: &[&str]| UserInfo {
+            name: name.to_owned(),
+            groups: groups.iter().map(|group| (*group).to_owned()).collect(),
+            ..UserInfo::default()
+        };
+        let check = |user: UserInfo, share: Share| assert_eq!(Share::of(&user), share, "{user:?}");
+        check(user("admin", &["system:masters"]), Share::Exempt);
+        check(UserInfo::node("n"), Share::System);
+        check(UserInfo::service_account("kube-system", "coredns"), Share::System);
+        check(UserInfo::service_account("default", "default"), Share::Users);
+        check(UserInfo::anonymous(), Share::Strangers);
+    }
+}

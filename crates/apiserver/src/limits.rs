@@ -1,0 +1,45 @@
+//! Every bound on what clients may ask of the server at the same time, in one place.
+
+/// What requests may cost. Bounds on sizes of single things are where they are read: a request's body
+/// (`http/body.rs`), annotations (`pipeline/metadata.rs`).
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Connections: how many, for how long, how large the heads of requests.
+    pub connections: skiff_listener::Limits,
+    /// Requests that read, of ordinary users. As Kubernetes' `--max-requests-inflight`.
+    pub reads: usize,
+    /// Requests that write, of ordinary users. As Kubernetes' `--max-mutating-requests-inflight`.
+    pub writes: usize,
+    /// Requests of nodes and of the cluster's own parts: what others ask does not hold them up.
+    pub system: usize,
+    /// Requests without credentials.
+    pub strangers: usize,
+    /// Requests that last (watches, followed logs, streams into pods, proxied requests), of ordinary users.
+    pub lasting: usize,
+    /// The same, of nodes and of the cluster's own parts.
+    pub system_lasting: usize,
+    /// Bytes of lists that are being made or sent, over all requests. A single list may be larger, alone.
+    pub list_bytes: usize,
+}
+
+impl Limits {
+    /// The usual bounds, with these for connections.
+    pub fn new(connections: skiff_listener::Limits) -> Self {
+        Self {
+            connections,
+            reads: 400,
+            writes: 200,
+            system: 200,
+            strangers: 50,
+            lasting: 4096,
+            system_lasting: 1024,
+            list_bytes: 256 * 1024 * 1024,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::new(skiff_listener::Limits::default())
+    }
+}

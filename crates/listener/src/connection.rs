@@ -1,0 +1,199 @@
+//! One connection: handshake, requests, end.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_TYPE};
+use http::{HeaderValue, Request, Response, StatusCode, Version};
+use http_body::Body;
+use http_body_util::{Either, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulConnection;
+use rustls::ServerConfig;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
+
+use crate::body::{Answer, RequestBody};
+use crate::contain::{Panicked, contained};
+use crate::exchange::{Course, End, Exchanges};
+use crate::io::Held;
+use crate::peer::{Peer, Place};
+use crate::{BoxError, Limits};
+
+/// What a connection is served with.
+pub(crate) struct Serving<H> {
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) tls: Arc<ServerConfig>,
+    pub(crate) handler: H,
+    pub(crate) shutdown: CancellationToken,
+}
+
+/// Serves one connection to its end.
+pub(crate) async fn serve<H, F, B>(
+    serving: Serving<H>,
+    stream: TcpStream,
+    address: std::net::SocketAddr,
+    place: Arc<Place>,
+) where
+    H: Fn(Peer, Request<RequestBody>) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let Serving { limits, tls, handler, shutdown } = serving;
+    let ended = place.ended.clone();
+    let Some(shaken) = ended.run_until_cancelled(handshake(&limits, tls, stream)).await else { return };
+    let Some(stream) = shaken else { return };
+    let connection = stream.get_ref().1;
+    let certificate = connection.peer_certificates().and_then(|chain| chain.first());
+    let peer =
+        Peer { address, certificate: certificate.map(|c| c.clone().into_owned()), place: place.clone() };
+    if peer.certificate.is_some() {
+        peer.known();
+    }
+    let is_http2 = connection.alpn_protocol() == Some(b"h2");
+    let exchanges = Exchanges::new();
+    let builder = builder(&limits, is_http2);
+    let answering = (limits.clone(), exchanges.clone());
+    let service = service_fn(move |request| {
+        let (limits, exchanges) = answering.clone();
+        answer(limits, exchanges, peer.clone(), handler.clone(), request)
+    });
+    let io = TokioIo::new(Held::new(stream, place.clone()));
+    let connection = builder.serve_connection_with_upgrades(io, service);
+    drive(connection, &exchanges, &place, &limits, &shutdown).await;
+}
+
+async fn handshake(
+    limits: &Limits,
+    tls: Arc<ServerConfig>,
+    stream: TcpStream,
+) -> Option<TlsStream<TcpStream>> {
+    if let Err(error) = prepare(&stream, limits) {
+        tracing::debug!(%error, "cannot set a socket's options");
+    }
+    match tokio::time::timeout(limits.handshake, TlsAcceptor::from(tls).accept(stream)).await {
+        Ok(Ok(stream)) => Some(stream),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "TLS handshake failed");
+            None
+        }
+        Err(_) => {
+            tracing::debug!("TLS handshake took too long");
+            None
+        }
+    }
+}
+
+fn prepare(stream: &TcpStream, limits: &Limits) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    rustix::net::sockopt::set_socket_keepalive(stream, true)?;
+    Ok(rustix::net::sockopt::set_tcp_keepidle(stream, limits.tcp_keepalive)?)
+}
+
+/// The protocol is what the TLS handshake agreed on: there is no guessing, which could be waited for.
+fn builder(limits: &Limits, is_http2: bool) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.idle)
+        .max_headers(limits.head_fields)
+        .max_buf_size(limits.head_bytes as usize);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.streams)
+        .max_pending_accept_reset_streams(limits.resets)
+        .max_header_list_size(limits.head_bytes)
+        .max_send_buf_size(limits.send_buffer)
+        .keep_alive_interval(limits.ping.0)
+        .keep_alive_timeout(limits.ping.1);
+    if is_http2 { builder.http2_only() } else { builder.http1_only() }
+}
+
+/// Lets a connection go on for as long as it may.
+async fn drive<C>(
+    connection: C,
+    exchanges: &Exchanges,
+    place: &Place,
+    limits: &Limits,
+    shutdown: &CancellationToken,
+) where
+    C: GracefulConnection,
+    C::Error: std::fmt::Display,
+{
+    let mut connection = pin!(connection);
+    let outcome = loop {
+        let until = match exchanges.check(Instant::now(), place.is_stranger(), limits) {
+            Course::Until(at) => at,
+            Course::End(End::Idle) => {
+                connection.as_mut().graceful_shutdown();
+                break tokio::time::timeout(limits.drain, connection.as_mut()).await.unwrap_or(Ok(()));
+            }
+            Course::End(why) => return tracing::debug!(?why, "a connection's client is too slow"),
+        };
+        tokio::select! {
+            outcome = connection.as_mut() => break outcome,
+            () = tokio::time::sleep_until(until) => {}
+            () = place.ended.cancelled() => return,
+            () = shutdown.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                break connection.as_mut().await;
+            }
+        }
+    };
+    if let Err(error) = outcome {
+        tracing::debug!(%error, "connection ended");
+    }
+}
+
+async fn answer<H, F, B>(
+    limits: Arc<Limits>,
+    exchanges: Exchanges,
+    peer: Peer,
+    handler: H,
+    request: Request<Incoming>,
+) -> Result<Response<Answer>, Infallible>
+where
+    H: Fn(Peer, Request<RequestBody>) -> F,
+    F: Future<Output = Response<B>>,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let running = exchanges.begin();
+    let reusable = request.version() <= Version::HTTP_11;
+    let (head, incoming) = request.into_parts();
+    let (body, rest) = RequestBody::new(incoming);
+    let mut request = Request::from_parts(head, body);
+    request.extensions_mut().insert(running.exchange().clone());
+    let place = peer.place.clone();
+    let outcome = contained(handler(peer, request)).await;
+    let mut response = match outcome {
+        Ok(response) => response.map(Either::Left),
+        Err(panicked) => refuse(&panicked).map(Either::Right),
+    };
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        place.stream();
+    } else if reusable && !rest.take(limits.unread_body).await {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response.map(|body| Answer::new(body, running)))
+}
+
+fn refuse(Panicked { message }: &Panicked) -> Response<Full<Bytes>> {
+    tracing::error!(message, "a request's handler panicked");
+    let mut response = Response::new(Full::from("the server has a bug that this request ran into\n"));
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}
