@@ -245,7 +245,11 @@ async fn deletion_waits_for_grace_and_finalizers() {
     assert_eq!(running["spec"]["nodeName"], "n");
     let uid = running["metadata"]["uid"].clone();
     let wrong = api.delete(&format!("{PODS}/p"), json!({"preconditions": {"uid": "x"}})).await.expect(409);
-    assert!(wrong.message().contains("Precondition failed: UID in precondition: x"), "{}", wrong.message());
+    assert!(
+        wrong.message().contains("the UID in the precondition (x) does not match"),
+        "{}",
+        wrong.message()
+    );
     let ending =
         api.delete(&format!("{PODS}/p"), json!({"propagationPolicy": "Background"})).await.expect(200);
     assert_eq!(ending.body["kind"], "Pod");

@@ -64,13 +64,13 @@ impl Exchanges {
     /// Whether the connection may go on, and when to look again.
     pub(crate) fn check(&self, now: Instant, stranger: bool, limits: &Limits) -> Course {
         let state = self.0.lock();
+        // A request may begin, and a client stall, at any time without telling: look again by then.
+        let mut next = now + limits.stall;
         if state.open.is_empty() {
             let idle = if stranger { limits.stranger_idle } else { limits.idle };
             let end = state.idle_since + idle;
-            return if end <= now { Course::End(End::Idle) } else { Course::Until(end) };
+            return if end <= now { Course::End(End::Idle) } else { Course::Until(end.min(next)) };
         }
-        // A client may begin to stall at any time: look again by then.
-        let mut next = now + limits.stall;
         for open in state.open.values() {
             let stalled = open.given.map(|given| (given + limits.stall, End::Stalled));
             let overdue = (!open.lasts).then(|| (open.since + limits.exchange, End::Overdue));
@@ -160,7 +160,8 @@ mod tests {
         };
         check(0, true, Course::Until(start + Duration::from_secs(15)));
         check(15, true, Course::End(End::Idle));
-        check(15, false, Course::Until(start + Duration::from_secs(90)));
+        check(15, false, Course::Until(start + Duration::from_secs(45)));
+        check(80, false, Course::Until(start + Duration::from_secs(90)));
         check(90, false, Course::End(End::Idle));
     }
 
@@ -183,6 +184,6 @@ mod tests {
         check(30, Course::Until(start + Duration::from_secs(60)));
         tokio::time::advance(Duration::from_secs(50)).await;
         drop(running);
-        check(50, Course::Until(start + Duration::from_secs(140)));
+        check(120, Course::Until(start + Duration::from_secs(140)));
     }
 }

@@ -1,6 +1,7 @@
 //! A request as authorisation sees it, and the answers it can get.
 
 use skiff_catalogue::FieldErrors;
+use skiff_catalogue::selector::FieldSelector;
 use thiserror::Error;
 
 use super::UserInfo;
@@ -25,8 +26,8 @@ pub struct Attributes<'a> {
     pub namespace: &'a str,
     /// The object; for list, watch and deletecollection what `metadata.name=` in the field selector says.
     pub name: &'a str,
-    /// The `fieldSelector` parameter of list, watch and deletecollection as the client sent it (decoded).
-    pub field_selector: &'a str,
+    /// The field selector of list, watch and deletecollection; none when there is none or it cannot be understood.
+    pub fields: Option<&'a FieldSelector>,
     /// The URL path of a non-resource request.
     pub path: &'a str,
 }
@@ -48,7 +49,7 @@ impl<'a> Attributes<'a> {
             subresource: "",
             namespace: "",
             name: "",
-            field_selector: "",
+            fields: None,
             path: "",
         }
     }

@@ -2,8 +2,8 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::HeaderMap;
-use http::header::{AUTHORIZATION, HeaderName, SEC_WEBSOCKET_PROTOCOL};
+use http::header::{AUTHORIZATION, HeaderName, PROXY_AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
+use http::{HeaderMap, HeaderValue};
 use jiff::Timestamp;
 use thiserror::Error;
 
@@ -146,10 +146,58 @@ fn bearer_token(headers: &HeaderMap) -> Option<String> {
     bearer.or_else(offered).filter(|token| !token.is_empty())
 }
 
+/// Takes what proves who the caller is out of the headers of a request that goes on to somebody else: tokens, also
+/// those in subprotocols, and what says on whose behalf.
+pub(crate) fn strip_credentials(headers: &mut HeaderMap) {
+    let ours = |name: &&HeaderName| {
+        **name == AUTHORIZATION
+            || **name == PROXY_AUTHORIZATION
+            || ["impersonate-", "x-remote-"].iter().any(|prefix| name.as_str().starts_with(prefix))
+    };
+    let names: Vec<HeaderName> = headers.keys().filter(ours).cloned().collect();
+    names.into_iter().for_each(|name| drop(headers.remove(name)));
+    let offered: Vec<HeaderValue> = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().cloned().collect();
+    headers.remove(SEC_WEBSOCKET_PROTOCOL);
+    let kept = offered.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    let kept: Vec<&str> = kept
+        .map(str::trim)
+        .filter(|protocol| !protocol.is_empty() && !protocol.starts_with(SUBPROTOCOL))
+        .collect();
+    if let Some(kept) = HeaderValue::from_str(&kept.join(", ")).ok().filter(|kept| !kept.is_empty()) {
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, kept);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
+
+    #[test]
+    fn credentials_go_no_further() {
+        let mut headers = HeaderMap::new();
+        let token = format!("{SUBPROTOCOL}{}", URL_SAFE_NO_PAD.encode("abc"));
+        for (name, value) in [
+            ("authorization", "Bearer abc"),
+            ("proxy-authorization", "Basic abc"),
+            ("impersonate-user", "admin"),
+            ("impersonate-extra-a", "b"),
+            ("x-remote-user", "admin"),
+            ("cookie", "a=b"),
+            ("sec-websocket-protocol", &format!("{token}, chat")),
+            ("sec-websocket-protocol", &format!("more,{token}")),
+        ] {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
+        }
+        strip_credentials(&mut headers);
+        let mut left: Vec<String> =
+            headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+        left.sort();
+        assert_eq!(left, ["cookie: a=b", "sec-websocket-protocol: chat, more"]);
+        let mut alone = HeaderMap::new();
+        alone.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_str(&token).unwrap());
+        strip_credentials(&mut alone);
+        assert!(alone.is_empty());
+    }
 
     #[test]
     fn tokens_are_found() {

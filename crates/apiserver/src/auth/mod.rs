@@ -29,6 +29,7 @@ use skiff_store::{ReadError, Store};
 
 pub use attributes::{Attributes, Decision, Refusal};
 pub use authenticate::AuthnError;
+pub(crate) use authenticate::strip_credentials;
 pub use rbac::Rule;
 pub use user::{PeerIdentity, UserInfo};
 

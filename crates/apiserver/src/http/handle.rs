@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde_json::Value;
+use skiff_catalogue::selector::FieldSelector;
 use skiff_catalogue::{Kind, Scope, Subresource, Verb};
 use skiff_listener::{Panicked, contained};
 use tokio::time::Instant;
@@ -23,8 +24,8 @@ use super::path::{RequestInfo, ResourcePath};
 use super::query::Query;
 use crate::auth::{self, Attributes, AuthnError, Decision, UserInfo};
 use crate::errors::{ApiError, Subject};
-use crate::pipeline::call::Call;
-use crate::pipeline::{self, codec, options};
+use crate::pipeline::call::{Call, options_kind};
+use crate::pipeline::{self, codec};
 use crate::server::Shared;
 use crate::subresources;
 
@@ -261,7 +262,7 @@ impl Exchange {
                 Some(known.ok_or(ApiError::UnknownPath)?)
             }
         };
-        let call = self.call((user, share), kind, path, request.headers(), subresource)?;
+        let call = self.call((user, share), kind, (path, verb), request.headers(), subresource)?;
         match subresource {
             Some(subresource) => subresources::run(call, verb, subresource, request).await,
             None => objects(call, verb, request).await,
@@ -274,19 +275,22 @@ impl Exchange {
         path: &ResourcePath,
         verb: Verb,
     ) -> Result<(), ApiError> {
-        let field_selector = match verb {
-            Verb::List | Verb::Watch | Verb::DeleteCollection => self.query.get("fieldSelector"),
-            _ => "",
+        let fields = match verb {
+            Verb::List | Verb::Watch | Verb::DeleteCollection => {
+                FieldSelector::parse(self.query.get("fieldSelector")).ok()
+            }
+            _ => None,
         };
-        let selected = selected_name(field_selector);
+        let selected = fields.as_ref().map_or("", selected_name);
+        // Kubernetes knows no verb for OPTIONS, which only proxies take: only who may do everything may do it.
+        let word = if self.method == Method::OPTIONS { "" } else { verb.as_str() };
         let attributes = Attributes {
-            verb: verb.as_str(),
             version: &path.version,
             subresource: &path.subresource,
             namespace: &path.namespace,
-            name: if path.name.is_empty() { &selected } else { &path.name },
-            field_selector,
-            ..Attributes::resource(user, verb.as_str(), &path.group, &path.resource)
+            name: if path.name.is_empty() { selected } else { &path.name },
+            fields: fields.as_ref(),
+            ..Attributes::resource(user, word, &path.group, &path.resource)
         };
         self.authorize(&attributes).await?;
         // A stream into a container is more than a read, whatever the HTTP method of its handshake.
@@ -301,7 +305,7 @@ impl Exchange {
         self,
         (user, share): (UserInfo, Share),
         kind: Arc<Kind>,
-        path: ResourcePath,
+        (path, verb): (ResourcePath, Verb),
         headers: &HeaderMap,
         subresource: Option<Subresource>,
     ) -> Result<Call, ApiError> {
@@ -311,7 +315,9 @@ impl Exchange {
             Some(subresource) if subresource.connects() => Encoding::Json,
             _ => Encoding::negotiate(headers)?,
         };
-        let dry_run = self.query.dry_run()?;
+        let dry_run = self.query.dry_run(options_kind(verb))?;
+        self.query.number("timeoutSeconds")?;
+        self.query.check_timeout()?;
         Ok(Call {
             server: self.server,
             user,
@@ -323,17 +329,17 @@ impl Exchange {
             content_type,
             agent: text(USER_AGENT).to_owned(),
             dry_run,
+            verb,
             now: Timestamp::now(),
             warnings: self.warnings,
         })
     }
 }
 
-/// The value of `metadata.name` in a field selector; authorisation by name looks at it.
-fn selected_name(field_selector: &str) -> String {
-    let parts = field_selector.split(',').filter_map(|part| part.split_once('='));
-    let mut names = parts.filter(|(key, _)| *key == "metadata.name").map(|(_, value)| value);
-    names.next().map(|name| name.trim_start_matches('=').to_owned()).unwrap_or_default()
+/// The value of `metadata.name` in a field selector, if it can be a name; authorisation by name looks at it.
+fn selected_name(fields: &FieldSelector) -> &str {
+    let is_name = |name: &&str| !matches!(*name, "." | "..") && !name.contains(['/', '%']);
+    fields.exact("metadata.name").filter(is_name).unwrap_or_default()
 }
 
 /// Refuses URLs that do not fit the kind's scope.
@@ -349,14 +355,11 @@ fn check_scope(kind: &Kind, path: &ResourcePath, verb: Verb) -> Result<(), ApiEr
     }
 }
 
-async fn objects(mut call: Call, verb: Verb, request: Request<Body>) -> Result<Response<Body>, ApiError> {
+async fn objects(call: Call, verb: Verb, request: Request<Body>) -> Result<Response<Body>, ApiError> {
     let bytes = match verb {
         Verb::Get | Verb::List | Verb::Watch => Bytes::new(),
         _ => body::read(request.into_body()).await?,
     };
-    if matches!(verb, Verb::Delete | Verb::DeleteCollection) {
-        call.dry_run |= options::dry_run_in_body(&call.content_type, &bytes)?;
-    }
     pipeline::run(call, verb, bytes).await
 }
 
@@ -366,10 +369,15 @@ mod tests {
 
     #[test]
     fn finds_the_selected_name() {
-        let check = |selector: &str, name: &str| assert_eq!(selected_name(selector), name);
+        let check = |selector: &str, name: &str| {
+            assert_eq!(selected_name(&FieldSelector::parse(selector).unwrap()), name);
+        };
         check("", "");
         check("metadata.name=a", "a");
         check("spec.nodeName=n,metadata.name==a", "a");
+        check("metadata.name!=a", "");
+        check("spec.x=metadata.name\\=a", "");
+        check("metadata.name=a/b", "");
     }
 
     #[test]

@@ -58,37 +58,70 @@ impl Query {
         }
     }
 
-    /// Whether nothing is to be written: `dryRun=All`.
-    pub(crate) fn dry_run(&self) -> Result<bool, ApiError> {
-        dry_run(self.all("dryRun"))
+    /// Whether nothing is to be written: `dryRun=All`. `options` is the kind that errors name, e.g. `PatchOptions`.
+    pub(crate) fn dry_run(&self, options: &str) -> Result<bool, ApiError> {
+        let values: Vec<&str> = self.all("dryRun").collect();
+        match what_is_wrong_with_dry_run(&values) {
+            None => Ok(!values.is_empty()),
+            Some(error) => Err(ApiError::invalid(options_subject(options), vec![error])),
+        }
+    }
+
+    /// Refuses a `timeout` that is no duration; ours are the same for everybody.
+    pub(crate) fn check_timeout(&self) -> Result<(), ApiError> {
+        match self.get("timeout") {
+            "" => Ok(()),
+            text if is_duration(text) => Ok(()),
+            _ => Err(ApiError::BadRequest("invalid timeout specified in the request URL".to_owned())),
+        }
     }
 
     /// How unknown and duplicate fields are treated.
-    pub(crate) fn field_validation(&self) -> Result<FieldValidation, ApiError> {
+    pub(crate) fn field_validation(&self, options: &str) -> Result<FieldValidation, ApiError> {
         match self.get("fieldValidation") {
             "" | "Warn" => Ok(FieldValidation::Warn),
             "Strict" => Ok(FieldValidation::Strict),
             "Ignore" => Ok(FieldValidation::Ignore),
-            other => Err(option_error("fieldValidation", other, &["Ignore", "Warn", "Strict"])),
+            other => {
+                let error =
+                    FieldError::not_supported("fieldValidation", other, &["Ignore", "Warn", "Strict"]);
+                Err(ApiError::invalid(options_subject(options), vec![error]))
+            }
         }
     }
 }
 
-/// Reads the values of a `dryRun` option.
-pub(crate) fn dry_run<'a>(values: impl Iterator<Item = &'a str>) -> Result<bool, ApiError> {
-    let mut dry = false;
-    for value in values {
-        match value {
-            "All" => dry = true,
-            other => return Err(option_error("dryRun", other, &["All"])),
-        }
-    }
-    Ok(dry)
+/// A `dryRun` option can only be `All`.
+pub(crate) fn what_is_wrong_with_dry_run(values: &[&str]) -> Option<FieldError> {
+    let right = values.iter().all(|value| *value == "All");
+    (!right).then(|| FieldError::not_supported("dryRun", values.to_vec(), &["All"]))
 }
 
-fn option_error(field: &str, value: &str, supported: &[&str]) -> ApiError {
-    let subject = Subject { group: "meta.k8s.io".into(), kind: "Options".into(), ..Subject::default() };
-    ApiError::invalid(subject, vec![FieldError::not_supported(field, value, supported)])
+/// What errors about options name.
+pub(crate) fn options_subject(kind: &str) -> Subject {
+    Subject { group: "meta.k8s.io".into(), kind: kind.into(), ..Subject::default() }
+}
+
+/// Whether a text is a duration as Go writes them: numbers with units, e.g. `1m30.5s`.
+fn is_duration(text: &str) -> bool {
+    let mut rest = text.strip_prefix(['-', '+']).unwrap_or(text);
+    if rest == "0" {
+        return true;
+    }
+    let start = rest;
+    while !rest.is_empty() {
+        let unit = rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+        let number = &rest[..rest.len() - unit.len()];
+        if number.parse::<f64>().is_err() {
+            return false;
+        }
+        let end = unit.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(unit.len());
+        if !matches!(&unit[..end], "ns" | "us" | "µs" | "μs" | "ms" | "s" | "m" | "h") {
+            return false;
+        }
+        rest = &unit[end..];
+    }
+    !start.is_empty()
 }
 
 /// What happens to unknown and duplicate fields of a body.
@@ -118,10 +151,24 @@ mod tests {
 
     #[test]
     fn refuses_unknown_options() {
-        let error = Query::parse("dryRun=Some").dry_run().unwrap_err();
+        let error = Query::parse("dryRun=Some").dry_run("PatchOptions").unwrap_err();
         assert_eq!(
             error.to_string(),
-            r#"Options.meta.k8s.io "" is invalid: dryRun: Unsupported value: "Some": supported values: "All""#
+            r#"PatchOptions.meta.k8s.io "" is invalid: dryRun: Unsupported value: ["Some"]: supported values: "All""#
         );
+    }
+
+    #[test]
+    fn timeouts_are_durations() {
+        let check = |text: &str, right: bool| {
+            let query = Query::parse(&format!("timeout={text}"));
+            assert_eq!(query.check_timeout().is_ok(), right, "{text}");
+        };
+        for text in ["", "0", "34s", "1m30.5s", "-1h", "100ms"] {
+            check(text, true);
+        }
+        for text in ["invalid", "5", "s", "1x", "1s5", ".s", "-"] {
+            check(text, false);
+        }
     }
 }

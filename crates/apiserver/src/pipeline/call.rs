@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use skiff_catalogue::managed::Writer;
-use skiff_catalogue::{Context, Kind, Object, Scope};
+use skiff_catalogue::{Context, Kind, Object, Scope, Verb};
 use skiff_store::{Entry, Key};
 
 use super::keys;
@@ -32,6 +32,7 @@ pub(crate) struct Call {
     /// The `User-Agent`; empty when not sent.
     pub(crate) agent: String,
     pub(crate) dry_run: bool,
+    pub(crate) verb: Verb,
     /// When the request arrived.
     pub(crate) now: Timestamp,
     /// Texts for `Warning` headers.
@@ -81,6 +82,11 @@ impl Call {
         Ok(self.server.decoded.get(entry)?)
     }
 
+    /// The kind of the request's options, which errors about them name.
+    pub(crate) fn options_kind(&self) -> &'static str {
+        options_kind(self.verb)
+    }
+
     /// The name under which fields written by this request are managed.
     pub(crate) fn manager(&self) -> String {
         match self.query.get("fieldManager") {
@@ -97,6 +103,18 @@ impl Call {
     /// Who writes, for managed fields.
     pub(crate) fn writer<'a>(&self, manager: &'a str, subresource: &'a str) -> Writer<'a> {
         Writer { manager, subresource, now: self.now }
+    }
+}
+
+/// The kind of the options of a request, as in `PatchOptions.meta.k8s.io`.
+pub(crate) fn options_kind(verb: Verb) -> &'static str {
+    match verb {
+        Verb::Create => "CreateOptions",
+        Verb::Update => "UpdateOptions",
+        Verb::Patch => "PatchOptions",
+        Verb::Delete | Verb::DeleteCollection => "DeleteOptions",
+        Verb::List | Verb::Watch => "ListOptions",
+        Verb::Get => "GetOptions",
     }
 }
 

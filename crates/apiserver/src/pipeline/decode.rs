@@ -3,8 +3,9 @@
 use std::fmt;
 
 use bytes::Bytes;
+use serde::Deserialize;
 use serde_json::Value;
-use skiff_catalogue::{FieldError, GroupVersion, Object, Subresource, managed, protobuf, strict};
+use skiff_catalogue::{Exchange, FieldError, GroupVersion, Object, Subresource, managed, protobuf, strict};
 
 use super::call::Call;
 use crate::errors::{ApiError, Subject};
@@ -30,15 +31,31 @@ pub(crate) fn to_json(content_type: &str, body: &Bytes) -> Result<Bytes, ApiErro
     }
 }
 
-/// A body as DeleteOptions, as a tree.
-pub(crate) fn delete_options(content_type: &str, body: &Bytes) -> Result<Value, ApiError> {
-    let refuse =
-        |why: &dyn fmt::Display| ApiError::BadRequest(format!("error decoding DeleteOptions: {why}"));
+/// A body as DeleteOptions. A body that is something else deletes nothing.
+pub(crate) fn delete_options(content_type: &str, body: &Bytes) -> Result<Object, ApiError> {
+    let refuse = |why: &dyn fmt::Display| ApiError::BadRequest(why.to_string());
     if content_type == protobuf::CONTENT_TYPE {
-        let object = protobuf::decode(body, DELETE_OPTIONS).map_err(|error| refuse(&error))?;
-        return Ok(object.into_value());
+        return protobuf::decode(body, DELETE_OPTIONS).map_err(|error| refuse(&error));
     }
-    serde_json::from_slice(&to_json(content_type, body)?).map_err(|error| refuse(&error))
+    let text = to_json(content_type, body)?;
+    let told: Told = serde_json::from_slice(&text)
+        .map_err(|error| refuse(&format_args!("couldn't get version/kind; json parse error: {error}")))?;
+    if !matches!(&*told.kind, "" | "DeleteOptions") {
+        return Err(refuse(&not_registered(&told.kind, &told.api_version)));
+    }
+    Ok(strict::decode(&text, DELETE_OPTIONS).map_err(|failure| refuse(&failure))?.object)
+}
+
+/// What a body says that it is.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Told {
+    kind: String,
+    api_version: String,
+}
+
+fn not_registered(kind: &str, version: &str) -> String {
+    format!("no kind {kind:?} is registered for version {version:?} in scheme \"pkg/runtime/scheme.go:111\"")
 }
 
 /// A body as an object of the call's kind: typed, checked for unknown fields, with `apiVersion` and `kind`.
@@ -78,7 +95,48 @@ pub(crate) fn exchanged(call: &Call, subresource: Subresource, body: &Bytes) -> 
     let exchange = call.kind.exchange(subresource);
     let definition =
         exchange.definition.ok_or_else(|| ApiError::BadRequest(format!("{} has no body", exchange.kind)))?;
-    typed(call, body, definition, &exchange.gv, &exchange.kind)
+    let object = typed(call, body, definition, &exchange.gv, &exchange.kind)?;
+    check_exchanged(call, &exchange, &object)?;
+    Ok(object)
+}
+
+/// What a patch made of what a subresource exchanges, checked as a body would be.
+pub(crate) fn exchanged_patch(
+    call: &Call,
+    subresource: Subresource,
+    patched: Object,
+) -> Result<Object, ApiError> {
+    let exchange = call.kind.exchange(subresource);
+    let definition = exchange.definition.unwrap_or_default();
+    let text = String::from_utf8_lossy(&super::codec::to_json(&Value::Object(patched.as_map().clone())))
+        .into_owned();
+    let decoded = strict::prune(patched.into_value(), definition).map_err(|failure| {
+        let error = FieldError::invalid("patch", text, failure.to_string());
+        ApiError::invalid(Subject::default(), vec![error])
+    })?;
+    check_exchanged(call, &exchange, &decoded.object)?;
+    Ok(decoded.object)
+}
+
+/// Refuses an object of another kind than the subresource exchanges. Another version of the kind's group will do.
+fn check_exchanged(call: &Call, exchange: &Exchange, object: &Object) -> Result<(), ApiError> {
+    let (kind, version) = (object.kind(), object.api_version());
+    let (group, number) = version.split_once('/').unwrap_or(("", version));
+    let same_group = version.is_empty() || group == exchange.gv.group;
+    if (kind.is_empty() || kind == exchange.kind) && same_group {
+        return Ok(());
+    }
+    let known = call.server.catalogue.iter().any(|k| k.names.kind == kind && k.gv.to_string() == version);
+    let why = if known {
+        let family = exchange.gv.group.split('.').next().filter(|g| !g.is_empty()).unwrap_or("core");
+        format!("converting ({number}.{kind}) to ({family}.{}): unknown conversion", exchange.kind)
+    } else {
+        not_registered(kind, version)
+    };
+    Err(ApiError::BadRequest(format!(
+        "{kind} in version {number:?} cannot be handled as a {}: {why}",
+        exchange.kind
+    )))
 }
 
 fn typed(
@@ -105,7 +163,7 @@ fn typed(
 
 /// Does with unknown and duplicate fields what the request wants.
 fn report(call: &Call, problems: Vec<String>, refuse: impl Fn(&str) -> ApiError) -> Result<(), ApiError> {
-    match call.query.field_validation()? {
+    match call.query.field_validation(call.options_kind())? {
         FieldValidation::Strict if !problems.is_empty() => Err(refuse(&problems.join(", "))),
         FieldValidation::Warn => {
             problems.into_iter().for_each(|problem| call.warn(problem));

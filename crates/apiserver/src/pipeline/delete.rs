@@ -8,7 +8,7 @@ use skiff_catalogue::{Grace, Kind, Object};
 use skiff_store::{CommitError, Entry, Expect, Op, Txn};
 
 use super::call::{Call, timestamp};
-use super::options::{DeleteOptions, Propagation};
+use super::options::{self, DeleteOptions, Propagation};
 use super::{Outcome, allocate, codec, keys, list, metadata};
 use crate::admission::{self, Review, Write};
 use crate::errors::{ApiError, Subject};
@@ -79,11 +79,11 @@ async fn delete_entry(
             let grace = if is_held_by_spec(&call.kind, &new) { None } else { Some(0) };
             mark_or_keep(&call.kind, &mut new, &old, call.now, grace);
             if !is_held(&call.kind, &new) {
-                return remove(call, entry, &old).await;
+                return remove(call, entry, &old, options.dry_run).await;
             }
         }
     }
-    store(call, entry, new).await
+    store(call, entry, new, options.dry_run).await
 }
 
 /// What a request means for an object.
@@ -169,21 +169,18 @@ pub(crate) fn is_released(kind: &Kind, object: &Object) -> bool {
 
 fn check_preconditions(call: &Call, old: &Object, options: &DeleteOptions) -> Result<(), ApiError> {
     let checks = [
-        ("UID", "UID in object meta", &options.uid, old.uid()),
-        (
-            "ResourceVersion",
-            "ResourceVersion in object meta",
-            &options.resource_version,
-            old.resource_version(),
-        ),
+        ("UID", &options.uid, old.uid(), "deleted and then recreated"),
+        ("ResourceVersion", &options.resource_version, old.resource_version(), "modified"),
     ];
-    for (what, actual, wanted, found) in checks {
+    for (what, wanted, found, happened) in checks {
         if let Some(wanted) = wanted
             && wanted != found
         {
             return Err(ApiError::Conflict {
-                subject: call.subject(old.name()),
-                message: format!("Precondition failed: {what} in precondition: {wanted}, {actual}: {found}"),
+                subject: options::precondition_subject(call, old.name()),
+                message: format!(
+                    "the {what} in the precondition ({wanted}) does not match the {what} in record ({found}). The object might have been {happened}"
+                ),
             });
         }
     }
@@ -219,8 +216,8 @@ fn orphans_by_default(kind: &Kind) -> bool {
     matches!((&*kind.gv.group, &*kind.names.kind), ("", "ReplicationController") | ("batch", "Job"))
 }
 
-async fn store(call: &Call, entry: &Entry, new: Object) -> Result<Option<Outcome>, ApiError> {
-    if call.dry_run {
+async fn store(call: &Call, entry: &Entry, new: Object, dry_run: bool) -> Result<Option<Outcome>, ApiError> {
+    if dry_run {
         return Ok(Some(Outcome::object(StatusCode::OK, new)));
     }
     let value = codec::encode(&new);
@@ -241,8 +238,13 @@ async fn store(call: &Call, entry: &Entry, new: Object) -> Result<Option<Outcome
 /// Removes an object with all that hangs on it in the same transaction: its claims and, of a Service, the
 /// Endpoints of its name. `None`: another writer came first. `last` is answered where Kubernetes answers
 /// the object.
-pub(crate) async fn remove(call: &Call, entry: &Entry, last: &Object) -> Result<Option<Outcome>, ApiError> {
-    if !call.dry_run {
+pub(crate) async fn remove(
+    call: &Call,
+    entry: &Entry,
+    last: &Object,
+    dry_run: bool,
+) -> Result<Option<Outcome>, ApiError> {
+    if !dry_run {
         let mut txn = Txn {
             expect: vec![Expect::At(entry.key.clone(), entry.modified)],
             ops: vec![Op::Delete { key: entry.key.clone() }],

@@ -1,8 +1,8 @@
-//! DeleteOptions, from the body and the query.
+//! DeleteOptions: one way to read them, for deletions, deletions of collections and evictions.
 
 use bytes::Bytes;
-use serde::Deserialize;
-use skiff_catalogue::FieldError;
+use serde_json::Value;
+use skiff_catalogue::{FieldError, FieldErrors, Object};
 
 use super::call::Call;
 use super::decode;
@@ -10,7 +10,7 @@ use crate::errors::{ApiError, Subject};
 use crate::http::query;
 
 /// What becomes of an object's dependents.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Propagation {
     Orphan,
     Background,
@@ -25,88 +25,140 @@ pub(crate) struct DeleteOptions {
     pub(crate) propagation: Option<Propagation>,
     pub(crate) uid: Option<String>,
     pub(crate) resource_version: Option<String>,
-}
-
-/// As on the wire.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Wire {
-    grace_period_seconds: Option<i64>,
-    propagation_policy: Option<String>,
-    orphan_dependents: Option<bool>,
-    preconditions: Option<Preconditions>,
-    dry_run: Option<Vec<String>>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Preconditions {
-    uid: Option<String>,
-    resource_version: Option<String>,
+    /// Nothing is to be written.
+    pub(crate) dry_run: bool,
 }
 
 impl DeleteOptions {
-    /// From a request: the body counts, the query where there is none.
+    /// From a request: what the body says counts, the query where it says nothing. A dry run is one whoever asks for it.
     pub(crate) fn read(call: &Call, body: &Bytes) -> Result<Self, ApiError> {
-        let mut wire = if body.is_empty() { Wire::default() } else { from_body(&call.content_type, body)? };
-        if wire.grace_period_seconds.is_none() {
-            wire.grace_period_seconds = call.query.number("gracePeriodSeconds")?;
+        let mut options = if body.is_empty() {
+            Object::default()
+        } else {
+            decode::delete_options(&call.content_type, body)?
+        };
+        if options.get(&["gracePeriodSeconds"]).is_none()
+            && let Some(seconds) = call.query.number("gracePeriodSeconds")?
+        {
+            options.set(&["gracePeriodSeconds"], seconds);
         }
-        if wire.propagation_policy.is_none() {
-            wire.propagation_policy =
-                Some(call.query.get("propagationPolicy")).filter(|p| !p.is_empty()).map(str::to_owned);
+        let says_what_follows = options.get(&["propagationPolicy"]).or(options.get(&["orphanDependents"]));
+        if says_what_follows.is_none() {
+            if let Some(policy) =
+                Some(call.query.get("propagationPolicy")).filter(|policy| !policy.is_empty())
+            {
+                options.set(&["propagationPolicy"], policy);
+            }
+            if call.query.all("orphanDependents").next().is_some() {
+                options.set(&["orphanDependents"], call.query.flag("orphanDependents"));
+            }
         }
-        Self::from_wire(wire)
+        Self::of(&options, call.dry_run)
     }
 
-    fn from_wire(wire: Wire) -> Result<Self, ApiError> {
-        let Preconditions { uid, resource_version } = wire.preconditions.unwrap_or_default();
-        let orphan = wire
-            .orphan_dependents
-            .map(|orphan| if orphan { Propagation::Orphan } else { Propagation::Background });
+    /// Options as an object of their kind, in a request that is a dry run by its query or not.
+    pub(crate) fn of(options: &Object, dry_run: bool) -> Result<Self, ApiError> {
+        let errors = what_is_wrong(options);
+        if !errors.is_empty() {
+            return Err(ApiError::invalid(query::options_subject("DeleteOptions"), errors));
+        }
+        let text = |path: &[&str]| options.get(path).and_then(Value::as_str).map(str::to_owned);
+        let orphan = options.get(&["orphanDependents"]).and_then(Value::as_bool);
+        let orphan = orphan.map(|orphan| if orphan { Propagation::Orphan } else { Propagation::Background });
+        let grace = options.get(&["gracePeriodSeconds"]).and_then(Value::as_i64);
         Ok(Self {
-            grace_period: wire.grace_period_seconds.map(|seconds| if seconds < 0 { 1 } else { seconds }),
-            propagation: wire.propagation_policy.as_deref().map(propagation).transpose()?.or(orphan),
-            uid,
-            resource_version,
+            grace_period: grace.map(|seconds| if seconds < 0 { 1 } else { seconds }),
+            propagation: propagation(options.str(&["propagationPolicy"])).or(orphan),
+            uid: text(&["preconditions", "uid"]),
+            resource_version: text(&["preconditions", "resourceVersion"]),
+            dry_run: dry_run || !dry_runs(options).is_empty(),
         })
     }
-
-    /// Options inside another object, e.g. an Eviction.
-    pub(crate) fn from_value(value: serde_json::Value) -> Result<Self, ApiError> {
-        let wire = serde_json::from_value(value)
-            .map_err(|error| ApiError::BadRequest(format!("error decoding DeleteOptions: {error}")))?;
-        Self::from_wire(wire)
-    }
 }
 
-/// Whether a deletion is a dry run by its body; the query has been looked at by the pipeline.
-pub(crate) fn dry_run_in_body(content_type: &str, body: &Bytes) -> Result<bool, ApiError> {
-    if body.is_empty() {
-        return Ok(false);
-    }
-    let wire = from_body(content_type, body)?;
-    query::dry_run(wire.dry_run.iter().flatten().map(String::as_str))
+fn dry_runs(options: &Object) -> Vec<&str> {
+    let list = options.get(&["dryRun"]).and_then(Value::as_array);
+    list.into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
-fn from_body(content_type: &str, body: &Bytes) -> Result<Wire, ApiError> {
-    serde_json::from_value(decode::delete_options(content_type, body)?)
-        .map_err(|error| ApiError::BadRequest(format!("error decoding DeleteOptions: {error}")))
-}
-
-fn propagation(text: &str) -> Result<Propagation, ApiError> {
-    match text {
-        "Orphan" => Ok(Propagation::Orphan),
-        "Background" => Ok(Propagation::Background),
-        "Foreground" => Ok(Propagation::Foreground),
-        other => {
-            let subject =
-                Subject { group: "meta.k8s.io".into(), kind: "DeleteOptions".into(), ..Subject::default() };
-            let supported = ["Foreground", "Background", "Orphan"];
-            Err(ApiError::invalid(
-                subject,
-                vec![FieldError::not_supported("propagationPolicy", other, &supported)],
-            ))
+fn what_is_wrong(options: &Object) -> FieldErrors {
+    let mut errors = FieldErrors::new();
+    if let Some(policy) = options.get(&["propagationPolicy"]) {
+        if options.get(&["orphanDependents"]).is_some() {
+            let text = "orphanDependents and deletionPropagation cannot be both set";
+            errors.push(FieldError::invalid("propagationPolicy", policy.clone(), text));
+        } else if propagation(policy.as_str().unwrap_or_default()).is_none() {
+            let supported = ["Foreground", "Background", "Orphan", "nil"];
+            errors.push(FieldError::not_supported("propagationPolicy", policy.clone(), &supported));
         }
+    }
+    errors.extend(query::what_is_wrong_with_dry_run(&dry_runs(options)));
+    errors
+}
+
+fn propagation(text: &str) -> Option<Propagation> {
+    match text {
+        "Orphan" => Some(Propagation::Orphan),
+        "Background" => Some(Propagation::Background),
+        "Foreground" => Some(Propagation::Foreground),
+        _ => None,
+    }
+}
+
+/// The options inside an Eviction.
+pub(crate) fn of_eviction(call: &Call, eviction: &Object) -> Result<DeleteOptions, ApiError> {
+    let options = eviction.get(&["deleteOptions"]).filter(|options| !options.is_null()).cloned();
+    let options = options.map(Object::from_value).transpose();
+    let options = options.map_err(|error| ApiError::BadRequest(error.to_string()))?.unwrap_or_default();
+    DeleteOptions::of(&options, call.dry_run)
+}
+
+/// What errors about a deletion's preconditions name: Kubernetes puts the kind where the resource belongs.
+pub(crate) fn precondition_subject(call: &Call, name: &str) -> Subject {
+    let kind = &call.kind;
+    Subject { group: kind.gv.group.as_ref().into(), ..Subject::core(&kind.names.kind, name) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn read(options: Value) -> Result<DeleteOptions, String> {
+        let options = Object::from_value(options).unwrap();
+        DeleteOptions::of(&options, false).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn takes_what_makes_sense() {
+        let check = |options: Value, expected: DeleteOptions| assert_eq!(read(options), Ok(expected));
+        let none = DeleteOptions::default;
+        check(json!({}), none());
+        check(json!({"dryRun": ["All"]}), DeleteOptions { dry_run: true, ..none() });
+        check(json!({"gracePeriodSeconds": -3}), DeleteOptions { grace_period: Some(1), ..none() });
+        let orphan = Some(Propagation::Orphan);
+        check(json!({"orphanDependents": true}), DeleteOptions { propagation: orphan, ..none() });
+        check(json!({"propagationPolicy": "Orphan"}), DeleteOptions { propagation: orphan, ..none() });
+        check(json!({"preconditions": {"uid": "u"}}), DeleteOptions { uid: Some("u".into()), ..none() });
+    }
+
+    #[test]
+    fn refuses_the_rest_in_kubernetes_words() {
+        let check = |options: Value, why: &str| {
+            let expected = format!("DeleteOptions.meta.k8s.io \"\" is invalid: {why}");
+            assert_eq!(read(options), Err(expected));
+        };
+        check(
+            json!({"propagationPolicy": "Orphan", "orphanDependents": true}),
+            "propagationPolicy: Invalid value: \"Orphan\": orphanDependents and deletionPropagation cannot be both set",
+        );
+        check(
+            json!({"propagationPolicy": "Sideways"}),
+            "propagationPolicy: Unsupported value: \"Sideways\": supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\"",
+        );
+        check(
+            json!({"dryRun": ["Some"]}),
+            "dryRun: Unsupported value: [\"Some\"]: supported values: \"All\"",
+        );
     }
 }

@@ -202,7 +202,7 @@ impl Attempt<'_> {
         let Self { call, entry, old, .. } = *self;
         if old.is_terminating() && delete::is_released(&call.kind, &new) {
             // Whoever updates gets the object back, also when the update was what let it go.
-            let removed = delete::remove(call, entry, &new).await?;
+            let removed = delete::remove(call, entry, &new, false).await?;
             return Ok(removed.map(|_| Outcome::object(StatusCode::OK, new)));
         }
         let value = codec::encode(&new);

@@ -14,7 +14,10 @@ use crate::pipeline::{Outcome, decode};
 /// POST.
 pub(super) async fn bind(call: &Call, body: &Bytes) -> Result<Outcome, ApiError> {
     let binding = decode::exchanged(call, Subresource::Binding, body)?;
-    let node = target(call, &binding)?;
+    if binding.name() != call.path.name {
+        return Err(ApiError::BadRequest("name in URL does not match name in Binding object".to_owned()));
+    }
+    let node = target(&binding)?;
     let make = |old: &Object| bound(call, old, &binding, &node);
     update::change(call, Part::Narrow(Subresource::Binding), Operation::Update, make).await?;
     let success =
@@ -22,11 +25,9 @@ pub(super) async fn bind(call: &Call, body: &Bytes) -> Result<Outcome, ApiError>
     Ok(Outcome::status(StatusCode::CREATED, success))
 }
 
-fn target(call: &Call, binding: &Object) -> Result<String, ApiError> {
-    let invalid = |error| {
-        let subject = Subject { kind: "Binding".into(), ..Subject::core("bindings", &*call.path.name) };
-        Err(ApiError::invalid(subject, vec![error]))
-    };
+fn target(binding: &Object) -> Result<String, ApiError> {
+    // Kubernetes answers 500 without a reason here.
+    let invalid = |error: FieldError| Err(ApiError::Unclassified(error.to_string()));
     match (binding.str(&["target", "kind"]), binding.str(&["target", "name"])) {
         ("" | "Node", "") => invalid(FieldError::required("target.name", "")),
         ("" | "Node", name) => Ok(name.to_owned()),
@@ -51,6 +52,10 @@ fn bound(call: &Call, old: &Object, binding: &Object, node: &str) -> Result<Obje
     let assigned = old.str(&["spec", "nodeName"]);
     if !assigned.is_empty() {
         return conflict(format!("pod {name} is already assigned to node {assigned:?}"));
+    }
+    let gates = old.get(&["spec", "schedulingGates"]).and_then(Value::as_array);
+    if gates.is_some_and(|gates| !gates.is_empty()) {
+        return conflict(format!("pod {name} has non-empty .spec.schedulingGates"));
     }
     let mut new = old.clone();
     new.set(&["spec", "nodeName"], node);

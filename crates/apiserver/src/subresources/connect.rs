@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderName, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use skiff_catalogue::{Object, Subresource};
 
 use super::{node, proxy};
+use crate::auth;
 use crate::errors::ApiError;
 use crate::http::body::{self, Body};
 use crate::http::gate::Pass;
@@ -34,13 +35,17 @@ pub(super) async fn connect(
     mut request: Request<Body>,
 ) -> Result<Response<Body>, ApiError> {
     if subresource == Subresource::Proxy {
+        let route = proxy::Route::of(call, request.uri());
+        if let Some(redirect) = route.redirect(&request) {
+            return Ok(redirect);
+        }
         let (sender, address) = proxy::dial(call).await?;
-        let target = proxy::path(request.uri(), &call.kind.names.plural);
-        let (upgrade, response) = exchange(sender, &mut request, &target, address, Sent::Body).await?;
-        return Ok(match response.status() {
-            StatusCode::SWITCHING_PROTOCOLS => switch(response, upgrade, place(&request)),
-            _ => pass(response),
-        });
+        route.name_origin(&mut request);
+        let (upgrade, response) = exchange(sender, &mut request, &route.target, address, Sent::Body).await?;
+        return match response.status() {
+            StatusCode::SWITCHING_PROTOCOLS => Ok(switch(response, upgrade, place(&request))),
+            _ => route.answer(pass(response), address).await,
+        };
     }
     let pod = call.decoded(&call.entry().await?)?;
     let target = path(call, subresource, &pod)?;
@@ -148,7 +153,7 @@ fn container(named: &str, pod: &Object) -> Result<String, ApiError> {
     }
 }
 
-/// The request to send on: method and headers as received, without what concerns only us.
+/// The request to send on: method and headers as received, without what concerns only us and the caller.
 fn forward(
     method: &Method,
     headers: &HeaderMap,
@@ -167,18 +172,12 @@ fn forward(
 }
 
 fn forwarded(headers: &HeaderMap) -> HeaderMap {
-    let ours = |name: &HeaderName| {
-        *name == AUTHORIZATION
-            || *name == HOST
-            || *name == http::header::CONTENT_LENGTH
-            || *name == http::header::TRANSFER_ENCODING
-            || name.as_str().starts_with("impersonate-")
-    };
+    let mut headers = headers.clone();
+    auth::strip_credentials(&mut headers);
+    for name in [HOST, CONTENT_LENGTH, TRANSFER_ENCODING] {
+        headers.remove(name);
+    }
     headers
-        .iter()
-        .filter(|(name, _)| !ours(name))
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect()
 }
 
 /// The request's place among those that last, which its stream keeps.

@@ -1,5 +1,11 @@
-//! `pods/proxy`, `services/proxy` and `nodes/proxy`: plain HTTP to a port of a pod, of an endpoint of a
+//! `pods/proxy`, `services/proxy` and `nodes/proxy`: HTTP or HTTPS to a port of a pod, of an endpoint of a
 //! Service, or to a node's own server. `NAME` in the URL is `[scheme:]name[:port]`.
+
+mod html;
+mod route;
+mod tls;
+
+pub(super) use route::Route;
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -19,9 +25,18 @@ use crate::pipeline::keys;
 /// Prefix of the EndpointSlices.
 const SLICES: &str = "/registry/discovery.k8s.io/endpointslices/";
 
+/// How a target is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scheme {
+    Http,
+    /// With whatever certificate the target shows: nobody has said whose it should be.
+    Https,
+}
+
 /// What a name in the URL says.
 #[derive(Debug, PartialEq, Eq)]
 struct Target<'a> {
+    scheme: Scheme,
     name: &'a str,
     /// A number or a port's name; empty when not given.
     port: &'a str,
@@ -30,12 +45,14 @@ struct Target<'a> {
 impl<'a> Target<'a> {
     fn parse(text: &'a str) -> Result<Self, ApiError> {
         let parts: Vec<&str> = text.split(':').collect();
+        let scheme = Scheme::Http;
         match parts.as_slice() {
-            [name] => Ok(Self { name, port: "" }),
-            [name, port] | ["" | "http", name, port] => Ok(Self { name, port }),
-            _ => Err(ApiError::BadRequest(format!(
-                "invalid proxy target {text:?}: only plain HTTP is proxied"
-            ))),
+            [name] => Ok(Self { scheme, name, port: "" }),
+            [name, port] | ["" | "http", name, port] => Ok(Self { scheme, name, port }),
+            ["https", name, port] => Ok(Self { scheme: Scheme::Https, name, port }),
+            _ => {
+                Err(ApiError::BadRequest(format!("invalid proxy target {text:?}: use [scheme:]name[:port]")))
+            }
         }
     }
 }
@@ -49,6 +66,7 @@ pub(super) async fn dial(call: &Call) -> Result<(SendRequest<Body>, SocketAddr),
     let object = call.decoded(&entry)?;
     let address = match &*call.kind.names.kind {
         "Node" => return node::dial(call, target.name).await,
+        "Pod" if object.str(&["status", "podIP"]).is_empty() => return Err(not_allowed()),
         "Pod" => pod_address(&object, target.port),
         _ => endpoint(call, &object, target.port).await?,
     };
@@ -59,12 +77,20 @@ pub(super) async fn dial(call: &Call) -> Result<(SendRequest<Body>, SocketAddr),
         },
     })?;
     if !is_proxyable(address.ip()) {
-        return Err(ApiError::Unavailable { message: format!("address not allowed: {}", address.ip()) });
+        return Err(not_allowed());
     }
     let failed = |why: String| ApiError::Unavailable {
         message: format!("error trying to reach service: dial tcp {address}: {why}"),
     };
-    Ok((connection::open(TcpStream::connect(address), failed).await?, address))
+    let sender = match target.scheme {
+        Scheme::Http => connection::open(TcpStream::connect(address), failed).await?,
+        Scheme::Https => connection::open(tls::connect(address), failed).await?,
+    };
+    Ok((sender, address))
+}
+
+fn not_allowed() -> ApiError {
+    ApiError::BadRequest("address not allowed".to_owned())
 }
 
 /// Whoever may write a pod's status must not reach what only this machine should reach.
@@ -134,17 +160,6 @@ fn slice_addresses(slice: &Object, port_name: &str) -> Vec<SocketAddr> {
         .collect()
 }
 
-/// Path and query behind `/proxy` of the URL, as sent.
-pub(super) fn path(uri: &http::Uri, resource: &str) -> String {
-    let path = uri.path();
-    let marker = format!("/{resource}/");
-    let below = path.find(&marker).map_or("", |at| &path[at + marker.len()..]);
-    let rest = below.split_once('/').map_or("", |(_, rest)| rest);
-    let rest = rest.strip_prefix("proxy").unwrap_or_default();
-    let rest = if rest.is_empty() { "/" } else { rest };
-    uri.query().map_or_else(|| rest.to_owned(), |query| format!("{rest}?{query}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,22 +167,17 @@ mod tests {
 
     #[test]
     fn reads_names_with_ports() {
-        let check = |text: &str, expected: Option<(&str, &str)>| {
+        let check = |text: &str, expected: Option<(Scheme, &str, &str)>| {
             let found = Target::parse(text).ok();
-            assert_eq!(found, expected.map(|(name, port)| Target { name, port }), "{text}");
+            let expected = expected.map(|(scheme, name, port)| Target { scheme, name, port });
+            assert_eq!(found, expected, "{text}");
         };
-        check("a", Some(("a", "")));
-        check("a:80", Some(("a", "80")));
-        check("http:a:web", Some(("a", "web")));
-        check("https:a:443", None);
-    }
-
-    #[test]
-    fn keeps_what_follows_the_subresource() {
-        let check = |uri: &str, expected: &str| assert_eq!(path(&uri.parse().unwrap(), "pods"), expected);
-        check("/api/v1/namespaces/n/pods/p:80/proxy", "/");
-        check("/api/v1/namespaces/n/pods/p/proxy/a/b/?c=d", "/a/b/?c=d");
-        check("/api/v1/namespaces/n/pods/p/proxy/pods/x/proxy", "/pods/x/proxy");
+        check("a", Some((Scheme::Http, "a", "")));
+        check("a:80", Some((Scheme::Http, "a", "80")));
+        check("http:a:web", Some((Scheme::Http, "a", "web")));
+        check("https:a:443", Some((Scheme::Https, "a", "443")));
+        check("https:a:", Some((Scheme::Https, "a", "")));
+        check("ftp:a:21", None);
     }
 
     #[test]

@@ -22,6 +22,12 @@ pub(super) async fn get(call: &Call) -> Result<Outcome, ApiError> {
 /// PUT.
 pub(super) async fn update(call: &Call, body: &Bytes) -> Result<Outcome, ApiError> {
     let wanted = decode::exchanged(call, Subresource::Scale, body)?;
+    let (given, name) = (wanted.name(), call.path.name.as_str());
+    if given != name {
+        return Err(ApiError::BadRequest(format!(
+            "the name of the object ({given}) does not match the name on the URL ({name})"
+        )));
+    }
     let outcome = update::change(call, PART, Operation::Update, |old| scaled(old, &wanted)).await?;
     show(call, outcome)
 }
@@ -29,7 +35,8 @@ pub(super) async fn update(call: &Call, body: &Bytes) -> Result<Outcome, ApiErro
 /// PATCH, of the Scale and not of the object.
 pub(super) async fn patch(call: &Call, body: &Bytes) -> Result<Outcome, ApiError> {
     let outcome = update::change(call, PART, Operation::Update, |old| {
-        scaled(old, &patch::to_tree(call, &scale_of(old), body)?)
+        let patched = patch::to_tree(call, &scale_of(old), body)?;
+        scaled(old, &decode::exchanged_patch(call, Subresource::Scale, patched)?)
     });
     show(call, outcome.await?)
 }
@@ -60,6 +67,10 @@ fn scaled(old: &Object, scale: &Object) -> Result<Object, ApiError> {
             invalid(FieldError::invalid("spec.replicas", value.clone(), "must be an integer"))
         })?,
     };
+    if i32::try_from(replicas).is_err() && replicas > 0 {
+        let text = "must be less than or equal to 2147483647";
+        return Err(invalid(FieldError::invalid("spec.replicas", replicas, text)));
+    }
     if replicas < 0 {
         let text = "must be greater than or equal to 0";
         return Err(invalid(FieldError::invalid("spec.replicas", replicas, text)));
@@ -129,6 +140,11 @@ mod tests {
         let new = scaled(&object(), &scale.unwrap()).unwrap();
         assert_eq!(new.get(&["spec", "replicas"]), Some(&json!(7)));
         assert_eq!(new.resource_version(), "4");
+        let huge = Object::from_value(json!({"spec": {"replicas": 99_999_999_999_i64}})).unwrap();
+        assert_eq!(
+            scaled(&object(), &huge).unwrap_err().to_string(),
+            "Scale.autoscaling \"kubia\" is invalid: spec.replicas: Invalid value: 99999999999: must be less than or equal to 2147483647"
+        );
         let negative = Object::from_value(json!({"spec": {"replicas": -1}})).unwrap();
         assert_eq!(
             scaled(&object(), &negative).unwrap_err().to_string(),

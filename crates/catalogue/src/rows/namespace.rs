@@ -5,12 +5,16 @@ use jiff::Timestamp;
 use super::cells::{self, age, age_column, name_column, strings, text};
 use super::{CORE, stored};
 use crate::names::Form;
-use crate::{Context, FieldError, FieldErrors, Kind, Object, Row, Scope, Selectable, Strategy, Subresource};
+use crate::{
+    Context, FieldError, FieldErrors, Kind, Object, Row, Scope, Selectable, Strategy, Subresource, Verb,
+};
 
 pub(super) fn row() -> Kind {
     Kind {
         columns: vec![name_column(), text("Status", "Whether the namespace is in use."), age_column()],
         print,
+        // There is no way to delete them all.
+        verbs: &[Verb::Create, Verb::Delete, Verb::Get, Verb::List, Verb::Patch, Verb::Update, Verb::Watch],
         selectable: &[Selectable { label: "status.phase", value: |object| phase(object).to_owned() }],
         ..stored(CORE, "io.k8s.api.core.v1.Namespace", Scope::Cluster, NamespaceStrategy)
             .short(&["ns"])

@@ -60,6 +60,11 @@ impl FieldSelector {
         Ok(Self { requirements })
     }
 
+    /// A selector of these requirements.
+    pub fn of(requirements: Vec<FieldRequirement>) -> Self {
+        Self { requirements }
+    }
+
     /// The requirements, in the order in which they were written.
     pub fn requirements(&self) -> &[FieldRequirement] {
         &self.requirements

@@ -114,24 +114,13 @@ fn own_pods(graph: &NodeGraph, node: &str, request: &Attributes<'_>) -> Verdict 
             None => unrelated(node),
         },
         ("", "list" | "watch") => when(
-            selects_node(request.field_selector, node),
+            request.fields.and_then(|fields| fields.exact("spec.nodeName")) == Some(node),
             "can only list/watch pods with spec.nodeName field selector",
         ),
         // The rest of the check is the admission's, which knows the object.
         ("", "create" | "delete") | ("status", "update" | "patch") | ("eviction", "create") => Allowed,
         _ => no(""),
     }
-}
-
-/// Whether a field selector demands `spec.nodeName=<node>`.
-fn selects_node(selector: &str, node: &str) -> bool {
-    selector.split(',').any(|requirement| {
-        requirement
-            .trim()
-            .strip_prefix("spec.nodeName")
-            .and_then(|rest| rest.strip_prefix("==").or_else(|| rest.strip_prefix('=')))
-            .is_some_and(|value| value == node)
-    })
 }
 
 fn lease(node: &str, request: &Attributes<'_>) -> Verdict {
@@ -153,6 +142,7 @@ mod tests {
     use super::super::graph::tests::example;
     use super::*;
     use crate::auth::UserInfo;
+    use skiff_catalogue::selector::FieldSelector;
 
     /// `verb group/resource[/subresource] namespace/name [selector]`; `core` is the core group, `-` empty.
     fn check(request: &str, expected: bool) {
@@ -163,11 +153,12 @@ mod tests {
         let (namespace, name) = words[2].split_once('/').unwrap();
         let dash = |text| if text == "-" { "" } else { text };
         let user = UserInfo::node("n1");
+        let fields = words.get(3).map(|text| FieldSelector::parse(text).unwrap());
         let attributes = Attributes {
             subresource: resource.next().unwrap_or(""),
             namespace: dash(namespace),
             name: dash(name),
-            field_selector: words.get(3).copied().unwrap_or(""),
+            fields: fields.as_ref(),
             ..Attributes::resource(&user, words[0], group, plural)
         };
         let verdict = authorize(&example(), &crate::bootstrap::node_rules(), &attributes);
@@ -204,6 +195,7 @@ mod tests {
         check("watch core/pods -/- status.phase!=Failed,spec.nodeName=n1", true);
         check("list core/pods -/- spec.nodeName=n2", false);
         check("list core/pods -/- spec.nodeName!=n1", false);
+        check(r"list core/pods -/- metadata.name=x\,spec.nodeName\=n1", false);
         check("list core/pods -/-", false);
         check("patch core/pods/status default/p", true);
         check("create core/pods/exec default/p", false);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
+use skiff_catalogue::selector::{FieldOperator, FieldRequirement, FieldSelector};
 use skiff_catalogue::{FieldError, FieldErrors, Object};
 
 use super::strings;
@@ -43,13 +44,14 @@ impl Auth {
     async fn answer(&self, request: &Object, user: &UserInfo) -> Value {
         let resource = |field: &str| request.str(&["spec", "resourceAttributes", field]);
         let path = request.str(&["spec", "nonResourceAttributes", "path"]);
+        let fields = fields(request);
         let attributes = if request.get(&["spec", "resourceAttributes"]).is_some_and(Value::is_object) {
             Attributes {
                 version: resource("version"),
                 subresource: resource("subresource"),
                 namespace: resource("namespace"),
                 name: resource("name"),
-                field_selector: request.str(&["spec", "resourceAttributes", "fieldSelector", "rawSelector"]),
+                fields: fields.as_ref(),
                 ..Attributes::resource(user, resource("verb"), resource("group"), resource("resource"))
             }
         } else {
@@ -107,8 +109,61 @@ fn what_is_wrong(request: &Object) -> FieldErrors {
             Value::Null,
             "exactly one of nonResourceAttributes or resourceAttributes must be specified",
         )],
-        _ => Vec::new(),
+        _ => what_is_wrong_with_selectors(request),
     }
+}
+
+/// The field selector that is asked about. As in requests, one that cannot be understood narrows nothing.
+fn fields(request: &Object) -> Option<FieldSelector> {
+    let selector = request.get(&["spec", "resourceAttributes", "fieldSelector"])?;
+    if let Some(raw) = selector["rawSelector"].as_str().filter(|raw| !raw.is_empty()) {
+        return FieldSelector::parse(raw).ok();
+    }
+    let requirements = selector["requirements"].as_array()?.iter().flat_map(|requirement| {
+        let label = requirement["key"].as_str().unwrap_or_default();
+        let values: Vec<&str> =
+            requirement["values"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let operator = match (requirement["operator"].as_str(), values.len()) {
+            (Some("In"), 1) => Some(FieldOperator::Equals),
+            (Some("NotIn"), _) => Some(FieldOperator::NotEquals),
+            // The rest can only narrow further.
+            _ => None,
+        };
+        let one = move |value: &str| {
+            operator.map(|operator| FieldRequirement {
+                label: label.to_owned(),
+                operator,
+                value: value.to_owned(),
+            })
+        };
+        values.into_iter().filter_map(one).collect::<Vec<_>>()
+    });
+    Some(FieldSelector::of(requirements.collect()))
+}
+
+/// A selector is given as text or as requirements.
+fn what_is_wrong_with_selectors(request: &Object) -> FieldErrors {
+    let mut errors = Vec::new();
+    for name in ["fieldSelector", "labelSelector"] {
+        let path = ["spec", "resourceAttributes", name];
+        let Some(selector) = request.get(&path).filter(|selector| selector.is_object()) else { continue };
+        let raw = selector["rawSelector"].as_str().unwrap_or_default();
+        let listed = selector["requirements"].as_array().is_some_and(|list| !list.is_empty());
+        let path = path.join(".");
+        match (raw.is_empty(), listed) {
+            (false, true) => errors.push(FieldError::invalid(
+                format!("{path}.rawSelector"),
+                raw,
+                "may not specified at the same time as requirements",
+            )),
+            (true, false) => errors.push(FieldError::required(
+                format!("{path}.requirements"),
+                format!("when {path} is specified, requirements or rawSelector is required"),
+            )),
+            _ => {}
+        }
+    }
+    errors
 }
 
 fn what_is_not_local(request: &Object, namespace: &str) -> FieldErrors {
@@ -129,4 +184,34 @@ fn extra(request: &Object) -> BTreeMap<String, Vec<String>> {
     let map = request.get(&["spec", "extra"]).and_then(Value::as_object);
     let keys = map.into_iter().flatten().map(|(key, _)| key);
     keys.map(|key| (key.to_lowercase(), strings(request, &["spec", "extra", key]))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn selectors_are_text_or_requirements() {
+        let request = |selector: Value| {
+            Object::from_value(json!({"spec": {"resourceAttributes": {"fieldSelector": selector}}})).unwrap()
+        };
+        let check = |selector: Value, expected: Option<&str>| {
+            let found = fields(&request(selector));
+            assert_eq!(found, expected.map(|text| FieldSelector::parse(text).unwrap()));
+        };
+        check(json!({"rawSelector": "spec.nodeName=n"}), Some("spec.nodeName=n"));
+        check(json!({"rawSelector": "spec.nodeName"}), None);
+        check(
+            json!({"requirements": [
+                {"key": "spec.nodeName", "operator": "In", "values": ["n"]},
+                {"key": "status.phase", "operator": "NotIn", "values": ["a", "b"]},
+                {"key": "x", "operator": "In", "values": ["a", "b"]},
+            ]}),
+            Some("spec.nodeName=n,status.phase!=a,status.phase!=b"),
+        );
+        let wrong = |selector: Value| what_is_wrong_with_selectors(&request(selector)).len();
+        assert_eq!(wrong(json!({"rawSelector": "a=b"})), 0);
+        assert_eq!(wrong(json!({})), 1);
+        assert_eq!(wrong(json!({"rawSelector": "a=b", "requirements": [{"key": "a"}]})), 1);
+    }
 }
