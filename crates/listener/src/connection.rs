@@ -106,7 +106,8 @@ fn builder(limits: &Limits, is_http2: bool) -> Builder<TokioExecutor> {
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(limits.idle)
+        // A head that does not come is silence, which `drive` ends in order.
+        .header_read_timeout(None)
         .max_headers(limits.head_fields)
         .max_buf_size(limits.head_bytes as usize);
     builder
