@@ -49,6 +49,12 @@ impl Cluster {
         Self { host: Host::new() }
     }
 
+    /// A host inside a privileged container on which nothing runs yet; see [`Host::in_container`].
+    #[must_use]
+    pub fn in_container() -> Option<Self> {
+        Some(Self { host: Host::in_container()? })
+    }
+
     /// Starts the server, for the first time or again.
     pub fn start(&self) {
         self.skiff(["up", "--node-name", "node-1"]).ok();

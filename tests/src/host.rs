@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Network, mount and process namespaces with a loopback interface, held by a process that ends with the test.
 #[derive(Debug)]
@@ -13,6 +14,8 @@ pub struct Host {
     _lifeline: ChildStdin,
     pid: u32,
     directory: tempfile::TempDir,
+    /// The control group that it sees as the root, of a host that is a container.
+    group: Option<PathBuf>,
 }
 
 impl Host {
@@ -21,7 +24,30 @@ impl Host {
     pub fn new() -> Self {
         // Not `exec cat`: the shell, while it waits, also collects the orphans of this host, as any machine's first
         // process does.
-        let script = "ip link set lo up && echo ready && cat; exit 0";
+        Self::hold("ip link set lo up && echo ready && cat; exit 0", None)
+    }
+
+    /// A host as it is inside a privileged container: the root of its control groups is an ordinary group, which its
+    /// processes are in. None, with the reason printed, on a machine with control groups of version 1.
+    #[must_use]
+    pub fn in_container() -> Option<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let tree = Path::new("/sys/fs/cgroup");
+        if !tree.join("cgroup.subtree_control").exists() {
+            println!("skipped: needs cgroup v2");
+            return None;
+        }
+        std::fs::write(tree.join("cgroup.subtree_control"), "+memory +cpu +pids").unwrap();
+        let name = format!("skiff-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let group = tree.join(name);
+        std::fs::create_dir(&group).unwrap();
+        let inside = "umount /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup && ip link set lo up && echo ready && cat; exit 0";
+        let script =
+            format!("echo 0 > {}/cgroup.procs && exec unshare --cgroup sh -c '{inside}'", group.display());
+        Some(Self::hold(&script, Some(group)))
+    }
+
+    fn hold(script: &str, group: Option<PathBuf>) -> Self {
         let mut holder = Command::new("unshare")
             .args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", script])
             .stdin(Stdio::piped())
@@ -34,7 +60,7 @@ impl Host {
         assert_eq!(line, "ready\n", "the namespaces are made");
         let pid = first_child(holder.id());
         let directory = tempfile::Builder::new().prefix("skiff-test-").tempdir().unwrap();
-        Self { holder, _lifeline: lifeline, pid, directory }
+        Self { holder, _lifeline: lifeline, pid, directory, group }
     }
 
     /// A directory for the test's files, removed at the end.
@@ -85,9 +111,25 @@ impl Default for Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
-        self.holder.kill().expect("the holder is our child");
+        let Some(group) = &self.group else {
+            self.holder.kill().expect("the holder is our child");
+            self.holder.wait().expect("the holder is our child");
+            return;
+        };
+        // The holder ends after the host's first process, which ends after all others: then the group is empty.
+        std::fs::write(group.join("cgroup.kill"), "1").expect("the group is ours");
         self.holder.wait().expect("the holder is our child");
+        remove_groups(group);
     }
+}
+
+fn remove_groups(group: &Path) {
+    for entry in
+        std::fs::read_dir(group).unwrap().flatten().filter(|e| e.file_type().is_ok_and(|t| t.is_dir()))
+    {
+        remove_groups(&entry.path());
+    }
+    std::fs::remove_dir(group).unwrap();
 }
 
 fn first_child(pid: u32) -> u32 {
