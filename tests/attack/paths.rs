@@ -71,7 +71,7 @@ spec:
   - {name: pods, hostPath: {path: PODS, type: Directory}}
 "#;
 
-/// A pod that says what it finds in a directory that somebody swaps.
+/// A pod whose containers say what they find in a directory that somebody swaps.
 const RACER: &str = r#"
 apiVersion: v1
 kind: Pod
@@ -79,13 +79,15 @@ metadata: {name: NAME, labels: {app: racer}}
 spec:
   restartPolicy: Never
   terminationGracePeriodSeconds: 0
-  containers:
-  - {name: main, image: luksa/kubia, command: [bash, -c, "ls /m"], volumeMounts: [{name: v, mountPath: /m SUBPATH}]}
   volumes:
   - {name: v, hostPath: {path: PATH, type: Directory}}
----
+  containers:
 "#;
-const RACERS: usize = 12;
+const CONTAINER: &str = "  - {name: NAME, image: luksa/kubia, command: [bash, -c, 'ls /m'], volumeMounts: [{name: v, mountPath: /m SUBPATH}]}\n";
+/// Where each racer's volume is, and what its containers mount of it.
+const RACERS: [(&str, &str); 3] =
+    [("linked", ", subPath: dir"), ("linked", ", subPathExpr: dir/."), ("typed/dir", "")];
+const CONTAINERS: usize = 8;
 
 /// A directory of the host that no pod was given.
 struct Host(PathBuf);
@@ -260,16 +262,13 @@ fn what_is_mounted_was_checked(cluster: &Cluster, host: &Host) {
         swap(&linked);
         swap(&typed);
     });
-    let racer = |n: usize| {
-        let (path, sub_path) = match n % 3 {
-            0 => ("linked", ", subPath: dir"),
-            1 => ("linked", r#", subPathExpr: "dir/.""#),
-            _ => ("typed/dir", ""),
-        };
+    let racers = RACERS.iter().enumerate().map(|(n, (path, sub_path))| {
         let path = shared.join(path).display().to_string();
-        RACER.replace("NAME", &format!("racer-{n}")).replace("SUBPATH", sub_path).replace("PATH", &path)
-    };
-    cluster.apply(&(0..RACERS).map(racer).collect::<String>());
+        let container = |c: usize| CONTAINER.replace("NAME", &format!("c{c}")).replace("SUBPATH", sub_path);
+        let pod = RACER.replace("NAME", &format!("racer-{n}")).replace("PATH", &path);
+        pod + &(0..CONTAINERS).map(container).collect::<String>() + "---\n"
+    });
+    cluster.apply(&racers.collect::<String>());
     wait_until_tried(cluster);
     drop(swapping);
     for place in ["linked", "typed"].map(|place| shared.join(place)) {
@@ -278,21 +277,30 @@ fn what_is_mounted_was_checked(cluster: &Cluster, host: &Host) {
         }
     }
     cluster.k("wait pod -l app=racer --for=jsonpath={.status.phase}=Succeeded --timeout=90s");
-    for n in 0..RACERS {
-        assert_eq!(cluster.k(&format!("logs racer-{n}")), "own\n", "racer-{n}");
+    for n in 0..RACERS.len() {
+        let seen = cluster.k(&format!("logs racer-{n} --all-containers"));
+        assert_eq!(seen, "own\n".repeat(CONTAINERS), "what the containers of racer-{n} saw");
     }
     cluster.k("delete pod -l app=racer --timeout=30s");
 }
 
-/// Waits, within bounds, until every racer was started once, or could not be.
+/// Waits, within bounds, until every container was started once, or could not be.
 fn wait_until_tried(cluster: &Cluster) {
     let began = Instant::now();
-    let names = "get events --no-headers -o custom-columns=N:.involvedObject.name --field-selector reason=";
+    let columns = "custom-columns=N:.involvedObject.name,C:.involvedObject.fieldPath";
+    let containers = (0..RACERS.len())
+        .flat_map(|n| (0..CONTAINERS).map(move |c| (format!("racer-{n} "), format!("{{c{c}}}"))));
+    let containers: Vec<_> = containers.collect();
     while began.elapsed() < Duration::from_secs(20) {
-        let tried = ["Started", "Failed", "FailedMount"]
-            .map(|reason| cluster.k(&format!("{names}{reason}")))
-            .concat();
-        if (0..RACERS).all(|n| tried.lines().any(|name| name.trim() == format!("racer-{n}"))) {
+        let of = |reason: &str| {
+            cluster.k(&format!("get events --no-headers -o {columns} --field-selector reason={reason}"))
+        };
+        let (tried, unmounted) = (of("Started") + &of("Failed"), of("FailedMount"));
+        let is_tried = |(pod, container): &(String, String)| {
+            unmounted.lines().any(|line| line.starts_with(pod))
+                || tried.lines().any(|line| line.starts_with(pod) && line.contains(container))
+        };
+        if containers.iter().all(is_tried) {
             return;
         }
         std::thread::sleep(Duration::from_millis(300));
