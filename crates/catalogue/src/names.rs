@@ -5,6 +5,7 @@ use rand::RngExt as _;
 use crate::{FieldError, FieldErrors};
 
 const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+const SEARCH_DOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\\._?[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*')";
 const DNS_LABEL: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
 const RFC1035_LABEL: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
 const QUALIFIED: &str = "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
@@ -22,6 +23,8 @@ pub enum Form {
     Rfc1035Label,
     /// RFC 1123 labels joined by dots, at most 253 characters.
     Subdomain,
+    /// As [`Form::Subdomain`], with underscores within labels and before them: a search domain of a resolver.
+    SearchDomain,
     /// `[prefix/]name`: the key of a label, annotation, finalizer and the like.
     QualifiedName,
     /// The value of a label.
@@ -46,6 +49,7 @@ impl Form {
                 limited(text, 63, ok, RFC1035_LABEL)
             }
             Self::Subdomain => limited(text, 253, text.split('.').all(is_label_shape), SUBDOMAIN),
+            Self::SearchDomain => limited(text, 253, text.split('.').all(is_search_label), SEARCH_DOMAIN),
             Self::QualifiedName => qualified_name(text),
             Self::LabelValue => limited(text, 63, text.is_empty() || is_qualified_shape(text), LABEL_VALUE),
             Self::PortName => port_name(text),
@@ -192,6 +196,12 @@ fn is_label_shape(text: &str) -> bool {
     ends && bytes.iter().all(|b| inner(*b) || *b == b'-')
 }
 
+/// As [`is_label_shape`], with inner underscores and one at the start.
+fn is_search_label(text: &str) -> bool {
+    let inner = text.strip_prefix('_').unwrap_or(text);
+    !inner.starts_with('_') && !inner.ends_with('_') && is_label_shape(&inner.replace('_', "-"))
+}
+
 /// Whether text is a run of letters, digits and inner dashes, underscores and dots (of any length).
 fn is_qualified_shape(text: &str) -> bool {
     let bytes = text.as_bytes();
@@ -203,6 +213,16 @@ fn is_qualified_shape(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn search_domains_may_have_underscores() {
+        for text in ["a", "example.com", "_sip._tcp.example.com", "a_b.c", "_a", "a__b"] {
+            assert!(Form::SearchDomain.fits(text), "{text}");
+        }
+        for text in ["", ".", "a.", "_", "__a", "a_", "-a", "_-a", "a_.b", "A.b", "a..b", "a b"] {
+            assert!(!Form::SearchDomain.fits(text), "{text}");
+        }
+    }
 
     #[test]
     fn accepts_and_refuses_by_form() {

@@ -77,7 +77,9 @@ fn parse(text: &str) -> Resolver {
         match words.next() {
             Some("nameserver") => resolver.nameservers.extend(words.next().map(str::to_owned)),
             Some("search" | "domain") => {
-                resolver.searches = words.filter(|name| *name != ".").map(str::to_owned).collect();
+                let names = words.filter(|name| *name != ".");
+                // With and without the final dot it is the same domain, and counts once.
+                resolver.searches = names.map(|name| name.strip_suffix('.').unwrap_or(name).into()).collect();
             }
             Some("options") => resolver.options = words.map(str::to_owned).collect(),
             _ => {}
@@ -137,8 +139,7 @@ mod tests {
     use super::*;
     use crate::pod::testing::pod_of;
 
-    const HOST: &str =
-        "# comment\nnameserver 1.1.1.1\nsearch example.com . svc.cluster.local\noptions rotate\n";
+    const HOST: &str = "# comment\nnameserver 1.1.1.1\nsearch example.com. example.com . svc.cluster.local\noptions rotate\n";
 
     fn check(spec: &str, expected: &str) {
         let pod = pod_of(&format!(r#"{{"containers": [] {spec}}}"#));
@@ -163,6 +164,10 @@ mod tests {
         check(
             r#", "dnsPolicy": "None", "dnsConfig": {"nameservers": ["9.9.9.9"], "searches": ["a.b"], "options": [{"name": "ndots", "value": "2"}, {"name": "edns0"}]}"#,
             "search a.b\nnameserver 9.9.9.9\noptions ndots:2 edns0\n",
+        );
+        check(
+            r#", "dnsPolicy": "None", "dnsConfig": {"nameservers": ["9.9.9.9"], "searches": [".", "_tcp.a_b.example.com."]}"#,
+            "search . _tcp.a_b.example.com.\nnameserver 9.9.9.9\n",
         );
         check(
             r#", "dnsConfig": {"nameservers": ["10.96.0.10"], "options": [{"name": "ndots", "value": "1"}]}"#,

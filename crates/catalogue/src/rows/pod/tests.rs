@@ -56,6 +56,18 @@ fn checks_the_spec() {
         json!({"dnsPolicy": "None"}),
         &["spec.dnsConfig: Required value: must provide `dnsConfig` when `dnsPolicy` is None"],
     );
+    let searches = |names: Value| json!({"dnsConfig": {"searches": names}});
+    check_spec(searches(json!([".", "a.b.", "_sip._tcp.a_b.example.com"])), &[]);
+    let long: Vec<String> = (0..10).map(|_| vec!["a".repeat(62); 4].join(".")).collect();
+    let (_, errors) = create(searches(json!(long)));
+    assert!(
+        errors.iter().any(|error| error.contains("more than 2048 characters (including spaces)")),
+        "{errors:?}"
+    );
+    let (_, errors) = create(searches(json!(["a..b", "_"])));
+    let named =
+        |index: usize| errors.iter().any(|e| e.starts_with(&format!("spec.dnsConfig.searches[{index}]: ")));
+    assert!(named(0) && named(1), "{errors:?}");
     check_spec(
         json!({"activeDeadlineSeconds": 0}),
         &["spec.activeDeadlineSeconds: Invalid value: 0: must be between 1 and 2147483647, inclusive"],

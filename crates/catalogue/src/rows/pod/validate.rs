@@ -12,6 +12,7 @@ const DNS_POLICIES: &[&str] = &["ClusterFirstWithHostNet", "ClusterFirst", "Defa
 /// What resolvers read at most.
 const MOST_NAMESERVERS: usize = 3;
 const MOST_SEARCHES: usize = 32;
+const MOST_SEARCH_CHARACTERS: usize = 2048;
 
 /// Checks a pod that is about to be created.
 pub(super) fn validate(object: &Object) -> FieldErrors {
@@ -169,9 +170,16 @@ fn dns_config(path: &str, policy: Option<&str>, config: Option<&PodDNSConfig>) -
         let detail = format!("must not have more than {MOST_SEARCHES} search paths");
         errors.push(FieldError::invalid(at("searches"), json!(searches), detail));
     }
+    if searches.join(" ").len() > MOST_SEARCH_CHARACTERS {
+        let detail = format!(
+            "must not have more than {MOST_SEARCH_CHARACTERS} characters (including spaces) in the search list"
+        );
+        errors.push(FieldError::invalid(at("searches"), json!(searches), detail));
+    }
+    // The root alone is a search domain, too: names are tried as they are.
     for (index, search) in searches.iter().enumerate().filter(|(_, search)| search.as_str() != ".") {
         let name = search.strip_suffix('.').unwrap_or(search);
-        errors.extend(Form::Subdomain.check(&format!("{path}.searches[{index}]"), name));
+        errors.extend(Form::SearchDomain.check(&format!("{path}.searches[{index}]"), name));
     }
     for (index, option) in config.options.iter().flatten().enumerate() {
         if option.name.as_ref().is_none_or(String::is_empty) {
