@@ -155,7 +155,7 @@ fn in_service(
     }
     match *rest {
         [] => whole_service(zone, name, key, record, kind),
-        [endpoint] => one_endpoint(zone, name, endpoint, key, kind),
+        [endpoint] => one_endpoint(zone, name, endpoint, key, record, kind),
         [port, protocol] if port.starts_with('_') && protocol.starts_with('_') => {
             port_of_service(zone, name, (&port[1..], &protocol[1..]), key, record, kind)
         }
@@ -187,6 +187,9 @@ fn whole_service(
     kind: RecordType,
 ) -> Answer {
     match record {
+        _ if kind == RecordType::SRV && exists(zone, key, record) => {
+            ports(name, &targets(zone, key, record, |_| true, |_| true))
+        }
         ServiceRecord::Cluster { addresses, .. } => {
             found(address_records(name, addresses.iter().copied(), kind))
         }
@@ -202,11 +205,26 @@ fn whole_service(
     }
 }
 
-fn one_endpoint(zone: &Zone, name: &Name, label: &str, key: &ObjectKey, kind: RecordType) -> Answer {
+/// A headless Service without endpoints has no name.
+fn exists(zone: &Zone, key: &ObjectKey, record: &ServiceRecord) -> bool {
+    matches!(record, ServiceRecord::Cluster { .. }) || zone.endpoints(key).next().is_some()
+}
+
+fn one_endpoint(
+    zone: &Zone,
+    name: &Name,
+    label: &str,
+    key: &ObjectKey,
+    record: &ServiceRecord,
+    kind: RecordType,
+) -> Answer {
     let named = zone.endpoints(key).filter(|(endpoint, _)| endpoint.label() == label);
     let mut addresses: Vec<_> = named.map(|(endpoint, _)| endpoint.address).collect();
     if addresses.is_empty() {
         return Answer::NxDomain;
+    }
+    if kind == RecordType::SRV && *record == ServiceRecord::Headless {
+        return ports(name, &targets(zone, key, record, |_| true, |endpoint| endpoint.label() == label));
     }
     addresses.sort_unstable();
     addresses.dedup();
@@ -222,31 +240,48 @@ fn port_of_service(
     record: &ServiceRecord,
     kind: RecordType,
 ) -> Answer {
-    let same = |candidate: &&PortRecord| *candidate.name == *port && *candidate.protocol == *protocol;
-    let base = service_name(zone, key);
-    let mut targets: Vec<(Name, u16, IpAddr)> = Vec::new();
-    match record {
-        ServiceRecord::Cluster { addresses, ports } => {
-            for port in ports.iter().filter(same) {
-                targets.extend(addresses.iter().map(|address| (base.clone(), port.port, *address)));
-            }
-        }
-        _ => {
-            for (endpoint, ports) in zone.endpoints(key) {
-                let target = endpoint_name(&base, endpoint);
-                targets.extend(
-                    ports.iter().filter(same).map(|port| (target.clone(), port.port, endpoint.address)),
-                );
-            }
-        }
-    }
+    let same = |known: &PortRecord| !port.is_empty() && *known.name == *port && *known.protocol == *protocol;
+    let targets = targets(zone, key, record, same, |_| true);
     match kind {
         _ if targets.is_empty() => Answer::NxDomain,
-        RecordType::SRV | RecordType::ANY => Answer::Found(services(name, &targets)),
+        RecordType::SRV | RecordType::ANY => ports(name, &targets),
         _ => Answer::NoData,
     }
 }
 
+/// Name, port and address of what serves the ports that `wanted` accepts: the Service itself, or of a headless one the
+/// endpoints that `member` accepts.
+fn targets(
+    zone: &Zone,
+    key: &ObjectKey,
+    record: &ServiceRecord,
+    wanted: impl Fn(&PortRecord) -> bool,
+    member: impl Fn(&EndpointRecord) -> bool,
+) -> Vec<(Name, u16, IpAddr)> {
+    let base = service_name(zone, key);
+    let mut targets = Vec::new();
+    match record {
+        ServiceRecord::Cluster { addresses, ports } => {
+            for port in ports.iter().filter(|port| wanted(port)) {
+                targets.extend(addresses.iter().map(|address| (base.clone(), port.port, *address)));
+            }
+        }
+        _ => {
+            for (endpoint, ports) in zone.endpoints(key).filter(|(endpoint, _)| member(endpoint)) {
+                let target = endpoint_name(&base, endpoint);
+                let ports = ports.iter().filter(|port| wanted(port));
+                targets.extend(ports.map(|port| (target.clone(), port.port, endpoint.address)));
+            }
+        }
+    }
+    targets
+}
+
+fn ports(name: &Name, targets: &[(Name, u16, IpAddr)]) -> Answer {
+    if targets.is_empty() { Answer::NoData } else { Answer::Found(services(name, targets)) }
+}
+
+/// The records as CoreDNS gives them: equal weights that add up to a hundred, and the addresses of all targets.
 fn services(name: &Name, targets: &[(Name, u16, IpAddr)]) -> Found {
     let mut found = Found::default();
     let mut distinct: Vec<(&Name, u16)> = Vec::new();

@@ -129,6 +129,31 @@ fn named_ports() {
 }
 
 #[test]
+fn ports_at_the_name_of_a_service_and_of_an_endpoint() {
+    assert_eq!(
+        check("web.default.svc.cluster.local.", RecordType::SRV),
+        "30 SRV 0 33 53 web.default.svc.cluster.local., \
+         30 SRV 0 33 80 web.default.svc.cluster.local., \
+         30 SRV 0 33 81 web.default.svc.cluster.local. | 30 A 10.96.0.7"
+    );
+    assert_eq!(
+        check("db.default.svc.cluster.local.", RecordType::SRV),
+        "30 SRV 0 33 5432 10-244-0-6.db.default.svc.cluster.local., \
+         30 SRV 0 33 5432 db-0.db.default.svc.cluster.local., \
+         30 SRV 0 33 5433 db-0.db.default.svc.cluster.local. \
+         | 30 A 10.244.0.5 | 30 A 10.244.0.6 | 30 AAAA fd00::5"
+    );
+    assert_eq!(
+        check("10-244-0-6.db.default.svc.cluster.local.", RecordType::SRV),
+        "30 SRV 0 100 5432 10-244-0-6.db.default.svc.cluster.local. | 30 A 10.244.0.6"
+    );
+    assert_eq!(check("10-244-0-20.web.default.svc.cluster.local.", RecordType::SRV), "NoData");
+    assert_eq!(check("dual.default.svc.cluster.local.", RecordType::SRV), "NoData", "it has no port");
+    assert_eq!(check("empty.default.svc.cluster.local.", RecordType::SRV), "NxDomain");
+    assert_eq!(check("_._tcp.web.default.svc.cluster.local.", RecordType::SRV), "NxDomain");
+}
+
+#[test]
 fn reverse_names() {
     assert_eq!(check("7.0.96.10.in-addr.arpa.", RecordType::PTR), "30 PTR web.default.svc.cluster.local.");
     assert_eq!(

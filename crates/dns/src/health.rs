@@ -14,20 +14,24 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::debug;
 
+use crate::listen::Listener;
+
 /// How long an answer waits to become 200; shorter than any probe waits, so that the first probe of a server that
 /// is starting is the last one it needs.
 const PATIENCE: Duration = Duration::from_millis(800);
 
-/// Answers `path` with 200 once `well`, with 503 when that does not come soon, and every other path with 404.
+/// Connections at once, in all and from one address: probes come one at a time.
+const CONNECTIONS: usize = 32;
+const CONNECTIONS_OF_ONE: usize = 8;
+/// How long one connection may last, its request and answer included.
+const LONGEST: Duration = Duration::from_secs(5);
+
+/// Answers `path` with 200 once `well`, with 503 when that does not come soon, and every other path with 404. One request
+/// for each connection.
 pub(crate) async fn serve(listener: TcpListener, path: &'static str, well: watch::Receiver<bool>) {
+    let listener = Listener::new(listener, CONNECTIONS, CONNECTIONS_OF_ONE);
     loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                debug!(%error, "probe not accepted");
-                continue;
-            }
-        };
+        let (stream, _client, place) = listener.accept().await;
         let well = well.clone();
         tokio::spawn(async move {
             let service = service_fn(move |request: Request<Incoming>| {
@@ -37,11 +41,14 @@ pub(crate) async fn serve(listener: TcpListener, path: &'static str, well: watch
                     Ok::<_, Infallible>(reply(if known { state(well).await } else { StatusCode::NOT_FOUND }))
                 }
             });
-            let connection =
-                hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-            if let Err(error) = connection.await {
-                debug!(%error, "probe connection ended");
+            let mut http = hyper::server::conn::http1::Builder::new();
+            let connection = http.keep_alive(false).serve_connection(TokioIo::new(stream), service);
+            match timeout(LONGEST, connection).await {
+                Ok(Err(error)) => debug!(%error, "probe connection ended"),
+                Err(_) => debug!("probe connection took too long"),
+                Ok(Ok(())) => {}
             }
+            drop(place);
         });
     }
 }

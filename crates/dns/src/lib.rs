@@ -3,11 +3,15 @@
 //! Three facts shaped it: answers come from an index in memory and never wait for anything; what is kept of an object
 //! is a few words, so that the whole server stays within a few MiB; names of other zones go to the node's resolvers,
 //! whose addresses come from a file, for nothing here may call the C library's resolver.
+//!
+//! What a client can make it do is bounded, each bound stated where it holds: connections, their idle time, the length of
+//! a question, questions that wait for upstream servers, the time that one takes, and what is remembered.
 
 mod answer;
 #[cfg(test)]
 mod answer_tests;
 mod health;
+mod listen;
 mod records;
 mod server;
 mod upstream;
@@ -35,6 +39,17 @@ pub use records::{EndpointRecord, PortRecord, ServiceRecord, SliceRecord};
 use server::Responder;
 use upstream::Upstream;
 pub use zone::Zone;
+
+/// Reads `bytes` as a question of a client and as an answer of an upstream server, and returns the reply that the client
+/// would get to the former. For fuzzing: whatever the bytes, nothing panics.
+pub fn decode(bytes: &[u8]) -> Option<Vec<u8>> {
+    let _is_answer: bool = upstream::decode(bytes);
+    match wire::Question::read(bytes) {
+        Ok(question) => Some(question.reply(wire::Reply::default(), wire::Transport::Udp)),
+        Err(wire::Rejected::With(reply)) => Some(reply),
+        Err(wire::Rejected::Silently) => None,
+    }
+}
 
 /// Objects taken in at a time while listing; bounds the memory a list needs.
 const PAGE: u32 = 100;

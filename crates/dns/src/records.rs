@@ -10,10 +10,10 @@ use skiff_informer::ObjectKey;
 /// The label that ties a slice to its Service.
 const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 
-/// A named port: what an SRV record tells.
+/// A port: what an SRV record tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortRecord {
-    /// The port's name, never empty.
+    /// The port's name; empty if it is the only one.
     pub name: Box<str>,
     /// `tcp`, `udp` or `sctp`.
     pub protocol: Box<str>,
@@ -28,7 +28,7 @@ pub enum ServiceRecord {
     Cluster {
         /// The cluster IPs.
         addresses: Box<[IpAddr]>,
-        /// The named ports.
+        /// The ports.
         ports: Box<[PortRecord]>,
     },
     /// By the addresses of its endpoints.
@@ -56,7 +56,7 @@ pub struct SliceRecord {
     pub service: ObjectKey,
     /// The ready endpoints.
     pub endpoints: Box<[EndpointRecord]>,
-    /// The named ports; their numbers are the endpoints' own.
+    /// The ports; their numbers are the endpoints' own.
     pub ports: Box<[PortRecord]>,
 }
 
@@ -83,7 +83,7 @@ pub(crate) fn address_label(address: IpAddr) -> String {
 }
 
 fn port(name: Option<&str>, protocol: Option<&str>, number: Option<i32>) -> Option<PortRecord> {
-    let name = name.filter(|name| !name.is_empty())?;
+    let name = name.unwrap_or_default();
     let protocol = protocol.unwrap_or("TCP").to_lowercase();
     Some(PortRecord { name: name.into(), protocol: protocol.into(), port: number?.try_into().ok()? })
 }

@@ -12,21 +12,31 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use crate::answer::{Answer, answer, soa};
+use crate::listen::Listener;
 use crate::upstream::Upstream;
 use crate::wire::{Question, Rejected, Reply, Transport};
 use crate::zone::Zone;
 
 /// Aliases followed within the zone.
 const ALIASES: usize = 8;
-/// How long a TCP connection may be idle.
+/// How long a TCP connection may be idle, and take for a question or for taking an answer.
 const IDLE: Duration = Duration::from_secs(10);
-/// TCP connections open at once.
+/// The same while more than half of the connections are taken.
+const IDLE_IN_A_CROWD: Duration = Duration::from_secs(2);
+/// TCP connections open at once, in all and from one address.
 const CONNECTIONS: usize = 128;
-/// Largest question over UDP.
+const CONNECTIONS_OF_ONE: usize = 16;
+/// Bytes of a question at most; a longer one is none.
 const LARGEST_QUESTION: usize = 4096;
+/// Questions over UDP that wait for upstream servers at once; more are answered SERVFAIL.
+const WAITING: usize = 512;
+/// How long one question may take altogether; stub resolvers have given up or asked again by then.
+const LONGEST_QUERY: Duration = Duration::from_secs(5);
+/// The time after which receiving is tried again when the socket itself failed.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Answers questions, whatever socket they came through.
 pub(crate) struct Responder {
@@ -125,10 +135,27 @@ impl Responder {
         }
     }
 
+    /// Answers with the help of upstream servers, within [`LONGEST_QUERY`].
     async fn finish(
         &self,
         bytes: &[u8],
         question: Question,
+        pending: Pending,
+        transport: Transport,
+    ) -> Vec<u8> {
+        match timeout(LONGEST_QUERY, self.ask_upstream(bytes, &question, pending, transport)).await {
+            Ok(reply) => reply,
+            Err(_) => {
+                debug!(name = %question.query.name(), "not resolved in time");
+                failed(&question, transport)
+            }
+        }
+    }
+
+    async fn ask_upstream(
+        &self,
+        bytes: &[u8],
+        question: &Question,
         pending: Pending,
         transport: Transport,
     ) -> Vec<u8> {
@@ -137,7 +164,7 @@ impl Responder {
                 Ok(reply) => reply,
                 Err(error) => {
                     debug!(%error, name = %question.query.name(), "not resolved");
-                    question.reply(Reply { code: ResponseCode::ServFail, ..Reply::default() }, transport)
+                    failed(question, transport)
                 }
             },
             Pending::Chase(mut answers, target) => {
@@ -152,30 +179,42 @@ impl Responder {
     }
 }
 
-/// Answers datagrams. Only questions for upstream servers take a task of their own.
+fn failed(question: &Question, transport: Transport) -> Vec<u8> {
+    question.reply(Reply { code: ResponseCode::ServFail, ..Reply::default() }, transport)
+}
+
+/// Answers datagrams. Only questions for upstream servers take a task of their own, at most [`WAITING`] at once; the
+/// kernel queues what comes meanwhile, and drops what is too much.
 pub(crate) async fn serve_udp(socket: UdpSocket, responder: Arc<Responder>) {
-    let socket = Arc::new(socket);
+    let (socket, waiting) = (Arc::new(socket), Arc::new(Semaphore::new(WAITING)));
     let mut buffer = vec![0; LARGEST_QUESTION];
     loop {
         let (length, client) = match socket.recv_from(&mut buffer).await {
             Ok(received) => received,
-            // An ICMP error about an earlier reply surfaces here; the socket goes on.
             Err(error) => {
                 debug!(%error, "receive failed");
+                // An ICMP error about an earlier reply surfaces here, once; other failures would come again at once.
+                if error.kind() != std::io::ErrorKind::ConnectionRefused {
+                    tokio::time::sleep(PAUSE).await;
+                }
                 continue;
             }
         };
         match responder.immediate(&buffer[..length], Transport::Udp) {
             Immediate::Silence => {}
             Immediate::Reply(reply) => send(&socket, &reply, client).await,
-            Immediate::Wait(question, pending) => {
-                let (socket, responder, bytes) =
-                    (socket.clone(), responder.clone(), buffer[..length].to_vec());
-                tokio::spawn(async move {
-                    let reply = responder.finish(&bytes, question, pending, Transport::Udp).await;
-                    send(&socket, &reply, client).await;
-                });
-            }
+            Immediate::Wait(question, pending) => match waiting.clone().try_acquire_owned() {
+                Err(_) => send(&socket, &failed(&question, Transport::Udp), client).await,
+                Ok(permit) => {
+                    let (socket, responder) = (socket.clone(), responder.clone());
+                    let bytes = buffer[..length].to_vec();
+                    tokio::spawn(async move {
+                        let reply = responder.finish(&bytes, question, pending, Transport::Udp).await;
+                        send(&socket, &reply, client).await;
+                        drop(permit);
+                    });
+                }
+            },
         }
     }
 }
@@ -188,36 +227,32 @@ async fn send(socket: &UdpSocket, reply: &[u8], client: SocketAddr) {
 
 /// Answers questions over TCP, one connection per task.
 pub(crate) async fn serve_tcp(listener: TcpListener, responder: Arc<Responder>) {
-    let connections = Arc::new(Semaphore::new(CONNECTIONS));
+    let listener = Arc::new(Listener::new(listener, CONNECTIONS, CONNECTIONS_OF_ONE));
     loop {
-        let Ok(permit) = connections.clone().acquire_owned().await else { return };
-        match listener.accept().await {
-            Ok((stream, client)) => {
-                let responder = responder.clone();
-                tokio::spawn(async move {
-                    if let Err(error) = converse(stream, &responder).await {
-                        debug!(%error, %client, "connection ended");
-                    }
-                    drop(permit);
-                });
+        let (stream, client, place) = listener.accept().await;
+        let (responder, listener) = (responder.clone(), listener.clone());
+        tokio::spawn(async move {
+            if let Err(error) = converse(stream, &responder, &listener).await {
+                debug!(%error, %client, "connection ended");
             }
-            Err(error) => {
-                // Usually out of file descriptors: let connections end before the next try.
-                warn!(%error, "accept failed");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
+            drop(place);
+        });
     }
 }
 
-async fn converse(mut stream: TcpStream, responder: &Responder) -> std::io::Result<()> {
+async fn converse(mut stream: TcpStream, responder: &Responder, listener: &Listener) -> std::io::Result<()> {
     loop {
-        let Ok(length) = timeout(IDLE, stream.read_u16()).await else { return Ok(()) };
-        let mut question = vec![0; length?.into()];
-        timeout(IDLE, stream.read_exact(&mut question)).await??;
+        let patience = if listener.is_crowded() { IDLE_IN_A_CROWD } else { IDLE };
+        let Ok(length) = timeout(patience, stream.read_u16()).await else { return Ok(()) };
+        let length = usize::from(length?);
+        if length > LARGEST_QUESTION {
+            return Err(std::io::Error::other(format!("a question of {length} bytes")));
+        }
+        let mut question = vec![0; length];
+        timeout(patience, stream.read_exact(&mut question)).await??;
         let Some(reply) = responder.respond(&question, Transport::Tcp).await else { return Ok(()) };
         let length = u16::try_from(reply.len()).map_err(std::io::Error::other)?;
-        timeout(IDLE, stream.write_all(&[&length.to_be_bytes()[..], &reply].concat())).await??;
+        timeout(patience, stream.write_all(&[&length.to_be_bytes()[..], &reply].concat())).await??;
     }
 }
 
@@ -324,5 +359,64 @@ mod tests {
             stream.read_exact(&mut reply).await.unwrap();
             assert!(show(&reply).starts_with("NoError"), "{name}");
         }
+    }
+
+    async fn tcp_server() -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(serve_tcp(listener, responder().await));
+        address
+    }
+
+    /// Whether the server closes the connection, before the test's own bound.
+    async fn is_closed(stream: &mut TcpStream) -> bool {
+        let read = timeout(Duration::from_secs(60), stream.read_u8()).await;
+        read.expect("the server closes it in time").is_err()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn idle_and_slow_connections_are_closed() {
+        let address = tcp_server().await;
+        let mut idle = TcpStream::connect(address).await.unwrap();
+        let mut slow = TcpStream::connect(address).await.unwrap();
+        slow.write_all(&[0, 40, 1]).await.unwrap();
+        let mut greedy = TcpStream::connect(address).await.unwrap();
+        greedy.write_u16(u16::MAX).await.unwrap();
+        for stream in [&mut idle, &mut slow, &mut greedy] {
+            assert!(is_closed(stream).await);
+        }
+    }
+
+    #[tokio::test]
+    async fn one_client_has_no_more_than_its_share_of_connections() {
+        let address = tcp_server().await;
+        let mut streams = Vec::new();
+        for _ in 0..CONNECTIONS_OF_ONE {
+            streams.push(TcpStream::connect(address).await.unwrap());
+        }
+        let mut more = TcpStream::connect(address).await.unwrap();
+        assert!(is_closed(&mut more).await);
+        // Another address of this machine is another client.
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        let mut other = socket.connect(address).await.unwrap();
+        let question = question("web.ns.svc.cluster.local.");
+        other.write_u16(question.len().try_into().unwrap()).await.unwrap();
+        other.write_all(&question).await.unwrap();
+        assert!(other.read_u16().await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_question_that_nobody_answers_ends_in_time() {
+        // It takes questions and keeps them.
+        let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let servers = vec![silent.local_addr().unwrap(); 3];
+        let upstream = Upstream::new(servers, "127.0.0.1:53".parse().unwrap());
+        let responder = Responder::new(Arc::new(RwLock::new(zone())), upstream);
+        let begin = tokio::time::Instant::now();
+        let reply = responder.respond(&question("example.com."), Transport::Udp).await.unwrap();
+        assert_eq!(show(&reply), "ServFail ");
+        // In the test's own time.
+        assert!(begin.elapsed() < LONGEST_QUERY + Duration::from_secs(1));
     }
 }

@@ -52,7 +52,10 @@ pub(crate) struct Upstream {
     looping: AtomicBool,
 }
 
-/// The servers of a resolv.conf; port 53.
+/// Servers that are asked, as many as the C library's resolver takes.
+const SERVERS: usize = 3;
+
+/// The first servers of a resolv.conf; port 53.
 pub(crate) fn parse_resolv_conf(text: &str) -> Vec<SocketAddr> {
     let server = |line: &str| {
         let mut words = line.split_whitespace();
@@ -60,7 +63,7 @@ pub(crate) fn parse_resolv_conf(text: &str) -> Vec<SocketAddr> {
         let without_scope = address.split('%').next()?;
         Some(SocketAddr::new(without_scope.parse().ok()?, 53))
     };
-    text.lines().filter_map(server).collect()
+    text.lines().filter_map(server).take(SERVERS).collect()
 }
 
 impl Upstream {
@@ -203,6 +206,11 @@ async fn over_tcp(server: SocketAddr, request: &[u8]) -> io::Result<Vec<u8>> {
     let mut reply = vec![0; length.into()];
     stream.read_exact(&mut reply).await?;
     if answers(&reply, request) { Ok(reply) } else { Err(io::ErrorKind::InvalidData.into()) }
+}
+
+/// Reads `reply` as upstream's; for fuzzing.
+pub(crate) fn decode(reply: &[u8]) -> bool {
+    answers(reply, reply) || lifetime(reply).is_some()
 }
 
 /// Whether `reply` is a reply to `request`: same id, a response, the same question.

@@ -149,6 +149,7 @@ mod tests {
     use super::*;
     use hickory_proto::rr::rdata::A;
     use hickory_proto::rr::{Name, RData};
+    use proptest::prelude::*;
 
     fn query(edns: Option<u16>) -> Vec<u8> {
         let mut message = Message::new(7, MessageType::Query, OpCode::Query);
@@ -170,6 +171,29 @@ mod tests {
         let reply = Reply { answers: (0..number).map(record).collect(), ..Reply::default() };
         let bytes = question.reply(reply, transport);
         (Message::from_vec(&bytes).unwrap(), bytes.len())
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..128)) {
+            crate::decode(&bytes);
+        }
+
+        /// A question with any few bytes changed: most are refused only after some decoding.
+        #[test]
+        fn any_damaged_question_gets_a_reply_that_can_be_read(
+            changes in prop::collection::vec((0usize..60, any::<u8>()), 0..6),
+        ) {
+            let mut bytes = query(Some(1232));
+            for (at, byte) in changes {
+                if let Some(old) = bytes.get_mut(at) {
+                    *old = byte;
+                }
+            }
+            if let Some(reply) = crate::decode(&bytes) {
+                prop_assert!(Message::from_vec(&reply).is_ok());
+            }
+        }
     }
 
     #[test]

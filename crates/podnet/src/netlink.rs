@@ -53,6 +53,7 @@ pub(crate) struct VethPair<'a> {
 }
 
 impl Netlink {
+    /// Nothing is queued but answers to our own requests: the socket joins no group of notifications.
     pub(crate) fn open() -> Result<Self, NetworkError> {
         let (connection, handle, _unsolicited) = rtnetlink::new_connection()
             .map_err(NetworkError::io("open netlink socket in", "/proc/self/ns/net"))?;

@@ -59,7 +59,7 @@ impl Changes {
     }
 }
 
-/// Collects changes until they are taken.
+/// Collects changes until they are taken; no more than there are Services, however often each changes.
 #[derive(Default)]
 struct Dirty {
     pending: Mutex<Changes>,
