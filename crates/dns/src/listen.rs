@@ -88,3 +88,25 @@ impl Drop for Place {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    /// The limit is the whole process's; nextest gives each test one of its own.
+    #[tokio::test(start_paused = true)]
+    async fn without_descriptors_accepting_waits_for_one() {
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _client = TcpStream::connect(socket.local_addr().unwrap()).await.unwrap();
+        let listener = Listener::new(socket, 4, 4);
+        let before = getrlimit(Resource::Nofile);
+        setrlimit(Resource::Nofile, Rlimit { current: Some(0), maximum: before.maximum }).unwrap();
+        // Time passes only while everybody waits: whoever spins is never done.
+        let waited = tokio::time::timeout(PAUSE * 10, listener.accept()).await;
+        setrlimit(Resource::Nofile, before).unwrap();
+        assert!(waited.is_err());
+        drop(listener.accept().await);
+        assert!(listener.clients.lock().is_empty(), "the place is free again");
+    }
+}
