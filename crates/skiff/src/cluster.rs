@@ -12,6 +12,7 @@ use skiff_apiserver::pki::{NodeSubject, Pki, PkiSubject};
 use skiff_apiserver::{ApiServer, Checks, ClusterConfig, Concern};
 use skiff_catalogue::Catalogue;
 use skiff_controllers::ControllersConfig;
+use skiff_errors::error_text;
 use skiff_node::AgentConfig;
 use skiff_proxy::{Health, ProxyConfig};
 use skiff_runtime::Runtime;
@@ -91,6 +92,7 @@ pub(crate) async fn start(
     let url = format!("https://127.0.0.1:{}", settings.args.api_port);
     settings.layout.create()?;
     let starting = daemon::claim(&settings.layout.starting(), &daemon::Process::this())?;
+    let fresh = !settings.layout.server_record().exists();
     let running = daemon::claim(&settings.layout.server_record(), &record(&settings, &url))?;
     let mut parts = Parts::new(shutdown.clone());
 
@@ -135,11 +137,29 @@ pub(crate) async fn start(
     if !settings.args.without_agent {
         let dns = SocketAddr::from((DNS_SERVICE, 53));
         let ready = ready::wait(&admin, &settings.node_name, dns, proxy_health, progress, &timeline);
-        parts.unless_one_ends(ready).await?;
+        parts.unless_one_ends(ready_or_serving(ready, fresh, progress)).await?;
     }
     drop(starting);
     progress.report(&Report::Ready);
     Ok(Cluster { parts, store, _running: running })
+}
+
+/// A cluster on which no pod can run at its first start is given up. One that ran before serves on: what keeps its pods
+/// from running (a full disk, say) can only be put right through its API.
+async fn ready_or_serving(
+    ready: impl Future<Output = anyhow::Result<()>>,
+    fresh: bool,
+    progress: &Progress,
+) -> anyhow::Result<()> {
+    match ready.await {
+        Err(error) if !fresh => {
+            let error = error_text(error.as_ref());
+            tracing::error!("the server serves, but pods may not run: {error}");
+            progress.step(&format!("the server serves, but pods may not run: {error}"));
+            Ok(())
+        }
+        ended => ended,
+    }
 }
 
 /// Runs only the node agent, with the keys of the server on this machine.
