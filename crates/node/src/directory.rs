@@ -4,7 +4,7 @@
 //! is followed, and only regular files are read.
 
 use crate::ids::ContainerName;
-use crate::paths::{CONTAINERS, LOGS, PodPaths, log_name, pods_dir};
+use crate::paths::{CONTAINERS, LOGS, PodPaths, log_name, message_file, pods_dir};
 use skiff_rooted::{Follow, Owner, Root};
 use skiff_runtime::PodUid;
 use std::io::{self, Write};
@@ -61,8 +61,7 @@ pub(crate) fn new_message(paths: &PodPaths, container: &ContainerName, attempt: 
 pub(crate) fn message(paths: &PodPaths, container: &ContainerName, attempt: u32) -> String {
     let read = || -> io::Result<Vec<u8>> {
         let Some(pod) = open(paths)? else { return Ok(Vec::new()) };
-        let file = Path::new(CONTAINERS).join(container.as_str()).join(attempt.to_string());
-        pod.read_start(file, Follow::Nothing, MESSAGE_LIMIT)
+        pod.read_start(message_file(container, attempt), Follow::Nothing, MESSAGE_LIMIT)
     };
     let bytes = read().unwrap_or_else(|error| {
         tracing::warn!(pod = %paths.root().display(), %container, attempt, %error, "no termination message");

@@ -36,6 +36,11 @@ pub(crate) fn log_name(attempt: u32) -> String {
     format!("{attempt}.log")
 }
 
+/// Where a container leaves its termination message, in the pod's directory.
+pub(crate) fn message_file(container: &ContainerName, attempt: u32) -> PathBuf {
+    Path::new(CONTAINERS).join(container.as_str()).join(attempt.to_string())
+}
+
 impl PodPaths {
     /// The files of pod `uid`.
     pub(crate) fn new(data_dir: &Path, uid: &PodUid) -> Self {
@@ -68,24 +73,9 @@ impl PodPaths {
         self.volumes().join(name)
     }
 
-    /// The pod's `/etc/hosts`.
-    pub(crate) fn hosts(&self) -> PathBuf {
-        self.root.join(HOSTS)
-    }
-
-    /// The pod's `/etc/hostname`.
-    pub(crate) fn hostname(&self) -> PathBuf {
-        self.root.join(HOSTNAME)
-    }
-
-    /// The pod's `/etc/resolv.conf`.
-    pub(crate) fn resolv_conf(&self) -> PathBuf {
-        self.root.join(RESOLV_CONF)
-    }
-
     /// Where a container leaves its termination message.
     pub(crate) fn termination_message(&self, container: &ContainerName, attempt: u32) -> PathBuf {
-        self.root.join(CONTAINERS).join(container.as_str()).join(attempt.to_string())
+        self.root.join(message_file(container, attempt))
     }
 
     /// The directory of all logs.

@@ -10,17 +10,19 @@ use crate::container::references::Sources;
 use crate::container::security::user;
 use crate::container::services;
 use crate::directory;
+use crate::paths::{HOSTNAME, HOSTS, RESOLV_CONF, message_file};
 use crate::shared::Shared;
 use crate::time::go_duration;
 use crate::volumes::mounts::volume_mounts;
 use jiff::Timestamp;
 use skiff_informer::EventType::{Normal, Warning};
+use skiff_rooted::Kind;
 use skiff_runtime::{
     ContainerId, ContainerSpec, ContainerStatus, Image, ImageError, Images, Mount, MountKind, PodHandle,
     Propagation, PullCredentials, PullPolicy, RuntimeError, UserSpec,
 };
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// What a start needs besides the pod.
@@ -258,20 +260,21 @@ async fn target(inputs: &StartInputs<'_>) -> Result<Option<ContainerId>, ConfigE
 fn add_managed_files(inputs: &StartInputs<'_>, mounts: &mut Vec<Mount>) -> Result<(), ConfigError> {
     let StartInputs { shared, pod, container, attempt, .. } = inputs;
     let paths = shared.paths(&pod.uid);
-    let message = paths.termination_message(&container.name, *attempt);
-    directory::new_message(&paths, &container.name, *attempt)
-        .map_err(|source| ConfigError::File { path: message.display().to_string(), source })?;
+    directory::new_message(&paths, &container.name, *attempt).map_err(|source| {
+        let path = paths.termination_message(&container.name, *attempt).display().to_string();
+        ConfigError::File { path, source }
+    })?;
     let message_target = container.spec.termination_message_path.as_deref().unwrap_or("/dev/termination-log");
     let files = [
-        (paths.hosts(), Path::new("/etc/hosts")),
-        (paths.hostname(), Path::new("/etc/hostname")),
-        (paths.resolv_conf(), Path::new("/etc/resolv.conf")),
-        (message, Path::new(message_target)),
+        (PathBuf::from(HOSTS), Path::new("/etc/hosts")),
+        (PathBuf::from(HOSTNAME), Path::new("/etc/hostname")),
+        (PathBuf::from(RESOLV_CONF), Path::new("/etc/resolv.conf")),
+        (message_file(&container.name, *attempt), Path::new(message_target)),
     ];
-    for (source, destination) in files {
+    for (below, destination) in files {
         if mounts.iter().all(|mount| mount.destination != destination) {
             mounts.push(Mount {
-                kind: MountKind::bind(source),
+                kind: MountKind::Bind { source: paths.root().to_owned(), below, expected: Some(Kind::File) },
                 destination: destination.to_owned(),
                 readonly: false,
                 recursive: false,
