@@ -136,7 +136,7 @@ fn happen(cluster: &Cluster, dice: &mut Dice) -> String {
 #[test]
 fn nothing_acknowledged_is_lost_and_nothing_is_left() {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    let seed = setting("SKIFF_CHAOS_SEED").unwrap_or_else(|| now.as_secs());
+    let seed = setting("SKIFF_CHAOS_SEED").unwrap_or(now.as_secs());
     println!("SKIFF_CHAOS_SEED={seed}");
     let cluster = Cluster::stopped();
     cluster.sh("mkdir data && mount -t tmpfs -o size=512m,mode=700 disk data").ok();

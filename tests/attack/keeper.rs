@@ -180,7 +180,7 @@ fn the_log_is_bounded() {
 
 /// A machine that is run by systemd, as far as `skiff up --service` sees it: the directory that says so, a place for
 /// units, and a `systemctl` that starts and stops what a unit says.
-fn pretend_systemd(cluster: &Cluster) -> std::path::PathBuf {
+fn pretend_systemd(cluster: &Cluster) {
     let systemctl = r#"#!/bin/bash
         unit=/etc/systemd/system/${@: -1}
         pid=/run/systemd/pid
@@ -197,11 +197,12 @@ fn pretend_systemd(cluster: &Cluster) -> std::path::PathBuf {
         esac"#;
     let directory = cluster.host().directory();
     std::fs::write(directory.join("systemctl"), systemctl).unwrap();
-    let script = "chmod +x systemctl && mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/system etc-upper etc-work \
-        && mount -t overlay -o lowerdir=/etc,upperdir=$PWD/etc-upper,workdir=$PWD/etc-work overlay /etc \
-        && mkdir -p /etc/systemd/system";
+    let script = "over() { mkdir -p $2-upper $2-work \
+            && mount -t overlay -o lowerdir=$1,upperdir=$PWD/$2-upper,workdir=$PWD/$2-work overlay $1; }
+        mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/system \
+        && over /etc etc && mkdir -p /etc/systemd/system \
+        && over /usr/local/bin bin && install -m 755 systemctl /usr/local/bin/";
     cluster.sh(script).ok();
-    directory.to_owned()
 }
 
 #[test]
@@ -211,9 +212,8 @@ fn systemd_starts_a_cluster_that_is_its_service() {
     if !std::path::Path::new("/run/systemd/system").exists() {
         assert!(refused.fails().contains("not run by systemd"));
     }
-    let path = format!("{}:{}", pretend_systemd(&cluster).display(), std::env::var("PATH").unwrap());
-    let skiff =
-        |arguments: &str| Output::of(cluster.skiff_command().env("PATH", &path).args(arguments.split(' ')));
+    pretend_systemd(&cluster);
+    let skiff = |arguments: &str| cluster.skiff(arguments.split(' '));
     let units = "ls /etc/systemd/system | grep skiff";
     skiff("up --service --node-name node-1").ok();
     assert_eq!(cluster.k("get node node-1 -o name"), "node/node-1\n");
