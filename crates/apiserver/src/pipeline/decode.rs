@@ -78,8 +78,9 @@ pub(crate) fn configuration(call: &Call, body: &Bytes) -> Result<Object, ApiErro
         version if version.contains('/') => version.to_owned(),
         version => format!("/{version}"),
     };
-    if text(&["kind"]).is_none_or(str::is_empty) {
-        return Err(ApiError::BadRequest(format!("invalid object type: {group_version}, Kind=")));
+    let named = text(&["kind"]).unwrap_or_default();
+    if named != kind.names.kind || text(&["apiVersion"]) != Some(kind.gv.to_string().as_str()) {
+        return Err(ApiError::BadRequest(format!("invalid object type: {group_version}, Kind={named}")));
     }
     if let Some(why) = managed::refuse_configuration(kind.definition, &tree) {
         let (namespace, name) = (text(&["metadata", "namespace"]), text(&["metadata", "name"]));

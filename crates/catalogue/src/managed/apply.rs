@@ -16,7 +16,7 @@ use crate::schema::Type;
 /// A field of somebody else that the configuration would change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conflict {
-    /// The owner, as messages name it: `"kubectl" using v1 at 2026-01-01T00:00:00Z`.
+    /// The owner, as messages name it: `"kubectl" using v1`.
     pub owner: String,
     /// The field, e.g. `.spec.replicas`.
     pub field: String,
@@ -128,9 +128,6 @@ fn owner(entry: &Entry) -> String {
     }
     if entry.operation == Operation::Update {
         text.push_str(&format!(" using {}", entry.api_version));
-        if !entry.time.is_empty() {
-            text.push_str(&format!(" at {}", entry.time));
-        }
     }
     text
 }

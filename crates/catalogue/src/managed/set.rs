@@ -115,7 +115,7 @@ impl Set {
         if rest.is_empty() { Some(node) } else { node.below.node(rest) }
     }
 
-    /// The paths of the set, parents before children.
+    /// The paths of the set: those that end at a level before those that go on below it.
     pub(super) fn paths(&self) -> Vec<Path> {
         let mut out = Vec::new();
         self.collect(&mut Vec::new(), &mut out);
@@ -128,6 +128,10 @@ impl Set {
             if node.member {
                 out.push(prefix.clone());
             }
+            prefix.pop();
+        }
+        for (element, node) in &self.0 {
+            prefix.push(element.clone());
             node.below.collect(prefix, out);
             prefix.pop();
         }

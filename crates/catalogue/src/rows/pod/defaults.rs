@@ -10,6 +10,8 @@ type Tree = Map<String, Value>;
 /// Permission bits of files that come from the API: 0644.
 const FILE_MODE: i64 = 0o644;
 
+const GRACE: &str = "terminationGracePeriodSeconds";
+
 /// The lists of containers in a pod spec.
 pub(super) const CONTAINER_LISTS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];
 
@@ -17,6 +19,10 @@ pub(super) const CONTAINER_LISTS: [&str; 3] = ["initContainers", "containers", "
 pub(super) fn pod(pod: &mut Tree) {
     let spec = object_mut(pod, "spec");
     fill(spec, "enableServiceLinks", true);
+    // Of a pod itself, not of a template.
+    if spec.get(GRACE).and_then(Value::as_i64).is_some_and(|seconds| seconds < 0) {
+        spec.insert(GRACE.to_owned(), 1.into());
+    }
     let host_network = spec.get("hostNetwork").and_then(Value::as_bool).unwrap_or(false);
     for list in CONTAINER_LISTS {
         for container in list_mut(spec, list) {
@@ -270,6 +276,16 @@ mod tests {
             json!([{"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}]),
             json!([{"name": "IP", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "status.podIP"}}}]),
         );
+    }
+
+    #[test]
+    fn a_negative_grace_is_the_least_one() {
+        let mut object = tree(json!({"spec": {"containers": [], GRACE: -5}}));
+        pod(&mut object);
+        assert_eq!(object["spec"][GRACE], 1);
+        let mut template = tree(json!({"containers": [], GRACE: -5}));
+        pod_spec(&mut template);
+        assert_eq!(template[GRACE], -5);
     }
 
     #[test]

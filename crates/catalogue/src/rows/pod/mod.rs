@@ -155,11 +155,6 @@ impl Strategy for PodStrategy {
 /// What is legal in a pod but probably not what was meant.
 fn warnings(pod: &Object) -> Vec<String> {
     let mut warnings = Vec::new();
-    let seconds = pod.get(&["spec", "terminationGracePeriodSeconds"]).and_then(Value::as_i64);
-    if seconds.is_some_and(|seconds| seconds < 0) {
-        let text = "spec.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as 1";
-        warnings.push(text.to_owned());
-    }
     for list in ["initContainers", "containers"] {
         for (index, container) in cells::items(pod, &["spec", list]).iter().enumerate() {
             let mut names = std::collections::BTreeSet::new();
