@@ -26,6 +26,7 @@ mod network;
 mod pod;
 mod state;
 mod trial;
+mod trial_pod;
 mod uplink;
 
 pub use config::{ANCHOR_INTERFACE, NodeNetwork, POD_INTERFACE_PREFIX, PodAddress};
@@ -35,3 +36,4 @@ pub use keep::Restored;
 pub use network::{PodNetwork, primary_address};
 pub use state::Missing;
 pub use trial::try_out;
+pub use trial_pod::TrialPod;

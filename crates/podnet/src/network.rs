@@ -58,6 +58,22 @@ impl PodNetwork {
         let addresses = AddressBook::open(run_dir.join(RECORDS), config.pod_cidr)?;
         let ipv6 = Path::new("/proc/sys/net/ipv6").exists();
         set_up_node(&netlink, &config, ipv6, Others::Respected).await?;
+        Self::of(config, netlink, addresses, ipv6).await
+    }
+
+    /// The network that another process has set up, for looking at it. Changes nothing. As [`PodNetwork::setup`].
+    pub async fn open(config: NodeNetwork, run_dir: &Path) -> Result<Self, NetworkError> {
+        let addresses = AddressBook::open(run_dir.join(RECORDS), config.pod_cidr)?;
+        let ipv6 = Path::new("/proc/sys/net/ipv6").exists();
+        Self::of(config, Netlink::open()?, addresses, ipv6).await
+    }
+
+    async fn of(
+        config: NodeNetwork,
+        netlink: Netlink,
+        addresses: AddressBook,
+        ipv6: bool,
+    ) -> Result<Self, NetworkError> {
         let mtu = uplink::mtu(&netlink).await?;
         Ok(Self {
             config,
@@ -71,18 +87,28 @@ impl PodNetwork {
         })
     }
 
+    pub(crate) fn netlink(&self) -> &Netlink {
+        &self.netlink
+    }
+
     /// Connects the network namespace at `netns` as pod `uid`. Repeating it repairs what is missing and gives the same
     /// address. At most one call per pod may be under way.
     pub async fn attach(&self, uid: &str, netns: &Path) -> Result<PodAddress, NetworkError> {
         let _turn = self.turn.read().await;
         let ip = self.addresses.lock().assign(uid)?;
         let side = self.side(ip);
-        let namespace = self.connect(uid, netns, side).await?;
-        self.lead_to(ip).await?;
-        pod::configure(netns, side).await?;
+        let namespace = self.wire(uid, side, netns).await?;
         self.connected.lock().insert(uid.to_owned(), Connected { ip, netns: Arc::new(namespace) });
         let gateway = IpAddr::V4(side.gateway);
         Ok(PodAddress { ip: IpAddr::V4(ip), prefix: 32, gateway, mtu: self.mtu })
+    }
+
+    /// Makes all that lies between a pod's namespace and the node's, and returns the namespace.
+    pub(crate) async fn wire(&self, uid: &str, side: PodSide, netns: &Path) -> Result<File, NetworkError> {
+        let namespace = self.connect(uid, netns, side).await?;
+        self.lead_to(side.ip).await?;
+        pod::configure(netns, side).await?;
+        Ok(namespace)
     }
 
     /// Takes over a pod that an earlier run has attached and that is left as it is: only what its host side has lost is
@@ -95,7 +121,7 @@ impl PodNetwork {
         Ok(())
     }
 
-    fn side(&self, ip: Ipv4Addr) -> PodSide {
+    pub(crate) fn side(&self, ip: Ipv4Addr) -> PodSide {
         PodSide {
             ip,
             hardware: hardware_address(POD_END, ip),

@@ -17,6 +17,7 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
+mod compare;
 mod guard;
 pub mod kernel;
 pub mod ledger;
@@ -28,6 +29,7 @@ pub mod select;
 pub mod table;
 mod view;
 
+pub use compare::{CompareError, differences};
 pub use run::{Health, ProxyError, examine, run, run_reporting, teardown};
 
 /// What the proxy of a node is told. The node's pod CIDR is not among it: that comes with the Node object.

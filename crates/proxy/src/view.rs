@@ -24,7 +24,7 @@ use crate::{
     table::{NodeView, ServiceTable, service_table},
 };
 
-const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
+pub(crate) const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
 
 /// All Services and EndpointSlices, and the changes that nobody has looked at yet.
 pub(crate) struct View {

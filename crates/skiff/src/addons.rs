@@ -19,6 +19,9 @@ pub(crate) const NAMESPACE: &str = "kube-system";
 /// Name of the DNS pods' controller and Service, the one that Kubernetes users know.
 pub(crate) const DNS: &str = "kube-dns";
 
+/// Name of the container in the DNS pods.
+pub(crate) const CONTAINER: &str = "dns";
+
 /// Creates the DNS objects, or brings them to this version's state.
 pub(crate) async fn apply(client: &Client, dns_address: &str) -> kube::Result<()> {
     write::<ServiceAccount>(Api::namespaced(client.clone(), NAMESPACE), account()).await?;
@@ -87,7 +90,7 @@ fn pod() -> Value {
         "dnsPolicy": "Default",
         "tolerations": [{"operator": "Exists"}],
         "containers": [{
-            "name": "dns", "image": IMAGE, "imagePullPolicy": "IfNotPresent", "args": ["dns"],
+            "name": CONTAINER, "image": IMAGE, "imagePullPolicy": "IfNotPresent", "args": ["dns"],
             "ports": [
                 {"name": "dns", "containerPort": 53, "protocol": "UDP"},
                 {"name": "dns-tcp", "containerPort": 53, "protocol": "TCP"},

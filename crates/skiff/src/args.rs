@@ -29,6 +29,9 @@ pub(crate) enum Command {
     /// Stop the cluster and leave nothing of it in the kernel or the process table
     Down(DownArgs),
     /// Show the health of each part
+    ///
+    /// Asks the server's parts and the kernel, and makes connections as pods make them; says what is not well and what to
+    /// do. Exits with 0 when all is well, 1 when something is not, and 3 when no server runs.
     Status(LayoutArgs),
     /// Run the cluster in the foreground, for service managers
     Server(ServerArgs),

@@ -25,14 +25,15 @@ use crate::args::ServerArgs;
 use crate::layout::Layout;
 use crate::parts::Parts;
 use crate::progress::{Progress, Report};
+use crate::ready::{self, Starting};
 use crate::timeline::Timeline;
-use crate::{addons, daemon, preflight, ready, server};
+use crate::{addons, daemon, preflight, server};
 
 /// Prefix length of each node's share of the pod range.
 const NODE_PREFIX: u8 = 24;
 /// Address of the Service `kubernetes`, and of the cluster's DNS: the 1st and 10th of the Service range.
-const API_SERVICE: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);
-const DNS_SERVICE: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
+pub(crate) const API_SERVICE: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);
+pub(crate) const DNS_SERVICE: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
 /// The node's address on a machine that has none but loopback: the first of the first node's pod range, which
 /// the pod network puts on its own interface.
 const ISOLATED_NODE: Ipv4Addr = Ipv4Addr::new(10, 244, 0, 1);
@@ -135,9 +136,17 @@ pub(crate) async fn start(
     let admin = api.client(UserInfo::api_server());
     addons::apply(&admin, &DNS_SERVICE.to_string()).await.context("create the DNS pod's objects")?;
     if !settings.args.without_agent {
-        let dns = SocketAddr::from((DNS_SERVICE, 53));
-        let ready = ready::wait(&admin, &settings.node_name, dns, proxy_health, progress, &timeline);
-        parts.unless_one_ends(ready_or_serving(ready, fresh, progress)).await?;
+        let waiting = Starting {
+            client: &admin,
+            layout: &settings.layout,
+            node_name: &settings.node_name,
+            api: API_SERVICE,
+            dns: DNS_SERVICE,
+            proxy: proxy_health,
+            progress,
+            timeline: &timeline,
+        };
+        parts.unless_one_ends(ready_or_serving(waiting.ready(), fresh, progress)).await?;
     }
     drop(starting);
     progress.report(&Report::Ready);

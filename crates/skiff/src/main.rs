@@ -7,10 +7,13 @@
 mod addons;
 mod args;
 mod cluster;
+mod connections;
 mod daemon;
 mod demo;
 mod dns;
+mod dns_pod;
 mod down;
+mod firewall;
 mod image;
 mod keeper;
 mod layout;

@@ -14,6 +14,8 @@ use crate::service;
 pub(crate) enum Report {
     /// What it is doing now.
     Step(String),
+    /// Something to know, which stays on the screen.
+    Remark(String),
     /// Pods can run.
     Ready,
     /// It gave up; the reason is a sentence for the user.
@@ -34,11 +36,16 @@ impl Progress {
         self.report(&Report::Step(text.to_owned()));
     }
 
+    pub(crate) fn remark(&self, text: &str) {
+        self.report(&Report::Remark(text.to_owned()));
+    }
+
     pub(crate) fn report(&self, report: &Report) {
         service::notify(report);
         match self {
             Self::Foreground => match report {
                 Report::Step(text) => tracing::info!("{text}"),
+                Report::Remark(text) => tracing::warn!("{text}"),
                 Report::Ready => tracing::info!("ready: pods can run"),
                 Report::Failed(_) => {} // the process ends with this error and prints it
             },
@@ -65,6 +72,7 @@ pub(crate) fn follow(source: impl BufRead, screen: &Screen) -> io::Result<Option
         let line = line?;
         match serde_json::from_str(&line) {
             Ok(Report::Step(text)) => screen.step(&text),
+            Ok(Report::Remark(text)) => screen.remark(&text),
             Ok(end) => return Ok(Some(end)),
             Err(_) => screen.step(&line),
         }
@@ -98,6 +106,10 @@ impl Screen {
         }
     }
 
+    pub(crate) fn remark(&self, text: &str) {
+        self.bar.suspend(|| skiff_print::note(format_args!("  {text}")));
+    }
+
     /// Replaces the spinner by a last line.
     pub(crate) fn finish(self, text: &str) {
         self.bar.finish_and_clear();
@@ -120,7 +132,7 @@ mod tests {
             assert_eq!(follow(lines.as_bytes(), &Screen::new()).ok(), Some(end), "{lines}");
         };
         check(
-            "{\"type\":\"step\",\"text\":\"a\"}\n{\"type\":\"ready\"}\n{\"type\":\"step\",\"text\":\"b\"}\n",
+            "{\"type\":\"step\",\"text\":\"a\"}\n{\"type\":\"remark\",\"text\":\"r\"}\n{\"type\":\"ready\"}\n{\"type\":\"step\",\"text\":\"b\"}\n",
             Some(Report::Ready),
         );
         check("{\"type\":\"failed\",\"text\":\"no root\"}\n", Some(Report::Failed("no root".to_owned())));

@@ -158,9 +158,11 @@ fn quote(word: &str) -> String {
 pub(crate) fn notify(report: &Report) {
     let Some(socket) = std::env::var_os("NOTIFY_SOCKET") else { return };
     let text = match report {
-        Report::Step(step) => format!("STATUS={step}"),
         Report::Ready => "READY=1\nSTATUS=pods can run".to_owned(),
-        Report::Failed(reason) => format!("STATUS={reason}"),
+        // An assignment ends with its line.
+        Report::Step(text) | Report::Remark(text) | Report::Failed(text) => {
+            format!("STATUS={}", text.replace('\n', ";"))
+        }
     };
     if let Err(error) = send(&socket.to_string_lossy(), &text) {
         tracing::warn!(%error, "systemd cannot be told how far the start is");

@@ -1,93 +1,139 @@
-//! `skiff status`: the health of each part on one screen.
+//! `skiff status`: the health of each part on one screen, as the parts and the kernel tell it.
+//!
+//! The API says what should be; whether it is so is asked of the kernel, and of real connections. Nothing is changed, but for
+//! a moment there is a pod more on the network.
 
 use std::fmt;
 use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Node, Pod, ReplicationController, Service};
+use anyhow::{Context, anyhow, bail};
+use k8s_openapi::api::core::v1::{Node, Pod, ReplicationController};
 use kube::api::ListParams;
+use kube::client::Body;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use skiff_errors::error_text;
+use skiff_podnet::{NodeNetwork, PodNetwork};
+use skiff_proxy::ProxyConfig;
+use skiff_proxy::kernel::State;
+use tokio::time::timeout;
 
 use crate::args::LayoutArgs;
+use crate::cluster::{API_SERVICE, DNS_SERVICE};
+use crate::connections::{self, Prober};
 use crate::layout::Layout;
-use crate::{addons, daemon, keeper, preflight, server};
+use crate::{addons, daemon, dns_pod, keeper, preflight, ready, server};
 
-/// How a part is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Health {
-    Good(String),
-    Bad(String),
-}
+/// Exit code when some part is not as it should be.
+const NOT_WELL: u8 = 1;
+/// Exit code when there is no server, as service managers have it for programs that do not run.
+const NOT_RUNNING: u8 = 3;
 
-/// One line of the screen.
+/// How long the API server may take for one answer.
+const ANSWER: Duration = Duration::from_secs(10);
+/// What is found missing is looked for again after this time: it may have been about to come.
+const SECOND_LOOK: Duration = Duration::from_millis(1200);
+/// Lines shown of what is missing.
+const SHOWN: usize = 4;
+
+/// One part, and what there is to say about it: in a word or two when it is well, else a line for each thing that is not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Part {
     name: &'static str,
-    health: Health,
+    health: Result<String, Vec<String>>,
 }
 
 impl Part {
-    fn of(name: &'static str, result: Result<String, String>) -> Self {
-        Self { name, health: result.map_or_else(Health::Bad, Health::Good) }
+    fn of(name: &'static str, result: anyhow::Result<String>) -> Self {
+        Self { name, health: result.map_err(|error| vec![error_text(error.as_ref())]) }
     }
 
-    fn is_good(&self) -> bool {
-        matches!(self.health, Health::Good(_))
+    /// Of a list of what is wrong.
+    fn unless(name: &'static str, wrong: anyhow::Result<Vec<String>>, well: String) -> Self {
+        match wrong {
+            Ok(wrong) if wrong.is_empty() => Self { name, health: Ok(well) },
+            Ok(wrong) => Self { name, health: Err(wrong) },
+            Err(error) => Self::of(name, Err(error)),
+        }
     }
 }
 
 impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (word, text) = match &self.health {
-            Health::Good(text) => ("ok", text),
-            Health::Bad(text) => ("FAILED", text),
-        };
-        write!(f, "{:<12} {word:<7} {text}", self.name)
+        match &self.health {
+            Ok(text) => write!(f, "{:<12} {:<7} {text}", self.name, "ok"),
+            Err(lines) => {
+                write!(f, "{:<12} {:<7} {}", self.name, "FAILED", lines.join(&format!("\n{:21}", "")))
+            }
+        }
     }
 }
 
+/// Prints the state of each part. Exits with 0 when all is well, 1 when something is not, 3 when no server runs.
 pub(crate) fn run(args: &LayoutArgs) -> anyhow::Result<ExitCode> {
     preflight::root()?;
     server::use_ring();
     let layout = args.layout();
-    let parts =
-        tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(examine(&layout));
-    let colours = std::io::stdout().is_terminal();
-    for part in &parts {
-        match (colours, part.is_good()) {
-            (false, _) => skiff_print::line(part)?,
-            (true, true) => skiff_print::line(format_args!("\x1b[32m●\x1b[0m {part}"))?,
-            (true, false) => skiff_print::line(format_args!("\x1b[31m●\x1b[0m {part}"))?,
-        }
-    }
-    Ok(if parts.iter().all(Part::is_good) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let server = daemon::running::<daemon::Record>(&layout.server_record())?;
+    let runs = server.is_some();
+    let parts = match server {
+        Some(record) => tokio.block_on(examine(&layout, &record)),
+        None => vec![Part::of("server", Err(anyhow!("not running; `skiff up` starts it")))],
+    };
+    skiff_print::text(screen(&parts, std::io::stdout().is_terminal()))?;
+    Ok(match parts.iter().all(|part| part.health.is_ok()) {
+        true => ExitCode::SUCCESS,
+        false if runs => ExitCode::from(NOT_WELL),
+        false => ExitCode::from(NOT_RUNNING),
+    })
 }
 
-async fn examine(layout: &Layout) -> Vec<Part> {
-    let record = match daemon::running::<daemon::Record>(&layout.server_record()) {
-        Ok(Some(record)) => record,
-        Ok(None) => return vec![Part::of("server", Err("not running; `skiff up` starts it".to_owned()))],
-        Err(error) => return vec![Part::of("server", Err(error.to_string()))],
+/// All lines at once, so that a reader who stops at the first gets it in any case.
+fn screen(parts: &[Part], colours: bool) -> String {
+    let line = |part: &Part| match (colours, part.health.is_ok()) {
+        (false, _) => format!("{part}\n"),
+        (true, true) => format!("\x1b[32m●\x1b[0m {part}\n"),
+        (true, false) => format!("\x1b[31m●\x1b[0m {part}\n"),
     };
-    let server = Part::of("server", Ok(format!("process {}, {}", record.pid, record.server)));
-    let mut parts = vec![server];
-    parts.extend(keeper::status(layout, &record).map(|status| Part::of("keeper", status)));
+    parts.iter().map(line).collect()
+}
+
+async fn examine(layout: &Layout, record: &daemon::Record) -> Vec<Part> {
+    let mut parts = vec![Part::of("server", Ok(format!("process {}, {}", record.pid, record.server)))];
+    if let Some(kept) = keeper::status(layout, record) {
+        parts.push(Part::of("keeper", kept.map_err(|text| anyhow!(text))));
+    }
     let client = match client(layout).await {
         Ok(client) => client,
         Err(error) => {
-            parts.push(Part::of("api", Err(error_text(error.as_ref()))));
+            parts.push(Part::of("api", Err(error)));
             return parts;
         }
     };
-    parts.extend([
-        Part::of("api", api(&client).await),
-        Part::of("node", node(&client).await),
-        Part::of("dns", dns(&client).await),
-        Part::of("services", count::<Service>(&client, "Services").await),
-        Part::of("pods", pods(&client).await),
-    ]);
+    parts.push(api(&client).await);
+    let node = match answered(own_node(&client)).await {
+        Ok(node) => node,
+        Err(error) => {
+            // Without the node's ranges nothing can be asked of the kernel.
+            parts.push(Part::of("node", Err(error)));
+            return parts;
+        }
+    };
+    parts.push(node_health(&node));
+    match ready::node_network(&node) {
+        Ok(network) => {
+            let name = node.metadata.name.clone().unwrap_or_default();
+            parts.push(network_health(&network, layout).await);
+            parts.push(services(&client, &network, name).await);
+            parts.push(connections(&client, network, layout).await);
+        }
+        Err(error) => parts.push(Part::of("network", Err(error))),
+    }
+    parts.push(dns(&client, layout).await);
+    parts.push(Part::of("pods", answered(pods(&client)).await));
     parts
 }
 
@@ -97,59 +143,168 @@ async fn client(layout: &Layout) -> anyhow::Result<Client> {
     Ok(Client::try_from(config)?)
 }
 
-async fn api(client: &Client) -> Result<String, String> {
-    let request = http::Request::get("/readyz").body(Vec::new()).map_err(|error| error.to_string())?;
-    client.request_text(request).await.map_err(|error| error.to_string())?;
-    let version = client.apiserver_version().await.map_err(|error| error.to_string())?;
-    Ok(format!("ready, Kubernetes {}", version.git_version))
-}
-
-async fn node(client: &Client) -> Result<String, String> {
-    let nodes = list::<Node>(client).await?;
-    let (ready, not_ready): (Vec<&Node>, Vec<&Node>) = nodes.iter().partition(|node| is_ready(node));
-    if not_ready.is_empty() && !ready.is_empty() {
-        return Ok(format!("{} Ready", names(&ready)));
+async fn answered<T>(question: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    match timeout(ANSWER, question).await {
+        Ok(answer) => answer,
+        Err(_late) => bail!("the API server does not answer within {} s", ANSWER.as_secs()),
     }
-    Err(if nodes.is_empty() { "no node".to_owned() } else { format!("{} NotReady", names(&not_ready)) })
 }
 
-fn is_ready(node: &Node) -> bool {
-    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
-    conditions.is_some_and(|list| list.iter().any(|c| c.type_ == "Ready" && c.status == "True"))
+/// What the API server says of its own parts.
+async fn api(client: &Client) -> Part {
+    let asked = answered(async {
+        let (_, verbose) = get(client, "/readyz?verbose").await?;
+        let mut failing = Vec::new();
+        for check in failing_checks(&verbose) {
+            let (_, why) = get(client, &format!("/readyz/{check}")).await?;
+            failing.push(format!("{check}: {}", why.trim().trim_start_matches("internal server error: ")));
+        }
+        let version = client.apiserver_version().await?.git_version;
+        Ok((failing, version))
+    });
+    match asked.await {
+        Ok((failing, version)) => Part::unless("api", Ok(failing), format!("ready, Kubernetes {version}")),
+        Err(error) => Part::of("api", Err(error)),
+    }
 }
 
-fn names(nodes: &[&Node]) -> String {
-    let names: Vec<&str> = nodes.iter().filter_map(|node| node.metadata.name.as_deref()).collect();
-    names.join(", ")
+/// The status and text of a path, whatever the status.
+async fn get(client: &Client, path: &str) -> anyhow::Result<(http::StatusCode, String)> {
+    let response = client.send(http::Request::get(path).body(Body::empty())?).await?;
+    let status = response.status();
+    let body = response.into_body().collect_bytes().await?;
+    Ok((status, String::from_utf8_lossy(&body).into_owned()))
 }
 
-async fn dns(client: &Client) -> Result<String, String> {
-    let api: Api<ReplicationController> = Api::namespaced(client.clone(), addons::NAMESPACE);
-    let controller = api.get(addons::DNS).await.map_err(|error| error.to_string())?;
-    let wanted = controller.spec.and_then(|spec| spec.replicas).unwrap_or(1);
-    let ready = controller.status.and_then(|status| status.ready_replicas).unwrap_or(0);
+/// The names of the checks that fail, in a verbose answer: lines such as `[-]etcd failed: …`.
+fn failing_checks(verbose: &str) -> Vec<&str> {
+    verbose.lines().filter_map(|line| line.strip_prefix("[-]")?.split(' ').next()).collect()
+}
+
+/// This machine's Node: the only one there is.
+async fn own_node(client: &Client) -> anyhow::Result<Node> {
+    let nodes = Api::<Node>::all(client.clone()).list(&ListParams::default()).await?.items;
+    nodes
+        .into_iter()
+        .next()
+        .context("there is no node; a server that was started without one needs `skiff agent`")
+}
+
+fn node_health(node: &Node) -> Part {
+    let name = node.metadata.name.clone().unwrap_or_default();
+    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    let pressure = conditions.iter().filter(|c| c.type_.ends_with("Pressure") && c.status == "True");
+    let pressure =
+        pressure.map(|c| format!("{name} has {}: {}", c.type_, c.message.clone().unwrap_or_default()));
+    let not_ready = ready::not_ready(node).map(|why| format!("{name} is not Ready: {why}"));
+    Part::unless("node", Ok(not_ready.into_iter().chain(pressure).collect()), format!("{name} Ready"))
+}
+
+/// Interfaces, routes and forwarding, in the kernel.
+async fn network_health(config: &NodeNetwork, layout: &Layout) -> Part {
+    let missing = async || -> anyhow::Result<Vec<String>> {
+        let missing = PodNetwork::examine(config, layout.run()).await?;
+        Ok(missing.iter().map(|what| format!("missing in the kernel: {what}")).collect())
+    };
+    Part::unless("network", twice(missing).await, format!("pods in {}", config.pod_cidr))
+}
+
+/// The table of Services, in the kernel.
+async fn services(client: &Client, network: &NodeNetwork, node_name: String) -> Part {
+    let config = ProxyConfig {
+        node_name,
+        node_ips: vec![network.node_ip],
+        cluster_cidr: network.cluster_cidr,
+        service_cidr: network.service_cidr,
+    };
+    let differing = async || -> anyhow::Result<Vec<String>> {
+        let structure = match skiff_proxy::examine()?.0 {
+            State::Complete => None,
+            State::Absent => Some("the kernel has no table of Services".to_owned()),
+            State::Deviating(deviation) => Some(format!("the table was changed: {deviation}")),
+        };
+        let steps = answered(async { Ok(skiff_proxy::differences(client, &config).await?) }).await?;
+        let elements = steps.iter().map(|step| format!("the kernel's table differs: {step}"));
+        Ok(structure.into_iter().chain(elements).collect())
+    };
+    Part::unless("services", twice(differing).await, "the kernel has all of them".to_owned())
+}
+
+/// What is wrong, if it is still wrong at a second look: skiff may have been about to put it right.
+async fn twice(look: impl AsyncFn() -> anyhow::Result<Vec<String>>) -> anyhow::Result<Vec<String>> {
+    if look().await?.is_empty() {
+        return Ok(Vec::new());
+    }
+    tokio::time::sleep(SECOND_LOOK).await;
+    let mut wrong = look().await?;
+    let more = wrong.len().saturating_sub(SHOWN);
+    wrong.truncate(SHOWN);
+    if more > 0 {
+        wrong.push(format!("… and {more} more"));
+    }
+    Ok(wrong)
+}
+
+/// Connections as pods make them.
+async fn connections(client: &Client, network: NodeNetwork, layout: &Layout) -> Part {
+    let cut = async {
+        let mut ways = connections::to_api(API_SERVICE);
+        if let Some(pod) = answered(ready::dns_pod_ip(client)).await? {
+            ways.extend(connections::to_dns(DNS_SERVICE, pod));
+        }
+        let prober = Prober::new(network, layout.run()).await?;
+        let cut = prober.cut(&ways).await;
+        prober.close().await?;
+        Ok(connections::lines(&cut?))
+    };
+    Part::unless("connections", cut.await, "pods reach each other, the API and the DNS".to_owned())
+}
+
+async fn dns(client: &Client, layout: &Layout) -> Part {
+    let ready = answered(async {
+        let api: Api<ReplicationController> = Api::namespaced(client.clone(), addons::NAMESPACE);
+        let controller = api.get(addons::DNS).await?;
+        let wanted = controller.spec.and_then(|spec| spec.replicas).unwrap_or(1);
+        Ok((controller.status.and_then(|status| status.ready_replicas).unwrap_or(0), wanted))
+    });
+    let (ready, wanted) = match ready.await {
+        Ok(counts) => counts,
+        Err(error) => return Part::of("dns", Err(error)),
+    };
     let text = format!("{ready} of {wanted} pods ready");
-    if ready > 0 { Ok(text) } else { Err(text) }
+    if ready > 0 {
+        return Part::of("dns", Ok(text));
+    }
+    let explained = answered(async { Ok(dns_pod::explain(client, layout.data()).await) }).await;
+    let lines = explained.unwrap_or_else(|error| vec![error_text(error.as_ref())]);
+    Part { name: "dns", health: Err([vec![text], lines].concat()) }
 }
 
-async fn pods(client: &Client) -> Result<String, String> {
-    let pods = list::<Pod>(client).await?;
+async fn pods(client: &Client) -> anyhow::Result<String> {
+    let pods = Api::<Pod>::all(client.clone()).list(&ListParams::default()).await?.items;
     let phase =
         |pod: &&Pod| pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running");
     Ok(format!("{} running, {} in all", pods.iter().filter(phase).count(), pods.len()))
 }
 
-async fn count<K>(client: &Client, what: &str) -> Result<String, String>
-where
-    K: kube::Resource<DynamicType = ()> + Clone + fmt::Debug + serde::de::DeserializeOwned,
-{
-    Ok(format!("{} {what}", list::<K>(client).await?.len()))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-async fn list<K>(client: &Client) -> Result<Vec<K>, String>
-where
-    K: kube::Resource<DynamicType = ()> + Clone + fmt::Debug + serde::de::DeserializeOwned,
-{
-    let list = Api::all(client.clone()).list(&ListParams::default()).await;
-    list.map(|list| list.items).map_err(|error| error.to_string())
+    #[test]
+    fn failing_checks_are_found_by_name() {
+        let verbose = "[+]ping ok\n[-]etcd failed: reason withheld\n[+]log excluded: ok\n[-]post/start failed: x\nreadyz check failed\n";
+        assert_eq!(failing_checks(verbose), ["etcd", "post/start"]);
+        assert_eq!(failing_checks("ok"), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn each_thing_that_is_wrong_has_a_line() {
+        let parts = [
+            Part::of("server", Ok("process 7".to_owned())),
+            Part { name: "network", health: Err(vec!["no route".to_owned(), "no address".to_owned()]) },
+        ];
+        let expected = "server       ok      process 7\nnetwork      FAILED  no route\n                     no address\n";
+        assert_eq!(screen(&parts, false), expected);
+    }
 }

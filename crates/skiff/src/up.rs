@@ -85,7 +85,7 @@ fn start_kept(args: &ServerArgs, layout: &Layout, screen: &Screen) -> anyhow::Re
             keeper.wait()?;
             bail!(reason)
         }
-        Some(Report::Step(_)) | None => {
+        Some(Report::Step(_) | Report::Remark(_)) | None => {
             screen.clear();
             let status = keeper.wait()?;
             bail!("the keeper ended ({status}) before the cluster was ready; see {}", layout.log().display())
@@ -117,7 +117,7 @@ fn keep(args: &ServerArgs, layout: &Layout, record: &Record) -> anyhow::Result<(
     match progress::follow(BufReader::new(reports), &Screen::new())? {
         Some(Report::Ready) => Ok(()),
         Some(Report::Failed(reason)) => bail!(reason),
-        Some(Report::Step(_)) | None => bail!("the keeper ended ({})", keeper.wait()?),
+        Some(Report::Step(_) | Report::Remark(_)) | None => bail!("the keeper ended ({})", keeper.wait()?),
     }
 }
 
