@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt, io,
     net::Ipv4Addr,
+    time::Duration,
 };
 
 use skiff_netlink::{Heard, Notifications, Pace, Subsystem, filter};
@@ -16,6 +17,9 @@ use crate::{
     netlink::OUR_ROUTES,
     state::{Missing, Owner},
 };
+
+/// The time after which is looked again when the kernel did not answer.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// What was missing and is there again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +45,8 @@ struct Plan {
     due: BTreeMap<Owner, Instant>,
     /// No more than there are owners that lost something within the last minute.
     paces: BTreeMap<Owner, Pace>,
+    /// When to look again after a look that failed.
+    again: Option<Instant>,
 }
 
 impl Plan {
@@ -61,7 +67,7 @@ impl Plan {
     }
 
     fn next(&self) -> Option<Instant> {
-        self.due.values().min().copied()
+        self.due.values().copied().chain(self.again).min()
     }
 }
 
@@ -114,10 +120,12 @@ impl PodNetwork {
         let lacking = match self.missing().await {
             Ok(lacking) => lacking,
             Err(error) => {
-                tracing::warn!(%error, "cannot tell whether the pod network is whole");
+                tracing::warn!(%error, "cannot tell whether the pod network is whole, looking again");
+                plan.again = Some(Instant::now() + AGAIN); // the kernel tells nobody when it would answer
                 return;
             }
         };
+        plan.again = None;
         let mut restored = BTreeSet::new();
         for owner in plan.update(&lacking.keys().copied().collect(), Instant::now()) {
             let result = match owner {
@@ -150,7 +158,6 @@ async fn until(time: Option<Instant>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn each_owner_has_its_own_pace() {

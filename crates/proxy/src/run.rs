@@ -122,33 +122,35 @@ async fn serve(
     let mut executor = Executor::open(ranges(pod_cidr)).await?;
     let mut watch = executor.watch().await?;
     view.synced().await;
-    let (mut pause, mut sweep, mut guard) = (FIRST_PAUSE, true, Guard::default());
-    let mut tidy_at = None;
+    let (mut changes, mut whole) = (Changes::default(), true);
+    let (mut pause, mut guard, mut tidy_at) = (FIRST_PAUSE, Guard::default(), None);
     loop {
-        let changes = view.take_changes();
+        changes.add(view.take_changes());
+        let mut our_doing = false;
         if changes.all {
             let now = view.pod_cidr().await;
             if now != pod_cidr {
                 pod_cidr = now;
-                executor.set_ranges(ranges(pod_cidr)).await?;
-                sweep = true;
+                executor.set_ranges(ranges(pod_cidr));
+                (whole, our_doing) = (true, true);
             }
         }
-        if guard.is_due(Instant::now()) {
-            guard.found(executor.reread().await?);
-            sweep = true;
-        }
-        if sweep || !changes.is_empty() {
-            if let Err(error) = executor.apply(changes, sweep, view).await? {
+        whole |= guard.is_due(Instant::now());
+        if whole || !changes.is_empty() {
+            let found = |loss| {
+                if !our_doing {
+                    guard.found(loss)
+                }
+            };
+            if let Err(error) = executor.bring_in_step(&changes, whole, view, found).await? {
                 let error = error_text(&error);
                 tracing::warn!(error, ?pause, "Services not up to date, trying again");
                 health.send_modify(|health| health.failing = Some(error));
                 tokio::time::sleep(pause).await; // the kernel tells nobody when it would accept more
-                (pause, sweep) = ((pause * 2).min(LONGEST_PAUSE), true);
-                guard.found(executor.reread().await?);
+                (pause, whole) = ((pause * 2).min(LONGEST_PAUSE), true);
                 continue;
             }
-            (pause, sweep) = (FIRST_PAUSE, false);
+            (pause, whole, changes) = (FIRST_PAUSE, false, Changes::default());
             let failing = guard.threat();
             health.send_replace(Health { synced: true, updated: Some(Instant::now()), failing });
             guard.restored().into_iter().for_each(report);
@@ -183,35 +185,40 @@ impl Executor {
         Ok(Self { kernel: Some(kernel), ledger })
     }
 
-    /// Hears of changes that are not ours from now on; what happened before is in what is read once more.
+    /// Hears of changes that are not ours from now on.
     async fn watch(&mut self) -> Result<TableWatch, ProxyError> {
         let port = self.blocking(|kernel| kernel.port()).await??;
-        let watch = TableWatch::open(port).map_err(ProxyError::Notifications)?;
-        self.reread().await?;
-        Ok(watch)
+        TableWatch::open(port).map_err(ProxyError::Notifications)
     }
 
-    /// Goes on with other ranges; the table is replaced with the next, whole, batch.
-    async fn set_ranges(&mut self, ranges: Ranges) -> Result<(), ProxyError> {
-        let elements = self.blocking(move |kernel| kernel.set_ranges(ranges)).await??;
-        self.ledger.adopt(elements);
-        Ok(())
+    /// Goes on with other ranges; the table is replaced with the next whole batch.
+    fn set_ranges(&mut self, ranges: Ranges) {
+        if let Some(kernel) = &mut self.kernel {
+            kernel.set_ranges(ranges);
+        }
     }
 
-    /// Brings the kernel in step with `changes`; with `sweep`, as a whole. The inner error can be retried, as a whole, after
-    /// [`Executor::reread`].
-    async fn apply(
+    /// Brings the kernel in step with `changes`; with `whole`, reads back what it holds, tells `found` what it has lost, and
+    /// leaves nothing else there. The inner error can be tried again, as a whole.
+    async fn bring_in_step(
         &mut self,
-        changes: Changes,
-        sweep: bool,
+        changes: &Changes,
+        whole: bool,
         view: &View,
+        found: impl FnOnce(Loss),
     ) -> Result<Result<(), KernelError>, ProxyError> {
-        let (node, mut names) = (view.node(), changes.services);
-        if sweep || changes.all {
+        let (node, mut names) = (view.node(), changes.services.clone());
+        if whole {
+            match self.reread().await? {
+                Ok(loss) => found(loss),
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+        if whole || changes.all {
             names.extend(self.ledger.services().cloned());
         }
-        let batch = self.ledger.prepare(names, sweep, |name| view.table(name, &node));
-        if batch.ops.is_empty() && !sweep {
+        let batch = self.ledger.prepare(names, whole, |name| view.table(name, &node));
+        if batch.ops.is_empty() && !whole {
             self.ledger.commit(batch);
             return Ok(Ok(()));
         }
@@ -229,10 +236,10 @@ impl Executor {
     }
 
     /// Reads what the kernel holds, and tells what it has lost.
-    async fn reread(&mut self) -> Result<Loss, ProxyError> {
+    async fn reread(&mut self) -> Result<Result<Loss, KernelError>, ProxyError> {
         let read = |kernel: &mut Kernel| kernel.read().map(|elements| (kernel.state().clone(), elements));
-        let (state, elements) = self.blocking(read).await??;
-        Ok(Loss { state, elements: self.ledger.adopt(elements) })
+        let read = self.blocking(read).await?;
+        Ok(read.map(|(state, elements)| Loss { state, elements: self.ledger.adopt(elements) }))
     }
 
     fn is_untidy(&self) -> bool {

@@ -54,6 +54,11 @@ pub(crate) struct Changes {
 }
 
 impl Changes {
+    pub(crate) fn add(&mut self, more: Self) {
+        self.services.extend(more.services);
+        self.all |= more.all;
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.services.is_empty() && !self.all
     }

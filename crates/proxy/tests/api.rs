@@ -72,7 +72,8 @@ impl Api {
         let mut revision = self.revision.lock().unwrap();
         *revision += 1;
         object["metadata"]["resourceVersion"] = json!((100 + *revision).to_string());
-        let event = json!({ "type": kind, "object": object });
+        // In the order in which API servers write it.
+        let event = format!(r#"{{"type":"{kind}","object":{object}}}"#);
         let watches = self.watches.lock().unwrap();
         watches[plural].send(Bytes::from(format!("{event}\n"))).unwrap();
     }

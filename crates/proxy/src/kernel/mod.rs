@@ -71,10 +71,9 @@ impl Kernel {
         Ok((kernel, elements))
     }
 
-    /// Goes on with other ranges and returns what can stay; the table is replaced with the next [`Kernel::apply`].
-    pub fn set_ranges(&mut self, ranges: Ranges) -> Result<Vec<Element>, KernelError> {
+    /// Goes on with other ranges: after the next [`Kernel::read`], [`Kernel::apply`] replaces the table.
+    pub fn set_ranges(&mut self, ranges: Ranges) {
         self.ranges = ranges;
-        self.read()
     }
 
     /// Reads everything back, also after a failure that left the state unknown.
