@@ -140,4 +140,30 @@ async fn options_that_make_no_sense_are_refused() {
         let answer = api.get(&format!("{CONFIG_MAPS}?{query}")).await;
         assert_eq!(answer.status.as_u16(), code, "{query} {}", answer.text);
     }
+    api.post(CONFIG_MAPS, config_map("x")).await.expect(201);
+    for (query, code) in [("", 200), ("0", 200), ("1", 200), ("abc", 500), ("999999999", 504)] {
+        let answer = api.get(&format!("{CONFIG_MAPS}/x?resourceVersion={query}")).await;
+        assert_eq!(answer.status.as_u16(), code, "{query} {}", answer.text);
+    }
+    api.merge(&format!("{CONFIG_MAPS}/x?force=true"), json!({"data": {"a": "2"}})).await.expect(422);
+    api.merge(&format!("{CONFIG_MAPS}/x?fieldManager=a%07"), json!({"data": {"a": "2"}})).await.expect(422);
+    assert_eq!(api.get(&format!("{CONFIG_MAPS}/x")).await.body["data"]["a"], "1");
+    let slis = api.get("/metrics/slis").await.expect(200).text;
+    assert!(slis.contains("kubernetes_healthcheck{name=\"ping\",type=\"readyz\"} 1"), "{slis}");
+}
+
+#[tokio::test]
+async fn logs_are_asked_for_in_numbers_that_make_sense() {
+    let api = api_with_pod().await;
+    for (query, code) in [
+        ("tailLines=-1", 422),
+        ("tailLines=x", 400),
+        ("sinceSeconds=0", 422),
+        ("limitBytes=0", 422),
+        ("sinceSeconds=5&sinceTime=2020-01-01T00:00:00Z", 422),
+        ("tailLines=0", 200),
+    ] {
+        let answer = api.get(&format!("{PODS}/x/log?{query}")).await;
+        assert_eq!(answer.status.as_u16(), code, "{query} {}", answer.text);
+    }
 }

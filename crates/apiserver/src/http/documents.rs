@@ -212,6 +212,7 @@ fn paths(catalogue: &Catalogue) -> Vec<String> {
         "/healthz",
         "/livez",
         "/metrics",
+        "/metrics/slis",
         "/openapi/v2",
         "/openapi/v3",
         "/readyz",

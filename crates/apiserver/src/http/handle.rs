@@ -230,8 +230,12 @@ impl Exchange {
             }
             _ => {}
         }
-        if path.trim_end_matches('/') == "/metrics" {
-            let text = self.server.metrics.render(self.server.store.revision());
+        let metrics = match path.trim_end_matches('/') {
+            "/metrics" => Some(self.server.metrics.render(self.server.store.revision())),
+            "/metrics/slis" => Some(health::slis(&self.server)),
+            _ => None,
+        };
+        if let Some(text) = metrics {
             let mut response = Response::new(body::full(text));
             let content_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
             response.headers_mut().insert(CONTENT_TYPE, content_type);
@@ -318,6 +322,9 @@ impl Exchange {
         let dry_run = self.query.dry_run(options_kind(verb))?;
         self.query.number("timeoutSeconds")?;
         self.query.check_timeout()?;
+        if matches!(verb, Verb::Create | Verb::Update | Verb::Patch) {
+            self.query.check_writer(options_kind(verb), content_type == "application/apply-patch+yaml")?;
+        }
         Ok(Call {
             server: self.server,
             user,

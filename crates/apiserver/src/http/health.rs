@@ -99,6 +99,21 @@ fn outcomes(server: &Shared, endpoint: &str) -> Vec<Outcome> {
     outcomes
 }
 
+/// The text of `/metrics/slis`: each check of each endpoint, 1 when it passes.
+pub(crate) fn slis(server: &Shared) -> String {
+    const NAME: &str = "kubernetes_healthcheck";
+    let mut text = format!(
+        "# HELP {NAME} [STABLE] This metric records the result of a single healthcheck.\n# TYPE {NAME} gauge\n"
+    );
+    for endpoint in ["healthz", "livez", "readyz"] {
+        for Outcome { name, failure } in outcomes(server, endpoint) {
+            let passes = u8::from(failure.is_none());
+            text.push_str(&format!("{NAME}{{name=\"{name}\",type=\"{endpoint}\"}} {passes}\n"));
+        }
+    }
+    text
+}
+
 /// The answer of all checks, worded as kube-apiserver words it.
 fn report(endpoint: &str, outcomes: &[Outcome], query: &Query) -> Response<Body> {
     let mut unmatched: Vec<&str> = query.all("exclude").collect();

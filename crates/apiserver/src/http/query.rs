@@ -67,6 +67,23 @@ impl Query {
         }
     }
 
+    /// Checks what the query of a write says beside its dry run: who manages the fields, and whether by force.
+    pub(crate) fn check_writer(&self, options: &str, applies: bool) -> Result<(), ApiError> {
+        let mut errors = Vec::new();
+        let manager = self.get("fieldManager");
+        if manager.len() > MAX_MANAGER {
+            errors.push(FieldError::too_long("fieldManager", MAX_MANAGER));
+        }
+        if let Some((at, c)) = manager.char_indices().find(|(_, c)| c.is_control()) {
+            let text = format!("invalid character U+{:04X} (at position {at})", u32::from(c));
+            errors.push(FieldError::invalid("fieldManager", manager, text));
+        }
+        if options == "PatchOptions" && !applies && self.all("force").next().is_some() {
+            errors.push(FieldError::forbidden("force", "may not be specified for non-apply patch"));
+        }
+        if errors.is_empty() { Ok(()) } else { Err(ApiError::invalid(options_subject(options), errors)) }
+    }
+
     /// Refuses a `timeout` that is no duration; ours are the same for everybody.
     pub(crate) fn check_timeout(&self) -> Result<(), ApiError> {
         match self.get("timeout") {
@@ -90,6 +107,9 @@ impl Query {
         }
     }
 }
+
+/// The longest name of a field manager, in bytes.
+const MAX_MANAGER: usize = 128;
 
 /// A `dryRun` option can only be `All`.
 pub(crate) fn what_is_wrong_with_dry_run(values: &[&str]) -> Option<FieldError> {
@@ -156,6 +176,19 @@ mod tests {
             error.to_string(),
             r#"PatchOptions.meta.k8s.io "" is invalid: dryRun: Unsupported value: ["Some"]: supported values: "All""#
         );
+    }
+
+    #[test]
+    fn managers_have_names_and_only_applies_force() {
+        let check = |query: &str, applies: bool, right: bool| {
+            let outcome = Query::parse(query).check_writer("PatchOptions", applies);
+            assert_eq!(outcome.is_ok(), right, "{query}: {outcome:?}");
+        };
+        check("fieldManager=kubectl", false, true);
+        check(&format!("fieldManager={}", "m".repeat(129)), false, false);
+        check("fieldManager=a%07b", false, false);
+        check("force=true", false, false);
+        check("force=true", true, true);
     }
 
     #[test]

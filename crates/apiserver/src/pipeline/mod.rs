@@ -20,8 +20,8 @@ pub(crate) mod watch;
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use serde_json::Value;
-use skiff_catalogue::{Object, Verb};
-use skiff_store::Entry;
+use skiff_catalogue::{FieldError, Object, Verb};
+use skiff_store::{Entry, Revision};
 
 use crate::errors::ApiError;
 use crate::http::body::Body;
@@ -69,6 +69,23 @@ impl Outcome {
     }
 }
 
+/// Whether a GET may be answered with the newest state: its `resourceVersion` must not be of the future.
+fn check_revision(call: &Call) -> Result<(), ApiError> {
+    let text = call.query.get("resourceVersion");
+    if text.is_empty() {
+        return Ok(());
+    }
+    let requested = text.parse().map(Revision::new).map_err(|_| {
+        let why = format!("strconv.ParseUint: parsing {text:?}: invalid syntax");
+        ApiError::Unclassified(FieldError::invalid("resourceVersion", text, why).to_string())
+    })?;
+    let current = call.server.store.revision();
+    if requested > current {
+        return Err(ApiError::FutureRevision { requested, current });
+    }
+    Ok(())
+}
+
 /// Carries out a request for objects (not for their subresources).
 pub(crate) async fn run(call: Call, verb: Verb, body: Bytes) -> Result<Response<Body>, ApiError> {
     if !call.kind.offers(verb) || (verb == Verb::Create && !call.path.name.is_empty()) {
@@ -80,7 +97,10 @@ pub(crate) async fn run(call: Call, verb: Verb, body: Bytes) -> Result<Response<
     }
     let outcome = match verb {
         Verb::Create => create::create(&call, &body).await,
-        Verb::Get => Ok(Outcome::entry(StatusCode::OK, call.entry().await?)),
+        Verb::Get => {
+            check_revision(&call)?;
+            Ok(Outcome::entry(StatusCode::OK, call.entry().await?))
+        }
         Verb::List => list::list(&call).await,
         Verb::Update => update::update(&call, Part::Whole, &body).await,
         Verb::Patch => patch::patch(&call, Part::Whole, &body).await,

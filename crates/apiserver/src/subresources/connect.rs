@@ -16,13 +16,14 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
-use skiff_catalogue::{Object, Subresource};
+use skiff_catalogue::{FieldError, Object, Subresource};
 
 use super::{node, proxy};
 use crate::auth;
-use crate::errors::ApiError;
+use crate::errors::{ApiError, Subject};
 use crate::http::body::{self, Body};
 use crate::http::gate::Pass;
+use crate::http::query::Query;
 use crate::pipeline::call::Call;
 
 /// How much of a node's error text is read, in bytes.
@@ -48,6 +49,9 @@ pub(super) async fn connect(
         };
     }
     let pod = call.decoded(&call.entry().await?)?;
+    if subresource == Subresource::Log {
+        check_log_options(&call.query, pod.name())?;
+    }
     let target = path(call, subresource, &pod)?;
     let node = pod.str(&["spec", "nodeName"]);
     if node.is_empty() {
@@ -99,6 +103,27 @@ fn unscheduled(subresource: Subresource, name: &str) -> Result<Response<Body>, A
         return Ok(response);
     }
     Err(ApiError::BadRequest(format!("pod {name} does not have a host assigned")))
+}
+
+/// Refuses what cannot be meant, before a node is asked.
+fn check_log_options(query: &Query, pod: &str) -> Result<(), ApiError> {
+    let mut errors = Vec::new();
+    let smallest = [("tailLines", 0), ("sinceSeconds", 1), ("limitBytes", 1)];
+    for (name, least) in smallest {
+        if let Some(value) = query.number(name)?.filter(|value| *value < least) {
+            let bound = if least == 0 { "greater than or equal to 0" } else { "greater than 0" };
+            errors.push(FieldError::invalid(name, value, format!("must be {bound}")));
+        }
+    }
+    if !query.get("sinceSeconds").is_empty() && !query.get("sinceTime").is_empty() {
+        let text = "at most one of `sinceTime` or `sinceSeconds` may be specified";
+        errors.push(FieldError::forbidden("[]", text));
+    }
+    if errors.is_empty() {
+        return Ok(());
+    }
+    let subject = Subject { kind: "PodLogOptions".into(), name: pod.into(), ..Subject::default() };
+    Err(ApiError::invalid(subject, errors))
 }
 
 /// Path and query for the node's server: the client's parameters, and the pod's UID.
