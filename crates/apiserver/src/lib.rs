@@ -5,6 +5,8 @@ pub mod auth;
 pub mod bootstrap;
 mod config;
 mod errors;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod http;
 mod limits;
 mod pipeline;

@@ -10,6 +10,8 @@
 mod answer;
 #[cfg(test)]
 mod answer_tests;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod health;
 mod listen;
 mod records;
