@@ -15,28 +15,32 @@ pub(crate) enum DiskPressure {
 /// What a file system has, and what is left of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Room {
-    blocks: u64,
-    blocks_left: u64,
+    bytes: u64,
+    bytes_left: u64,
     /// 0 on file systems without a fixed number of files.
     files: u64,
     files_left: u64,
 }
 
 /// Percent that must be left: the kubelet's eviction thresholds `nodefs.available<10%` and `nodefs.inodesFree<5%`.
-const BLOCKS: u64 = 10;
+const SPACE: u64 = 10;
 const FILES: u64 = 5;
 
-/// Percent more that must be left before the condition ends, so that it does not come and go at the threshold. (The
-/// kubelet waits five minutes instead.)
-const MORE: u64 = 1;
+/// Bytes that are always enough. Where the kubelet has a machine to itself, skiff shares people's own: a tenth of a
+/// large disk is no shortage, and a cluster that refuses pods for it would be of no use there.
+const ENOUGH: u64 = 1 << 30;
+
+/// A tenth more must be left before the condition ends, so that it does not come and go at the threshold. (The kubelet
+/// waits five minutes instead.)
+const MORE: u64 = 10;
 
 impl DiskPressure {
     /// How the file system of `directory` is now. What cannot be read is as it was.
     pub(crate) fn look(self, directory: &Path) -> Self {
         match rustix::fs::statvfs(directory) {
             Ok(room) => self.with(Room {
-                blocks: room.f_blocks,
-                blocks_left: room.f_bavail,
+                bytes: room.f_blocks.saturating_mul(room.f_frsize),
+                bytes_left: room.f_bavail.saturating_mul(room.f_frsize),
                 files: room.f_files,
                 files_left: room.f_favail,
             }),
@@ -48,11 +52,11 @@ impl DiskPressure {
     }
 
     fn with(self, room: Room) -> Self {
-        let more = if self == Self::Full { MORE } else { 0 };
-        let short = |left: u64, all: u64, percent: u64| {
-            u128::from(left) * 100 < u128::from(all) * u128::from(percent + more)
-        };
-        if short(room.blocks_left, room.blocks, BLOCKS) || short(room.files_left, room.files, FILES) {
+        let percent = if self == Self::Full { 100 + MORE } else { 100 };
+        let short =
+            |left: u64, needed: u64| u128::from(left) * 100 < u128::from(needed) * u128::from(percent);
+        let space = (room.bytes / 100 * SPACE).min(ENOUGH);
+        if short(room.bytes_left, space) || short(room.files_left, room.files.saturating_mul(FILES) / 100) {
             Self::Full
         } else {
             Self::None
@@ -66,17 +70,20 @@ mod tests {
 
     #[test]
     fn follows_the_thresholds() {
-        let check = |before: DiskPressure, blocks_left: u64, files: (u64, u64), after: DiskPressure| {
-            let room = Room { blocks: 1000, blocks_left, files: files.0, files_left: files.1 };
+        let check = |before: DiskPressure, (bytes, bytes_left), (files, files_left), after: DiskPressure| {
+            let room = Room { bytes, bytes_left, files, files_left };
             assert_eq!(before.with(room), after, "{before:?} {room:?}");
         };
+        let (none, full) = (DiskPressure::None, DiskPressure::Full);
         let many = (1000, 900);
-        check(DiskPressure::None, 100, many, DiskPressure::None);
-        check(DiskPressure::None, 99, many, DiskPressure::Full);
-        check(DiskPressure::Full, 100, many, DiskPressure::Full);
-        check(DiskPressure::Full, 110, many, DiskPressure::None);
-        check(DiskPressure::None, 500, (1000, 49), DiskPressure::Full);
-        check(DiskPressure::None, 500, (1000, 50), DiskPressure::None);
-        check(DiskPressure::None, 500, (0, 0), DiskPressure::None);
+        check(none, (1000, 100), many, none);
+        check(none, (1000, 99), many, full);
+        check(full, (1000, 109), many, full);
+        check(full, (1000, 110), many, none);
+        check(none, (1000, 500), (1000, 49), full);
+        check(none, (1000, 500), (1000, 50), none);
+        check(none, (1000, 500), (0, 0), none);
+        check(none, (1 << 40, 1 << 30), many, none);
+        check(none, (1 << 40, (1 << 30) - 1), many, full);
     }
 }
