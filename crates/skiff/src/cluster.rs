@@ -164,7 +164,7 @@ async fn ready_or_serving(
         Err(error) if !fresh => {
             let error = error_text(error.as_ref());
             tracing::error!("the server serves, but pods may not run: {error}");
-            progress.step(&format!("the server serves, but pods may not run: {error}"));
+            progress.remark(&format!("the server serves, but pods may not run: {error}"));
             Ok(())
         }
         ended => ended,
