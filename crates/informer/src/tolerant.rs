@@ -21,6 +21,10 @@ use crate::ObjectKey;
 
 /// An object, or what can be said of one that is no `K`.
 #[derive(Clone, Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly every object is readable, and larger than what is said of one that is not"
+)]
 pub enum Tolerant<K> {
     /// The object.
     Readable(K),
