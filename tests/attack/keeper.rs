@@ -65,6 +65,11 @@ fn a_killed_server_comes_back_by_itself() {
     assert_eq!((pids(&cluster, SERVER), pids(&cluster, KEEPER).len()), (server, 1));
     kill(&cluster, SERVER);
     comes_back(&cluster);
+    assert_eq!(
+        cluster.k("get nodes -o name"),
+        "node/node-1\n",
+        "started as it was, not as the last `up` said"
+    );
 
     // A server that is told to end, ends, and its keeper with it.
     let keeper = pids(&cluster, KEEPER)[0].clone();

@@ -64,7 +64,10 @@ fn write(cluster: &Cluster, yaml: &str) -> std::path::PathBuf {
 fn unusable_images_are_explained() {
     let cluster = Cluster::empty();
     let error = cluster.skiff(["image", "load", "/etc/passwd"]).fails();
-    assert_eq!(error, "skiff: load /etc/passwd: archive /etc/passwd: not a tar archive, or damaged\n");
+    assert_eq!(
+        error,
+        "skiff: load /etc/passwd: archive /etc/passwd: not a tar archive, or damaged: the checksum of a header is wrong\n"
+    );
     let error = cluster.skiff(["image", "load", "/nowhere"]).fails();
     assert_eq!(error.matches("No such file").count(), 1, "{error}");
     cluster.k("run ghost --image=nowhere.invalid/ghost:1");

@@ -476,11 +476,7 @@ async fn follow(pod: Followed, mut connection: Connection, sender: watch::Sender
             return;
         }
         tracing::warn!(pod = %uid, "supervisor died; starting its successor");
-        let revived = match runtime::launch(&shared, &uid, true).await {
-            Ok(()) => subscribe(&pod_dir).await.map_err(|error| error.to_string()),
-            Err(reason) => Err(reason),
-        };
-        match revived {
+        match revive(&shared, &uid, &pod_dir).await {
             Ok((next, state)) => {
                 return_terminals(&pod_dir, &terminals).await;
                 connection = next;
@@ -492,6 +488,19 @@ async fn follow(pod: Followed, mut connection: Connection, sender: watch::Sender
             }
         }
     }
+}
+
+/// Starts a successor of a dead supervisor, and the next one when that dies before it is spoken to.
+async fn revive(shared: &Shared, uid: &PodUid, pod_dir: &Path) -> Result<(Connection, PodState), String> {
+    let mut reason = String::new();
+    for _ in 0..runtime::SUCCESSORS {
+        runtime::launch(shared, uid, true).await?;
+        match subscribe(pod_dir).await {
+            Ok(revived) => return Ok(revived),
+            Err(error) => reason = error.to_string(),
+        }
+    }
+    Err(reason)
 }
 
 /// Understands `SIGTERM`, `TERM`, `15` and `SIGRTMIN+3`; empty means `SIGTERM`.

@@ -245,12 +245,22 @@ async fn adopt_one(shared: &Arc<Shared>, uid: &PodUid) -> Result<PodHandle, Runt
     let text = fs::read(pod_paths.config()).map_err(read)?;
     let config: SupervisorConfig = serde_json::from_slice(&text).map_err(|error| read(error.into()))?;
     shared.weigh_in(&config.sandbox)?;
-    if Connection::open(&pod_paths.dir).await.is_err() {
-        let failed = |reason| RuntimeError::Sandbox { pod: uid.clone(), reason };
-        launch(shared, uid, true).await.map_err(failed)?;
+    let mut successors = 0;
+    loop {
+        match PodHandle::connect(shared.clone(), config.clone()).await {
+            // Dead, or it died while it was spoken to.
+            Err(RuntimeError::SupervisorGone { .. }) if successors < SUCCESSORS => {
+                successors += 1;
+                let failed = |reason| RuntimeError::Sandbox { pod: uid.clone(), reason };
+                launch(shared, uid, true).await.map_err(failed)?;
+            }
+            outcome => return outcome,
+        }
     }
-    PodHandle::connect(shared.clone(), config).await
 }
+
+/// How many supervisors in a row may die before they are spoken to. Whatever kills so many kills the next one, too.
+pub(crate) const SUCCESSORS: u32 = 5;
 
 /// Starts a supervisor and waits until it serves. The error is its own last word.
 pub(crate) async fn launch(shared: &Shared, uid: &PodUid, adopt: bool) -> Result<(), String> {

@@ -5,10 +5,11 @@
 //! (SIGTERM), and a server that ended because it was told to. The server lives on when the keeper is killed; the next
 //! `skiff up` starts a keeper that takes it over.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -163,7 +164,7 @@ impl Keeper {
         Ok(Self { layout, server: arguments.collect(), signals, _record: record })
     }
 
-    fn run(self) -> anyhow::Result<ExitCode> {
+    fn run(mut self) -> anyhow::Result<ExitCode> {
         self.write(&Restarts::default());
         let mut listened_to = true;
         let mut server = match self.adopt()? {
@@ -197,11 +198,12 @@ impl Keeper {
         }
     }
 
-    /// The server that runs already, if there is one.
-    fn adopt(&self) -> anyhow::Result<Option<Server>> {
+    /// The server that runs already, if there is one. It is started again as it was, not as this keeper was told.
+    fn adopt(&mut self) -> anyhow::Result<Option<Server>> {
         let Some(record) = daemon::running_on(&self.layout.server_record())? else { return Ok(None) };
         let pid = Pid::from_raw(record.pid).context("the server's record has no process id")?;
         let ended = pidfd_open(pid, PidfdFlags::empty()).context("watch the server")?;
+        self.server = arguments_of(pid).context("read how the server was started")?;
         report(&Report::Ready);
         Ok(Some(Server { process: Process::Adopted, ended, reports: None, since: Instant::now() }))
     }
@@ -281,6 +283,13 @@ impl Keeper {
         // It is only told to people; the keeper's duty is another.
         drop(fs::write(&next, text).and_then(|()| fs::rename(&next, &path)));
     }
+}
+
+/// The arguments of a running process, without the name of its program.
+fn arguments_of(pid: Pid) -> io::Result<Vec<OsString>> {
+    let line = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero()))?;
+    let arguments = line.strip_suffix(&[0]).unwrap_or(&line).split(|byte| *byte == 0).skip(1);
+    Ok(arguments.map(|argument| OsStr::from_bytes(argument).to_owned()).collect())
 }
 
 /// What came out of the server's reports.

@@ -113,7 +113,7 @@ impl<'a, R: Read> Members<'a, R> {
         let bytes = header.as_bytes();
         let sum = bytes[..148].iter().chain(&bytes[156..]).map(|b| u32::from(*b)).sum::<u32>() + 8 * 32;
         if header.cksum().ok() != Some(sum) {
-            return Err(invalid("not a tar archive, or damaged: the checksum of a header is wrong"));
+            return Err(invalid("the checksum of a header is wrong"));
         }
         Ok(Some(header))
     }
