@@ -1,5 +1,6 @@
 //! A machine of a test's own: namespaces on this one.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -91,15 +92,25 @@ impl Host {
         std::thread::scope(|scope| scope.spawn(work).join().unwrap())
     }
 
-    /// Process ids and command lines of what runs on this host, without the two processes that hold it.
+    /// Process ids and command lines of what runs on this host, without the two processes that hold it, and without
+    /// children that have not started their own program yet: those have their parent's command line.
     #[must_use]
     pub fn processes(&self) -> Vec<String> {
-        let output = self.command("ps").args(["-eo", "pid=,args="]).output().unwrap();
+        let output = self.command("ps").args(["-eo", "pid=,ppid=,args="]).output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
-        let other = |line: &&str| {
-            !line.starts_with("1 ") && !line.ends_with(" cat") && !line.contains("ps -eo pid=,args=")
+        let fields = |line| -> Option<(&str, (&str, &str))> {
+            let (pid, rest) = str::trim(line).split_once(' ')?;
+            let (parent, args) = rest.trim_start().split_once(' ')?;
+            Some((pid, (parent, args)))
         };
-        text.lines().map(str::trim).filter(other).map(str::to_owned).collect()
+        let all: BTreeMap<&str, (&str, &str)> = text.lines().filter_map(fields).collect();
+        let other = |(pid, (parent, args)): &(&&str, &(&str, &str))| {
+            **pid != "1"
+                && *args != "cat"
+                && !args.contains("ps -eo pid=,ppid=,args=")
+                && all.get(parent).is_none_or(|(_, theirs)| theirs != args)
+        };
+        all.iter().filter(other).map(|(pid, (_, args))| format!("{pid} {args}")).collect()
     }
 }
 
