@@ -54,20 +54,15 @@ impl Drop for Load {
 
 /// Creates ConfigMaps without a pause, and notes the name of each that was acknowledged in a file.
 fn writer(cluster: &Cluster, name: &str) -> Load {
-    let kubectl = skiff_tests::program("SKIFF_TEST_KUBECTL_NEW").display().to_string();
     let script = format!(
-        r#"view() {{ {kubectl} config view --raw -o "jsonpath={{$1}}" | base64 -d; }}
-        view '.clusters[0].cluster.certificate-authority-data' > {name}.ca
-        view '.users[0].user.client-certificate-data' > {name}.crt
-        view '.users[0].user.client-key-data' > {name}.key
+        r#"{}
         for ((i = 0; ; i++)); do
             [ -e stop ] && exit
-            code=$(curl -s -m 5 -o /dev/null -w '%{{http_code}}' --cacert {name}.ca --cert {name}.crt --key {name}.key \
-                -H 'Content-Type: application/json' -d '{{"metadata":{{"name":"{name}-'$i'"}}}}' \
-                https://127.0.0.1:6443/api/v1/namespaces/default/configmaps)
+            code=$(post configmaps '{{"metadata":{{"name":"{name}-'$i'"}}}}')
             [ "$code" = 201 ] && echo "configmap/{name}-$i" >> {name}.accepted
             [ "$code" = 201 ] || sleep 0.05
-        done"#
+        done"#,
+        skiff_tests::poster(name)
     );
     Load::start(&mut cluster.shell(&script))
 }

@@ -180,6 +180,24 @@ impl Cluster {
     }
 }
 
+/// A shell function `post RESOURCE BODY`, which creates an object in the namespace `default` by a process of its own, as
+/// the administrator, and prints the status code. It leaves its credentials in files that begin with `name`.
+#[must_use]
+pub fn poster(name: &str) -> String {
+    let kubectl = program("SKIFF_TEST_KUBECTL_NEW").display().to_string();
+    format!(
+        r#"view() {{ {kubectl} config view --raw -o "jsonpath={{$1}}" | base64 -d; }}
+        view '.clusters[0].cluster.certificate-authority-data' > {name}.ca
+        view '.users[0].user.client-certificate-data' > {name}.crt
+        view '.users[0].user.client-key-data' > {name}.key
+        post() {{
+            curl -s -m 5 -o /dev/null -w '%{{http_code}}' --cacert {name}.ca --cert {name}.crt --key {name}.key \
+                -H 'Content-Type: application/json' -d "$2" "https://127.0.0.1:6443/api/v1/namespaces/default/$1"
+        }}
+        "#
+    )
+}
+
 impl Cluster {
     /// Prints the end of each log: that of a server in the background, and those of processes in the foreground.
     fn show_logs(&self) {

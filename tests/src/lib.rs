@@ -13,7 +13,7 @@ mod output;
 pub mod registry;
 mod terminal;
 
-pub use cluster::{Cluster, Kubectl};
+pub use cluster::{Cluster, Kubectl, poster};
 pub use host::{Host, program};
 pub use output::Output;
 pub use terminal::Terminal;

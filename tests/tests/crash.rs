@@ -202,22 +202,15 @@ fn a_killed_supervisor_leaves_its_containers_alone() {
 
 /// Creates ConfigMaps and Services one after the other and prints the name of each that was accepted.
 fn writer(cluster: &Cluster, name: &str) -> Dialogue {
-    let kubectl = skiff_tests::program("SKIFF_TEST_KUBECTL_NEW").display().to_string();
     let script = format!(
-        r#"view() {{ {kubectl} config view --raw -o "jsonpath={{$1}}" | base64 -d; }}
-        view '.clusters[0].cluster.certificate-authority-data' > {name}.ca
-        view '.users[0].user.client-certificate-data' > {name}.crt
-        view '.users[0].user.client-key-data' > {name}.key
-        post() {{
-            curl -s -m 5 -o /dev/null -w '%{{http_code}}' --cacert {name}.ca --cert {name}.crt --key {name}.key \
-                -H 'Content-Type: application/json' -d "$2" "https://127.0.0.1:6443/api/v1/namespaces/default/$1"
-        }}
+        r#"{}
         for ((i = 0; ; i++)); do
             [ "$(post configmaps '{{"metadata":{{"name":"{name}-'$i'"}},"data":{{"i":"'$i'"}}}}')" = 201 ] \
                 && echo "configmap/{name}-$i"
             [ "$(post services '{{"metadata":{{"name":"{name}-'$i'"}},"spec":{{"ports":[{{"port":80}}]}}}}')" = 201 ] \
                 && echo "service/{name}-$i"
-        done"#
+        done"#,
+        skiff_tests::poster(name)
     );
     Dialogue::start(&mut cluster.shell(&script))
 }

@@ -26,6 +26,17 @@ pub struct NodeNetwork {
 }
 
 impl NodeNetwork {
+    /// The network of some node, for tests.
+    #[cfg(test)]
+    pub(crate) fn example() -> Self {
+        Self {
+            pod_cidr: "10.244.7.0/24".parse().unwrap(),
+            cluster_cidr: "10.244.0.0/16".parse().unwrap(),
+            service_cidr: "10.96.0.0/12".parse().unwrap(),
+            node_ip: Ipv4Addr::new(192, 0, 2, 1),
+        }
+    }
+
     /// The node's own address in the pod CIDR: its first host address. Pods use it as gateway, and connections from
     /// the node to pods come from it.
     pub fn gateway(&self) -> Ipv4Addr {

@@ -105,15 +105,6 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn config() -> NodeNetwork {
-        NodeNetwork {
-            pod_cidr: "10.244.7.0/24".parse().unwrap(),
-            cluster_cidr: "10.244.0.0/16".parse().unwrap(),
-            service_cidr: "10.96.0.0/12".parse().unwrap(),
-            node_ip: Ipv4Addr::new(192, 0, 2, 1),
-        }
-    }
-
     fn attribute(kind: u16, payload: &[u8]) -> Vec<u8> {
         let length = u16::try_from(4 + payload.len()).unwrap();
         let mut bytes = [length.to_ne_bytes(), kind.to_ne_bytes()].concat();
@@ -126,7 +117,7 @@ mod tests {
     fn check(kind: u16, header: &[u8], attributes: &[u8]) -> bool {
         let payload = [header, attributes].concat();
         let message = Message { kind, flags: 0, sequence: 0, port: 0, payload: &payload };
-        is_loss(&message, &config(), |ip| ip == Ipv4Addr::new(10, 244, 7, 2))
+        is_loss(&message, &NodeNetwork::example(), |ip| ip == Ipv4Addr::new(10, 244, 7, 2))
     }
 
     #[test]

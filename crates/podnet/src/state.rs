@@ -137,15 +137,6 @@ pub(crate) fn missing(
 mod tests {
     use super::*;
 
-    fn config() -> NodeNetwork {
-        NodeNetwork {
-            pod_cidr: "10.244.7.0/24".parse().unwrap(),
-            cluster_cidr: "10.244.0.0/16".parse().unwrap(),
-            service_cidr: "10.96.0.0/12".parse().unwrap(),
-            node_ip: Ipv4Addr::new(192, 0, 2, 1),
-        }
-    }
-
     /// A node with one pod, 10.244.7.2.
     fn whole() -> Observed {
         Observed {
@@ -169,7 +160,11 @@ mod tests {
                 format!("{owner}: {}", what.join(", "))
             };
             let pods = [Ipv4Addr::new(10, 244, 7, 2)];
-            missing(&config(), pods, &observed).into_iter().map(text).collect::<Vec<_>>().join("; ")
+            missing(&NodeNetwork::example(), pods, &observed)
+                .into_iter()
+                .map(text)
+                .collect::<Vec<_>>()
+                .join("; ")
         };
         assert_eq!(check(|_| {}), "");
         assert_eq!(check(|o| o.forwarding = false), "node: net.ipv4.ip_forward");
