@@ -44,3 +44,20 @@ fn down_leaves_nothing_and_up_finds_everything() {
     assert!(!cluster.data_dir().exists());
     assert!(!std::fs::read_to_string(cluster.kubeconfig()).unwrap().contains("server:"));
 }
+
+#[test]
+fn a_machine_that_is_renamed_keeps_its_node_and_pods() {
+    let cluster = Cluster::stopped();
+    let up_as = |host_name: &str| {
+        let up = format!("hostname {host_name} && exec $SKIFF_TEST_BINARY up");
+        cluster.sh(&format!("unshare --uts sh -c '{up}'")).ok();
+    };
+    up_as("before");
+    assert_eq!(cluster.k("get nodes -o name"), "node/before\n");
+    cluster.skiff(["down"]).ok();
+    up_as("after");
+    assert_eq!(cluster.k("get nodes -o name"), "node/before\n");
+    cluster.skiff(["down", "--purge"]).ok();
+    up_as("after");
+    assert_eq!(cluster.k("get nodes -o name"), "node/after\n");
+}

@@ -83,7 +83,7 @@ impl LayoutArgs {
 pub(crate) struct ServerArgs {
     #[command(flatten)]
     pub(crate) layout: LayoutArgs,
-    /// Name of the node; the host name in lower case when not given
+    /// Name of the node; when not given the one it had before, at first the host name in lower case
     #[arg(long, value_name = "NAME")]
     pub(crate) node_name: Option<String>,
     /// Address of the node and of the API server; found from the machine's routes when not given

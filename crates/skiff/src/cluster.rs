@@ -1,7 +1,9 @@
 //! The one function that assembles a cluster from its parts, in the order in which they start.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
@@ -49,11 +51,22 @@ pub(crate) struct Settings {
 impl Settings {
     pub(crate) fn new(args: &ServerArgs) -> anyhow::Result<Self> {
         let host_name = rustix::system::uname().nodename().to_string_lossy().to_lowercase();
-        let node_name = args.node_name.clone().unwrap_or_else(|| host_name.clone());
+        let layout = args.layout.layout();
+        let node_name = match &args.node_name {
+            Some(name) => name.clone(),
+            None => remembered(&layout.node_name())?.unwrap_or_else(|| host_name.clone()),
+        };
         if let Some(error) = skiff_catalogue::names::subdomain(&node_name) {
             bail!("{node_name:?} cannot be a node's name, choose one with --node-name: {}", error.body());
         }
-        Ok(Self { args: args.clone(), layout: args.layout.layout(), host_name, node_name })
+        Ok(Self { args: args.clone(), layout, host_name, node_name })
+    }
+
+    /// Keeps the node's name for later starts: the host's may change (each container has another), while the pods
+    /// belong to the node.
+    fn remember_node(&self) -> anyhow::Result<()> {
+        let path = self.layout.node_name();
+        server::write_private(&path, &self.node_name).with_context(|| format!("write {}", path.display()))
     }
 
     async fn node_ip(&self) -> anyhow::Result<Ipv4Addr> {
@@ -62,6 +75,15 @@ impl Settings {
             Some(IpAddr::V6(address)) => bail!("--node-ip {address}: only IPv4 addresses are supported yet"),
             None => Ok(skiff_podnet::primary_address().await?.unwrap_or(ISOLATED_NODE)),
         }
+    }
+}
+
+/// The node's name at an earlier start, if there was one.
+fn remembered(path: &Path) -> anyhow::Result<Option<String>> {
+    match std::fs::read_to_string(path) {
+        Ok(name) => Ok(Some(name)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("read {}", path.display())),
     }
 }
 
@@ -95,6 +117,7 @@ pub(crate) async fn start(
     let starting = daemon::claim(&settings.layout.starting(), &daemon::Process::this())?;
     let fresh = !settings.layout.server_record().exists();
     let running = daemon::claim(&settings.layout.server_record(), &record(&settings, &url))?;
+    settings.remember_node()?;
     let mut parts = Parts::new(shutdown.clone());
 
     progress.step("opening the store");

@@ -68,6 +68,11 @@ impl Layout {
         self.data.join("admin.kubeconfig")
     }
 
+    /// The node's name, as it was when the server last started.
+    pub(crate) fn node_name(&self) -> PathBuf {
+        self.data.join("node-name")
+    }
+
     /// What the background server writes.
     pub(crate) fn log(&self) -> PathBuf {
         self.data.join("server.log")
