@@ -9,6 +9,7 @@ use skiff_catalogue::{Catalogue, ClusterFacts};
 use skiff_store::Store;
 use thiserror::Error;
 
+use crate::build_info::BuildInfo;
 use crate::http::health::Checks;
 use crate::limits::Limits;
 use crate::pki::Pki;
@@ -27,6 +28,10 @@ pub struct Config {
     pub checks: Checks,
     /// What clients may cost.
     pub limits: Limits,
+    /// What `/version` says.
+    pub build: BuildInfo,
+    /// What `/metrics` says besides the server's own numbers, in Prometheus' text format.
+    pub more_metrics: fn() -> String,
 }
 
 /// Facts of a cluster that are fixed when it is made.

@@ -89,6 +89,9 @@ pub(crate) enum ApiError {
     /// 406, with the media types on offer.
     #[error("only the following media types are accepted: {0}")]
     NotAcceptable(&'static str),
+    /// 406: what is asked for cannot be shown in this way. The whole message.
+    #[error("{0}")]
+    NoSuchView(String),
     /// 409 on create.
     #[error("{} {:?} already exists", .0.qualified_resource(), .0.name)]
     AlreadyExists(Subject),
@@ -145,6 +148,11 @@ pub(crate) enum ApiError {
     /// 429: no place among the requests that are worked on.
     #[error("Too many requests, please try again later.")]
     TooManyRequests,
+    /// 429: one user has so many watches and streams open that there is no place for more of them.
+    #[error(
+        "Too many requests, please try again later: you have {0} watches and streams open, as many as one user may."
+    )]
+    TooManyOfUser(usize),
     /// 500.
     #[error("Internal error occurred: {0}")]
     Internal(String),
@@ -228,7 +236,7 @@ impl ApiError {
             Self::Forbidden { .. } => (StatusCode::FORBIDDEN, "Forbidden"),
             Self::UnknownPath | Self::NotFound(_) => (StatusCode::NOT_FOUND, "NotFound"),
             Self::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed"),
-            Self::NotAcceptable(_) => (StatusCode::NOT_ACCEPTABLE, "NotAcceptable"),
+            Self::NotAcceptable(_) | Self::NoSuchView(_) => (StatusCode::NOT_ACCEPTABLE, "NotAcceptable"),
             Self::AlreadyExists(_) | Self::GeneratedNamesTaken(_) => (StatusCode::CONFLICT, "AlreadyExists"),
             Self::Conflict { .. } | Self::ApplyConflict { .. } => (StatusCode::CONFLICT, "Conflict"),
             Self::Expired { .. } => (StatusCode::GONE, "Expired"),
@@ -238,7 +246,9 @@ impl ApiError {
                 (StatusCode::UNPROCESSABLE_ENTITY, "Invalid")
             }
             Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "BadRequest"),
-            Self::TooManyRequests => (StatusCode::TOO_MANY_REQUESTS, "TooManyRequests"),
+            Self::TooManyRequests | Self::TooManyOfUser(_) => {
+                (StatusCode::TOO_MANY_REQUESTS, "TooManyRequests")
+            }
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
             Self::Unclassified(_) => (StatusCode::INTERNAL_SERVER_ERROR, ""),
             Self::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable"),
@@ -257,7 +267,7 @@ impl ApiError {
     /// Seconds after which a retry makes sense: the `Retry-After` header.
     pub(crate) fn retry_after(&self) -> Option<u32> {
         match self {
-            Self::FutureRevision { .. } | Self::TooManyRequests => Some(1),
+            Self::FutureRevision { .. } | Self::TooManyRequests | Self::TooManyOfUser(_) => Some(1),
             _ => None,
         }
     }

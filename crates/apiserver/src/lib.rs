@@ -3,6 +3,7 @@
 mod admission;
 pub mod auth;
 pub mod bootstrap;
+mod build_info;
 mod config;
 mod errors;
 #[cfg(fuzzing)]
@@ -17,8 +18,8 @@ mod subresources;
 pub mod testing;
 
 pub use auth::UserInfo;
+pub use build_info::{BuildInfo, KUBERNETES_VERSION};
 pub use config::{Cidr, CidrError, ClusterConfig, Config};
-pub use http::KUBERNETES_VERSION;
 pub use http::body::{Body, BodyError, BoxError};
 pub use http::client::ApiService;
 pub use http::health::{Checks, Concern};

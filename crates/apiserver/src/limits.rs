@@ -16,7 +16,9 @@ pub struct Limits {
     pub strangers: usize,
     /// Requests that last (watches, followed logs, streams into pods, proxied requests), of ordinary users.
     pub lasting: usize,
-    /// The same, of nodes and of the cluster's own parts.
+    /// Those that last, of one ordinary user: nobody's watches take the places of all others.
+    pub lasting_per_user: usize,
+    /// Requests that last, of nodes and of the cluster's own parts.
     pub system_lasting: usize,
     /// Bytes of lists that are being made or sent, over all requests. A single list may be larger, alone.
     pub list_bytes: usize,
@@ -32,6 +34,7 @@ impl Limits {
             system: 200,
             strangers: 50,
             lasting: 4096,
+            lasting_per_user: 1024,
             system_lasting: 1024,
             list_bytes: 256 * 1024 * 1024,
         }

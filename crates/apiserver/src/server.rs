@@ -33,6 +33,8 @@ pub(crate) struct Shared {
     pub(crate) facts: ClusterFacts,
     pub(crate) decoded: Decoded,
     pub(crate) metrics: Metrics,
+    /// What other parts of the process count.
+    pub(crate) more_metrics: fn() -> String,
     pub(crate) documents: Documents,
     pub(crate) checks: Checks,
     pub(crate) limits: Limits,
@@ -67,7 +69,7 @@ impl ApiServer {
     /// # Errors
     /// When the store fails.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        let Config { store, catalogue, pki, cluster, checks, limits } = config;
+        let Config { store, catalogue, pki, cluster, checks, limits, build, more_metrics } = config;
         let first = Bootstrap {
             service_cidrs: vec![cluster.service_cidr.to_string()],
             client_ca_pem: pki.ca_pem().to_owned(),
@@ -79,10 +81,11 @@ impl ApiServer {
         let shared = Shared {
             auth,
             kubelet_tls: pki.kubelet_client_tls()?,
-            documents: Documents::new(catalogue.clone(), address.to_string()),
+            documents: Documents::new(catalogue.clone(), address.to_string(), build),
             facts: cluster.facts(),
             decoded: Decoded::default(),
             metrics: Metrics::default(),
+            more_metrics,
             shutdown: CancellationToken::new(),
             store,
             catalogue,

@@ -32,12 +32,21 @@ impl TestServer {
     ///
     /// When it does not start.
     pub async fn start(address: impl Into<IpAddr>) -> Self {
+        Self::with_limits(address, crate::Limits::default()).await
+    }
+
+    /// The same, with these bounds.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub async fn with_limits(address: impl Into<IpAddr>, limits: crate::Limits) -> Self {
         let address = address.into();
         let dir = tempfile::tempdir().expect("a directory for the test");
         let store = store(dir.path());
         let pki = pki(dir.path(), address);
         let (catalogue, cluster) = (Arc::new(Catalogue::builtin()), ClusterConfig::new(address));
-        let (checks, limits) = (Checks::default(), crate::Limits::default());
+        let checks = Checks::default();
         let config = Config {
             store: store.clone(),
             catalogue,
@@ -45,6 +54,8 @@ impl TestServer {
             cluster,
             checks: checks.clone(),
             limits,
+            build: crate::BuildInfo::default(),
+            more_metrics: String::new,
         };
         let server = ApiServer::start(config).await.expect("the server starts");
         Self { server, store, pki, checks, _dir: dir }

@@ -190,3 +190,43 @@ async fn metadata_only() {
     assert_eq!(one.body["kind"], "PartialObjectMetadata");
     api.get_as(MAPS, "application/vnd.kubernetes.protobuf").await.expect(406);
 }
+
+#[tokio::test]
+async fn what_has_no_such_view_is_refused() {
+    let api = Api::start().await;
+    api.post(MAPS, config_map("a")).await.expect(201);
+    let partial = |kind: &str| format!("application/json;as={kind};g=meta.k8s.io;v=v1");
+    let list = api.get_as(MAPS, &partial("PartialObjectMetadata")).await.expect(406);
+    assert_eq!(
+        list.message(),
+        "you requested PartialObjectMetadata, but the requested object is a list (*core.ConfigMapList)"
+    );
+    assert_eq!(list.body["reason"], "NotAcceptable");
+    let one = api.get_as(&format!("{MAPS}/a"), &partial("PartialObjectMetadataList")).await.expect(406);
+    assert_eq!(
+        one.message(),
+        "you requested PartialObjectMetadataList, but the requested object is not a list (*core.ConfigMap)"
+    );
+    api.get_as(MAPS, &partial("Odd")).await.expect(406);
+    let review = json!({"spec": {"nonResourceAttributes": {"path": "/", "verb": "get"}}}).to_string();
+    let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    for (accept, code) in [(TABLE, 406), ("application/json", 201)] {
+        let request = http::Request::post(path).header("accept", accept);
+        api.request(request.body(review.clone().into()).unwrap()).await.expect(code);
+    }
+}
+
+#[tokio::test]
+async fn scales_have_a_table_of_their_own() {
+    let api = Api::start().await;
+    let controllers = "/api/v1/namespaces/default/replicationcontrollers";
+    let controller = json!({"metadata": {"name": "r"}, "spec": {"replicas": 3, "selector": {"app": "kubia"}, "template": {
+        "metadata": {"labels": {"app": "kubia"}}, "spec": {"containers": [{"name": "main", "image": "i"}]}}}});
+    api.post(controllers, controller).await.expect(201);
+    let table = api.get_as(&format!("{controllers}/r/scale"), TABLE).await.expect(200).body;
+    let names: Vec<_> = table["columnDefinitions"].as_array().unwrap().iter().map(|c| &c["name"]).collect();
+    assert_eq!(names, ["Name", "Desired", "Available", "Age"]);
+    assert_eq!(table["rows"][0]["cells"].as_array().unwrap()[..3], [json!("r"), json!(3), json!(0)]);
+    let yaml = api.get_as(&format!("{controllers}/r/scale"), "application/yaml").await.expect(200);
+    assert!(yaml.text.contains("kind: Scale"), "{}", yaml.text);
+}

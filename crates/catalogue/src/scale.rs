@@ -1,84 +1,122 @@
 //! The Scale subresource: `spec.replicas` of a controller as an object of its own.
 
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use crate::{FieldError, FieldErrors, Object};
+use crate::rows::cells;
+use crate::{Column, FieldError, Object, Row};
 
 /// The metadata that a Scale shares with its object.
 const SHARED: [&str; 5] = ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"];
 
-/// The `autoscaling/v1` Scale of an object whose `spec.selector` is a map of labels.
+/// The `autoscaling/v1` Scale of an object.
 pub fn of(object: &Object) -> Object {
     let metadata: Map<String, Value> = SHARED
         .iter()
         .filter_map(|field| Some(((*field).to_owned(), object.get(&["metadata", field])?.clone())))
         .collect();
-    let labels = object.get(&["spec", "selector"]).and_then(Value::as_object);
-    let selector: Vec<String> = labels
-        .into_iter()
-        .flatten()
-        .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
-        .collect();
     let mut scale = Object::default();
     scale.set(&["kind"], "Scale");
     scale.set(&["apiVersion"], "autoscaling/v1");
     scale.set(&["metadata"], metadata);
-    scale.set(&["spec"], json!({ "replicas": replicas(object, "spec") }));
-    scale.set(&["status"], json!({ "replicas": replicas(object, "status"), "selector": selector.join(",") }));
+    scale.set(&["spec"], json!({ "replicas": number(object, "spec") }));
+    scale.set(&["status"], json!({ "replicas": number(object, "status") }));
+    let selector = selector_text(object.get(&["spec", "selector"]));
+    if !selector.is_empty() {
+        scale.set(&["status", "selector"], selector);
+    }
     scale
 }
 
-/// Gives an object the number of replicas that a Scale asks for. The caller compares `resourceVersion`.
-pub fn apply(object: &mut Object, scale: &Object) -> Result<(), FieldErrors> {
-    let wanted = replicas(scale, "spec");
-    if !(0..=i64::from(i32::MAX)).contains(&wanted) {
-        let detail = "must be greater than or equal to 0";
-        return Err(vec![FieldError::invalid("spec.replicas", wanted, detail)]);
+/// The number of replicas that a Scale asks for.
+///
+/// # Errors
+/// When it is none that an object can have.
+pub fn replicas(scale: &Object) -> Result<i64, FieldError> {
+    const FIELD: &str = "spec.replicas";
+    let value = match scale.get(&["spec", "replicas"]) {
+        None | Some(Value::Null) => return Ok(0),
+        Some(value) => value,
+    };
+    let invalid = |why: &str| Err(FieldError::invalid(FIELD, value.clone(), why));
+    match value.as_i64() {
+        None => invalid("must be an integer"),
+        Some(negative) if negative < 0 => invalid("must be greater than or equal to 0"),
+        Some(huge) if huge > i64::from(i32::MAX) => invalid("must be less than or equal to 2147483647"),
+        Some(right) => Ok(right),
     }
-    object.set(&["spec", "replicas"], wanted);
-    Ok(())
 }
 
-fn replicas(object: &Object, part: &str) -> i64 {
+/// The columns of its Table.
+pub fn columns() -> Vec<Column> {
+    vec![
+        cells::name_column(),
+        cells::integer("Desired", "Number of replicas that are wanted."),
+        cells::integer("Available", "Number of replicas that there are."),
+        cells::age_column(),
+    ]
+}
+
+/// A row of its Table.
+pub fn print(scale: &Object, now: Timestamp) -> Row {
+    cells::row([
+        scale.name().into(),
+        number(scale, "spec").into(),
+        number(scale, "status").into(),
+        cells::age(scale, now),
+    ])
+}
+
+fn number(object: &Object, part: &str) -> i64 {
     object.get(&[part, "replicas"]).and_then(Value::as_i64).unwrap_or(0)
+}
+
+/// A selector as text: a map of labels, or a LabelSelector's `matchLabels`.
+fn selector_text(selector: Option<&Value>) -> String {
+    let map = selector.map(|selector| selector.get("matchLabels").unwrap_or(selector));
+    let pairs = map.and_then(Value::as_object).into_iter().flatten();
+    let texts: Vec<String> =
+        pairs.filter_map(|(key, value)| Some(format!("{key}={}", value.as_str()?))).collect();
+    texts.join(",")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn controller() -> Object {
-        Object::from_value(json!({
+    #[test]
+    fn shows_replicas_and_selector() {
+        let controller = Object::from_value(json!({
             "metadata": {"name": "kubia", "namespace": "default", "uid": "u", "resourceVersion": "7", "labels": {"a": "b"}},
             "spec": {"replicas": 3, "selector": {"app": "kubia", "tier": "web"}},
             "status": {"replicas": 2},
-        }))
-        .unwrap()
-    }
-
-    #[test]
-    fn shows_replicas_and_selector() {
+        }));
+        let scale = of(&controller.unwrap());
         let expected = json!({
             "kind": "Scale", "apiVersion": "autoscaling/v1",
             "metadata": {"name": "kubia", "namespace": "default", "uid": "u", "resourceVersion": "7"},
             "spec": {"replicas": 3},
             "status": {"replicas": 2, "selector": "app=kubia,tier=web"},
         });
-        assert_eq!(of(&controller()).into_value(), expected);
+        assert_eq!(scale.clone().into_value(), expected);
+        let cells = print(&scale, Timestamp::UNIX_EPOCH).cells;
+        assert_eq!(cells[..3], [json!("kubia"), json!(3), json!(2)]);
     }
 
     #[test]
-    fn sets_replicas() {
-        let mut object = controller();
-        let mut scale = of(&object);
-        scale.set(&["spec", "replicas"], 5);
-        apply(&mut object, &scale).unwrap();
-        assert_eq!(object.get(&["spec", "replicas"]), Some(&json!(5)));
-        scale.set(&["spec", "replicas"], -1);
-        let errors = apply(&mut object, &scale).unwrap_err();
-        assert_eq!(
-            errors[0].to_string(),
-            "spec.replicas: Invalid value: -1: must be greater than or equal to 0"
-        );
+    fn replicas_are_those_of_an_object() {
+        let check = |given: Value, expected: Result<i64, &str>| {
+            let scale = Object::from_value(json!({"spec": {"replicas": given}})).unwrap();
+            let found = replicas(&scale).map_err(|error| error.to_string());
+            assert_eq!(
+                found,
+                expected.map_err(|why| format!("spec.replicas: Invalid value: {given}: {why}"))
+            );
+        };
+        check(json!(7), Ok(7));
+        check(json!(null), Ok(0));
+        check(json!(-1), Err("must be greater than or equal to 0"));
+        check(json!(99_999_999_999_i64), Err("must be less than or equal to 2147483647"));
+        check(json!(1.5), Err("must be an integer"));
     }
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use crate::{Column, ColumnType, Kind, Object, Row};
+use crate::{Column, ColumnType, Kind, Object, Persistence, Row, Subresource};
 
 /// What each row carries of its object (`includeObject=`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub enum IncludeObject {
 
 /// A value of `includeObject=` that is none of `None`, `Metadata`, `Object`.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
-#[error("unrecognized includeObject value: {0:?}")]
+#[error("includeObject: Invalid value: {0:?}: must be 'Metadata', 'Object', 'None', or empty")]
 pub struct UnknownInclude(pub String);
 
 impl std::str::FromStr for IncludeObject {
@@ -32,6 +32,29 @@ impl std::str::FromStr for IncludeObject {
             "Object" => Ok(Self::Object),
             _ => Err(UnknownInclude(text.to_owned())),
         }
+    }
+}
+
+/// The columns of a Table, and what fills them.
+#[derive(Clone, Copy)]
+pub struct Shape<'k> {
+    /// From left to right.
+    pub columns: &'k [Column],
+    /// The cells of an object; ages count from the time given.
+    pub print: fn(&Object, Timestamp) -> Row,
+}
+
+impl Kind {
+    /// The Table of its objects.
+    pub fn shape(&self) -> Shape<'_> {
+        Shape { columns: &self.columns, print: self.print }
+    }
+
+    /// Whether there is a Table of what it, or one of its subresources, answers: of objects that are kept and of Scales, not
+    /// of reviews, tokens and what is answered by a Status.
+    pub fn has_table(&self, subresource: Option<Subresource>) -> bool {
+        self.persistence == Persistence::Stored
+            && !matches!(subresource, Some(Subresource::Binding | Subresource::Eviction | Subresource::Token))
     }
 }
 
@@ -72,26 +95,26 @@ impl ListMeta {
 
 /// The Table of a list (or of one object) as it was read at `meta.resource_version`; ages count from `now`.
 pub fn render<'a>(
-    kind: &Kind,
+    shape: Shape<'_>,
     objects: impl IntoIterator<Item = &'a Object>,
     now: Timestamp,
     include: IncludeObject,
     meta: &ListMeta,
 ) -> Value {
-    let rows: Vec<Value> = objects.into_iter().map(|object| row(kind, object, now, include)).collect();
-    table(kind, rows, Headers::Shown, meta.to_value())
+    let rows: Vec<Value> = objects.into_iter().map(|object| row(shape, object, now, include)).collect();
+    table(shape, rows, Headers::Shown, meta.to_value())
 }
 
 /// The Table with one row that a watch event carries as its object.
 pub fn event(
-    kind: &Kind,
+    shape: Shape<'_>,
     object: &Object,
     now: Timestamp,
     include: IncludeObject,
     headers: Headers,
 ) -> Value {
     let meta = json!({"resourceVersion": object.resource_version()});
-    table(kind, vec![row(kind, object, now, include)], headers, meta)
+    table(shape, vec![row(shape, object, now, include)], headers, meta)
 }
 
 /// The metadata of an object as `meta.k8s.io/v1` PartialObjectMetadata.
@@ -103,9 +126,9 @@ pub fn partial_metadata(object: &Object) -> Value {
     })
 }
 
-fn table(kind: &Kind, rows: Vec<Value>, headers: Headers, metadata: Value) -> Value {
+fn table(shape: Shape<'_>, rows: Vec<Value>, headers: Headers, metadata: Value) -> Value {
     let columns = match headers {
-        Headers::Shown => kind.columns.iter().map(column).collect(),
+        Headers::Shown => shape.columns.iter().map(column).collect(),
         Headers::Omitted => Vec::new(),
     };
     json!({
@@ -132,8 +155,8 @@ fn column(column: &Column) -> Value {
     })
 }
 
-fn row(kind: &Kind, object: &Object, now: Timestamp, include: IncludeObject) -> Value {
-    let Row { cells, completed } = (kind.print)(object, now);
+fn row(shape: Shape<'_>, object: &Object, now: Timestamp, include: IncludeObject) -> Value {
+    let Row { cells, completed } = (shape.print)(object, now);
     let mut row = Map::new();
     row.insert("cells".to_owned(), Value::Array(cells));
     if let Some(reason) = completed {
@@ -179,8 +202,13 @@ mod tests {
             continue_token: Some("x".to_owned()),
             remaining: Some(3),
         };
-        let table =
-            render(&kind("widgets"), [&object()], Timestamp::UNIX_EPOCH, IncludeObject::Metadata, &meta);
+        let table = render(
+            kind("widgets").shape(),
+            [&object()],
+            Timestamp::UNIX_EPOCH,
+            IncludeObject::Metadata,
+            &meta,
+        );
         let expected = json!({
             "kind": "Table",
             "apiVersion": "meta.k8s.io/v1",
@@ -199,8 +227,9 @@ mod tests {
 
     #[test]
     fn renders_events() {
-        let render =
-            |include, headers| event(&kind("widgets"), &object(), Timestamp::UNIX_EPOCH, include, headers);
+        let render = |include, headers| {
+            event(kind("widgets").shape(), &object(), Timestamp::UNIX_EPOCH, include, headers)
+        };
         let first = render(IncludeObject::Object, Headers::Shown);
         assert_eq!(first["columnDefinitions"].as_array().unwrap().len(), 1);
         assert_eq!(first["rows"][0]["object"], object().into_value());

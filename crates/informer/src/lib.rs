@@ -5,7 +5,8 @@
 //! * A cache is filled by one watch and shared by any number of readers. Subscribers are called synchronously, in the
 //!   order of the watch, so a change reaches a work queue without passing through another task.
 //! * Nothing here runs on a timer. A queue sleeps until a key is added or a delay that somebody asked for has passed.
-//! * Objects are decoded one by one ([`watch_objects`]): what one object holds cannot stop a controller.
+//! * Objects are decoded one by one ([`watch_objects`]): what one object holds cannot stop a controller. One that cannot be
+//!   decoded is told of by an Event at it and counted in [`metrics`].
 //! * Resource versions are ordered numbers. A controller that wrote at revision N waits until its cache has seen N
 //!   before it decides again ([`Cache::barrier`]); that is what keeps a stale cache from creating a pod twice.
 
@@ -16,6 +17,7 @@ mod index;
 mod key;
 mod queue;
 mod tolerant;
+mod unreadable;
 mod watch;
 
 pub use cache::{Barrier, Cache, Change, Revision};
@@ -24,4 +26,5 @@ pub use events::{EventType, Recorder};
 pub use index::Index;
 pub use key::ObjectKey;
 pub use queue::{Next, Queue};
-pub use tolerant::{Tolerant, Unreadable, watch_objects};
+pub use tolerant::{Tolerant, Unreadable, watch_objects, watch_objects_of};
+pub use unreadable::metrics;

@@ -4,20 +4,21 @@
 //! A watch of [`Tolerant`] objects gets the others, and of that one its name: consumers keep what they knew of it.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
+use std::marker::PhantomData;
 
 use futures::{Stream, StreamExt};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use k8s_openapi::serde::de::DeserializeOwned;
+use k8s_openapi::serde::de::value::MapAccessDeserializer;
+use k8s_openapi::serde::de::{DeserializeOwned, MapAccess, Visitor};
 use k8s_openapi::serde::{Deserialize, Deserializer};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Resource};
+use serde_json::Value;
 use serde_json::value::RawValue;
-use tracing::warn;
 
-use crate::ObjectKey;
+use crate::unreadable::{self, KindName};
 
 /// An object, or what can be said of one that is no `K`.
 #[derive(Clone, Debug)]
@@ -88,20 +89,51 @@ impl<K: Resource> Resource for Tolerant<K> {
 
 impl<'de, K: DeserializeOwned> Deserialize<'de> for Tolerant<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = Box::<RawValue>::deserialize(deserializer)?;
-        Ok(match serde_json::from_str(text.get()) {
+        deserializer.deserialize_newtype_struct(RAW, AsItCame(PhantomData))
+    }
+}
+
+/// The name at which serde_json hands out the text of a value. Were it another, values would be read as trees: slower, with
+/// the same outcome.
+const RAW: &str = "$serde_json::private::RawValue";
+
+/// Takes an object as the text that it came as; or as a tree where the text is gone, which is so in an event that names its
+/// object before its type.
+struct AsItCame<K>(PhantomData<K>);
+
+impl<'de, K: DeserializeOwned> Visitor<'de> for AsItCame<K> {
+    type Value = Tolerant<K>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Tolerant<K>, A::Error> {
+        let text = Box::<RawValue>::deserialize(MapAccessDeserializer::new(map))?;
+        Ok(Tolerant::of(serde_json::from_str(text.get()), || {
+            serde_json::from_str(text.get()).unwrap_or_default()
+        }))
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Tolerant<K>, D::Error> {
+        let tree = Value::deserialize(deserializer)?;
+        Ok(Tolerant::of(K::deserialize(&tree), || tree.clone()))
+    }
+}
+
+impl<K> Tolerant<K> {
+    fn of(decoded: serde_json::Result<K>, tree: impl FnOnce() -> Value) -> Self {
+        match decoded {
             Ok(object) => Self::Readable(object),
-            Err(error) => Self::Unreadable(Unreadable {
-                meta: meta(text.get()),
-                why: without_content(&error.to_string()),
-            }),
-        })
+            Err(error) => {
+                Self::Unreadable(Unreadable { meta: meta(&tree()), why: without_content(&error.to_string()) })
+            }
+        }
     }
 }
 
 /// What identifies an object, whatever else is wrong with it.
-fn meta(text: &str) -> ObjectMeta {
-    let value: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
+fn meta(value: &Value) -> ObjectMeta {
     let field = |name: &str| value["metadata"][name].as_str().map(str::to_owned);
     ObjectMeta {
         name: field("name"),
@@ -126,48 +158,37 @@ fn without_content(message: &str) -> String {
 }
 
 /// The objects of `api` and their changes, for ever: failures are retried with back-off. What cannot be decoded is said
-/// once for each object.
+/// once for each object and revision: in the log, in an Event at the object, and in [`crate::metrics`].
 pub fn watch_objects<K>(
     api: Api<Tolerant<K>>,
     selection: watcher::Config,
 ) -> impl Stream<Item = watcher::Result<Event<Tolerant<K>>>> + Send + use<K>
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+    K::DynamicType: Default,
 {
-    let mut said = Said::default();
-    let plural = api.resource_url().rsplit('/').next().unwrap_or_default().to_owned();
-    watcher(api, selection).default_backoff().inspect(move |event| match event {
-        Ok(Event::Apply(object) | Event::InitApply(object)) => said.about(&plural, object),
-        Ok(Event::Delete(object)) => said.forget(object),
-        Ok(Event::Init | Event::InitDone) | Err(_) => {}
-    })
+    watch_objects_of(api, &K::DynamicType::default(), selection)
 }
 
-/// How many unreadable objects are remembered, so that each is said once; more are said at every change.
-const REMEMBERED: usize = 1024;
-
-/// The unreadable objects that were mentioned.
-#[derive(Default)]
-struct Said(HashSet<ObjectKey>);
-
-impl Said {
-    fn about<K: Resource>(&mut self, resource: &str, object: &Tolerant<K>) {
-        let Tolerant::Unreadable(Unreadable { meta, why }) = object else { return self.forget(object) };
-        let key = ObjectKey::of(meta);
-        if self.0.contains(&key) {
-            return;
+/// The same, of a kind that is known only when the program runs.
+pub fn watch_objects_of<K>(
+    api: Api<Tolerant<K>>,
+    kind: &K::DynamicType,
+    selection: watcher::Config,
+) -> impl Stream<Item = watcher::Result<Event<Tolerant<K>>>> + Send + use<K>
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    let kind = KindName::of::<K>(kind);
+    let client = api.clone().into_client();
+    watcher(api, selection).default_backoff().inspect(move |event| {
+        if let Ok(
+            Event::Apply(Tolerant::Unreadable(object)) | Event::InitApply(Tolerant::Unreadable(object)),
+        ) = event
+        {
+            unreadable::tell(&client, &kind, object);
         }
-        warn!(resource, object = %key, why, "an object is left out: it cannot be decoded");
-        if self.0.len() < REMEMBERED {
-            self.0.insert(key);
-        }
-    }
-
-    fn forget<K: Resource>(&mut self, object: &Tolerant<K>) {
-        if !self.0.is_empty() {
-            self.0.remove(&ObjectKey::of(object.meta()));
-        }
-    }
+    })
 }
 
 #[cfg(test)]
@@ -196,6 +217,30 @@ mod tests {
         let event = r#"{"type": "MODIFIED", "object": {"metadata": {"name": 5}, "spec": []}}"#;
         let event: WatchEvent<Tolerant<ReplicationController>> = serde_json::from_str(event).unwrap();
         assert!(matches!(event, WatchEvent::Modified(Tolerant::Unreadable(_))));
+    }
+
+    #[test]
+    fn an_event_may_name_its_object_first() {
+        let check = |replicas: u64| {
+            let event = format!(
+                r#"{{"object": {{"metadata": {{"name": "a", "uid": "u"}}, "spec": {{"replicas": {replicas}}}}}, "type": "ADDED"}}"#
+            );
+            let event: WatchEvent<Tolerant<ReplicationController>> = serde_json::from_str(&event).unwrap();
+            let WatchEvent::Added(object) = event else { panic!("no object") };
+            assert_eq!((object.meta().name.as_deref(), object.meta().uid.as_deref()), (Some("a"), Some("u")));
+            object.readable().and_then(|object| object.spec?.replicas)
+        };
+        assert_eq!(check(3), Some(3));
+        assert_eq!(check(99_999_999_999), None);
+    }
+
+    /// The text of an object is decoded as it came: without it the message could not say where.
+    #[test]
+    fn objects_are_read_from_their_text() {
+        let object: Tolerant<ReplicationController> =
+            serde_json::from_str(r#"{"metadata": {}, "spec": []}"#).unwrap();
+        let Tolerant::Unreadable(Unreadable { why, .. }) = object else { panic!("readable") };
+        assert!(why.ends_with("at line 1 column 27"), "{why}");
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::peer::Place;
 /// kernel reset the connection, and the client may then never see the answer that was on its way.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// A connection and its place.
+/// A connection and its place. However it ends, the client is told that this is the end and not a lost connection.
 pub(crate) struct Held {
     tls: TlsStream<TcpStream>,
     place: Arc<Place>,
@@ -34,6 +34,22 @@ enum Closing {
 impl Held {
     pub(crate) fn new(tls: TlsStream<TcpStream>, place: Arc<Place>) -> Self {
         Self { tls, place, closing: Closing::Open }
+    }
+}
+
+impl Drop for Held {
+    /// Sends the closing alert where nobody did: a connection that was idle from its beginning, or is given up in the middle.
+    /// It goes out at once or not at all.
+    fn drop(&mut self) {
+        if matches!(self.closing, Closing::Lingering(_)) || self.place.is_stream() {
+            return;
+        }
+        let (tcp, tls) = self.tls.get_mut();
+        tls.send_close_notify();
+        let mut alert = Vec::new();
+        if let Err(error) = tls.write_tls(&mut alert).and_then(|_| tcp.try_write(&alert)) {
+            tracing::trace!(%error, "a connection ends without a closing alert");
+        }
     }
 }
 

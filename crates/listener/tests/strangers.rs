@@ -18,7 +18,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustls::pki_types::{PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use skiff_listener::{Exchange, Limits, Listener, NoFiles, Peer, RequestBody};
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -95,6 +95,21 @@ async fn handle(peer: Peer, request: Request<RequestBody>) -> Response<Full<Byte
         _ => {}
     }
     response
+}
+
+/// Without the closing alert a client cannot tell this end from a connection that somebody cut.
+#[tokio::test]
+async fn who_never_asks_is_told_of_the_end() {
+    let short = Duration::from_millis(10);
+    let server = start(Limits { stranger_idle: short, drain: short, ..limits() }).await;
+    for head in ["", "GET / HT"] {
+        let mut client = server.connect(b"http/1.1").await;
+        client.write_all(head.as_bytes()).await.unwrap();
+        client.flush().await.unwrap();
+        let mut rest = Vec::new();
+        soon("the end", client.read_to_end(&mut rest)).await.unwrap();
+        assert!(rest.is_empty(), "{head:?}");
+    }
 }
 
 impl Server {

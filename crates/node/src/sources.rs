@@ -106,6 +106,7 @@ impl SourceWatches {
 fn watch_one<K>(api: Api<Tolerant<K>>, name: &str) -> impl Stream<Item = Option<K>> + Send + use<K>
 where
     K: kube::Resource + Clone + serde::de::DeserializeOwned + std::fmt::Debug + Send + 'static,
+    K::DynamicType: Default,
 {
     let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
     let mut listed = false;

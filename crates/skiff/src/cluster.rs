@@ -136,6 +136,8 @@ pub(crate) async fn start(
         cluster: cluster.clone(),
         checks: checks.clone(),
         limits: skiff_apiserver::Limits::default(),
+        build: build_info(),
+        more_metrics: skiff_informer::metrics,
     };
     // Before the API server answers: it is not ready before the proxy is.
     let (proxy, proxy_health) = watch::channel(Health::default());
@@ -367,6 +369,17 @@ fn agent_config(
         version: env!("CARGO_PKG_VERSION").to_owned(),
         kubernetes_version: skiff_apiserver::KUBERNETES_VERSION.to_owned(),
     })
+}
+
+/// What the build script found out.
+fn build_info() -> skiff_apiserver::BuildInfo {
+    let seconds = env!("SKIFF_COMMIT_TIME").parse().unwrap_or(0);
+    skiff_apiserver::BuildInfo {
+        commit: env!("SKIFF_COMMIT").to_owned(),
+        tree_state: env!("SKIFF_TREE_STATE").to_owned(),
+        commit_time: jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::UNIX_EPOCH),
+        compiler: env!("SKIFF_RUSTC").to_owned(),
+    }
 }
 
 /// The administrator's kubeconfig in the data directory, and a context in the user's own.

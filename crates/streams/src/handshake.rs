@@ -61,17 +61,7 @@ fn websocket(
     headers: &HeaderMap,
     supported: &Supported,
 ) -> Result<(Answer, Agreed), Answer> {
-    let bad = |message: &str| refuse(StatusCode::BAD_REQUEST, "BadRequest", message);
-    if method != Method::GET {
-        return Err(bad("a WebSocket handshake must use GET"));
-    }
-    if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
-        return Err(bad("only WebSocket version 13 is supported"));
-    }
-    let Some(key) = headers.get(header::SEC_WEBSOCKET_KEY) else {
-        return Err(bad("the Sec-WebSocket-Key header is missing"));
-    };
-    let offered: Vec<&str> = tokens(headers, &header::SEC_WEBSOCKET_PROTOCOL).collect();
+    let Handshake { key, offered } = Handshake::read(method, headers)?;
     let common = first_common(&offered, supported.websocket);
     let protocol = match common {
         Some(protocol) => protocol,
@@ -81,15 +71,52 @@ fn websocket(
         },
         None => return Err(bad(&format!("no subprotocol of {offered:?} is supported"))),
     };
+    Ok((websocket_answer(key, common), Agreed::WebSocket(protocol)))
+}
+
+/// What a WebSocket client says of itself.
+pub(crate) struct Handshake<'h> {
+    pub(crate) key: &'h HeaderValue,
+    /// The subprotocols that it offers, in its order of preference.
+    pub(crate) offered: Vec<&'h str>,
+}
+
+impl<'h> Handshake<'h> {
+    /// Refuses one whose form is wrong.
+    pub(crate) fn read(method: &Method, headers: &'h HeaderMap) -> Result<Self, Answer> {
+        if method != Method::GET {
+            return Err(bad("a WebSocket handshake must use GET"));
+        }
+        if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+            return Err(bad("only WebSocket version 13 is supported"));
+        }
+        let Some(key) = headers.get(header::SEC_WEBSOCKET_KEY) else {
+            return Err(bad("the Sec-WebSocket-Key header is missing"));
+        };
+        Ok(Self { key, offered: tokens(headers, &header::SEC_WEBSOCKET_PROTOCOL).collect() })
+    }
+}
+
+fn bad(message: &str) -> Answer {
+    refuse(StatusCode::BAD_REQUEST, "BadRequest", message)
+}
+
+/// The answer that makes a connection a WebSocket.
+pub(crate) fn websocket_answer(key: &HeaderValue, protocol: Option<&str>) -> Answer {
     let mut answer = switching("websocket");
     let accept = derive_accept_key(key.as_bytes());
     if let Ok(accept) = HeaderValue::from_str(&accept) {
         answer.headers_mut().insert(header::SEC_WEBSOCKET_ACCEPT, accept);
     }
-    if common.is_some() {
-        answer.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
+    if let Some(protocol) = protocol.and_then(|protocol| HeaderValue::from_str(protocol).ok()) {
+        answer.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
     }
-    Ok((answer, Agreed::WebSocket(protocol)))
+    answer
+}
+
+/// Whether a request wants to become a WebSocket.
+pub(crate) fn is_websocket(headers: &HeaderMap) -> bool {
+    has_token(headers, &header::CONNECTION, "upgrade") && has_token(headers, &header::UPGRADE, "websocket")
 }
 
 fn spdy(headers: &HeaderMap, supported: &Supported) -> Result<(Answer, Agreed), Answer> {

@@ -4,6 +4,8 @@
 //! the upgrade and hand out the session once the client is connected. Behind them are WebSocket (`v5`, `v4` and
 //! unversioned channel protocols, raw and base64), SPDY/3.1, and SPDY/3.1 tunnelled in WebSocket messages.
 //!
+//! [`accept_push`] is for what only the server sends, a watch or a log.
+//!
 //! A connection has one task that reads and one that writes. The reader never waits for the writer, so pings are
 //! answered while output is stuck; it waits only for the consumer of a stream whose buffer is full.
 
@@ -23,6 +25,7 @@ pub mod fuzzing;
 mod handshake;
 mod input;
 mod outbound;
+mod push;
 mod resize;
 mod spdy;
 mod status;
@@ -37,6 +40,7 @@ pub use error::StreamError;
 pub use forward::{
     DataStream, ErrorSender, Forwarded, PortForwardSession, PortForwardUpgrade, accept_port_forward,
 };
+pub use push::{Content, PushUpgrade, accept_push, is_websocket};
 pub use resize::TerminalSize;
 pub use status::Outcome;
 

@@ -29,7 +29,8 @@ const MAX_MESSAGE: usize = 4 * 1024 * 1024;
 /// Largest payload we put into one message, in bytes.
 const CHUNK: usize = 32 * 1024;
 
-async fn server<T: AsyncRead + AsyncWrite + Unpin>(io: T) -> WebSocketStream<T> {
+/// Our end of a connection whose handshake is done.
+pub(crate) async fn server<T: AsyncRead + AsyncWrite + Unpin>(io: T) -> WebSocketStream<T> {
     let config =
         WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE)).max_frame_size(Some(MAX_MESSAGE));
     WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await
@@ -113,7 +114,7 @@ where
     Ok(())
 }
 
-fn into_io(error: Error) -> io::Error {
+pub(crate) fn into_io(error: Error) -> io::Error {
     match error {
         Error::Io(error) => error,
         other => io::Error::other(other),

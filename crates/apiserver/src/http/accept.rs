@@ -24,57 +24,94 @@ impl MetaVersion {
     }
 }
 
-/// How objects are sent.
+/// How objects are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Encoding {
-    /// The object itself as JSON.
+pub(crate) enum Format {
     Json,
-    /// The object itself as YAML.
     Yaml,
+}
+
+/// What is shown of objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum View {
+    /// All of them.
+    Whole,
     /// Rows for people.
     Table(MetaVersion),
-    /// Only `metadata`.
-    Metadata(MetaVersion),
+    /// Only `metadata`, of an object or of each object of a list: which of them, the client has to know.
+    Metadata(MetaVersion, Amount),
+}
+
+/// Whether an answer is an object or a list of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Amount {
+    One,
+    List,
+}
+
+/// How objects are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Encoding {
+    pub(crate) format: Format,
+    pub(crate) view: View,
 }
 
 impl Encoding {
-    /// The best encoding that the `Accept` header allows; JSON without one.
-    pub(crate) fn negotiate(headers: &HeaderMap) -> Result<Self, ApiError> {
-        let mut values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).peekable();
-        if values.peek().is_none() {
-            return Ok(Self::Json);
+    /// Objects as they are, in JSON.
+    pub(crate) const JSON: Self = Self { format: Format::Json, view: View::Whole };
+
+    /// The best encoding that the `Accept` header allows; JSON without one. `tables`: whether there are Tables of what is
+    /// asked for.
+    pub(crate) fn negotiate(headers: &HeaderMap, tables: bool) -> Result<Self, ApiError> {
+        let values: Vec<&str> =
+            headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+        if values.iter().all(|value| value.is_empty()) {
+            return Ok(Self::JSON);
         }
-        let ranges = values.flat_map(|value| value.split(','));
-        ranges.map(MediaRange::parse).find_map(Self::offer).ok_or(ApiError::NotAcceptable(OFFERED))
+        let ranges = values.into_iter().flat_map(|value| value.split(','));
+        let mut ranges: Vec<MediaRange<'_>> = ranges.map(MediaRange::parse).collect();
+        ranges.sort_by_key(MediaRange::rank);
+        let offer = |range: MediaRange<'_>| Self::offer(range, tables);
+        ranges.into_iter().find_map(offer).ok_or(ApiError::NotAcceptable(OFFERED))
     }
 
-    fn offer(range: MediaRange<'_>) -> Option<Self> {
-        match range.media_type {
-            "application/yaml" => return range.parameter("as").is_none().then_some(Self::Yaml),
-            "application/json" | "*/*" | "application/*" | "" => {}
+    fn offer(range: MediaRange<'_>, tables: bool) -> Option<Self> {
+        let format = match range.media_type {
+            "application/yaml" => Format::Yaml,
+            // `application/*` is accepted by no route of Kubernetes.
+            "application/json" | "*/*" => Format::Json,
             _ => return None,
+        };
+        Some(Self { format, view: Self::view(range, tables)? })
+    }
+
+    fn view(range: MediaRange<'_>, tables: bool) -> Option<View> {
+        let asked = ["as", "g", "v"].map(|key| range.parameter(key));
+        let [kind, group, version] = asked;
+        if asked.iter().all(Option::is_none) {
+            return Some(View::Whole);
         }
-        let Some(kind) = range.parameter("as") else { return Some(Self::Json) };
-        if range.parameter("g") != Some("meta.k8s.io") {
+        if group != Some("meta.k8s.io") {
             return None;
         }
-        let version = match range.parameter("v") {
+        let version = match version {
             Some("v1") => MetaVersion::V1,
             Some("v1beta1") => MetaVersion::V1Beta1,
             _ => return None,
         };
         match kind {
-            "Table" => Some(Self::Table(version)),
-            "PartialObjectMetadata" | "PartialObjectMetadataList" => Some(Self::Metadata(version)),
+            Some("Table") => tables.then_some(View::Table(version)),
+            Some("PartialObjectMetadata") => Some(View::Metadata(version, Amount::One)),
+            Some("PartialObjectMetadataList") => Some(View::Metadata(version, Amount::List)),
             _ => None,
         }
     }
 
     /// The `Content-Type` of answers.
     pub(crate) fn content_type(self) -> &'static str {
-        match self {
-            Self::Yaml => "application/yaml",
-            Self::Json | Self::Table(_) | Self::Metadata(_) => "application/json",
+        match self.format {
+            Format::Yaml => "application/yaml",
+            Format::Json => "application/json",
         }
     }
 }
@@ -96,31 +133,59 @@ impl<'a> MediaRange<'a> {
         let mut pairs = self.parameters.split(';').filter_map(|pair| pair.split_once('='));
         pairs.find(|(k, _)| k.trim() == key).map(|(_, v)| v.trim())
     }
+
+    /// Smaller for what the client likes better: by weight (in thousandths, 1 when not given), then the more special.
+    fn rank(&self) -> (i32, bool) {
+        let weight: f32 = self.parameter("q").and_then(|q| q.parse().ok()).unwrap_or(1.0);
+        #[allow(clippy::cast_possible_truncation, reason = "a weight is between 0 and 1; others are cut off")]
+        let thousandths = (weight * 1000.0) as i32;
+        (-thousandths, self.media_type == "*/*")
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const WHOLE: View = View::Whole;
+    const TABLE: View = View::Table(MetaVersion::V1);
+
+    fn negotiate(accept: &str, tables: bool) -> Option<(Format, View)> {
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, accept.parse().unwrap());
+        Encoding::negotiate(&headers, tables).ok().map(|encoding| (encoding.format, encoding.view))
+    }
+
     #[test]
     fn takes_the_first_alternative_on_offer() {
-        let check = |accept: &str, expected: Option<Encoding>| {
-            let mut headers = HeaderMap::new();
-            headers.insert(ACCEPT, accept.parse().unwrap());
-            assert_eq!(Encoding::negotiate(&headers).ok(), expected, "{accept}");
-        };
-        check("*/*", Some(Encoding::Json));
-        check("application/vnd.kubernetes.protobuf,application/json", Some(Encoding::Json));
-        check(
-            "application/json;as=Table;v=v1;g=meta.k8s.io,application/json",
-            Some(Encoding::Table(MetaVersion::V1)),
-        );
+        let check = |accept: &str, expected| assert_eq!(negotiate(accept, true), expected, "{accept}");
+        check("*/*", Some((Format::Json, WHOLE)));
+        check("application/vnd.kubernetes.protobuf,application/json", Some((Format::Json, WHOLE)));
+        let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
+        check(&format!("{table},application/json"), Some((Format::Json, TABLE)));
+        check(&format!("*/*, {table}"), Some((Format::Json, TABLE)));
+        check(&format!("{table};q=0.5, application/yaml;q=0.6"), Some((Format::Yaml, WHOLE)));
+        check("application/yaml;as=Table;v=v1;g=meta.k8s.io", Some((Format::Yaml, TABLE)));
         check(
             "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json",
-            Some(Encoding::Metadata(MetaVersion::V1)),
+            Some((Format::Json, View::Metadata(MetaVersion::V1, Amount::List))),
         );
-        check("application/json;as=Else;v=v1;g=meta.k8s.io, application/json", Some(Encoding::Json));
-        check("application/vnd.kubernetes.protobuf", None);
-        check("application/yaml", Some(Encoding::Yaml));
+        check("application/json;as=Else;v=v1;g=meta.k8s.io, application/json", Some((Format::Json, WHOLE)));
+        check("application/yaml", Some((Format::Yaml, WHOLE)));
+    }
+
+    #[test]
+    fn what_is_not_on_offer_is_refused() {
+        let check = |accept: &str| assert_eq!(negotiate(accept, true), None, "{accept}");
+        check("application/vnd.kubernetes.protobuf");
+        check("application/*");
+        check("text/html");
+        check(";;;");
+        check("application/json;as=Else;v=v1;g=meta.k8s.io");
+        check("application/json;as=Table;v=v9;g=meta.k8s.io");
+        check("application/json;as=Table;v=v1;g=apps");
+        check("application/json;v=v1");
+        assert_eq!(negotiate("application/json;as=Table;v=v1;g=meta.k8s.io", false), None);
+        assert_eq!(negotiate("application/json", false), Some((Format::Json, WHOLE)));
     }
 }

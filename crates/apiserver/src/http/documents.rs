@@ -9,26 +9,22 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use parking_lot::Mutex;
-use serde_json::{Value, json};
+use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use skiff_catalogue::discovery::{self, AggregatedVersion};
 use skiff_catalogue::{Catalogue, GroupVersion, openapi};
 
 use super::accept::MediaRange;
 use super::body::{self, Body};
+use crate::build_info::BuildInfo;
 use crate::errors::ApiError;
-
-/// The Kubernetes version that we announce.
-const MAJOR: &str = "1";
-const MINOR: &str = "36";
-/// The Kubernetes version that is announced, with `v`.
-pub const KUBERNETES_VERSION: &str = concat!("v1.36.2+skiff", env!("CARGO_PKG_VERSION"));
 
 /// The documents made so far.
 pub(crate) struct Documents {
     catalogue: Arc<Catalogue>,
     /// `host:port` as clients reach the server.
     server: String,
+    build: BuildInfo,
     made: Mutex<HashMap<Wanted, Arc<Document>>>,
 }
 
@@ -56,8 +52,8 @@ enum Wanted {
 
 impl Documents {
     /// `server` is `host:port` as clients reach it.
-    pub(crate) fn new(catalogue: Arc<Catalogue>, server: String) -> Self {
-        Self { catalogue, server, made: Mutex::default() }
+    pub(crate) fn new(catalogue: Arc<Catalogue>, server: String, build: BuildInfo) -> Self {
+        Self { catalogue, server, build, made: Mutex::default() }
     }
 
     /// Answers the paths of documents; `None` for other paths.
@@ -79,7 +75,7 @@ impl Documents {
     fn make(&self, wanted: &Wanted) -> Option<Document> {
         let catalogue = &*self.catalogue;
         let value = match wanted {
-            Wanted::Version => version(),
+            Wanted::Version => self.build.version(),
             Wanted::Index => json!({"paths": paths(catalogue)}),
             Wanted::Aggregated { core, version } => discovery::aggregated(catalogue, *core, *version),
             Wanted::CoreVersions => discovery::api_versions(&self.server),
@@ -174,33 +170,6 @@ impl Document {
         out.insert(VARY, HeaderValue::from_static("Accept"));
         out.insert(CACHE_CONTROL, HeaderValue::from_static("public"));
         response
-    }
-}
-
-fn version() -> Value {
-    json!({
-        "major": MAJOR,
-        "minor": MINOR,
-        "emulationMajor": MAJOR,
-        "emulationMinor": MINOR,
-        "minCompatibilityMajor": MAJOR,
-        "minCompatibilityMinor": "35",
-        "gitVersion": KUBERNETES_VERSION,
-        "gitCommit": "",
-        "gitTreeState": "clean",
-        "buildDate": "1970-01-01T00:00:00Z",
-        "goVersion": "",
-        "compiler": "rustc",
-        "platform": format!("{}/{}", std::env::consts::OS, architecture()),
-    })
-}
-
-/// The machine's architecture in Go's words.
-fn architecture() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
     }
 }
 

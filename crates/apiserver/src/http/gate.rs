@@ -1,8 +1,11 @@
 //! How many requests are worked on at the same time: each sort has places of its own, and who finds none is asked to come
-//! back. Full priority and fairness among users is not there; what keeps the cluster alive has its own places.
+//! back. Full priority and fairness among users is not there, but what lasts is bounded for each user, too; what keeps the
+//! cluster alive has its own places.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::auth::UserInfo;
@@ -39,6 +42,7 @@ pub(crate) struct Gate {
     system: Arc<Semaphore>,
     strangers: Arc<Semaphore>,
     lasting: Arc<Semaphore>,
+    by_user: Arc<Users>,
     system_lasting: Arc<Semaphore>,
     /// In units of [`UNIT`].
     list_memory: Arc<Semaphore>,
@@ -48,9 +52,51 @@ pub(crate) struct Gate {
 /// Bytes that one permit for memory stands for.
 const UNIT: usize = 1024;
 
-/// A place that is taken until this is dropped.
+/// How many lasting requests each user has under way; who has none is not listed.
 #[derive(Debug)]
-pub(crate) struct Pass(#[allow(dead_code, reason = "held for its end")] Option<OwnedSemaphorePermit>);
+struct Users {
+    most: usize,
+    open: Mutex<HashMap<String, usize>>,
+}
+
+/// A place that is taken until this is dropped.
+#[derive(Debug, Default)]
+#[allow(dead_code, reason = "held for its end")]
+pub(crate) struct Pass {
+    permit: Option<OwnedSemaphorePermit>,
+    of_user: Option<UsersPlace>,
+}
+
+/// One of a user's places.
+#[derive(Debug)]
+struct UsersPlace {
+    users: Arc<Users>,
+    name: String,
+}
+
+impl Users {
+    fn enter(self: &Arc<Self>, name: &str) -> Result<UsersPlace, ApiError> {
+        let mut open = self.open.lock();
+        let count = open.entry(name.to_owned()).or_default();
+        if *count >= self.most {
+            return Err(ApiError::TooManyOfUser(self.most));
+        }
+        *count += 1;
+        Ok(UsersPlace { users: self.clone(), name: name.to_owned() })
+    }
+}
+
+impl Drop for UsersPlace {
+    fn drop(&mut self) {
+        let mut open = self.users.open.lock();
+        if let Some(count) = open.get_mut(&self.name) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&self.name);
+            }
+        }
+    }
+}
 
 impl Share {
     /// The share of an authenticated user.
@@ -81,16 +127,17 @@ impl Gate {
             system: places(limits.system),
             strangers: places(limits.strangers),
             lasting: places(limits.lasting),
+            by_user: Arc::new(Users { most: limits.lasting_per_user.max(1), open: Mutex::default() }),
             system_lasting: places(limits.system_lasting),
             list_memory: places(list_units as usize),
             list_units,
         }
     }
 
-    /// A place for a request; 429 when there is none.
-    pub(crate) fn enter(&self, share: Share, work: Work) -> Result<Pass, ApiError> {
+    /// A place for a request of a user; 429 when there is none.
+    pub(crate) fn enter(&self, share: Share, work: Work, user: &str) -> Result<Pass, ApiError> {
         let places = match (share, work) {
-            (Share::Exempt, _) => return Ok(Pass(None)),
+            (Share::Exempt, _) => return Ok(Pass::default()),
             (Share::System, Work::Lasting) => &self.system_lasting,
             (Share::System, _) => &self.system,
             (Share::Strangers, _) => &self.strangers,
@@ -98,8 +145,12 @@ impl Gate {
             (Share::Users, Work::Write) => &self.writes,
             (Share::Users, Work::Lasting) => &self.lasting,
         };
+        let of_user = match (share, work) {
+            (Share::Users, Work::Lasting) => Some(self.by_user.enter(user)?),
+            _ => None,
+        };
         let permit = places.clone().try_acquire_owned().map_err(|_| ApiError::TooManyRequests)?;
-        Ok(Pass(Some(permit)))
+        Ok(Pass { permit: Some(permit), of_user })
     }
 
     /// Room for a list of so many bytes; 429 when other lists take it all. What the cluster's own parts read is counted
@@ -107,8 +158,8 @@ impl Gate {
     pub(crate) fn list(&self, share: Share, bytes: usize) -> Result<Pass, ApiError> {
         let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).min(self.list_units);
         match self.list_memory.clone().try_acquire_many_owned(units) {
-            Ok(permit) => Ok(Pass(Some(permit))),
-            Err(_) if matches!(share, Share::Exempt | Share::System) => Ok(Pass(None)),
+            Ok(permit) => Ok(Pass { permit: Some(permit), of_user: None }),
+            Err(_) if matches!(share, Share::Exempt | Share::System) => Ok(Pass::default()),
             Err(_) => Err(ApiError::TooManyRequests),
         }
     }
@@ -127,8 +178,8 @@ mod tests {
     #[test]
     fn each_share_has_its_own_places() {
         let gate = gate();
-        let first = gate.enter(Share::Users, Work::Read).unwrap();
-        assert!(matches!(gate.enter(Share::Users, Work::Read), Err(ApiError::TooManyRequests)));
+        let first = gate.enter(Share::Users, Work::Read, "u").unwrap();
+        assert!(matches!(gate.enter(Share::Users, Work::Read, "u"), Err(ApiError::TooManyRequests)));
         let others = [
             (Share::Users, Work::Write),
             (Share::Users, Work::Lasting),
@@ -136,11 +187,26 @@ mod tests {
             (Share::Strangers, Work::Read),
             (Share::Exempt, Work::Read),
         ];
-        let held: Vec<Pass> = others.map(|(share, work)| gate.enter(share, work).unwrap()).into();
-        assert!(gate.enter(Share::System, Work::Write).is_err());
+        let held: Vec<Pass> = others.map(|(share, work)| gate.enter(share, work, "u").unwrap()).into();
+        assert!(gate.enter(Share::System, Work::Write, "u").is_err());
         drop(first);
-        gate.enter(Share::Users, Work::Read).unwrap();
+        gate.enter(Share::Users, Work::Read, "u").unwrap();
         drop(held);
+    }
+
+    #[test]
+    fn what_lasts_is_bounded_for_each_user() {
+        let gate = Gate::new(&Limits { lasting: 3, lasting_per_user: 2, ..Limits::default() });
+        let enter = |user: &str| gate.enter(Share::Users, Work::Lasting, user);
+        let first = enter("a").unwrap();
+        let second = enter("a").unwrap();
+        assert!(matches!(enter("a"), Err(ApiError::TooManyOfUser(2))));
+        let other = enter("b").unwrap();
+        assert!(matches!(enter("b"), Err(ApiError::TooManyRequests)), "there are no more places at all");
+        drop(first);
+        let again = enter("a").unwrap();
+        drop((second, other, again));
+        assert!(gate.by_user.open.lock().is_empty());
     }
 
     #[test]

@@ -12,6 +12,7 @@ use serde_json::Value;
 use skiff_catalogue::selector::FieldSelector;
 use skiff_catalogue::{Kind, Scope, Subresource, Verb};
 use skiff_listener::{Panicked, contained};
+use skiff_streams::Content;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -21,6 +22,7 @@ use super::client::Caller;
 use super::gate::{Pass, Share, Work};
 use super::health;
 use super::path::{RequestInfo, ResourcePath};
+use super::push::Push;
 use super::query::Query;
 use crate::auth::{self, Attributes, AuthnError, Decision, UserInfo};
 use crate::errors::{ApiError, Subject};
@@ -153,17 +155,33 @@ impl Exchange {
     async fn run(self, caller: Caller, mut request: Request<Body>) -> Result<Response<Body>, ApiError> {
         let (user, share) = self.caller(caller, request.headers()).await?;
         let work = self.work();
-        let pass = Arc::new(self.server.gate.enter(share, work)?);
+        let pass = Arc::new(self.server.gate.enter(share, work, &user.name)?);
         if work == Work::Lasting {
             request.extensions().get().into_iter().for_each(skiff_listener::Exchange::lasts);
         }
         // For streams, which outlive the answer.
         request.extensions_mut().insert::<Arc<Pass>>(pass.clone());
+        let push = self.pushes().and_then(|content| Push::take(&mut request, content));
+        let (stall, shutdown) = (self.server.limits.connections.stall, self.server.shutdown.clone());
         let response = match self.info.clone() {
             RequestInfo::NonResource => self.non_resource(&user, &request.into_parts().0).await,
             RequestInfo::Resource(path) => self.resource(user, share, path, request).await,
         }?;
-        Ok(response.map(|body| body::holding(body, pass)))
+        let response = response.map(|body| body::holding(body, pass));
+        Ok(match push {
+            Some(push) => push.answer(response, stall, shutdown),
+            None => response,
+        })
+    }
+
+    /// What a WebSocket client is sent, if this is a request that is served to one.
+    fn pushes(&self) -> Option<Content> {
+        let RequestInfo::Resource(path) = &self.info else { return None };
+        match (path.subresource.as_str(), self.verb()) {
+            ("", Some(Verb::Watch)) => Some(Content::Lines),
+            ("log", Some(Verb::Get)) => Some(Content::Bytes),
+            _ => None,
+        }
     }
 
     /// Who asks, and whose places the request takes.
@@ -231,7 +249,10 @@ impl Exchange {
             _ => {}
         }
         let metrics = match path.trim_end_matches('/') {
-            "/metrics" => Some(self.server.metrics.render(self.server.store.revision())),
+            "/metrics" => {
+                let own = self.server.metrics.render(self.server.store.revision());
+                Some(own + &(self.server.more_metrics)())
+            }
             "/metrics/slis" => Some(health::slis(&self.server)),
             _ => None,
         };
@@ -316,8 +337,8 @@ impl Exchange {
         let text = |name: HeaderName| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
         let content_type = text(CONTENT_TYPE).split(';').next().unwrap_or_default().trim().to_owned();
         let encoding = match subresource {
-            Some(subresource) if subresource.connects() => Encoding::Json,
-            _ => Encoding::negotiate(headers)?,
+            Some(subresource) if subresource.connects() => Encoding::JSON,
+            subresource => Encoding::negotiate(headers, kind.has_table(subresource))?,
         };
         let dry_run = self.query.dry_run(options_kind(verb))?;
         self.query.number("timeoutSeconds")?;

@@ -10,8 +10,8 @@ pub(crate) mod health;
 mod listener;
 pub(crate) mod metrics;
 pub(crate) mod path;
+mod push;
 pub(crate) mod query;
 
 pub(crate) use documents::Documents;
-pub use documents::KUBERNETES_VERSION;
 pub(crate) use listener::serve;

@@ -3,32 +3,88 @@
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response, StatusCode};
-use serde_json::{Value, json};
-use skiff_catalogue::Object;
-use skiff_catalogue::table::{self, IncludeObject, ListMeta};
+use serde_json::Value;
+use skiff_catalogue::table::{self, IncludeObject, ListMeta, Shape};
+use skiff_catalogue::{Object, scale};
 use skiff_store::Entry;
 
 use super::call::Call;
 use super::list::Selected;
 use super::{Content, Outcome, codec};
 use crate::errors::ApiError;
-use crate::http::accept::{Encoding, MetaVersion};
+use crate::http::accept::{Amount, Encoding, Format, MetaVersion, View};
 use crate::http::body::{self, Body};
 
 /// The answer to a request that succeeded.
 pub(crate) fn respond(call: &Call, outcome: Outcome) -> Result<Response<Body>, ApiError> {
     let Outcome { status, content } = outcome;
+    check_amount(call, &content)?;
     let bytes = match content {
         Content::Entry(entry) => entry_bytes(call, &entry)?,
         Content::Object(object) => object_bytes(call, &object)?,
         Content::List(selected) => {
             let room = call.server.gate.list(call.share, list_size(call.encoding, &selected))?;
-            let body = body::holding(body::full(list_bytes(call, &selected)?), room);
-            return Ok(answer(status, call.encoding, body));
+            let bytes = written(call.encoding.format, list_bytes(call, &selected)?)?;
+            return Ok(answer(status, call.encoding, body::holding(body::full(bytes), room)));
         }
-        Content::Tree(value) => text(call.encoding, &value),
+        Content::Tree(value) => codec::to_json(&other_view(call, value)?),
     };
-    Ok(answer(status, call.encoding, body::full(bytes)))
+    Ok(answer(status, call.encoding, body::full(written(call.encoding.format, bytes)?)))
+}
+
+/// Whoever asks for the metadata alone has to say whether it is that of an object or of a list.
+fn check_amount(call: &Call, content: &Content) -> Result<(), ApiError> {
+    let View::Metadata(_, asked) = call.encoding.view else { return Ok(()) };
+    let kind = &call.kind.names.kind;
+    let group = match &*call.kind.gv.group {
+        "" | "events.k8s.io" => "core",
+        group => group.split('.').next().unwrap_or(group),
+    };
+    match (asked, content) {
+        (Amount::One, Content::List(_)) => Err(ApiError::NoSuchView(format!(
+            "you requested PartialObjectMetadata, but the requested object is a list (*{group}.{kind}List)"
+        ))),
+        (Amount::List, Content::Entry(_) | Content::Object(_)) => Err(ApiError::NoSuchView(format!(
+            "you requested PartialObjectMetadataList, but the requested object is not a list (*{group}.{kind})"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// An object of another kind than the call's, as the client wants it: a Scale has a Table of its own, a Status is always whole.
+fn other_view(call: &Call, value: Value) -> Result<Value, ApiError> {
+    if value["kind"] == "Status" {
+        return Ok(value);
+    }
+    match call.encoding.view {
+        View::Whole => Ok(value),
+        View::Metadata(version, _) => {
+            let object = Object::from_value(value).unwrap_or_default();
+            Ok(versioned(table::partial_metadata(&object), version))
+        }
+        View::Table(version) => {
+            let scale = Object::from_value(value).unwrap_or_default();
+            let shape = Shape { columns: &scale::columns(), print: scale::print };
+            Ok(versioned(one_row(call, shape, &scale)?, version))
+        }
+    }
+}
+
+/// The Table of one object.
+fn one_row(call: &Call, shape: Shape<'_>, object: &Object) -> Result<Value, ApiError> {
+    let meta = ListMeta { resource_version: object.resource_version().to_owned(), ..ListMeta::default() };
+    Ok(table::render(shape, [object], call.now, include(call)?, &meta))
+}
+
+/// JSON text in the format of the answer.
+fn written(format: Format, json: Bytes) -> Result<Bytes, ApiError> {
+    match format {
+        Format::Json => Ok(json),
+        Format::Yaml => {
+            let value: Value = serde_json::from_slice(&json).map_err(|error| ApiError::internal(&error))?;
+            Ok(yaml(&value))
+        }
+    }
 }
 
 /// The answer to a watch.
@@ -45,25 +101,22 @@ fn answer(status: StatusCode, encoding: Encoding, body: Body) -> Response<Body> 
 
 fn entry_bytes(call: &Call, entry: &Entry) -> Result<Bytes, ApiError> {
     let mut out = Vec::with_capacity(entry.value.len() + codec::SPLICE_ROOM);
-    match call.encoding {
-        Encoding::Json => codec::splice(&mut out, &entry.value, entry.modified),
-        Encoding::Metadata(version) => codec::splice_metadata(&mut out, entry, version)?,
-        Encoding::Table(_) | Encoding::Yaml => return object_bytes(call, &*call.decoded(entry)?),
+    match call.encoding.view {
+        View::Whole => codec::splice(&mut out, &entry.value, entry.modified),
+        View::Metadata(version, _) => codec::splice_metadata(&mut out, entry, version)?,
+        View::Table(_) => return object_bytes(call, &*call.decoded(entry)?),
     }
     Ok(out.into())
 }
 
 fn object_bytes(call: &Call, object: &Object) -> Result<Bytes, ApiError> {
-    Ok(match call.encoding {
-        Encoding::Json => serialize(object),
-        Encoding::Yaml => yaml(&Value::Object(object.as_map().clone())),
-        Encoding::Table(version) => {
-            let meta =
-                ListMeta { resource_version: object.resource_version().to_owned(), ..ListMeta::default() };
-            let table = table::render(&call.kind, [object], call.now, include(call)?, &meta);
+    Ok(match call.encoding.view {
+        View::Whole => serialize(object),
+        View::Table(version) => {
+            let table = one_row(call, call.kind.shape(), object)?;
             codec::to_json(&versioned(table, version))
         }
-        Encoding::Metadata(version) => codec::to_json(&versioned(table::partial_metadata(object), version)),
+        View::Metadata(version, _) => codec::to_json(&versioned(table::partial_metadata(object), version)),
     })
 }
 
@@ -76,8 +129,8 @@ fn serialize(object: &Object) -> Bytes {
 
 fn list_bytes(call: &Call, selected: &Selected) -> Result<Bytes, ApiError> {
     let meta = list_meta(selected);
-    match call.encoding {
-        Encoding::Json => {
+    match call.encoding.view {
+        View::Whole => {
             let item = |out: &mut Vec<u8>, entry: &Entry| {
                 codec::splice(out, &entry.value, entry.modified);
                 Ok(())
@@ -85,28 +138,17 @@ fn list_bytes(call: &Call, selected: &Selected) -> Result<Bytes, ApiError> {
             let kind = format!("{}List", call.kind.names.kind);
             spliced_list(&kind, &call.kind.gv.to_string(), &selected.entries, &meta, item)
         }
-        Encoding::Metadata(version) => {
+        View::Metadata(version, _) => {
             let item = |out: &mut Vec<u8>, entry: &Entry| Ok(codec::splice_metadata(out, entry, version)?);
             let api_version = version.api_version();
             spliced_list("PartialObjectMetadataList", api_version, &selected.entries, &meta, item)
         }
-        Encoding::Yaml => {
-            let items: Result<Vec<Value>, ApiError> = selected
-                .entries
-                .iter()
-                .map(|entry| Ok(Value::Object(call.decoded(entry)?.as_map().clone())))
-                .collect();
-            let kind = format!("{}List", call.kind.names.kind);
-            Ok(yaml(&json!({
-                "kind": kind, "apiVersion": call.kind.gv.to_string(), "metadata": meta.to_value(), "items": items?,
-            })))
-        }
-        Encoding::Table(version) => {
+        View::Table(version) => {
             let objects: Result<Vec<_>, ApiError> =
                 selected.entries.iter().map(|entry| call.decoded(entry)).collect();
             let objects = objects?;
             let rows = objects.iter().map(|object| &**object);
-            let table = table::render(&call.kind, rows, call.now, include(call)?, &meta);
+            let table = table::render(call.kind.shape(), rows, call.now, include(call)?, &meta);
             Ok(codec::to_json(&versioned(table, version)))
         }
     }
@@ -118,9 +160,9 @@ const TREE: usize = 8;
 /// The memory that a list takes until it is sent, about.
 fn list_size(encoding: Encoding, selected: &Selected) -> usize {
     let bytes: usize = selected.entries.iter().map(|entry| entry.value.len() + codec::SPLICE_ROOM).sum();
-    match encoding {
-        Encoding::Json | Encoding::Metadata(_) => bytes,
-        Encoding::Yaml | Encoding::Table(_) => bytes.saturating_mul(TREE),
+    match (encoding.format, encoding.view) {
+        (Format::Json, View::Whole | View::Metadata(..)) => bytes,
+        (Format::Yaml, _) | (_, View::Table(_)) => bytes.saturating_mul(TREE),
     }
 }
 
@@ -162,17 +204,15 @@ fn spliced_list(
 /// The `includeObject` parameter.
 pub(crate) fn include(call: &Call) -> Result<IncludeObject, ApiError> {
     let text = call.query.get("includeObject");
-    text.parse().map_err(|error: table::UnknownInclude| ApiError::BadRequest(error.to_string()))
+    text.parse().map_err(|error: table::UnknownInclude| {
+        ApiError::BadRequest(format!("Unable to convert to Table as requested: {error}"))
+    })
 }
 
 /// A Table or PartialObjectMetadata as another version of `meta.k8s.io`; the versions differ in name only.
 pub(crate) fn versioned(mut value: Value, version: MetaVersion) -> Value {
     value["apiVersion"] = version.api_version().into();
     value
-}
-
-fn text(encoding: Encoding, value: &Value) -> Bytes {
-    if encoding == Encoding::Yaml { yaml(value) } else { codec::to_json(value) }
 }
 
 fn yaml(value: &Value) -> Bytes {

@@ -17,7 +17,7 @@ use super::list::{options_subject, parse_revision};
 use super::select::Selection;
 use super::{codec, keys, list, respond};
 use crate::errors::ApiError;
-use crate::http::accept::{Encoding, MetaVersion};
+use crate::http::accept::{MetaVersion, View};
 use crate::http::body::{self, Body};
 
 /// How often a quiet watch tells how far it is, for clients that asked for bookmarks.
@@ -277,11 +277,10 @@ impl Streaming {
     }
 
     fn object(&mut self, out: &mut Vec<u8>, entry: &Entry) -> Result<(), ApiError> {
-        match self.call.encoding {
-            Encoding::Json => codec::splice(out, &entry.value, entry.modified),
-            Encoding::Metadata(version) => codec::splice_metadata(out, entry, version)?,
-            Encoding::Table(version) => codec::write_json(out, &self.row(entry, version)?),
-            Encoding::Yaml => codec::write_json(out, self.call.decoded(entry)?.as_map()),
+        match self.call.encoding.view {
+            View::Whole => codec::splice(out, &entry.value, entry.modified),
+            View::Metadata(version, _) => codec::splice_metadata(out, entry, version)?,
+            View::Table(version) => codec::write_json(out, &self.row(entry, version)?),
         }
         Ok(())
     }
@@ -291,7 +290,7 @@ impl Streaming {
         let object = call.decoded(entry)?;
         let headers = std::mem::replace(&mut self.headers, Headers::Omitted);
         let now = jiff::Timestamp::now();
-        let table = table::event(&call.kind, &object, now, respond::include(call)?, headers);
+        let table = table::event(call.kind.shape(), &object, now, respond::include(call)?, headers);
         Ok(respond::versioned(table, version))
     }
 
@@ -304,15 +303,15 @@ impl Streaming {
             metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
         }
         let kind = &self.call.kind;
-        let object = match self.call.encoding {
-            Encoding::Json | Encoding::Yaml => {
+        let object = match self.call.encoding.view {
+            View::Whole => {
                 metadata["creationTimestamp"] = Value::Null;
                 json!({"kind": &kind.names.kind, "apiVersion": kind.gv.to_string(), "metadata": metadata})
             }
-            Encoding::Metadata(version) => {
+            View::Metadata(version, _) => {
                 json!({"kind": "PartialObjectMetadata", "apiVersion": version.api_version(), "metadata": metadata})
             }
-            Encoding::Table(version) => json!({
+            View::Table(version) => json!({
                 "kind": "Table", "apiVersion": version.api_version(), "metadata": metadata,
                 "columnDefinitions": [], "rows": [],
             }),

@@ -9,7 +9,7 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use serde_json::{Value, json};
 use skiff_apiserver::testing::TestServer;
-use skiff_apiserver::{ApiService, Body, UserInfo};
+use skiff_apiserver::{ApiService, Body, Limits, UserInfo};
 use tower::ServiceExt as _;
 
 pub(crate) struct Api(TestServer);
@@ -56,6 +56,25 @@ impl Answer {
 impl Api {
     pub(crate) async fn start() -> Self {
         Self(TestServer::start([127, 0, 0, 1]).await)
+    }
+
+    pub(crate) async fn with_limits(limits: Limits) -> Self {
+        Self(TestServer::with_limits([127, 0, 0, 1], limits).await)
+    }
+
+    /// A token of the ServiceAccount `default` in the namespace `default`, which may edit there.
+    pub(crate) async fn editor_token(&self) -> String {
+        self.make_default_account("default").await;
+        let binding = json!({
+            "metadata": {"name": "edit"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "edit"},
+            "subjects": [{"kind": "ServiceAccount", "name": "default", "namespace": "default"}],
+        });
+        let bindings = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings";
+        self.post(bindings, binding).await.expect(201);
+        let path = "/api/v1/namespaces/default/serviceaccounts/default/token";
+        let token = self.post(path, json!({"spec": {"audiences": []}})).await.expect(201);
+        token.body["status"]["token"].as_str().unwrap().to_owned()
     }
 
     pub(crate) fn service(&self) -> ApiService {

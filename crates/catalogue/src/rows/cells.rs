@@ -11,12 +11,12 @@ use crate::{Cell, Column, ColumnType, Object, Row, duration};
 pub(super) const NONE: &str = "<none>";
 
 /// The column that every Table starts with.
-pub(super) fn name_column() -> Column {
+pub(crate) fn name_column() -> Column {
     Column { format: "name", ..text("Name", "Name of the object, unique within its namespace.") }
 }
 
 /// The time since creation.
-pub(super) fn age_column() -> Column {
+pub(crate) fn age_column() -> Column {
     text("Age", "Time since the object was created.")
 }
 
@@ -26,7 +26,7 @@ pub(super) fn text(name: &'static str, description: &'static str) -> Column {
 }
 
 /// A column of integers.
-pub(super) fn integer(name: &'static str, description: &'static str) -> Column {
+pub(crate) fn integer(name: &'static str, description: &'static str) -> Column {
     Column { kind: ColumnType::Integer, ..text(name, description) }
 }
 
@@ -36,7 +36,7 @@ pub(super) fn wide(name: &'static str, description: &'static str) -> Column {
 }
 
 /// A row of these cells.
-pub(super) fn row<const N: usize>(cells: [Cell; N]) -> Row {
+pub(crate) fn row<const N: usize>(cells: [Cell; N]) -> Row {
     Row { cells: cells.into(), completed: None }
 }
 
@@ -46,7 +46,7 @@ pub(super) fn name_and_age(object: &Object, now: Timestamp) -> Row {
 }
 
 /// The cell Age.
-pub(super) fn age(object: &Object, now: Timestamp) -> Cell {
+pub(crate) fn age(object: &Object, now: Timestamp) -> Cell {
     duration::since(object.str(&["metadata", "creationTimestamp"]), now).into()
 }
 

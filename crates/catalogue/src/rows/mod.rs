@@ -1,6 +1,6 @@
 //! The built-in kinds: one file per kind or family, each with its row, strategy and printer.
 
-mod cells;
+pub(crate) mod cells;
 mod check;
 mod config_map;
 mod custom_resource_definition;

@@ -5,12 +5,11 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::core::DynamicObject;
-use kube::core::PartialObjectMeta;
+use kube::core::{ApiResource, DynamicObject, PartialObjectMeta};
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, Resource as _};
 use parking_lot::Mutex;
-use skiff_informer::{Queue, Tolerant, watch_objects};
+use skiff_informer::{Queue, Tolerant, watch_objects_of};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -115,8 +114,8 @@ impl Monitors {
             done,
         };
         let api = Api::<Tolerant<PartialObjectMeta<DynamicObject>>>::all_with(self.client.clone(), &kind.api);
-        let token = stop.clone();
-        tokio::spawn(async move { token.run_until_cancelled(monitor.follow(api)).await });
+        let (token, resource) = (stop.clone(), kind.api.clone());
+        tokio::spawn(async move { token.run_until_cancelled(monitor.follow(api, &resource)).await });
         Monitored { kind, stop, synced }
     }
 }
@@ -131,8 +130,8 @@ struct Monitor {
 }
 
 impl Monitor {
-    async fn follow(self, api: Api<Tolerant<PartialObjectMeta<DynamicObject>>>) {
-        let mut events = watch_objects(api, watcher::Config::default()).boxed();
+    async fn follow(self, api: Api<Tolerant<PartialObjectMeta<DynamicObject>>>, kind: &ApiResource) {
+        let mut events = watch_objects_of(api, kind, watcher::Config::default()).boxed();
         let mut listed = HashSet::new();
         while let Some(event) = events.next().await {
             match event {

@@ -1,7 +1,10 @@
-//! Over TLS: HTTP/1.1 and HTTP/2, and streams passed on to a node.
+//! Over TLS: HTTP/1.1, HTTP/2 and WebSocket, and streams passed on to a node.
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+mod busy;
+#[path = "../common/mod.rs"]
 mod common;
+mod websocket;
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
@@ -37,6 +40,17 @@ async fn serve(api: &Api) -> (SocketAddr, CancellationToken) {
 async fn dial(tls: Arc<ClientConfig>, address: SocketAddr) -> TlsStream<TcpStream> {
     let stream = TcpStream::connect(address).await.unwrap();
     TlsConnector::from(tls).connect(ServerName::from(address.ip()), stream).await.unwrap()
+}
+
+/// What a client needs that shows no certificate.
+fn stranger(api: &Api) -> Arc<ClientConfig> {
+    let mut roots = rustls::RootCertStore::empty();
+    let pem = api.pki.ca_pem().as_bytes().to_vec();
+    let ca = rustls_pki_types::pem::PemObject::from_pem_slice(&pem).unwrap();
+    roots.add(ca).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    Arc::new(builder.unwrap().with_root_certificates(roots).with_no_client_auth())
 }
 
 fn get(path: &str) -> Request<Full<Bytes>> {

@@ -1,0 +1,99 @@
+//! What a server says of itself at `/version`.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+/// The Kubernetes version that we announce.
+const MAJOR: &str = "1";
+const MINOR: &str = "36";
+/// Clients and nodes of so old a minor version may still speak to us.
+const OLDEST_MINOR: &str = "35";
+/// The Kubernetes version that is announced, with `v`.
+pub const KUBERNETES_VERSION: &str = concat!("v1.36.2+skiff", env!("CARGO_PKG_VERSION"));
+
+/// What the program knows of its own build.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuildInfo {
+    /// Commit of skiff's sources; `unknown` when they came without their history.
+    pub commit: String,
+    /// `clean`, `dirty`, or `archive` when they came without their history.
+    pub tree_state: String,
+    /// When that commit was made, so that two builds of it are the same; the year 1970 when unknown.
+    pub commit_time: Timestamp,
+    /// The compiler and its version, e.g. `rustc 1.95.0`.
+    pub compiler: String,
+}
+
+impl Default for BuildInfo {
+    fn default() -> Self {
+        Self {
+            commit: "unknown".to_owned(),
+            tree_state: "archive".to_owned(),
+            commit_time: Timestamp::UNIX_EPOCH,
+            compiler: "rustc".to_owned(),
+        }
+    }
+}
+
+impl BuildInfo {
+    /// The document of `/version`. `goVersion` is the version of what compiled the server, which was not Go.
+    pub(crate) fn version(&self) -> Value {
+        json!({
+            "major": MAJOR,
+            "minor": MINOR,
+            "emulationMajor": MAJOR,
+            "emulationMinor": MINOR,
+            "minCompatibilityMajor": MAJOR,
+            "minCompatibilityMinor": OLDEST_MINOR,
+            "gitVersion": KUBERNETES_VERSION,
+            "gitCommit": self.commit,
+            "gitTreeState": self.tree_state,
+            "buildDate": crate::pipeline::call::timestamp(self.commit_time),
+            "goVersion": self.compiler,
+            "compiler": self.compiler.split(' ').next(),
+            "platform": format!("{}/{}", std::env::consts::OS, architecture()),
+        })
+    }
+}
+
+/// The machine's architecture in Go's words.
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `version.Info` of Kubernetes' clients has.
+    #[test]
+    fn nothing_is_left_out() {
+        let build = BuildInfo { compiler: "rustc 1.95.0".to_owned(), ..BuildInfo::default() };
+        let version = build.version();
+        let fields = [
+            "major",
+            "minor",
+            "emulationMajor",
+            "emulationMinor",
+            "minCompatibilityMajor",
+            "minCompatibilityMinor",
+            "gitVersion",
+            "gitCommit",
+            "gitTreeState",
+            "buildDate",
+            "goVersion",
+            "compiler",
+            "platform",
+        ];
+        for field in fields {
+            assert!(version[field].as_str().is_some_and(|text| !text.is_empty()), "{field}");
+        }
+        assert_eq!(version.as_object().unwrap().len(), fields.len());
+        assert_eq!((&version["compiler"], &version["goVersion"]), (&json!("rustc"), &json!("rustc 1.95.0")));
+        assert_eq!(version["buildDate"], "1970-01-01T00:00:00Z");
+    }
+}
