@@ -210,7 +210,8 @@ async fn what_has_no_such_view_is_refused() {
     api.get_as(MAPS, &partial("Odd")).await.expect(406);
     let review = json!({"spec": {"nonResourceAttributes": {"path": "/", "verb": "get"}}}).to_string();
     let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
-    for (accept, code) in [(TABLE, 406), ("application/json", 201)] {
+    let table_alone = TABLE.split(',').next().unwrap();
+    for (accept, code) in [(table_alone, 406), (TABLE, 201)] {
         let request = http::Request::post(path).header("accept", accept);
         api.request(request.body(review.clone().into()).unwrap()).await.expect(code);
     }
