@@ -32,7 +32,7 @@ use crate::{
 const OPEN_STREAMS_WITHIN: Duration = Duration::from_secs(30);
 /// Bytes of input that may wait for the command. WebSocket has no flow control per channel: beyond this the whole
 /// connection waits.
-const INPUT_LIMIT: u32 = 1024 * 1024;
+const INPUT_LIMIT: usize = 1024 * 1024;
 
 const SUPPORTED: Supported = Supported {
     websocket: &[

@@ -28,7 +28,7 @@ use crate::{
 /// How long the second stream of a connection may take after the first.
 const PAIR_WITHIN: Duration = Duration::from_secs(30);
 /// Bytes that may wait for a pod on a channel of the old WebSocket protocol.
-const INPUT_LIMIT: u32 = 256 * 1024;
+const INPUT_LIMIT: usize = 256 * 1024;
 /// Two channels each, numbered in one byte.
 const MAX_PORTS: usize = 127;
 

@@ -1,88 +1,158 @@
 //! A bounded pipe of byte chunks from a connection's reader to the one who consumes a stream.
 
 use std::{
+    collections::VecDeque,
     io,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker},
 };
 
 use bytes::{Buf, Bytes};
+use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, ReadBuf},
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    sync::Notify,
 };
 
 /// Told how many bytes were consumed, for flow control.
 pub(crate) type OnConsumed = Box<dyn FnMut(usize) + Send>;
 
-/// Makes a pipe that holds up to `limit` bytes, and one chunk more.
-pub(crate) fn pipe(limit: u32, on_consumed: Option<OnConsumed>) -> (InputSender, InputReader) {
-    let room = Arc::new(Semaphore::new(limit as usize));
-    let (sender, receiver) = mpsc::unbounded_channel();
-    let reader = InputReader { receiver, room: room.clone(), state: State::Between, on_consumed };
-    (InputSender { sender, room, limit }, reader)
+/// What a chunk costs besides its bytes, so that very small ones are bounded as well.
+const CHUNK_COST: usize = 64;
+
+/// Makes a pipe that holds chunks of up to `limit` bytes in sum, each counted with its cost, or one chunk of any size.
+pub(crate) fn pipe(limit: usize, on_consumed: Option<OnConsumed>) -> (InputSender, InputReader) {
+    let shared = Arc::new(Shared { limit, state: Mutex::default(), room: Notify::new() });
+    (InputSender(Arc::new(Senders(shared.clone()))), InputReader { shared, on_consumed })
 }
 
-enum Item {
-    Chunk(Bytes, OwnedSemaphorePermit),
-    End,
+struct Shared {
+    /// Bytes.
+    limit: usize,
+    state: Mutex<State>,
+    /// Told when there may be room, or nobody reads any more.
+    room: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    /// Chunks and what each costs, until it is read to its end.
+    chunks: VecDeque<(Bytes, usize)>,
+    held: usize,
+    end: Option<End>,
+    reader: Option<Waker>,
+}
+
+/// Why nothing more will come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// The stream ended in order.
+    InOrder,
+    /// The connection is gone.
+    Broken,
+    /// Nobody reads.
+    Unread,
+}
+
+/// Whether a chunk was taken.
+enum Taken {
+    Yes,
+    /// Not yet.
+    NoRoom(Bytes),
+    NeverWill,
+}
+
+impl State {
+    fn take(&mut self, chunk: Bytes, limit: usize) -> Taken {
+        let cost = chunk.len() + CHUNK_COST;
+        if self.end.is_some() {
+            return Taken::NeverWill;
+        }
+        if !self.chunks.is_empty() && self.held + cost > limit {
+            return Taken::NoRoom(chunk);
+        }
+        self.held += cost;
+        self.chunks.push_back((chunk, cost));
+        self.wake();
+        Taken::Yes
+    }
+
+    /// Copies what the first chunk has and `buf` can take; `None` when there is no chunk.
+    fn copy(&mut self, buf: &mut ReadBuf<'_>) -> Option<usize> {
+        let (chunk, cost) = self.chunks.front_mut()?;
+        let length = chunk.len().min(buf.remaining());
+        buf.put_slice(&chunk[..length]);
+        chunk.advance(length);
+        if chunk.is_empty() {
+            self.held -= *cost;
+            self.chunks.pop_front();
+        }
+        Some(length)
+    }
+
+    /// Only the first reason counts.
+    fn end(&mut self, why: End) {
+        self.end.get_or_insert(why);
+        self.wake();
+    }
+
+    fn wake(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+    }
 }
 
 /// The connection's side. Dropped without [`InputSender::end`], the consumer sees a broken connection.
-pub(crate) struct InputSender {
-    sender: mpsc::UnboundedSender<Item>,
-    room: Arc<Semaphore>,
-    limit: u32,
-}
+#[derive(Clone)]
+pub(crate) struct InputSender(Arc<Senders>);
 
-impl Clone for InputSender {
-    fn clone(&self) -> Self {
-        Self { sender: self.sender.clone(), room: self.room.clone(), limit: self.limit }
+/// All clones of a sender.
+struct Senders(Arc<Shared>);
+
+impl Drop for Senders {
+    fn drop(&mut self) {
+        self.0.state.lock().end(End::Broken);
     }
 }
 
 impl InputSender {
     /// Waits for room and hands over a chunk; nothing happens if nobody reads any more.
-    pub(crate) async fn push(&self, chunk: Bytes) {
-        if chunk.is_empty() {
-            return;
-        }
-        let want = u32::try_from(chunk.len()).unwrap_or(u32::MAX).min(self.limit);
-        if let Ok(permit) = self.room.clone().acquire_many_owned(want).await {
-            self.deliver(Item::Chunk(chunk, permit));
+    pub(crate) async fn push(&self, mut chunk: Bytes) {
+        let shared = &self.0.0;
+        while !chunk.is_empty() {
+            match shared.state.lock().take(chunk, shared.limit) {
+                Taken::Yes => return,
+                Taken::NeverWill => {
+                    tracing::trace!("input for a stream that nobody reads");
+                    return shared.room.notify_one(); // for others who wait
+                }
+                Taken::NoRoom(back) => chunk = back,
+            }
+            shared.room.notified().await;
         }
     }
 
-    /// The stream ends in order.
+    /// The stream ends in order, after what was handed over.
     pub(crate) fn end(&self) {
-        self.deliver(Item::End);
+        self.0.0.state.lock().end(End::InOrder);
     }
-
-    fn deliver(&self, item: Item) {
-        if self.sender.send(item).is_err() {
-            tracing::trace!("input for a stream that nobody reads");
-        }
-    }
-}
-
-enum State {
-    Between,
-    Within(Bytes, OwnedSemaphorePermit),
-    Ended,
 }
 
 /// The consumer's side.
 pub(crate) struct InputReader {
-    receiver: mpsc::UnboundedReceiver<Item>,
-    room: Arc<Semaphore>,
-    state: State,
+    shared: Arc<Shared>,
     on_consumed: Option<OnConsumed>,
 }
 
 impl Drop for InputReader {
     fn drop(&mut self) {
-        self.room.close(); // so that the connection's reader does not wait for us
+        let mut state = self.shared.state.lock();
+        state.end(End::Unread);
+        state.chunks.clear();
+        drop(state);
+        self.shared.room.notify_one(); // so that the connection's reader does not wait for us
     }
 }
 
@@ -93,30 +163,23 @@ impl AsyncRead for InputReader {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        loop {
-            match &mut this.state {
-                State::Ended => return Poll::Ready(Ok(())),
-                State::Between => {
-                    this.state = match ready!(this.receiver.poll_recv(cx)) {
-                        Some(Item::Chunk(chunk, permit)) => State::Within(chunk, permit),
-                        Some(Item::End) => State::Ended,
-                        None => return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
-                    };
+        let mut state = this.shared.state.lock();
+        let Some(length) = state.copy(buf) else {
+            return match state.end {
+                Some(End::InOrder) => Poll::Ready(Ok(())),
+                Some(End::Broken | End::Unread) => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+                None => {
+                    state.reader = Some(cx.waker().clone());
+                    Poll::Pending
                 }
-                State::Within(chunk, _permit) => {
-                    let length = chunk.len().min(buf.remaining());
-                    buf.put_slice(&chunk[..length]);
-                    chunk.advance(length);
-                    if chunk.is_empty() {
-                        this.state = State::Between;
-                    }
-                    if let Some(on_consumed) = &mut this.on_consumed {
-                        on_consumed(length);
-                    }
-                    return Poll::Ready(Ok(()));
-                }
-            }
+            };
+        };
+        drop(state);
+        this.shared.room.notify_one();
+        if let Some(on_consumed) = &mut this.on_consumed {
+            on_consumed(length);
         }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -139,6 +202,23 @@ mod tests {
         sender.push(Bytes::from_static(b"larger than the pipe")).await;
         drop(reader);
         sender.push(Bytes::from_static(b"nobody cares")).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn small_chunks_are_bounded_as_well() {
+        let (sender, mut reader) = pipe(4 * (CHUNK_COST + 1), None);
+        let mut taken = 0;
+        let push = async || {
+            let push = sender.push(Bytes::from_static(b"a"));
+            tokio::time::timeout(Duration::from_secs(1), push).await.is_ok()
+        };
+        while push().await {
+            taken += 1;
+        }
+        assert_eq!(taken, 4);
+        reader.read_u8().await.unwrap();
+        assert!(push().await, "there is room again");
+        assert!(!push().await);
     }
 
     #[tokio::test]

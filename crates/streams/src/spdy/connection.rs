@@ -34,7 +34,7 @@ use crate::{
 const CHUNK: usize = 32 * 1024;
 /// Bytes a stream may hold unread before the connection waits for its consumer. kubectl keeps no windows, so this is all that
 /// limits it; well above the window of peers that do.
-const INPUT_LIMIT: u32 = 256 * 1024;
+const INPUT_LIMIT: usize = 256 * 1024;
 /// Streams a connection may have open.
 const MAX_STREAMS: usize = 4096;
 /// Consumed bytes after which a window is opened again.
