@@ -10,9 +10,9 @@ use skiff_store::Store;
 use thiserror::Error;
 
 use crate::build_info::BuildInfo;
-use crate::http::health::Checks;
 use crate::limits::Limits;
 use crate::pki::Pki;
+use skiff_listener::Checks;
 
 /// Everything an API server needs.
 pub struct Config {

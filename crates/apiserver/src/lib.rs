@@ -22,6 +22,6 @@ pub use build_info::{BuildInfo, KUBERNETES_VERSION};
 pub use config::{Cidr, CidrError, ClusterConfig, Config};
 pub use http::body::{Body, BodyError, BoxError};
 pub use http::client::ApiService;
-pub use http::health::{Checks, Concern};
 pub use limits::Limits;
 pub use server::{ApiServer, StartError};
+pub use skiff_listener::{Checks, Concern};

@@ -14,12 +14,12 @@ use crate::bootstrap::{self, Bootstrap, BootstrapError};
 use crate::config::{ClusterConfig, Config};
 use crate::http::client::{ApiService, Caller};
 use crate::http::gate::Gate;
-use crate::http::health::Checks;
 use crate::http::metrics::Metrics;
 use crate::http::{self, Documents};
 use crate::limits::Limits;
 use crate::pipeline::decoded::Decoded;
 use crate::pki::{Pki, PkiError};
+use skiff_listener::Checks;
 
 /// What all requests share.
 pub(crate) struct Shared {

@@ -21,13 +21,14 @@ use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::body::{Answer, RequestBody};
 use crate::contain::{Panicked, contained};
 use crate::exchange::{Course, End, Exchanges};
 use crate::io::Held;
 use crate::peer::{Peer, Place};
-use crate::{BoxError, Limits};
+use crate::{AUDIT_ID, BoxError, Limits};
 
 /// What a connection is served with.
 pub(crate) struct Serving<H> {
@@ -191,10 +192,13 @@ where
     Ok(response.map(|body| Answer::new(body, running)))
 }
 
-fn refuse(Panicked { message }: &Panicked) -> Response<Full<Bytes>> {
-    tracing::error!(message, "a request's handler panicked");
-    let mut response = Response::new(Full::from("the server has a bug that this request ran into\n"));
+/// The answer to a request whose handler panicked. Its ID is the only way from what the client saw to what the log says.
+fn refuse(panicked: &Panicked) -> Response<Full<Bytes>> {
+    let id = Uuid::new_v4().to_string();
+    let mut response = Response::new(Full::from(panicked.told(&id) + "\n"));
     *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.extend(HeaderValue::from_str(&id).ok().map(|id| (AUDIT_ID, id)));
     response
 }

@@ -14,6 +14,12 @@ pub struct Panicked {
 }
 
 impl Panicked {
+    /// Logs the panic under a request's ID, and returns what the client is told.
+    pub fn told(&self, id: &str) -> String {
+        tracing::error!(request = id, message = self.message, "a request ran into a bug of the server");
+        format!("the server has a bug that this request ran into; its log names it as {id}")
+    }
+
     pub(crate) fn new(payload: &(dyn Any + Send)) -> Self {
         let text = payload.downcast_ref::<&str>().copied();
         let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic");

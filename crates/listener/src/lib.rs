@@ -9,7 +9,7 @@
 //!   connection ends it when it is idle, when its client takes no more bytes, and when an answer takes too long.
 //! * Descriptors run out for the whole process. Accepting then waits until one is free, and says so once.
 //!
-//! Every bound is a field of [`Limits`].
+//! Every bound is a field of [`Limits`]. How a program tells of its health is here as well ([`Checks`]).
 
 mod accept;
 mod body;
@@ -17,6 +17,7 @@ mod book;
 mod connection;
 mod contain;
 mod exchange;
+mod health;
 mod io;
 mod limits;
 mod peer;
@@ -25,8 +26,12 @@ pub use accept::Listener;
 pub use body::RequestBody;
 pub use contain::{Panicked, contained};
 pub use exchange::Exchange;
+pub use health::{Checks, Concern, Outcome, report};
 pub use limits::{Limits, NoFiles, raise_descriptors};
 pub use peer::Peer;
+
+/// Identifies a request in the answer and in our log, under Kubernetes' name for it.
+pub const AUDIT_ID: http::HeaderName = http::HeaderName::from_static("audit-id");
 
 /// Any error.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -213,6 +213,9 @@ async fn a_panic_stays_in_its_request() {
     let mut client = server.http2().await;
     let broken = soon("an answer", client.send_request(get("/panic"))).await.unwrap();
     assert_eq!(broken.status(), 500);
+    let id = broken.headers()["audit-id"].to_str().unwrap().to_owned();
+    let told = broken.into_body().collect().await.unwrap().to_bytes();
+    assert!(String::from_utf8_lossy(&told).contains(&id), "the answer names what the log has: {told:?}");
     assert_eq!(soon("an answer", client.send_request(get("/"))).await.unwrap().status(), 200);
 }
 

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use skiff_catalogue::selector::FieldSelector;
 use skiff_catalogue::{Kind, Scope, Subresource, Verb};
-use skiff_listener::{Panicked, contained};
+use skiff_listener::{AUDIT_ID, contained};
 use skiff_streams::Content;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -31,9 +31,6 @@ use crate::pipeline::{self, codec};
 use crate::server::Shared;
 use crate::subresources;
 
-/// Identifies the request in the answer and in our log, under Kubernetes' name for it.
-const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
-
 /// Answers one request.
 pub(crate) async fn handle(server: Arc<Shared>, caller: Caller, request: Request<Body>) -> Response<Body> {
     let started = Instant::now();
@@ -44,7 +41,7 @@ pub(crate) async fn handle(server: Arc<Shared>, caller: Caller, request: Request
     let mut response = match contained(exchange.run(caller, request)).await {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => refuse(&error, &id),
-        Err(panicked) => broken(&panicked, &id),
+        Err(panicked) => answer(&ApiError::Internal(panicked.told(&id))),
     };
     response.headers_mut().extend(HeaderValue::from_str(&id).ok().map(|id| (AUDIT_ID, id)));
     for text in &*warnings.lock() {
@@ -58,13 +55,6 @@ fn json(value: &Value) -> Response<Body> {
     let mut response = Response::new(body::full(codec::to_json(value)));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
-}
-
-/// The answer to a request whose handler panicked.
-fn broken(panicked: &Panicked, id: &str) -> Response<Body> {
-    tracing::error!(request = id, message = panicked.message, "a request ran into a bug of the server");
-    let text = format!("the server has a bug that this request ran into; its log names it as {id}");
-    answer(&ApiError::Internal(text))
 }
 
 /// The answer to a request that failed.
