@@ -16,6 +16,8 @@ pub enum Access {
     Basic(&'static str),
     /// `user:password` in base 64 for the token server, and the token that it gives for the registry.
     Token(&'static str),
+    /// An identity token for the token server (OAuth 2's refresh token), and the token that it gives for the registry.
+    Identity(&'static str),
 }
 
 /// What a registry answers.
@@ -130,7 +132,7 @@ fn serve(
     let mut line = String::new();
     reader.read_line(&mut line)?;
     let target = line.split(' ').nth(1).unwrap_or_default().to_owned();
-    let mut authorization = None;
+    let (mut authorization, mut length) = (None, 0);
     loop {
         line.clear();
         reader.read_line(&mut line)?;
@@ -140,12 +142,18 @@ fn serve(
         };
         if name.eq_ignore_ascii_case("authorization") {
             authorization = Some(value.to_owned());
+        } else if name.eq_ignore_ascii_case("content-length") {
+            length = value.parse().unwrap_or(0);
         }
     }
+    let mut form = vec![0; length];
+    reader.read_exact(&mut form)?;
     let path = target.split('?').next().unwrap_or_default();
     let scheme = authorization.as_deref().and_then(|text| text.split(' ').next()).unwrap_or("-");
     seen.lock().unwrap().push(format!("{path} {scheme}"));
-    let answer = match refusal(address, access, path, authorization.as_deref()) {
+    let asked =
+        Asked { path, authorization: authorization.as_deref(), form: &String::from_utf8_lossy(&form) };
+    let answer = match refusal(address, access, &asked) {
         Some(answer) => answer,
         None => answers
             .lock()
@@ -165,19 +173,37 @@ fn serve(
     stream.write_all(&body)
 }
 
+struct Asked<'a> {
+    path: &'a str,
+    authorization: Option<&'a str>,
+    form: &'a str,
+}
+
 /// What is answered instead of the thing asked for.
-fn refusal(address: SocketAddr, access: &Access, path: &str, authorization: Option<&str>) -> Option<Answer> {
+fn refusal(address: SocketAddr, access: &Access, asked: &Asked<'_>) -> Option<Answer> {
+    let &Asked { path, authorization, form } = asked;
     let (wanted, challenge) = match access {
         Access::Open => return None,
         Access::Basic(credentials) => (format!("Basic {credentials}"), "Basic realm=\"a test\"".to_owned()),
         Access::Token(credentials) if path == "/token" => {
-            if authorization == Some(&format!("Basic {credentials}")) {
-                let token = serde_json::json!({"token": TOKEN}).to_string();
-                return Some(Answer::ok("application/json", token.into_bytes()));
-            }
-            return Some(error("401 Unauthorized", "UNAUTHORIZED", "incorrect username or password"));
+            return Some(token_if(authorization == Some(&format!("Basic {credentials}")), "token"));
         }
-        Access::Token(_) => {
+        Access::Identity(token) if path == "/token" => {
+            let token = token.replace('/', "%2F").replace('+', "%2B");
+            let fields: Vec<&str> = form.split('&').collect();
+            let wanted = [
+                "grant_type=refresh_token",
+                "service=a+test",
+                "client_id=skiff",
+                &format!("refresh_token={token}"),
+            ];
+            let scoped = fields.iter().any(|field| field.starts_with("scope=repository%3A"));
+            return Some(token_if(
+                scoped && wanted.iter().all(|field| fields.contains(field)),
+                "access_token",
+            ));
+        }
+        Access::Token(_) | Access::Identity(_) => {
             let challenge = format!("Bearer realm=\"http://{address}/token\",service=\"a test\"");
             (format!("Bearer {TOKEN}"), challenge)
         }
@@ -188,6 +214,15 @@ fn refusal(address: SocketAddr, access: &Access, path: &str, authorization: Opti
     let mut answer = error("401 Unauthorized", "UNAUTHORIZED", "authentication required");
     answer.headers.push(format!("WWW-Authenticate: {challenge}"));
     Some(answer)
+}
+
+/// The token server's answer.
+fn token_if(right: bool, field: &str) -> Answer {
+    if right {
+        let token = serde_json::json!({field: TOKEN}).to_string();
+        return Answer::ok("application/json", token.into_bytes());
+    }
+    error("401 Unauthorized", "UNAUTHORIZED", "incorrect username or password")
 }
 
 fn error(status: &'static str, code: &str, message: &str) -> Answer {

@@ -3,8 +3,11 @@
 #![allow(clippy::disallowed_methods, reason = "tests prepare what is attacked by path")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
+#[path = "../testing/archives.rs"]
+mod archives;
 mod common;
 
+use archives::{pax_sparse, sparse};
 use common::{Machine, PATIENCE, add_file, busybox_layer, code, exited, log_text};
 use flate2::{Compression, write::GzEncoder};
 use sha2::Digest;
@@ -114,7 +117,7 @@ async fn bounds_are_held_and_named() {
     add_file(&mut middling, "middling", 0o644, &zeros);
     let (middling, large) = (middling.into_inner().unwrap(), large.into_inner().unwrap());
     let other = [middling.clone(), b"different".to_vec()].concat();
-    let sparse = sparse(8 << 40);
+    let (sparse, newer) = (sparse(8 << 40), pax_sparse(8 << 40));
     let tiny = Builder::new(Vec::new()).into_inner().unwrap();
     for (archive, expected) in [
         (honest("x:1", &[many.into_inner().unwrap()]), "entries"),
@@ -123,6 +126,7 @@ async fn bounds_are_held_and_named() {
         (honest("x:1", &[large]), "image-bytes"),
         (honest("x:1", &[middling, other]), "image-bytes"),
         (honest("x:1", &[sparse]), "image-bytes"),
+        (honest("x:1", &[newer]), "image-bytes"),
         (honest("x:1", &vec![tiny; 4]), "layers"),
     ] {
         let error = load(&machine, &archive).await.unwrap_err().to_string();
@@ -133,31 +137,6 @@ async fn bounds_are_held_and_named() {
     assert!(layers(&machine).len() <= before.0 + 1, "{:?}", layers(&machine));
     assert_eq!(machine.runtime.images().list().await.unwrap(), before.1);
     machine.finish().await;
-}
-
-/// A layer of one file that has nothing but a byte at its end.
-fn sparse(size: u64) -> Vec<u8> {
-    let mut header = Header::new_gnu();
-    header.set_entry_type(EntryType::GNUSparse);
-    header.set_path("sparse").unwrap();
-    header.set_mode(0o600);
-    header.set_uid(0);
-    header.set_gid(0);
-    header.set_mtime(0);
-    header.set_size(1);
-    let binary = |value: u64| {
-        let mut field = [0; 12];
-        field[0] = 0x80;
-        field[4..].copy_from_slice(&value.to_be_bytes());
-        field
-    };
-    let gnu = header.as_gnu_mut().unwrap();
-    (gnu.sparse[0].offset, gnu.sparse[0].numbytes) = (binary(size - 1), binary(1));
-    gnu.realsize = binary(size);
-    header.set_cksum();
-    let mut builder = Builder::new(Vec::new());
-    builder.append(&header, &b"x"[..]).unwrap();
-    builder.into_inner().unwrap()
 }
 
 #[tokio::test]

@@ -252,7 +252,7 @@ const RIGHT: (&str, &str) = ("u", "right");
 const ENCODED: &str = "dTpyaWdodA==";
 
 fn credentials((username, password): (&str, &str)) -> PullCredentials {
-    PullCredentials { username: username.into(), password: password.into() }
+    PullCredentials::Password { username: username.into(), password: password.into() }
 }
 
 #[tokio::test]
@@ -295,6 +295,32 @@ async fn registries_get_the_credentials_that_they_ask_for() {
         assert!(registry.seen().len() > asked, "the registry decides");
         images.remove(&name).await.unwrap();
     }
+    machine.finish().await;
+}
+
+#[tokio::test]
+async fn an_identity_token_is_spent_for_tokens_only() {
+    let machine = machine!();
+    let _installed_before = rustls::crypto::ring::default_provider().install_default();
+    let images = machine.runtime.images();
+    let layer = busybox_layer();
+    let config = configuration(&layer);
+    images.remove(IMAGE).await.unwrap();
+    let token = |text: &str| [PullCredentials::IdentityToken(text.into())];
+    let registry = Registry::start(0, Access::Identity("the/token+"));
+    let name = registry.publish("private/app", "1", &config, std::slice::from_ref(&layer));
+    let error = images.pull(&name, &token("wrong")).await.unwrap_err().to_string();
+    assert!(error.contains("pull access denied") && !error.contains("wrong"), "{error}");
+    assert_eq!(images.pull(&name, &token("the/token+")).await.unwrap().names, [name.as_str()]);
+    let shown = registry.seen().into_iter().filter(|request| request.contains("Basic")).count();
+    assert_eq!(shown, 0, "{:?}", registry.seen());
+    images.resolve(&name, PullPolicy::Never, &token("other")).await.unwrap_err();
+    images.resolve(&name, PullPolicy::Never, &token("the/token+")).await.unwrap();
+    images.remove(&name).await.unwrap();
+    let basic = Registry::start(0, Access::Basic(ENCODED));
+    let name = basic.publish("private/app", "1", &config, std::slice::from_ref(&layer));
+    let error = images.pull(&name, &token("the/token+")).await.unwrap_err().to_string();
+    assert!(error.contains("no basic auth credentials"), "{error}");
     machine.finish().await;
 }
 

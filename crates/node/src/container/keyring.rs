@@ -41,6 +41,10 @@ struct Entry {
     password: String,
     /// `user:password` in base 64; wins over the two.
     auth: Option<String>,
+    /// What `docker login` keeps where a registry gives such a thing; wins over all others, as with docker. (The kubelet takes
+    /// no notice of it.)
+    #[serde(default)]
+    identitytoken: String,
 }
 
 type Entries = BTreeMap<String, Entry>;
@@ -106,8 +110,11 @@ fn hide(error: serde_json::Error) -> serde_json::Error {
 
 impl Entry {
     fn credentials(self) -> Result<PullCredentials, &'static str> {
+        if !self.identitytoken.is_empty() {
+            return Ok(PullCredentials::IdentityToken(self.identitytoken));
+        }
         let Some(auth) = self.auth.filter(|auth| !auth.is_empty()) else {
-            return Ok(PullCredentials { username: self.username, password: self.password });
+            return Ok(PullCredentials::Password { username: self.username, password: self.password });
         };
         // Some write it without padding.
         let engine = base64::engine::GeneralPurpose::new(
@@ -118,7 +125,7 @@ impl Entry {
         let bytes = engine.decode(auth.trim()).map_err(|_| "its field auth is not base 64")?;
         let text = String::from_utf8(bytes).map_err(|_| "its field auth is not text")?;
         let (username, password) = text.split_once(':').ok_or("its field auth is not user:password")?;
-        Ok(PullCredentials { username: username.into(), password: password.into() })
+        Ok(PullCredentials::Password { username: username.into(), password: password.into() })
     }
 }
 
@@ -249,7 +256,11 @@ mod tests {
     #[test]
     fn images_are_matched_as_the_kubelet_does() {
         let check = |keys: &[&str], image: &str, expected: &[&str]| {
-            let found: Vec<String> = keyring(keys).lookup(image).into_iter().map(|c| c.username).collect();
+            let user = |credentials| match credentials {
+                PullCredentials::Password { username, .. } => username,
+                PullCredentials::IdentityToken(token) => token,
+            };
+            let found: Vec<String> = keyring(keys).lookup(image).into_iter().map(user).collect();
             assert_eq!(found, expected, "{keys:?} for {image}");
         };
         check(&["localhost:5000"], "localhost:5000/private/app", &["localhost:5000"]);
@@ -282,7 +293,12 @@ mod tests {
         let one = secret("kubernetes.io/dockercfg", ".dockercfg", r#"{"r.example": {"auth": "dTpwOnc="}}"#);
         let other = secret("Opaque", ".dockercfg", "nonsense");
         let found = Keyring::of([&one, &other].into_iter()).unwrap().lookup("r.example/x");
-        assert_eq!(found, [PullCredentials { username: "u".into(), password: "p:w".into() }]);
+        assert_eq!(found, [PullCredentials::Password { username: "u".into(), password: "p:w".into() }]);
+        let text = r#"{"r.example": {"auth": "dTpwOnc=", "identitytoken": "t"}}"#;
+        let token = secret("kubernetes.io/dockercfg", ".dockercfg", text);
+        let found = Keyring::of(std::iter::once(&token)).unwrap().lookup("r.example/x");
+        assert_eq!(found, [PullCredentials::IdentityToken("t".into())]);
+        assert!(!format!("{found:?}").contains("\"t\""), "{found:?}");
         for (text, expected) in [
             (r#"{"auths": {"r": {"auth": "dXNlcg=="}}}"#, "user:password"),
             (r#"{"auths": {"r": {"auth": "!"}}}"#, "base 64"),

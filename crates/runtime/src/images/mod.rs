@@ -4,6 +4,9 @@
 //! the image just built, whatever a registry has under the same name.
 
 mod archive;
+#[cfg(test)]
+#[path = "../../testing/archives.rs"]
+mod archives;
 mod challenge;
 mod credentials;
 mod digest;

@@ -8,8 +8,8 @@ use super::documents::Descriptor;
 use super::limits::{Bound, ImageLimits};
 use super::reference::Reference;
 use parking_lot::Mutex;
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
-use reqwest::{Client, Response, StatusCode, Url};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
+use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 use skiff_errors::error_text;
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
@@ -27,6 +27,9 @@ const SLOWEST: u64 = 16 << 10;
 
 /// Longest answer of a token server.
 const TOKEN: u64 = 1 << 20;
+
+/// What we call ourselves at token servers.
+const CLIENT: &str = "skiff";
 
 /// Longest error message that is read, in bytes.
 const MESSAGE: u64 = 4 << 10;
@@ -205,25 +208,28 @@ impl<'a> Registry<'a> {
 
     /// What to send with requests, as the registry asked for it.
     async fn authorize(&self, challenge: Challenge) -> Result<HeaderValue, RegistryError> {
-        match (challenge, self.credentials) {
-            (Challenge::Basic, Some(credentials)) => Ok(credentials.basic()),
-            (Challenge::Basic, None) => Err(RegistryError::Denied("no basic auth credentials".into())),
-            (Challenge::Bearer { realm, service, scope }, credentials) => {
-                let url = self.token_url(&realm, service, scope)?;
-                let ask = self.token(url, credentials);
+        match challenge {
+            Challenge::Basic => {
+                let basic = self.credentials.and_then(PullCredentials::basic);
+                basic.ok_or_else(|| RegistryError::Denied("no basic auth credentials".into()))
+            }
+            Challenge::Bearer { realm, service, scope } => {
+                let request = self.token_request(&realm, service, scope)?;
                 let late = || RegistryError::Late(realm.chars().take(200).collect());
-                timeout(DOCUMENT_TIME, ask).await.unwrap_or_else(|_| Err(late()))
+                timeout(DOCUMENT_TIME, self.token(request)).await.unwrap_or_else(|_| Err(late()))
             }
         }
     }
 
-    /// Where the token is: never without TLS, unless the registry is on this machine and the token server, too.
-    fn token_url(
+    /// What asks for a token: never without TLS, unless the registry is on this machine and the token server, too. An identity
+    /// token is spent by OAuth 2 (distribution specification, "Docker Registry v2 authentication using OAuth2"), everything
+    /// else by the older way.
+    fn token_request(
         &self,
         realm: &str,
         service: Option<String>,
         scope: Option<String>,
-    ) -> Result<Url, RegistryError> {
+    ) -> Result<RequestBuilder, RegistryError> {
         let shown: String = realm.chars().take(200).collect();
         let nonsense =
             || RegistryError::Nonsense(format!("asks for a token of {shown:?}, which cannot be asked"));
@@ -233,26 +239,32 @@ impl<'a> Registry<'a> {
             return Err(nonsense());
         }
         let scope = scope.unwrap_or_else(|| format!("repository:{}:pull", self.reference.repository));
-        let mut query = url.query_pairs_mut();
-        query.extend_pairs(service.map(|service| ("service", service)));
-        query.append_pair("scope", &scope);
-        drop(query);
-        Ok(url)
+        let service = service.map(|service| ("service", service));
+        let asked = service.into_iter().chain([("scope", scope)]);
+        Ok(match self.credentials {
+            Some(PullCredentials::IdentityToken(token)) => {
+                let fixed =
+                    [("grant_type", "refresh_token"), ("client_id", CLIENT), ("refresh_token", token)];
+                let fixed = fixed.map(|(key, value)| (key, value.to_owned()));
+                let body = encoded(fixed.into_iter().chain(asked));
+                self.client.post(url).header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body)
+            }
+            credentials => {
+                url.query_pairs_mut().extend_pairs(asked);
+                let request = self.client.get(url);
+                match credentials.and_then(PullCredentials::basic) {
+                    Some(basic) => request.header(AUTHORIZATION, basic),
+                    None => request,
+                }
+            }
+        })
     }
 
-    async fn token(
-        &self,
-        url: Url,
-        credentials: Option<&PullCredentials>,
-    ) -> Result<HeaderValue, RegistryError> {
+    async fn token(&self, request: RequestBuilder) -> Result<HeaderValue, RegistryError> {
         #[derive(serde::Deserialize)]
         struct Token {
             token: Option<String>,
             access_token: Option<String>,
-        }
-        let mut request = self.client.get(url);
-        if let Some(credentials) = credentials {
-            request = request.header(AUTHORIZATION, credentials.basic());
         }
         let mut response = self.check(request.send().await?).await?;
         let nonsense = || RegistryError::Nonsense("has a token server whose answer is no token".into());
@@ -265,6 +277,13 @@ impl<'a> Registry<'a> {
         }
         value.map_err(|_| nonsense())
     }
+}
+
+/// Pairs as the body of a form.
+fn encoded<'a>(pairs: impl Iterator<Item = (&'a str, String)>) -> String {
+    let mut form = reqwest::Url::parse("form:").unwrap_or_else(|_| unreachable!("it is a URL"));
+    form.query_pairs_mut().extend_pairs(pairs);
+    form.query().unwrap_or_default().to_owned()
 }
 
 /// Sees that bytes keep coming.

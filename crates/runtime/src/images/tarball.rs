@@ -1,10 +1,14 @@
 //! Reading tar archives of strangers: one member after the other, each within bounds.
 //!
 //! Understands the ustar, GNU and PAX forms as far as images use them (POSIX.1-2024 `pax`; GNU tar manual, "Basic Tar
-//! Format"). Names and extended headers are read up to their bounds only; a sparse file is told as its pieces, so that
+//! Format", "Storing Sparse Files"). Names and extended headers are read up to their bounds only; a sparse file is told as its pieces, so that
 //! nobody has to write its holes.
 
+mod sparse;
+
 use super::limits::{Bound, ImageLimits};
+use sparse::PaxSparse;
+pub(super) use sparse::Sparse;
 use std::borrow::Cow;
 use std::io::{self, Read};
 use tar::{EntryType, GnuExtSparseHeader, GnuSparseHeader, Header};
@@ -45,15 +49,6 @@ pub(super) struct Member {
     pub(super) attributes: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
-/// A file with holes.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Sparse {
-    /// Bytes of the file with its holes.
-    pub(super) size: u64,
-    /// Offset and length of what lies in the archive, in order.
-    pub(super) pieces: Vec<(u64, u64)>,
-}
-
 /// What extended headers say about the member that follows.
 #[derive(Default)]
 struct Extended {
@@ -64,6 +59,7 @@ struct Extended {
     gid: Option<u32>,
     time: Option<(i64, u32)>,
     attributes: Vec<(Vec<u8>, Vec<u8>)>,
+    sparse: Option<PaxSparse>,
     bytes: u64,
 }
 
@@ -118,9 +114,12 @@ impl<'a, R: Read> Members<'a, R> {
         Ok(Some(header))
     }
 
-    fn member(&mut self, header: &Header, extended: Extended) -> io::Result<Member> {
+    fn member(&mut self, header: &Header, mut extended: Extended) -> io::Result<Member> {
         let mut kind = header.entry_type();
-        let path = extended.path.unwrap_or_else(|| header.path_bytes().into_owned());
+        let pax = extended.sparse.take();
+        // The path of a sparse file is made up, for programs that do not know the form.
+        let path = pax.as_ref().and_then(|pax| pax.name.clone()).or(extended.path);
+        let path = path.unwrap_or_else(|| header.path_bytes().into_owned());
         // The oldest form knows no directories but for their names.
         if header.as_bytes()[156] == 0 && path.ends_with(b"/") {
             kind = EntryType::Directory;
@@ -136,9 +135,25 @@ impl<'a, R: Read> Members<'a, R> {
             None => u32::try_from(listed?).map_err(|_| invalid("a user or group is out of range")),
         };
         let seconds = || i64::try_from(header.mtime().unwrap_or_default()).unwrap_or_default();
-        let sparse = if kind == EntryType::GNUSparse { Some(self.sparse(header, size)?) } else { None };
-        let position = self.position;
-        self.expect(size)?;
+        let sparse = match (kind, pax) {
+            (EntryType::GNUSparse, None) => {
+                let sparse = self.old_sparse(header, size)?;
+                self.expect(size)?;
+                Some(sparse)
+            }
+            (EntryType::Regular, Some(pax)) => {
+                kind = EntryType::GNUSparse;
+                self.expect(size)?;
+                Some(self.pax_sparse(pax, extended.bytes)?)
+            }
+            (_, Some(_)) => return Err(invalid("something else than a file is said to be sparse")),
+            (_, None) => {
+                self.expect(size)?;
+                None
+            }
+        };
+        // A map may have come before the content.
+        let (size, position) = (self.left, self.position);
         Ok(Member {
             kind,
             path,
@@ -156,20 +171,12 @@ impl<'a, R: Read> Members<'a, R> {
     }
 
     /// The map of a sparse file in GNU's old form: up to four pieces in the header, more in blocks behind it.
-    fn sparse(&mut self, header: &Header, size: u64) -> io::Result<Sparse> {
+    fn old_sparse(&mut self, header: &Header, size: u64) -> io::Result<Sparse> {
         let gnu = header.as_gnu().ok_or_else(|| invalid("a sparse file without a map"))?;
-        let mut pieces = Vec::new();
-        let (mut end, mut left) = (0, size);
-        let mut add = |block: &GnuSparseHeader| -> io::Result<()> {
-            if block.is_empty() {
-                return Ok(());
-            }
-            let (offset, length) = (block.offset()?, block.length()?);
-            let after = offset.checked_add(length).filter(|_| offset >= end);
-            end = after.ok_or_else(|| invalid("the pieces of a sparse file overlap"))?;
-            left = left.checked_sub(length).ok_or_else(|| invalid("a sparse file has more than its size"))?;
-            pieces.push((offset, length));
-            Ok(())
+        let mut map = sparse::Map::default();
+        let mut add = |block: &GnuSparseHeader| match block.is_empty() {
+            true => Ok(()),
+            false => map.add(block.offset()?, block.length()?),
         };
         gnu.sparse.iter().try_for_each(&mut add)?;
         let (mut more, mut bytes) = (gnu.is_extended(), 0);
@@ -183,11 +190,25 @@ impl<'a, R: Read> Members<'a, R> {
             block.sparse().iter().try_for_each(&mut add)?;
             more = block.is_extended();
         }
-        let real = gnu.real_size()?;
-        if end > real || left > 0 {
-            return Err(invalid("the map of a sparse file does not fit its size"));
-        }
-        Ok(Sparse { size: real, pieces })
+        map.of(gnu.real_size()?, size)
+    }
+
+    /// The map of a sparse file in one of the forms of PAX, of whose headers `bytes` bytes have been read. In the newest the
+    /// content begins with it.
+    fn pax_sparse(&mut self, pax: PaxSparse, bytes: u64) -> io::Result<Sparse> {
+        let (map, real) = match pax.form()? {
+            sparse::Form::Listed(map, real) => (map, real),
+            sparse::Form::InContent(real) => {
+                let most = self.limits.get(Bound::HeaderBytes).saturating_sub(bytes);
+                let mut reader = sparse::MapReader::new(&mut *self, most);
+                let map = reader.read()?;
+                if reader.is_exhausted() {
+                    return Err(self.limits.exceeded(Bound::HeaderBytes).into());
+                }
+                (map.ok_or_else(|| invalid("the map of a sparse file is damaged"))?, real)
+            }
+        };
+        map.of(real, self.left)
     }
 
     /// A name in an entry of its own; it ends at its first zero byte.
@@ -276,11 +297,10 @@ impl Extended {
                 b"uid" => self.uid = Some(text().and_then(|t| t.parse().ok()).ok_or_else(unreadable)?),
                 b"gid" => self.gid = Some(text().and_then(|t| t.parse().ok()).ok_or_else(unreadable)?),
                 b"mtime" => self.time = Some(text().and_then(time).ok_or_else(unreadable)?),
-                _ if key.starts_with(b"GNU.sparse.") => {
-                    return Err(invalid("sparse files in the form of PAX are not supported"));
-                }
                 _ => {
-                    if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
+                    if let Some(key) = key.strip_prefix(b"GNU.sparse.") {
+                        self.sparse.get_or_insert_default().take(key, value).ok_or_else(unreadable)?;
+                    } else if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
                         self.attributes.push((name.to_vec(), value.to_vec()));
                     }
                 }
@@ -318,6 +338,7 @@ fn time(text: &str) -> Option<(i64, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::images::archives::pax;
     use proptest::prelude::*;
 
     fn header(kind: EntryType, path: &str, size: u64) -> Header {
@@ -339,18 +360,6 @@ mod tests {
             builder.append(header, *content).unwrap();
         }
         builder.into_inner().unwrap()
-    }
-
-    fn pax(records: &[(&str, &str)]) -> Vec<u8> {
-        let record = |(key, value): &(&str, &str)| {
-            let rest = format!(" {key}={value}\n");
-            let mut length = rest.len() + 1;
-            while length.to_string().len() + rest.len() != length {
-                length += 1;
-            }
-            format!("{length}{rest}")
-        };
-        records.iter().map(record).collect::<String>().into_bytes()
     }
 
     fn all(bytes: &[u8], limits: &ImageLimits) -> io::Result<Vec<(Member, Vec<u8>)>> {
@@ -433,10 +442,76 @@ mod tests {
         map.set_cksum();
         let error = all(&archive(&[(map, &content)]), &ImageLimits::default()).unwrap_err().to_string();
         assert!(error.contains("overlap"), "{error}");
-        let records = pax(&[("GNU.sparse.major", "1")]);
-        let header = header(EntryType::XHeader, "x", records.len() as u64);
-        let error = all(&archive(&[(header, &records)]), &ImageLimits::default()).unwrap_err().to_string();
-        assert!(error.contains("not supported"), "{error}");
+    }
+
+    /// A file of PAX with these records.
+    fn with_records(records: &[(&str, &str)], content: &[u8]) -> Vec<u8> {
+        let records = pax(records);
+        archive(&[
+            (header(EntryType::XHeader, "x", records.len() as u64), &records),
+            (header(EntryType::Regular, "GNUSparseFile.0/s", content.len() as u64), content),
+            (header(EntryType::Regular, "next", 1), b"n"),
+        ])
+    }
+
+    /// The map of the newest form, as the start of a content.
+    fn map_block(text: &str) -> Vec<u8> {
+        let mut block = text.as_bytes().to_vec();
+        block.resize(block.len().next_multiple_of(512), 0);
+        block
+    }
+
+    #[test]
+    fn sparse_files_of_pax_are_told_as_their_pieces() {
+        let content = b"abcdef";
+        let (name, real, blocks) =
+            (("GNU.sparse.name", "real/name"), "5000000000", ("GNU.sparse.numblocks", "2"));
+        let pieces = [("offset", "0"), ("numbytes", "2"), ("offset", "4096"), ("numbytes", "4")];
+        let pieces = pieces.map(|(key, value)| (format!("GNU.sparse.{key}"), value));
+        let mut oldest = vec![("GNU.sparse.size", real), blocks, ("path", "real/name")];
+        oldest.extend(pieces.iter().map(|(key, value)| (key.as_str(), *value)));
+        let old = [("GNU.sparse.size", real), blocks, ("GNU.sparse.map", "0,2,4096,4"), name];
+        let new = [("GNU.sparse.major", "1"), ("GNU.sparse.minor", "0"), name, ("GNU.sparse.realsize", real)];
+        let mapped = [map_block("3\n0\n2\n4096\n4\n5000000000\n0\n"), content.to_vec()].concat();
+        let archives =
+            [with_records(&oldest, content), with_records(&old, content), with_records(&new, &mapped)];
+        for bytes in archives {
+            let found = all(&bytes, &ImageLimits::default()).unwrap();
+            let member = &found[0].0;
+            assert_eq!((member.path.as_slice(), member.kind), (&b"real/name"[..], EntryType::GNUSparse));
+            let sparse = Sparse { size: 5_000_000_000, pieces: vec![(0, 2), (4096, 4)] };
+            assert_eq!(member.sparse, Some(sparse));
+            assert_eq!((member.size, found[0].1.as_slice()), (6, &content[..]));
+            assert_eq!(found[1].0.path, b"next");
+        }
+    }
+
+    #[test]
+    fn maps_that_make_no_sense_are_refused() {
+        let new = [("GNU.sparse.major", "1"), ("GNU.sparse.minor", "0"), ("GNU.sparse.realsize", "100")];
+        let check = |records: &[(&str, &str)], content: &[u8], expected: &str| {
+            let small: ImageLimits = "header-bytes=2048".parse().unwrap();
+            let error = all(&with_records(records, content), &small).unwrap_err().to_string();
+            assert!(error.contains(expected), "{records:?}: {error}");
+        };
+        let with = |text: &str| [map_block(text), b"abcd".to_vec()].concat();
+        check(&new, &with("1\n0\n"), "damaged");
+        check(&new, &with("x\n"), "damaged");
+        check(&new, &with("1\n-1\n4\n"), "damaged");
+        check(&new, &with("99999999999999999999999\n"), "damaged");
+        check(&new, b"", "damaged");
+        check(&new, &with("2\n0\n4\n2\n0\n"), "overlap");
+        check(&new, &with("1\n0\n5\n"), "more than its size");
+        check(&new, &with("1\n0\n3\n"), "does not fit");
+        check(&new, &with("1\n97\n4\n"), "does not fit");
+        check(&new, &with(&format!("1000000\n{}", "0\n0\n".repeat(1000))), "2048 bytes of extended headers");
+        let old = [("GNU.sparse.size", "100"), ("GNU.sparse.map", "0,4")];
+        check(&[&old[..], &[("GNU.sparse.numblocks", "2")]].concat(), b"abcd", "damaged");
+        check(&[("GNU.sparse.size", "100"), ("GNU.sparse.map", "0,4,5")], b"abcd", "damaged");
+        check(&[("GNU.sparse.map", "0,4")], b"abcd", "damaged");
+        check(&[("GNU.sparse.size", "100"), ("GNU.sparse.numbytes", "4")], b"abcd", "damaged");
+        check(&[("GNU.sparse.major", "2"), ("GNU.sparse.minor", "0")], b"abcd", "not supported");
+        check(&[("GNU.sparse.size", "many")], b"abcd", "damaged");
     }
 
     proptest! {

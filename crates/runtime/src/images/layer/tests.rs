@@ -1,6 +1,7 @@
 //! Layers unpacked into directories of the test's own.
 
 use super::*;
+use crate::images::archives::{pax_sparse, sparse};
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
 use tar::{Builder, Header};
@@ -25,32 +26,6 @@ fn archive(entries: &[(EntryType, &str, &str)]) -> Vec<u8> {
         header.set_cksum();
         builder.append(&header, content.as_bytes()).unwrap();
     }
-    builder.into_inner().unwrap()
-}
-
-/// A layer of one sparse file: a byte at the end of `size`.
-fn sparse(size: u64) -> Vec<u8> {
-    let mut header = Header::new_gnu();
-    header.set_entry_type(EntryType::GNUSparse);
-    header.set_path("sparse").unwrap();
-    header.set_mode(0o600);
-    header.set_uid(0);
-    header.set_gid(0);
-    header.set_mtime(0);
-    header.set_size(1);
-    // Base 256: what is beyond eight gigabytes does not fit into octal digits.
-    let binary = |value: u64| {
-        let mut field = [0; 12];
-        field[0] = 0x80;
-        field[4..].copy_from_slice(&value.to_be_bytes());
-        field
-    };
-    let gnu = header.as_gnu_mut().unwrap();
-    (gnu.sparse[0].offset, gnu.sparse[0].numbytes) = (binary(size - 1), binary(1));
-    gnu.realsize = binary(size);
-    header.set_cksum();
-    let mut builder = Builder::new(Vec::new());
-    builder.append(&header, &b"x"[..]).unwrap();
     builder.into_inner().unwrap()
 }
 
@@ -195,19 +170,27 @@ fn holes_stay_holes_and_count() {
     let Some(layers) = Layers::new() else { return };
     let path = layers.directory.path().join("sparse");
     fs::create_dir(&path).unwrap();
-    let unpacked = layers.unpack(&sparse(16 << 30), &path).unwrap();
-    assert_eq!(unpacked.size, 16 << 30);
-    let found = fs::metadata(path.join("sparse")).unwrap();
-    assert_eq!(found.size(), 16 << 30);
-    assert!(found.blocks() < 100, "{} blocks of real zeros", found.blocks());
+    for archive in [sparse(16 << 30), pax_sparse(16 << 30)] {
+        let unpacked = layers.unpack(&archive, &path).unwrap();
+        assert_eq!(unpacked.size, 16 << 30);
+        let found = fs::metadata(path.join("sparse")).unwrap();
+        assert_eq!(found.size(), 16 << 30);
+        assert!(found.blocks() < 100, "{} blocks of real zeros", found.blocks());
+        let mut last = [0; 2];
+        let file = fs::File::open(path.join("sparse")).unwrap();
+        rustix::io::pread(&file, &mut last, (16 << 30) - 2).unwrap();
+        assert_eq!(&last, b"\0x");
+    }
     let copy = path.with_file_name("copy");
     fs::create_dir(&copy).unwrap();
     let above = Layers { top: Some(path.clone()), ..layers };
     above.unpack(&archive(&[(Link, "linked", "sparse")]), &copy).unwrap();
     let found = fs::metadata(copy.join("linked")).unwrap();
     assert!(found.size() == 16 << 30 && found.blocks() < 100);
-    let error = above.unpack(&sparse(8 << 40), &copy).unwrap_err().to_string();
-    assert!(error.contains("image-bytes"), "{error}");
+    for archive in [sparse(8 << 40), pax_sparse(8 << 40)] {
+        let error = above.unpack(&archive, &copy).unwrap_err().to_string();
+        assert!(error.contains("image-bytes"), "{error}");
+    }
     assert!(!copy.join("sparse").exists(), "refused before anything is written");
 }
 
