@@ -4,8 +4,8 @@ use k8s_openapi::api::core::v1::Endpoints;
 use kube::api::{DeleteParams, PostParams};
 use kube::{Client, Resource, ResourceExt};
 use skiff_informer::{
-    EventType, Next, ObjectKey, Queue, Recorder, describe, is_already_exists, is_conflict,
-    is_namespace_terminating, is_not_found,
+    EventType, Next, ObjectKey, Recorder, describe, is_already_exists, is_conflict, is_namespace_terminating,
+    is_not_found,
 };
 
 use crate::environment::{Controller, Environment};
@@ -38,7 +38,7 @@ struct EndpointsController {
 /// Subscribes to Services, pods and Endpoints and returns the running controller.
 pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
     let (informers, shutdown) = (environment.informers.clone(), environment.shutdown.clone());
-    let queue = Queue::new();
+    let queue = environment.vitals.queue("endpoints");
     services::subscribe(&informers, &queue, false);
     let wake = queue.clone();
     // Objects of ours whose Service went while nobody watched are found here as well.

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, ResourceExt};
-use skiff_informer::{EventType, Next, ObjectKey, Queue, Recorder, describe, is_conflict};
+use skiff_informer::{EventType, Next, ObjectKey, Recorder, describe, is_conflict};
 
 use crate::environment::{Controller, Environment};
 use crate::informers::{Informers, SERVICE_NAME_LABEL};
@@ -47,7 +47,7 @@ struct Slices {
 /// Subscribes to Services, pods, nodes and slices and returns the running controller.
 pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
     let (informers, shutdown) = (environment.informers.clone(), environment.shutdown.clone());
-    let queue = Queue::new();
+    let queue = environment.vitals.queue("endpointslice");
     services::subscribe(&informers, &queue, true);
     SliceWriter::subscribe(&informers, MANAGER, &queue);
     let client = environment.client(NAME);

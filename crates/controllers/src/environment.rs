@@ -2,6 +2,7 @@
 
 use futures::future::BoxFuture;
 use kube::Client;
+use skiff_informer::Vitals;
 use tokio_util::sync::CancellationToken;
 
 use crate::ControllersConfig;
@@ -14,6 +15,8 @@ pub(crate) type Controller = BoxFuture<'static, ()>;
 pub(crate) struct Environment<'a> {
     /// Shared caches. Subscribe while assembling: the watches start afterwards.
     pub(crate) informers: Informers,
+    /// Where queues come from, so that one which is stuck can be named.
+    pub(crate) vitals: &'a Vitals,
     /// How the cluster is set up.
     pub(crate) config: &'a ControllersConfig,
     /// Ends every controller.

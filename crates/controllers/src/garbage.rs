@@ -52,7 +52,7 @@ struct Collector {
 /// Returns the running controller. It has watches of its own: metadata of every kind.
 pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
     let (client, shutdown) = (environment.client(NAME), environment.shutdown.clone());
-    let queue = Queue::new();
+    let queue = environment.vitals.queue("garbage");
     let monitors = Monitors::new(client.clone(), queue.clone());
     let collector = Collector { client, monitors, queue: queue.clone(), absent: Mutex::default() };
     Box::pin(async move {

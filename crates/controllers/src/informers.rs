@@ -11,7 +11,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{IPAddress, ServiceCIDR};
 use kube::runtime::watcher;
 use kube::{Api, Client, ResourceExt};
-use skiff_informer::{Cache, Index, ObjectKey};
+use skiff_informer::{Cache, Index, ObjectKey, Vitals};
 use tokio_util::sync::CancellationToken;
 
 use crate::pods;
@@ -93,6 +93,22 @@ impl Informers {
         self.root_ca_maps.watch::<ConfigMap>(Api::all(client()), root_ca, shutdown, Some);
         self.service_cidrs.watch::<ServiceCIDR>(Api::all(client()), everything(), shutdown, Some);
         self.ip_addresses.watch::<IPAddress>(Api::all(client()), everything(), shutdown, Some);
+    }
+
+    /// Lets `vitals` tell which of them are yet to be filled.
+    pub(crate) fn watch_over(&self, vitals: &Vitals) {
+        vitals.cache("pods", &self.pods);
+        vitals.cache("replicationcontrollers", &self.replication_controllers);
+        vitals.cache("services", &self.services);
+        vitals.cache("endpoints", &self.endpoints);
+        vitals.cache("endpointslices", &self.slices);
+        vitals.cache("nodes", &self.nodes);
+        vitals.cache("leases", &self.leases);
+        vitals.cache("namespaces", &self.namespaces);
+        vitals.cache("serviceaccounts", &self.service_accounts);
+        vitals.cache("configmaps", &self.root_ca_maps);
+        vitals.cache("servicecidrs", &self.service_cidrs);
+        vitals.cache("ipaddresses", &self.ip_addresses);
     }
 
     /// The Services of `namespace` whose selector selects `labels`.

@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, PostParams, Preconditions};
 use kube::{Api, Client, Resource, ResourceExt};
 use skiff_informer::{
-    EventType, Index, Next, ObjectKey, Queue, Recorder, is_already_exists, is_conflict, is_not_found,
+    EventType, Index, Next, ObjectKey, Recorder, is_already_exists, is_conflict, is_not_found,
 };
 
 use crate::environment::{Controller, Environment};
@@ -50,7 +50,7 @@ enum Step {
 /// Subscribes to Services and IPAddresses and returns the running controller.
 pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
     let (informers, shutdown) = (environment.informers.clone(), environment.shutdown.clone());
-    let queue = Queue::<ObjectKey>::new();
+    let queue = environment.vitals.queue::<ObjectKey>("ipaddresses");
     let by_address = Index::new(&informers.services, |_, service| cluster_ips(service));
     let wake = queue.clone();
     informers.services.subscribe(move |change| {

@@ -39,7 +39,7 @@ pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
     let (informers, shutdown) = (environment.informers.clone(), environment.shutdown.clone());
     let (client, config) = (environment.client(APISERVER), environment.config.clone());
     let key = ObjectKey::new(NAMESPACE, SERVICE);
-    let queue = Queue::new();
+    let queue = environment.vitals.queue("kubernetes_service");
     queue.add(key.clone());
     let (wake, ours) = (queue.clone(), key.clone());
     informers.services.subscribe(move |change| wake_if(&wake, change.key, &ours));

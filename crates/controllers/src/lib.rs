@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use kube::Client;
+use skiff_informer::Vitals;
 use tokio_util::sync::CancellationToken;
 
 use environment::{Controller, Environment};
@@ -64,19 +65,23 @@ pub enum ControllersError {
     },
 }
 
-/// Runs every controller until `shutdown`. `client_for` gives a client that acts as [`identity`]`(name)`.
+/// Runs every controller until `shutdown`. `client_for` gives a client that acts as [`identity`]`(name)`; `vitals` tells how
+/// they are.
 pub async fn run(
     client_for: impl Fn(&str) -> Client + Send + Sync,
     config: ControllersConfig,
+    vitals: Vitals,
     shutdown: CancellationToken,
 ) -> Result<(), ControllersError> {
     let environment = Environment {
         informers: Informers::new(),
+        vitals: &vitals,
         config: &config,
         shutdown: shutdown.clone(),
         client_for: &client_for,
     };
     let controllers = assemble(&environment)?;
+    environment.informers.watch_over(&vitals);
     environment.informers.follow(&client_for(identity::SHARED), &shutdown);
     let run_one = |controller| {
         let shutdown = shutdown.clone();

@@ -8,7 +8,7 @@ use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 use skiff_informer::{EventType, Recorder};
-use skiff_informer::{Next, ObjectKey, Queue, describe};
+use skiff_informer::{Next, ObjectKey, describe};
 
 use crate::endpointslice::{
     CAPACITY, Frame, Group, MANAGED_BY_LABEL, Placeholder, Plan, PortSet, STALE_CACHE_BOUND, SliceWriter,
@@ -38,7 +38,7 @@ struct Mirroring {
 /// Subscribes to Endpoints, Services and slices and returns the running controller.
 pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
     let (informers, shutdown) = (environment.informers.clone(), environment.shutdown.clone());
-    let queue = Queue::<ObjectKey>::new();
+    let queue = environment.vitals.queue::<ObjectKey>("mirroring");
     let wake = queue.clone();
     informers.endpoints.subscribe(move |change| wake.add(change.key.clone()));
     let wake = queue.clone();

@@ -9,7 +9,7 @@ use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::core::DynamicObject;
 use kube::{Api, Client};
 use parking_lot::Mutex;
-use skiff_informer::{Next, ObjectKey, Queue, describe, is_not_found};
+use skiff_informer::{Next, ObjectKey, describe, is_not_found};
 
 use crate::discovery::{ResourceKind, resource_kinds};
 use crate::environment::{Controller, Environment};
@@ -45,7 +45,7 @@ struct Namespaces {
 /// Subscribes to namespaces and pods and returns the running controller.
 pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
     let (informers, shutdown) = (environment.informers.clone(), environment.shutdown.clone());
-    let queue = Queue::new();
+    let queue = environment.vitals.queue("namespace");
     let wake = queue.clone();
     informers.namespaces.subscribe(move |change| {
         if change.new.is_none_or(|namespace| namespace.metadata.deletion_timestamp.is_some()) {

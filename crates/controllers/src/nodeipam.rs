@@ -7,7 +7,7 @@ use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, Resource, ResourceExt};
 use parking_lot::Mutex;
 use serde_json::json;
-use skiff_informer::{EventType, Next, ObjectKey, Queue, Recorder, is_not_found};
+use skiff_informer::{EventType, Next, ObjectKey, Recorder, is_not_found};
 
 use crate::ControllersError;
 use crate::cidr::Cidr;
@@ -42,7 +42,7 @@ pub(crate) fn controller(environment: &Environment<'_>) -> Result<Controller, Co
     let cluster = text.parse::<Cidr>().ok().filter(|cluster| cluster.parts(prefix).next().is_some());
     let cluster =
         cluster.ok_or_else(|| ControllersError::PodCidr { cidr: text.clone(), node_prefix: prefix })?;
-    let queue = Queue::new();
+    let queue = environment.vitals.queue("nodeipam");
     let wake = queue.clone();
     informers.nodes.subscribe(move |change| {
         if change.new.is_none_or(|node| range_of(node).is_none()) {

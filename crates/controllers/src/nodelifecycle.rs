@@ -11,7 +11,7 @@ use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, Resource, ResourceExt};
 use parking_lot::Mutex;
 use serde_json::json;
-use skiff_informer::{EventType, Next, ObjectKey, Queue, Recorder, is_not_found};
+use skiff_informer::{EventType, Next, ObjectKey, Recorder, is_not_found};
 use tokio::time::Instant;
 
 use crate::environment::{Controller, Environment};
@@ -52,7 +52,7 @@ struct Lifecycle {
 /// Subscribes to nodes and leases and returns the running controller.
 pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
     let (informers, shutdown) = (environment.informers.clone(), environment.shutdown.clone());
-    let queue = Queue::new();
+    let queue = environment.vitals.queue("nodelifecycle");
     let wake = queue.clone();
     informers.nodes.subscribe(move |change| wake.add(change.key.clone()));
     let wake = queue.clone();

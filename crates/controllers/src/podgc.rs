@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
-use skiff_informer::{Next, ObjectKey, Queue, is_conflict, is_not_found};
+use skiff_informer::{Next, ObjectKey, is_conflict, is_not_found};
 use tracing::info;
 
 use crate::environment::{Controller, Environment};
@@ -36,7 +36,7 @@ struct PodGc {
 /// Subscribes to pods and nodes and returns the running controller.
 pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
     let (informers, shutdown) = (environment.informers.clone(), environment.shutdown.clone());
-    let queue = Queue::<ObjectKey>::new();
+    let queue = environment.vitals.queue::<ObjectKey>("podgc");
     let (wake, nodes) = (queue.clone(), informers.nodes.clone());
     informers.pods.subscribe(move |change| {
         let Some(pod) = change.new else { return };

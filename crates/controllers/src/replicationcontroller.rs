@@ -64,7 +64,7 @@ struct Replication {
 /// Subscribes to pods and controllers and returns the running controller.
 pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
     let (informers, shutdown) = (environment.informers.clone(), environment.shutdown.clone());
-    let queue = Queue::new();
+    let queue = environment.vitals.queue("replicationcontroller");
     subscribe(&informers, &queue);
     let client = environment.client(NAME);
     let recorder = Recorder::start(client.clone(), NAME, "");

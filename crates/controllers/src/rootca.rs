@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::PostParams;
 use kube::{Api, Client, ResourceExt};
-use skiff_informer::{Next, ObjectKey, Queue, is_already_exists, is_namespace_terminating, is_not_found};
+use skiff_informer::{Next, ObjectKey, is_already_exists, is_namespace_terminating, is_not_found};
 
 use crate::environment::{Controller, Environment};
 use crate::informers::{Informers, ROOT_CA_MAP};
@@ -28,7 +28,7 @@ struct Error {
 /// Subscribes to namespaces and the published maps and returns the running controller.
 pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
     let (informers, shutdown) = (environment.informers.clone(), environment.shutdown.clone());
-    let queue = Queue::new();
+    let queue = environment.vitals.queue("rootca");
     namespaces::wake_for_active(&informers, &queue);
     let wake = queue.clone();
     informers.root_ca_maps.subscribe(move |change| wake.add(ObjectKey::cluster(change.key.namespace())));

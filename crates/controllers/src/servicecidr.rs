@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
-use skiff_informer::{Next, ObjectKey, Queue, is_not_found};
+use skiff_informer::{Next, ObjectKey, is_not_found};
 
 use crate::cidr::Cidr;
 use crate::environment::{Controller, Environment};
@@ -44,7 +44,7 @@ enum Step {
 /// Subscribes to ServiceCIDRs and IPAddresses and returns the running controller.
 pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
     let (informers, shutdown) = (environment.informers.clone(), environment.shutdown.clone());
-    let queue = Queue::new();
+    let queue = environment.vitals.queue("servicecidr");
     let (wake, ranges) = (queue.clone(), informers.service_cidrs.clone());
     informers.service_cidrs.subscribe(move |change| {
         // Another range may take over, or leave, the addresses of one that is being deleted.

@@ -10,7 +10,7 @@ use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, Client, Resource, ResourceExt};
 use parking_lot::Mutex;
 use serde_json::json;
-use skiff_informer::{EventType, Next, ObjectKey, Queue, Recorder, is_conflict, is_not_found};
+use skiff_informer::{EventType, Next, ObjectKey, Recorder, is_conflict, is_not_found};
 
 use crate::environment::{Controller, Environment};
 use crate::informers::Informers;
@@ -51,7 +51,7 @@ enum Stay {
 /// Subscribes to pods and nodes and returns the running controller.
 pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
     let (informers, shutdown) = (environment.informers.clone(), environment.shutdown.clone());
-    let queue = Queue::new();
+    let queue = environment.vitals.queue("tainteviction");
     let (wake, nodes) = (queue.clone(), informers.nodes.clone());
     informers.pods.subscribe(move |change| {
         let tainted = |pod: &Pod| {

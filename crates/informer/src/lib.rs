@@ -18,6 +18,7 @@ mod key;
 mod queue;
 mod tolerant;
 mod unreadable;
+mod vitals;
 mod watch;
 
 pub use cache::{Barrier, Cache, Change, Revision};
@@ -28,3 +29,4 @@ pub use key::ObjectKey;
 pub use queue::{Next, Queue};
 pub use tolerant::{Tolerant, Unreadable, watch_objects, watch_objects_of};
 pub use unreadable::metrics;
+pub use vitals::{Beat, Pulse, STUCK_AFTER, Vitals, overdue};

@@ -15,6 +15,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use crate::vitals::STUCK_AFTER;
+
 /// Delay before the first retry; doubles with each failure.
 const FIRST_RETRY: Duration = Duration::from_millis(5);
 /// Longest delay between retries.
@@ -35,7 +37,10 @@ struct State<K> {
     ready: VecDeque<K>,
     /// Keys in `ready`, or added while they were being processed.
     wanted: HashSet<K>,
-    processing: HashSet<K>,
+    /// Since when.
+    processing: HashMap<K, Instant>,
+    /// When a key was last taken, or the first one came.
+    progress: Instant,
     failures: HashMap<K, u32>,
     /// Due time to keys; `due` is the reverse, one entry per key.
     delayed: BTreeMap<(Instant, u64), K>,
@@ -72,7 +77,8 @@ impl<K: Clone + Eq + Hash> Queue<K> {
         let state = State {
             ready: VecDeque::new(),
             wanted: HashSet::new(),
-            processing: HashSet::new(),
+            processing: HashMap::new(),
+            progress: Instant::now(),
             failures: HashMap::new(),
             delayed: BTreeMap::new(),
             due: HashMap::new(),
@@ -127,8 +133,29 @@ impl<K: Clone + Eq + Hash> Queue<K> {
         state.promote(Instant::now());
         let key = state.ready.pop_front()?;
         state.wanted.remove(&key);
-        state.processing.insert(key.clone());
+        let now = Instant::now();
+        state.progress = now;
+        state.processing.insert(key.clone(), now);
         Some(key)
+    }
+
+    /// Why the queue is stuck at `now`, if it is: a key takes too long, or none is taken.
+    pub(crate) fn stuck(&self, now: Instant) -> Option<String>
+    where
+        K: Display,
+    {
+        let state = self.shared.state.lock();
+        let slowest = state.processing.iter().min_by_key(|(_, since)| **since);
+        if let Some((key, since)) =
+            slowest.filter(|(_, since)| now.saturating_duration_since(**since) > STUCK_AFTER)
+        {
+            return Some(format!("has been at {key} for {} s", (now - *since).as_secs()));
+        }
+        let idle = now.saturating_duration_since(state.progress);
+        let waiting = state.ready.len();
+        // Keys that wait for others to end are those others' trouble.
+        (waiting > 0 && state.processing.is_empty() && idle > STUCK_AFTER)
+            .then(|| format!("has taken none of its {waiting} keys for {} s", idle.as_secs()))
     }
 
     fn next_due(&self) -> Option<Instant> {
@@ -142,7 +169,7 @@ impl<K: Clone + Eq + Hash> Queue<K> {
         let mut state = self.shared.state.lock();
         state.processing.remove(&key);
         if state.wanted.contains(&key) {
-            state.ready.push_back(key.clone());
+            state.make_ready(key.clone());
         }
         match outcome {
             Ok(next) => {
@@ -168,9 +195,16 @@ impl<K: Clone + Eq + Hash> Queue<K> {
 
 impl<K: Clone + Eq + Hash> State<K> {
     fn add(&mut self, key: K) {
-        if self.wanted.insert(key.clone()) && !self.processing.contains(&key) {
-            self.ready.push_back(key);
+        if self.wanted.insert(key.clone()) && !self.processing.contains_key(&key) {
+            self.make_ready(key);
         }
+    }
+
+    fn make_ready(&mut self, key: K) {
+        if self.ready.is_empty() {
+            self.progress = Instant::now();
+        }
+        self.ready.push_back(key);
     }
 
     fn add_at(&mut self, key: K, at: Instant) {

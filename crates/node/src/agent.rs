@@ -10,7 +10,9 @@ use crate::node::register::Registration;
 use crate::node::view::NodeView;
 use crate::paths::pods_dir;
 use crate::pod::admission::Ledger;
-use crate::pod::manager::{Manager, Views};
+use crate::pod::manager::Manager;
+use crate::pod::views::Views;
+use crate::probes::counts::ProbeCounts;
 use crate::server;
 use crate::shared::Shared;
 use crate::sources::SourceWatches;
@@ -18,7 +20,8 @@ use futures::StreamExt;
 use k8s_openapi::api::core::v1::{Node, Service};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client};
-use skiff_informer::{Cache, EventType, Recorder, watch_objects};
+use skiff_informer::{Cache, EventType, Recorder, Vitals, overdue, watch_objects};
+use skiff_listener::{Checks, Concern};
 use skiff_podnet::{NodeNetwork, PodNetwork, Restored, primary_address};
 use skiff_runtime::Runtime;
 use std::net::{IpAddr, Ipv4Addr};
@@ -27,11 +30,12 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-/// Runs the node agent until `shutdown`. Pods that run go on running; the next agent takes them over.
+/// Runs the node agent until `shutdown`; `vitals` tells how it is. Pods that run go on running; the next agent takes them over.
 pub async fn run(
     config: AgentConfig,
     client: Client,
     runtime: Arc<Runtime>,
+    vitals: Vitals,
     shutdown: CancellationToken,
 ) -> Result<(), AgentError> {
     let listener = TcpListener::bind(config.listen)
@@ -43,10 +47,7 @@ pub async fn run(
     let machine = Machine::inspect(&config.data_dir, &config.version, &config.kubernetes_version);
     let events = Recorder::start(client.clone(), "kubelet", &config.node_name);
     let services = follow_services(&client);
-    let adopted = runtime.adopt().await.map_err(|error| AgentError::Adopt(Box::new(error)))?;
-    for (uid, error) in &adopted.failed {
-        tracing::warn!(pod = %uid, %error, "a pod could not be taken over, it will be cleared away");
-    }
+    let left = runtime.existing().await.map_err(|error| AgentError::Adopt(Box::new(error)))?;
 
     let node_ip = match config.node_ip {
         Some(ip) => Some(ip),
@@ -70,10 +71,10 @@ pub async fn run(
 
     let shared = Arc::new(Shared {
         allocatable: machine.capacity(config.max_pods),
+        machine,
         node: view,
         ledger: Ledger::default(),
-        memory: machine.memory,
-        hostname: machine.hostname.clone(),
+        probes: ProbeCounts::default(),
         host_ips: vec![IpAddr::V4(node_ip)],
         sources: SourceWatches::new(client.clone()),
         config,
@@ -83,8 +84,12 @@ pub async fn run(
         events,
         services,
     });
-    let views = Views::default();
-    let manager = Manager::new(shared.clone(), views.clone(), adopted);
+    let views = Arc::new(Views::default());
+    let manager = Manager::new(shared.clone(), views.clone(), left, &vitals);
+    let network = shared.clone();
+    vitals.watch("pod network", move |now| overdue(network.network.restoring_since(), now));
+    let checks = Checks::default();
+    checks.add("syncloop", Concern::Life, move || vitals.alive().and_then(|()| vitals.synced()));
     let (events, reference) = (shared.events.clone(), registration.reference());
     let report = |restored: Restored| {
         tracing::warn!("{restored}");
@@ -95,7 +100,7 @@ pub async fn run(
             shared.node.follow(shutdown.clone()),
             manager.run(shutdown.clone()),
             registration.keep(shutdown.clone()),
-            server::serve(shared.clone(), views, listener, shutdown.clone()),
+            server::serve(shared.clone(), views, checks, listener, shutdown.clone()),
         );
         Ok(())
     };

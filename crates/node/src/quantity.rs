@@ -23,13 +23,31 @@ pub(crate) fn amount(amounts: Option<&Amounts>, resource: &str) -> i64 {
     read.unwrap_or(0)
 }
 
-/// A quantity of `bytes`, written without a suffix or in Ki when it divides evenly.
+/// A quantity of `bytes`, with the largest binary suffix that loses nothing.
+pub(crate) fn binary(bytes: u64) -> Quantity {
+    const SUFFIXES: [&str; 7] = ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
+    let steps = usize::try_from(bytes.trailing_zeros() / 10).unwrap_or(0);
+    let steps = if bytes == 0 { 0 } else { steps.min(SUFFIXES.len() - 1) };
+    Quantity(format!("{}{}", bytes >> (10 * steps), SUFFIXES[steps]))
+}
+
+/// A quantity of `bytes`, written without a suffix or in Ki when it divides evenly: how nodes state theirs.
 pub(crate) fn bytes(bytes: u64) -> Quantity {
     if bytes > 0 && bytes.is_multiple_of(1024) {
         Quantity(format!("{}Ki", bytes / 1024))
     } else {
         Quantity(bytes.to_string())
     }
+}
+
+/// A quantity of thousandths of a CPU.
+pub(crate) fn millicores(milli: u64) -> Quantity {
+    if milli.is_multiple_of(1000) { count(milli / 1000) } else { Quantity(format!("{milli}m")) }
+}
+
+/// A quantity of whole things.
+pub(crate) fn count(number: u64) -> Quantity {
+    Quantity(number.to_string())
 }
 
 /// Parses `text` and returns it times 10^`decimals`, rounded away from zero and clamped to `i64`.
@@ -91,6 +109,18 @@ mod tests {
     fn check(text: &str, expected_milli: Option<i64>, expected_units: Option<i64>) {
         let quantity = Quantity(text.into());
         assert_eq!((milli(&quantity), units(&quantity)), (expected_milli, expected_units), "{text}");
+    }
+
+    #[test]
+    fn sums_are_written_in_the_largest_unit() {
+        for (number, text) in
+            [(0, "0"), (1000, "1000"), (1024, "1Ki"), (100 << 20, "100Mi"), (1 << 63, "8Ei")]
+        {
+            assert_eq!(binary(number).0, text);
+        }
+        for (milli, text) in [(0, "0"), (100, "100m"), (1500, "1500m"), (2000, "2")] {
+            assert_eq!(millicores(milli).0, text);
+        }
     }
 
     #[test]

@@ -3,10 +3,12 @@
 use crate::config::AgentConfig;
 use crate::container::services::ServiceFacts;
 use crate::files::hosts::kernel_hostname;
+use crate::node::machine::Machine;
 use crate::node::view::NodeView;
 use crate::paths::PodPaths;
 use crate::pod::admission::Ledger;
 use crate::pod::local::{LocalContainer, LocalPod, Role};
+use crate::probes::counts::ProbeCounts;
 use crate::quantity::Amounts;
 use crate::sources::SourceWatches;
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -30,21 +32,20 @@ pub(crate) struct Shared {
     pub(crate) node: NodeView,
     /// What the pods taken so far claim of the node.
     pub(crate) ledger: Ledger,
+    /// How the probes of its pods went.
+    pub(crate) probes: ProbeCounts,
     /// What the machine has for pods in all.
     pub(crate) allocatable: Amounts,
-    /// Bytes of memory of the node.
-    pub(crate) memory: u64,
+    pub(crate) machine: Machine,
     /// The node's addresses, primary first.
     pub(crate) host_ips: Vec<IpAddr>,
-    /// The host name of the node.
-    pub(crate) hostname: String,
 }
 
 impl Shared {
     /// The host name that programs of a pod see.
     pub(crate) fn hostname_in(&self, pod: &LocalPod) -> String {
         if pod.host_network() {
-            self.hostname.clone()
+            self.machine.hostname.clone()
         } else {
             kernel_hostname(pod, &self.config.cluster_domain)
         }

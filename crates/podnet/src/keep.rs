@@ -94,7 +94,9 @@ impl PodNetwork {
             Notifications::open(Subsystem::Route, &heard::GROUPS, &filter).map_err(failed)?;
         let mut plan = Plan::default();
         loop {
+            *self.restoring.lock() = Some(Instant::now());
             self.restore(&mut plan, &report).await;
+            *self.restoring.lock() = None;
             let mut lost = false;
             while !lost {
                 lost = tokio::select! {

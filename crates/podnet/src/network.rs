@@ -13,6 +13,7 @@ use ipnet::Ipv4Net;
 use netlink_packet_route::link::{LinkAttribute, LinkMessage};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, RwLock};
+use tokio::time::Instant;
 
 use crate::{
     ANCHOR_INTERFACE, NetworkError, NodeNetwork, POD_INTERFACE_PREFIX, PodAddress,
@@ -42,6 +43,8 @@ pub struct PodNetwork {
     pub(crate) adopted: Notify,
     /// Held for reading while a pod is attached or detached, for writing while something is restored.
     pub(crate) turn: RwLock<()>,
+    /// Since when it has been looked for what is missing, while that goes on.
+    pub(crate) restoring: Mutex<Option<Instant>>,
     /// Bytes; taken from the uplink once.
     mtu: u32,
     /// Whether the kernel has IPv6 at all.
@@ -82,9 +85,16 @@ impl PodNetwork {
             connected: Mutex::default(),
             adopted: Notify::new(),
             turn: RwLock::default(),
+            restoring: Mutex::default(),
             mtu,
             ipv6,
         })
+    }
+
+    /// Since when [`PodNetwork::keep`] has been at looking for what is missing, and at putting it back; absent while it waits
+    /// for something to happen.
+    pub fn restoring_since(&self) -> Option<Instant> {
+        *self.restoring.lock()
     }
 
     pub(crate) fn netlink(&self) -> &Netlink {
@@ -241,7 +251,11 @@ impl PodNetwork {
 
     /// The pods that hold an address, by UID, from this and earlier runs.
     pub fn existing(&self) -> BTreeMap<String, IpAddr> {
-        self.addresses.lock().all().iter().map(|(uid, ip)| (uid.clone(), IpAddr::V4(*ip))).collect()
+        self.existing_v4().into_iter().map(|(uid, ip)| (uid, IpAddr::V4(ip))).collect()
+    }
+
+    pub(crate) fn existing_v4(&self) -> BTreeMap<String, Ipv4Addr> {
+        self.addresses.lock().all().clone()
     }
 
     /// Removes every interface, route and file of ours from the current network namespace. Needs no live

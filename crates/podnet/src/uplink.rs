@@ -19,12 +19,15 @@ const DEFAULT_MTU: u32 = 1500;
 
 /// MTU in bytes of the interface that the default route uses.
 pub(crate) async fn mtu(netlink: &Netlink) -> Result<u32, NetworkError> {
-    let Some(index) = default_route(netlink).await?.as_ref().and_then(netlink::interface) else {
-        return Ok(DEFAULT_MTU);
-    };
+    let Some(index) = index(netlink).await? else { return Ok(DEFAULT_MTU) };
     let links = netlink.links().await?;
     let uplink = links.iter().find(|link| link.header.index == index);
     Ok(uplink.and_then(netlink::mtu).unwrap_or(DEFAULT_MTU))
+}
+
+/// The interface by which the default route leads.
+pub(crate) async fn index(netlink: &Netlink) -> Result<Option<Index>, NetworkError> {
+    Ok(default_route(netlink).await?.as_ref().and_then(netlink::interface))
 }
 
 /// See [`crate::primary_address`].

@@ -50,11 +50,11 @@ pub use images::{
     Image, ImageConfig, ImageError, ImageLimits, Images, PullCredentials, PullPolicy, unpacker_main,
 };
 pub use pod::PodHandle;
-pub use runtime::{Adoption, Runtime, RuntimeConfig};
+pub use runtime::{Runtime, RuntimeConfig};
 pub use session::{AttachSession, Captured, ExecProcess, ExecSession, SessionInput, SessionOutput, Terminal};
 pub use spec::{
     AttachSpec, ContainerSpec, Device, ExecSpec, Mount, MountKind, PodSandbox, Propagation, Resources,
     Seccomp, ServiceClass, TerminalSize, UserSpec,
 };
-pub use state::{ContainerState, ContainerStatus, ExitStatus, PodState, PodStats, Usage};
+pub use state::{ContainerState, ContainerStatus, ExitStatus, PodState, PodStats, Throttling, Usage};
 pub use supervisor::supervisor_main;

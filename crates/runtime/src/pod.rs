@@ -317,15 +317,16 @@ impl PodHandle {
         runtime::remove_pod(&self.inner.shared, self.uid()).await
     }
 
-    /// What the pod and its running containers use now.
-    pub async fn stats(&self) -> Result<PodStats, RuntimeError> {
+    /// What the pod and its running containers use now. Reads files of the kernel, which may take milliseconds.
+    pub fn stats(&self) -> Result<PodStats, RuntimeError> {
         let cgroups = self.inner.shared.cgroups()?;
         let pod = crate::supervisor::pod_groups(&self.inner.config).pod;
         let state = self.inner.state.borrow().clone();
         let running =
             state.containers.into_iter().filter(|c| matches!(c.status, ContainerStatus::Running { .. }));
         let containers = running.map(|c| (c.id.clone(), cgroups.usage(&format!("{pod}/{}", c.id)))).collect();
-        Ok(PodStats { pod: cgroups.usage(&pod), containers })
+        let (usage, processes) = (cgroups.usage(&pod), cgroups.count_processes(&pod));
+        Ok(PodStats { group: pod, pod: usage, processes, containers })
     }
 
     /// Sends one request and waits for its answer.
@@ -533,7 +534,8 @@ mod tests {
         fn sendable<T: Send>(_: &T) {}
         fn check(runtime: &crate::Runtime, pod: &PodHandle, spec: ContainerSpec, id: &ContainerId) {
             sendable(&runtime.start_pod(pod.sandbox().clone()));
-            sendable(&runtime.adopt());
+            sendable(&runtime.existing());
+            sendable(&runtime.adopt(pod.uid()));
             sendable(&runtime.cleanup_all());
             sendable(&runtime.images().resolve("x", crate::PullPolicy::Always, &[]));
             sendable(&runtime.images().load(Path::new("x")));

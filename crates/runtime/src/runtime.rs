@@ -9,6 +9,7 @@ use crate::images::{ImageLimits, Images};
 use crate::paths::{self, PodPaths};
 use crate::pod::PodHandle;
 use crate::spec::{PodSandbox, ServiceClass};
+use crate::state::Usage;
 use crate::supervisor;
 use crate::wire::{Reply, Request, SupervisorConfig};
 use skiff_errors::error_text;
@@ -18,6 +19,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
 
 /// Where the runtime lives and what it starts.
 #[derive(Clone, Debug)]
@@ -50,15 +53,6 @@ pub(crate) struct Shared {
     burstable: parking_lot::Mutex<Option<BTreeMap<PodUid, u64>>>,
 }
 
-/// What was found after a restart of the agent.
-#[derive(Debug, Default)]
-pub struct Adoption {
-    /// Pods under supervision again; a pod whose supervisor had died has a new one.
-    pub pods: Vec<PodHandle>,
-    /// Pods that could not be taken over; [`Runtime::remove_pod`] clears them away.
-    pub failed: Vec<(PodUid, RuntimeError)>,
-}
-
 impl Runtime {
     /// Makes the directories and opens the images.
     pub fn new(config: RuntimeConfig) -> Result<Self, RuntimeError> {
@@ -82,6 +76,11 @@ impl Runtime {
         let cgroups = Cgroups::detect().map_err(|error| CheckError::Cgroups { reason: error.to_string() })?;
         cgroups.check()?;
         crate::trial::overlay(&self.shared.config.data_dir)
+    }
+
+    /// What the whole machine uses, in pods and outside. Reads files of the kernel, which may take milliseconds.
+    pub fn machine_usage(&self) -> Result<Usage, RuntimeError> {
+        Ok(self.shared.cgroups()?.usage("/"))
     }
 
     /// The images of this node.
@@ -125,20 +124,17 @@ impl Runtime {
         }
     }
 
-    /// Reconnects to every pod of the run directory; gives dead supervisors a successor.
-    pub async fn adopt(&self) -> Result<Adoption, RuntimeError> {
-        let mut adoption = Adoption::default();
+    /// The pods that the run directory has, each of which is to be adopted or removed. Removes what belongs to none.
+    pub async fn existing(&self) -> Result<Vec<PodUid>, RuntimeError> {
         let uids = self.shared.pods()?;
         self.shared.remove_stray_layers(&uids).await?;
-        let attempts = uids.iter().map(|uid| adopt_one(&self.shared, uid));
-        let results = futures::future::join_all(attempts).await;
-        for (uid, result) in uids.into_iter().zip(results) {
-            match result {
-                Ok(pod) => adoption.pods.push(pod),
-                Err(error) => adoption.failed.push((uid, error)),
-            }
-        }
-        Ok(adoption)
+        Ok(uids)
+    }
+
+    /// Reconnects to one pod of the run directory. A supervisor that is dead gets a successor, and so does one that does not
+    /// answer within seconds; the containers go on.
+    pub async fn adopt(&self, uid: &PodUid) -> Result<PodHandle, RuntimeError> {
+        adopt_one(&self.shared, uid).await
     }
 
     /// Stops and removes one pod, whether or not its supervisor lives. A pod that is not there is a success.
@@ -245,18 +241,38 @@ async fn adopt_one(shared: &Arc<Shared>, uid: &PodUid) -> Result<PodHandle, Runt
     let text = fs::read(pod_paths.config()).map_err(read)?;
     let config: SupervisorConfig = serde_json::from_slice(&text).map_err(|error| read(error.into()))?;
     shared.weigh_in(&config.sandbox)?;
-    let mut successors = 0;
-    loop {
-        match PodHandle::connect(shared.clone(), config.clone()).await {
+    for _ in 0..SUCCESSORS {
+        match timeout(ANSWER, PodHandle::connect(shared.clone(), config.clone())).await {
             // Dead, or it died while it was spoken to.
-            Err(RuntimeError::SupervisorGone { .. }) if successors < SUCCESSORS => {
-                successors += 1;
-                let failed = |reason| RuntimeError::Sandbox { pod: uid.clone(), reason };
-                launch(shared, uid, true).await.map_err(failed)?;
+            Ok(Err(RuntimeError::SupervisorGone { .. })) => {}
+            Ok(outcome) => return outcome,
+            Err(_elapsed) => {
+                tracing::warn!(pod = %uid, "the supervisor does not answer; another takes its place");
+                end_supervisor(shared, uid).await?;
             }
-            outcome => return outcome,
         }
+        let failed = |reason| RuntimeError::Sandbox { pod: uid.clone(), reason };
+        launch(shared, uid, true).await.map_err(failed)?;
     }
+    let last = timeout(ANSWER, PodHandle::connect(shared.clone(), config)).await;
+    last.unwrap_or_else(|elapsed| {
+        Err(RuntimeError::SupervisorGone { pod: uid.clone(), source: elapsed.into() })
+    })
+}
+
+/// How long a supervisor may take to answer. It answers from memory; only a stopped or broken one does not.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// How long a supervisor may take to end its pod: for processes that die slowly it waits ten seconds itself.
+const SHUTDOWN: Duration = Duration::from_secs(30);
+
+/// Kills a supervisor and leaves its pod alone.
+async fn end_supervisor(shared: &Shared, uid: &PodUid) -> Result<(), RuntimeError> {
+    let cgroups = shared.cgroups()?;
+    let groups = PodGroups::possible(&shared.config.cgroup_parent, uid);
+    let work = move || groups.iter().try_for_each(|groups| cgroups.kill(&groups.supervisor, || {}));
+    let killed = tokio::task::spawn_blocking(work).await.map_err(io::Error::other).flatten();
+    killed.map_err(|source| RuntimeError::SupervisorGone { pod: uid.clone(), source })
 }
 
 /// How many supervisors in a row may die before they are spoken to. Whatever kills so many kills the next one, too.
@@ -289,13 +305,17 @@ pub(crate) async fn launch(shared: &Shared, uid: &PodUid, adopt: bool) -> Result
 pub(crate) async fn remove_pod(shared: &Shared, uid: &PodUid) -> Result<(), RuntimeError> {
     let pod_paths = shared.pod_paths(uid);
     if pod_paths.dir.exists() {
-        match shut_down(&pod_paths.dir).await {
-            Ok(Reply::Ok) => {}
-            Ok(Reply::Failed(failure)) => {
+        match timeout(SHUTDOWN, shut_down(&pod_paths.dir)).await {
+            Ok(Ok(Reply::Ok)) => {}
+            Ok(Ok(Reply::Failed(failure))) => {
                 tracing::warn!(pod = %uid, reason = failure.reason, "supervisor could not clean up; doing it");
                 remove_in_its_place(shared, uid).await?;
             }
-            Ok(_) | Err(_) => remove_in_its_place(shared, uid).await?,
+            Ok(Ok(_) | Err(_)) => remove_in_its_place(shared, uid).await?,
+            Err(_elapsed) => {
+                tracing::warn!(pod = %uid, "the supervisor does not end its pod; doing it");
+                remove_in_its_place(shared, uid).await?;
+            }
         }
     }
     shared.weigh_out(uid)?;

@@ -86,24 +86,51 @@ pub struct ExitStatus {
     pub signal: Option<i32>,
 }
 
-/// What one container (or a whole pod) uses.
+/// What one control group uses: a container's, a pod's or the whole machine's. What the kernel does not tell is absent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// CPU time so far, in nanoseconds.
-    pub cpu_nanos: u64,
+    pub cpu_nanos: Option<u64>,
+    /// How often a limit of CPU time held it up.
+    pub throttling: Option<Throttling>,
     /// Bytes of memory charged.
-    pub memory_bytes: u64,
+    pub memory_bytes: Option<u64>,
     /// Bytes of memory charged without inactive file pages.
-    pub working_set_bytes: u64,
+    pub working_set_bytes: Option<u64>,
+    /// Bytes of memory that no file stands for.
+    pub rss_bytes: Option<u64>,
+    /// Bytes of file pages.
+    pub cache_bytes: Option<u64>,
+    /// Bytes in swap.
+    pub swap_bytes: Option<u64>,
+    /// Page faults so far.
+    pub page_faults: Option<u64>,
+    /// Those of them that waited for a disk.
+    pub major_page_faults: Option<u64>,
     /// Processes and threads.
-    pub pids: u64,
+    pub tasks: Option<u64>,
+}
+
+/// What a limit of CPU time did to a group so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Throttling {
+    /// Periods in which the group wanted to run.
+    pub periods: u64,
+    /// Those in which its time ran out.
+    pub throttled: u64,
+    /// Nanoseconds that it had to wait.
+    pub nanos: u64,
 }
 
 /// What a pod uses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PodStats {
+    /// The pod's control group below each tree; those of its containers lie in it, named by ID.
+    pub group: String,
     /// The pod, without its supervisor.
     pub pod: Usage,
+    /// Processes in the pod.
+    pub processes: u64,
     /// Each running container.
     pub containers: Vec<(ContainerId, Usage)>,
 }

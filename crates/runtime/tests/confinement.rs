@@ -119,7 +119,9 @@ async fn classes_share_the_processors_by_what_their_pods_ask_for() {
     // An agent after this one counts the pods that run.
     drop(second);
     let next = machine.restarted();
-    next.adopt().await.unwrap();
+    for uid in next.existing().await.unwrap() {
+        next.adopt(&uid).await.unwrap();
+    }
     assert_eq!(weight(&burstable), shares("512", "59"));
     machine.finish().await;
 }

@@ -339,9 +339,8 @@ async fn an_agent_restart_changes_nothing_for_pods() {
     let before = pod.state().await;
     drop(pod);
     let runtime = machine.restarted();
-    let adoption = runtime.adopt().await.unwrap();
-    assert!(adoption.failed.is_empty(), "{:?}", adoption.failed);
-    let pod = adoption.pods.into_iter().next().unwrap();
+    let [uid] = &runtime.existing().await.unwrap()[..] else { panic!("one pod") };
+    let pod = runtime.adopt(uid).await.unwrap();
     assert_eq!(pod.state().await, before);
     assert_eq!(pod.sandbox(), &machine.sandbox("adopt"));
     pod.signal(&id, "KILL").await.unwrap();
@@ -377,6 +376,39 @@ async fn a_killed_supervisor_has_a_successor() {
     let numbers: Vec<u32> = text.lines().filter_map(|l| l.strip_prefix("stdout ")?.parse().ok()).collect();
     assert!(numbers.iter().enumerate().all(|(n, got)| *got as usize == n + 1), "no line is lost: {text}");
     assert!(text.ends_with("stdout last\n"));
+    machine.finish().await;
+}
+
+#[tokio::test]
+async fn a_supervisor_that_hangs_is_replaced_and_holds_up_no_other_pod() {
+    let machine = machine!();
+    let script = "echo begun; while true; do sleep 0.02; done";
+    let mut before = Vec::new();
+    for name in ["hangs", "other"] {
+        let pod = machine.pod(name).await;
+        let id = pod.start_container(machine.shell(&pod, "c", script).await).await.unwrap();
+        before.push((pod.uid().clone(), id, pod.state().await));
+        if name == "hangs" {
+            let [supervisor] = common::supervisors_of(machine.directory.path())[..] else {
+                panic!("one supervisor")
+            };
+            let stop = nix::sys::signal::Signal::SIGSTOP;
+            nix::sys::signal::kill(nix::unistd::Pid::from_raw(supervisor), stop).unwrap();
+        }
+    }
+    let runtime = machine.restarted();
+    let [(hangs, id, state), (other, _, others)] = &before[..] else { panic!("two pods") };
+    let adopting = runtime.adopt(hangs);
+    let mut adopting = std::pin::pin!(adopting);
+    tokio::select! {
+        biased;
+        _ = &mut adopting => panic!("it cannot be spoken to yet"),
+        adopted = runtime.adopt(other) => assert_eq!(&adopted.unwrap().state().await, others),
+    }
+    let pod = tokio::time::timeout(PATIENCE * 2, adopting).await.unwrap().unwrap();
+    assert_eq!(&pod.state().await, state, "the container runs on");
+    let got = pod.exec_captured(id, vec!["hostname".into()], PATIENCE, 100).await.unwrap();
+    assert_eq!(got.output, b"hangs\n");
     machine.finish().await;
 }
 

@@ -22,7 +22,7 @@ use kube::{Api, Client};
 use parking_lot::Mutex;
 use serde_json::json;
 use skiff_informer::{
-    Cache, EventType, Next, ObjectKey, Queue, Recorder, describe, is_conflict, is_not_found,
+    Cache, EventType, Next, ObjectKey, Queue, Recorder, Vitals, describe, is_conflict, is_not_found,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -51,10 +51,13 @@ struct Scheduler {
     cluster: Arc<Mutex<Cluster>>,
 }
 
-/// Schedules pods of `default-scheduler` until `shutdown`. `client` acts as `system:kube-scheduler`.
-pub async fn run(client: Client, shutdown: CancellationToken) {
+/// Schedules pods of `default-scheduler` until `shutdown`. `client` acts as `system:kube-scheduler`; `vitals` tells how the
+/// scheduler is.
+pub async fn run(client: Client, vitals: Vitals, shutdown: CancellationToken) {
     let (pods, nodes) = (Cache::<PodInfo>::new(), Cache::<NodeInfo>::new());
-    let (cluster, queue) = (Arc::new(Mutex::new(Cluster::default())), Queue::<ObjectKey>::new());
+    vitals.cache("pods", &pods);
+    vitals.cache("nodes", &nodes);
+    let (cluster, queue) = (Arc::new(Mutex::new(Cluster::default())), vitals.queue::<ObjectKey>("binding"));
     subscribe_nodes(&nodes, &cluster, &queue);
     subscribe_pods(&pods, &cluster, &queue);
     nodes.watch::<Node>(Api::all(client.clone()), watcher::Config::default(), &shutdown, |node| {

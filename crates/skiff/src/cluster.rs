@@ -15,6 +15,7 @@ use skiff_apiserver::{ApiServer, Checks, ClusterConfig, Concern};
 use skiff_catalogue::Catalogue;
 use skiff_controllers::ControllersConfig;
 use skiff_errors::error_text;
+use skiff_informer::Vitals;
 use skiff_node::AgentConfig;
 use skiff_proxy::{Health, ProxyConfig};
 use skiff_runtime::Runtime;
@@ -147,16 +148,20 @@ pub(crate) async fn start(
     let api = start_api(&mut parts, config).await?;
     // From here on users can look at what goes on, also when it goes wrong.
     write_kubeconfigs(&settings, &pki, &url)?;
+    let vitals = watched(&checks, "controllers", "controllers-informer-sync");
+    let config = controllers(&cluster, &pki);
     parts.run(
         "controllers",
-        skiff_controllers::run(controller_client(&api), controllers(&cluster, &pki), shutdown.clone()),
+        skiff_controllers::run(controller_client(&api), config, vitals, shutdown.clone()),
     );
-    parts.run("scheduler", scheduler(api.client(UserInfo::scheduler()), shutdown.clone()));
+    let vitals = watched(&checks, "scheduler", "scheduler-informer-sync");
+    parts.run("scheduler", scheduler(api.client(UserInfo::scheduler()), vitals, shutdown.clone()));
 
     if !settings.args.without_agent {
         progress.step("starting the node");
         let client = api.client(UserInfo::node(&settings.node_name));
-        start_node(&mut parts, &settings, &cluster, &pki, client, proxy).await?;
+        let vitals = watched(&checks, "node", "node-sync");
+        start_node(&mut parts, &settings, &cluster, &pki, client, Told { proxy, vitals }).await?;
     }
     let admin = api.client(UserInfo::api_server());
     addons::apply(&admin, &DNS_SERVICE.to_string()).await.context("create the DNS pod's objects")?;
@@ -210,7 +215,7 @@ pub(crate) async fn run_agent(settings: Settings, shutdown: CancellationToken) -
     let client = ready::client_of(&entry).await?;
     let mut parts = Parts::new(shutdown.clone());
     parts.run("certificates", keep_certificates(pki.clone(), shutdown.clone()));
-    start_node(&mut parts, &settings, &cluster, &pki, client, watch::Sender::default()).await?;
+    start_node(&mut parts, &settings, &cluster, &pki, client, Told::default()).await?;
     parts.wait().await
 }
 
@@ -305,9 +310,25 @@ fn controllers(cluster: &ClusterConfig, pki: &Pki) -> ControllersConfig {
     }
 }
 
-async fn scheduler(client: Client, shutdown: CancellationToken) -> anyhow::Result<()> {
-    skiff_scheduler::run(client, shutdown).await;
+async fn scheduler(client: Client, vitals: Vitals, shutdown: CancellationToken) -> anyhow::Result<()> {
+    skiff_scheduler::run(client, vitals, shutdown).await;
     Ok(())
+}
+
+/// A part's loops as health checks: `alive` fails when one is stuck, `synced` until it knows what it works on.
+fn watched(checks: &Checks, alive: &'static str, synced: &'static str) -> Vitals {
+    let vitals = Vitals::default();
+    let (loops, fills) = (vitals.clone(), vitals.clone());
+    checks.add(alive, Concern::Life, move || loops.alive());
+    checks.add(synced, Concern::Readiness, move || fills.synced());
+    vitals
+}
+
+/// Where the node's parts say how they are.
+#[derive(Default)]
+struct Told {
+    proxy: watch::Sender<Health>,
+    vitals: Vitals,
 }
 
 /// Runtime, node agent and Service proxy.
@@ -317,7 +338,7 @@ async fn start_node(
     cluster: &ClusterConfig,
     pki: &Arc<Pki>,
     client: Client,
-    health: watch::Sender<Health>,
+    told: Told,
 ) -> anyhow::Result<()> {
     let runtime = Arc::new(preflight::runtime(&settings.layout)?);
     add_own_image(&runtime).await?;
@@ -329,8 +350,8 @@ async fn start_node(
         cluster_cidr: agent.cluster_cidr,
         service_cidr: agent.service_cidr,
     };
-    parts.run("proxy", skiff_proxy::run_reporting(client.clone(), proxy, health, parts.shutdown()));
-    parts.run("node", skiff_node::run(agent, client, runtime, parts.shutdown()));
+    parts.run("proxy", skiff_proxy::run_reporting(client.clone(), proxy, told.proxy, parts.shutdown()));
+    parts.run("node", skiff_node::run(agent, client, runtime, told.vitals, parts.shutdown()));
     Ok(())
 }
 

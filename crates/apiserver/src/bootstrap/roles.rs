@@ -106,7 +106,7 @@ pub(super) const CLUSTER_ROLES: &[ClusterRoleRow] = &[
     role("system:kubelet-api-admin", "
         read core nodes
         proxy core nodes
-        * core nodes/log,nodes/metrics,nodes/proxy,nodes/stats"),
+        * core nodes/configz,nodes/healthz,nodes/log,nodes/metrics,nodes/pods,nodes/proxy,nodes/stats"),
     role("system:node-proxier", "
         list,watch core endpoints,services
         read core nodes

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use skiff_apiserver::testing::TestServer;
 use skiff_apiserver::{ApiServer, UserInfo};
 use skiff_controllers::ControllersConfig;
+use skiff_informer::Vitals;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// No test waits longer for anything.
@@ -55,14 +56,20 @@ impl Cluster {
             let identity = skiff_controllers::identity(name);
             server.client(UserInfo::authenticated(identity.user, identity.groups))
         };
-        tokio::spawn(async move { skiff_controllers::run(client_for, config, shutdown).await.unwrap() });
+        tokio::spawn(async move {
+            skiff_controllers::run(client_for, config, Vitals::default(), shutdown).await.unwrap()
+        });
         // Pods need their account.
         cluster.until::<k8s_openapi::api::core::v1::ServiceAccount>("default", |all| !all.is_empty()).await;
         cluster
     }
 
     pub(crate) fn scheduler(&self) {
-        tokio::spawn(skiff_scheduler::run(self.server.client(UserInfo::scheduler()), self.shutdown.clone()));
+        tokio::spawn(skiff_scheduler::run(
+            self.server.client(UserInfo::scheduler()),
+            Vitals::default(),
+            self.shutdown.clone(),
+        ));
     }
 
     pub(crate) fn all<K: Resource<DynamicType = ()>>(&self) -> Api<K> {

@@ -37,19 +37,20 @@ pub(crate) fn resources(pod: &LocalPod, container: &LocalContainer) -> Resources
 /// The limits of the pod's own group, in which all its containers are: the sum of theirs as far as all have them, or
 /// the pod's own, as the kubelet's `ResourceConfigForPod`.
 pub(crate) fn pod_resources(pod: &LocalPod) -> Resources {
-    let pod_wide = pod.spec.resources.as_ref().and_then(|r| r.limits.as_ref());
-    let limit = |name: &str| {
-        let limit = match amount(pod_wide, name) {
-            0 => sum_of_limits(pod, name)?,
-            own => own,
-        };
-        Some(limit.saturating_add(amount(pod.spec.overhead.as_ref(), name)))
-    };
     Resources {
         cpu_shares: Some(shares(requested(pod, "cpu"))),
         pids: Some(POD_PIDS),
-        ..quota_and_memory(limit("cpu"), limit("memory"))
+        ..quota_and_memory(pod_limit(pod, "cpu"), pod_limit(pod, "memory"))
     }
+}
+
+/// The limit of a resource that holds for the pod as a whole, with its overhead.
+pub(crate) fn pod_limit(pod: &LocalPod, name: &str) -> Option<i64> {
+    let limit = match amount(pod.spec.resources.as_ref().and_then(|r| r.limits.as_ref()), name) {
+        0 => sum_of_limits(pod, name)?,
+        own => own,
+    };
+    Some(limit.saturating_add(amount(pod.spec.overhead.as_ref(), name)))
 }
 
 /// What the containers may use at the same time; `None` when one has no limit.

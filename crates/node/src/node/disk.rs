@@ -1,5 +1,8 @@
 //! Whether the disk of the node's data is about to be full: the condition `DiskPressure`.
 
+use rustix::fs::StatVfs;
+use std::io;
+use std::os::fd::AsFd;
 use std::path::Path;
 
 /// Whether the node takes more on its disk.
@@ -13,13 +16,38 @@ pub(crate) enum DiskPressure {
 }
 
 /// What a file system has, and what is left of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Room {
-    bytes: u64,
-    bytes_left: u64,
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Room {
+    pub(crate) bytes: u64,
+    /// Without what is kept for root.
+    pub(crate) bytes_left: u64,
+    pub(crate) bytes_used: u64,
     /// 0 on file systems without a fixed number of files.
-    files: u64,
-    files_left: u64,
+    pub(crate) files: u64,
+    pub(crate) files_left: u64,
+}
+
+impl Room {
+    /// The room on the file system of `directory`.
+    pub(crate) fn at(directory: &Path) -> io::Result<Self> {
+        Ok(Self::of(&rustix::fs::statvfs(directory)?))
+    }
+
+    /// The room on the file system of something that is open.
+    pub(crate) fn around(open: impl AsFd) -> io::Result<Self> {
+        Ok(Self::of(&rustix::fs::fstatvfs(open)?))
+    }
+
+    fn of(stat: &StatVfs) -> Self {
+        let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
+        Self {
+            bytes: bytes(stat.f_blocks),
+            bytes_left: bytes(stat.f_bavail),
+            bytes_used: bytes(stat.f_blocks.saturating_sub(stat.f_bfree)),
+            files: stat.f_files,
+            files_left: stat.f_favail,
+        }
+    }
 }
 
 /// Percent that must be left: the kubelet's eviction thresholds `nodefs.available<10%` and `nodefs.inodesFree<5%`.
@@ -37,13 +65,8 @@ const MORE: u64 = 10;
 impl DiskPressure {
     /// How the file system of `directory` is now. What cannot be read is as it was.
     pub(crate) fn look(self, directory: &Path) -> Self {
-        match rustix::fs::statvfs(directory) {
-            Ok(room) => self.with(Room {
-                bytes: room.f_blocks.saturating_mul(room.f_frsize),
-                bytes_left: room.f_bavail.saturating_mul(room.f_frsize),
-                files: room.f_files,
-                files_left: room.f_favail,
-            }),
+        match Room::at(directory) {
+            Ok(room) => self.with(room),
             Err(error) => {
                 tracing::warn!(%error, path = %directory.display(), "the room on the node's disk cannot be read");
                 self
@@ -71,7 +94,7 @@ mod tests {
     #[test]
     fn follows_the_thresholds() {
         let check = |before: DiskPressure, (bytes, bytes_left), (files, files_left), after: DiskPressure| {
-            let room = Room { bytes, bytes_left, files, files_left };
+            let room = Room { bytes, bytes_left, files, files_left, ..Room::default() };
             assert_eq!(before.with(room), after, "{before:?} {room:?}");
         };
         let (none, full) = (DiskPressure::None, DiskPressure::Full);

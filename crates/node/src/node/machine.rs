@@ -1,6 +1,7 @@
 //! Facts about the machine that the Node object shows.
 
 use crate::quantity::{self, Amounts};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::NodeSystemInfo;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use std::path::Path;
@@ -55,6 +56,42 @@ impl Machine {
     }
 }
 
+/// What the kernel says of the machine now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Kernel {
+    /// When it was started.
+    pub(crate) started: Option<Timestamp>,
+    /// Bytes of swap: all and free.
+    pub(crate) swap: Option<(u64, u64)>,
+    /// Processes and threads: most and now.
+    pub(crate) tasks: Option<(u64, u64)>,
+}
+
+impl Kernel {
+    /// Asks it.
+    pub(crate) fn look() -> Self {
+        let most = ["/proc/sys/kernel/pid_max", "/proc/sys/kernel/threads-max"];
+        let most = most.iter().filter_map(|path| read(path).parse().ok()).min();
+        let meminfo = read("/proc/meminfo");
+        Self {
+            started: started(&read("/proc/stat")),
+            swap: kibibytes(&meminfo, "SwapTotal:").zip(kibibytes(&meminfo, "SwapFree:")),
+            tasks: most.zip(tasks(&read("/proc/loadavg"))),
+        }
+    }
+}
+
+/// When the machine was started, from the text of `/proc/stat`.
+fn started(stat: &str) -> Option<Timestamp> {
+    let seconds = stat.lines().find_map(|line| line.strip_prefix("btime "))?;
+    Timestamp::from_second(seconds.trim().parse().ok()?).ok()
+}
+
+/// Processes and threads, from the text of `/proc/loadavg`: the number behind the slash.
+fn tasks(loadavg: &str) -> Option<u64> {
+    loadavg.split_whitespace().nth(3)?.split_once('/')?.1.parse().ok()
+}
+
 /// The file's text without surrounding space; empty when there is none.
 fn read(path: &str) -> String {
     std::fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default()
@@ -62,9 +99,14 @@ fn read(path: &str) -> String {
 
 /// Bytes of memory, from the text of `/proc/meminfo`.
 fn total_memory(meminfo: &str) -> u64 {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"));
-    let kibibytes: u64 = line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0);
-    kibibytes * 1024
+    kibibytes(meminfo, "MemTotal:").unwrap_or(0)
+}
+
+/// A line of `/proc/meminfo`, in bytes.
+fn kibibytes(meminfo: &str, name: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix(name))?;
+    let kibibytes: u64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kibibytes * 1024)
 }
 
 /// The name of the operating system, from the text of `/etc/os-release`.
@@ -93,5 +135,8 @@ mod tests {
         assert_eq!(total_memory("MemTotal:       16384 kB\nMemFree: 1 kB\n"), 16 << 20);
         assert_eq!(os_image("ID=debian\nPRETTY_NAME=\"Debian 12\"\n"), "Debian 12");
         assert_eq!(architecture("x86_64"), "amd64");
+        assert_eq!(started("cpu 1 2\nbtime 1000\n"), Timestamp::from_second(1000).ok());
+        assert_eq!(tasks("0.1 0.2 0.3 2/345 6789"), Some(345));
+        assert_eq!((started(""), tasks(""), kibibytes("", "SwapTotal:")), (None, None, None));
     }
 }

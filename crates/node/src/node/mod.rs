@@ -1,6 +1,6 @@
 //! The Node object: what the machine is, that it is there, and that it takes pods.
 
-mod disk;
+pub(crate) mod disk;
 pub(crate) mod machine;
 pub(crate) mod object;
 pub(crate) mod register;

@@ -4,7 +4,8 @@
 use super::local::LocalPod;
 use super::observed::Rejection;
 use super::sandbox;
-use super::steps::{blocking, retry_until_done};
+use super::steps::blocking;
+use super::views::Views;
 use super::worker::{Latest, Start, View, Worker};
 use crate::directory;
 use crate::paths::PodPaths;
@@ -14,39 +15,29 @@ use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
 use kube::runtime::watcher;
 use kube::{Api, Resource as _};
-use parking_lot::RwLock;
 use skiff_errors::error_text;
 use skiff_informer::EventType::Warning;
-use skiff_informer::{Tolerant, watch_objects};
-use skiff_runtime::{Adoption, PodHandle, PodUid};
+use skiff_informer::{Pulse, Tolerant, Vitals, watch_objects};
+use skiff_runtime::PodUid;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// All pods of this node as their workers see them.
-pub(crate) type Views = Arc<RwLock<HashMap<PodUid, watch::Receiver<View>>>>;
-
 /// Keeps the pods' tasks.
 pub(crate) struct Manager {
     shared: Arc<Shared>,
-    views: Views,
+    views: Arc<Views>,
     /// What the API says of each pod that has a task. A task that is behind sees the newest state only.
     pods: HashMap<PodUid, watch::Sender<Latest>>,
     /// One task for each pod, which ends with its UID when nothing is left of it; and the clearing away of strays.
     tasks: JoinSet<Option<PodUid>>,
     /// What an agent before this one left and no pod has taken over yet.
-    left: HashMap<PodUid, Left>,
+    left: HashSet<PodUid>,
     /// The list that is being received.
     listing: Listing,
-}
-
-/// What was found of a pod when the agent started.
-enum Left {
-    Running(PodHandle),
-    /// It cannot be taken over, only cleared away.
-    Broken,
+    pulse: Pulse,
 }
 
 #[derive(Default)]
@@ -58,11 +49,20 @@ struct Listing {
 
 impl Manager {
     /// A manager that takes over what runs already.
-    pub(crate) fn new(shared: Arc<Shared>, views: Views, adopted: Adoption) -> Self {
-        let running = adopted.pods.into_iter().map(|handle| (handle.uid().clone(), Left::Running(handle)));
-        let broken = adopted.failed.into_iter().map(|(uid, _)| (uid, Left::Broken));
-        let left = running.chain(broken).collect();
-        Self { shared, views, pods: HashMap::new(), tasks: JoinSet::new(), left, listing: Listing::default() }
+    pub(crate) fn new(shared: Arc<Shared>, views: Arc<Views>, left: Vec<PodUid>, vitals: &Vitals) -> Self {
+        let pulse = Pulse::default();
+        let (filled, watched) = (views.clone(), pulse.clone());
+        vitals.fill("the node's pods", move || filled.are_listed());
+        vitals.watch("the node's pods", move |now| watched.stuck(now));
+        Self {
+            shared,
+            views,
+            pods: HashMap::new(),
+            tasks: JoinSet::new(),
+            left: left.into_iter().collect(),
+            listing: Listing::default(),
+            pulse,
+        }
     }
 
     /// Follows the pods until `shutdown`; they then go on without the agent.
@@ -89,6 +89,8 @@ impl Manager {
     }
 
     fn take(&mut self, event: watcher::Event<Tolerant<Pod>>) {
+        let pulse = self.pulse.clone();
+        let _beat = pulse.beat();
         match event {
             watcher::Event::Init => self.listing = Listing::default(),
             watcher::Event::InitApply(pod) => {
@@ -139,12 +141,13 @@ impl Manager {
         }
         self.pods.keys().filter(|uid| !seen.contains(uid)).for_each(|uid| self.removed(uid));
         self.clear_strays();
+        self.views.list_ended();
     }
 
     /// Whether the node has taken the pod before.
     fn is_known(&self, pod: &LocalPod) -> bool {
         let started = pod.status.start_time.is_some() || pod.deleting() || pod.finished_in_api();
-        started || self.left.contains_key(&pod.uid)
+        started || self.left.contains(&pod.uid)
     }
 
     /// Starts the task of a pod.
@@ -158,9 +161,10 @@ impl Manager {
             self.shared.ledger.admit(&pod, &self.shared.node.current())
         };
         let uid = pod.uid.clone();
-        let (view_sender, view) = watch::channel(View::default());
-        self.views.write().insert(uid.clone(), view);
-        let (sender, latest) = watch::channel(Latest { pod: Arc::new(pod.clone()), removed: false });
+        let known = Arc::new(pod.clone());
+        let (view_sender, view) = watch::channel(View { pod: Some(known.clone()), ..View::default() });
+        self.views.insert(uid.clone(), view);
+        let (sender, latest) = watch::channel(Latest { pod: known, removed: false });
         self.pods.insert(uid.clone(), sender);
         let (shared, left) = (self.shared.clone(), self.left.remove(&uid));
         self.tasks.spawn(async move {
@@ -168,14 +172,7 @@ impl Manager {
                 Ok(()) => None,
                 Err(_) => reconsider(&shared, &pod).await,
             };
-            let adopted = match left {
-                Some(Left::Running(handle)) => sandbox::take_over(&shared, &pod, handle).await,
-                Some(Left::Broken) => {
-                    retry_until_done(|| sandbox::stop(&shared, &pod, None)).await;
-                    None
-                }
-                None => None,
-            };
+            let adopted = if left { sandbox::take_over(&shared, &pod).await } else { None };
             Worker::new(shared, Start { pod, adopted, rejection }, view_sender).await.run(latest).await;
             Some(uid)
         });
@@ -183,25 +180,23 @@ impl Manager {
 
     fn forget(&mut self, uid: &PodUid) {
         self.pods.remove(uid);
-        self.views.write().remove(uid);
+        self.views.remove(uid);
         self.shared.ledger.release(uid);
+        self.shared.probes.forget(uid);
     }
 
     /// Clears away what belongs to no pod: processes, addresses, files.
     fn clear_strays(&mut self) {
-        let mut strays: HashMap<PodUid, Option<Left>> =
-            std::mem::take(&mut self.left).into_iter().map(|(uid, left)| (uid, Some(left))).collect();
+        let left = std::mem::take(&mut self.left);
         let addresses = self.shared.network.existing();
         let with_address = addresses.keys().filter_map(|uid| PodUid::new(uid.as_str()).ok());
-        for uid in with_address.chain(pods_with_files(&self.shared)) {
-            if !self.pods.contains_key(&uid) {
-                strays.entry(uid).or_default();
-            }
-        }
-        for (uid, left) in strays {
-            let shared = self.shared.clone();
+        let with_something = with_address.chain(pods_with_files(&self.shared));
+        let without_task = with_something.filter(|uid| !self.pods.contains_key(uid));
+        let strays: HashSet<PodUid> = left.iter().cloned().chain(without_task).collect();
+        for uid in strays {
+            let (shared, runs) = (self.shared.clone(), left.contains(&uid));
             self.tasks.spawn(async move {
-                clear(&shared, &uid, left).await;
+                clear(&shared, &uid, runs).await;
                 None
             });
         }
@@ -226,14 +221,12 @@ fn pods_with_files(shared: &Shared) -> Vec<PodUid> {
 }
 
 /// Ends what is left of a pod that the API no longer knows.
-async fn clear(shared: &Shared, uid: &PodUid, left: Option<Left>) {
-    let stopped = match left {
-        Some(Left::Running(handle)) => {
-            tracing::info!(pod = %uid, "stopping a pod that the API no longer knows");
-            handle.stop().await
-        }
-        Some(Left::Broken) => shared.runtime.remove_pod(uid).await,
-        None => Ok(()),
+async fn clear(shared: &Shared, uid: &PodUid, runs: bool) {
+    let stopped = if runs {
+        tracing::info!(pod = %uid, "stopping a pod that the API no longer knows");
+        shared.runtime.remove_pod(uid).await
+    } else {
+        Ok(())
     };
     if let Err(error) = stopped {
         let error = error_text(&error);

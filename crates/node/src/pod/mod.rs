@@ -13,6 +13,7 @@ pub(crate) mod manager;
 pub(crate) mod observed;
 pub(crate) mod probing;
 pub(crate) mod publish;
+mod resources;
 pub(crate) mod sandbox;
 pub(crate) mod start;
 pub(crate) mod status;
@@ -24,4 +25,5 @@ pub(crate) mod tasks;
 #[cfg(test)]
 pub(crate) mod testing;
 pub(crate) mod transition;
+pub(crate) mod views;
 pub(crate) mod worker;

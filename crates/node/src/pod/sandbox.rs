@@ -1,6 +1,7 @@
 //! Sets up and takes down what a pod's containers share: the sandbox, its network and the managed files.
 
 use super::local::LocalPod;
+use super::steps::retry_until_done;
 use crate::container::limits::{pod_resources, qos};
 use crate::directory;
 use crate::files::hosts::hosts;
@@ -54,11 +55,16 @@ const SETTLE: Duration = Duration::from_secs(5);
 
 /// Takes over the sandbox that an agent before this one started; `None` when it had to be cleared away. Without
 /// containers it may be half made, and is completed; with containers it was complete, and is left alone.
-pub(crate) async fn take_over(
-    shared: &Shared,
-    pod: &LocalPod,
-    handle: PodHandle,
-) -> Option<(PodHandle, Vec<IpAddr>)> {
+pub(crate) async fn take_over(shared: &Shared, pod: &LocalPod) -> Option<(PodHandle, Vec<IpAddr>)> {
+    let handle = match shared.runtime.adopt(&pod.uid).await {
+        Ok(handle) => handle,
+        Err(error) => {
+            let error = error_text(&error);
+            tracing::warn!(pod = %pod.full_name(), error, "it cannot be taken over, clearing it away");
+            retry_until_done(|| stop(shared, pod, None)).await;
+            return None;
+        }
+    };
     if tokio::time::timeout(SETTLE, handle.settled()).await.is_err() {
         tracing::warn!(pod = %pod.full_name(), "a container is still being started");
     }

@@ -231,7 +231,7 @@ async fn configure(inputs: &StartInputs<'_>, image: &Image) -> Result<ContainerS
         target: target(inputs).await?,
         mounts,
         hostname: &hostname,
-        node_memory: shared.memory,
+        node_memory: shared.machine.memory,
         log_path: shared.paths(&pod.uid).log(&container.name, *attempt),
     };
     let mut spec = container_spec(parts)?;

@@ -3,6 +3,7 @@
 use super::conditions::conditions;
 use super::local::{LocalContainer, LocalPod, Role};
 use super::observed::{ContainerState, EndCause, Finished, Hook, Observed, Run, Running, Stage, StartError};
+use super::resources;
 use crate::time::{api_time, go_duration};
 use crate::volumes::mounts::is_recursive;
 use jiff::Timestamp;
@@ -88,6 +89,8 @@ pub(crate) fn status(pod: &LocalPod, observed: &Observed, host_ips: &[IpAddr], n
         start_time: Some(api_time(observed.started)),
         qos_class: pod.status.qos_class.clone(),
         observed_generation: pod.meta.generation,
+        resources: Some(resources::enforced(pod)),
+        allocated_resources: Some(resources::allocated(pod)).filter(|amounts| !amounts.is_empty()),
         ..PodStatus::default()
     }
 }

@@ -34,6 +34,8 @@ pub(crate) struct Latest {
 /// The pod as its worker sees it, for the server.
 #[derive(Clone, Default)]
 pub(crate) struct View {
+    /// The worker has begun. Until then nothing is known but the pod.
+    pub(crate) begun: bool,
     pub(crate) pod: Option<Arc<LocalPod>>,
     pub(crate) handle: Option<PodHandle>,
     /// Names, IDs and whether they run, of the containers' newest attempts.
@@ -284,12 +286,19 @@ impl Worker {
         }
         self.view.send_if_modified(|view| {
             let same_pod = view.pod.as_ref().is_some_and(|pod| Arc::ptr_eq(pod, &self.pod));
-            let same = same_pod
+            let same = view.begun
+                && same_pod
                 && view.handle.is_some() == self.handle.is_some()
                 && view.ended == ended
                 && view.containers == containers;
             if !same {
-                *view = View { pod: Some(self.pod.clone()), handle: self.handle.clone(), containers, ended };
+                *view = View {
+                    begun: true,
+                    pod: Some(self.pod.clone()),
+                    handle: self.handle.clone(),
+                    containers,
+                    ended,
+                };
             }
             !same
         });

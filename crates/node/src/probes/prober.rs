@@ -56,6 +56,7 @@ impl Prober {
                 Err(text) => Outcome::Error(text.clone()),
             };
             effort = Effort::at_once(timing.timeout);
+            self.shared.probes.count(&self.pod, &self.container, self.kind, &outcome);
             self.tell(&outcome);
             let Some(verdict) = tally.count(outcome.is_success()) else { continue };
             if let Some(report) = self.report(verdict)

@@ -48,13 +48,13 @@ fn answer(answer: Answer) -> Response<Body> {
 }
 
 /// Runs a command in a container.
-pub(super) fn exec(
+pub(super) async fn exec(
     context: &Context,
     (namespace, name, container): (&str, &str, &str),
     query: &Query,
     mut request: Request<RequestBody>,
 ) -> Result<Response<Body>, Refusal> {
-    let found = find(context, namespace, name, query)?;
+    let found = find(context, namespace, name, query).await?;
     let (handle, id) = found.running(container)?;
     let command = query.all("command");
     if command.is_empty() {
@@ -71,13 +71,13 @@ pub(super) fn exec(
 }
 
 /// Attaches to the streams of a container.
-pub(super) fn attach(
+pub(super) async fn attach(
     context: &Context,
     (namespace, name, container): (&str, &str, &str),
     query: &Query,
     mut request: Request<RequestBody>,
 ) -> Result<Response<Body>, Refusal> {
-    let found = find(context, namespace, name, query)?;
+    let found = find(context, namespace, name, query).await?;
     let (handle, id) = found.running(container)?;
     let spec = found.pod.containers.iter().find(|c| c.name.as_str() == container).map(|c| &c.spec);
     // Whether there is a terminal was decided when the container started.

@@ -24,13 +24,13 @@ struct PodNet {
 }
 
 /// Forwards ports of a pod.
-pub(super) fn serve(
+pub(super) async fn serve(
     context: &Context,
     (namespace, name): (&str, &str),
     query: &Query,
     mut request: Request<RequestBody>,
 ) -> Result<Response<Body>, Refusal> {
-    let found = find(context, namespace, name, query)?;
+    let found = find(context, namespace, name, query).await?;
     let not_running = || Refusal::bad_request(format!("pod \"{name}\" is not running"));
     let handle = found.view.handle.as_ref().filter(|_| !found.view.ended).ok_or_else(not_running)?;
     let net = PodNet {

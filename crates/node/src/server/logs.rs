@@ -2,30 +2,24 @@
 
 use super::Context;
 use super::pods::{Found, find};
-use super::respond::{Body, Refusal};
+use super::respond::{Body, Refusal, WAITING_PIECES, streamed};
 use super::routes::Query;
 use crate::ids::ContainerName;
 use crate::logs::query::LogQuery;
 use crate::logs::read;
 use crate::pod::worker::{ContainerView, View};
-use futures::StreamExt;
-use http::{Response, header};
-use http_body_util::{BodyExt, StreamBody};
-use hyper::body::Frame;
+use http::Response;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 
-/// Pieces of log that may wait for a slow client.
-const WAITING_PIECES: usize = 4;
-
 /// Answers with the log of one container.
-pub(super) fn serve(
+pub(super) async fn serve(
     context: &Context,
     (namespace, name, container): (&str, &str, &str),
     query: &Query,
 ) -> Result<Response<Body>, Refusal> {
     let wanted = LogQuery::parse(query.pairs(), Timestamp::now()).map_err(Refusal::bad_request)?;
-    let found = find(context, namespace, name, query)?;
+    let found = find(context, namespace, name, query).await?;
     let view = found.container(container)?;
     let attempt = attempt(&found, view, wanted.previous)?;
     let path = context.shared.paths(&found.pod.uid).log(&view.name, attempt);
@@ -34,14 +28,7 @@ pub(super) fn serve(
     let follow = wanted.follow && view.running.is_some() && !wanted.previous;
     let ended = ended(found.changes.clone(), view.name.clone(), attempt);
     tokio::spawn(read::send(path, LogQuery { follow, ..wanted }, ended, pieces));
-    let pieces = futures::stream::unfold(receiver, |mut receiver| async move {
-        let piece = receiver.recv().await?;
-        Some((piece, receiver))
-    });
-    let body = StreamBody::new(pieces.map(|piece| piece.map(Frame::data)));
-    let mut response = Response::new(BodyExt::boxed(body));
-    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("text/plain"));
-    Ok(response)
+    Ok(streamed(receiver, "text/plain"))
 }
 
 /// The attempt whose log is meant.

@@ -1,18 +1,24 @@
-//! The kubelet API: what the API server asks of this node, over TLS with client certificates.
+//! The kubelet API: what the API server and monitoring ask of this node, over TLS with client certificates or tokens.
 
+mod access;
 mod command;
+mod configz;
 mod forward;
 mod identity;
 mod logs;
+mod numbers;
 mod pods;
 mod respond;
 mod routes;
+mod system_logs;
+mod wanted;
 
-use crate::pod::manager::Views;
+use crate::pod::views::Views;
 use crate::shared::Shared;
+use crate::stats::gather::Gauges;
+use access::Access;
 use http::Request;
-use identity::Identity;
-use skiff_listener::{Limits, Listener, NoFiles, Peer, RequestBody};
+use skiff_listener::{Checks, Limits, Listener, NoFiles, Peer, RequestBody};
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -24,18 +30,29 @@ const SHARE: f64 = 0.25;
 #[derive(Clone)]
 pub(crate) struct Context {
     shared: Arc<Shared>,
-    views: Views,
+    views: Arc<Views>,
+    gauges: Arc<Gauges>,
+    access: Arc<Access>,
+    /// What `/healthz` tells.
+    checks: Checks,
 }
 
-/// Serves the kubelet API until `shutdown`. Its clients are the API server and administrators, all with certificates:
-/// a small part of the process's descriptors is enough.
-pub(crate) async fn serve(shared: Arc<Shared>, views: Views, tcp: TcpListener, shutdown: CancellationToken) {
+/// Serves the kubelet API until `shutdown`. Its clients are the API server, administrators and monitoring: a small part of the
+/// process's descriptors is enough.
+pub(crate) async fn serve(
+    shared: Arc<Shared>,
+    views: Arc<Views>,
+    checks: Checks,
+    tcp: TcpListener,
+    shutdown: CancellationToken,
+) {
     let limits = Limits::of(NoFiles::now(), SHARE);
     let tls = shared.clone();
-    let context = Context { shared, views };
+    let access = Arc::new(Access::new(shared.client.clone(), &shared.config.node_name));
+    let context = Context { shared, views, gauges: Arc::new(Gauges::new()), access, checks };
     let handler = move |peer: Peer, request: Request<RequestBody>| {
         let context = context.clone();
-        async move { routes::answer(&context, &Identity::of(peer.certificate.as_ref()), request).await }
+        async move { routes::answer(&context, &peer, request).await }
     };
     Listener::new(tcp, limits).serve(move || tls.config.tls.server_config(), handler, shutdown).await;
 }
