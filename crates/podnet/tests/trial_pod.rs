@@ -1,7 +1,6 @@
 //! The pod without a workload, against the real kernel. Needs root.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-#[allow(dead_code, reason = "shared with other tests")]
 mod namespace;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};

@@ -75,3 +75,126 @@ fn steps(
     });
     batch.ops.into_iter().filter(|op| matches!(op, Op::Add(_) | Op::Remove(_))).collect()
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn service(name: &str, address: &str, protocol: &str) -> (ServiceName, Service) {
+        let service = serde_json::from_value::<ApiService>(json!({
+            "metadata": {"namespace": "default", "name": name},
+            "spec": {"clusterIP": address, "ports": [{"port": 80, "protocol": protocol}]}
+        }));
+        let name = ServiceName { namespace: "default".into(), name: name.into() };
+        (name, Service::from_api(&service.unwrap()).unwrap())
+    }
+
+    fn slice(service: &str, protocol: &str, addresses: &[&str]) -> Slice {
+        let slice = serde_json::from_value::<EndpointSlice>(json!({
+            "metadata": {"namespace": "default", "name": format!("{service}-1"), "labels": {"kubernetes.io/service-name": service}},
+            "addressType": "IPv4",
+            "ports": [{"port": 8080, "protocol": protocol}],
+            "endpoints": addresses.iter().map(|address| json!({"addresses": [address]})).collect::<Vec<_>>()
+        }));
+        Slice::from_api(&slice.unwrap(), "node-1").unwrap()
+    }
+
+    /// The steps from a kernel that is in step with some objects, but for `lost` elements and `foreign` ones, to other objects.
+    fn difference(
+        kernel: (&[(ServiceName, Service)], &[Slice]),
+        (lost, foreign): (&[&str], &[Element]),
+        api: (&[(ServiceName, Service)], &[Slice]),
+    ) -> Vec<String> {
+        let (node, map) =
+            (NodeView::default(), |list: &[(ServiceName, Service)]| list.iter().cloned().collect());
+        let made = steps(Vec::new(), map(kernel.0), kernel.1.to_vec(), &node);
+        let mut held: Vec<Element> = made.iter().filter_map(Op::added).copied().collect();
+        let all = held.len();
+        held.retain(|element| !lost.contains(&element.to_string().as_str()));
+        assert_eq!(held.len() + lost.len(), all, "{made:?}");
+        held.extend(foreign);
+        steps(held, map(api.0), api.1.to_vec(), &node).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn what_differs_is_told_as_steps_to_what_the_api_says() {
+        let (web, shop) = (service("web", "10.96.0.1", "TCP"), service("shop", "10.96.0.2", "TCP"));
+        let (one, two) =
+            (slice("web", "TCP", &["10.244.0.2"]), slice("web", "TCP", &["10.244.0.2", "10.244.0.3"]));
+        let none = (&[][..], &[][..]);
+        let web_is = |slice: &'static str| {
+            (vec![web.clone()], vec![if slice == "one" { one.clone() } else { two.clone() }])
+        };
+        let (with_one, with_two) = (web_is("one"), web_is("two"));
+        let (with_one, with_two) = ((&with_one.0[..], &with_one.1[..]), (&with_two.0[..], &with_two.1[..]));
+        let both = [web.clone(), shop];
+        let foreign = Element::Address([10, 96, 9, 9].into());
+        let all_of_web = [
+            "+ address 10.96.0.1",
+            "+ service 10.96.0.1:80/tcp n1",
+            "+ endpoint 10.96.0.1:80/tcp 0 10.244.0.2:8080",
+        ];
+        let check = |kernel, deviation: (&[&str], &[Element]), api, expected: &[&str]| {
+            let found = difference(kernel, deviation, api);
+            assert_eq!(found, expected, "kernel {kernel:?}, lost and foreign {deviation:?}, API {api:?}");
+        };
+        check(none, (&[], &[]), none, &[]);
+        check(with_one, (&[], &[]), with_one, &[]);
+        check(none, (&[], &[]), with_one, &all_of_web);
+        check(
+            with_one,
+            (&[], &[]),
+            none,
+            &[
+                "- address 10.96.0.1",
+                "- service 10.96.0.1:80/tcp n1",
+                "- endpoint 10.96.0.1:80/tcp 0 10.244.0.2:8080",
+            ],
+        );
+        check(
+            with_one,
+            (&[], &[]),
+            with_two,
+            &[
+                "- service 10.96.0.1:80/tcp n1",
+                "+ service 10.96.0.1:80/tcp n2",
+                "+ endpoint 10.96.0.1:80/tcp 1 10.244.0.3:8080",
+            ],
+        );
+        // Without slices a Service refuses.
+        check(
+            with_one,
+            (&[], &[]),
+            (&both, with_one.1),
+            &["+ address 10.96.0.2", "+ service 10.96.0.2:80/tcp refuse"],
+        );
+        // A slice without its Service is nothing.
+        check(none, (&[], &[]), (&[], with_one.1), &[]);
+        // What another program took or put in.
+        let endpoint = "endpoint 10.96.0.1:80/tcp 0 10.244.0.2:8080";
+        check(with_one, (&[endpoint], &[]), with_one, &[&format!("+ {endpoint}")]);
+        check(
+            with_one,
+            (&["address 10.96.0.1"], &[foreign]),
+            with_one,
+            &["- address 10.96.9.9", "+ address 10.96.0.1"],
+        );
+    }
+
+    #[test]
+    fn flows_are_no_difference() {
+        let udp = [service("dns", "10.96.0.10", "UDP")];
+        let (before, after) =
+            ([slice("dns", "UDP", &["10.244.0.2"])], [slice("dns", "UDP", &["10.244.0.3"])]);
+        assert_eq!(
+            difference((&udp, &before), (&[], &[]), (&udp, &after)),
+            [
+                "- endpoint 10.96.0.10:80/udp 0 10.244.0.2:8080",
+                "+ endpoint 10.96.0.10:80/udp 0 10.244.0.3:8080"
+            ]
+        );
+    }
+}

@@ -64,7 +64,6 @@ pub async fn run_reporting(
     health: watch::Sender<Health>,
     shutdown: CancellationToken,
 ) -> Result<(), ProxyError> {
-    warn_of_droppers().await?;
     let view = View::watch(&client, &config, &shutdown);
     let events = Recorder::start(client, "kube-proxy", &config.node_name);
     let report = |text: String| {
@@ -95,18 +94,6 @@ pub async fn teardown() -> Result<(), ProxyError> {
 /// knows and tells as [`Health`].
 pub fn examine() -> Result<(kernel::State, usize), ProxyError> {
     Ok(kernel::examine()?)
-}
-
-/// Other programs' firewalls may stop the traffic of pods; the reason would be hard to find.
-async fn warn_of_droppers() -> Result<(), ProxyError> {
-    for chain in spawn_blocking(kernel::forward_droppers).await?? {
-        tracing::warn!(
-            chain,
-            "another packet filter drops forwarded packets by default, traffic of pods too unless it accepts \
-             interfaces skiff-*; with Docker: iptables -I DOCKER-USER -i skiff-+ -j ACCEPT, and the same with -o"
-        );
-    }
-    Ok(())
 }
 
 /// Keeps the table in step with `view`, and tells `report` when it had to be restored.

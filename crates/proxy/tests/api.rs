@@ -1,7 +1,6 @@
 //! The whole proxy: from watch events of the API to the table in the kernel. Needs root.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-#[allow(dead_code, reason = "shared with other tests")]
 #[path = "../../podnet/tests/namespace/mod.rs"]
 mod namespace;
 

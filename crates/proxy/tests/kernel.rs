@@ -14,7 +14,7 @@ use cluster::{
     CLIENT_IP, Cluster, NODE_IP, PATIENCE, VIP, named, namespace::Namespace, ranges, service, slice,
 };
 use skiff_proxy::{
-    kernel::{forward_droppers, inspect, teardown},
+    kernel::{inspect, teardown},
     model::Protocol,
 };
 
@@ -53,11 +53,8 @@ fn ask(from: &Namespace, to: impl Into<IpAddr>, port: u16) -> (String, IpAddr) {
     (name.into(), peer.parse().unwrap())
 }
 
-fn refused(from: &Namespace, to: impl Into<IpAddr>, port: u16) -> Duration {
-    let begin = Instant::now();
-    let error = connect(from, to, port).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
-    begin.elapsed()
+fn refused(from: &Namespace, to: impl Into<IpAddr>, port: u16) {
+    assert_eq!(connect(from, to, port).unwrap_err().kind(), ErrorKind::ConnectionRefused);
 }
 
 #[test]
@@ -98,10 +95,9 @@ fn what_is_not_served_is_refused_at_once() {
     cluster.set("empty", service(empty, Protocol::Tcp, 80), &[]);
     for place in [cluster.pod(0), &cluster.node] {
         for (address, port) in [(VIP, 81), (empty, 80)] {
-            for _ in 0..20 {
-                assert!(refused(place, address, port) < Duration::from_millis(500));
-            }
+            (0..20).for_each(|_| refused(place, address, port));
         }
+        assert_eq!(place.syn_retransmissions(), 0, "each first packet is answered");
         let udp = place.run(|| UdpSocket::bind("0.0.0.0:0").unwrap());
         udp.connect((VIP, 80)).unwrap();
         udp.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -114,14 +110,12 @@ fn what_is_not_served_is_refused_at_once() {
             TcpStream::connect_timeout(&address, Duration::from_millis(300)).unwrap_err()
         });
         assert_eq!(unallocated.kind(), ErrorKind::TimedOut, "an address that nobody has is ignored");
-        let begin = Instant::now();
         let ping = place.run(|| {
             std::process::Command::new("ping").args(["-c1", "-W2", &VIP.to_string()]).output().unwrap()
         });
         assert!(!ping.status.success());
         let text = String::from_utf8_lossy(&ping.stdout);
         assert!(text.contains("Destination Port Unreachable"), "{text}");
-        assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
     }
 }
 
@@ -233,21 +227,6 @@ fn pods_reach_the_outside_as_the_node_and_their_addresses_never_leave() {
 }
 
 #[test]
-fn a_foreign_firewall_that_stops_pods_is_named() {
-    let node = Namespace::new();
-    let nft = |rules: &str| {
-        node.run(|| assert!(std::process::Command::new("nft").arg(rules).status().unwrap().success()));
-    };
-    nft(
-        "add table ip filter; add chain ip filter FORWARD { type filter hook forward priority 0; policy accept; }",
-    );
-    assert!(node.run(|| forward_droppers().unwrap()).is_empty());
-    nft("add chain ip filter FORWARD { policy drop; }");
-    nft("add table inet wall; add chain inet wall f { type filter hook forward priority 0; policy drop; }");
-    assert_eq!(node.run(|| forward_droppers().unwrap()), ["filter FORWARD", "wall f"]);
-}
-
-#[test]
 fn clients_stay_with_their_endpoint_for_as_long_as_it_serves() {
     let mut cluster = Cluster::new(5);
     for (pod, name) in [(1, "one"), (2, "two"), (3, "three"), (4, "four")] {
@@ -278,8 +257,8 @@ fn clients_stay_with_their_endpoint_for_as_long_as_it_serves() {
     assert_eq!(names.len(), 4);
 }
 
-/// Adds this many Services with five endpoints each, at once; returns steps and time.
-fn load(cluster: &mut Cluster, services: u32) -> (usize, Duration) {
+/// Adds this many Services with five endpoints each, at once; returns the number of steps.
+fn load(cluster: &mut Cluster, services: u32) -> usize {
     let target = u32::from(cluster.pods[1].1);
     let spread = |number: u32| (0..5).map(move |n| (Ipv4Addr::from(target + n * 3 + number % 3), 8080));
     let mut names = Vec::new();
@@ -291,31 +270,27 @@ fn load(cluster: &mut Cluster, services: u32) -> (usize, Duration) {
         cluster.services.insert(name.clone(), (service, slices));
         names.push(name);
     }
-    let begin = Instant::now();
-    (cluster.apply(&names, true), begin.elapsed())
+    cluster.apply(&names, true)
 }
 
 #[test]
-fn ten_thousand_services_load_quickly_and_change_in_milliseconds() {
+fn a_change_is_as_many_steps_with_ten_thousand_services_as_with_one() {
     let mut cluster = Cluster::new(2);
     serve(cluster.pod(1), 8080, "one");
-    let (steps, time) = load(&mut cluster, 10_000);
-    println!("10,000 Services x 5 endpoints, {steps} elements: {time:?}");
-    let begin = Instant::now();
-    cluster.restart_proxy();
-    println!("restart: {:?}", begin.elapsed());
-    let mut times = Vec::new();
-    for round in 0..200u16 {
-        let endpoints = if round % 2 == 0 { &[(1, 8080)][..] } else { &[(1, 8080), (0, 8080)] };
-        let begin = Instant::now();
-        cluster.set("web", service(VIP, Protocol::Tcp, 80), endpoints);
-        times.push(begin.elapsed());
-    }
-    times.sort_unstable();
-    println!("one change: median {:?}, p99 {:?}", times[100], times[198]);
-    cluster.set("web", service(VIP, Protocol::Tcp, 80), &[(1, 8080)]);
+    let change = |cluster: &mut Cluster| {
+        let mut set = |endpoints| cluster.set("web", service(VIP, Protocol::Tcp, 80), endpoints);
+        [&[(0, 8080)][..], &[(1, 8080), (0, 8080)], &[], &[(1, 8080)]].map(&mut set)
+    };
+    // Each but the first: an endpoint for another; a longer list; a refusal for a list; a list for a refusal.
+    let alone = change(&mut cluster);
+    assert_eq!(change(&mut cluster), [2, 3, 4, 3]);
+    assert_eq!(alone[1..], [3, 4, 3]);
+    // Each has an address, the way to a list, and five in the list.
+    assert_eq!(load(&mut cluster, 10_000), 70_000);
+    assert_eq!(change(&mut cluster), [2, 3, 4, 3]);
+    assert_eq!(cluster.restart_proxy(), 0, "what the kernel has is taken over");
+    assert_eq!(change(&mut cluster), [2, 3, 4, 3]);
     assert_eq!(ask(cluster.pod(0), VIP, 80).0, "one");
-    assert!(times[100] < Duration::from_millis(10), "{:?}", times[100]);
 }
 
 /// Prints what a change costs with few and with many Services, in one run: with chains made and removed by it, and

@@ -1,4 +1,5 @@
 //! Network namespaces for tests that need the real kernel. Needs root.
+#![allow(dead_code, reason = "each test program uses a part")]
 
 use std::{
     fs::File,
@@ -43,6 +44,15 @@ impl Namespace {
         self.run(|| {
             tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work())
         })
+    }
+
+    /// How often a connection's first packet had to be sent again.
+    pub(crate) fn syn_retransmissions(&self) -> u64 {
+        let text = self.run(|| std::fs::read_to_string("/proc/thread-self/net/netstat").unwrap());
+        let mut lines = text.lines().filter_map(|line| line.strip_prefix("TcpExt: "));
+        let (names, values) = (lines.next().unwrap().split(' '), lines.next().unwrap().split(' '));
+        let counter = names.zip(values).find(|(name, _)| *name == "TCPSynRetrans").unwrap();
+        counter.1.parse().unwrap()
     }
 
     pub(crate) fn ip(&self, arguments: &str) -> String {

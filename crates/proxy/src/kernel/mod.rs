@@ -17,7 +17,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use layout::Ranges;
 use layout::{BASE_CHAINS, ChainSpec, HAIRPIN, TABLE};
-pub use read::forward_droppers;
 pub use socket::KernelError;
 use socket::{Request, Socket};
 pub use structure::Deviation;

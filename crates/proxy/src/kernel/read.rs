@@ -71,25 +71,6 @@ pub(super) fn of_set(socket: &mut Socket, set: &'static str) -> Result<Vec<Eleme
     Ok(lists.concat())
 }
 
-/// Chains of others that drop forwarded packets unless they say otherwise, as `table chain`. They would stop all
-/// traffic of pods, and no table of ours can overrule them.
-pub fn forward_droppers() -> Result<Vec<String>, KernelError> {
-    let (mut socket, mut found) = (Socket::open()?, Vec::new());
-    for family in [abi::NFPROTO_IPV4, abi::NFPROTO_INET] {
-        let request = || Request::table(abi::GETCHAIN, 0, |_: &mut Writer| {}).of_family(family);
-        found.extend(list(&mut socket, "list chains", request, |chain| {
-            let hook = chain.nested(abi::CHAIN_HOOK).and_then(|hook| hook.u32_be(abi::HOOK_HOOKNUM));
-            let drops = chain.u32_be(abi::CHAIN_POLICY).map(u32::cast_signed) == Some(abi::NF_DROP);
-            let name = |kind| chain.text(kind).unwrap_or_default();
-            (hook == Some(abi::HOOK_FORWARD) && drops)
-                .then(|| format!("{} {}", name(abi::CHAIN_TABLE), name(abi::CHAIN_NAME)))
-        })?);
-    }
-    found.sort();
-    found.dedup();
-    Ok(found)
-}
-
 fn elements_of<'a>(set: &'static str) -> impl Fn() -> Request<'a> {
     move || {
         Request::table(abi::GETSETELEM, 0, move |out: &mut Writer| {

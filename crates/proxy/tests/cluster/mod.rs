@@ -78,13 +78,14 @@ impl Cluster {
         cluster
     }
 
-    pub(crate) fn restart_proxy(&mut self) {
+    /// Returns the number of steps that the new proxy has to take.
+    pub(crate) fn restart_proxy(&mut self) -> usize {
         let (kernel, elements) = self.node.run(|| Kernel::open(ranges()).unwrap());
         let mut ledger = Ledger::default();
         ledger.adopt(elements);
         self.proxy = Some((kernel, ledger));
         let names = self.services.keys().cloned().collect::<Vec<_>>();
-        self.apply(&names, true);
+        self.apply(&names, true)
     }
 
     pub(crate) fn tidy(&mut self) {
