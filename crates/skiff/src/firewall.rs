@@ -106,13 +106,15 @@ fn remedy(owner: Owner, chain: &Discarder, hook: Hook, from: Source, ranges: Ran
     let Ranges { pods, services } = ranges;
     match owner {
         Owner::Skiff => Vec::new(),
-        Owner::Ufw => match hook {
-            Hook::Forward => {
-                vec![format!("ufw route allow from {pods}"), format!("ufw route allow from any to {pods}")]
-            }
-            Hook::Output => vec![format!("ufw allow out to {pods}"), format!("ufw allow out to {services}")],
-            Hook::Input | Hook::Prerouting => vec![format!("ufw allow from {pods}")],
-        },
+        Owner::Ufw if hook == Hook::Output => {
+            vec![format!("ufw allow out to {pods}"), format!("ufw allow out to {services}")]
+        }
+        // What arrives and what is passed on is denied alike, unless somebody allowed one of it.
+        Owner::Ufw => vec![
+            format!("ufw allow from {pods}"),
+            format!("ufw route allow from {pods}"),
+            format!("ufw route allow from any to {pods}"),
+        ],
         Owner::Firewalld => {
             let trust = |range| format!("firewall-cmd --permanent --zone=trusted --add-source={range}");
             vec![trust(pods), trust(services), "firewall-cmd --reload".to_owned()]
@@ -225,13 +227,27 @@ mod tests {
             chain("ip filter FORWARD", Forward, &["ufw-before-forward", "DOCKER-USER"]),
             Pod,
             "(ufw)",
-            &["ufw route allow from 10.244.0.0/16", "ufw route allow from any to 10.244.0.0/16"],
+            &[
+                "ufw allow from 10.244.0.0/16",
+                "ufw route allow from 10.244.0.0/16",
+                "ufw route allow from any to 10.244.0.0/16",
+            ],
         );
         check(
             chain("ip filter INPUT", Input, &["ufw-input"]),
             Pod,
             "(ufw)",
-            &["ufw allow from 10.244.0.0/16"],
+            &[
+                "ufw allow from 10.244.0.0/16",
+                "ufw route allow from 10.244.0.0/16",
+                "ufw route allow from any to 10.244.0.0/16",
+            ],
+        );
+        check(
+            chain("ip filter OUTPUT", Output, &["ufw-output"]),
+            Node,
+            "(ufw)",
+            &["ufw allow out to 10.244.0.0/16", "ufw allow out to 10.96.0.0/12"],
         );
         check(
             chain("ip filter INPUT", Input, &["FORWARD"]),
