@@ -28,14 +28,24 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// Runs the node agent until `shutdown`; `vitals` tells how it is. Pods that run go on running; the next agent takes them over.
+/// Where an agent says how it is.
+#[derive(Default)]
+pub struct Reports {
+    /// Its loops and caches.
+    pub vitals: Vitals,
+    /// Told once the network of pods is there and the Node says that it is ready, and so no longer tells of an earlier run.
+    pub is_up: watch::Sender<bool>,
+}
+
+/// Runs the node agent until `shutdown`. Pods that run go on running; the next agent takes them over.
 pub async fn run(
     config: AgentConfig,
     client: Client,
     runtime: Arc<Runtime>,
-    vitals: Vitals,
+    Reports { vitals, is_up }: Reports,
     shutdown: CancellationToken,
 ) -> Result<(), AgentError> {
     let listener = TcpListener::bind(config.listen)
@@ -62,6 +72,7 @@ pub async fn run(
     let (network, node_ip) = set_up_network(&config, pod_cidr, node_ip).await?;
     registration.node_ip = Some(IpAddr::V4(node_ip));
     report_ready(&mut registration, &shutdown).await;
+    is_up.send_replace(true);
     events.event(
         registration.reference(),
         EventType::Normal,

@@ -40,6 +40,6 @@ mod stats;
 mod time;
 mod volumes;
 
-pub use agent::run;
+pub use agent::{Reports, run};
 pub use config::{AgentConfig, ServingTls};
 pub use error::AgentError;

@@ -16,7 +16,7 @@ use skiff_catalogue::Catalogue;
 use skiff_controllers::ControllersConfig;
 use skiff_errors::error_text;
 use skiff_informer::Vitals;
-use skiff_node::AgentConfig;
+use skiff_node::{AgentConfig, Reports};
 use skiff_proxy::{Health, ProxyConfig};
 use skiff_runtime::Runtime;
 use skiff_store::{Condition, Embedded};
@@ -142,6 +142,7 @@ pub(crate) async fn start(
     };
     // Before the API server answers: it is not ready before the proxy is.
     let (proxy, proxy_health) = watch::channel(Health::default());
+    let (is_up, agent) = watch::channel(false);
     if !settings.args.without_agent {
         check_proxy(&checks, proxy_health.clone());
     }
@@ -161,7 +162,8 @@ pub(crate) async fn start(
         progress.step("starting the node");
         let client = api.client(UserInfo::node(&settings.node_name));
         let vitals = watched(&checks, "node", "node-sync");
-        start_node(&mut parts, &settings, &cluster, &pki, client, Told { proxy, vitals }).await?;
+        let node = Reports { vitals, is_up };
+        start_node(&mut parts, &settings, &cluster, &pki, client, Told { proxy, node }).await?;
     }
     let admin = api.client(UserInfo::api_server());
     addons::apply(&admin, &DNS_SERVICE.to_string()).await.context("create the DNS pod's objects")?;
@@ -172,6 +174,7 @@ pub(crate) async fn start(
             node_name: &settings.node_name,
             api: API_SERVICE,
             dns: DNS_SERVICE,
+            agent,
             proxy: proxy_health,
             progress,
             timeline: &timeline,
@@ -328,7 +331,7 @@ fn watched(checks: &Checks, alive: &'static str, synced: &'static str) -> Vitals
 #[derive(Default)]
 struct Told {
     proxy: watch::Sender<Health>,
-    vitals: Vitals,
+    node: Reports,
 }
 
 /// Runtime, node agent and Service proxy.
@@ -351,7 +354,7 @@ async fn start_node(
         service_cidr: agent.service_cidr,
     };
     parts.run("proxy", skiff_proxy::run_reporting(client.clone(), proxy, told.proxy, parts.shutdown()));
-    parts.run("node", skiff_node::run(agent, client, runtime, told.vitals, parts.shutdown()));
+    parts.run("node", skiff_node::run(agent, client, runtime, told.node, parts.shutdown()));
     Ok(())
 }
 

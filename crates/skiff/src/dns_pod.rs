@@ -1,10 +1,15 @@
-//! Why the DNS pod does not become ready: what its status, its events and its log say.
+//! The DNS pod: whether it is ready or ever will be, and why not: what its status, its events and its log say.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::Path;
 
+use anyhow::Context;
+use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
 use kube::api::ListParams;
+use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, ResourceExt};
 
 use crate::addons;
@@ -14,11 +19,120 @@ const LOG_LINES: usize = 10;
 /// Newest events of each pod.
 const EVENTS: usize = 5;
 
+/// Why containers wait when nothing but a change by somebody lets them start.
+const HOPELESS: [&str; 7] = [
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "ErrImageNeverPull",
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "RunContainerError",
+];
+/// A container that has ended so often ends again.
+const ENDS: i32 = 3;
+
+/// What is to be expected of the DNS pods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outlook {
+    /// One is ready, at this address.
+    Ready(Ipv4Addr),
+    /// One is on its way, or to be made.
+    Waiting,
+    /// Each is in a state out of which it hardly comes by itself.
+    Stuck,
+}
+
+/// What is to be expected of the DNS pods, anew after each change.
+pub(crate) fn outlooks(client: &Client) -> impl Stream<Item = Outlook> + use<> {
+    let pods: Api<Pod> = Api::namespaced(client.clone(), addons::NAMESPACE);
+    let events = watcher(pods, watcher::Config::default().labels(&selector())).default_backoff();
+    let mut known = BTreeMap::new();
+    events.filter_map(move |event| {
+        let complete = match event {
+            Ok(watcher::Event::Init) => {
+                known.clear();
+                false
+            }
+            Ok(watcher::Event::InitApply(pod)) => {
+                known.insert(pod.uid(), pod);
+                false
+            }
+            Ok(watcher::Event::InitDone) => true,
+            Ok(watcher::Event::Apply(pod)) => {
+                known.insert(pod.uid(), pod);
+                true
+            }
+            Ok(watcher::Event::Delete(pod)) => {
+                known.remove(&pod.uid());
+                true
+            }
+            Err(error) => {
+                tracing::debug!(%error, "watching the DNS pods");
+                false
+            }
+        };
+        std::future::ready(complete.then(|| outlook(known.values())))
+    })
+}
+
+fn selector() -> String {
+    format!("k8s-app={}", addons::DNS)
+}
+
+fn outlook<'a>(pods: impl Iterator<Item = &'a Pod> + Clone) -> Outlook {
+    let mut pods = pods.filter(|pod| pod.metadata.deletion_timestamp.is_none()).peekable();
+    let none = pods.peek().is_none();
+    match pods.clone().find_map(ready_address) {
+        Some(address) => Outlook::Ready(address),
+        None if !none && pods.all(is_stuck) => Outlook::Stuck,
+        None => Outlook::Waiting,
+    }
+}
+
+/// The condition of a pod, as its status and reason.
+fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<(&'a str, Option<&'a str>)> {
+    let conditions = pod.status.as_ref()?.conditions.as_deref().unwrap_or_default();
+    let condition = conditions.iter().find(|condition| condition.type_ == kind)?;
+    Some((&condition.status, condition.reason.as_deref()))
+}
+
+fn ready_address(pod: &Pod) -> Option<Ipv4Addr> {
+    let (ready, _) = condition(pod, "Ready")?;
+    running_address(pod).filter(|_| ready == "True")
+}
+
+/// The address of a pod that runs and is to go on running.
+fn running_address(pod: &Pod) -> Option<Ipv4Addr> {
+    let status = pod.status.as_ref().filter(|status| status.phase.as_deref() == Some("Running"))?;
+    pod.metadata.deletion_timestamp.is_none().then(|| status.pod_ip.as_ref()?.parse().ok())?
+}
+
+fn is_stuck(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    let containers = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
+    let hopeless = |container: &ContainerStatus| {
+        let waiting = container.state.as_ref().and_then(|state| state.waiting.as_ref()?.reason.as_deref());
+        waiting.is_some_and(|reason| {
+            HOPELESS.contains(&reason) || reason == "CrashLoopBackOff" && container.restart_count >= ENDS
+        })
+    };
+    phase == Some("Failed")
+        || condition(pod, "PodScheduled") == Some(("False", Some("Unschedulable")))
+        || containers.into_iter().any(hopeless)
+}
+
+/// The address of a DNS pod that runs; none when there is none.
+pub(crate) async fn address(client: &Client) -> anyhow::Result<Option<Ipv4Addr>> {
+    let pods: Api<Pod> = Api::namespaced(client.clone(), addons::NAMESPACE);
+    let pods = pods.list(&ListParams::default().labels(&selector())).await.context("list the DNS pods")?;
+    Ok(pods.iter().find_map(running_address))
+}
+
 /// Lines for a person, for each pod of the DNS; what cannot be found out is a line as well.
 pub(crate) async fn explain(client: &Client, data_dir: &Path) -> Vec<String> {
     let pods: Api<Pod> = Api::namespaced(client.clone(), addons::NAMESPACE);
-    let ours = ListParams::default().labels(&format!("k8s-app={}", addons::DNS));
-    let pods = match pods.list(&ours).await {
+    let pods = match pods.list(&ListParams::default().labels(&selector())).await {
         Ok(list) if list.items.is_empty() => {
             return vec!["there is no DNS pod: its ReplicationController has not made one".to_owned()];
         }
@@ -135,6 +249,48 @@ mod tests {
             json!({"phase": "Running", "containerStatuses": [container(json!({"running": {}}), 0)]}),
             "pod dns-1: Running; container dns: running, but not ready",
         );
+    }
+
+    #[test]
+    fn what_is_to_be_expected_of_pods_is_told_by_their_states() {
+        let pod = |status: Value| -> Pod {
+            serde_json::from_value(json!({"metadata": {"name": "dns-1"}, "status": status})).unwrap()
+        };
+        let condition = |kind: &str, status: &str, reason: &str| json!({"type": kind, "status": status, "reason": reason});
+        let waits = |reason: &str, restarts: u32| {
+            let state = json!({"waiting": {"reason": reason}});
+            pod(json!({"phase": "Pending", "containerStatuses": [
+                {"name": "dns", "image": "", "imageID": "", "ready": false, "restartCount": restarts, "state": state}]}))
+        };
+        let running = |ready| {
+            pod(
+                json!({"phase": "Running", "podIP": "10.244.0.2", "conditions": [condition("Ready", ready, "")]}),
+            )
+        };
+        let unplaced = |reason| {
+            pod(json!({"phase": "Pending", "conditions": [condition("PodScheduled", "False", reason)]}))
+        };
+        let leaving = || {
+            let mut pod = running("True");
+            pod.metadata.deletion_timestamp = serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
+            pod
+        };
+        let check = |pods: &[Pod], expected: Outlook| assert_eq!(outlook(pods.iter()), expected, "{pods:?}");
+        let at = Outlook::Ready(Ipv4Addr::new(10, 244, 0, 2));
+        check(&[], Outlook::Waiting);
+        check(&[pod(json!({}))], Outlook::Waiting);
+        check(&[running("True")], at);
+        check(&[running("False")], Outlook::Waiting);
+        check(&[leaving()], Outlook::Waiting);
+        check(&[leaving(), unplaced("Unschedulable")], Outlook::Stuck);
+        check(&[unplaced("SchedulingGated")], Outlook::Waiting);
+        check(&[unplaced("Unschedulable"), running("True")], at);
+        check(&[unplaced("Unschedulable"), pod(json!({}))], Outlook::Waiting);
+        check(&[pod(json!({"phase": "Failed"}))], Outlook::Stuck);
+        check(&[waits("ContainerCreating", 0)], Outlook::Waiting);
+        check(&[waits("ErrImageNeverPull", 0)], Outlook::Stuck);
+        check(&[waits("CrashLoopBackOff", 2)], Outlook::Waiting);
+        check(&[waits("CrashLoopBackOff", 3)], Outlook::Stuck);
     }
 
     #[test]

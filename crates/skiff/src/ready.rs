@@ -2,11 +2,13 @@
 
 use std::io;
 use std::net::Ipv4Addr;
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
-use k8s_openapi::api::core::v1::{Node, Pod, ReplicationController};
-use kube::api::{ListParams, Patch, PatchParams};
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::Node;
+use kube::api::{Patch, PatchParams};
 use kube::runtime::wait::{Condition, await_condition};
 use kube::{Api, Client};
 use skiff_apiserver::pki::kubeconfig::{self, ContextEntry};
@@ -16,13 +18,17 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::connections::{self, Cut, Prober, Way};
+use crate::dns_pod::{self, Outlook};
 use crate::layout::Layout;
 use crate::progress::Progress;
 use crate::timeline::Timeline;
-use crate::{addons, dns_pod};
 
 /// How long a cluster may take to be ready; the first start on a slow disk is the longest.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long pods may be in a state out of which they hardly come by themselves. What would get them out of it (the scheduler
+/// after the Node's last change, a controller that replaces a pod) takes less.
+const STUCK: Duration = Duration::from_secs(5);
 
 /// How long the proxy may take to put a Service that is refused into the kernel.
 const CHANGE: Duration = Duration::from_millis(500);
@@ -38,6 +44,8 @@ pub(crate) struct Starting<'a> {
     /// ClusterIPs of the API server and the DNS.
     pub(crate) api: Ipv4Addr,
     pub(crate) dns: Ipv4Addr,
+    /// Tells when this run's network of pods is there, and its Node reported.
+    pub(crate) agent: watch::Receiver<bool>,
     /// Tells when the kernel's table of Services has changed.
     pub(crate) proxy: watch::Receiver<Health>,
     pub(crate) progress: &'a Progress,
@@ -51,36 +59,29 @@ impl Starting<'_> {
         let node = self.node_ready().await?;
         self.timeline.pass("nodeReady");
         self.progress.step("waiting for the cluster's DNS");
-        let prober = self.prober(node_network(&node)?).await?;
+        let prober = Prober::new(node_network(&node)?, self.layout.run()).await?;
         tokio::select! {
             // What cuts the DNS pod off also keeps it from ever being ready.
             cut = self.api_is_cut(&prober) => return Err(cut),
-            ready = self.dns_ready() => ready?,
+            ready = self.dns_ready() => drop(ready?),
         }
         self.timeline.pass("dnsReady");
-        self.open(&prober, async || self.dns_ways().await).await?;
+        // The pod that is ready may be one of an earlier run, which is about to be replaced.
+        let ways = async || Ok(connections::to_dns(self.dns, self.dns_ready().await?));
+        self.open(&prober, ways).await?;
         self.timeline.pass("dnsAnswers");
         Ok(())
     }
 
-    /// After a restart the Node may still tell of an earlier run, while this one makes its network.
-    async fn prober(&self, network: NodeNetwork) -> anyhow::Result<Prober> {
-        let (mut proxy, end) = (self.proxy.clone(), Instant::now() + PATIENCE);
-        loop {
-            match Prober::new(network.clone(), self.layout.run()).await {
-                Err(error) if Instant::now() < end => {
-                    tracing::debug!("the pod network is not there yet: {error:#}");
-                    drop(timeout(CHANGE, proxy.changed()).await);
-                }
-                made => return made,
-            }
-        }
-    }
-
     async fn node_ready(&self) -> anyhow::Result<Node> {
         let nodes: Api<Node> = Api::all(self.client.clone());
-        let ready = timeout(PATIENCE, await_condition(nodes.clone(), self.node_name, node_is_ready())).await;
-        let Ok(ready) = ready else {
+        let mut agent = self.agent.clone();
+        let ready = timeout(PATIENCE, async {
+            // Until then the Node may tell of an earlier run, as ready and with a network that is yet to be made.
+            agent.wait_for(|ready| *ready).await.context("the node agent has ended")?;
+            anyhow::Ok(await_condition(nodes.clone(), self.node_name, node_is_ready()).await?)
+        });
+        let Ok(ready) = ready.await else {
             let node = nodes.get_opt(self.node_name).await?;
             let why = node.as_ref().and_then(not_ready).unwrap_or_else(|| "it has not registered".to_owned());
             bail!("the node is not Ready after {} s: {why}", PATIENCE.as_secs());
@@ -93,20 +94,28 @@ impl Starting<'_> {
         Ok(node)
     }
 
-    async fn dns_ready(&self) -> anyhow::Result<()> {
-        let controllers: Api<ReplicationController> = Api::namespaced(self.client.clone(), addons::NAMESPACE);
-        match timeout(PATIENCE, await_condition(controllers, addons::DNS, has_ready_pod())).await {
-            Ok(result) => Ok(result.map(drop)?),
-            Err(_late) => Err(self.dns_is_late().await),
+    /// The address of a DNS pod that is ready. Says why there is none as soon as that is known.
+    async fn dns_ready(&self) -> anyhow::Result<Ipv4Addr> {
+        let mut outlooks = pin!(dns_pod::outlooks(self.client));
+        let began = Instant::now();
+        let mut end = began + PATIENCE;
+        loop {
+            let outlook = timeout(end.saturating_duration_since(Instant::now()), outlooks.next());
+            let Ok(outlook) = outlook.await else { return Err(self.dns_is_late(began.elapsed()).await) };
+            match outlook.context("the watch of the DNS pods has ended")? {
+                Outlook::Ready(address) => return Ok(address),
+                Outlook::Waiting => end = began + PATIENCE,
+                Outlook::Stuck => end = end.min(Instant::now() + STUCK),
+            }
         }
     }
 
     /// Tells all that is known about the DNS pod.
-    async fn dns_is_late(&self) -> anyhow::Error {
+    async fn dns_is_late(&self, after: Duration) -> anyhow::Error {
         for line in dns_pod::explain(self.client, self.layout.data()).await {
             self.progress.remark(&line);
         }
-        anyhow!("the DNS pod is not ready after {} s", PATIENCE.as_secs())
+        anyhow!("the DNS pod is not ready after {} s", after.as_secs())
     }
 
     /// Returns when something keeps pods from the API server, and never otherwise.
@@ -119,12 +128,6 @@ impl Starting<'_> {
             return error;
         }
         std::future::pending().await // the proxy's end, and the patience of others, end the wait
-    }
-
-    /// Ways to the DNS pod; none while it does not run. After a restart its controller may still tell of an earlier one.
-    async fn dns_ways(&self) -> anyhow::Result<Vec<Way>> {
-        let pod = dns_pod_ip(self.client).await?;
-        Ok(pod.map(|pod| connections::to_dns(self.dns, pod)).unwrap_or_default())
     }
 
     /// Waits until all ways are open. The kernel refuses until the proxy has put what is behind an address into it, so a
@@ -140,19 +143,16 @@ impl Starting<'_> {
             proxy.mark_unchanged();
             let ways = ways().await?;
             let failing = prober.failing(&ways).await;
-            if failing.is_empty() && !ways.is_empty() {
+            if failing.is_empty() {
                 return Ok(());
             }
             let late = Instant::now() >= end;
-            if late && ways.is_empty() {
-                return Err(self.dns_is_late().await);
-            }
             let is_refused = |(_, error): &(Way, io::Error)| error.kind() == io::ErrorKind::ConnectionRefused;
             if !late && failing.iter().all(is_refused) {
                 // Whether it changed or the time is up, the next attempt tells.
                 drop(timeout(CHANGE, proxy.changed()).await);
                 refusals += 1;
-                if refusals < REFUSALS || failing.is_empty() {
+                if refusals < REFUSALS {
                     continue;
                 }
             }
@@ -185,18 +185,6 @@ pub(crate) fn node_network(node: &Node) -> anyhow::Result<NodeNetwork> {
     })
 }
 
-/// The address of a DNS pod that runs; none when there is none.
-pub(crate) async fn dns_pod_ip(client: &Client) -> anyhow::Result<Option<Ipv4Addr>> {
-    let pods: Api<Pod> = Api::namespaced(client.clone(), addons::NAMESPACE);
-    let ours = ListParams::default().labels(&format!("k8s-app={}", addons::DNS));
-    let pods = pods.list(&ours).await.context("list the DNS pods")?;
-    let address = |pod: &Pod| {
-        let status = pod.status.as_ref().filter(|status| status.phase.as_deref() == Some("Running"))?;
-        pod.metadata.deletion_timestamp.is_none().then(|| status.pod_ip.as_ref()?.parse().ok())?
-    };
-    Ok(pods.iter().find_map(address))
-}
-
 fn node_is_ready() -> impl Condition<Node> {
     |node: Option<&Node>| node.is_some_and(|node| not_ready(node).is_none())
 }
@@ -209,12 +197,6 @@ pub(crate) fn not_ready(node: &Node) -> Option<String> {
     };
     let words = [&ready.reason, &ready.message].map(|word| word.clone().unwrap_or_default());
     (ready.status != "True").then(|| words.join(": "))
-}
-
-fn has_ready_pod() -> impl Condition<ReplicationController> {
-    |controller: Option<&ReplicationController>| {
-        controller.and_then(|c| c.status.as_ref()?.ready_replicas).is_some_and(|ready| ready > 0)
-    }
 }
 
 /// A client with a context's credentials.

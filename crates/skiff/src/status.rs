@@ -249,7 +249,7 @@ async fn twice(look: impl AsyncFn() -> anyhow::Result<Vec<String>>) -> anyhow::R
 async fn connections(client: &Client, network: NodeNetwork, layout: &Layout) -> Part {
     let cut = async {
         let mut ways = connections::to_api(API_SERVICE);
-        if let Some(pod) = answered(ready::dns_pod_ip(client)).await? {
+        if let Some(pod) = answered(dns_pod::address(client)).await? {
             ways.extend(connections::to_dns(DNS_SERVICE, pod));
         }
         let prober = Prober::new(network, layout.run()).await?;
