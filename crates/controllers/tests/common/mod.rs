@@ -72,6 +72,15 @@ impl Cluster {
         ));
     }
 
+    /// How many requests the API server has answered, by verb and resource; its subresources are counted with it.
+    pub(crate) async fn requests(&self, verb: &str, resource: &str) -> u64 {
+        let request = kube::core::Request::new("").get("metrics", &Default::default()).unwrap();
+        let metrics = self.client.request_text(request).await.unwrap();
+        let counter = format!("apiserver_request_total{{verb=\"{verb}\",resource=\"{resource}\",");
+        let counters = metrics.lines().filter(|line| line.starts_with(&counter));
+        counters.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+    }
+
     pub(crate) fn all<K: Resource<DynamicType = ()>>(&self) -> Api<K> {
         Api::all(self.client.clone())
     }
