@@ -7,6 +7,8 @@ use crate::{Kind, Persistence, Subresource, Verb};
 pub(super) enum Method {
     Delete,
     Get,
+    Head,
+    Options,
     Patch,
     Post,
     Put,
@@ -18,6 +20,8 @@ impl Method {
         match self {
             Self::Delete => "delete",
             Self::Get => "get",
+            Self::Head => "head",
+            Self::Options => "options",
             Self::Patch => "patch",
             Self::Post => "post",
             Self::Put => "put",
@@ -51,6 +55,19 @@ impl Action {
             Self::Put => "put",
         }
     }
+
+    /// How the IDs of such operations begin.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Delete | Self::DeleteCollection => "delete",
+            Self::Get => "read",
+            Self::List => "list",
+            Self::Patch => "patch",
+            Self::Post => "create",
+            Self::Put => "replace",
+        }
+    }
 }
 
 /// One operation.
@@ -63,12 +80,27 @@ pub(super) struct Operation {
     pub(super) id: String,
     /// Group, version and kind of what is exchanged.
     pub(super) gvk: (String, String, String),
+    /// Group, version and kind of the objects that it concerns.
+    of: (String, String, String),
     /// Definition of what is exchanged, if it is an object.
     pub(super) definition: Option<String>,
+    /// What it concerns below the object, if anything.
+    pub(super) subresource: Option<Subresource>,
 }
 
-/// A query parameter: name, JSON type, description.
+/// A parameter: name, JSON type, description.
 pub(super) type Parameter = (&'static str, &'static str, &'static str);
+
+/// Those of a path, which all of its operations share.
+const IN_PATH: &[Parameter] = &[
+    ("name", "string", "Name of the object."),
+    ("namespace", "string", "Namespace of the object, or of all objects of the list."),
+    ("path", "string", "What follows in the URL, passed on as it is."),
+];
+
+/// In the query of every operation but connections.
+pub(super) const PRETTY: Parameter =
+    ("pretty", "string", "With the value true, the answer is indented for people.");
 
 const DRY_RUN: Parameter =
     ("dryRun", "string", "With the value All, the request is processed but nothing is kept.");
@@ -84,10 +116,10 @@ const PATCH: &[Parameter] = &[DRY_RUN, FIELD_MANAGER, FIELD_VALIDATION, FORCE];
 const DELETE: &[Parameter] = &[
     DRY_RUN,
     ("gracePeriodSeconds", "integer", "Seconds until the object is removed; zero removes it at once."),
+    ("orphanDependents", "boolean", "Deprecated form of propagationPolicy."),
     ("propagationPolicy", "string", "What becomes of dependents: Orphan, Background or Foreground."),
 ];
-const LIST: &[Parameter] = &[
-    ("allowWatchBookmarks", "boolean", "Whether a watch may send bookmarks."),
+const SELECT: &[Parameter] = &[
     ("continue", "string", "Where the next page starts, from the previous page."),
     ("fieldSelector", "string", "Only objects whose fields fit."),
     ("labelSelector", "string", "Only objects whose labels fit."),
@@ -96,24 +128,75 @@ const LIST: &[Parameter] = &[
     ("resourceVersionMatch", "string", "How resourceVersion relates to the answer."),
     ("sendInitialEvents", "boolean", "Whether a watch starts with what is there."),
     ("timeoutSeconds", "integer", "How long the request may take."),
+];
+const WATCH: &[Parameter] = &[
+    ("allowWatchBookmarks", "boolean", "Whether a watch may send bookmarks."),
     ("watch", "boolean", "Whether changes follow, one event after the other."),
+];
+const CONTAINER: Parameter =
+    ("container", "string", "The container that is meant; the only one when not given.");
+const STREAMS: &[Parameter] = &[
+    CONTAINER,
+    ("stderr", "boolean", "Whether standard error is wanted."),
+    ("stdin", "boolean", "Whether input follows."),
+    ("stdout", "boolean", "Whether standard output is wanted."),
+    ("tty", "boolean", "Whether the streams are those of a terminal."),
+];
+const COMMAND: &[Parameter] =
+    &[("command", "string", "The program and its arguments, one in each parameter.")];
+const PORTS: &[Parameter] = &[("ports", "integer", "The ports to forward; needed over WebSocket.")];
+const TARGET: &[Parameter] = &[("path", "string", "The path at the target.")];
+const LOG: &[Parameter] = &[
+    CONTAINER,
+    ("follow", "boolean", "Whether what is written later follows."),
+    ("limitBytes", "integer", "The most bytes that are answered."),
+    ("previous", "boolean", "Whether the log of the container before the last restart is meant."),
+    ("sinceSeconds", "integer", "Only what was written in the last seconds."),
+    ("tailLines", "integer", "Only so many lines from the end."),
+    ("timestamps", "boolean", "Whether each line begins with the time at which it was written."),
 ];
 
 impl Operation {
-    /// The query parameters that it knows.
-    pub(super) fn parameters(&self) -> &'static [Parameter] {
-        match self.action {
-            Action::Connect | Action::Get => &[],
-            Action::Delete => DELETE,
-            Action::DeleteCollection | Action::List => LIST,
-            Action::Patch => PATCH,
-            Action::Post | Action::Put => WRITE,
-        }
+    /// The query parameters that it knows, but for [`PRETTY`].
+    pub(super) fn parameters(&self) -> impl Iterator<Item = &'static Parameter> {
+        let groups: &[&'static [Parameter]] = match (self.subresource, self.action) {
+            (Some(Subresource::Log), _) => &[LOG],
+            (Some(Subresource::Exec), _) => &[COMMAND, STREAMS],
+            (Some(Subresource::Attach), _) => &[STREAMS],
+            (Some(Subresource::PortForward), _) => &[PORTS],
+            (Some(Subresource::Proxy), _) => &[TARGET],
+            (_, Action::Connect | Action::Get) => &[],
+            (_, Action::Delete) => &[DELETE],
+            (_, Action::DeleteCollection) => &[DELETE, SELECT],
+            (_, Action::List) => &[SELECT, WATCH],
+            (_, Action::Patch) => &[PATCH],
+            (_, Action::Post | Action::Put) => &[WRITE],
+        };
+        groups.iter().copied().flatten()
     }
 
     /// The parameters in its path.
-    pub(super) fn path_parameters(&self) -> impl Iterator<Item = &str> {
-        self.path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'))
+    pub(super) fn path_parameters(&self) -> impl Iterator<Item = &'static Parameter> {
+        let names = self.path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'));
+        names.filter_map(|name| IN_PATH.iter().find(|(known, ..)| *known == name))
+    }
+
+    /// Group and version as OpenAPI's tags have them, e.g. `core_v1`.
+    pub(super) fn tag(&self) -> String {
+        let (group, version, _) = &self.of;
+        let words = group_words(group);
+        let rest: String = words.iter().skip(1).map(|word| capital(word)).collect();
+        format!("{}{rest}_{version}", words.first().copied().unwrap_or_default())
+    }
+
+    /// The codes of answers that succeed.
+    pub(super) fn codes(&self) -> &'static [(&'static str, &'static str)] {
+        match self.action {
+            Action::Post => &[("200", "OK"), ("201", "Created"), ("202", "Accepted")],
+            Action::Patch | Action::Put => &[("200", "OK"), ("201", "Created")],
+            Action::Delete => &[("200", "OK"), ("202", "Accepted")],
+            Action::Connect | Action::DeleteCollection | Action::Get | Action::List => &[("200", "OK")],
+        }
     }
 }
 
@@ -135,8 +218,33 @@ pub(super) fn of(kind: &Kind) -> Vec<Operation> {
     }
     for subresource in kind.subresources {
         out.extend(subresource.verbs().iter().filter_map(|verb| below(kind, *subresource, *verb, &item)));
+        if *subresource == Subresource::Proxy {
+            out.extend(proxied(kind, &item));
+        }
     }
     out
+}
+
+/// What a proxy passes on besides what verbs there are for, and the same for every path below it.
+fn proxied(kind: &Kind, item: &str) -> Vec<Operation> {
+    let own =
+        [Method::Head, Method::Options].map(|method| connection(kind, Subresource::Proxy, method, item));
+    let methods = [
+        Method::Delete,
+        Method::Get,
+        Method::Head,
+        Method::Options,
+        Method::Patch,
+        Method::Post,
+        Method::Put,
+    ];
+    let with_path = methods.map(|method| {
+        let mut operation = connection(kind, Subresource::Proxy, method, item);
+        operation.path.push_str("/{path}");
+        operation.id.push_str("WithPath");
+        operation
+    });
+    own.into_iter().chain(with_path).collect()
 }
 
 /// The operation that a verb is on the kind itself.
@@ -164,28 +272,64 @@ fn below(kind: &Kind, subresource: Subresource, verb: Verb, item: &str) -> Optio
         Verb::Update => (Method::Put, Action::Put),
         Verb::DeleteCollection | Verb::List | Verb::Watch => return None,
     };
-    let connects = subresource.connects() && subresource != Subresource::Log;
-    let action = if connects { Action::Connect } else { action };
+    if subresource.connects() && subresource != Subresource::Log {
+        return Some(connection(kind, subresource, method, item));
+    }
     let path = format!("{item}/{}", subresource.as_str());
-    let mut operation = operation(kind, &path, method, action);
+    Some(at_subresource(kind, subresource, operation(kind, &path, method, action)))
+}
+
+/// An operation that becomes a connection.
+fn connection(kind: &Kind, subresource: Subresource, method: Method, item: &str) -> Operation {
+    let path = format!("{item}/{}", subresource.as_str());
+    let mut operation = operation(kind, &path, method, Action::Connect);
+    operation.id = operation_id(kind, &path, Action::Connect, &capital(method.as_str()));
+    at_subresource(kind, subresource, operation)
+}
+
+fn at_subresource(kind: &Kind, subresource: Subresource, mut operation: Operation) -> Operation {
+    const WORDS: [(&str, &str); 2] =
+        [("portforward", "Portforward"), ("ephemeralcontainers", "Ephemeralcontainers")];
+    let name = subresource.as_str();
+    let word = WORDS
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map_or_else(|| capital(name), |(_, w)| (*w).to_owned());
+    operation.id.push_str(&word);
     let exchange = kind.exchange(subresource);
-    operation.id = format!("{}{}{}", operation.id, capital(method.as_str()), capital(subresource.as_str()));
     operation.gvk = (exchange.gv.group.into_owned(), exchange.gv.version.into_owned(), exchange.kind);
     operation.definition = exchange.definition.filter(|_| !subresource.connects()).map(str::to_owned);
-    Some(operation)
+    operation.subresource = Some(subresource);
+    operation
 }
 
 fn operation(kind: &Kind, path: &str, method: Method, action: Action) -> Operation {
-    let group = kind.gv.group.split('.').next().filter(|group| !group.is_empty()).unwrap_or("core");
-    let scope = if path.contains("{namespace}") { "Namespaced" } else { "" };
-    let place = format!("{}{}{scope}{}", capital(group), capital(&kind.gv.version), kind.names.kind);
+    let gvk = (kind.gv.group.to_string(), kind.gv.version.to_string(), kind.names.kind.to_string());
+    let collection = if action == Action::DeleteCollection { "Collection" } else { "" };
     Operation {
         path: path.to_owned(),
         method,
         action,
-        id: format!("{}{place}", action.as_str()),
-        gvk: (kind.gv.group.to_string(), kind.gv.version.to_string(), kind.names.kind.to_string()),
+        id: operation_id(kind, path, action, collection),
+        gvk: gvk.clone(),
+        of: gvk,
         definition: Some(kind.definition.to_owned()),
+        subresource: None,
+    }
+}
+
+/// As Kubernetes forms them, e.g. `createCoreV1NamespacedPod`; code is generated from these names.
+fn operation_id(kind: &Kind, path: &str, action: Action, what: &str) -> String {
+    let group: String = group_words(&kind.gv.group).iter().map(|word| capital(word)).collect();
+    let scope = if path.contains("{namespace}") { "Namespaced" } else { "" };
+    format!("{}{group}{}{what}{scope}{}", action.word(), capital(&kind.gv.version), kind.names.kind)
+}
+
+/// The words of a group's name: `rbac` and `authorization` of `rbac.authorization.k8s.io`.
+fn group_words(group: &str) -> Vec<&str> {
+    match group {
+        "" => vec!["core"],
+        group => group.strip_suffix(".k8s.io").unwrap_or(group).split('.').collect(),
     }
 }
 

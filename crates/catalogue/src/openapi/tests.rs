@@ -95,6 +95,71 @@ fn every_reference_of_the_old_document_leads_somewhere() {
 }
 
 #[test]
+fn operations_are_published_as_kubernetes_does() {
+    let core = document(&CORE);
+    let names = |value: &Value| -> Vec<String> {
+        let list = value.as_array().into_iter().flatten();
+        list.map(|parameter| {
+            format!("{} {}", parameter["in"].as_str().unwrap(), parameter["name"].as_str().unwrap())
+        })
+        .collect()
+    };
+    let check = |path: &str, method: &str, id: &str, action: &str, shared: &[&str], own: &[&str]| {
+        let item = &core["paths"][path];
+        let operation = &item[method];
+        assert_eq!(
+            (operation["operationId"].as_str(), operation["x-kubernetes-action"].as_str()),
+            (Some(id), Some(action)),
+            "{method} {path}"
+        );
+        assert_eq!(names(&item["parameters"]), shared, "{path}");
+        assert_eq!(names(&operation["parameters"]), own, "{method} {path}");
+    };
+    let pods = "/api/v1/namespaces/{namespace}/pods";
+    let pod = format!("{pods}/{{name}}");
+    let one = ["path namespace", "path name", "query pretty"];
+    let write = ["query dryRun", "query fieldManager", "query fieldValidation"];
+    check(pods, "post", "createCoreV1NamespacedPod", "post", &["path namespace", "query pretty"], &write);
+    check(&pod, "get", "readCoreV1NamespacedPod", "get", &one, &[]);
+    check(&pod, "put", "replaceCoreV1NamespacedPod", "put", &one, &write);
+    let patch = [&write[..], &["query force"]].concat();
+    check(&pod, "patch", "patchCoreV1NamespacedPod", "patch", &one, &patch);
+    check(&format!("{pod}/status"), "patch", "patchCoreV1NamespacedPodStatus", "patch", &one, &patch);
+    let exec =
+        ["command", "container", "stderr", "stdin", "stdout", "tty"].map(|name| format!("query {name}"));
+    let exec: Vec<&str> = exec.iter().map(String::as_str).collect();
+    let there = &one[..2];
+    check(&format!("{pod}/exec"), "get", "connectCoreV1GetNamespacedPodExec", "connect", there, &exec);
+    let proxy = format!("{pod}/proxy/{{path}}");
+    let with_path = ["path namespace", "path name", "path path"];
+    let id = "connectCoreV1OptionsNamespacedPodProxyWithPath";
+    check(&proxy, "options", id, "connect", &with_path, &["query path"]);
+    let everywhere = &core["paths"]["/api/v1/pods"]["get"];
+    assert_eq!(everywhere["operationId"], "listCoreV1PodForAllNamespaces");
+    assert!(names(&everywhere["parameters"]).contains(&"query labelSelector".to_owned()));
+    let collection = &core["paths"][pods]["delete"];
+    assert_eq!(collection["operationId"], "deleteCoreV1CollectionNamespacedPod");
+    let collection = names(&collection["parameters"]);
+    assert!(["query dryRun", "query labelSelector"].iter().all(|name| collection.iter().any(|n| n == name)));
+    let role = GroupVersion::fixed("rbac.authorization.k8s.io", "v1");
+    let role = &document(&role)["paths"]["/apis/rbac.authorization.k8s.io/v1/clusterroles/{name}"]["get"];
+    assert_eq!(role["operationId"], "readRbacAuthorizationV1ClusterRole");
+    assert_eq!(role["tags"], json!(["rbacAuthorization_v1"]));
+}
+
+/// The documents are made when somebody asks, and kept: they must not grow without a reason.
+#[test]
+fn documents_stay_small() {
+    let catalogue = Catalogue::builtin();
+    let largest = discovery::group_versions(&catalogue)
+        .iter()
+        .map(|gv| v3_document(&catalogue, gv).unwrap().len())
+        .max();
+    assert!(largest.unwrap() < 1 << 20, "{largest:?}");
+    assert!(v2_protobuf(&catalogue).len() < 2 << 20);
+}
+
+#[test]
 fn operation_ids_are_unique() {
     let mut ids: Vec<String> = Catalogue::builtin()
         .iter()

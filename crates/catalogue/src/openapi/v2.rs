@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::definitions::{self, Dialect};
 use super::gnostic as wire;
-use super::operations::{self, Method, Operation};
+use super::operations::{self, Action, Method, Operation};
 use crate::Catalogue;
 
 /// The encoded document.
@@ -18,6 +18,8 @@ pub(super) fn document(catalogue: &Catalogue) -> Vec<u8> {
         let slot = match operation.method {
             Method::Delete => &mut item.delete,
             Method::Get => &mut item.get,
+            Method::Head => &mut item.head,
+            Method::Options => &mut item.options,
             Method::Patch => &mut item.patch,
             Method::Post => &mut item.post,
             Method::Put => &mut item.put,
@@ -37,16 +39,18 @@ pub(super) fn document(catalogue: &Catalogue) -> Vec<u8> {
 
 fn describe(operation: &Operation) -> wire::Operation {
     let (group, version, kind) = &operation.gvk;
-    let in_path = operation.path_parameters().map(|name| wire::NonBodyParameter {
+    let in_path = operation.path_parameters().map(|(name, ty, _)| wire::NonBodyParameter {
         path: Some(wire::PathParameter {
             required: true,
             location: "path".to_owned(),
-            name: name.to_owned(),
-            ty: "string".to_owned(),
+            name: (*name).to_owned(),
+            ty: (*ty).to_owned(),
         }),
         query: None,
     });
-    let in_query = operation.parameters().iter().map(|(name, ty, description)| wire::NonBodyParameter {
+    let pretty = Some(&operations::PRETTY).filter(|_| operation.action != Action::Connect);
+    let query = operation.parameters().chain(pretty);
+    let in_query = query.map(|(name, ty, description)| wire::NonBodyParameter {
         path: None,
         query: Some(wire::QueryParameter {
             location: "query".to_owned(),

@@ -53,43 +53,58 @@ pub(super) fn document(catalogue: &Catalogue, kinds: &[&Kind]) -> Value {
     })
 }
 
+/// What the operations of a path share.
 fn path_item(operation: &Operation) -> Value {
-    let parameter = |name| {
-        json!({
-            "name": name,
-            "in": "path",
-            "required": true,
-            "schema": {"type": "string", "uniqueItems": true},
-        })
-    };
-    json!({"parameters": operation.path_parameters().map(parameter).collect::<Vec<_>>()})
+    let pretty = Some(&operations::PRETTY).filter(|_| operation.action != Action::Connect);
+    let in_path = operation.path_parameters().map(|parameter| describe_parameter(parameter, "path"));
+    let in_query = pretty.into_iter().map(|parameter| describe_parameter(parameter, "query"));
+    json!({"parameters": in_path.chain(in_query).collect::<Vec<_>>()})
+}
+
+fn describe_parameter((name, ty, description): &operations::Parameter, location: &str) -> Value {
+    let mut parameter = json!({
+        "name": name,
+        "in": location,
+        "description": description,
+        "schema": {"type": ty, "uniqueItems": true},
+    });
+    if location == "path" {
+        parameter["required"] = true.into();
+    }
+    parameter
 }
 
 fn describe(operation: &Operation) -> Value {
     let (group, version, kind) = &operation.gvk;
-    let parameter = |(name, ty, description): &operations::Parameter| {
-        json!({
-            "name": name,
-            "in": "query",
-            "description": description,
-            "schema": {"type": ty, "uniqueItems": true},
-        })
-    };
+    let definition = answer(operation).map(|name| Dialect::V3.reference(&name));
+    let mut responses = json!({"401": {"description": "Unauthorized"}});
+    for (code, description) in operation.codes() {
+        responses[code] = json!({"description": description});
+        if let Some(schema) = &definition {
+            responses[code]["content"] = json!({"application/json": {"schema": schema}});
+        }
+    }
     let mut out = json!({
+        "tags": [operation.tag()],
         "operationId": operation.id,
-        "parameters": operation.parameters().iter().map(parameter).collect::<Vec<_>>(),
-        "responses": {"200": {"description": "OK"}, "401": {"description": "Unauthorized"}},
+        "responses": responses,
         "x-kubernetes-action": operation.action.as_str(),
         "x-kubernetes-group-version-kind": {"group": group, "version": version, "kind": kind},
     });
-    if let Some(definition) = answer(operation) {
-        let content = json!({"application/json": {"schema": Dialect::V3.reference(&definition)}});
-        out["responses"]["200"]["content"] = content;
+    let parameters: Vec<Value> =
+        operation.parameters().map(|parameter| describe_parameter(parameter, "query")).collect();
+    if !parameters.is_empty() {
+        out["parameters"] = parameters.into();
     }
     if let Some((types, schema)) = body(operation) {
         let content: Map<String, Value> =
             types.iter().map(|ty| ((*ty).to_owned(), json!({"schema": schema}))).collect();
-        out["requestBody"] = json!({"content": content});
+        let mut request = json!({"content": content});
+        // Options of deletions may be left out; what is written may not.
+        if operation.method != Method::Delete {
+            request["required"] = true.into();
+        }
+        out["requestBody"] = request;
     }
     out
 }
@@ -106,7 +121,7 @@ fn answer(operation: &Operation) -> Option<String> {
 fn body(operation: &Operation) -> Option<(&'static [&'static str], Value)> {
     let definition = operation.definition.as_deref()?;
     match operation.method {
-        Method::Get => None,
+        Method::Get | Method::Head | Method::Options => None,
         Method::Delete => Some((&["*/*"], Dialect::V3.reference(DELETE_OPTIONS))),
         Method::Patch => Some((PATCH_TYPES, json!({"type": "object"}))),
         Method::Post | Method::Put => Some((&["*/*"], Dialect::V3.reference(definition))),
