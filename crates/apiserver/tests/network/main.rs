@@ -4,6 +4,8 @@
 mod busy;
 #[path = "../common/mod.rs"]
 mod common;
+mod proxy;
+mod secrets;
 mod websocket;
 
 use std::convert::Infallible;
