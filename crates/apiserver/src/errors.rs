@@ -77,7 +77,10 @@ pub(crate) enum ApiError {
         /// Why in particular; usually empty.
         causes: Vec<Cause>,
     },
-    /// 404: no such path.
+    /// 404: a path that leads nowhere. Answered in plain text.
+    #[error("404 page not found")]
+    NoSuchPage,
+    /// 404: no such resource in a group and version that is served.
     #[error("the server could not find the requested resource")]
     UnknownPath,
     /// 404: no such object.
@@ -85,7 +88,7 @@ pub(crate) enum ApiError {
     NotFound(Subject),
     /// 405.
     #[error("the server does not allow this method on the requested resource")]
-    MethodNotAllowed(Subject),
+    MethodNotAllowed,
     /// 406, with the media types on offer.
     #[error("only the following media types are accepted: {0}")]
     NotAcceptable(&'static str),
@@ -172,7 +175,7 @@ pub(crate) enum ApiError {
         message: String,
     },
     /// 504: the revision asked for is yet to come.
-    #[error("Too large resource version: {requested}, current: {current}")]
+    #[error("Timeout: Too large resource version: {requested}, current: {current}")]
     FutureRevision {
         /// What was asked for.
         requested: Revision,
@@ -234,8 +237,8 @@ impl ApiError {
         match self {
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, "Unauthorized"),
             Self::Forbidden { .. } => (StatusCode::FORBIDDEN, "Forbidden"),
-            Self::UnknownPath | Self::NotFound(_) => (StatusCode::NOT_FOUND, "NotFound"),
-            Self::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed"),
+            Self::NoSuchPage | Self::UnknownPath | Self::NotFound(_) => (StatusCode::NOT_FOUND, "NotFound"),
+            Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed"),
             Self::NotAcceptable(_) | Self::NoSuchView(_) => (StatusCode::NOT_ACCEPTABLE, "NotAcceptable"),
             Self::AlreadyExists(_) | Self::GeneratedNamesTaken(_) => (StatusCode::CONFLICT, "AlreadyExists"),
             Self::Conflict { .. } | Self::ApplyConflict { .. } => (StatusCode::CONFLICT, "Conflict"),
@@ -296,7 +299,8 @@ impl ApiError {
             status["reason"] = reason.into();
         }
         let details = self.details();
-        if !details.is_empty() {
+        // What a router refuses, and not a kind's handler, has details without anything in them.
+        if !details.is_empty() || matches!(self, Self::UnknownPath | Self::MethodNotAllowed) {
             status["details"] = Value::Object(details);
         }
         status
@@ -306,7 +310,6 @@ impl ApiError {
         let mut details = match self {
             Self::Forbidden { subject, .. }
             | Self::NotFound(subject)
-            | Self::MethodNotAllowed(subject)
             | Self::AlreadyExists(subject)
             | Self::GeneratedNamesTaken(subject)
             | Self::Conflict { subject, .. } => subject_details(subject, &subject.resource),
@@ -349,7 +352,6 @@ impl ApiError {
                 vec![plain("ResourceVersionTooLarge", "Too large resource version")]
             }
             Self::Unprocessable { message } => vec![plain("", message)],
-            Self::UnknownPath => vec![plain("UnexpectedServerResponse", "404 page not found")],
             Self::Internal(message) => vec![plain("", message)],
             _ => Vec::new(),
         }

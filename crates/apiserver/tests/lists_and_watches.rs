@@ -74,7 +74,7 @@ async fn revisions_that_are_gone_or_to_come() {
     assert_eq!(old.body["reason"], "Expired");
     api.get(&format!("{MAPS}?resourceVersion=1&resourceVersionMatch=NotOlderThan")).await.expect(200);
     api.get(&format!("{MAPS}?resourceVersionMatch=Exact")).await.expect(422);
-    api.get(&format!("{MAPS}?resourceVersion=x")).await.expect(422);
+    api.get(&format!("{MAPS}?resourceVersion=x")).await.expect(400);
 }
 
 #[tokio::test]

@@ -161,9 +161,173 @@ async fn logs_are_asked_for_in_numbers_that_make_sense() {
         ("sinceSeconds=0", 422),
         ("limitBytes=0", 422),
         ("sinceSeconds=5&sinceTime=2020-01-01T00:00:00Z", 422),
-        ("tailLines=0", 200),
+        ("stream=Stdout", 422),
+        // There is nothing to show of a pod that runs nowhere.
+        ("tailLines=0", 204),
     ] {
         let answer = api.get(&format!("{PODS}/x/log?{query}")).await;
         assert_eq!(answer.status.as_u16(), code, "{query} {}", answer.text);
     }
+}
+
+#[tokio::test]
+async fn subresources_take_what_they_are_and_nothing_else() {
+    let api = api_with_pod().await;
+    api.post("/api/v1/namespaces", json!({"metadata": {"name": "n"}})).await.expect(201);
+    let strict = "fieldValidation=Strict";
+    let paths = [
+        (format!("{PODS}/x/status"), "Pod"),
+        (format!("{PODS}/x/ephemeralcontainers"), "Pod"),
+        ("/api/v1/namespaces/n/finalize".to_owned(), "Namespace"),
+        ("/api/v1/namespaces/n/status".to_owned(), "Namespace"),
+    ];
+    for (path, kind) in paths {
+        let wrong = api.put(&path, json!({"apiVersion": "v1", "kind": "Nonsense"})).await.expect(400);
+        let why =
+            r#"no kind "Nonsense" is registered for version "v1" in scheme "pkg/runtime/scheme.go:111""#;
+        let expected = format!(r#"Nonsense in version "v1" cannot be handled as a {kind}: {why}"#);
+        assert_eq!(wrong.message(), expected, "{path}");
+        let other = api.put(&path, json!({"apiVersion": "v1", "kind": "Secret"})).await.expect(400);
+        assert!(other.message().ends_with("unknown conversion"), "{}", other.message());
+        api.put(&path, json!({"apiVersion": "v9", "kind": kind})).await.expect(400);
+        let unknown = json!({"metadata": {"name": path.split('/').nth_back(1)}, "none": 1});
+        let refused = api.put(&format!("{path}?{strict}"), unknown).await.expect(400);
+        assert!(refused.message().contains("unknown field \"none\""), "{}", refused.message());
+    }
+    for path in [format!("{PODS}/x/status"), format!("{PODS}/x/ephemeralcontainers")] {
+        api.merge(&format!("{path}?{strict}"), json!({"none": 1})).await.expect(422);
+        api.merge(&path, json!({"kind": "Nonsense"})).await.expect(422);
+    }
+    let finalizers = json!({"metadata": {"name": "n"}, "spec": {"finalizers": ["bad"]}});
+    let refused = api.put("/api/v1/namespaces/n/finalize", finalizers).await.expect(422);
+    assert_eq!(
+        refused.message(),
+        "Namespace \"n\" is invalid: spec.finalizers[0]: Invalid value: \"bad\": name is neither a standard finalizer name nor is it fully qualified"
+    );
+}
+
+#[tokio::test]
+async fn deletions_are_told_how_by_their_body_or_else_by_the_query() {
+    let api = Api::start().await;
+    api.post(CONFIG_MAPS, config_map("a")).await.expect(201);
+    let path = format!("{CONFIG_MAPS}/a");
+    api.delete(&format!("{path}?dryRun=All"), json!(null)).await.expect(200);
+    api.delete(&path, json!({"dryRun": ["All"]})).await.expect(200);
+    api.delete(&format!("{path}?dryRun=Some"), json!(null)).await.expect(422);
+    api.get(&path).await.expect(200);
+    // Beside a body the query means nothing, as in Kubernetes.
+    api.delete(&format!("{path}?dryRun=All&propagationPolicy=Odd"), json!({})).await.expect(200);
+    api.get(&path).await.expect(404);
+}
+
+#[tokio::test]
+async fn a_deleted_pod_shows_its_end() {
+    let api = api_with_pod().await;
+    let gone = api.delete(&format!("{PODS}/x"), json!(null)).await.expect(200).body;
+    assert!(gone["metadata"]["deletionTimestamp"].is_string(), "{gone}");
+    assert_eq!(
+        (&gone["metadata"]["deletionGracePeriodSeconds"], &gone["metadata"]["generation"]),
+        (&json!(0), &json!(2))
+    );
+}
+
+fn gated(name: &str, spec: Value) -> Value {
+    let mut gated = pod(name);
+    gated["spec"]["schedulingGates"] = json!([{"name": "example.com/g"}]);
+    gated["spec"].as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+    gated
+}
+
+#[tokio::test]
+async fn where_a_gated_pod_may_run_can_be_narrowed() {
+    let api = api_with_pod().await;
+    let required = |terms: Value| json!({"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}}});
+    let has = |key: &str| json!({"key": key, "operator": "Exists"});
+    let mut spec = required(json!([{"matchExpressions": [has("a")]}]));
+    spec["nodeSelector"] = json!({"a": "1"});
+    api.post(PODS, gated("g", spec)).await.expect(201);
+    let path = format!("{PODS}/g");
+    let check = async |spec: Value, code: u16, why: &str| {
+        let answer = api.merge(&path, json!({"spec": spec})).await.expect(code);
+        assert!(answer.message().contains(why), "{}", answer.message());
+    };
+    check(json!({"nodeSelector": {"b": "2"}}), 200, "").await;
+    check(json!({"nodeSelector": {"a": "2"}}), 422, "only additions to spec.nodeSelector are allowed").await;
+    check(json!({"nodeSelector": {"a": null}}), 422, "only additions to spec.nodeSelector are allowed").await;
+    check(required(json!([{"matchExpressions": [has("a"), has("b")]}])), 200, "").await;
+    let why = "nodeSelectorTerms[0]: Invalid value";
+    check(required(json!([{"matchExpressions": [has("b")]}])), 422, why).await;
+    let two = json!([{"matchExpressions": [has("a"), has("b")]}, {"matchExpressions": [has("c")]}]);
+    check(required(two), 422, "no additions/deletions to non-empty NodeSelectorTerms list are allowed").await;
+    check(json!({"schedulingGates": [{"name": "example.com/more"}]}), 422, "spec.schedulingGates[0].name")
+        .await;
+    check(json!({"hostname": "h"}), 422, "pod updates may not change fields other than").await;
+    let free = api.merge(&format!("{PODS}/x"), json!({"spec": {"nodeSelector": {"a": "1"}}})).await;
+    assert!(free.expect(422).message().contains("pod updates may not change fields other than"));
+}
+
+#[tokio::test]
+async fn overhead_is_checked_before_its_class_is_missed() {
+    let api = api_with_pod().await;
+    let with = |amount: &str| {
+        let mut pod = pod("o");
+        pod["spec"]["overhead"] = json!({"cpu": amount});
+        pod
+    };
+    let negative = api.post(PODS, with("-1")).await.expect(422);
+    assert_eq!(
+        negative.message(),
+        "Pod \"o\" is invalid: spec.overhead.limits[cpu]: Invalid value: \"-1\": must be greater than or equal to 0"
+    );
+    let classless = api.post(PODS, with("1")).await.expect(403);
+    assert!(classless.message().contains("Pod Overhead set without corresponding RuntimeClass"));
+}
+
+#[tokio::test]
+async fn an_applied_object_may_name_a_revision_where_there_is_none() {
+    let api = Api::start().await;
+    let mut map = config_map("a");
+    map["metadata"]["resourceVersion"] = json!("1");
+    let apply = async |code: u16| {
+        let path = format!("{CONFIG_MAPS}/a?fieldManager=m");
+        api.send("PATCH", &path, "application/apply-patch+yaml", &map.to_string()).await.expect(code)
+    };
+    apply(201).await;
+    apply(409).await;
+    let post =
+        api.post(CONFIG_MAPS, json!({"metadata": {"name": "b", "resourceVersion": "1"}})).await.expect(500);
+    assert_eq!(post.message(), "resourceVersion should not be set on objects to be created");
+}
+
+#[tokio::test]
+async fn what_is_always_there_is_there_when_nobody_wrote_it() {
+    let api = Api::start().await;
+    let node = api.post("/api/v1/nodes", json!({"metadata": {"name": "n"}})).await.expect(201).body;
+    assert_eq!(
+        node["spec"]["taints"],
+        json!([{"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}])
+    );
+    assert_eq!(node["status"]["daemonEndpoints"], json!({"kubeletEndpoint": {"Port": 0}}));
+    assert_eq!(node["status"]["nodeInfo"]["kubeletVersion"], "");
+    let slices = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices";
+    let slice = json!({"metadata": {"name": "s"}, "addressType": "IPv4"});
+    let slice = api.post(slices, slice).await.expect(201).body;
+    assert_eq!((slice.get("endpoints"), slice.get("ports")), (Some(&json!(null)), Some(&json!(null))));
+    let labelled = api.merge(&format!("{slices}/s"), json!({"metadata": {"labels": {"a": "b"}}})).await;
+    assert_eq!(labelled.expect(200).body["metadata"]["generation"], 2);
+    let event = json!({"metadata": {"name": "e"}, "involvedObject": {"namespace": "default"}});
+    let event = api.post("/api/v1/namespaces/default/events", event).await.expect(201).body;
+    assert_eq!((&event["source"], event.get("eventTime")), (&json!({}), Some(&json!(null))));
+    let listed = api.get(slices).await.expect(200).body;
+    assert_eq!((listed["items"][0].get("kind"), listed["kind"].as_str()), (None, Some("EndpointSliceList")));
+}
+
+#[tokio::test]
+async fn json_is_indented_for_people() {
+    let api = Api::start().await;
+    let plain = api.get("/api/v1/namespaces/default").await.expect(200).text;
+    assert_eq!(plain.trim().lines().count(), 1);
+    let pretty = api.get("/api/v1/namespaces/default?pretty=true").await.expect(200);
+    assert!(pretty.text.starts_with("{\n  \""), "{}", pretty.text);
+    assert_eq!(pretty.body["metadata"]["name"], "default");
 }

@@ -167,6 +167,7 @@ pub enum ColumnType {
     String,
     Integer,
     Boolean,
+    Date,
 }
 
 /// A column of a server-side Table.
@@ -250,6 +251,11 @@ impl Kind {
     pub fn fill(&self, object: &mut Object) {
         crate::strict::complete(object, self.definition);
         self.strategy.default(object);
+    }
+
+    /// Sets what is in every object of the kind, empty or not.
+    pub fn show(&self, object: &mut Object) {
+        crate::strict::show(object, self.definition);
     }
 
     /// Whether it offers a verb.

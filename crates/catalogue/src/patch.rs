@@ -15,7 +15,7 @@ use crate::schema::Schema;
 #[derive(Debug, Error)]
 pub enum PatchError {
     /// The patch is not JSON, or not JSON of the right shape: 400.
-    #[error("error decoding patch: {0}")]
+    #[error("error decoding patch: {}", if .0.is_eof() { "unexpected end of JSON input".to_owned() } else { .0.to_string() })]
     Decode(#[from] serde_json::Error),
     /// The patch is JSON but says something that no patch of its kind may say: 400.
     #[error("{0}")]

@@ -19,7 +19,11 @@ pub fn of(object: &Object) -> Object {
     scale.set(&["kind"], "Scale");
     scale.set(&["apiVersion"], "autoscaling/v1");
     scale.set(&["metadata"], metadata);
-    scale.set(&["spec"], json!({ "replicas": number(object, "spec") }));
+    scale.set(&["spec"], json!({}));
+    // As Kubernetes writes it: none is left out.
+    if number(object, "spec") != 0 {
+        scale.set(&["spec", "replicas"], number(object, "spec"));
+    }
     scale.set(&["status"], json!({ "replicas": number(object, "status") }));
     let selector = selector_text(object.get(&["spec", "selector"]));
     if !selector.is_empty() {
@@ -50,7 +54,7 @@ pub fn replicas(scale: &Object) -> Result<i64, FieldError> {
 /// The columns of its Table.
 pub fn columns() -> Vec<Column> {
     vec![
-        cells::name_column(),
+        cells::text("Name", "Name of the object."),
         cells::integer("Desired", "Number of replicas that are wanted."),
         cells::integer("Available", "Number of replicas that there are."),
         cells::age_column(),

@@ -145,6 +145,16 @@ pub trait Strategy: Send + Sync + 'static {
         Grace::Immediate
     }
 
+    /// Whether a change of labels counts in the generation, too.
+    fn counts_labels(&self) -> bool {
+        false
+    }
+
+    /// Whether deletions of the kind may take time at all.
+    fn ends_gracefully(&self) -> bool {
+        false
+    }
+
     /// Finalizers that a new object starts with (e.g. a ServiceCIDR's).
     fn initial_finalizers(&self) -> &'static [&'static str] {
         &[]

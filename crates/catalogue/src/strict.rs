@@ -17,7 +17,7 @@ use thiserror::Error;
 
 use crate::Object;
 use crate::schema::{Definition, Schema, Type};
-pub use complete::complete;
+pub use complete::{complete, show};
 use walk::Seed;
 
 /// An object and what was wrong with its text.

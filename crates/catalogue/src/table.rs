@@ -128,8 +128,9 @@ pub fn partial_metadata(object: &Object) -> Value {
 
 fn table(shape: Shape<'_>, rows: Vec<Value>, headers: Headers, metadata: Value) -> Value {
     let columns = match headers {
-        Headers::Shown => shape.columns.iter().map(column).collect(),
-        Headers::Omitted => Vec::new(),
+        Headers::Shown => Value::Array(shape.columns.iter().map(column).collect()),
+        // Null, as Kubernetes has it, and not an empty list, which would be a Table without columns.
+        Headers::Omitted => Value::Null,
     };
     json!({
         "kind": "Table",
@@ -145,6 +146,7 @@ fn column(column: &Column) -> Value {
         ColumnType::String => "string",
         ColumnType::Integer => "integer",
         ColumnType::Boolean => "boolean",
+        ColumnType::Date => "date",
     };
     json!({
         "name": column.name,
@@ -235,7 +237,7 @@ mod tests {
         assert_eq!(first["rows"][0]["object"], object().into_value());
         assert_eq!(first["metadata"]["resourceVersion"], "7");
         let later = render(IncludeObject::None, Headers::Omitted);
-        assert_eq!(later["columnDefinitions"], json!([]));
+        assert_eq!(later["columnDefinitions"], Value::Null);
         assert_eq!(later["rows"], json!([{"cells": ["a"], "object": null}]));
     }
 }

@@ -20,7 +20,7 @@ use kube::api::{Patch, PatchParams, PostParams};
 use kube::runtime::watcher;
 use kube::{Api, Client};
 use parking_lot::Mutex;
-use serde_json::json;
+use serde_json::{Value, json};
 use skiff_informer::{
     Cache, EventType, Next, ObjectKey, Queue, Recorder, Vitals, describe, is_conflict, is_not_found,
 };
@@ -173,11 +173,7 @@ impl Scheduler {
         if pending.reported.as_ref() == Some(&message) {
             return Ok(Next::Done);
         }
-        let condition = json!({
-            "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message,
-            "lastProbeTime": null, "lastTransitionTime": Time(Timestamp::now()),
-            "observedGeneration": pending.generation,
-        });
+        let condition = unschedulable(&message, pending.generation, Timestamp::now());
         let patch = Patch::Strategic(json!({
             "metadata": {"uid": pending.uid}, "status": {"conditions": [condition]},
         }));
@@ -192,6 +188,15 @@ impl Scheduler {
     fn pods_in(&self, key: &ObjectKey) -> Api<Pod> {
         Api::namespaced(self.client.clone(), key.namespace())
     }
+}
+
+/// The condition of a pod that fits nowhere: it says of which generation of the pod that is true.
+fn unschedulable(message: &str, generation: Option<i64>, now: Timestamp) -> Value {
+    json!({
+        "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message,
+        "lastProbeTime": null, "lastTransitionTime": Time(now),
+        "observedGeneration": generation,
+    })
 }
 
 fn reference(key: &ObjectKey, pending: &Pending) -> ObjectReference {

@@ -146,3 +146,10 @@ fn preferences_outweigh_room() {
     let nodes = [node("a", soft), with(node("b", json!({})), &[requesting("1", "1Gi")])];
     assert_eq!(check(&pod(json!({})), &nodes), "-> b");
 }
+
+#[test]
+fn a_refusal_names_the_generation_that_it_is_about() {
+    let condition = crate::unschedulable("0/1 nodes are available", Some(3), jiff::Timestamp::UNIX_EPOCH);
+    assert_eq!(condition["observedGeneration"], 3);
+    assert_eq!((&condition["type"], &condition["status"]), (&"PodScheduled".into(), &"False".into()));
+}

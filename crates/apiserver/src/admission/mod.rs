@@ -6,6 +6,7 @@ mod namespace;
 mod priority;
 mod runtime_class;
 mod service_account;
+mod taint;
 mod tolerations;
 
 use skiff_catalogue::Object;
@@ -63,11 +64,17 @@ impl Review<'_> {
     }
 }
 
+/// What is refused only of an object that is right in itself: after its validation.
+pub(crate) fn confirm(mut review: Review<'_>) -> Result<(), ApiError> {
+    runtime_class::confirm(&mut review)
+}
+
 /// Runs every plugin; the first refusal counts.
 pub(crate) async fn admit(mut review: Review<'_>) -> Result<(), ApiError> {
     namespace::admit(&review).await?;
     priority::admit(&mut review)?;
     tolerations::admit(&mut review);
+    taint::admit(&mut review);
     service_account::admit(&mut review).await?;
     runtime_class::admit(&mut review)?;
     caller::admit(&review).await

@@ -7,15 +7,22 @@ use crate::errors::ApiError;
 pub(super) fn admit(review: &mut Review<'_>) -> Result<(), ApiError> {
     let call = review.call;
     let Some(pod) = review.new_pod() else { return Ok(()) };
-    let refuse =
-        |why: &str| Err(ApiError::forbidden(call.subject(pod.name()), &format!("pod rejected: {why}")));
     let class = pod.str(&["spec", "runtimeClassName"]);
-    if !class.is_empty() {
-        return refuse(&format!("RuntimeClass {class:?} not found"));
+    if class.is_empty() {
+        return Ok(());
     }
+    let why = format!("pod rejected: RuntimeClass {class:?} not found");
+    Err(ApiError::forbidden(call.subject(pod.name()), &why))
+}
+
+/// Overhead is the class's to say, which is looked at when the amounts are known to be right.
+pub(super) fn confirm(review: &mut Review<'_>) -> Result<(), ApiError> {
+    let call = review.call;
+    let Some(pod) = review.new_pod() else { return Ok(()) };
     let overhead = pod.get(&["spec", "overhead"]).and_then(serde_json::Value::as_object);
-    if overhead.is_some_and(|amounts| !amounts.is_empty()) {
-        return refuse("Pod Overhead set without corresponding RuntimeClass defined Overhead");
+    if overhead.is_none_or(serde_json::Map::is_empty) {
+        return Ok(());
     }
-    Ok(())
+    let why = "pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead";
+    Err(ApiError::forbidden(call.subject(pod.name()), why))
 }

@@ -59,7 +59,7 @@ impl Documents {
     /// Answers the paths of documents; `None` for other paths.
     pub(crate) fn answer(&self, path: &str, headers: &HeaderMap) -> Option<Result<Response<Body>, ApiError>> {
         let wanted = Wanted::of(path, headers)?;
-        let Some(document) = self.document(&wanted) else { return Some(Err(ApiError::UnknownPath)) };
+        let Some(document) = self.document(&wanted) else { return Some(Err(ApiError::NoSuchPage)) };
         Some(Ok(document.answer(headers)))
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER, USER_AGENT, WARNING};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -59,14 +59,23 @@ fn json(value: &Value) -> Response<Body> {
 
 /// The answer to a request that failed.
 fn refuse(error: &ApiError, id: &str) -> Response<Body> {
-    // A revision that is yet to come is the client's doing.
-    if error.code().is_server_error() && error.code() != StatusCode::GATEWAY_TIMEOUT {
+    // A revision that is yet to come is the client's doing, and so is what Kubernetes calls an error of the server's without a
+    // reason; its text may hold what was sent.
+    let is_theirs = matches!(error, ApiError::FutureRevision { .. } | ApiError::Unclassified(_));
+    if error.code().is_server_error() && !is_theirs {
         tracing::warn!(request = id, error = error as &dyn std::error::Error, "request failed");
     }
     answer(error)
 }
 
 fn answer(error: &ApiError) -> Response<Body> {
+    if matches!(error, ApiError::NoSuchPage) {
+        let mut response = Response::new(body::full("404 page not found\n"));
+        *response.status_mut() = error.code();
+        let text = HeaderValue::from_static("text/plain; charset=utf-8");
+        response.headers_mut().insert(CONTENT_TYPE, text);
+        return response;
+    }
     let mut response = Response::new(body::full(codec::to_json(&error.status())));
     *response.status_mut() = error.code();
     let headers = response.headers_mut();
@@ -140,6 +149,12 @@ impl Exchange {
 
     fn kind(&self, path: &ResourcePath) -> Option<Arc<Kind>> {
         self.server.catalogue.find(&path.group, &path.version, &path.resource).cloned()
+    }
+
+    /// Why there is no kind at a path.
+    fn unknown(&self, path: &ResourcePath) -> ApiError {
+        let is_served = |kind: &Arc<Kind>| kind.gv.group == path.group && kind.gv.version == path.version;
+        if self.server.catalogue.iter().any(is_served) { ApiError::UnknownPath } else { ApiError::NoSuchPage }
     }
 
     async fn run(self, caller: Caller, mut request: Request<Body>) -> Result<Response<Body>, ApiError> {
@@ -226,7 +241,7 @@ impl Exchange {
         let verb = self.method.as_str().to_ascii_lowercase();
         self.authorize(&Attributes::non_resource(user, &verb, path)).await?;
         if !matches!(self.method, Method::GET | Method::HEAD) {
-            return Err(ApiError::MethodNotAllowed(Subject::default()));
+            return Err(ApiError::MethodNotAllowed);
         }
         if let Some(answer) = health::answer(&self.server, path, &self.query) {
             return answer;
@@ -253,7 +268,7 @@ impl Exchange {
             return Ok(response);
         }
         let document = self.server.documents.answer(path, &head.headers);
-        document.unwrap_or(Err(ApiError::UnknownPath))
+        document.unwrap_or(Err(ApiError::NoSuchPage))
     }
 
     async fn resource(
@@ -263,9 +278,9 @@ impl Exchange {
         path: ResourcePath,
         request: Request<Body>,
     ) -> Result<Response<Body>, ApiError> {
-        let verb = self.verb().ok_or_else(|| ApiError::MethodNotAllowed(Subject::default()))?;
+        let verb = self.verb().ok_or(ApiError::MethodNotAllowed)?;
         self.authorize_resource(&user, &path, verb).await?;
-        let kind = self.kind(&path).ok_or(ApiError::UnknownPath)?;
+        let kind = self.kind(&path).ok_or_else(|| self.unknown(&path))?;
         check_scope(&kind, &path, verb)?;
         if let Some(text) = kind.deprecation {
             self.warnings.lock().push(text.to_owned());
@@ -330,7 +345,9 @@ impl Exchange {
             Some(subresource) if subresource.connects() => Encoding::JSON,
             subresource => Encoding::negotiate(headers, kind.has_table(subresource))?,
         };
-        let dry_run = self.query.dry_run(options_kind(verb))?;
+        // Of deletions the options say so, which may be in the body.
+        let deletes = matches!(verb, Verb::Delete | Verb::DeleteCollection);
+        let dry_run = !deletes && self.query.dry_run(options_kind(verb))?;
         self.query.number("timeoutSeconds")?;
         self.query.check_timeout()?;
         if matches!(verb, Verb::Create | Verb::Update | Verb::Patch) {
@@ -367,7 +384,7 @@ fn check_scope(kind: &Kind, path: &ResourcePath, verb: Verb) -> Result<(), ApiEr
         Scope::Cluster if in_namespace && kind.names.plural != "namespaces" => Err(ApiError::UnknownPath),
         Scope::Namespaced if !in_namespace && !path.name.is_empty() => Err(ApiError::UnknownPath),
         Scope::Namespaced if !in_namespace && !matches!(verb, Verb::List | Verb::Watch) => {
-            Err(ApiError::MethodNotAllowed(Subject::new(kind, "")))
+            Err(ApiError::MethodNotAllowed)
         }
         _ => Ok(()),
     }

@@ -101,7 +101,7 @@ impl Query {
             "Ignore" => Ok(FieldValidation::Ignore),
             other => {
                 let error =
-                    FieldError::not_supported("fieldValidation", other, &["Ignore", "Warn", "Strict"]);
+                    FieldError::not_supported("fieldValidation", other, &["", "Ignore", "Strict", "Warn"]);
                 Err(ApiError::invalid(options_subject(options), vec![error]))
             }
         }

@@ -2,12 +2,13 @@
 //!
 //! A stored object is JSON that starts with `{"metadata":{` and has no `resourceVersion`. Because the
 //! metadata comes first, an answer is made by inserting the version behind that prefix: stored bytes are
-//! neither decoded nor encoded on the way to a client.
+//! neither decoded nor encoded on the way to a client. `apiVersion` and `kind` come last, where they can be left out of the
+//! items of a list, which names them once.
 
 use bytes::Bytes;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
-use skiff_catalogue::Object;
+use skiff_catalogue::{Kind, Object};
 use skiff_store::{Entry, Revision};
 use thiserror::Error;
 
@@ -38,10 +39,12 @@ pub(crate) fn encode(object: &Object) -> Bytes {
     let metadata = object.get(&["metadata"]).and_then(Value::as_object).unwrap_or(&empty);
     members(&mut out, metadata.iter().filter(|(key, _)| *key != "resourceVersion"));
     out.push(b'}');
-    let mut rest = object.as_map().iter().filter(|(key, _)| *key != "metadata").peekable();
-    if rest.peek().is_some() {
+    let rest = object.as_map().iter().filter(|(key, _)| *key != "metadata");
+    let (types, content): (Vec<_>, Vec<_>) =
+        rest.partition(|(key, _)| matches!(key.as_str(), "apiVersion" | "kind"));
+    if !(types.is_empty() && content.is_empty()) {
         out.push(b',');
-        members(&mut out, rest);
+        members(&mut out, content.into_iter().chain(types));
     }
     out.push(b'}');
     Bytes::from(out)
@@ -88,6 +91,31 @@ pub(crate) fn splice(out: &mut Vec<u8>, value: &[u8], revision: Revision) {
     };
     out.extend_from_slice(HEAD);
     insert_version(out, rest, revision);
+}
+
+/// How the stored text of objects of a kind ends.
+pub(crate) fn ending(kind: &Kind) -> Vec<u8> {
+    let mut end = Vec::new();
+    let types = [("apiVersion", kind.gv.to_string()), ("kind", kind.names.kind.to_string())];
+    for (key, value) in types {
+        end.extend_from_slice(b",\"");
+        end.extend_from_slice(key.as_bytes());
+        end.extend_from_slice(b"\":");
+        write_json(&mut end, &value);
+    }
+    end.push(b'}');
+    end
+}
+
+/// Appends the JSON of a stored object as an item of a list: without what it is, if that comes last.
+pub(crate) fn splice_item(out: &mut Vec<u8>, value: &[u8], revision: Revision, ending: &[u8]) {
+    match value.strip_suffix(ending) {
+        Some(content) => {
+            splice(out, content, revision);
+            out.push(b'}');
+        }
+        None => splice(out, value, revision),
+    }
 }
 
 /// Appends the PartialObjectMetadata of an entry, without decoding it.
@@ -146,6 +174,24 @@ mod tests {
             r#"{"metadata":{"resourceVersion":"7","name":"n"},"kind":"A"}"#,
         );
         check(json!({}), r#"{"metadata":{}}"#, r#"{"metadata":{"resourceVersion":"7"}}"#);
+    }
+
+    #[test]
+    fn items_do_not_say_what_they_are() {
+        let catalogue = skiff_catalogue::Catalogue::builtin();
+        let ending = ending(catalogue.find("", "v1", "configmaps").unwrap());
+        let check = |object: Value, sent: &str| {
+            let bytes = encode(&Object::from_value(object).unwrap());
+            let mut out = Vec::new();
+            splice_item(&mut out, &bytes, Revision::new(7), &ending);
+            assert_eq!(String::from_utf8(out).unwrap(), sent);
+        };
+        let map =
+            json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "n"}, "data": {"a": "b"}});
+        check(map, r#"{"metadata":{"resourceVersion":"7","name":"n"},"data":{"a":"b"}}"#);
+        let empty = json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {}});
+        check(empty, r#"{"metadata":{"resourceVersion":"7"}}"#);
+        check(json!({"kind": "A", "metadata": {}}), r#"{"metadata":{"resourceVersion":"7"},"kind":"A"}"#);
     }
 
     #[test]

@@ -62,6 +62,13 @@ async fn create_named(call: &Call, mut object: Object, operation: Operation) -> 
         let mut attempt = if left > 0 { object.clone() } else { std::mem::take(&mut object) };
         let claims = allocate::allocate(call, &mut attempt, None).await?;
         validate(call, &attempt)?;
+        admission::confirm(Review {
+            call,
+            write: Write::Create,
+            subresource: "",
+            object: Some(&mut attempt),
+            old: None,
+        })?;
         if call.dry_run {
             return dry(call, &key, attempt).await;
         }
@@ -85,6 +92,7 @@ async fn prepare(call: &Call, object: &mut Object, operation: Operation) -> Resu
     if operation == Operation::Update {
         track_writer(call, object);
     }
+    call.kind.show(object);
     let review = Review { call, write: Write::Create, subresource: "", object: Some(object), old: None };
     admission::admit(review).await?;
     strategy.prepare_create(call.context(), object);

@@ -23,7 +23,11 @@ pub(crate) fn to_json(content_type: &str, body: &Bytes) -> Result<Bytes, ApiErro
             let text = std::str::from_utf8(body)
                 .map_err(|_| ApiError::BadRequest("error decoding YAML: the text is not UTF-8".to_owned()))?;
             let value: Value = serde_saphyr::from_str(text).map_err(|error| {
-                ApiError::BadRequest(format!("error converting YAML to JSON: yaml: {error}"))
+                // What follows the first line shows the text, which may be a Secret's.
+                let error = error.to_string();
+                let line = error.lines().next().unwrap_or_default();
+                let line = line.strip_prefix("error: ").unwrap_or(line);
+                ApiError::BadRequest(format!("error converting YAML to JSON: yaml: {line}"))
             })?;
             Ok(super::codec::to_json(&value))
         }
@@ -54,16 +58,45 @@ struct Told {
     api_version: String,
 }
 
+impl Told {
+    fn of(object: &Object) -> Self {
+        Self { kind: object.kind().to_owned(), api_version: object.api_version().to_owned() }
+    }
+}
+
 fn not_registered(kind: &str, version: &str) -> String {
     format!("no kind {kind:?} is registered for version {version:?} in scheme \"pkg/runtime/scheme.go:111\"")
 }
 
 /// A body as an object of the call's kind: typed, checked for unknown fields, with `apiVersion` and `kind`.
 pub(crate) fn object(call: &Call, body: &Bytes) -> Result<Object, ApiError> {
-    let kind = &call.kind;
-    let mut object = typed(call, body, kind.definition, &kind.gv, &kind.names.kind)?;
-    identify(call, &mut object)?;
+    let expected = Expected::object(call);
+    let mut object = typed(call, body, &expected)?;
+    identify(call, &mut object);
     Ok(object)
+}
+
+/// What a body has to be.
+struct Expected<'e> {
+    gv: &'e GroupVersion,
+    kind: &'e str,
+    definition: &'e str,
+    /// Whether another version of the group will do.
+    any_version: bool,
+}
+
+impl<'e> Expected<'e> {
+    fn object(call: &'e Call) -> Self {
+        let kind = &call.kind;
+        Self { gv: &kind.gv, kind: &kind.names.kind, definition: kind.definition, any_version: false }
+    }
+
+    fn exchange(exchange: &'e Exchange) -> Result<Self, ApiError> {
+        let definition = exchange.definition;
+        let definition =
+            definition.ok_or_else(|| ApiError::BadRequest(format!("{} has no body", exchange.kind)))?;
+        Ok(Self { gv: &exchange.gv, kind: &exchange.kind, definition, any_version: true })
+    }
 }
 
 /// A body as the configuration that server-side apply takes: its own rules come before those of other bodies.
@@ -86,6 +119,11 @@ pub(crate) fn configuration(call: &Call, body: &Bytes) -> Result<Object, ApiErro
         let (namespace, name) = (text(&["metadata", "namespace"]), text(&["metadata", "name"]));
         let place = format!("{}/{}", namespace.unwrap_or_default(), name.unwrap_or_default());
         let object = format!("{place}; {group_version}, Kind={}", kind.names.kind);
+        // Which field it is may be told of a Secret, but not what is in it.
+        let why = match why.split_once(", got ") {
+            Some((expected, _)) if is_secret(call) => expected,
+            _ => &why,
+        };
         return Err(ApiError::Unclassified(format!("failed to create typed patch object ({object}): {why}")));
     }
     self::object(call, body)
@@ -94,11 +132,7 @@ pub(crate) fn configuration(call: &Call, body: &Bytes) -> Result<Object, ApiErro
 /// A body as what a subresource exchanges, e.g. a Scale or a Binding.
 pub(crate) fn exchanged(call: &Call, subresource: Subresource, body: &Bytes) -> Result<Object, ApiError> {
     let exchange = call.kind.exchange(subresource);
-    let definition =
-        exchange.definition.ok_or_else(|| ApiError::BadRequest(format!("{} has no body", exchange.kind)))?;
-    let object = typed(call, body, definition, &exchange.gv, &exchange.kind)?;
-    check_exchanged(call, &exchange, &object)?;
-    Ok(object)
+    typed(call, body, &Expected::exchange(&exchange)?)
 }
 
 /// What a patch made of what a subresource exchanges, checked as a body would be.
@@ -108,54 +142,87 @@ pub(crate) fn exchanged_patch(
     patched: Object,
 ) -> Result<Object, ApiError> {
     let exchange = call.kind.exchange(subresource);
-    let definition = exchange.definition.unwrap_or_default();
-    let text = String::from_utf8_lossy(&super::codec::to_json(&Value::Object(patched.as_map().clone())))
-        .into_owned();
-    let decoded = strict::prune(patched.into_value(), definition).map_err(|failure| {
-        let error = FieldError::invalid("patch", text, failure.to_string());
+    let expected = Expected::exchange(&exchange)?;
+    let text = super::codec::to_json(&Value::Object(patched.as_map().clone()));
+    check_patched(call, &expected, patched, &text)
+}
+
+/// Checks what became of an object by a patch; problems are worded as for patches.
+fn check_patched(
+    call: &Call,
+    expected: &Expected<'_>,
+    patched: Object,
+    shown: &[u8],
+) -> Result<Object, ApiError> {
+    let refuse = |detail: String| {
+        let error = FieldError::invalid("patch", presentable(call, shown), detail);
         ApiError::invalid(Subject::default(), vec![error])
-    })?;
-    check_exchanged(call, &exchange, &decoded.object)?;
+    };
+    check_kind(call, &Told::of(&patched), expected).map_err(|error| refuse(error.to_string()))?;
+    let decoded = strict::prune(patched.into_value(), expected.definition)
+        .map_err(|failure| refuse(failure.to_string()))?;
+    report(call, decoded.problems, |problems| refuse(format!("strict decoding error: {problems}")))?;
     Ok(decoded.object)
 }
 
-/// Refuses an object of another kind than the subresource exchanges. Another version of the kind's group will do.
-fn check_exchanged(call: &Call, exchange: &Exchange, object: &Object) -> Result<(), ApiError> {
-    let (kind, version) = (object.kind(), object.api_version());
-    let (group, number) = version.split_once('/').unwrap_or(("", version));
-    let same_group = version.is_empty() || group == exchange.gv.group;
-    if (kind.is_empty() || kind == exchange.kind) && same_group {
-        return Ok(());
-    }
-    let known = call.server.catalogue.iter().any(|k| k.names.kind == kind && k.gv.to_string() == version);
-    let why = if known {
-        let family = exchange.gv.group.split('.').next().filter(|g| !g.is_empty()).unwrap_or("core");
-        format!("converting ({number}.{kind}) to ({family}.{}): unknown conversion", exchange.kind)
-    } else {
-        not_registered(kind, version)
-    };
-    Err(ApiError::BadRequest(format!(
-        "{kind} in version {number:?} cannot be handled as a {}: {why}",
-        exchange.kind
-    )))
+/// The most of a client's text that an answer shows, in bytes. Answers are read by people, and end up in the logs of clients.
+const SHOWN: usize = 1024;
+
+fn is_secret(call: &Call) -> bool {
+    call.kind.gv.group.is_empty() && call.kind.names.kind == "Secret"
 }
 
-fn typed(
-    call: &Call,
-    body: &Bytes,
-    definition: &str,
-    gv: &GroupVersion,
-    kind: &str,
-) -> Result<Object, ApiError> {
+/// A client's text as an answer may show it: cut, and nothing of a Secret.
+fn presentable(call: &Call, text: &[u8]) -> String {
+    if is_secret(call) {
+        return "(a Secret's content is not shown)".to_owned();
+    }
+    match text.split_at_checked(SHOWN) {
+        Some((start, _)) => format!("{}…", String::from_utf8_lossy(start)),
+        None => String::from_utf8_lossy(text).into_owned(),
+    }
+}
+
+/// Refuses an object that says it is of another kind than is expected.
+fn check_kind(call: &Call, told: &Told, expected: &Expected<'_>) -> Result<(), ApiError> {
+    let Expected { gv, kind, .. } = *expected;
+    let (given, version) = (told.kind.as_str(), told.api_version.as_str());
+    let (group, number) = version.split_once('/').unwrap_or(("", version));
+    let same_version =
+        version.is_empty() || version == gv.to_string() || (expected.any_version && group == gv.group);
+    if (given.is_empty() || given == kind) && same_version {
+        return Ok(());
+    }
+    let given = if given.is_empty() { kind } else { given };
+    let (version, number) =
+        if version.is_empty() { (gv.to_string(), &*gv.version) } else { (version.to_owned(), number) };
+    let known = call.server.catalogue.iter().any(|k| k.names.kind == given && k.gv.to_string() == version);
+    let why = if known {
+        let family = gv.group.split('.').next().filter(|g| !g.is_empty()).unwrap_or("core");
+        format!("converting ({number}.{given}) to ({family}.{kind}): unknown conversion")
+    } else {
+        not_registered(given, &version)
+    };
+    Err(ApiError::BadRequest(format!("{given} in version {number:?} cannot be handled as a {kind}: {why}")))
+}
+
+fn typed(call: &Call, body: &Bytes, expected: &Expected<'_>) -> Result<Object, ApiError> {
+    let Expected { gv, kind, definition, .. } = *expected;
     let refuse = |why: &dyn fmt::Display| {
         let version = &gv.version;
         ApiError::BadRequest(format!("{kind} in version {version:?} cannot be handled as a {kind}: {why}"))
     };
     let decoded = if call.content_type == protobuf::CONTENT_TYPE {
         let object = protobuf::decode(body, definition).map_err(|error| refuse(&error))?;
+        check_kind(call, &Told::of(&object), expected)?;
         strict::prune(object.into_value(), definition)
     } else {
-        strict::decode(&to_json(&call.content_type, body)?, definition)
+        let text = to_json(&call.content_type, body)?;
+        // Whoever sends something else is told that, and not which of its fields are unknown here.
+        if let Ok(told) = serde_json::from_slice(&text) {
+            check_kind(call, &told, expected)?;
+        }
+        strict::decode(&text, definition)
     };
     let decoded = decoded.map_err(|failure| refuse(&failure))?;
     report(call, decoded.problems, |problems| refuse(&format_args!("strict decoding error: {problems}")))?;
@@ -176,35 +243,13 @@ fn report(call: &Call, problems: Vec<String>, refuse: impl Fn(&str) -> ApiError)
 
 /// A patched object, checked as a body would be; problems are worded as for patches.
 pub(crate) fn patched(call: &Call, object: Object, patch: &[u8]) -> Result<Object, ApiError> {
-    let refuse = |detail: String| {
-        let text = String::from_utf8_lossy(patch).into_owned();
-        ApiError::invalid(Subject::default(), vec![FieldError::invalid("patch", text, detail)])
-    };
-    let decoded = strict::prune(object.into_value(), call.kind.definition)
-        .map_err(|failure| refuse(failure.to_string()))?;
-    let mut object = decoded.object;
-    identify(call, &mut object)?;
-    report(call, decoded.problems, |problems| refuse(format!("strict decoding error: {problems}")))?;
+    let mut object = check_patched(call, &Expected::object(call), object, patch)?;
+    identify(call, &mut object);
     Ok(object)
 }
 
-/// Checks `apiVersion` and `kind` against the URL and fills them in when they are missing.
-fn identify(call: &Call, object: &mut Object) -> Result<(), ApiError> {
-    let kind = &call.kind;
-    let expected = kind.gv.to_string();
-    let (version, name) = (object.api_version(), object.kind());
-    if !version.is_empty() && version != expected {
-        return Err(ApiError::BadRequest(format!(
-            "the API version in the data ({version}) does not match the expected API version ({expected})"
-        )));
-    }
-    if !name.is_empty() && name != kind.names.kind {
-        return Err(ApiError::BadRequest(format!(
-            "{name} in version {:?} cannot be handled as a {}: the kinds differ",
-            kind.gv.version, kind.names.kind
-        )));
-    }
-    object.set(&["apiVersion"], expected);
-    object.set(&["kind"], kind.names.kind.as_ref());
-    Ok(())
+/// Fills in `apiVersion` and `kind` when they are missing.
+fn identify(call: &Call, object: &mut Object) {
+    object.set(&["apiVersion"], call.kind.gv.to_string());
+    object.set(&["kind"], call.kind.names.kind.as_ref());
 }

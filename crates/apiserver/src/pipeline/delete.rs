@@ -79,7 +79,9 @@ async fn delete_entry(
             let grace = if is_held_by_spec(&call.kind, &new) { None } else { Some(0) };
             mark_or_keep(&call.kind, &mut new, &old, call.now, grace);
             if !is_held(&call.kind, &new) {
-                return remove(call, entry, &old, options.dry_run).await;
+                // Kinds whose deletions may take time show how they ended.
+                let last = if call.kind.strategy.ends_gracefully() { &new } else { &*old };
+                return remove(call, entry, last, options.dry_run).await;
             }
         }
     }

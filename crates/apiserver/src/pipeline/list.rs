@@ -98,7 +98,8 @@ impl Request {
                 continued: true,
             });
         }
-        let version = parse_revision(version)?;
+        let version = parse_revision(version)
+            .map_err(|error| ApiError::BadRequest(format!("invalid resource version: {error}")))?;
         let exact = rule == "Exact" || (rule.is_empty() && limit.is_some());
         Ok(match version.filter(|version| *version != Revision::ZERO) {
             Some(version) if exact => Self { limit, at: Some(version), ..Self::default() },
@@ -137,14 +138,12 @@ pub(crate) fn options_subject() -> Subject {
 }
 
 /// A `resourceVersion` parameter; `None` when it is not there.
-pub(crate) fn parse_revision(text: &str) -> Result<Option<Revision>, ApiError> {
+pub(crate) fn parse_revision(text: &str) -> Result<Option<Revision>, FieldError> {
     if text.is_empty() {
         return Ok(None);
     }
-    let number = text.parse().map_err(|_| {
-        let error = FieldError::invalid("resourceVersion", text, "must be an integer");
-        ApiError::invalid(options_subject(), vec![error])
-    })?;
+    let why = format!("strconv.ParseUint: parsing {text:?}: invalid syntax");
+    let number = text.parse().map_err(|_| FieldError::invalid("resourceVersion", text, why))?;
     Ok(Some(Revision::new(number)))
 }
 

@@ -110,7 +110,8 @@ pub(crate) fn count_generation(kind: &Kind, new: &mut Object, old: &Object) {
         let members = object.as_map().iter().filter(|(key, _)| !skipped.contains(&key.as_str()));
         members.map(|(key, value)| (key.clone(), value.clone())).collect()
     };
-    if content(new) != content(old) {
+    let relabelled = kind.strategy.counts_labels() && new.labels() != old.labels();
+    if relabelled || content(new) != content(old) {
         bump_generation(new);
     }
 }
@@ -180,7 +181,9 @@ fn labels(object: &Object, errors: &mut FieldErrors) {
 fn annotations(object: &Object, errors: &mut FieldErrors) {
     let mut size = 0;
     for (key, value) in members(object, "annotations") {
-        errors.extend(Form::QualifiedName.check("metadata.annotations", &key.to_lowercase()));
+        // Their form is that of labels in lower case; what is shown is what was sent.
+        let wrong = Form::QualifiedName.check("metadata.annotations", &key.to_lowercase());
+        errors.extend(wrong.into_iter().map(|error| FieldError { value: key.as_str().into(), ..error }));
         size += key.len() + value.as_str().map_or(0, str::len);
     }
     if size > MAX_ANNOTATIONS {

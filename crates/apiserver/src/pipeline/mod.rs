@@ -20,8 +20,8 @@ pub(crate) mod watch;
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use serde_json::Value;
-use skiff_catalogue::{FieldError, Object, Verb};
-use skiff_store::{Entry, Revision};
+use skiff_catalogue::{Object, Verb};
+use skiff_store::Entry;
 
 use crate::errors::ApiError;
 use crate::http::body::Body;
@@ -71,14 +71,9 @@ impl Outcome {
 
 /// Whether a GET may be answered with the newest state: its `resourceVersion` must not be of the future.
 fn check_revision(call: &Call) -> Result<(), ApiError> {
-    let text = call.query.get("resourceVersion");
-    if text.is_empty() {
-        return Ok(());
-    }
-    let requested = text.parse().map(Revision::new).map_err(|_| {
-        let why = format!("strconv.ParseUint: parsing {text:?}: invalid syntax");
-        ApiError::Unclassified(FieldError::invalid("resourceVersion", text, why).to_string())
-    })?;
+    let requested = list::parse_revision(call.query.get("resourceVersion"))
+        .map_err(|error| ApiError::Unclassified(error.to_string()))?;
+    let Some(requested) = requested else { return Ok(()) };
     let current = call.server.store.revision();
     if requested > current {
         return Err(ApiError::FutureRevision { requested, current });
@@ -89,7 +84,7 @@ fn check_revision(call: &Call) -> Result<(), ApiError> {
 /// Carries out a request for objects (not for their subresources).
 pub(crate) async fn run(call: Call, verb: Verb, body: Bytes) -> Result<Response<Body>, ApiError> {
     if !call.kind.offers(verb) || (verb == Verb::Create && !call.path.name.is_empty()) {
-        return Err(ApiError::MethodNotAllowed(call.subject(&call.path.name)));
+        return Err(ApiError::MethodNotAllowed);
     }
     if verb == Verb::Watch {
         let encoding = call.encoding;

@@ -30,30 +30,27 @@ pub(crate) struct DeleteOptions {
 }
 
 impl DeleteOptions {
-    /// From a request: what the body says counts, the query where it says nothing. A dry run is one whoever asks for it.
+    /// From a request: its body, or without one its query. As in Kubernetes the query means nothing beside a body.
     pub(crate) fn read(call: &Call, body: &Bytes) -> Result<Self, ApiError> {
-        let mut options = if body.is_empty() {
-            Object::default()
-        } else {
-            decode::delete_options(&call.content_type, body)?
-        };
-        if options.get(&["gracePeriodSeconds"]).is_none()
-            && let Some(seconds) = call.query.number("gracePeriodSeconds")?
-        {
+        if !body.is_empty() {
+            return Self::of(&decode::delete_options(&call.content_type, body)?, false);
+        }
+        let mut options = Object::default();
+        if let Some(seconds) = call.query.number("gracePeriodSeconds")? {
             options.set(&["gracePeriodSeconds"], seconds);
         }
-        let says_what_follows = options.get(&["propagationPolicy"]).or(options.get(&["orphanDependents"]));
-        if says_what_follows.is_none() {
-            if let Some(policy) =
-                Some(call.query.get("propagationPolicy")).filter(|policy| !policy.is_empty())
-            {
-                options.set(&["propagationPolicy"], policy);
-            }
-            if call.query.all("orphanDependents").next().is_some() {
-                options.set(&["orphanDependents"], call.query.flag("orphanDependents"));
-            }
+        let policy = call.query.get("propagationPolicy");
+        if !policy.is_empty() {
+            options.set(&["propagationPolicy"], policy);
         }
-        Self::of(&options, call.dry_run)
+        if call.query.all("orphanDependents").next().is_some() {
+            options.set(&["orphanDependents"], call.query.flag("orphanDependents"));
+        }
+        let dry_run: Vec<&str> = call.query.all("dryRun").collect();
+        if !dry_run.is_empty() {
+            options.set(&["dryRun"], dry_run);
+        }
+        Self::of(&options, false)
     }
 
     /// Options as an object of their kind, in a request that is a dry run by its query or not.

@@ -46,6 +46,16 @@ pub(crate) fn patched(call: &Call, old: &Object, body: &Bytes) -> Result<Object,
     let format = Format::of(&call.content_type)?;
     let patched = apply_to(format, old, body, call.kind.definition)?;
     let mut patched = decode::patched(call, patched, body)?;
+    let (name, wanted) = (patched.name(), call.path.name.as_str());
+    if !name.is_empty() && name != wanted {
+        let text = format!("the name of the object ({name}) does not match the name on the URL ({wanted})");
+        return Err(ApiError::BadRequest(text));
+    }
+    if !patched.uid().is_empty() && patched.uid() != old.uid() {
+        // Kubernetes finds it twice.
+        let error = FieldError::invalid("metadata.uid", patched.uid(), "field is immutable");
+        return Err(ApiError::invalid(call.subject(wanted), vec![error.clone(), error]));
+    }
     metadata::locate(call, &mut patched)?;
     Ok(patched)
 }

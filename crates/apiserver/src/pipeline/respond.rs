@@ -23,13 +23,13 @@ pub(crate) fn respond(call: &Call, outcome: Outcome) -> Result<Response<Body>, A
         Content::Entry(entry) => entry_bytes(call, &entry)?,
         Content::Object(object) => object_bytes(call, &object)?,
         Content::List(selected) => {
-            let room = call.server.gate.list(call.share, list_size(call.encoding, &selected))?;
-            let bytes = written(call.encoding.format, list_bytes(call, &selected)?)?;
+            let room = call.server.gate.list(call.share, list_size(call, &selected))?;
+            let bytes = written(call, list_bytes(call, &selected)?)?;
             return Ok(answer(status, call.encoding, body::holding(body::full(bytes), room)));
         }
         Content::Tree(value) => codec::to_json(&other_view(call, value)?),
     };
-    Ok(answer(status, call.encoding, body::full(written(call.encoding.format, bytes)?)))
+    Ok(answer(status, call.encoding, body::full(written(call, bytes)?)))
 }
 
 /// Whoever asks for the metadata alone has to say whether it is that of an object or of a list.
@@ -77,13 +77,24 @@ fn one_row(call: &Call, shape: Shape<'_>, object: &Object) -> Result<Value, ApiE
 }
 
 /// JSON text in the format of the answer.
-fn written(format: Format, json: Bytes) -> Result<Bytes, ApiError> {
-    match format {
-        Format::Json => Ok(json),
-        Format::Yaml => {
-            let value: Value = serde_json::from_slice(&json).map_err(|error| ApiError::internal(&error))?;
-            Ok(yaml(&value))
+fn written(call: &Call, json: Bytes) -> Result<Bytes, ApiError> {
+    let tree = || serde_json::from_slice::<Value>(&json).map_err(|error| ApiError::internal(&error));
+    match call.encoding.format {
+        Format::Json if is_pretty(call) => {
+            let mut text = serde_json::to_vec_pretty(&tree()?).map_err(|error| ApiError::internal(&error))?;
+            text.push(b'\n');
+            Ok(text.into())
         }
+        Format::Json => Ok(json),
+        Format::Yaml => Ok(yaml(&tree()?)),
+    }
+}
+
+/// Whether JSON is indented: for who asks for it, and for programs behind which people sit.
+fn is_pretty(call: &Call) -> bool {
+    match call.query.get("pretty") {
+        "" => ["curl", "Wget", "Mozilla/5.0"].iter().any(|people| call.agent.starts_with(people)),
+        asked => matches!(asked, "1" | "t" | "T" | "true" | "TRUE" | "True"),
     }
 }
 
@@ -131,8 +142,9 @@ fn list_bytes(call: &Call, selected: &Selected) -> Result<Bytes, ApiError> {
     let meta = list_meta(selected);
     match call.encoding.view {
         View::Whole => {
+            let ending = codec::ending(&call.kind);
             let item = |out: &mut Vec<u8>, entry: &Entry| {
-                codec::splice(out, &entry.value, entry.modified);
+                codec::splice_item(out, &entry.value, entry.modified, &ending);
                 Ok(())
             };
             let kind = format!("{}List", call.kind.names.kind);
@@ -141,7 +153,7 @@ fn list_bytes(call: &Call, selected: &Selected) -> Result<Bytes, ApiError> {
         View::Metadata(version, _) => {
             let item = |out: &mut Vec<u8>, entry: &Entry| Ok(codec::splice_metadata(out, entry, version)?);
             let api_version = version.api_version();
-            spliced_list("PartialObjectMetadataList", api_version, &selected.entries, &meta, item)
+            spliced_list(METADATA_LIST, api_version, &selected.entries, &meta, item)
         }
         View::Table(version) => {
             let objects: Result<Vec<_>, ApiError> =
@@ -154,15 +166,17 @@ fn list_bytes(call: &Call, selected: &Selected) -> Result<Bytes, ApiError> {
     }
 }
 
+const METADATA_LIST: &str = "PartialObjectMetadataList";
+
 /// A tree takes so many times the memory of its text.
 const TREE: usize = 8;
 
 /// The memory that a list takes until it is sent, about.
-fn list_size(encoding: Encoding, selected: &Selected) -> usize {
+fn list_size(call: &Call, selected: &Selected) -> usize {
     let bytes: usize = selected.entries.iter().map(|entry| entry.value.len() + codec::SPLICE_ROOM).sum();
-    match (encoding.format, encoding.view) {
-        (Format::Json, View::Whole | View::Metadata(..)) => bytes,
-        (Format::Yaml, _) | (_, View::Table(_)) => bytes.saturating_mul(TREE),
+    match (call.encoding.format, call.encoding.view) {
+        (Format::Json, View::Whole | View::Metadata(..)) if !is_pretty(call) => bytes,
+        _ => bytes.saturating_mul(TREE),
     }
 }
 
@@ -190,6 +204,11 @@ fn spliced_list(
     codec::write_json(&mut out, &api_version);
     out.extend_from_slice(br#","metadata":"#);
     codec::write_json(&mut out, &meta.to_value());
+    // The metadata alone of nothing is the one list that Kubernetes writes as null.
+    if entries.is_empty() && kind == METADATA_LIST {
+        out.extend_from_slice(b",\"items\":null}\n");
+        return Ok(out.into());
+    }
     out.extend_from_slice(br#","items":["#);
     for (i, entry) in entries.iter().enumerate() {
         if i > 0 {

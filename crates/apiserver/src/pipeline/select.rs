@@ -24,8 +24,7 @@ impl Selection {
     /// Reads `labelSelector` and `fieldSelector`.
     pub(crate) fn of(call: &Call) -> Result<Self, ApiError> {
         let bad = |error: &dyn std::fmt::Display| ApiError::BadRequest(error.to_string());
-        let labels = LabelSelector::parse(call.query.get("labelSelector"))
-            .map_err(|error| ApiError::BadRequest(format!("unable to parse requirement: {error}")))?;
+        let labels = LabelSelector::parse(call.query.get("labelSelector")).map_err(|error| bad(&error))?;
         let fields = FieldSelector::parse(call.query.get("fieldSelector")).map_err(|error| bad(&error))?;
         fields.check(&call.kind).map_err(|error| bad(&error))?;
         let name = match call.path.name.as_str() {

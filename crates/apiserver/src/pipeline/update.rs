@@ -10,7 +10,7 @@ use skiff_store::{CommitError, Entry, Expect, Op, Txn};
 use super::call::Call;
 use super::{Outcome, allocate, codec, create, decode, delete, metadata};
 use crate::admission::{self, Review, Write};
-use crate::errors::ApiError;
+use crate::errors::{ApiError, Subject};
 
 /// How often a change is made again after losing a race. With group commit a round is one fsync, in which
 /// one of the racing writers wins.
@@ -56,8 +56,11 @@ pub(crate) async fn update(call: &Call, part: Part, body: &Bytes) -> Result<Outc
     wanted.set(&["metadata", "name"], name);
     let strategy = &call.kind.strategy;
     if wanted.resource_version().is_empty() && !strategy.allows_unconditional_update() {
-        let error = FieldError::invalid("metadata.resourceVersion", "", "must be specified for an update");
-        return Err(ApiError::invalid(call.subject(name), vec![error]));
+        let error = FieldError::invalid("metadata.resourceVersion", 0, "must be specified for an update");
+        // Kubernetes puts the resource where the kind belongs.
+        let subject = call.subject(name);
+        let subject = Subject { kind: subject.resource.clone(), ..subject };
+        return Err(ApiError::invalid(subject, vec![error]));
     }
     let changed = change(call, part, Operation::Update, |_| Ok(wanted.clone())).await;
     match changed {
@@ -162,6 +165,7 @@ impl Attempt<'_> {
                     copy_member(new, old, "status");
                 }
                 kind.fill(new);
+                kind.show(new);
                 kind.strategy.prepare_update(self.call.context(), new, old);
             }
             Part::Status => {
@@ -171,10 +175,12 @@ impl Attempt<'_> {
                     copy_member(new, old, member);
                 }
                 kind.fill(new);
+                kind.show(new);
             }
             Part::Narrow(_) => {
                 metadata::keep(new, old);
                 kind.fill(new);
+                kind.show(new);
             }
         }
     }

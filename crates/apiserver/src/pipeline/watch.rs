@@ -68,7 +68,9 @@ impl Request {
         let (version, rule) = (query.get("resourceVersion"), query.get("resourceVersionMatch"));
         let send_initial = query.all("sendInitialEvents").next().map(|_| query.flag("sendInitialEvents"));
         check_options(rule, send_initial)?;
-        let revision = parse_revision(version)?.filter(|revision| *revision != Revision::ZERO);
+        let revision = parse_revision(version)
+            .map_err(|error| ApiError::Unclassified(error.to_string()))?
+            .filter(|revision| *revision != Revision::ZERO);
         if let Some(wanted) = revision.filter(|wanted| *wanted > call.server.store.revision()) {
             return Err(ApiError::FutureRevision {
                 requested: wanted,
@@ -305,7 +307,6 @@ impl Streaming {
         let kind = &self.call.kind;
         let object = match self.call.encoding.view {
             View::Whole => {
-                metadata["creationTimestamp"] = Value::Null;
                 json!({"kind": &kind.names.kind, "apiVersion": kind.gv.to_string(), "metadata": metadata})
             }
             View::Metadata(version, _) => {

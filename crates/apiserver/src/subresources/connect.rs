@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
@@ -37,10 +37,11 @@ pub(super) async fn connect(
 ) -> Result<Response<Body>, ApiError> {
     if subresource == Subresource::Proxy {
         let route = proxy::Route::of(call, request.uri());
+        let backend = proxy::Backend::find(call).await?;
         if let Some(redirect) = route.redirect(&request) {
             return Ok(redirect);
         }
-        let (sender, address) = proxy::dial(call).await?;
+        let (sender, address) = backend.dial(call).await?;
         route.name_origin(&mut request);
         let (upgrade, response) = exchange(sender, &mut request, &route.target, address, Sent::Body).await?;
         return match response.status() {
@@ -99,7 +100,7 @@ async fn exchange(
 fn unscheduled(subresource: Subresource, name: &str) -> Result<Response<Body>, ApiError> {
     if subresource == Subresource::Log {
         let mut response = Response::new(body::full(Bytes::new()));
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        *response.status_mut() = StatusCode::NO_CONTENT;
         return Ok(response);
     }
     Err(ApiError::BadRequest(format!("pod {name} does not have a host assigned")))
@@ -114,6 +115,9 @@ fn check_log_options(query: &Query, pod: &str) -> Result<(), ApiError> {
             let bound = if least == 0 { "greater than or equal to 0" } else { "greater than 0" };
             errors.push(FieldError::invalid(name, value, format!("must be {bound}")));
         }
+    }
+    if !query.get("stream").is_empty() {
+        errors.push(FieldError::forbidden("stream", "may not be specified"));
     }
     if !query.get("sinceSeconds").is_empty() && !query.get("sinceTime").is_empty() {
         let text = "at most one of `sinceTime` or `sinceSeconds` may be specified";

@@ -17,6 +17,8 @@ pub(super) async fn evict(call: &Call, body: &Bytes) -> Result<Outcome, ApiError
     if name != call.path.name {
         return Err(ApiError::BadRequest("name in URL does not match name in Eviction object".to_owned()));
     }
+    // Of a pod that is not there nothing else is said.
+    call.entry().await?;
     let options = options::of_eviction(call, &eviction)?;
     delete::delete_named(call, &call.path.name, &options).await?;
     let success =

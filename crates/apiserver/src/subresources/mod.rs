@@ -30,7 +30,7 @@ pub(crate) async fn run(
     request: Request<Body>,
 ) -> Result<Response<Body>, ApiError> {
     if !subresource.verbs().contains(&verb) {
-        return Err(ApiError::MethodNotAllowed(call.subject(&call.path.name)));
+        return Err(ApiError::MethodNotAllowed);
     }
     if subresource.connects() {
         return connect::connect(&call, subresource, request).await;
@@ -65,6 +65,6 @@ async fn answer(
         (Subresource::Binding, Verb::Create) => binding::bind(call, body).await,
         (Subresource::Eviction, Verb::Create) => eviction::evict(call, body).await,
         (Subresource::Token, Verb::Create) => token::issue(call, body).await,
-        _ => Err(ApiError::MethodNotAllowed(call.subject(&call.path.name))),
+        _ => Err(ApiError::MethodNotAllowed),
     }
 }

@@ -27,7 +27,7 @@ const SLICES: &str = "/registry/discovery.k8s.io/endpointslices/";
 
 /// How a target is spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Scheme {
+pub(super) enum Scheme {
     Http,
     /// With whatever certificate the target shows: nobody has said whose it should be.
     Https,
@@ -57,36 +57,54 @@ impl<'a> Target<'a> {
     }
 }
 
-/// A connection to what the URL names, and its address.
-pub(super) async fn dial(call: &Call) -> Result<(SendRequest<Body>, SocketAddr), ApiError> {
-    let target = Target::parse(&call.path.name)?;
-    let key = keys::object(&call.kind, call.namespace(), target.name);
-    let entry = call.server.store.get(&key).await?;
-    let entry = entry.ok_or_else(|| ApiError::NotFound(call.subject(target.name)))?;
-    let object = call.decoded(&entry)?;
-    let address = match &*call.kind.names.kind {
-        "Node" => return node::dial(call, target.name).await,
-        "Pod" if object.str(&["status", "podIP"]).is_empty() => return Err(not_allowed()),
-        "Pod" => pod_address(&object, target.port),
-        _ => endpoint(call, &object, target.port).await?,
-    };
-    let address = address.ok_or_else(|| ApiError::Unavailable {
-        message: match &*call.kind.names.kind {
-            "Pod" => format!("no address or port known of pod {:?}", target.name),
-            _ => format!("no endpoints available for service {:?}", call.path.name),
-        },
-    })?;
-    if !is_proxyable(address.ip()) {
-        return Err(not_allowed());
+/// What a URL names, found but not yet connected to.
+pub(super) enum Backend {
+    /// A node's own server.
+    Node(String),
+    /// A port of a pod.
+    Pod { scheme: Scheme, address: SocketAddr },
+}
+
+impl Backend {
+    pub(super) async fn find(call: &Call) -> Result<Self, ApiError> {
+        let target = Target::parse(&call.path.name)?;
+        let key = keys::object(&call.kind, call.namespace(), target.name);
+        let entry = call.server.store.get(&key).await?;
+        let entry = entry.ok_or_else(|| ApiError::NotFound(call.subject(target.name)))?;
+        let object = call.decoded(&entry)?;
+        let address = match &*call.kind.names.kind {
+            "Node" => return Ok(Self::Node(target.name.to_owned())),
+            "Pod" if object.str(&["status", "podIP"]).is_empty() => return Err(not_allowed()),
+            "Pod" => pod_address(&object, target.port),
+            _ => endpoint(call, &object, target.port).await?,
+        };
+        let address = address.ok_or_else(|| ApiError::Unavailable {
+            message: match &*call.kind.names.kind {
+                "Pod" => format!("no address or port known of pod {:?}", target.name),
+                _ => format!("no endpoints available for service {:?}", call.path.name),
+            },
+        })?;
+        if !is_proxyable(address.ip()) {
+            return Err(not_allowed());
+        }
+        Ok(Self::Pod { scheme: target.scheme, address })
     }
-    let failed = |why: String| ApiError::Unavailable {
-        message: format!("error trying to reach service: dial tcp {address}: {why}"),
-    };
-    let sender = match target.scheme {
-        Scheme::Http => connection::open(TcpStream::connect(address), failed).await?,
-        Scheme::Https => connection::open(tls::connect(address), failed).await?,
-    };
-    Ok((sender, address))
+
+    /// A connection, and where it leads.
+    pub(super) async fn dial(self, call: &Call) -> Result<(SendRequest<Body>, SocketAddr), ApiError> {
+        let (scheme, address) = match self {
+            Self::Node(name) => return node::dial(call, &name).await,
+            Self::Pod { scheme, address } => (scheme, address),
+        };
+        let failed = |why: String| ApiError::Unavailable {
+            message: format!("error trying to reach service: dial tcp {address}: {why}"),
+        };
+        let sender = match scheme {
+            Scheme::Http => connection::open(TcpStream::connect(address), failed).await?,
+            Scheme::Https => connection::open(tls::connect(address), failed).await?,
+        };
+        Ok((sender, address))
+    }
 }
 
 fn not_allowed() -> ApiError {
@@ -95,6 +113,8 @@ fn not_allowed() -> ApiError {
 
 /// Whoever may write a pod's status must not reach what only this machine should reach.
 fn is_proxyable(ip: IpAddr) -> bool {
+    // An IPv4 address may be written as an IPv6 one, and leads to the same place.
+    let ip = ip.to_canonical();
     let link_local = match ip {
         IpAddr::V4(ip) => ip.is_link_local() || ip.is_broadcast(),
         IpAddr::V6(ip) => ip.is_unicast_link_local(),
@@ -178,6 +198,25 @@ mod tests {
         check("https:a:443", Some((Scheme::Https, "a", "443")));
         check("https:a:", Some((Scheme::Https, "a", "")));
         check("ftp:a:21", None);
+    }
+
+    #[test]
+    fn this_machine_is_out_of_reach_however_it_is_written() {
+        let check = |ip: &str, allowed: bool| assert_eq!(is_proxyable(ip.parse().unwrap()), allowed, "{ip}");
+        for ip in [
+            "127.0.0.1",
+            "::1",
+            "::ffff:127.0.0.1",
+            "169.254.169.254",
+            "::ffff:169.254.169.254",
+            "0.0.0.0",
+            "::",
+        ] {
+            check(ip, false);
+        }
+        for ip in ["10.244.0.7", "fd00::7", "::ffff:10.244.0.7"] {
+            check(ip, true);
+        }
     }
 
     #[test]

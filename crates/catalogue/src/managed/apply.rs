@@ -96,10 +96,11 @@ pub fn apply(
     let lost = if force { written.union(&removed) } else { removed };
     entries.retain_fields(|set| set.without(&lost));
     let mut object = Object::from(merged);
-    if object.as_map() == before && previous == mine && entries == unchanged {
+    let same = object.as_map() == before;
+    if same && previous == mine && entries == unchanged {
         return Ok(object);
     }
-    entries.set_applied(config.api_version(), writer, &mine);
+    entries.set_applied(config.api_version(), writer, &mine, same);
     entries.store(&mut object);
     Ok(object)
 }

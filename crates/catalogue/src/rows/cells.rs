@@ -11,7 +11,7 @@ use crate::{Cell, Column, ColumnType, Object, Row, duration};
 pub(super) const NONE: &str = "<none>";
 
 /// The column that every Table starts with.
-pub(crate) fn name_column() -> Column {
+pub(super) fn name_column() -> Column {
     Column { format: "name", ..text("Name", "Name of the object, unique within its namespace.") }
 }
 
@@ -21,13 +21,18 @@ pub(crate) fn age_column() -> Column {
 }
 
 /// A column of strings.
-pub(super) fn text(name: &'static str, description: &'static str) -> Column {
+pub(crate) fn text(name: &'static str, description: &'static str) -> Column {
     Column { name, kind: ColumnType::String, format: "", description, priority: 0 }
 }
 
 /// A column of integers.
 pub(crate) fn integer(name: &'static str, description: &'static str) -> Column {
     Column { kind: ColumnType::Integer, ..text(name, description) }
+}
+
+/// A column of times.
+pub(super) fn date(name: &'static str, description: &'static str) -> Column {
+    Column { kind: ColumnType::Date, ..text(name, description) }
 }
 
 /// A column of strings that is shown with `-o wide` only.

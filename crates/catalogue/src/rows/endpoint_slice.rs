@@ -72,6 +72,10 @@ impl Strategy for SliceStrategy {
 
     fn prepare_create(&self, _: Context<'_>, _: &mut Object) {}
 
+    fn counts_labels(&self) -> bool {
+        true
+    }
+
     fn validate(&self, _: Context<'_>, object: &Object) -> FieldErrors {
         let kind = object.str(&["addressType"]);
         let mut errors = one_of("addressType", Some(kind), &["FQDN", "IPv4", "IPv6"]);

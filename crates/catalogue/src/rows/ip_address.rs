@@ -47,6 +47,13 @@ fn print(object: &Object, now: Timestamp) -> Row {
 struct AddressStrategy;
 
 impl Strategy for AddressStrategy {
+    /// The core group is named by no group, not by an empty one.
+    fn default(&self, object: &mut Object) {
+        if object.get(&["spec", "parentRef", "group"]).is_some_and(|group| group == "") {
+            object.remove(&["spec", "parentRef", "group"]);
+        }
+    }
+
     fn validate(&self, _: Context<'_>, object: &Object) -> FieldErrors {
         if !object.get(&["spec", "parentRef"]).is_some_and(serde_json::Value::is_object) {
             return vec![FieldError::required("spec.parentRef", "")];

@@ -70,6 +70,10 @@ impl Strategy for NamespaceStrategy {
             .collect()
     }
 
+    fn validate_part(&self, cx: Context<'_>, _: Subresource, new: &Object, _: &Object) -> FieldErrors {
+        self.validate(cx, new)
+    }
+
     fn validate_status(&self, _: Context<'_>, new: &Object, _: &Object) -> FieldErrors {
         let detail = match (new.is_terminating(), phase(new)) {
             (true, "Terminating") | (false, "Active") => return Vec::new(),

@@ -22,7 +22,7 @@ pub(super) fn rows() -> [Kind; 4] {
 
 fn role(definition: &'static str, scope: Scope) -> Kind {
     Kind {
-        columns: vec![name_column(), text("Created At", "When the object was created.")],
+        columns: vec![name_column(), cells::date("Created At", "When the object was created.")],
         print: |object, _| {
             cells::row([object.name().into(), object.str(&["metadata", "creationTimestamp"]).into()])
         },

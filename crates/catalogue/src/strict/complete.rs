@@ -1,9 +1,10 @@
 //! Fills what every reader needs and a writer may have left out.
 //!
 //! Of all required fields only times have no empty value: Kubernetes stores the zero time for them. Typed clients of
-//! other languages cannot read an object without, and neither could its own kind's strategy.
+//! other languages cannot read an object without, and neither could its own kind's strategy. A few fields that the schema calls
+//! optional are in every object that Kubernetes answers, empty or not; clients rely on them, too.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use serde_json::{Map, Value};
@@ -15,17 +16,71 @@ use crate::schema::{DefinitionId, Schema, Type};
 const ZERO_TIME: &str = "0001-01-01T00:00:00Z";
 const ZERO_MICRO_TIME: &str = "0001-01-01T00:00:00.000000Z";
 
+/// Fields that are always there: definition, name, and as JSON what they are when nobody set them.
+const ALWAYS: &[(&str, &str, &str)] = &[
+    ("io.k8s.api.core.v1.Event", "eventTime", "null"),
+    ("io.k8s.api.core.v1.Event", "firstTimestamp", "null"),
+    ("io.k8s.api.core.v1.Event", "lastTimestamp", "null"),
+    ("io.k8s.api.core.v1.Event", "reportingComponent", r#""""#),
+    ("io.k8s.api.core.v1.Event", "reportingInstance", r#""""#),
+    ("io.k8s.api.core.v1.Event", "source", "{}"),
+    ("io.k8s.api.core.v1.Node", "spec", "{}"),
+    ("io.k8s.api.core.v1.Node", "status", "{}"),
+    ("io.k8s.api.core.v1.NodeStatus", "daemonEndpoints", r#"{"kubeletEndpoint":{"Port":0}}"#),
+    (
+        "io.k8s.api.core.v1.NodeStatus",
+        "nodeInfo",
+        r#"{"machineID":"","systemUUID":"","bootID":"","kernelVersion":"","osImage":"","containerRuntimeVersion":"",
+            "kubeletVersion":"","kubeProxyVersion":"","operatingSystem":"","architecture":""}"#,
+    ),
+    ("io.k8s.api.discovery.v1.Endpoint", "conditions", "{}"),
+    ("io.k8s.api.discovery.v1.EndpointSlice", "endpoints", "null"),
+    ("io.k8s.api.discovery.v1.EndpointSlice", "ports", "null"),
+    ("io.k8s.api.rbac.v1.ClusterRole", "rules", "null"),
+    ("io.k8s.api.rbac.v1.Role", "rules", "null"),
+];
+
+/// The fields of [`ALWAYS`], by definition.
+static FIELDS: LazyLock<BTreeMap<&'static str, Vec<(&'static str, Value)>>> = LazyLock::new(|| {
+    let mut fields: BTreeMap<&'static str, Vec<(&'static str, Value)>> = BTreeMap::new();
+    for (definition, field, empty) in ALWAYS {
+        let empty = serde_json::from_str(empty).expect("the table holds JSON; a test reads all of it");
+        fields.entry(definition).or_default().push((field, empty));
+    }
+    fields
+});
+
 /// Sets the required times of an object of the definition that are not there.
 pub fn complete(object: &mut Object, definition: &str) {
+    run(object, definition, Filling::Times);
+}
+
+/// Sets what is always there, of an object of the definition. It belongs to nobody: writers are asked first.
+pub fn show(object: &mut Object, definition: &str) {
+    run(object, definition, Filling::Always);
+}
+
+/// What is filled in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Filling {
+    Times,
+    Always,
+}
+
+fn run(object: &mut Object, definition: &str, filling: Filling) {
     let schema = Schema::global();
     if let Type::Object(id) = schema.root(definition) {
-        fill(schema, id, object.as_map_mut());
+        fill(schema, id, object.as_map_mut(), filling);
     }
 }
 
-fn fill(schema: &Schema, id: DefinitionId, map: &mut Map<String, Value>) {
+fn fill(schema: &Schema, id: DefinitionId, map: &mut Map<String, Value>, filling: Filling) {
     if !CONCERNED.contains(&id) {
         return;
+    }
+    let always = FIELDS.get(schema.get(id).name()).filter(|_| filling == Filling::Always);
+    for (field, empty) in always.into_iter().flatten() {
+        map.entry(*field).or_insert_with(|| empty.clone());
     }
     for field in schema.get(id).fields() {
         let zero = match field.ty {
@@ -33,31 +88,31 @@ fn fill(schema: &Schema, id: DefinitionId, map: &mut Map<String, Value>) {
             Type::MicroTime => ZERO_MICRO_TIME,
             ty => {
                 if let Some(value) = map.get_mut(field.name) {
-                    descend(schema, ty, value);
+                    descend(schema, ty, value, filling);
                 }
                 continue;
             }
         };
-        if field.required && map.get(field.name).is_none_or(Value::is_null) {
+        if filling == Filling::Times && field.required && map.get(field.name).is_none_or(Value::is_null) {
             map.insert(field.name.to_owned(), zero.into());
         }
     }
 }
 
-fn descend(schema: &Schema, ty: Type, value: &mut Value) {
+fn descend(schema: &Schema, ty: Type, value: &mut Value, filling: Filling) {
     match (ty, value) {
-        (Type::Object(id), Value::Object(map)) => fill(schema, id, map),
+        (Type::Object(id), Value::Object(map)) => fill(schema, id, map, filling),
         (Type::List(inner), Value::Array(items)) => {
-            items.iter_mut().for_each(|item| descend(schema, schema.inner(inner), item));
+            items.iter_mut().for_each(|item| descend(schema, schema.inner(inner), item, filling));
         }
         (Type::Map(inner), Value::Object(map)) => {
-            map.values_mut().for_each(|item| descend(schema, schema.inner(inner), item));
+            map.values_mut().for_each(|item| descend(schema, schema.inner(inner), item, filling));
         }
         _ => {}
     }
 }
 
-/// The definitions that hold a required time, themselves or further down.
+/// The definitions that hold something of the kind, themselves or further down.
 static CONCERNED: LazyLock<BTreeSet<DefinitionId>> = LazyLock::new(|| {
     let schema = Schema::global();
     let mut concerned = BTreeSet::new();
@@ -69,7 +124,10 @@ static CONCERNED: LazyLock<BTreeSet<DefinitionId>> = LazyLock::new(|| {
                 _ => false,
             };
             let is_time = |ty: Type| matches!(ty, Type::Time | Type::MicroTime);
-            if schema.get(id).fields().iter().any(|f| (f.required && is_time(f.ty)) || leads(f.ty)) {
+            let has_more = FIELDS.contains_key(schema.get(id).name());
+            if has_more
+                || schema.get(id).fields().iter().any(|f| (f.required && is_time(f.ty)) || leads(f.ty))
+            {
                 concerned.insert(id);
             }
         }

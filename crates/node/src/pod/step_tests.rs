@@ -524,3 +524,17 @@ fn others_conditions_are_kept() {
     assert_eq!((status.observed_generation, ready.observed_generation), (Some(3), Some(3)));
     assert_eq!(status.qos_class.as_deref(), Some("BestEffort"));
 }
+
+#[test]
+fn a_running_container_shows_what_was_set_aside_for_it() {
+    let spec = r#"{"containers": [{"name": "c", "image": "i", "resources": {"requests": {"cpu": "1"}}}]}"#;
+    let mut story = Story::new(spec);
+    let allocated =
+        |story: &Story| story.container("c").allocated_resources.map(|amounts| amounts["cpu"].0.clone());
+    assert_eq!(allocated(&story), None);
+    story.set_up();
+    story.started("c", 0);
+    assert_eq!(allocated(&story).as_deref(), Some("1"));
+    story.exited("c", 0, 1);
+    assert_eq!(allocated(&story), None);
+}

@@ -138,6 +138,10 @@ impl Strategy for PodStrategy {
         warnings(new)
     }
 
+    fn ends_gracefully(&self) -> bool {
+        true
+    }
+
     /// The time that the pod asks for, but none when no node has it or its containers have ended.
     fn grace(&self, object: &Object, requested: Option<i64>) -> Grace {
         let own = object.get(&["spec", "terminationGracePeriodSeconds"]).and_then(Value::as_i64);

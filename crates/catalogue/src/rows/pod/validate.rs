@@ -1,6 +1,6 @@
 //! Checks of a pod and of a pod spec as a whole; containers and volumes have files of their own.
 
-use k8s_openapi::api::core::v1::{HostAlias, Pod, PodDNSConfig, PodSpec, Toleration};
+use k8s_openapi::api::core::v1::{HostAlias, Pod, PodDNSConfig, PodSpec, ResourceRequirements, Toleration};
 use serde_json::{Value, json};
 
 use super::{validate_containers, validate_resources, validate_security, validate_volumes};
@@ -44,6 +44,8 @@ pub(in crate::rows) fn validate_spec(path: &str, spec: &PodSpec, tree: &Value) -
     errors.extend(check::labels(&at("nodeSelector"), check::pairs(spec.node_selector.as_ref())));
     errors.extend(validate_security::pod(path, spec));
     errors.extend(validate_resources::whole_pod(&at("resources"), spec, tree));
+    let overhead = ResourceRequirements { limits: spec.overhead.clone(), ..ResourceRequirements::default() };
+    errors.extend(validate_resources::requirements(&at("overhead"), &overhead));
     for (index, secret) in spec.image_pull_secrets.iter().flatten().enumerate() {
         if secret.name.is_empty() {
             errors.push(FieldError::required(format!("{path}.imagePullSecrets[{index}].name"), ""));

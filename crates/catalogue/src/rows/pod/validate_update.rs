@@ -29,11 +29,16 @@ pub(super) fn validate_update(new: &Object, old: &Object) -> FieldErrors {
     }
     errors.extend(deadline_change(new, old));
     errors.extend(gate_change(new, old));
+    let gated = !items(old, &["spec", "schedulingGates"]).is_empty();
+    if gated {
+        errors.extend(selector_change(new, old));
+        errors.extend(affinity_change(new, old));
+    }
     errors.extend(toleration_change(new, old));
     if !errors.is_empty() {
         return errors;
     }
-    if fixed_part(new, old) != fixed_part(old, old) {
+    if fixed_part(new, old, gated) != fixed_part(old, old, gated) {
         let detail = format!("pod updates may not change fields other than {CHANGEABLE}\n");
         errors.push(FieldError::forbidden("spec", detail));
     }
@@ -59,9 +64,55 @@ fn deadline_change(new: &Object, old: &Object) -> FieldErrors {
 fn gate_change(new: &Object, old: &Object) -> FieldErrors {
     let names = |pod| items(pod, &["spec", "schedulingGates"]).iter().map(|gate| str_of(gate, "name"));
     let before: BTreeSet<&str> = names(old).collect();
-    let added = names(new).find(|gate| !before.contains(gate));
-    let detail = |gate| format!("only deletion is allowed, but found new scheduling gate '{gate}'");
-    added.map(|gate| FieldError::forbidden("spec.schedulingGates", detail(gate))).into_iter().collect()
+    let added = names(new).enumerate().filter(|(_, gate)| !before.contains(gate));
+    let refuse = |(index, gate)| {
+        let detail = format!("only deletion is allowed, but found new scheduling gate '{gate}'");
+        FieldError::forbidden(format!("spec.schedulingGates[{index}].name"), detail)
+    };
+    added.map(refuse).collect()
+}
+
+const NODE_AFFINITY: &str = "spec.affinity.nodeAffinity";
+const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
+
+/// While a pod is gated, its node selector may be tightened (KEP-3838).
+fn selector_change(new: &Object, old: &Object) -> FieldErrors {
+    let path = &["spec", "nodeSelector"];
+    let wanted = new.get(path);
+    let before = old.get(path).and_then(Value::as_object).into_iter().flatten();
+    let kept = before.into_iter().all(|(key, value)| wanted.and_then(|map| map.get(key)) == Some(value));
+    let detail = "only additions to spec.nodeSelector are allowed (no mutations or deletions)";
+    let refuse = || FieldError::invalid("spec.nodeSelector", wanted.cloned().unwrap_or_default(), detail);
+    (!kept).then(refuse).into_iter().collect()
+}
+
+/// The same of its required node affinity: terms stay, and expressions may be added to each.
+fn affinity_change(new: &Object, old: &Object) -> FieldErrors {
+    let path = &["spec", "affinity", "nodeAffinity", REQUIRED, "nodeSelectorTerms"];
+    let (before, after) = (items(old, path), items(new, path));
+    let at = format!("{NODE_AFFINITY}.{REQUIRED}.nodeSelectorTerms");
+    if !before.is_empty() && before.len() != after.len() {
+        let detail = "no additions/deletions to non-empty NodeSelectorTerms list are allowed";
+        return vec![FieldError::invalid(at, after.to_vec(), detail)];
+    }
+    let pairs = before.iter().zip(after).enumerate();
+    let changed = pairs.filter(|(_, (before, after))| !only_adds(after, before));
+    let detail = "only additions are allowed (no mutations or deletions)";
+    changed
+        .map(|(index, (_, term))| FieldError::invalid(format!("{at}[{index}]"), term.clone(), detail))
+        .collect()
+}
+
+/// Whether a term holds all of another's expressions, in their order and before its own.
+fn only_adds(new: &Value, old: &Value) -> bool {
+    let list = |term: &Value, field: &str| term[field].as_array().cloned().unwrap_or_default();
+    let fields = ["matchExpressions", "matchFields"];
+    let empty = |term: &Value| fields.iter().all(|field| list(term, field).is_empty());
+    if empty(old) {
+        // A term without expressions matches nothing; with some it would match more.
+        return empty(new);
+    }
+    fields.iter().all(|field| list(new, field).starts_with(&list(old, field)))
 }
 
 /// Tolerations may be added; of an existing one only the seconds may change.
@@ -84,10 +135,16 @@ fn toleration_change(new: &Object, old: &Object) -> FieldErrors {
     errors
 }
 
-/// The spec of `pod` with everything that may change taken from `old`.
-fn fixed_part(pod: &Object, old: &Object) -> Map<String, Value> {
+/// The spec of `pod` with everything that may change taken from `old`; more may while it is gated.
+fn fixed_part(pod: &Object, old: &Object, gated: bool) -> Map<String, Value> {
     let spec = |pod: &Object| pod.get(&["spec"]).and_then(Value::as_object).cloned().unwrap_or_default();
     let mut fixed = spec(pod);
+    if gated {
+        fixed.remove("nodeSelector");
+        if let Some(affinity) = fixed.get_mut("affinity").and_then(Value::as_object_mut) {
+            affinity.remove("nodeAffinity");
+        }
+    }
     fixed.retain(|_, value| !is_empty(value));
     for field in ["activeDeadlineSeconds", "tolerations", "schedulingGates"] {
         fixed.remove(field);

@@ -22,22 +22,26 @@ const VOLUME_FIELDS: &[&str] =
 const HOST_PATH_TYPES: &[&str] =
     &["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
 
-/// Checks the volumes of a pod spec at `path`; also gives their names.
+/// Checks the volumes of a pod spec at `path`; also gives the names of those that are right, which alone can be mounted.
 pub(super) fn validate(path: &str, spec: &Value) -> (Volumes, FieldErrors) {
     let mut names = Volumes::new();
     let mut errors = Vec::new();
     for (index, volume) in list(spec, "volumes").iter().enumerate() {
         let path = format!("{path}.volumes[{index}]");
         let name = str_of(volume, "name");
+        let mut wrong = sources(&path, volume);
         if name.is_empty() {
-            errors.push(FieldError::required(format!("{path}.name"), ""));
+            wrong.push(FieldError::required(format!("{path}.name"), ""));
         } else {
-            errors.extend(Form::DnsLabel.check(&format!("{path}.name"), name));
-            if !names.insert(name.to_owned()) {
-                errors.push(FieldError::duplicate(format!("{path}.name"), name));
+            wrong.extend(Form::DnsLabel.check(&format!("{path}.name"), name));
+            if names.contains(name) {
+                wrong.push(FieldError::duplicate(format!("{path}.name"), name));
             }
         }
-        errors.extend(sources(&path, volume));
+        if wrong.is_empty() {
+            names.insert(name.to_owned());
+        }
+        errors.extend(wrong);
     }
     (names, errors)
 }
