@@ -158,6 +158,19 @@ fn the_whole_of_proc_needs_a_user_namespace() {
 }
 
 #[test]
+fn a_user_namespace_goes_with_no_namespace_of_the_node() {
+    let containers = json!([{"name": "a", "image": "a"}]);
+    for field in ["hostNetwork", "hostPID", "hostIPC"] {
+        let refused = format!("spec.{field}: Forbidden: when `hostUsers` is false");
+        let of =
+            |users: bool, value: bool| json!({"hostUsers": users, field: value, "containers": containers});
+        check_spec(of(false, true), &[&refused]);
+        check_spec(of(false, false), &[]);
+        check_spec(of(true, true), &[]);
+    }
+}
+
+#[test]
 fn checks_environment() {
     check_container(json!({"env": [{"value": "b"}]}), &["env[0].name: Required value"]);
     check_container(

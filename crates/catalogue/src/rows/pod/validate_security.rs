@@ -14,6 +14,7 @@ pub(super) fn pod(path: &str, spec: &PodSpec) -> FieldErrors {
         errors.push(FieldError::invalid(format!("{path}.shareProcessNamespace"), true, detail));
     }
     errors.extend(proc_mounts(path, spec));
+    errors.extend(host_namespaces(path, spec));
     let Some(context) = &spec.security_context else { return errors };
     let path = format!("{path}.securityContext");
     let ids = [
@@ -45,6 +46,18 @@ pub(super) fn pod(path: &str, spec: &PodSpec) -> FieldErrors {
     }
     errors.extend(seccomp(&path, context.seccomp_profile.as_ref()));
     errors
+}
+
+/// Of the node's namespaces a pod has all that it asks for, or none of its processes are anybody there.
+fn host_namespaces(path: &str, spec: &PodSpec) -> FieldErrors {
+    if spec.host_users != Some(false) {
+        return Vec::new();
+    }
+    let shared = [("hostNetwork", spec.host_network), ("hostPID", spec.host_pid), ("hostIPC", spec.host_ipc)];
+    let shared = shared.into_iter().filter(|(_, asked)| *asked == Some(true));
+    shared
+        .map(|(field, _)| FieldError::forbidden(format!("{path}.{field}"), "when `hostUsers` is false"))
+        .collect()
 }
 
 /// The whole of `/proc` is only for processes that are nobody on the node.
