@@ -70,10 +70,64 @@ spec:
     resources: {limits: {memory: 32Mi}}
 "#;
 
+/// Pods with user namespaces; the second sees all of `/proc` and administers its own network.
+const APART: &str = r#"
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: settings}
+data: {key: value}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: hidden}
+stringData: {key: secret}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: apart}
+spec:
+  terminationGracePeriodSeconds: 0
+  hostUsers: false
+  securityContext: {runAsUser: 1000, runAsGroup: 3000, fsGroup: 2000}
+  volumes:
+  - {name: settings, configMap: {name: settings}}
+  - {name: hidden, secret: {secretName: hidden}}
+  - {name: disk, emptyDir: {}}
+  - {name: memory, emptyDir: {medium: Memory}}
+  - {name: node, hostPath: {path: DIRECTORY}}
+  containers:
+  - name: main
+    image: luksa/kubia
+    command: [bash, -c, "echo out; exec sleep 1000"]
+    readinessProbe: {exec: {command: [test, -w, /disk]}}
+    volumeMounts: &volumes
+    - {name: settings, mountPath: /settings}
+    - {name: hidden, mountPath: /hidden}
+    - {name: disk, mountPath: /disk}
+    - {name: memory, mountPath: /memory}
+    - {name: node, mountPath: /node}
+  - name: root
+    image: luksa/kubia
+    command: [sleep, "1000"]
+    securityContext: {runAsUser: 0}
+    volumeMounts: *volumes
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: open}
+spec:
+  terminationGracePeriodSeconds: 0
+  hostUsers: false
+  shareProcessNamespace: true
+  containers:
+  - name: main
+    image: luksa/kubia
+    command: [sleep, "1000"]
+    securityContext: {procMount: Unmasked, capabilities: {add: [NET_ADMIN]}}
+"#;
+
 /// Pods that must not run without what they ask for: name, the part of the specification, the reason.
-const REFUSED: [(&str, &str, &str, &str); 5] = [
-    ("users", "hostUsers: false", "{}", "UserNamespaces"),
-    ("both", "hostUsers: false", "{procMount: Unmasked}", "UserNamespaces"),
+const REFUSED: [(&str, &str, &str, &str); 3] = [
     ("armour", "hostUsers: true", "{appArmorProfile: {type: RuntimeDefault}}", "AppArmor"),
     ("label", "hostUsers: true", "{seLinuxOptions: {type: spc_t}}", "SELinux"),
     ("sysctl", "securityContext: {sysctls: [{name: kernel.msgmax, value: \"1\"}]}", "{}", "SysctlForbidden"),
@@ -211,4 +265,84 @@ fn shared_processes(cluster: &Cluster) {
     let ended = "wait pod/attacker --timeout=60s --for=jsonpath={.status.ephemeralContainerStatuses[0].state.terminated.exitCode}=0";
     cluster.k(ended);
     assert_eq!(cluster.k("logs attacker -c debugger").trim_end(), "sleep\x001000\0");
+}
+
+#[test]
+fn user_namespaces_hold() {
+    let cluster = Cluster::up();
+    let directory = cluster.host().directory().join("shared");
+    std::fs::create_dir(&directory).unwrap();
+    std::fs::write(directory.join("file"), "of the node").unwrap();
+    cluster.apply(&APART.replace("DIRECTORY", directory.to_str().unwrap()));
+    cluster.k("wait pod/apart pod/open --for=condition=Ready --timeout=90s");
+    let first = ids_are_its_own(&cluster, "apart");
+    assert_ne!(first, ids_are_its_own(&cluster, "open"), "no two pods have the same IDs");
+    volumes_have_their_owners(&cluster);
+    let user = cluster.k("get pod apart -o jsonpath={.status.containerStatuses[0].user.linux}");
+    let user: serde_json::Value = serde_json::from_str(&user).unwrap();
+    assert_eq!(user, serde_json::json!({"uid": 1000, "gid": 3000, "supplementalGroups": [3000, 2000]}));
+    assert_eq!(cluster.k("logs apart -c main"), "out\n");
+    let connect = "exec 3<>/dev/tcp/$KUBERNETES_SERVICE_HOST/$KUBERNETES_SERVICE_PORT && echo connected";
+    assert_eq!(inside(&cluster, "apart", connect), "connected\n");
+    let handler = "get node -o jsonpath={.items[0].status.runtimeHandlers[0].features.userNamespaces}";
+    assert_eq!(cluster.k(handler), "true");
+
+    assert_eq!(inside(&cluster, "open", "cat /proc/1/comm"), "pause\n");
+    let masked = "grep -E ' /proc/[^ ]+ ' /proc/self/mountinfo";
+    assert_eq!(inside(&cluster, "open", masked), "", "nothing of /proc is masked");
+    let settings = "cd /proc/sys; for f in net/ipv4/ip_forward kernel/core_pattern vm/drop_caches kernel/panic; do \
+                    (echo 1 > $f) 2>/dev/null && echo wrote $f; done";
+    assert_eq!(inside(&cluster, "open", settings), "wrote net/ipv4/ip_forward\n", "its own, not the node's");
+    let debug = "debug apart --image=luksa/kubia --image-pull-policy=IfNotPresent --target=main --container=debugger -- \
+                 bash -c";
+    let mut command = cluster.kubectl_command(Kubectl::New, debug);
+    Output::of(command.arg("tr '\\0' ' ' < /proc/1/cmdline; cat /proc/self/uid_map")).ok();
+    let ended = "wait pod/apart --timeout=60s --for=jsonpath={.status.ephemeralContainerStatuses[0].state.terminated.exitCode}=0";
+    cluster.k(ended);
+    let log = cluster.k("logs apart -c debugger");
+    assert!(log.starts_with("sleep 1000 ") && log.contains(&first), "{log}");
+
+    let processes = cluster.host().processes();
+    let server = processes.iter().find(|line| line.contains("skiff server")).unwrap();
+    let pid = server.split_whitespace().next().unwrap();
+    let gone = format!("for i in {{1..500}}; do [ -e /proc/{pid} ] || exit 0; sleep 0.01; done; exit 1");
+    cluster.sh(&format!("kill -9 {pid}; {gone}")).ok();
+    cluster.start();
+    assert_eq!(ids_are_its_own(&cluster, "apart"), first, "a server after this one finds the same");
+    volumes_have_their_owners(&cluster);
+}
+
+/// Checks what a pod's processes are on the node; returns the first of its IDs there.
+fn ids_are_its_own(cluster: &Cluster, pod: &str) -> String {
+    let map = inside(cluster, pod, "cat /proc/self/uid_map /proc/self/gid_map");
+    let maps: Vec<Vec<&str>> = map.lines().map(|line| line.split_whitespace().collect()).collect();
+    let first: u32 = maps[0][1].parse().unwrap();
+    assert_eq!(maps, [["0", maps[0][1], "65536"], ["0", maps[0][1], "65536"]]);
+    assert!(first >= 65_536 && first.is_multiple_of(65_536), "{first}");
+    let uid = cluster.k(&format!("get pod {pod} -o jsonpath={{.metadata.uid}}"));
+    let processes = format!(
+        "find /sys/fs/cgroup -path '*/{uid}/*/cgroup.procs' | xargs cat | sort -u | while read pid; do \
+           stat -c %u /proc/$pid; done 2>/dev/null"
+    );
+    let users = cluster.sh(&processes).ok();
+    let own = users.lines().map(|user| user.parse::<u32>().unwrap());
+    assert!(users.lines().count() >= 1 && own.clone().all(|user| user / 65_536 == first / 65_536), "{users}");
+    first.to_string()
+}
+
+fn volumes_have_their_owners(cluster: &Cluster) {
+    let owners = "stat -L -c '%n %u:%g' /etc/hosts /etc/resolv.conf /settings/key /hidden /hidden/key /disk /memory /node/file \
+                  /var/run/secrets/kubernetes.io/serviceaccount/token /dev/termination-log";
+    let expected = "/etc/hosts 0:0\n/etc/resolv.conf 0:0\n/settings/key 0:2000\n/hidden 0:2000\n/hidden/key 0:2000\n\
+                    /disk 0:2000\n/memory 0:2000\n/node/file 0:0\n\
+                    /var/run/secrets/kubernetes.io/serviceaccount/token 0:2000\n/dev/termination-log 0:0\n";
+    assert_eq!(inside(cluster, "apart/main", owners), expected);
+    let use_them = "cat /settings/key /hidden/key; echo; touch /disk/f /memory/f && stat -c %u:%g /disk/f /memory/f; \
+                    (echo > /node/file) 2>/dev/null && echo wrote; echo > /dev/termination-log && echo ended; \
+                    test -s /var/run/secrets/kubernetes.io/serviceaccount/token && echo token";
+    let used = "valuesecret\n1000:2000\n1000:2000\nended\ntoken\n";
+    assert_eq!(inside(cluster, "apart/main", use_them), used);
+    // Its root may what root may with the files of the node's path that the pod was given, and nothing else.
+    let as_root = "id -u; echo more >> /node/file && echo wrote; stat -c %u:%g /disk/f";
+    assert_eq!(inside(cluster, "apart/root", as_root), "0\nwrote\n1000:2000\n");
 }

@@ -16,6 +16,7 @@ use crate::probes::counts::ProbeCounts;
 use crate::server;
 use crate::shared::Shared;
 use crate::sources::SourceWatches;
+use crate::users::UserRanges;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::{Node, Service};
 use kube::runtime::{WatchStreamExt as _, watcher};
@@ -59,6 +60,9 @@ pub async fn run(
     let services = follow_services(&client);
     let left = runtime.existing().await.map_err(|error| AgentError::Adopt(Box::new(error)))?;
 
+    let ranges = left.iter().filter_map(|uid| Some((uid.clone(), runtime.users(uid)?)));
+    let users = UserRanges::remembered(&config.data_dir, ranges)
+        .map_err(|source| AgentError::Directory { path: pods.display().to_string(), source })?;
     let node_ip = match config.node_ip {
         Some(ip) => Some(ip),
         None => primary_address().await?,
@@ -86,6 +90,7 @@ pub async fn run(
         node: view,
         ledger: Ledger::default(),
         probes: ProbeCounts::default(),
+        users,
         host_ips: vec![IpAddr::V4(node_ip)],
         sources: SourceWatches::new(client.clone()),
         config,

@@ -38,6 +38,7 @@ mod sources;
 )]
 mod stats;
 mod time;
+mod users;
 mod volumes;
 
 pub use agent::{Reports, run};

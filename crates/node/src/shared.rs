@@ -11,6 +11,7 @@ use crate::pod::local::{LocalContainer, LocalPod, Role};
 use crate::probes::counts::ProbeCounts;
 use crate::quantity::Amounts;
 use crate::sources::SourceWatches;
+use crate::users::UserRanges;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use skiff_informer::{Cache, EventType, Recorder};
@@ -34,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) ledger: Ledger,
     /// How the probes of its pods went.
     pub(crate) probes: ProbeCounts,
+    /// Which IDs pods with a user namespace have.
+    pub(crate) users: UserRanges,
     /// What the machine has for pods in all.
     pub(crate) allocatable: Amounts,
     pub(crate) machine: Machine,

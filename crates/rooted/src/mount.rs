@@ -34,10 +34,19 @@ pub struct Detached {
 impl Detached {
     /// A copy of what `handle` holds, with the mounts below it: what a bind mount shows.
     pub fn copy_of(handle: &Handle) -> io::Result<Self> {
+        Self::copy(handle, OpenTreeFlags::AT_RECURSIVE)
+    }
+
+    /// A copy of what `handle` holds, without the mounts below it.
+    pub fn plain_copy_of(handle: &Handle) -> io::Result<Self> {
+        Self::copy(handle, OpenTreeFlags::empty())
+    }
+
+    fn copy(handle: &Handle, depth: OpenTreeFlags) -> io::Result<Self> {
         let flags = OpenTreeFlags::OPEN_TREE_CLONE
             | OpenTreeFlags::OPEN_TREE_CLOEXEC
             | OpenTreeFlags::AT_EMPTY_PATH
-            | OpenTreeFlags::AT_RECURSIVE;
+            | depth;
         Ok(Self { fd: open_tree(handle.as_fd(), c"", flags)? })
     }
 
@@ -60,12 +69,32 @@ impl Detached {
             Spread::Receive => libc::MS_SLAVE,
             Spread::Keep => return Ok(()),
         };
-        set_attributes(&self.fd, 0, propagation)
+        set_attributes(&self.fd, &Attributes { propagation, ..Attributes::default() }, libc::AT_RECURSIVE)
     }
 
     /// Forbids writing to it and the mounts below it.
     pub fn read_only(&self) -> io::Result<()> {
-        set_attributes(&self.fd, libc::MOUNT_ATTR_RDONLY, 0)
+        let set = libc::MOUNT_ATTR_RDONLY;
+        set_attributes(&self.fd, &Attributes { set, ..Attributes::default() }, libc::AT_RECURSIVE)
+    }
+
+    /// Shows the files of ID 0 as those of the user namespace's ID 0, and so on, and stores new ones the other way round.
+    /// Mounts below it stay as they are. Not every file system can do it, and none that is shown so already: both are
+    /// [`io::ErrorKind::Unsupported`], with the file system's name.
+    pub fn map_ids(&self, user_namespace: BorrowedFd<'_>) -> io::Result<()> {
+        let user_namespace = u64::try_from(user_namespace.as_raw_fd()).map_err(io::Error::other)?;
+        let attributes = Attributes { set: libc::MOUNT_ATTR_IDMAP, user_namespace, ..Attributes::default() };
+        set_attributes(&self.fd, &attributes, 0).map_err(|error| match Errno::from_io_error(&error) {
+            Some(Errno::INVAL) => self.unmappable("cannot be mounted with other user IDs by this kernel"),
+            Some(Errno::PERM) => self.unmappable("is mounted with other user IDs already"),
+            _ => error,
+        })
+    }
+
+    fn unmappable(&self, why: &str) -> io::Error {
+        let kind = rustix::fs::fstatfs(&self.fd).map(|found| found.f_type);
+        let name = kind.map_or_else(|_| "its file system".to_owned(), file_system);
+        io::Error::new(io::ErrorKind::Unsupported, format!("{name} {why}"))
     }
 
     /// Attaches it at `name`, which must be there: a directory for a directory, anything else for a file.
@@ -147,26 +176,44 @@ fn unescape(text: &[u8]) -> OsString {
     OsStr::from_bytes(&plain).to_owned()
 }
 
-/// `mount_setattr` on the mount itself and those below it. `set` are `MOUNT_ATTR_…`, `propagation` is `MS_PRIVATE` or the
-/// like, or 0.
+/// The file system of this magic number, as `statfs` gives it.
+fn file_system(magic: rustix::fs::FsWord) -> String {
+    let name = match magic {
+        0x0102_1994 => "tmpfs",
+        0x6969 => "nfs",
+        0x794c_7630 => "overlay",
+        0x9fa0 => "proc",
+        0x6265_6572 => "sysfs",
+        0x6573_5546 => "fuse",
+        0x0102_1997 => "9p",
+        0x2fc1_2fc1 => "zfs",
+        0xff53_4d42 => "cifs",
+        other => return format!("the file system (type {other:#x})"),
+    };
+    format!("the file system ({name})")
+}
+
+/// What `mount_setattr` takes: `set` and `clear` are `MOUNT_ATTR_…`, `propagation` is `MS_PRIVATE` or the like, or 0.
+#[repr(C)]
+#[derive(Default)]
+struct Attributes {
+    set: u64,
+    clear: u64,
+    propagation: u64,
+    user_namespace: u64,
+}
+
+/// `mount_setattr` on the mount itself and, if `depth` is `AT_RECURSIVE`, those below it.
 #[allow(unsafe_code, reason = "the system call has no wrapper")]
-fn set_attributes(mount: &OwnedFd, set: u64, propagation: u64) -> io::Result<()> {
-    #[repr(C)]
-    struct Attributes {
-        set: u64,
-        clear: u64,
-        propagation: u64,
-        user_namespace: u64,
-    }
-    let attributes = Attributes { set, clear: 0, propagation, user_namespace: 0 };
+fn set_attributes(mount: &OwnedFd, attributes: &Attributes, depth: libc::c_int) -> io::Result<()> {
     // SAFETY: the path and the attributes live through the call; the size is theirs.
     let result = unsafe {
         libc::syscall(
             libc::SYS_mount_setattr,
             mount.as_raw_fd(),
             c"".as_ptr(),
-            libc::AT_EMPTY_PATH | libc::AT_RECURSIVE,
-            &raw const attributes,
+            libc::AT_EMPTY_PATH | depth,
+            std::ptr::from_ref(attributes),
             size_of::<Attributes>(),
         )
     };

@@ -55,6 +55,7 @@ pub(crate) fn pod(cgroups: &Cgroups, groups: &PodGroups, paths: &PodPaths, left:
         }
     }
     left.note("unmount", &paths.shm(), unmount(&paths.shm()));
+    left.note("unmount", &paths.userns(), unmount(&paths.userns()));
     left.note("unmount", &paths.netns, unmount(&paths.netns));
     left.note("remove", &paths.netns, fs::remove_file(&paths.netns));
     for group in groups.both() {

@@ -125,6 +125,58 @@ impl fmt::Display for ImageId {
     }
 }
 
+/// The user and group IDs of a pod that has a user namespace: 0 to 65535 inside are as many on the node, which no other
+/// pod and nobody of the node has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "u32", into = "u32")]
+pub struct IdRange {
+    /// A multiple of [`IdRange::LENGTH`].
+    first: u32,
+}
+
+impl IdRange {
+    /// How many IDs there are in each range.
+    pub const LENGTH: u32 = 65_536;
+
+    /// How many ranges there are. The IDs of all are below 2³¹: there are programs and kernel parameters that take no
+    /// higher ones.
+    pub const COUNT: u32 = (1 << 31) / Self::LENGTH - 1;
+
+    /// The range with this number, from 0 on. The node's own users and groups come before all.
+    pub fn nth(number: u32) -> Option<Self> {
+        (number < Self::COUNT).then(|| Self { first: (number + 1) * Self::LENGTH })
+    }
+
+    /// The ID on the node of what is 0 inside.
+    pub fn first(self) -> u32 {
+        self.first
+    }
+
+    /// The ID on the node of an ID inside; `None` for one that does not exist there.
+    pub fn on_node(self, id: u32) -> Option<u32> {
+        (id < Self::LENGTH).then(|| self.first + id)
+    }
+}
+
+impl TryFrom<u32> for IdRange {
+    type Error = InvalidId;
+
+    /// The range that begins with this ID on the node.
+    fn try_from(first: u32) -> Result<Self, InvalidId> {
+        let invalid = || InvalidId { what: "first ID of a range", value: first.to_string() };
+        if !first.is_multiple_of(Self::LENGTH) {
+            return Err(invalid());
+        }
+        (first / Self::LENGTH).checked_sub(1).and_then(Self::nth).ok_or_else(invalid)
+    }
+}
+
+impl From<IdRange> for u32 {
+    fn from(range: IdRange) -> Self {
+        range.first
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,5 +189,23 @@ mod tests {
         assert!(PodUid::new("0b8c2b3e-1a52-4b59-8d6e-6fb1c3f0a001").is_ok());
         assert_eq!(ContainerId::random().as_str().len(), 64);
         assert!(ImageId::new("sha256:../etc").is_err());
+    }
+
+    #[test]
+    fn ranges_do_not_overlap_and_leave_the_nodes_own_ids_alone() {
+        let range = IdRange::nth(0).unwrap();
+        assert_eq!(
+            (range.first(), range.on_node(0), range.on_node(65_535)),
+            (65_536, Some(65_536), Some(131_071))
+        );
+        assert_eq!(range.on_node(65_536), None);
+        assert_eq!(IdRange::nth(1).unwrap().first(), 131_072);
+        let last = IdRange::nth(IdRange::COUNT - 1).unwrap();
+        assert_eq!(last.on_node(65_535), Some(i32::MAX.cast_unsigned()));
+        assert_eq!(IdRange::nth(IdRange::COUNT), None);
+        for (first, valid) in [(0, false), (65_536, true), (65_537, false), (131_072, true), (1 << 31, false)]
+        {
+            assert_eq!(IdRange::try_from(first).is_ok(), valid, "{first}");
+        }
     }
 }

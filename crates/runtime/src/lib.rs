@@ -45,7 +45,7 @@ mod trial;
 mod wire;
 
 pub use error::{CheckError, RuntimeError};
-pub use ids::{ContainerId, ImageId, InvalidId, PodUid};
+pub use ids::{ContainerId, IdRange, ImageId, InvalidId, PodUid};
 pub use images::{
     Image, ImageConfig, ImageError, ImageLimits, Images, PullCredentials, PullPolicy, unpacker_main,
 };
@@ -53,8 +53,8 @@ pub use pod::PodHandle;
 pub use runtime::{Runtime, RuntimeConfig};
 pub use session::{AttachSession, Captured, ExecProcess, ExecSession, SessionInput, SessionOutput, Terminal};
 pub use spec::{
-    AttachSpec, ContainerSpec, Device, ExecSpec, Mount, MountKind, PodSandbox, Propagation, Resources,
-    Seccomp, ServiceClass, TerminalSize, UserSpec,
+    AttachSpec, ContainerSpec, Device, ExecSpec, FileIds, Mount, MountKind, PodSandbox, Propagation,
+    Resources, Seccomp, ServiceClass, TerminalSize, UserSpec,
 };
 pub use state::{ContainerState, ContainerStatus, ExitStatus, PodState, PodStats, Throttling, Usage};
 pub use supervisor::supervisor_main;

@@ -86,6 +86,8 @@ pub(crate) struct Surroundings<'a> {
     /// Paths to mask besides the usual ones.
     pub(crate) masked: &'a [String],
     pub(crate) pids: Pids,
+    /// The file that stands for the pod's user namespace, if it has one.
+    pub(crate) users: Option<&'a Path>,
     /// Device nodes besides the usual ones.
     pub(crate) devices: &'a [Node],
 }
@@ -244,12 +246,13 @@ fn own_mount(mount: &Mount, source: &Path) -> Value {
 fn linux(spec: &ContainerSpec, around: &Surroundings<'_>) -> Value {
     // Network, IPC and UTS are inherited: the supervisor lives in the pod's.
     let mut namespaces = vec![json!({"type": "mount"}), json!({"type": "cgroup"})];
+    namespaces.extend(around.users.map(|path| json!({"type": "user", "path": path})));
     match &around.pids {
         Pids::Host => {}
         Pids::Own => namespaces.push(json!({"type": "pid"})),
         Pids::Joined(path) => namespaces.push(json!({"type": "pid", "path": path})),
     }
-    let open = spec.privileged;
+    let open = spec.privileged || spec.unmasked;
     let masked = MASKED.iter().copied().chain(around.masked.iter().map(String::as_str));
     let masked: Vec<&str> = masked.filter(|_| !open).collect();
     let mut read_only: Vec<&str> = READ_ONLY.iter().copied().filter(|_| !open).collect();
@@ -314,6 +317,7 @@ pub(crate) mod tests {
             cgroup_views: &[("memory".into(), "/sys/fs/cgroup/memory/skiff/u/c".into())],
             masked: &["/sys/devices/system/cpu/cpu0/thermal_throttle".into()],
             pids: Pids::Own,
+            users: None,
             devices: &[],
         };
         configuration(spec, &around, "/")
@@ -340,6 +344,16 @@ pub(crate) mod tests {
         assert_eq!(config["linux"]["maskedPaths"], json!([]));
         assert_eq!(seccomp_filter(&spec, &[]), None);
         assert_eq!(config["linux"]["resources"]["devices"][0]["allow"], json!(true));
+    }
+
+    #[test]
+    fn an_unmasked_container_is_confined_otherwise() {
+        let unmasked = ContainerSpec { unmasked: true, ..spec() };
+        let config = configure(&unmasked, &sandbox());
+        assert_eq!(config["linux"]["maskedPaths"], json!([]));
+        assert_eq!(config["linux"]["readonlyPaths"], json!([TREES]), "on v1 its groups stay as they are");
+        assert_eq!(config["linux"]["resources"]["devices"][0]["allow"], json!(false));
+        assert!(seccomp_filter(&unmasked, &[]).is_some());
     }
 
     #[test]

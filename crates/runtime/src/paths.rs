@@ -7,7 +7,9 @@
 //! <run>/pods/<uid>/control.sock     the supervisor's socket
 //! <run>/pods/<uid>/supervisor.log   its complaints
 //! <run>/pods/<uid>/shm              /dev/shm of the pod (tmpfs)
-//! <run>/pods/<uid>/c/<id>/          one container: spec.json, config.json, rootfs (overlay), sources, stdin, stdout, stderr
+//! <run>/pods/<uid>/userns           the pod's user namespace, if it has one (bind mount)
+//! <run>/pods/<uid>/c/<id>/          one container: spec.json, config.json, rootfs (overlay), sources, stage, stdin, stdout,
+//!                                   stderr
 //! <data>/containers/<uid>/<id>/     its writable layer: upper, work
 //! ```
 
@@ -53,6 +55,10 @@ impl PodPaths {
         self.dir.join("shm")
     }
 
+    pub(crate) fn userns(&self) -> PathBuf {
+        self.dir.join("userns")
+    }
+
     pub(crate) fn containers(&self) -> PathBuf {
         self.dir.join("c")
     }
@@ -83,6 +89,11 @@ impl ContainerPaths {
     /// Where the sources of its mounts are attached while it is made.
     pub(crate) fn sources(&self) -> PathBuf {
         self.dir.join("sources")
+    }
+
+    /// Where what a container of a user namespace is made of is put together.
+    pub(crate) fn stage(&self) -> PathBuf {
+        self.dir.join("stage")
     }
 
     pub(crate) fn fifo(&self, stream: &str) -> PathBuf {

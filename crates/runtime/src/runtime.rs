@@ -4,7 +4,7 @@ use crate::cgroup::{self, CgroupError, Cgroups, PodGroups};
 use crate::cleanup::{self, Leftovers};
 use crate::client::Connection;
 use crate::error::{CheckError, RuntimeError};
-use crate::ids::PodUid;
+use crate::ids::{IdRange, PodUid};
 use crate::images::{ImageLimits, Images};
 use crate::paths::{self, PodPaths};
 use crate::pod::PodHandle;
@@ -131,6 +131,12 @@ impl Runtime {
         Ok(uids)
     }
 
+    /// The IDs on the node of a pod of the run directory, if it has a user namespace. One whose configuration cannot be read
+    /// is none that can be adopted.
+    pub fn users(&self, uid: &PodUid) -> Option<IdRange> {
+        self.shared.config_of(uid).ok()?.sandbox.users
+    }
+
     /// Reconnects to one pod of the run directory. A supervisor that is dead gets a successor, and so does one that does not
     /// answer within seconds; the containers go on.
     pub async fn adopt(&self, uid: &PodUid) -> Result<PodHandle, RuntimeError> {
@@ -169,6 +175,13 @@ impl Shared {
     fn supervisor_config(&self, sandbox: PodSandbox) -> SupervisorConfig {
         let RuntimeConfig { data_dir, run_dir, cgroup_parent, .. } = self.config.clone();
         SupervisorConfig { sandbox, run_dir, data_dir, cgroup_parent }
+    }
+
+    /// What the supervisor of a pod was started with.
+    fn config_of(&self, uid: &PodUid) -> Result<SupervisorConfig, RuntimeError> {
+        let path = self.pod_paths(uid).config();
+        let read = || -> io::Result<_> { Ok(serde_json::from_slice(&fs::read(&path)?)?) };
+        read().map_err(|error| RuntimeError::io("read", &path, error))
     }
 
     /// Counts a pod in the weight of its class, and makes the groups that pods share for the first one.
@@ -236,10 +249,7 @@ fn pods_in(directory: &Path) -> Result<Vec<PodUid>, RuntimeError> {
 }
 
 async fn adopt_one(shared: &Arc<Shared>, uid: &PodUid) -> Result<PodHandle, RuntimeError> {
-    let pod_paths = shared.pod_paths(uid);
-    let read = |error: io::Error| RuntimeError::io("read", &pod_paths.config(), error);
-    let text = fs::read(pod_paths.config()).map_err(read)?;
-    let config: SupervisorConfig = serde_json::from_slice(&text).map_err(|error| read(error.into()))?;
+    let config = shared.config_of(uid)?;
     shared.weigh_in(&config.sandbox)?;
     for _ in 0..SUCCESSORS {
         match timeout(ANSWER, PodHandle::connect(shared.clone(), config.clone())).await {

@@ -1,6 +1,6 @@
 //! What a pod and its containers should be: plain data, written by the node agent, read by the supervisor.
 
-use crate::ids::{ContainerId, ImageId, PodUid};
+use crate::ids::{ContainerId, IdRange, ImageId, PodUid};
 use serde::{Deserialize, Serialize};
 use skiff_rooted::Kind;
 use std::collections::BTreeMap;
@@ -27,6 +27,10 @@ pub struct PodSandbox {
     /// Use the node's IPC namespace.
     #[serde(default)]
     pub host_ipc: bool,
+    /// A user namespace of its own, which has these IDs of the node; `None` for the node's. Not together with anything
+    /// else of the node's above.
+    #[serde(default)]
+    pub users: Option<IdRange>,
     /// Namespaced kernel parameters (`net.*`, `kernel.shm*`, `fs.mqueue.*`, …), by dotted name.
     #[serde(default)]
     pub sysctls: BTreeMap<String, String>,
@@ -41,6 +45,13 @@ pub struct PodSandbox {
     pub resources: Option<Resources>,
     /// Directory of the containers' logs; made when missing, never removed by the runtime.
     pub log_dir: PathBuf,
+}
+
+impl PodSandbox {
+    /// The ID on the node of a user or group of the pod; `None` for one that its user namespace does not have.
+    pub(crate) fn on_node(&self, id: u32) -> Option<u32> {
+        self.users.map_or(Some(id), |users| users.on_node(id))
+    }
 }
 
 /// How much a pod is promised. Each class but the first has a control group that its pods share.
@@ -101,6 +112,9 @@ pub struct ContainerSpec {
     pub capabilities: Vec<String>,
     /// All capabilities, all devices, no masked paths, no seccomp.
     pub privileged: bool,
+    /// No masked or read-only paths.
+    #[serde(default)]
+    pub unmasked: bool,
     /// Forbid gaining privileges by exec (set-user-ID programs).
     pub no_new_privileges: bool,
     /// System call filter.
@@ -170,6 +184,9 @@ pub enum MountKind {
         /// What must be there at the moment of mounting; `None` for anything.
         #[serde(default)]
         expected: Option<Kind>,
+        /// Whose IDs its files have.
+        #[serde(default)]
+        ids: FileIds,
     },
     /// Memory of its own.
     Tmpfs {
@@ -181,8 +198,20 @@ pub enum MountKind {
 impl MountKind {
     /// All of a file or directory of the host.
     pub fn bind(source: impl Into<PathBuf>) -> Self {
-        Self::Bind { source: source.into(), below: PathBuf::new(), expected: None }
+        Self::Bind { source: source.into(), below: PathBuf::new(), expected: None, ids: FileIds::Container }
     }
+}
+
+/// What the owners of files mean to a container in a user namespace. To any other both are the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FileIds {
+    /// What is stored are IDs inside: an ID-mapped mount shows them so. Where the file system has none, the container is
+    /// not made.
+    #[default]
+    Container,
+    /// What is stored are IDs of the node, those of the pod's range for what is the pod's.
+    Node,
 }
 
 /// Whether mounts made after the container started are seen across its boundary.

@@ -6,7 +6,7 @@
 mod common;
 
 use common::{Machine, PATIENCE, add_file, busybox_layer, code, configuration, exited, log_text};
-use skiff_runtime::{Mount, MountKind, Propagation, PullPolicy};
+use skiff_runtime::{FileIds, Mount, MountKind, Propagation, PullPolicy};
 use std::path::Path;
 
 /// The test image with one more entry, under a name of its own.
@@ -77,7 +77,12 @@ async fn a_source_is_what_it_was_expected_to_be_and_inside_its_volume() {
     let start = async |name: &str, below: &str, expected: Option<skiff_rooted::Kind>| {
         let mut spec = machine.shell(&pod, name, "cat /m/file; echo x > /m/new && echo written").await;
         spec.mounts.push(Mount {
-            kind: MountKind::Bind { source: volume.clone(), below: below.into(), expected },
+            kind: MountKind::Bind {
+                source: volume.clone(),
+                below: below.into(),
+                expected,
+                ids: FileIds::Container,
+            },
             destination: "/m".into(),
             readonly: true,
             recursive: true,

@@ -62,6 +62,7 @@ pub(crate) fn container_spec(parts: Parts<'_>) -> Result<ContainerSpec, ConfigEr
         rootfs_readonly: confined.rootfs_readonly,
         capabilities: confined.capabilities,
         privileged: confined.privileged,
+        unmasked: confined.unmasked,
         no_new_privileges: confined.no_new_privileges,
         seccomp: confined.seccomp,
         target,

@@ -23,6 +23,8 @@ pub(crate) struct UserChoice {
 #[derive(Debug, PartialEq)]
 pub(crate) struct Confinement {
     pub(crate) privileged: bool,
+    /// The whole of `/proc`, as the pod's user namespace may use it.
+    pub(crate) unmasked: bool,
     pub(crate) rootfs_readonly: bool,
     pub(crate) no_new_privileges: bool,
     pub(crate) seccomp: Seccomp,
@@ -66,12 +68,6 @@ const APPARMOR_ANNOTATION: &str = "container.apparmor.security.beta.kubernetes.i
 /// What the pod asks for to be isolated by and this node does not have. Running it without would be a promise broken
 /// where nobody looks.
 pub(crate) fn isolation_refused(pod: &LocalPod) -> Option<Refusal> {
-    if pod.spec.host_users == Some(false) {
-        return Refusal::new(
-            "UserNamespaces",
-            "user namespaces are not supported on this node: can't set spec.hostUsers to false",
-        );
-    }
     let context = pod.spec.security_context.clone().unwrap_or_default();
     let annotated = pod.meta.annotations.iter().flatten();
     let annotated = annotated.into_iter().any(|(key, value)| {
@@ -83,11 +79,11 @@ pub(crate) fn isolation_refused(pod: &LocalPod) -> Option<Refusal> {
     if is_labelled(context.se_linux_options.as_ref()) {
         return no_selinux();
     }
-    pod.containers.iter().find_map(container_refused)
+    pod.containers.iter().find_map(|container| container_refused(pod, container))
 }
 
 /// The same for one container: ephemeral ones come after the pod was admitted.
-fn container_refused(container: &LocalContainer) -> Option<Refusal> {
+fn container_refused(pod: &LocalPod, container: &LocalContainer) -> Option<Refusal> {
     let context = container.spec.security_context.clone().unwrap_or_default();
     if is_enforced(context.app_armor_profile.as_ref()) {
         return no_apparmor();
@@ -97,10 +93,12 @@ fn container_refused(container: &LocalContainer) -> Option<Refusal> {
     }
     match context.proc_mount.as_deref() {
         None | Some("Default") => None,
+        // Ephemeral containers come past the API's check of the pod.
+        Some("Unmasked") if pod.spec.host_users == Some(false) => None,
         Some(kind) => Refusal::new(
             "ProcMount",
             format!(
-                "procMount {kind} of container {:?} needs a user namespace, which this node does not give",
+                "procMount {kind} of container {:?} needs a user namespace, but hostUsers of the pod is not false",
                 container.name.to_string()
             ),
         ),
@@ -225,7 +223,7 @@ pub(crate) fn user(
 
 /// Decides everything but the user.
 pub(crate) fn confinement(pod: &LocalPod, container: &LocalContainer) -> Result<Confinement, ConfigError> {
-    if let Some(Refusal { text, .. }) = container_refused(container) {
+    if let Some(Refusal { text, .. }) = container_refused(pod, container) {
         return Err(ConfigError::Isolation { text });
     }
     let (pod_wide, own) = contexts(pod, container);
@@ -240,6 +238,7 @@ pub(crate) fn confinement(pod: &LocalPod, container: &LocalContainer) -> Result<
     let wanted = own.capabilities.unwrap_or_default();
     Ok(Confinement {
         privileged,
+        unmasked: own.proc_mount.as_deref() == Some("Unmasked"),
         rootfs_readonly: own.read_only_root_filesystem == Some(true),
         no_new_privileges: own.allow_privilege_escalation == Some(false) && !privileged,
         seccomp,
@@ -358,8 +357,8 @@ mod tests {
         check("", "{}", None);
         check(r#""hostUsers": true,"#, r#"{"procMount": "Default", "seLinuxOptions": {}}"#, None);
         check("", r#"{"appArmorProfile": {"type": "Unconfined"}}"#, None);
-        check(r#""hostUsers": false,"#, "{}", Some("UserNamespaces"));
-        check(r#""hostUsers": false,"#, r#"{"procMount": "Unmasked"}"#, Some("UserNamespaces"));
+        check(r#""hostUsers": false,"#, "{}", None);
+        check(r#""hostUsers": false,"#, r#"{"procMount": "Unmasked"}"#, None);
         check("", r#"{"procMount": "Unmasked"}"#, Some("ProcMount"));
         check("", r#"{"appArmorProfile": {"type": "RuntimeDefault"}}"#, Some("AppArmor"));
         check(
@@ -373,8 +372,11 @@ mod tests {
             r#"{"containers": [{"name": "c"}],
                 "ephemeralContainers": [{"name": "e", "securityContext": {"procMount": "Unmasked"}}]}"#,
         );
-        assert!(confinement(&late, &late.containers[0]).is_ok());
+        assert!(confinement(&late, &late.containers[0]).is_ok_and(|confined| !confined.unmasked));
         assert!(confinement(&late, &late.containers[1]).is_err());
+        let mut apart = late;
+        apart.spec.host_users = Some(false);
+        assert!(confinement(&apart, &apart.containers[1]).is_ok_and(|confined| confined.unmasked));
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub(crate) struct Machine {
     /// Bytes of the file system that holds the agent's data.
     pub(crate) disk: u64,
     pub(crate) system: NodeSystemInfo,
+    /// Whether pods can have user namespaces.
+    pub(crate) user_namespaces: bool,
 }
 
 impl Machine {
@@ -41,6 +43,7 @@ impl Machine {
                 swap: None,
                 system_uuid: read("/sys/class/dmi/id/product_uuid"),
             },
+            user_namespaces: !matches!(read("/proc/sys/user/max_user_namespaces").as_str(), "" | "0"),
         }
     }
 

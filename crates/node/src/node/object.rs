@@ -6,7 +6,8 @@ use crate::config::AgentConfig;
 use crate::time::api_time;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
-    ContainerImage, DaemonEndpoint, Node, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeStatus,
+    ContainerImage, DaemonEndpoint, Node, NodeAddress, NodeCondition, NodeDaemonEndpoints,
+    NodeRuntimeHandler, NodeRuntimeHandlerFeatures, NodeStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use skiff_runtime::Image;
@@ -78,8 +79,18 @@ pub(crate) fn status(
         }),
         images: (!images.is_empty()).then(|| list_images(images)),
         node_info: Some(machine.system.clone()),
+        runtime_handlers: Some(vec![default_handler(machine)]),
         ..NodeStatus::default()
     }
+}
+
+/// What the only runtime of the node can do.
+fn default_handler(machine: &Machine) -> NodeRuntimeHandler {
+    let features = NodeRuntimeHandlerFeatures {
+        recursive_read_only_mounts: Some(true),
+        user_namespaces: Some(machine.user_namespaces),
+    };
+    NodeRuntimeHandler { name: Some(String::new()), features: Some(features) }
 }
 
 /// The largest images first.

@@ -236,8 +236,9 @@ async fn clear(shared: &Shared, uid: &PodUid, runs: bool) {
         tracing::warn!(pod = %uid, %error, "freeing the address of a pod that is gone");
     }
     let paths = PodPaths::new(&shared.config.data_dir, uid);
-    if let Err(error) = blocking(move || remove_pod_files(&paths)).await {
-        tracing::warn!(pod = %uid, error, "removing the files of a pod that is gone");
+    match blocking(move || remove_pod_files(&paths)).await {
+        Ok(()) => shared.users.release(uid),
+        Err(error) => tracing::warn!(pod = %uid, error, "removing the files of a pod that is gone"),
     }
 }
 

@@ -19,6 +19,7 @@ use std::time::Duration;
 /// Starts the sandbox and connects it; returns the pod's addresses, primary first.
 pub(crate) async fn start(shared: &Shared, pod: &LocalPod) -> Result<(PodHandle, Vec<IpAddr>), String> {
     let sysctls = pod.spec.security_context.as_ref().and_then(|context| context.sysctls.as_ref());
+    let users = shared.users.of(pod)?;
     let sandbox = PodSandbox {
         uid: pod.uid.clone(),
         namespace: pod.namespace.clone(),
@@ -27,6 +28,7 @@ pub(crate) async fn start(shared: &Shared, pod: &LocalPod) -> Result<(PodHandle,
         host_network: pod.host_network(),
         host_pid: pod.spec.host_pid == Some(true),
         host_ipc: pod.spec.host_ipc == Some(true),
+        users,
         sysctls: sysctls
             .into_iter()
             .flatten()

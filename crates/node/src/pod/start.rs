@@ -18,8 +18,8 @@ use jiff::Timestamp;
 use skiff_informer::EventType::{Normal, Warning};
 use skiff_rooted::Kind;
 use skiff_runtime::{
-    ContainerId, ContainerSpec, ContainerStatus, Image, ImageError, Images, Mount, MountKind, PodHandle,
-    Propagation, PullCredentials, PullPolicy, RuntimeError, UserSpec,
+    ContainerId, ContainerSpec, ContainerStatus, FileIds, Image, ImageError, Images, Mount, MountKind,
+    PodHandle, Propagation, PullCredentials, PullPolicy, RuntimeError, UserSpec,
 };
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -274,7 +274,12 @@ fn add_managed_files(inputs: &StartInputs<'_>, mounts: &mut Vec<Mount>) -> Resul
     for (below, destination) in files {
         if mounts.iter().all(|mount| mount.destination != destination) {
             mounts.push(Mount {
-                kind: MountKind::Bind { source: paths.root().to_owned(), below, expected: Some(Kind::File) },
+                kind: MountKind::Bind {
+                    source: paths.root().to_owned(),
+                    below,
+                    expected: Some(Kind::File),
+                    ids: FileIds::Container,
+                },
                 destination: destination.to_owned(),
                 readonly: false,
                 recursive: false,

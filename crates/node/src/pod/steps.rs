@@ -124,16 +124,13 @@ impl Worker {
                         sources: &sources,
                         tokens: &issued.tokens,
                         allocatable: &shared.allocatable,
+                        users: shared.users.of(&pod)?,
                     };
-                    setup::set_up(&paths, &context)
+                    setup::set_up(&paths, &context).map_err(|(volume, error)| {
+                        format!("MountVolume.SetUp failed for volume \"{volume}\" : {error}")
+                    })
                 });
-                match mounted.await {
-                    Ok(Ok(())) => Ok(kept),
-                    Ok(Err((volume, error))) => {
-                        Err(format!("MountVolume.SetUp failed for volume \"{volume}\" : {error}"))
-                    }
-                    Err(error) => Err(error.to_string()),
-                }
+                mounted.await.map_err(|error| error.to_string())?.map(|()| kept)
             };
             let result = tokio::select! {
                 result = work => result,
@@ -178,6 +175,7 @@ impl Worker {
                     sources: &sources,
                     tokens: &issued.tokens,
                     allocatable: &shared.allocatable,
+                    users: shared.users.known(&pod.uid),
                 };
                 setup::refresh(&paths, &context)
             });
@@ -350,13 +348,14 @@ impl Worker {
     }
 
     fn begin_remove_files(&mut self) {
-        let paths = self.shared.paths(&self.pod.uid);
+        let (shared, uid) = (self.shared.clone(), self.pod.uid.clone());
         self.tasks.spawn(async move {
             retry_until_done(|| {
-                let paths = paths.clone();
+                let paths = shared.paths(&uid);
                 async move { blocking(move || setup::remove_pod_files(&paths)).await }
             })
             .await;
+            shared.users.release(&uid);
             Done::Report(Report::FilesRemoved)
         });
     }

@@ -7,8 +7,9 @@
 //! is followed out of it, and what does not belong there is removed.
 
 use super::content::{FileContent, Payload};
+use super::ownership::Ownership;
 use jiff::Timestamp;
-use skiff_rooted::{Follow, Kind, Owner, Root};
+use skiff_rooted::{Follow, Kind, Root};
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -18,8 +19,8 @@ use std::path::Path;
 const CURRENT: &str = "..data";
 const NEXT: &str = "..data_tmp";
 
-/// Makes `volume` show exactly `files`; `group` owns them, if given. Does nothing when they are there already.
-pub(crate) fn write(volume: &Root, files: &Payload, group: Option<u32>, now: Timestamp) -> io::Result<()> {
+/// Makes `volume` show exactly `files`. Does nothing when they are there already.
+pub(crate) fn write(volume: &Root, files: &Payload, owners: Ownership, now: Timestamp) -> io::Result<()> {
     if let Some(current) = current_set(volume)
         && shows(&current, files)?
     {
@@ -27,7 +28,7 @@ pub(crate) fn write(volume: &Root, files: &Payload, group: Option<u32>, now: Tim
     }
     let stamp = now.strftime("%Y_%m_%d_%H_%M_%S").to_string();
     let set = format!("..{stamp}.{:010}", rand::random::<u32>());
-    fill(&new_directory(volume, &set, group)?, files, group)?;
+    fill(&new_directory(volume, &set, owners)?, files, owners)?;
     volume.remove_tree(NEXT)?;
     volume.symlink(&set, NEXT)?;
     if volume.find(CURRENT, Follow::Nothing).is_ok_and(|found| found.kind() == Kind::Directory) {
@@ -44,17 +45,17 @@ fn current_set(volume: &Root) -> Option<Root> {
 }
 
 /// What a group owns, it may read at least; directories hand it on.
-fn new_directory(parent: &Root, name: impl AsRef<OsStr>, group: Option<u32>) -> io::Result<Root> {
-    let mode = if group.is_some() { 0o2755 } else { 0o755 };
-    parent.make_directory(name, mode, Owner { user: None, group })
+fn new_directory(parent: &Root, name: impl AsRef<OsStr>, owners: Ownership) -> io::Result<Root> {
+    let mode = if owners.has_group() { 0o2755 } else { 0o755 };
+    parent.make_directory(name, mode, owners.owner(None))
 }
 
-fn fill(set: &Root, files: &Payload, group: Option<u32>) -> io::Result<()> {
+fn fill(set: &Root, files: &Payload, owners: Ownership) -> io::Result<()> {
     for (path, file) in files {
         let path = Path::new(path);
         let mut directory = set.try_clone()?;
         for name in path.parent().into_iter().flat_map(Path::iter) {
-            directory = match new_directory(&directory, name, group) {
+            directory = match new_directory(&directory, name, owners) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                     directory.directory(name, Follow::Nothing)?
                 }
@@ -62,14 +63,14 @@ fn fill(set: &Root, files: &Payload, group: Option<u32>) -> io::Result<()> {
             };
         }
         let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-        directory.write(name, &file.data, mode_for(file, group), Owner { user: file.user, group })?;
+        directory.write(name, &file.data, mode_for(file, owners), owners.owner(file.user))?;
     }
     Ok(())
 }
 
 /// As the kubelet gives a volume that is read-only to a group.
-fn mode_for(file: &FileContent, group: Option<u32>) -> u32 {
-    if group.is_some() { file.mode | 0o440 } else { file.mode }
+fn mode_for(file: &FileContent, owners: Ownership) -> u32 {
+    if owners.has_group() { file.mode | 0o440 } else { file.mode }
 }
 
 /// Whether `set` holds exactly `files`.
@@ -163,7 +164,7 @@ mod tests {
     }
 
     fn write_now(at: &Path, files: &[(&str, &str)]) -> io::Result<()> {
-        write(&Root::open(at).unwrap(), &payload(files), None, Timestamp::UNIX_EPOCH)
+        write(&Root::open(at).unwrap(), &payload(files), Ownership::default(), Timestamp::UNIX_EPOCH)
     }
 
     #[test]
@@ -247,7 +248,7 @@ mod tests {
         let volume = Root::open(directory.path()).unwrap();
         let token = FileContent { data: b"t".into(), mode: 0o600, user: Some(1000) };
         let files = Payload::from([("d/token".to_owned(), token)]);
-        write(&volume, &files, Some(2000), Timestamp::UNIX_EPOCH).unwrap();
+        write(&volume, &files, Ownership::of_group(2000), Timestamp::UNIX_EPOCH).unwrap();
         let seen = |path: &str| {
             let found = fs::metadata(directory.path().join(path)).unwrap();
             (found.mode() & 0o7777, found.uid(), found.gid())

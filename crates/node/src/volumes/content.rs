@@ -1,7 +1,7 @@
 //! What the files of configMap, secret, downwardAPI and projected volumes contain; a pure function of the
 //! objects they show.
 
-use super::setup::fs_group;
+use super::ownership::fs_group;
 use crate::container::downward::{metadata_field, resource_field};
 use crate::container::references::Sources;
 use crate::pod::local::{LocalPod, Role};
@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::{
     ConfigMap, DownwardAPIVolumeFile, KeyToPath, Secret, ServiceAccountTokenProjection, Volume,
     VolumeProjection,
 };
+use skiff_runtime::IdRange;
 use std::collections::BTreeMap;
 
 /// Permissions of a file nobody set permissions for.
@@ -69,6 +70,8 @@ pub(crate) struct ContentContext<'a> {
     pub(crate) sources: &'a Sources,
     pub(crate) tokens: &'a BTreeMap<TokenKey, String>,
     pub(crate) allocatable: &'a Amounts,
+    /// The pod's IDs on the node, if it has a user namespace.
+    pub(crate) users: Option<IdRange>,
 }
 
 /// The tokens that the volumes of `pod` show.
@@ -280,8 +283,13 @@ mod tests {
             secrets: [("s".to_owned(), Arc::new(secret))].into(),
         };
         let tokens = [(TokenKey { audience: String::new(), seconds: 3607 }, "tok".to_owned())].into();
-        let context =
-            ContentContext { pod: &pod, sources: &sources, tokens: &tokens, allocatable: &Amounts::new() };
+        let context = ContentContext {
+            pod: &pod,
+            sources: &sources,
+            tokens: &tokens,
+            allocatable: &Amounts::new(),
+            users: None,
+        };
         let volume: Volume = serde_json::from_str(&format!(r#"{{"name": "v", {volume}}}"#)).unwrap();
         let actual = payload(&volume, &context).unwrap();
         match (actual, expected) {
@@ -345,8 +353,13 @@ mod tests {
             let pod = crate::pod::testing::pod_of(spec);
             let tokens = [(TokenKey { audience: String::new(), seconds: 3600 }, "tok".to_owned())].into();
             let (sources, allocatable) = (Sources::default(), Amounts::new());
-            let context =
-                ContentContext { pod: &pod, sources: &sources, tokens: &tokens, allocatable: &allocatable };
+            let context = ContentContext {
+                pod: &pod,
+                sources: &sources,
+                tokens: &tokens,
+                allocatable: &allocatable,
+                users: None,
+            };
             let volume =
                 r#"{"name": "v", "projected": {"sources": [{"serviceAccountToken": {"path": "t"}}]}}"#;
             let files = payload(&serde_json::from_str(volume).unwrap(), &context).unwrap().unwrap();

@@ -1,6 +1,7 @@
 //! Which of a pod's volumes a container sees, and where.
 
 use super::host_path;
+use super::ownership::in_memory;
 use crate::container::env::Environment;
 use crate::container::error::ConfigError;
 use crate::container::expand::expand_known;
@@ -8,7 +9,7 @@ use crate::paths::PodPaths;
 use crate::pod::local::{LocalContainer, LocalPod};
 use k8s_openapi::api::core::v1::{Volume, VolumeMount};
 use skiff_rooted::{Follow, Owner, Root};
-use skiff_runtime::{Mount, MountKind, Propagation};
+use skiff_runtime::{FileIds, Mount, MountKind, Propagation};
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
@@ -40,7 +41,12 @@ pub(crate) fn volume_mounts(
         // The type is the volume's, not that of something in it.
         let expected = kind.filter(|_| below.is_none());
         mounts.push(Mount {
-            kind: MountKind::Bind { source, below: below.unwrap_or_default(), expected },
+            kind: MountKind::Bind {
+                source,
+                below: below.unwrap_or_default(),
+                expected,
+                ids: if in_memory(volume) { FileIds::Node } else { FileIds::Container },
+            },
             destination: Path::new("/").join(&mount.mount_path),
             readonly: mount.read_only == Some(true) || shows_objects(volume),
             recursive: is_recursive(mount),
@@ -179,7 +185,12 @@ mod tests {
         let expected = Some(skiff_rooted::Kind::Directory);
         assert_eq!(
             made.kind,
-            MountKind::Bind { source: directory.path().into(), below: PathBuf::new(), expected }
+            MountKind::Bind {
+                source: directory.path().into(),
+                below: PathBuf::new(),
+                expected,
+                ids: FileIds::Container
+            }
         );
     }
 }

@@ -1,10 +1,10 @@
 //! Makes the volumes of a pod on the host, keeps them current, and removes them. Blocking file work.
 
 use super::content::{ContentContext, ContentError, Payload, payload};
+use super::ownership::{Ownership, in_memory};
 use super::{atomic, host_path};
 use crate::directory;
 use crate::paths::{PodPaths, VOLUMES};
-use crate::pod::local::LocalPod;
 use crate::quantity::units;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, Volume};
@@ -54,7 +54,8 @@ pub(crate) fn refresh(paths: &PodPaths, context: &ContentContext<'_>) -> Result<
                 pod.directory(Path::new(VOLUMES).join(&volume.name), Follow::Nothing)
             };
             let path = paths.volume(&volume.name);
-            fill(&open().map_err(failed("open", &path))?, &path, &files, context.pod)
+            let owners = Ownership::of(context.pod, volume, context.users);
+            fill(&open().map_err(failed("open", &path))?, &path, &files, owners)
         };
         refresh().map_err(|error: VolumeError| (volume.name.clone(), error))?;
     }
@@ -91,9 +92,10 @@ impl Place<'_> {
     fn memory(&self, limit: Option<i64>, mode: u32, owner: Owner) -> io::Result<Root> {
         drop(self.directory(0o700, Owner::AS_MADE)?);
         if !self.volumes.is_mount_point(self.name)? {
-            let (mode, gid) = (format!("{mode:o}"), owner.group.unwrap_or(0).to_string());
+            let mode = format!("{mode:o}");
+            let [uid, gid] = [owner.user, owner.group].map(|id| id.unwrap_or(0).to_string());
             let limit = limit.map(|limit| limit.to_string());
-            let mut options = vec![("mode", mode.as_str()), ("gid", gid.as_str())];
+            let mut options = vec![("mode", mode.as_str()), ("uid", uid.as_str()), ("gid", gid.as_str())];
             options.extend(limit.as_deref().map(|limit| ("size", limit)));
             Detached::memory(&options)?.attach(self.volumes, self.name)?;
         }
@@ -105,22 +107,20 @@ fn set_up_one(place: &Place<'_>, volume: &Volume, context: &ContentContext<'_>) 
     if let Some(source) = &volume.host_path {
         return host_path::check(source);
     }
+    let owners = Ownership::of(context.pod, volume, context.users);
     if let Some(files) = payload(volume, context) {
         let (files, path) = (files?, place.path());
-        let (mode, owner) = writable_for_all(context.pod);
-        // What may be secret never touches the disk.
-        let directory = if volume.secret.is_some() || volume.projected.is_some() {
+        let (mode, owner) = writable_for_all(owners);
+        let directory = if in_memory(volume) {
             place.memory(None, mode | 0o1000, owner)
         } else {
             place.directory(mode, owner)
         };
-        return fill(&directory.map_err(failed("create", &path))?, &path, &files, context.pod);
+        return fill(&directory.map_err(failed("create", &path))?, &path, &files, owners);
     }
     match &volume.empty_dir {
-        Some(source) => empty_dir(place, source, context.pod),
-        None if is_default_empty_dir(volume) => {
-            empty_dir(place, &EmptyDirVolumeSource::default(), context.pod)
-        }
+        Some(source) => empty_dir(place, source, owners),
+        None if is_default_empty_dir(volume) => empty_dir(place, &EmptyDirVolumeSource::default(), owners),
         None => Err(VolumeError::Unsupported),
     }
 }
@@ -130,18 +130,18 @@ fn is_default_empty_dir(volume: &Volume) -> bool {
     *volume == Volume { name: volume.name.clone(), ..Volume::default() }
 }
 
-fn fill(directory: &Root, path: &Path, files: &Payload, pod: &LocalPod) -> Result<(), VolumeError> {
-    atomic::write(directory, files, fs_group(pod), Timestamp::now()).map_err(failed("write", path))
+fn fill(directory: &Root, path: &Path, files: &Payload, owners: Ownership) -> Result<(), VolumeError> {
+    atomic::write(directory, files, owners, Timestamp::now()).map_err(failed("write", path))
 }
 
-fn empty_dir(place: &Place<'_>, source: &EmptyDirVolumeSource, pod: &LocalPod) -> Result<(), VolumeError> {
-    let (mode, owner) = writable_for_all(pod);
+fn empty_dir(place: &Place<'_>, source: &EmptyDirVolumeSource, owners: Ownership) -> Result<(), VolumeError> {
+    let (mode, owner) = writable_for_all(owners);
     let made = match source.medium.as_deref() {
         None | Some("") => place.directory(mode, owner),
         Some("Memory") => {
             let limit = source.size_limit.as_ref().and_then(units).filter(|limit| *limit > 0);
             // Without a group, as the kubelet's: nobody removes what is another's.
-            let sticky = if owner.group.is_some() { 0 } else { 0o1000 };
+            let sticky = if owners.has_group() { 0 } else { 0o1000 };
             place.memory(limit, mode | sticky, owner)
         }
         Some(_) => return Err(VolumeError::Unsupported),
@@ -151,15 +151,8 @@ fn empty_dir(place: &Place<'_>, source: &EmptyDirVolumeSource, pod: &LocalPod) -
 
 /// Mode and owner of a directory that every user of the pod may write to. With an `fsGroup` what is made in it belongs to
 /// that group; it is empty when it is made, so there is nothing below whose group would have to change.
-fn writable_for_all(pod: &LocalPod) -> (u32, Owner) {
-    let group = fs_group(pod);
-    (if group.is_some() { 0o2777 } else { 0o777 }, Owner { user: None, group })
-}
-
-/// The group that owns the pod's volumes.
-pub(super) fn fs_group(pod: &LocalPod) -> Option<u32> {
-    let group = pod.spec.security_context.as_ref()?.fs_group?;
-    u32::try_from(group).ok()
+fn writable_for_all(owners: Ownership) -> (u32, Owner) {
+    (if owners.has_group() { 0o2777 } else { 0o777 }, owners.owner(None))
 }
 
 /// Unmounts and removes all volumes of a pod; what does not exist is no error. Whatever containers with mount propagation
@@ -185,6 +178,7 @@ pub(crate) fn remove_pod_files(paths: &PodPaths) -> Result<(), VolumeError> {
 mod tests {
     use super::*;
     use crate::container::references::Sources;
+    use crate::pod::local::LocalPod;
     use crate::pod::testing::pod_of;
     use std::fs;
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -200,7 +194,13 @@ mod tests {
 
     fn set_up_again(paths: &PodPaths, pod: &LocalPod) {
         let (sources, tokens, allocatable) = (Sources::default(), Default::default(), Default::default());
-        let context = ContentContext { pod, sources: &sources, tokens: &tokens, allocatable: &allocatable };
+        let context = ContentContext {
+            pod,
+            sources: &sources,
+            tokens: &tokens,
+            allocatable: &allocatable,
+            users: None,
+        };
         set_up(paths, &context).unwrap();
     }
 

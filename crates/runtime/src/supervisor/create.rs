@@ -2,12 +2,14 @@
 
 use super::job::{Reporter, failure};
 use super::stdio::ContainerSide;
-use super::{home, program, sources};
+use super::users::Users;
+use super::{home, program, sources, stage};
 use crate::cgroup::Cgroups;
 use crate::devices;
+use crate::ids::IdRange;
 use crate::oci::{self, Surroundings};
-use crate::paths::ContainerPaths;
-use crate::spec::ContainerSpec;
+use crate::paths::{ContainerPaths, PodPaths};
+use crate::spec::{ContainerSpec, PodSandbox};
 use crate::wire::{Failure, RootfsSource, Stage};
 use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::oci_spec::runtime::Spec;
@@ -27,6 +29,9 @@ use std::path::{Path, PathBuf};
 pub(super) struct Plan<'a> {
     pub(super) id: &'a str,
     pub(super) spec: &'a ContainerSpec,
+    pub(super) pod: &'a PodPaths,
+    /// The pod's user namespace, if it has one.
+    pub(super) users: Option<&'a Users>,
     pub(super) paths: &'a ContainerPaths,
     pub(super) rootfs: &'a RootfsSource,
     pub(super) around: Surroundings<'a>,
@@ -39,8 +44,19 @@ pub(super) struct Plan<'a> {
 pub(super) fn create(plan: &Plan<'_>, stdio: ContainerSide, reporter: Reporter) -> Result<(), Failure> {
     super::detail::report_through(reporter);
     let make = || -> Result<_, Box<dyn Error>> {
-        mount_rootfs(plan.paths, plan.rootfs)?;
-        make_mount_points(&plan.paths.rootfs())
+        let sources = sources::find(plan.spec, plan.users)?;
+        if let Some(users) = plan.users {
+            check_devices(plan.spec)?;
+            make_layer(plan.paths, users.range.first())?;
+            stage::enter(users, plan.pod, plan.paths, plan.rootfs)?;
+            // A group of the node's that was left would be one inside, too.
+            nix::unistd::setgroups(&[])?;
+        }
+        mount_rootfs(plan.paths, plan.rootfs).map_err(|error| match plan.users {
+            Some(_) => format!("{error} (of layers with other user IDs, which needs Linux 5.19)").into(),
+            None => error,
+        })?;
+        make_mount_points(&plan.paths.rootfs(), plan.owner(0, 0)?)
             .map_err(|error| format!("prepare the root file system: {error}"))?;
         let home = home::find(&plan.paths.rootfs(), plan.spec.user.uid);
         let configuration = oci::configuration(plan.spec, &plan.around, &home);
@@ -50,7 +66,10 @@ pub(super) fn create(plan: &Plan<'_>, stdio: ContainerSide, reporter: Reporter) 
         plan.cgroups.make_container(plan.around.cgroup, &plan.spec.resources)?;
         plan.cgroups.join_other_trees(plan.around.cgroup)?;
         confine_devices(plan)?;
-        sources::find(plan.spec)?
+        if plan.users.is_none() {
+            sources::private_view().map_err(|error| format!("make a mount namespace: {error}"))?;
+        }
+        sources
             .attach(plan.around.sources)
             .map_err(|error| format!("attach the sources of mounts: {error}"))?;
         build(plan, &home, stdio, reporter)
@@ -66,6 +85,43 @@ pub(super) fn create(plan: &Plan<'_>, stdio: ContainerSide, reporter: Reporter) 
     }
     withdraw_devices(plan).map_err(|error| failure(Stage::Create, &*error))?;
     container.start().map_err(|error| failure(Stage::Start, &error))
+}
+
+impl Plan<'_> {
+    /// Whom something of the container's user and group belongs to on the node.
+    fn owner(&self, user: u32, group: u32) -> Result<Owner, String> {
+        let on_node = |id| on_node(self.around.sandbox, id);
+        Ok(Owner { user: Some(on_node(user)?), group: Some(on_node(group)?) })
+    }
+}
+
+/// The ID on the node of a user or group of a container.
+pub(super) fn on_node(sandbox: &PodSandbox, id: u32) -> Result<u32, String> {
+    sandbox.on_node(id).ok_or_else(|| {
+        format!(
+            "user or group {id} is not in the pod's user namespace, which has 0 to {}",
+            IdRange::LENGTH - 1
+        )
+    })
+}
+
+/// In a user namespace devices cannot be made, only mounted, and libcontainer looks for each where the container has it.
+fn check_devices(spec: &ContainerSpec) -> Result<(), String> {
+    let moved = spec.devices.iter().find(|device| device.host_path != device.container_path);
+    moved.map_or(Ok(()), |device| {
+        let (host, own) = (device.host_path.display(), device.container_path.display());
+        Err(format!("device {host} cannot be {own} in a user namespace, only at its own path"))
+    })
+}
+
+/// Makes the writable layer's directory for a pod whose root has this ID on the node. Files in it have IDs of the node: it
+/// goes with the container, and the kernel itself makes files in it as the node's root, whom no mapped mount knows.
+fn make_layer(paths: &ContainerPaths, root: u32) -> Result<(), String> {
+    let upper = paths.upper();
+    let (user, group) = (rustix::fs::Uid::from_raw(root), rustix::fs::Gid::from_raw(root));
+    fs::create_dir_all(&upper)
+        .and_then(|()| Ok(rustix::fs::chown(&upper, Some(user), Some(group))?))
+        .map_err(|error| format!("create {}: {error}", upper.display()))
 }
 
 fn build(
@@ -139,17 +195,17 @@ fn mount_rootfs(paths: &ContainerPaths, source: &RootfsSource) -> Result<(), Box
 /// Makes sure that the directories of devices, processes and the kernel are directories. Before it enters the container,
 /// libcontainer makes and removes things in `<root>/dev` by path: an image in which that is a link would have it work in a
 /// directory of the host.
-fn make_mount_points(rootfs: &Path) -> io::Result<()> {
+fn make_mount_points(rootfs: &Path, owner: Owner) -> io::Result<()> {
     let root = Root::open(rootfs)?;
     for name in ["dev", "proc", "sys"] {
         match root.find(name, Follow::Nothing) {
             Ok(found) if found.kind() == Kind::Directory => {}
             Ok(_) => {
                 root.remove_file(name)?;
-                drop(root.make_directory(name, 0o755, Owner::AS_MADE)?);
+                drop(root.make_directory(name, 0o755, owner)?);
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                drop(root.make_directory(name, 0o755, Owner::AS_MADE)?);
+                drop(root.make_directory(name, 0o755, owner)?);
             }
             Err(error) => return Err(error),
         }
@@ -164,7 +220,7 @@ fn make_cwd(plan: &Plan<'_>) -> Result<(), Box<dyn Error>> {
     }
     let mounted = |m: &crate::spec::Mount| Path::new(&plan.spec.cwd).starts_with(&m.destination);
     if !plan.spec.mounts.iter().any(mounted) {
-        let owner = Owner { user: Some(plan.spec.user.uid), group: Some(plan.spec.user.gid) };
+        let owner = plan.owner(plan.spec.user.uid, plan.spec.user.gid)?;
         let root = Root::open(plan.paths.rootfs())?;
         drop(root.ensure_directories(&plan.spec.cwd, Follow::InRoot, 0o755, owner)?);
     }

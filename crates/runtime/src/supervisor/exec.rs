@@ -2,7 +2,7 @@
 //! process, which becomes a child of the supervisor, takes on the container's restrictions and executes the command.
 
 use super::job::{Reporter, failure};
-use super::{home, program, redirect, restrict};
+use super::{home, program, redirect, restrict, users};
 use crate::oci;
 use crate::spec::{ContainerSpec, ExecSpec, PodSandbox, TerminalSize};
 use crate::wire::{Failure, Stage};
@@ -19,6 +19,8 @@ use std::path::Path;
 pub(super) struct Plan<'a> {
     /// First process of the container.
     pub(super) init: i32,
+    /// The command's user and group as the node knows them.
+    pub(super) owner: (u32, u32),
     pub(super) container: &'a ContainerSpec,
     pub(super) sandbox: &'a PodSandbox,
     pub(super) exec: &'a ExecSpec,
@@ -36,7 +38,10 @@ pub(super) fn exec(plan: &Plan<'_>, reporter: Reporter) -> Result<(), Failure> {
     let join = || -> Result<(), Box<dyn Error>> {
         super::memory::set_score(plan.container.oom_score_adj.unwrap_or(0));
         plan.cgroups.join(plan.cgroup)?;
-        enter_namespaces(plan.init).map_err(|error| format!("enter the container's namespaces: {error}"))?;
+        give_streams(plan)?;
+        let own_users = plan.sandbox.users.is_some();
+        enter_namespaces(plan.init, own_users)
+            .map_err(|error| format!("enter the container's namespaces: {error}"))?;
         Ok(())
     };
     join().map_err(|error| failure(Stage::Create, &*error))?;
@@ -58,17 +63,29 @@ pub(super) fn exec(plan: &Plan<'_>, reporter: Reporter) -> Result<(), Failure> {
     }
 }
 
-fn enter_namespaces(init: i32) -> io::Result<()> {
+/// The user owns its pipes, so that it may open `/dev/stdout` by name.
+fn give_streams(plan: &Plan<'_>) -> io::Result<()> {
+    let (user, group) = (Uid::from_raw(plan.owner.0), Gid::from_raw(plan.owner.1));
+    for stream in plan.stdio.iter().flatten() {
+        rustix::fs::fchown(stream, Some(user), Some(group))?;
+    }
+    Ok(())
+}
+
+fn enter_namespaces(init: i32, own_users: bool) -> io::Result<()> {
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
     let init = Pid::from_raw(init).ok_or(io::ErrorKind::InvalidInput)?;
     let pidfd = rustix::process::pidfd_open(init, PidfdFlags::empty())?;
-    let all = ThreadNameSpaceType::MOUNT
+    let mut all = ThreadNameSpaceType::MOUNT
         | ThreadNameSpaceType::PROCESS_ID
         | ThreadNameSpaceType::NETWORK
         | ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION
         | ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME
         | ThreadNameSpaceType::CONTROL_GROUP;
-    Ok(rustix::thread::move_into_thread_name_spaces(pidfd.as_fd(), all)?)
+    all.set(ThreadNameSpaceType::USER, own_users);
+    rustix::thread::move_into_thread_name_spaces(pidfd.as_fd(), all)?;
+    // Before there is a process that others in the container see: as the node's root it would be nobody there.
+    if own_users { users::become_root() } else { Ok(()) }
 }
 
 /// Returns only if the command could not be executed.
@@ -132,14 +149,11 @@ fn open_terminal(plan: &Plan<'_>, reporter: Reporter) -> io::Result<()> {
 
 fn connect_streams(plan: &Plan<'_>) -> io::Result<()> {
     let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
-    let user = &plan.container.user;
     for (target, stream) in (0..).zip(&plan.stdio) {
         let Some(stream) = stream else {
             redirect(null.as_fd(), target)?;
             continue;
         };
-        // The user owns its pipes, so that it may open `/dev/stdout` by name.
-        rustix::fs::fchown(stream, Some(Uid::from_raw(user.uid)), Some(Gid::from_raw(user.gid)))?;
         redirect(stream.as_fd(), target)?;
     }
     Ok(())

@@ -4,12 +4,13 @@ use super::container::Container;
 use super::job::{Job, failure};
 use super::log::Log;
 use super::serve::{Purpose, Supervisor};
+use super::users::{self, Users};
 use super::{create, exec, stdio};
 use crate::cleanup::{self, Leftovers};
 use crate::devices;
 use crate::ids::ContainerId;
 use crate::oci::{Pids, Surroundings};
-use crate::spec::{AttachSpec, ContainerSpec, ExecSpec};
+use crate::spec::{AttachSpec, ContainerSpec, ExecSpec, UserSpec};
 use crate::state::{ContainerState, ContainerStatus, ExitStatus};
 use crate::wire::{Failure, Reply, Stage, StartRequest};
 use jiff::Timestamp;
@@ -21,12 +22,14 @@ impl Supervisor {
     pub(super) fn start(&mut self, client: u32, request: &StartRequest) -> Result<(), Failure> {
         let StartRequest { id, spec, rootfs } = request;
         let paths = self.paths.container(id);
-        let pids = self.process_namespace(spec)?;
+        let mut pids = self.process_namespace(spec)?;
+        let owner = self.owner(&spec.user)?;
+        let users = self.users.as_ref().map(Users::path);
         let prepare = || -> io::Result<_> {
             fs::create_dir_all(&paths.dir)?;
             fs::write(paths.spec(), serde_json::to_vec(spec)?)?;
             Ok((
-                stdio::make(&paths, spec)?,
+                stdio::make(&paths, spec, owner)?,
                 Log::open(&self.config.sandbox.log_dir, &spec.log_path)?,
                 devices::nodes(spec)?,
             ))
@@ -34,6 +37,8 @@ impl Supervisor {
         let cgroup = self.container_cgroup(id);
         let (views, masked) = (self.cgroups.views(&cgroup), devices::throttle_files());
         let started = prepare().and_then(|((theirs, ours), log, devices)| {
+            // Held until the job has begun: in the user namespace it may not look for it.
+            let _held = self.users.as_ref().and_then(|_| hold(&mut pids).transpose()).transpose()?;
             let shm = if self.config.sandbox.host_ipc { "/dev/shm".into() } else { self.paths.shm() };
             let (sandbox, bounding) = (&self.config.sandbox, self.bounding);
             let (root, sources) = (paths.rootfs(), paths.sources());
@@ -46,11 +51,14 @@ impl Supervisor {
                 cgroup_views: &views,
                 masked: &masked,
                 pids,
+                users: users.as_deref(),
                 devices: &devices,
             };
             let plan = create::Plan {
                 id: id.as_str(),
                 spec,
+                pod: &self.paths,
+                users: self.users.as_ref(),
                 paths: &paths,
                 rootfs,
                 around,
@@ -73,6 +81,14 @@ impl Supervisor {
                 Err(failure(Stage::Create, &error))
             }
         }
+    }
+
+    /// The user and group on the node of a container's; all of its groups have to exist.
+    fn owner(&self, user: &UserSpec) -> Result<(u32, u32), Failure> {
+        let on_node = |id| create::on_node(&self.config.sandbox, id);
+        let known = user.groups.iter().try_for_each(|group| on_node(*group).map(drop));
+        let owner = known.and_then(|()| Ok((on_node(user.uid)?, on_node(user.gid)?)));
+        owner.map_err(|reason| Failure { stage: Stage::Create, reason })
     }
 
     /// The process namespace that a container is to live in.
@@ -105,6 +121,7 @@ impl Supervisor {
         let stdin = if spec.stdin && !spec.tty { fds.next() } else { None };
         let plan = exec::Plan {
             init,
+            owner: self.owner(&container.user)?,
             container: &container,
             sandbox: &self.config.sandbox,
             exec: spec,
@@ -318,6 +335,14 @@ impl Supervisor {
             std::process::exit(0);
         }
     }
+}
+
+/// Opens the namespace to join, so that children find it by descriptor.
+fn hold(pids: &mut Pids) -> io::Result<Option<OwnedFd>> {
+    let Pids::Joined(path) = pids else { return Ok(None) };
+    let namespace = users::open(path)?;
+    *path = users::held_path(&namespace);
+    Ok(Some(namespace))
 }
 
 fn not_there(id: &ContainerId) -> Failure {

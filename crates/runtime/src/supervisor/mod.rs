@@ -43,8 +43,12 @@ mod seal;
 mod serve;
 #[allow(clippy::disallowed_methods, reason = "the container's own directory below the run directory")]
 mod sources;
+#[allow(clippy::disallowed_methods, reason = "memory of this process' own, and directories of skiff's")]
+mod stage;
 #[allow(clippy::disallowed_methods, reason = "the pod's own directory below the run directory")]
 mod stdio;
+#[allow(clippy::disallowed_methods, reason = "the pod's own directory and the kernel's files")]
+mod users;
 
 use crate::cgroup::{Cgroups, PodGroups};
 use crate::paths::PodPaths;

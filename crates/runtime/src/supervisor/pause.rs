@@ -5,8 +5,8 @@
 //! root, no descriptors, no privileges, and our executable as the read-only view that [`super::seal`] made.
 
 use super::serve::Supervisor;
+use super::users::{self, Users};
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
-use rustix::thread::Pid;
 use std::ffi::CStr;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
@@ -34,50 +34,80 @@ impl Supervisor {
 
     fn start_pause(&self, group: &str) -> io::Result<i32> {
         let (mut reader, mut writer) = io::pipe()?;
-        let flags = libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::SIGCHLD;
-        // SAFETY: one thread. Like fork, but the child is the first process of a new namespace.
-        match unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) } {
-            -1 => Err(io::Error::last_os_error()),
-            0 => {
-                let prepared = self
-                    .cgroups
-                    .join(group)
-                    .map_err(io::Error::other)
-                    .and_then(|()| give_everything_up(&self.paths.dir, writer.as_raw_fd()));
-                if let Err(error) = prepared {
-                    // Without a reader the supervisor is gone, and the process ends either way.
-                    let _unread = writer.write_all(error.to_string().as_bytes());
-                    // SAFETY: ends the child without running the supervisor's destructors.
-                    unsafe { libc::_exit(1) }
-                }
-                // SAFETY: nothing owns the descriptor any more: the child never returns.
-                unsafe { libc::close(writer.as_raw_fd()) };
-                loop {
-                    // SAFETY: waits for a signal; there is no handler that could run.
-                    unsafe { libc::pause() };
-                }
-            }
-            pid => {
-                drop(writer);
-                let mut reason = String::new();
-                // Ends when the child has given everything up, or has died.
-                reader.read_to_string(&mut reason)?;
-                let pid = i32::try_from(pid).map_err(io::Error::other)?;
-                let alive =
-                    Pid::from_raw(pid).is_some_and(|pid| rustix::process::test_kill_process(pid).is_ok());
-                if reason.is_empty() && alive { Ok(pid) } else { Err(io::Error::other(reason)) }
-            }
+        let join = || self.cgroups.join(group).map_err(io::Error::other);
+        match &self.users {
+            None => begin(0, join, &mut writer)?,
+            Some(users) => begin_in(users, join, &mut writer)?,
+        }
+        drop(writer);
+        let mut reason = String::new();
+        // Ends when the process has given everything up, or has died.
+        reader.read_to_string(&mut reason)?;
+        match self.cgroups.processes(group)?.first() {
+            Some(pid) if reason.is_empty() => Ok(*pid),
+            _ => Err(io::Error::other(reason)),
         }
     }
 }
 
+/// Starts the process from within the user namespace that is to own its namespaces. Groups have to be joined before: in there
+/// nobody may.
+fn begin_in(
+    users: &Users,
+    join: impl FnOnce() -> io::Result<()>,
+    writer: &mut io::PipeWriter,
+) -> io::Result<()> {
+    // SAFETY: this process has one thread, so the child is a full process.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => {
+            let entered = join().and_then(|()| users.enter());
+            if let Err(error) = entered.and_then(|()| begin(libc::CLONE_PARENT, || Ok(()), writer)) {
+                // Without a reader the supervisor is gone, and the process ends either way.
+                let _unread = writer.write_all(error.to_string().as_bytes());
+            }
+            // SAFETY: ends the child without running the supervisor's destructors.
+            unsafe { libc::_exit(0) }
+        }
+        child => users::collect(child),
+    }
+}
+
+/// Starts the process, as a child or, with `CLONE_PARENT`, as a sibling; there, never returns.
+fn begin(
+    relation: libc::c_int,
+    prepare: impl FnOnce() -> io::Result<()>,
+    writer: &mut io::PipeWriter,
+) -> io::Result<()> {
+    let flags = libc::CLONE_NEWPID | libc::CLONE_NEWNS | relation | libc::SIGCHLD;
+    // SAFETY: one thread. Like fork, but the new process is the first process of a new namespace.
+    match unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => {
+            if let Err(error) = prepare().and_then(|()| give_everything_up(writer.as_raw_fd())) {
+                // Without a reader the supervisor is gone, and the process ends either way.
+                let _unread = writer.write_all(error.to_string().as_bytes());
+                // SAFETY: ends the child without running the supervisor's destructors.
+                unsafe { libc::_exit(1) }
+            }
+            // SAFETY: nothing owns the descriptor any more: the child never returns.
+            unsafe { libc::close(writer.as_raw_fd()) };
+            loop {
+                // SAFETY: waits for a signal; there is no handler that could run.
+                unsafe { libc::pause() };
+            }
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Keeps only the descriptor `last`, which the caller closes.
-fn give_everything_up(anywhere: &Path, last: RawFd) -> io::Result<()> {
+fn give_everything_up(last: RawFd) -> io::Result<()> {
     // Whatever this process is the parent of leaves nothing behind when it ends.
     // SAFETY: changes how one signal is treated, in a process with one thread.
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
     rename()?;
-    empty_root(anywhere)?;
+    empty_root(Path::new("/proc"))?;
     let last = u32::try_from(last).map_err(io::Error::other)?;
     for (first, end) in [(0, last - 1), (last + 1, u32::MAX)] {
         // SAFETY: the child uses none of the descriptors it closes, and ends without their owners' destructors.
@@ -93,7 +123,7 @@ fn give_everything_up(anywhere: &Path, last: RawFd) -> io::Result<()> {
     Ok(rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?)
 }
 
-/// Replaces the root by an empty file system, mounted over a directory that exists.
+/// Replaces the root by an empty file system, mounted over a directory that exists and that everybody may enter.
 fn empty_root(anywhere: &Path) -> io::Result<()> {
     rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
     let flags = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;

@@ -1,17 +1,20 @@
 //! The pod's own surroundings: namespaces, loopback, host name, kernel parameters, shared memory.
 
+use super::users::Users;
+use crate::ids::IdRange;
 use crate::paths::PodPaths;
 use crate::spec::PodSandbox;
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::MountFlags;
 use rustix::thread::{LinkNameSpaceType, UnshareFlags};
+use std::ffi::CString;
 use std::fs;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
 
 /// Bytes of the pod's `/dev/shm`.
-const SHM_OPTIONS: &std::ffi::CStr = c"mode=1777,size=67108864";
+const SHM_SIZE: u64 = 64 << 20;
 
 /// Kernel parameters every pod network starts with: ordinary users may listen on any port and ping.
 const NETWORK_DEFAULTS: [(&str, &str); 2] =
@@ -19,7 +22,7 @@ const NETWORK_DEFAULTS: [(&str, &str); 2] =
 
 /// Moves this process into new namespaces and prepares them.
 pub(super) fn create(sandbox: &PodSandbox, paths: &PodPaths) -> Result<(), String> {
-    enter_new(sandbox, !sandbox.host_network).map_err(|error| format!("make namespaces: {error}"))?;
+    enter_first(sandbox, paths).map_err(|error| format!("make namespaces: {error}"))?;
     if !sandbox.host_network {
         bring_up_loopback().map_err(|error| format!("bring up the loopback interface: {error}"))?;
         for (name, value) in NETWORK_DEFAULTS {
@@ -30,18 +33,30 @@ pub(super) fn create(sandbox: &PodSandbox, paths: &PodPaths) -> Result<(), Strin
         }
         pin_netns(&paths.netns).map_err(|error| format!("pin {}: {error}", paths.netns.display()))?;
     }
-    for (name, value) in &sandbox.sysctls {
-        if !is_own(name, sandbox) {
-            return Err(format!(
-                "kernel parameter {name:?} is not the pod's own: it would change the node's"
-            ));
-        }
-        set_sysctl(name, value).map_err(|error| format!("set kernel parameter {name}={value}: {error}"))?;
-    }
+    set_sysctls(sandbox, paths)?;
     if !sandbox.host_ipc {
-        mount_shm(&paths.shm()).map_err(|error| format!("mount {}: {error}", paths.shm().display()))?;
+        mount_shm(&paths.shm(), sandbox.users)
+            .map_err(|error| format!("mount {}: {error}", paths.shm().display()))?;
     }
     Ok(())
+}
+
+/// Sets what the pod asks for, in a user namespace as its root: the kernel asks for that user, not for rights.
+fn set_sysctls(sandbox: &PodSandbox, paths: &PodPaths) -> Result<(), String> {
+    if let Some(name) = sandbox.sysctls.keys().find(|name| !is_own(name, sandbox)) {
+        return Err(format!("kernel parameter {name:?} is not the pod's own: it would change the node's"));
+    }
+    let set = || {
+        sandbox.sysctls.iter().try_for_each(|(name, value)| {
+            set_sysctl(name, value).map_err(|error| format!("set kernel parameter {name}={value}: {error}"))
+        })
+    };
+    match sandbox.users {
+        Some(range) if !sandbox.sysctls.is_empty() => Users::open(range, &paths.userns())
+            .map_err(|error| format!("open {}: {error}", paths.userns().display()))?
+            .as_root(set),
+        _ => set(),
+    }
 }
 
 /// Moves this process into the namespaces of a pod whose supervisor died: the pinned network, and IPC and UTS of a
@@ -50,7 +65,16 @@ pub(super) fn rejoin(sandbox: &PodSandbox, paths: &PodPaths, survivor: Option<i3
     if !sandbox.host_network {
         join(&paths.netns, LinkNameSpaceType::Network)?;
     }
-    let Some(pid) = survivor else { return enter_new(sandbox, false) };
+    let Some(pid) = survivor else {
+        return match sandbox.users {
+            None => enter_new(sandbox, false),
+            Some(range) => {
+                Users::open(range, &paths.userns())?
+                    .make_more(UnshareFlags::NEWUTS | UnshareFlags::NEWIPC)?;
+                Ok(nix::unistd::sethostname(&sandbox.hostname)?)
+            }
+        };
+    };
     let namespace = |name: &str| format!("/proc/{pid}/ns/{name}");
     if !sandbox.host_ipc {
         join(Path::new(&namespace("ipc")), LinkNameSpaceType::InterProcessCommunication)?;
@@ -64,6 +88,18 @@ pub(super) fn rejoin(sandbox: &PodSandbox, paths: &PodPaths, survivor: Option<i3
 fn join(path: &Path, kind: LinkNameSpaceType) -> io::Result<()> {
     let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     Ok(rustix::thread::move_into_link_name_space(file.as_fd(), Some(kind))?)
+}
+
+/// The namespaces of a new pod. Those of a pod with a user namespace belong to it.
+fn enter_first(sandbox: &PodSandbox, paths: &PodPaths) -> io::Result<()> {
+    let Some(range) = sandbox.users else { return enter_new(sandbox, !sandbox.host_network) };
+    if sandbox.host_network || sandbox.host_pid || sandbox.host_ipc {
+        let reason = "a user namespace cannot be had together with the node's network, processes or IPC";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
+    }
+    let owned = UnshareFlags::NEWNET | UnshareFlags::NEWUTS | UnshareFlags::NEWIPC;
+    Users::make(range, owned, &paths.userns())?;
+    Ok(nix::unistd::sethostname(&sandbox.hostname)?)
 }
 
 fn enter_new(sandbox: &PodSandbox, network: bool) -> io::Result<()> {
@@ -118,8 +154,10 @@ fn pin_netns(path: &Path) -> io::Result<()> {
     Ok(rustix::mount::mount_bind("/proc/self/ns/net", path)?)
 }
 
-fn mount_shm(path: &Path) -> io::Result<()> {
+fn mount_shm(path: &Path, users: Option<IdRange>) -> io::Result<()> {
     fs::create_dir_all(path)?;
+    let root = users.map_or(0, IdRange::first);
+    let options = CString::new(format!("mode=1777,size={SHM_SIZE},uid={root},gid={root}"))?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-    Ok(rustix::mount::mount("shm", path, "tmpfs", flags, Some(SHM_OPTIONS))?)
+    Ok(rustix::mount::mount("shm", path, "tmpfs", flags, Some(options.as_c_str()))?)
 }

@@ -8,6 +8,7 @@ use super::container::{Container, Source};
 use super::job::Job;
 use super::lifecycle::kill_group;
 use super::saved::{self, SavedContainer};
+use super::users::Users;
 use crate::cgroup::{Cgroups, PodGroups};
 use crate::ids::ContainerId;
 use crate::paths::{CONTROL_SOCKET, PodPaths};
@@ -28,6 +29,8 @@ pub(super) struct Supervisor {
     pub(super) config: SupervisorConfig,
     pub(super) paths: PodPaths,
     pub(super) cgroups: Cgroups,
+    /// The pod's user namespace, if it has one.
+    pub(super) users: Option<Users>,
     /// Control groups of the pod.
     pub(super) groups: PodGroups,
     /// Capabilities this process may hand out.
@@ -79,7 +82,10 @@ impl Supervisor {
         let signals = SignalFd::with_flags(&mask, flags).map_err(|error| format!("signalfd: {error}"))?;
         let listener =
             listen(&paths).map_err(|error| format!("listen in {}: {error}", paths.dir.display()))?;
+        let pin = paths.userns();
+        let users = config.sandbox.users.map(|range| Users::open(range, &pin)).transpose();
         let mut supervisor = Self {
+            users: users.map_err(|error| format!("open {}: {error}", pin.display()))?,
             config,
             paths,
             cgroups,

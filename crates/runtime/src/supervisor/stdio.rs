@@ -25,22 +25,23 @@ pub(super) struct SupervisorSide {
     pub(super) stderr: Option<OwnedFd>,
 }
 
-/// Makes the pipes of a new container.
+/// Makes the pipes of a new container, for a user and group of the node.
 pub(super) fn make(
     paths: &ContainerPaths,
     spec: &ContainerSpec,
+    owner: (u32, u32),
 ) -> io::Result<(ContainerSide, SupervisorSide)> {
     if spec.tty {
         return Ok((ContainerSide::Terminal, SupervisorSide::default()));
     }
     let output = |name: &str| -> io::Result<OwnedFd> {
-        make_fifo(&paths.fifo(name), spec)?;
+        make_fifo(&paths.fifo(name), owner)?;
         // Opened for both: what the container's processes inherit.
         open(&paths.fifo(name), OFlags::RDWR)
     };
     let (stdout, stderr) = (output("stdout")?, output("stderr")?);
     let stdin = if spec.stdin {
-        make_fifo(&paths.fifo("stdin"), spec)?;
+        make_fifo(&paths.fifo("stdin"), owner)?;
         // Without a writer, opening for reading would wait.
         let both = open(&paths.fifo("stdin"), OFlags::RDWR)?;
         // A container that is to see the end of its input must not hold the other end itself; any other does, so that
@@ -73,9 +74,9 @@ pub(super) fn reopen(paths: &ContainerPaths, spec: &ContainerSpec) -> io::Result
 }
 
 /// The container's user owns the pipe, so that it may open `/dev/stdout` by name.
-fn make_fifo(path: &Path, spec: &ContainerSpec) -> io::Result<()> {
+fn make_fifo(path: &Path, (user, group): (u32, u32)) -> io::Result<()> {
     rustix::fs::mkfifoat(rustix::fs::CWD, path, Mode::from_raw_mode(0o600))?;
-    let (uid, gid) = (Uid::from_raw(spec.user.uid), Gid::from_raw(spec.user.gid));
+    let (uid, gid) = (Uid::from_raw(user), Gid::from_raw(group));
     Ok(rustix::fs::chown(path, Some(uid), Some(gid))?)
 }
 

@@ -90,6 +90,7 @@ impl Machine {
             share_pids: false,
             class: Default::default(),
             resources: None,
+            users: None,
             log_dir: self.directory.path().join("logs").join(name),
         }
     }
@@ -115,6 +116,7 @@ impl Machine {
             rootfs_readonly: false,
             capabilities: CAPABILITIES.map(String::from).to_vec(),
             privileged: false,
+            unmasked: false,
             no_new_privileges: false,
             seccomp: Seccomp::RuntimeDefault,
             target: None,
@@ -225,7 +227,7 @@ pub(crate) fn busybox_layer() -> Vec<u8> {
     layer.into_inner().unwrap()
 }
 
-const APPLETS: &str = "cat chroot date dd df echo env false grep head hostname id ifconfig ip kill ls mkdir mknod mount \
+const APPLETS: &str = "cat chown chroot date dd df echo env false grep head hostname id ifconfig ip kill ls mkdir mknod mount \
     mv nc ping ps pwd readlink sh sleep stat stty tail test touch tr true tty umount uname unshare wc whoami yes";
 
 pub(crate) fn add_file(archive: &mut tar::Builder<Vec<u8>>, path: &str, mode: u32, content: &[u8]) {
