@@ -1,7 +1,10 @@
 //! Decoders of this crate for the fuzz targets.
 
 use bytes::Bytes;
+use http::header::SEC_WEBSOCKET_PROTOCOL;
+use http::{HeaderMap, HeaderValue};
 
+use crate::auth;
 use crate::http::path::RequestInfo;
 use crate::http::query::Query;
 use crate::pipeline::decode;
@@ -18,4 +21,15 @@ pub fn url(text: &str) {
 /// Reads a body in YAML.
 pub fn yaml(body: &[u8]) {
     drop(decode::to_json("application/yaml", &Bytes::copy_from_slice(body)));
+}
+
+/// Reads lists of WebSocket subprotocols, one in each line, for the token among them, and takes it out.
+pub fn subprotocols(data: &[u8]) {
+    let mut headers = HeaderMap::new();
+    for line in data.split(|byte| *byte == b'\n') {
+        headers.extend(HeaderValue::from_bytes(line).ok().map(|value| (SEC_WEBSOCKET_PROTOCOL, value)));
+    }
+    drop(auth::bearer_token(&headers));
+    auth::strip_credentials(&mut headers);
+    assert_eq!(auth::bearer_token(&headers), None, "what goes on holds no token");
 }

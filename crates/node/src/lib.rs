@@ -21,6 +21,8 @@ mod container;
 mod directory;
 mod error;
 mod files;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod ids;
 mod logs;
 #[allow(clippy::disallowed_methods, reason = "the kernel's files and the node's own")]

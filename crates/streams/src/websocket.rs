@@ -91,7 +91,7 @@ impl Channels {
 }
 
 /// Reads until the client closes. The library answers pings while it reads.
-async fn read<T>(
+pub(crate) async fn read<T>(
     mut stream: SplitStream<WebSocketStream<T>>,
     protocol: ChannelProtocol,
     mut receiver: impl Receiver,

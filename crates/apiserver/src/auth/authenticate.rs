@@ -132,7 +132,7 @@ fn user(claims: &Claims) -> UserInfo {
 }
 
 /// The token of `Authorization: Bearer …` or of a WebSocket subprotocol.
-fn bearer_token(headers: &HeaderMap) -> Option<String> {
+pub(crate) fn bearer_token(headers: &HeaderMap) -> Option<String> {
     let header = |name: HeaderName| headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
     let bearer = header(AUTHORIZATION).find_map(|value| {
         let (scheme, token) = value.trim().split_once(' ')?;

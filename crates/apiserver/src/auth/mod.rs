@@ -29,6 +29,8 @@ use skiff_store::{ReadError, Store};
 
 pub use attributes::{Attributes, Decision, Refusal};
 pub use authenticate::AuthnError;
+#[cfg(fuzzing)]
+pub(crate) use authenticate::bearer_token;
 pub(crate) use authenticate::strip_credentials;
 pub use rbac::Rule;
 pub use user::{PeerIdentity, UserInfo};
