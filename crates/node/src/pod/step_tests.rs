@@ -1,7 +1,7 @@
 //! Stories of pods, told as the steps that each event leads to.
 
 use super::local::LocalPod;
-use super::observed::{Finished, Observed, Report, StartError};
+use super::observed::{Finished, Observed, Rejection, Report, StartError};
 use super::status::{phase, status};
 use super::step::{Step, plan};
 use super::testing::{at, pod, pod_of};
@@ -501,6 +501,32 @@ fn readiness_gates_hold_a_pod_back() {
     story.started("c", 0).check("");
     assert_eq!(story.condition("ContainersReady"), "True");
     assert_eq!(story.condition("Ready"), "False ReadinessGatesNotReady");
+    let message = |story: &Story| {
+        let status = status(&story.pod, &story.observed, &[], at(9));
+        let ready = status.conditions.unwrap().into_iter().find(|c| c.type_ == "Ready").unwrap();
+        (ready.status, ready.message)
+    };
+    let absent = "corresponding condition of pod readiness gate \"x/y\" does not exist.";
+    assert_eq!(message(&story), ("False".into(), Some(absent.into())));
+    let set = |story: &mut Story, value: &str| {
+        let gate = format!(r#"[{{"type": "x/y", "status": "{value}"}}]"#);
+        story.pod.status.conditions = Some(serde_json::from_str(&gate).unwrap());
+    };
+    set(&mut story, "False");
+    let closed = "the status of pod readiness gate \"x/y\" is not \"True\", but False";
+    assert_eq!(message(&story), ("False".into(), Some(closed.into())));
+    set(&mut story, "True");
+    assert_eq!(message(&story), ("True".into(), None));
+}
+
+#[test]
+fn a_refused_pods_status_is_of_the_generation_that_was_refused() {
+    let mut pod = pod_of(r#"{"containers": [{"name": "c"}]}"#);
+    pod.meta.generation = Some(2);
+    let mut observed = Observed::new(at(0));
+    observed.rejection = Some(Rejection { reason: "NodeAffinity", message: "Pod was rejected: no".into() });
+    let status = status(&pod, &observed, &[], at(9));
+    assert_eq!((status.observed_generation, status.phase.as_deref()), (Some(2), Some("Failed")));
 }
 
 #[test]
@@ -522,6 +548,8 @@ fn others_conditions_are_kept() {
     let ready = &conditions[2];
     assert_eq!(ready.last_transition_time.as_ref().unwrap().0, "2026-01-02T00:00:00Z".parse().unwrap());
     assert_eq!((status.observed_generation, ready.observed_generation), (Some(3), Some(3)));
+    let (scheduled, foreign) = (&conditions[4], &conditions[5]);
+    assert_eq!((scheduled.observed_generation, foreign.observed_generation), (Some(3), None));
     assert_eq!(status.qos_class.as_deref(), Some("BestEffort"));
 }
 

@@ -72,14 +72,9 @@ impl Prober {
 
     /// Records an attempt that was no plain success.
     fn tell(&self, outcome: &Outcome) {
-        let title = self.kind.title();
-        let (reason, message) = match outcome {
-            Outcome::Success => return,
-            Outcome::Warning(text) => ("ProbeWarning", format!("{title} probe warning: {text}")),
-            Outcome::Failure(text) => ("Unhealthy", format!("{title} probe failed: {text}")),
-            Outcome::Error(text) => ("Unhealthy", format!("{title} probe errored: {text}")),
-        };
-        self.shared.container_event(&self.pod, &self.container, Warning, reason, message);
+        if let Some((reason, message)) = event_of(self.kind, outcome) {
+            self.shared.container_event(&self.pod, &self.container, Warning, reason, message);
+        }
     }
 
     fn report(&self, ok: bool) -> Option<Report> {
@@ -89,5 +84,44 @@ impl Prober {
             ProbeKind::Readiness => Some(Report::Readiness { container, id, ok }),
             ProbeKind::Liveness => (!ok).then_some(Report::LivenessFailed { container, id }),
         }
+    }
+}
+
+/// Reason and message of the event about an attempt, as the kubelet words them; none for a plain success.
+fn event_of(kind: ProbeKind, outcome: &Outcome) -> Option<(&'static str, String)> {
+    let title = kind.title();
+    match outcome {
+        Outcome::Success => None,
+        Outcome::Warning(text) => Some(("ProbeWarning", format!("{title} probe warning: {text}"))),
+        Outcome::Failure(text) => Some(("Unhealthy", format!("{title} probe failed: {text}"))),
+        Outcome::Error(text) => Some(("Unhealthy", format!("{title} probe errored: {text}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attempts_are_told_as_the_kubelet_tells_them() {
+        let check = |kind: ProbeKind, outcome: Outcome, expected: Option<(&'static str, &str)>| {
+            let event = event_of(kind, &outcome);
+            assert_eq!(event, expected.map(|(reason, message)| (reason, message.to_owned())), "{outcome:?}");
+        };
+        check(ProbeKind::Readiness, Outcome::Success, None);
+        // What a probe that is sent to another host comes to.
+        let redirected = "Probe terminated redirects, Response body: bye";
+        let warning = format!("Readiness probe warning: {redirected}");
+        let redirected = Outcome::Warning(redirected.into());
+        assert!(redirected.is_success(), "the container is ready all the same");
+        check(ProbeKind::Readiness, redirected, Some(("ProbeWarning", &warning)));
+        let failed = Outcome::Failure("HTTP probe failed with statuscode: 500".into());
+        let unhealthy = "Liveness probe failed: HTTP probe failed with statuscode: 500";
+        check(ProbeKind::Liveness, failed, Some(("Unhealthy", unhealthy)));
+        check(
+            ProbeKind::Startup,
+            Outcome::Error("x".into()),
+            Some(("Unhealthy", "Startup probe errored: x")),
+        );
     }
 }
