@@ -1,5 +1,6 @@
 //! What the agent is told when it starts.
 
+use crate::EvictionHard;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -31,6 +32,8 @@ pub struct AgentConfig {
     pub listen: SocketAddr,
     /// Serving certificate and key of the kubelet API and the authority of its clients.
     pub tls: std::sync::Arc<dyn ServingTls>,
+    /// How little may be left on the node's disk before it takes no more pods.
+    pub eviction_hard: EvictionHard,
     /// Most pods on this node.
     pub max_pods: u32,
     /// skiff's own version, without `v`.

@@ -20,6 +20,7 @@ mod config;
 mod container;
 mod directory;
 mod error;
+mod eviction;
 mod files;
 #[cfg(fuzzing)]
 pub mod fuzzing;
@@ -46,3 +47,4 @@ mod volumes;
 pub use agent::{Reports, run};
 pub use config::{AgentConfig, ServingTls};
 pub use error::AgentError;
+pub use eviction::{BadThreshold, EvictionHard};

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use skiff_node::EvictionHard;
 use skiff_runtime::ImageLimits;
 
 use crate::layout::Layout;
@@ -95,6 +96,10 @@ pub(crate) struct ServerArgs {
     /// Port of the node's kubelet API
     #[arg(long, default_value_t = 10250, value_name = "PORT")]
     pub(crate) kubelet_port: u16,
+    /// What must be left on the node's disk, as the kubelet's evictionHard, e.g. `nodefs.available<10%,nodefs.inodesFree<5%`;
+    /// when not given, a tenth or 1Gi, whichever is less, and 5% of the inodes
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "SIGNAL<QUANTITY,…")]
+    pub(crate) eviction_hard: EvictionHard,
     /// Name of the context written into the kubeconfig
     #[arg(long, default_value = "skiff", value_name = "NAME")]
     pub(crate) context: String,

@@ -1,5 +1,6 @@
 //! Whether the disk of the node's data is about to be full: the condition `DiskPressure`.
 
+use crate::eviction::{EvictionHard, Threshold};
 use rustix::fs::StatVfs;
 use std::io;
 use std::os::fd::AsFd;
@@ -52,10 +53,10 @@ impl Room {
 
 /// Percent that must be left: the kubelet's eviction thresholds `nodefs.available<10%` and `nodefs.inodesFree<5%`.
 const SPACE: u64 = 10;
-const FILES: u64 = 5;
+const FILES: Threshold = Threshold::Percent(5);
 
 /// Bytes that are always enough. Where the kubelet has a machine to itself, skiff shares people's own: a tenth of a
-/// large disk is no shortage, and a cluster that refuses pods for it would be of no use there.
+/// large disk is no shortage, and a cluster that refuses pods for it would be of no use there. (`--eviction-hard` says otherwise.)
 const ENOUGH: u64 = 1 << 30;
 
 /// A tenth more must be left before the condition ends, so that it does not come and go at the threshold. (The kubelet
@@ -64,9 +65,9 @@ const MORE: u64 = 10;
 
 impl DiskPressure {
     /// How the file system of `directory` is now. What cannot be read is as it was.
-    pub(crate) fn look(self, directory: &Path) -> Self {
+    pub(crate) fn look(self, directory: &Path, thresholds: EvictionHard) -> Self {
         match Room::at(directory) {
-            Ok(room) => self.with(room),
+            Ok(room) => self.with(room, thresholds),
             Err(error) => {
                 tracing::warn!(%error, path = %directory.display(), "the room on the node's disk cannot be read");
                 self
@@ -74,16 +75,16 @@ impl DiskPressure {
         }
     }
 
-    fn with(self, room: Room) -> Self {
+    fn with(self, room: Room, thresholds: EvictionHard) -> Self {
         let percent = if self == Self::Full { 100 + MORE } else { 100 };
         let short =
             |left: u64, needed: u64| u128::from(left) * 100 < u128::from(needed) * u128::from(percent);
-        let space = (room.bytes / 100 * SPACE).min(ENOUGH);
-        if short(room.bytes_left, space) || short(room.files_left, room.files.saturating_mul(FILES) / 100) {
-            Self::Full
-        } else {
-            Self::None
-        }
+        let space = match thresholds.available {
+            Some(threshold) => threshold.of(room.bytes),
+            None => (room.bytes / 100 * SPACE).min(ENOUGH),
+        };
+        let files = thresholds.inodes_free.unwrap_or(FILES).of(room.files);
+        if short(room.bytes_left, space) || short(room.files_left, files) { Self::Full } else { Self::None }
     }
 }
 
@@ -95,7 +96,7 @@ mod tests {
     fn follows_the_thresholds() {
         let check = |before: DiskPressure, (bytes, bytes_left), (files, files_left), after: DiskPressure| {
             let room = Room { bytes, bytes_left, files, files_left, ..Room::default() };
-            assert_eq!(before.with(room), after, "{before:?} {room:?}");
+            assert_eq!(before.with(room, EvictionHard::default()), after, "{before:?} {room:?}");
         };
         let (none, full) = (DiskPressure::None, DiskPressure::Full);
         let many = (1000, 900);
@@ -108,5 +109,21 @@ mod tests {
         check(none, (1000, 500), (0, 0), none);
         check(none, (1 << 40, 1 << 30), many, none);
         check(none, (1 << 40, (1 << 30) - 1), many, full);
+    }
+
+    #[test]
+    fn thresholds_of_the_administrators_come_first() {
+        let check = |thresholds: &str, (bytes, bytes_left), (files, files_left), after: DiskPressure| {
+            let room = Room { bytes, bytes_left, files, files_left, ..Room::default() };
+            let seen = DiskPressure::None.with(room, thresholds.parse().unwrap());
+            assert_eq!(seen, after, "{thresholds} {room:?}");
+        };
+        let (none, full, many) = (DiskPressure::None, DiskPressure::Full, (1000, 900));
+        check("nodefs.available<10%", (1 << 40, 1 << 30), many, full);
+        check("nodefs.available<10%", (1000, 100), many, none);
+        check("nodefs.available<0", (1000, 0), many, none);
+        check("nodefs.available<2Gi", (1 << 40, 1 << 30), many, full);
+        check("nodefs.inodesFree<50%", (1000, 900), (1000, 499), full);
+        check("nodefs.inodesFree<10", (1000, 900), (1000, 49), none);
     }
 }

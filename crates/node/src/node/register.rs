@@ -111,7 +111,7 @@ impl Registration {
             tracing::warn!(%error, "listing images");
             Vec::new()
         });
-        self.disk = self.disk.look(&self.config.data_dir);
+        self.disk = self.disk.look(&self.config.data_dir, self.config.eviction_hard);
         let health = (readiness, self.disk);
         object::status(&self.config, &self.machine, self.node_ip, health, &images, &self.conditions, now)
     }
@@ -130,7 +130,7 @@ impl Registration {
     /// Writes the status if the disk has become full, or no longer is.
     async fn report_disk(&mut self) {
         let reported = self.conditions.iter().any(|c| c.type_ == "DiskPressure" && c.status == "True");
-        let now = self.disk.look(&self.config.data_dir) == DiskPressure::Full;
+        let now = self.disk.look(&self.config.data_dir, self.config.eviction_hard) == DiskPressure::Full;
         if now != reported
             && let Err(error) = self.report(&Readiness::Ready).await
         {

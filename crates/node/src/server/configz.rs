@@ -36,5 +36,10 @@ pub(super) fn configz(config: &AgentConfig) -> Value {
         "enableSystemLogQuery": false,
         "registerNode": true,
     });
+    let mut kubelet = kubelet;
+    let given = config.eviction_hard.to_string();
+    for (signal, threshold) in given.split(',').filter_map(|part| part.split_once('<')) {
+        kubelet["evictionHard"][signal] = threshold.into();
+    }
     json!({"kubeletconfig": kubelet})
 }
