@@ -47,6 +47,7 @@ fn a_node_tells_what_it_does() {
     usage_is_measured(&cluster);
     metrics_are_told(&cluster);
     health_and_configuration_are_told(&cluster);
+    resources_of_the_pod_are_told(&cluster);
     logs_of_the_node_are_served(&cluster);
     monitoring_may_what_its_role_says(&cluster);
 }
@@ -124,11 +125,32 @@ fn metrics_are_told(cluster: &Cluster) {
 
 fn health_and_configuration_are_told(cluster: &Cluster) {
     let health = raw(cluster, "/healthz?verbose");
-    assert!(health.contains("[+]ping ok\n") && health.ends_with("healthz check passed\n"), "{health}");
+    assert!(health.contains("[+]syncloop ok\n") && health.ends_with("healthz check passed\n"), "{health}");
+    let ready = cluster.k("get --raw /readyz?verbose");
+    for part in [
+        "controllers",
+        "controllers-informer-sync",
+        "scheduler",
+        "scheduler-informer-sync",
+        "node",
+        "node-sync",
+    ] {
+        assert!(ready.contains(&format!("[+]{part} ok\n")), "{part}: {ready}");
+    }
     let config: Value = serde_json::from_str(&raw(cluster, "/configz")).unwrap();
     assert_eq!(config["kubeletconfig"]["maxPods"], 110);
     let pods: Value = serde_json::from_str(&raw(cluster, "/pods")).unwrap();
     assert!(pods["items"].as_array().unwrap().iter().any(|pod| pod["metadata"]["name"] == "busy"));
+}
+
+fn resources_of_the_pod_are_told(cluster: &Cluster) {
+    let status = |path: &str| cluster.k(&format!("get pod busy -o jsonpath={{.status.{path}}}"));
+    let amounts = r#"{"cpu":"500m","memory":"128Mi"}"#;
+    for path in ["resources.limits", "resources.requests", "allocatedResources"] {
+        assert_eq!(status(path), amounts, "{path}");
+    }
+    assert_eq!(status("containerStatuses[0].allocatedResources"), amounts);
+    assert_eq!(status("qosClass"), "Guaranteed");
 }
 
 fn logs_of_the_node_are_served(cluster: &Cluster) {
