@@ -98,8 +98,8 @@ pub(crate) struct ServerArgs {
     pub(crate) kubelet_port: u16,
     /// What must be left on the node's disk, as the kubelet's evictionHard, e.g. `nodefs.available<10%,nodefs.inodesFree<5%`;
     /// when not given, a tenth or 1Gi, whichever is less, and 5% of the inodes
-    #[arg(long, default_value = "", hide_default_value = true, value_name = "SIGNAL<QUANTITY,…")]
-    pub(crate) eviction_hard: EvictionHard,
+    #[arg(long, value_name = "SIGNAL<QUANTITY,…")]
+    pub(crate) eviction_hard: Option<EvictionHard>,
     /// Name of the context written into the kubeconfig
     #[arg(long, default_value = "skiff", value_name = "NAME")]
     pub(crate) context: String,

@@ -389,7 +389,7 @@ fn agent_config(
         service_cidr: cluster.service_cidr.to_string().parse()?,
         listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, settings.args.kubelet_port)),
         tls: Arc::new(pki.node_serving_tls(&subject)?),
-        eviction_hard: settings.args.eviction_hard,
+        eviction_hard: settings.args.eviction_hard.unwrap_or_default(),
         max_pods: 110,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         kubernetes_version: skiff_apiserver::KUBERNETES_VERSION.to_owned(),

@@ -143,7 +143,9 @@ fn server_arguments(args: &ServerArgs, layout: &Layout) -> Vec<OsString> {
     option("--context", args.context.clone().into());
     option("--api-port", args.api_port.to_string().into());
     option("--kubelet-port", args.kubelet_port.to_string().into());
-    option("--eviction-hard", args.eviction_hard.to_string().into());
+    if let Some(thresholds) = &args.eviction_hard {
+        option("--eviction-hard", thresholds.to_string().into());
+    }
     if let Some(name) = &args.node_name {
         option("--node-name", name.into());
     }
