@@ -130,7 +130,20 @@ fn check_log_options(query: &Query, pod: &str) -> Result<(), ApiError> {
     Err(ApiError::invalid(subject, errors))
 }
 
-/// Path and query for the node's server: the client's parameters, and the pod's UID.
+/// The parameters that a client may set, as the options of each subresource are named in core/v1 (`PodLogOptions`,
+/// `PodExecOptions`, `PodAttachOptions`). The container's is in the path.
+fn options(subresource: Subresource) -> &'static [&'static str] {
+    match subresource {
+        Subresource::Log => {
+            &["follow", "previous", "timestamps", "tailLines", "limitBytes", "sinceSeconds", "sinceTime"]
+        }
+        Subresource::Exec => &["command", "stdin", "stdout", "stderr", "tty"],
+        Subresource::Attach => &["stdin", "stdout", "stderr", "tty"],
+        _ => &[],
+    }
+}
+
+/// Path and query for the node's server: the client's options and nothing else that it says, and the pod's UID.
 fn path(call: &Call, subresource: Subresource, pod: &Object) -> Result<String, ApiError> {
     let verb = match subresource {
         Subresource::Log => "containerLogs",
@@ -144,7 +157,8 @@ fn path(call: &Call, subresource: Subresource, pod: &Object) -> Result<String, A
         target.push_str(&container(call.query.get("container"), pod)?);
     }
     let mut separator = '?';
-    for (key, value) in call.query.iter().chain([("uid", pod.uid())]) {
+    let asked = call.query.iter().filter(|(key, _)| options(subresource).contains(key));
+    for (key, value) in asked.chain([("uid", pod.uid())]) {
         let encode = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
         write!(target, "{separator}{}={}", encode(key), encode(value)).expect("writing into a String");
         separator = '&';

@@ -191,8 +191,10 @@ async fn logs_come_from_the_node() {
     pod_on(&api, fake_node(&api).await).await;
     let uid =
         api.get(&format!("{PODS}/p")).await.body["metadata"]["uid"].as_str().unwrap().replace('-', "%2D");
-    let log = api.get(&format!("{PODS}/p/log?container=main&tailLines=5")).await.expect(200);
-    assert_eq!(log.text, format!("/containerLogs/default/p/main?container=main&tailLines=5&uid={uid}"));
+    // What the API does not name goes no further, least of all another pod's UID.
+    let log =
+        api.get(&format!("{PODS}/p/log?uid=other&container=main&tailLines=5&pretty=1")).await.expect(200);
+    assert_eq!(log.text, format!("/containerLogs/default/p/main?tailLines=5&uid={uid}"));
     let which = api.get(&format!("{PODS}/p/log")).await.expect(400);
     assert_eq!(which.message(), "a container name must be specified for pod p, choose one of: [main bad]");
     let waiting = api.get(&format!("{PODS}/p/log?container=bad")).await.expect(400);
