@@ -225,7 +225,13 @@ impl Drop for Cluster {
             self.show_logs();
         }
         // Cgroups are the one thing that does not end with the host's namespaces.
-        let down = self.skiff(["down", "--purge"]);
+        let mut down = self.skiff(["down", "--purge"]);
+        if down.stderr.contains("is at work") {
+            // The test failed while a command ran.
+            let lock = "$SKIFF_RUN_DIR/command.lock";
+            self.sh(&format!("kill -9 $(cut -d ' ' -f 1 {lock}); flock --timeout 10 {lock} true"));
+            down = self.skiff(["down", "--purge"]);
+        }
         if down.code != Some(0) {
             eprintln!("{down}");
         }
