@@ -1,0 +1,59 @@
+//! Chores of the repository that need a program.
+//!
+//! `cargo xtask schema SWAGGER.json MODULE…` writes `crates/schema/src/kubernetes.txt`, the table of every
+//! definition of a Kubernetes release, from what the release publishes: its OpenAPI document (with the documents of
+//! version 3 in the folder `v3` beside it) and the Go modules of its API types. All of them are Go modules, so that a
+//! release is one command and one diff:
+//!
+//! ```text
+//! go mod download k8s.io/kubernetes@v1.36.3 k8s.io/{api,apimachinery,apiextensions-apiserver,kube-aggregator}@v0.36.3
+//! M=$(go env GOMODCACHE)/k8s.io
+//! cargo xtask schema $M/kubernetes@v1.36.3/api/openapi-spec/swagger.json \
+//!     $M/{api,apimachinery,apiextensions-apiserver,kube-aggregator}@v0.36.3
+//! ```
+
+mod golang;
+mod swagger;
+mod table;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+
+const USAGE: &str = "usage: cargo xtask schema SWAGGER.json MODULE…";
+
+/// Where the table is kept, from the repository's root.
+const TABLE: &str = "crates/schema/src/kubernetes.txt";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &[&str]) -> anyhow::Result<()> {
+    let ["schema", swagger, modules @ ..] = args else { bail!(USAGE) };
+    if modules.is_empty() {
+        bail!(USAGE);
+    }
+    let modules: Vec<PathBuf> = modules.iter().map(PathBuf::from).collect();
+    let document = swagger::read(Path::new(swagger))?;
+    let structs = golang::read(&modules)?;
+    let release = modules.iter().find_map(|module| release(module)).unwrap_or_default();
+    let text = table::write(&document, &structs, &release)?;
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(TABLE);
+    std::fs::write(&file, text).with_context(|| format!("writing {}", file.display()))
+}
+
+/// `1.36.3`, of a module's folder such as `k8s.io/api@v0.36.3`.
+fn release(module: &Path) -> Option<String> {
+    let (_, version) = module.file_name()?.to_str()?.split_once("@v0.")?;
+    Some(format!("1.{version}"))
+}
