@@ -1,12 +1,20 @@
-//! Bodies in protobuf.
+//! Bodies in protobuf. What could be read is written, and read as it was.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use skiff_catalogue::protobuf;
+use skiff_catalogue::{protobuf, strict};
 use skiff_fuzz::kind;
 
 fuzz_target!(|data: &[u8]| {
     if let Some((kind, body)) = kind(data) {
-        drop(protobuf::decode(body, kind.definition));
+        let read = |body: &[u8]| {
+            let read = protobuf::decode(body, &kind.root).ok()?;
+            strict::prune(read.into_value(), &kind.root).ok().map(|decoded| decoded.object)
+        };
+        let Some(first) = read(body) else { return };
+        // Now with the zeros that are always written.
+        let second = read(&protobuf::object(&first, &kind.root)).expect("what was written can be read");
+        let third = read(&protobuf::object(&second, &kind.root));
+        assert_eq!(Some(second), third);
     }
 });

@@ -5,12 +5,12 @@
 //! it; tests hold it against the schema and the README against it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::OnceLock;
+use std::sync::LazyLock;
 
 use serde_json::Value;
+use skiff_schema::{Definition, Root, Schema, Type};
 
 use crate::Object;
-use crate::schema::{Definition, Schema, Type};
 
 const TABLE: &str = include_str!("honour/fields.txt");
 const PACKAGE: &str = "io.k8s.api.core.v1.";
@@ -36,29 +36,23 @@ struct Entry {
     ignored: Vec<Ignored>,
 }
 
-/// The table, by full name of the definition, with what the walk needs to skip what cannot lead to a warning.
-#[derive(Debug)]
-struct Table {
-    entries: BTreeMap<String, Entry>,
-    /// Definitions from which an ignored field can be reached.
-    relevant: BTreeSet<&'static str>,
-}
+/// The table, by name of the definition in the package of core kinds.
+#[derive(Debug, Default)]
+struct Table(BTreeMap<&'static str, Entry>);
+
+/// What the text says; the same for every schema.
+static GLOBAL: LazyLock<Table> = LazyLock::new(|| Table::read(TABLE));
 
 impl Table {
-    fn global() -> &'static Self {
-        static GLOBAL: OnceLock<Table> = OnceLock::new();
-        GLOBAL.get_or_init(|| Self::read(TABLE, Schema::global()))
-    }
-
-    fn read(text: &'static str, schema: &'static Schema) -> Self {
-        let mut table = Self { entries: BTreeMap::new(), relevant: BTreeSet::new() };
-        let mut current = String::new();
+    fn read(text: &'static str) -> Self {
+        let mut table = Self::default();
+        let mut current = "";
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             let Some(line) = line.strip_prefix(' ') else {
-                current = format!("{PACKAGE}{line}");
+                current = line;
                 continue;
             };
-            let entry = table.entries.entry(current.clone()).or_default();
+            let entry = table.0.entry(current).or_default();
             let (mark, rest) = line.split_at(1);
             let rest = rest.trim_start();
             match mark {
@@ -68,8 +62,11 @@ impl Table {
                 _ => entry.ignored.push(Ignored::read(rest)),
             }
         }
-        table.relevant = relevant(&table.entries, schema);
         table
+    }
+
+    fn entry(&self, definition: &Definition) -> Option<&Entry> {
+        self.0.get(definition.name().strip_prefix(PACKAGE)?)
     }
 }
 
@@ -113,47 +110,12 @@ fn is_zero(value: &Value) -> bool {
     }
 }
 
-/// Definitions from which one with ignored fields is reached, itself included.
-fn relevant(entries: &BTreeMap<String, Entry>, schema: &'static Schema) -> BTreeSet<&'static str> {
-    let has_ignored = |definition: &Definition| {
-        entries.get(definition.name()).is_some_and(|entry| !entry.ignored.is_empty())
-    };
-    let mut found: BTreeSet<&'static str> =
-        schema.definitions().filter(|d| has_ignored(d)).map(Definition::name).collect();
-    loop {
-        let leads = |definition: &&Definition| {
-            !found.contains(definition.name())
-                && definition
-                    .fields()
-                    .iter()
-                    .any(|f| inner_definition(schema, f.ty).is_some_and(|inner| found.contains(inner.name())))
-        };
-        let more: Vec<&'static str> = schema.definitions().filter(leads).map(Definition::name).collect();
-        if more.is_empty() {
-            return found;
-        }
-        found.extend(more);
-    }
-}
-
-/// The definition of a type's objects, through lists and maps.
-fn inner_definition(schema: &Schema, ty: Type) -> Option<&Definition> {
-    match ty {
-        Type::Object(id) => Some(schema.get(id)),
-        Type::List(id) | Type::Map(id) => inner_definition(schema, schema.inner(id)),
-        _ => None,
-    }
-}
-
-/// A warning for each field of `object` that has no effect. `definition` is that of its kind.
+/// A warning for each field of `object` that has no effect.
 ///
 /// Pod templates are looked into as pods are, whatever the kind that holds them.
-pub fn warnings(definition: &str, object: &Object) -> Vec<String> {
-    let (table, schema) = (Table::global(), Schema::global());
-    let mut walk = Walk { table, schema, path: String::new(), found: Vec::new() };
-    if let Some(definition) = schema.definition(definition) {
-        walk.object(definition, object.as_map());
-    }
+pub fn warnings(root: &Root, object: &Object) -> Vec<String> {
+    let mut walk = Walk { table: &GLOBAL, schema: root.schema(), path: String::new(), found: Vec::new() };
+    walk.object(root.definition(), object.as_map());
     walk.found
 }
 
@@ -166,10 +128,7 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     fn object(&mut self, definition: &Definition, object: &serde_json::Map<String, Value>) {
-        if !self.table.relevant.contains(definition.name()) {
-            return;
-        }
-        let entry = self.table.entries.get(definition.name());
+        let entry = self.table.entry(definition);
         for ignored in entry.iter().flat_map(|entry| &entry.ignored) {
             if let Some(place) = ignored.used_at(object) {
                 let dot = if self.path.is_empty() { "" } else { "." };
@@ -221,7 +180,7 @@ mod tests {
     /// Every field below the roots has exactly one mark, and no mark is for a field that does not exist.
     #[test]
     fn the_table_covers_the_schema() {
-        let (table, schema) = (Table::global(), Schema::global());
+        let (table, schema) = (&*GLOBAL, Schema::kubernetes());
         let mut open: Vec<String> = ROOTS.map(|(_, root)| format!("{PACKAGE}{root}")).to_vec();
         let mut seen = BTreeSet::new();
         while let Some(name) = open.pop() {
@@ -229,16 +188,16 @@ mod tests {
                 continue;
             }
             let definition = schema.definition(&name).unwrap();
-            let entry = table.entries.get(&name).unwrap_or_else(|| panic!("{name} is not in the table"));
+            let entry = table.entry(definition).unwrap_or_else(|| panic!("{name} is not in the table"));
             let ignored: BTreeSet<&str> = entry.ignored.iter().map(|ignored| ignored.field).collect();
             for field in definition.fields() {
                 let marks = [&entry.honoured, &entry.meaningless, &entry.refused, &ignored];
-                let marks = marks.iter().filter(|set| set.contains(field.name)).count();
+                let marks = marks.iter().filter(|set| set.contains(&*field.name)).count();
                 assert_eq!(marks, 1, "{name}.{}", field.name);
-                if entry.honoured.contains(field.name)
-                    && let Some(inner) = inner_definition(schema, field.ty)
+                if entry.honoured.contains(&*field.name)
+                    && let Type::Object(inner) = schema.innermost(field.ty)
                 {
-                    open.push(inner.name().to_owned());
+                    open.push(schema.get(inner).name().to_owned());
                 }
             }
             let all = entry.honoured.iter().chain(&entry.meaningless).chain(&entry.refused).chain(&ignored);
@@ -246,13 +205,14 @@ mod tests {
                 assert!(definition.field(field).is_some(), "{name} has no field {field}");
             }
         }
-        let unreachable: Vec<&String> = table.entries.keys().filter(|name| !seen.contains(*name)).collect();
+        let is_seen = |name: &str| seen.contains(&format!("{PACKAGE}{name}"));
+        let unreachable: Vec<_> = table.0.keys().filter(|name| !is_seen(name)).collect();
         assert!(unreachable.is_empty(), "{unreachable:?} are below no field that is honoured");
     }
 
     fn check(definition: &str, spec: Value, expected: &[&str]) {
         let object = Object::from_value(json!({"spec": spec})).unwrap();
-        let found = warnings(&format!("{PACKAGE}{definition}"), &object);
+        let found = warnings(&crate::testing::root(&format!("{PACKAGE}{definition}")), &object);
         let paths: Vec<&str> = found.iter().filter_map(|text| text.split(": ").next()).collect();
         assert_eq!(paths, expected, "{definition} {spec}");
     }
@@ -300,21 +260,21 @@ mod tests {
     /// The table's exceptions as Markdown.
     fn absent() -> String {
         let mut text = String::from("Accepted without effect, with a warning that says so:\n\n");
-        for (name, entry) in &Table::global().entries {
+        for (name, entry) in &GLOBAL.0 {
             for ignored in &entry.ignored {
                 let key = ignored.key.map(|key| format!("[{key}]")).unwrap_or_default();
                 let unless = ignored
                     .unless
                     .map(|(field, value)| format!(" (but for `{field}: {value}`)"))
                     .unwrap_or_default();
-                let (name, field) = (name.trim_start_matches(PACKAGE), ignored.field);
+                let field = ignored.field;
                 writeln!(text, "- `{name}.{field}{key}`{unless}: {}", ignored.consequence).unwrap();
             }
         }
         text.push_str("\nRefused, by the API or by the node with an event at the pod:\n\n");
-        for (name, entry) in Table::global().entries.iter().filter(|(_, entry)| !entry.refused.is_empty()) {
+        for (name, entry) in GLOBAL.0.iter().filter(|(_, entry)| !entry.refused.is_empty()) {
             let fields: Vec<String> = entry.refused.iter().map(|field| format!("`{field}`")).collect();
-            writeln!(text, "- `{}`: {}", name.trim_start_matches(PACKAGE), fields.join(", ")).unwrap();
+            writeln!(text, "- `{}`: {}", name, fields.join(", ")).unwrap();
         }
         text
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::Value;
+use skiff_schema::Root;
 
 use crate::{Object, Strategy};
 
@@ -221,8 +222,8 @@ pub struct Kind {
     pub persistence: Persistence,
     /// What may be named below an object.
     pub subresources: &'static [Subresource],
-    /// Name of its definition in the schema, e.g. `io.k8s.api.core.v1.Service`.
-    pub definition: &'static str,
+    /// The type of its objects.
+    pub root: Root,
     /// Whether `metadata.generation` starts at 1 and grows when anything but metadata and status changes.
     pub counts_generations: bool,
     /// Columns of its Table.
@@ -249,13 +250,13 @@ impl Kind {
 
     /// Fills the defaults of an object, and what it needs to be read again.
     pub fn fill(&self, object: &mut Object) {
-        crate::strict::complete(object, self.definition);
+        crate::strict::complete(object, &self.root);
         self.strategy.default(object);
     }
 
     /// Sets what is in every object of the kind, empty or not.
     pub fn show(&self, object: &mut Object) {
-        crate::strict::show(object, self.definition);
+        crate::strict::show(object, &self.root);
     }
 
     /// Whether it offers a verb.

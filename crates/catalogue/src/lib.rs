@@ -23,7 +23,6 @@ pub mod protobuf;
 pub mod quantity;
 mod rows;
 pub mod scale;
-pub mod schema;
 pub mod selector;
 mod strategy;
 pub mod strict;

@@ -14,6 +14,7 @@ mod shape;
 use std::sync::LazyLock;
 
 use jiff::Timestamp;
+use skiff_schema::Root;
 
 use crate::Object;
 pub use apply::{ApplyError, Conflict, apply};
@@ -21,6 +22,7 @@ use compare::compare;
 pub use configuration::refuse_configuration;
 use entries::Entries;
 use set::{Element, Set};
+use shape::Place;
 
 /// How an entry came to its fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,11 +57,11 @@ pub struct Writer<'a> {
 /// Brings the managed fields of an object that is about to be written up to date: what differs from `old`
 /// (nothing, for a create) now belongs to the writer. `object` is as the writer wants it, defaults included; its own
 /// `managedFields` count if a client edited them, else those of `old`.
-pub fn track_update(object: &mut Object, old: Option<&Object>, definition: &str, writer: &Writer<'_>) {
+pub fn track_update(object: &mut Object, old: Option<&Object>, root: &Root, writer: &Writer<'_>) {
     let mut entries = Entries::of_update(object, old, writer.subresource.is_empty());
-    let empty = shape::empty_object(definition);
+    let empty = root.schema().empty_object(root.id());
     let before = old.map_or(&empty, |old| old.as_map());
-    let changes = compare(definition, before, object.as_map()).without(&SERVER_FIELDS);
+    let changes = compare(Place::root(root), before, object.as_map()).without(&SERVER_FIELDS);
     if !changes.is_empty() {
         let written = changes.written();
         entries.retain_fields(|set| set.without(&changes.removed).without(&written));

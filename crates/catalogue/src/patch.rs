@@ -8,8 +8,9 @@ mod strategic;
 use serde_json::Value;
 use thiserror::Error;
 
+use skiff_schema::Root;
+
 use crate::Object;
-use crate::schema::Schema;
 
 /// Why a patch was refused.
 #[derive(Debug, Error)]
@@ -48,11 +49,10 @@ pub fn merge(object: &Object, patch: &[u8]) -> Result<Object, PatchError> {
     Ok(document.into())
 }
 
-/// Applies a strategic merge patch to an object of the definition (e.g. `io.k8s.api.core.v1.Pod`).
-pub fn strategic(object: &Object, patch: &[u8], definition: &str) -> Result<Object, PatchError> {
+/// Applies a strategic merge patch to an object of a definition.
+pub fn strategic(object: &Object, patch: &[u8], root: &Root) -> Result<Object, PatchError> {
     let patch = parse_object(patch)?;
-    let schema = Schema::global();
-    let merged = strategic::apply(schema, schema.root(definition), object.as_map().clone(), patch)?;
+    let merged = strategic::apply(root.schema(), root.ty(), object.as_map().clone(), patch)?;
     Ok(merged.into())
 }
 

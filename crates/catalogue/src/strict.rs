@@ -5,7 +5,7 @@
 //! refused. The caller decides what becomes of the reports (`fieldValidation`).
 
 mod complete;
-mod scalar;
+pub(crate) mod scalar;
 mod walk;
 
 use std::collections::BTreeSet;
@@ -15,8 +15,9 @@ use serde::de::{DeserializeSeed, Deserializer};
 use serde_json::Value;
 use thiserror::Error;
 
+use skiff_schema::{Definition, Root, Schema, Type};
+
 use crate::Object;
-use crate::schema::{Definition, Schema, Type};
 pub use complete::{complete, show};
 use walk::Seed;
 
@@ -40,26 +41,24 @@ pub enum DecodeFailure {
     Mismatch(String),
 }
 
-/// Reads JSON text as an object of the definition (e.g. `io.k8s.api.core.v1.Service`); the fields of a
-/// definition that the schema does not know are kept as they are.
-pub fn decode(bytes: &[u8], definition: &str) -> Result<Decoded, DecodeFailure> {
+/// Reads JSON text as a whole object of a definition.
+pub fn decode(bytes: &[u8], root: &Root) -> Result<Decoded, DecodeFailure> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let decoded = run(&mut deserializer, definition)?;
+    let decoded = run(&mut deserializer, root)?;
     deserializer.end()?;
     Ok(decoded)
 }
 
 /// As [`decode`], for a JSON tree: a body that was YAML, or the outcome of a patch.
-pub fn prune(value: Value, definition: &str) -> Result<Decoded, DecodeFailure> {
-    run(value, definition)
+pub fn prune(value: Value, root: &Root) -> Result<Decoded, DecodeFailure> {
+    run(value, root)
 }
 
-fn run<'de, D>(deserializer: D, definition: &str) -> Result<Decoded, DecodeFailure>
+fn run<'de, D>(deserializer: D, root: &Root) -> Result<Decoded, DecodeFailure>
 where
     D: Deserializer<'de, Error = serde_json::Error>,
 {
-    let schema = Schema::global();
-    let ty = schema.root(definition);
+    let (schema, ty) = (root.schema(), root.ty());
     let mut reader =
         Reader { schema, path: Vec::new(), owner: None, problems: Problems::default(), mismatch: None };
     let outcome = Seed { reader: &mut reader, ty }.deserialize(deserializer);
@@ -159,7 +158,7 @@ fn go_type(schema: &Schema, ty: Type) -> String {
         Type::Time => "v1.Time".to_owned(),
         Type::MicroTime => "v1.MicroTime".to_owned(),
         Type::Bytes => "[]uint8".to_owned(),
-        Type::Any => "interface {}".to_owned(),
+        Type::Raw(_) => "interface {}".to_owned(),
         Type::Map(inner) => format!("map[string]{}", go_type(schema, schema.inner(inner))),
         Type::List(inner) => format!("[]{}", go_type(schema, schema.inner(inner))),
         Type::Object(id) => schema.get(id).go_name(),
@@ -169,6 +168,7 @@ fn go_type(schema: &Schema, ty: Type) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::root;
     use serde_json::json;
 
     const SERVICE: &str = "io.k8s.api.core.v1.Service";
@@ -177,7 +177,7 @@ mod tests {
     #[test]
     fn reports_unknown_and_repeated_fields() {
         let check = |definition: &str, text: &str, object: Value, problems: &[&str]| {
-            let decoded = decode(text.as_bytes(), definition).unwrap();
+            let decoded = decode(text.as_bytes(), &root(definition)).unwrap();
             assert_eq!(decoded.object.into_value(), object, "{text}");
             assert_eq!(decoded.problems, problems, "{text}");
         };
@@ -207,7 +207,7 @@ mod tests {
     #[test]
     fn drops_nulls_and_empty_collections() {
         let check = |definition: &str, text: &str, object: Value| {
-            let decoded = decode(text.as_bytes(), definition).unwrap();
+            let decoded = decode(text.as_bytes(), &root(definition)).unwrap();
             assert_eq!(decoded.object.into_value(), object, "{text}");
             assert_eq!(decoded.problems, Vec::<String>::new(), "{text}");
         };
@@ -229,7 +229,11 @@ mod tests {
     #[test]
     fn reads_special_scalars() {
         let check = |definition: &str, text: &str, object: Value| {
-            assert_eq!(decode(text.as_bytes(), definition).unwrap().object.into_value(), object, "{text}");
+            assert_eq!(
+                decode(text.as_bytes(), &root(definition)).unwrap().object.into_value(),
+                object,
+                "{text}"
+            );
         };
         let ports = |port: Value| json!({"spec": {"ports": [{"targetPort": port}]}});
         check(SERVICE, r#"{"spec":{"ports":[{"targetPort":80}]}}"#, ports(json!(80)));
@@ -249,7 +253,7 @@ mod tests {
     #[test]
     fn refuses_wrong_types() {
         let check = |definition: &str, text: &str, error: &str| {
-            let got = decode(text.as_bytes(), definition).unwrap_err().to_string();
+            let got = decode(text.as_bytes(), &root(definition)).unwrap_err().to_string();
             assert!(got.contains(error), "{text}: {got}");
         };
         check(

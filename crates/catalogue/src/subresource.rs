@@ -1,5 +1,7 @@
 //! What each subresource accepts and answers: facts for discovery, OpenAPI and the pipeline.
 
+use skiff_schema::Root;
+
 use crate::{GroupVersion, Kind, Scope, Subresource, Verb};
 
 const CORE: GroupVersion = GroupVersion::fixed("", "v1");
@@ -13,8 +15,8 @@ pub struct Exchange {
     pub gv: GroupVersion,
     /// The kind, e.g. `Scale`.
     pub kind: String,
-    /// Its definition in the schema; none for the options of connections, which are query parameters.
-    pub definition: Option<&'static str>,
+    /// The type of its objects; none for the options of connections, which are query parameters.
+    pub root: Option<Root>,
 }
 
 impl Subresource {
@@ -39,13 +41,13 @@ impl Subresource {
 impl Kind {
     /// What one of its subresources exchanges.
     pub fn exchange(&self, subresource: Subresource) -> Exchange {
-        let other =
-            |gv, kind: &str, definition| Exchange { gv, kind: kind.to_owned(), definition: Some(definition) };
-        let options = |suffix: &str| Exchange {
-            gv: CORE,
-            kind: format!("{}{suffix}", self.names.kind),
-            definition: None,
+        let other = |gv, kind: &str, definition: &str| Exchange {
+            gv,
+            kind: kind.to_owned(),
+            root: self.root.sibling(definition),
         };
+        let options =
+            |suffix: &str| Exchange { gv: CORE, kind: format!("{}{suffix}", self.names.kind), root: None };
         match subresource {
             Subresource::Scale => {
                 other(GroupVersion::fixed("autoscaling", "v1"), "Scale", "io.k8s.api.autoscaling.v1.Scale")
@@ -66,7 +68,7 @@ impl Kind {
             Subresource::Status
             | Subresource::EphemeralContainers
             | Subresource::Finalize
-            | Subresource::Log => other(self.gv.clone(), &self.names.kind, self.definition),
+            | Subresource::Log => other(self.gv.clone(), &self.names.kind, self.root.name()),
         }
     }
 

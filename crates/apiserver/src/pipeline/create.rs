@@ -115,7 +115,7 @@ fn validate(call: &Call, object: &Object) -> Result<(), ApiError> {
         return Err(ApiError::invalid(call.subject(object.name()), errors));
     }
     call.kind.strategy.warnings(object, None).into_iter().for_each(|text| call.warn(text));
-    honour::warnings(call.kind.definition, object).into_iter().for_each(|text| call.warn(text));
+    honour::warnings(&call.kind.root, object).into_iter().for_each(|text| call.warn(text));
     Ok(())
 }
 

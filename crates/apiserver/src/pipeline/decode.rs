@@ -7,6 +7,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use skiff_catalogue::{Exchange, FieldError, GroupVersion, Object, Subresource, managed, protobuf, strict};
 
+use skiff_schema::Root;
+
 use super::call::Call;
 use crate::errors::{ApiError, Subject};
 use crate::http::query::FieldValidation;
@@ -36,10 +38,12 @@ pub(crate) fn to_json(content_type: &str, body: &Bytes) -> Result<Bytes, ApiErro
 }
 
 /// A body as DeleteOptions. A body that is something else deletes nothing.
-pub(crate) fn delete_options(content_type: &str, body: &Bytes) -> Result<Object, ApiError> {
+pub(crate) fn delete_options(call: &Call, content_type: &str, body: &Bytes) -> Result<Object, ApiError> {
     let refuse = |why: &dyn fmt::Display| ApiError::BadRequest(why.to_string());
+    let root = call.kind.root.sibling(DELETE_OPTIONS);
+    let root = root.ok_or_else(|| refuse(&"the schema has no DeleteOptions"))?;
     if content_type == protobuf::CONTENT_TYPE {
-        return protobuf::decode(body, DELETE_OPTIONS).map_err(|error| refuse(&error));
+        return protobuf::decode(body, &root).map_err(|error| refuse(&error));
     }
     let text = to_json(content_type, body)?;
     let told: Told = serde_json::from_slice(&text)
@@ -47,7 +51,7 @@ pub(crate) fn delete_options(content_type: &str, body: &Bytes) -> Result<Object,
     if !matches!(&*told.kind, "" | "DeleteOptions") {
         return Err(refuse(&not_registered(&told.kind, &told.api_version)));
     }
-    Ok(strict::decode(&text, DELETE_OPTIONS).map_err(|failure| refuse(&failure))?.object)
+    Ok(strict::decode(&text, &root).map_err(|failure| refuse(&failure))?.object)
 }
 
 /// What a body says that it is.
@@ -80,7 +84,7 @@ pub(crate) fn object(call: &Call, body: &Bytes) -> Result<Object, ApiError> {
 struct Expected<'e> {
     gv: &'e GroupVersion,
     kind: &'e str,
-    definition: &'e str,
+    root: &'e Root,
     /// Whether another version of the group will do.
     any_version: bool,
 }
@@ -88,14 +92,13 @@ struct Expected<'e> {
 impl<'e> Expected<'e> {
     fn object(call: &'e Call) -> Self {
         let kind = &call.kind;
-        Self { gv: &kind.gv, kind: &kind.names.kind, definition: kind.definition, any_version: false }
+        Self { gv: &kind.gv, kind: &kind.names.kind, root: &kind.root, any_version: false }
     }
 
     fn exchange(exchange: &'e Exchange) -> Result<Self, ApiError> {
-        let definition = exchange.definition;
-        let definition =
-            definition.ok_or_else(|| ApiError::BadRequest(format!("{} has no body", exchange.kind)))?;
-        Ok(Self { gv: &exchange.gv, kind: &exchange.kind, definition, any_version: true })
+        let root = exchange.root.as_ref();
+        let root = root.ok_or_else(|| ApiError::BadRequest(format!("{} has no body", exchange.kind)))?;
+        Ok(Self { gv: &exchange.gv, kind: &exchange.kind, root, any_version: true })
     }
 }
 
@@ -115,7 +118,7 @@ pub(crate) fn configuration(call: &Call, body: &Bytes) -> Result<Object, ApiErro
     if named != kind.names.kind || text(&["apiVersion"]) != Some(kind.gv.to_string().as_str()) {
         return Err(ApiError::BadRequest(format!("invalid object type: {group_version}, Kind={named}")));
     }
-    if let Some(why) = managed::refuse_configuration(kind.definition, &tree) {
+    if let Some(why) = managed::refuse_configuration(&kind.root, &tree) {
         let (namespace, name) = (text(&["metadata", "namespace"]), text(&["metadata", "name"]));
         let place = format!("{}/{}", namespace.unwrap_or_default(), name.unwrap_or_default());
         let object = format!("{place}; {group_version}, Kind={}", kind.names.kind);
@@ -159,8 +162,8 @@ fn check_patched(
         ApiError::invalid(Subject::default(), vec![error])
     };
     check_kind(call, &Told::of(&patched), expected).map_err(|error| refuse(error.to_string()))?;
-    let decoded = strict::prune(patched.into_value(), expected.definition)
-        .map_err(|failure| refuse(failure.to_string()))?;
+    let decoded =
+        strict::prune(patched.into_value(), expected.root).map_err(|failure| refuse(failure.to_string()))?;
     report(call, decoded.problems, |problems| refuse(format!("strict decoding error: {problems}")))?;
     Ok(decoded.object)
 }
@@ -207,22 +210,22 @@ fn check_kind(call: &Call, told: &Told, expected: &Expected<'_>) -> Result<(), A
 }
 
 fn typed(call: &Call, body: &Bytes, expected: &Expected<'_>) -> Result<Object, ApiError> {
-    let Expected { gv, kind, definition, .. } = *expected;
+    let Expected { gv, kind, root, .. } = *expected;
     let refuse = |why: &dyn fmt::Display| {
         let version = &gv.version;
         ApiError::BadRequest(format!("{kind} in version {version:?} cannot be handled as a {kind}: {why}"))
     };
     let decoded = if call.content_type == protobuf::CONTENT_TYPE {
-        let object = protobuf::decode(body, definition).map_err(|error| refuse(&error))?;
+        let object = protobuf::decode(body, root).map_err(|error| refuse(&error))?;
         check_kind(call, &Told::of(&object), expected)?;
-        strict::prune(object.into_value(), definition)
+        strict::prune(object.into_value(), root)
     } else {
         let text = to_json(&call.content_type, body)?;
         // Whoever sends something else is told that, and not which of its fields are unknown here.
         if let Ok(told) = serde_json::from_slice(&text) {
             check_kind(call, &told, expected)?;
         }
-        strict::decode(&text, definition)
+        strict::decode(&text, root)
     };
     let decoded = decoded.map_err(|failure| refuse(&failure))?;
     report(call, decoded.problems, |problems| refuse(&format_args!("strict decoding error: {problems}")))?;

@@ -97,7 +97,7 @@ pub(crate) fn take_preconditions(new: &mut Object, wanted: &Object) {
 /// Makes the client own what differs from `old` (nothing, for a create), in the managed fields.
 pub(crate) fn track(call: &Call, new: &mut Object, old: Option<&Object>, subresource: &str) {
     let manager = call.manager();
-    managed::track_update(new, old, call.kind.definition, &call.writer(&manager, subresource));
+    managed::track_update(new, old, &call.kind.root, &call.writer(&manager, subresource));
 }
 
 /// Counts the generation up when more than metadata and status differ.

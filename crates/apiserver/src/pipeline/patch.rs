@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use skiff_catalogue::managed::{self, ApplyError, Operation};
 use skiff_catalogue::{FieldError, Object, patch};
+use skiff_schema::Root;
 
 use super::call::Call;
 use super::update::{self, Part};
@@ -44,7 +45,7 @@ pub(crate) async fn patch(call: &Call, part: Part, body: &Bytes) -> Result<Outco
 /// The object that a JSON, merge or strategic patch makes of another.
 pub(crate) fn patched(call: &Call, old: &Object, body: &Bytes) -> Result<Object, ApiError> {
     let format = Format::of(&call.content_type)?;
-    let patched = apply_to(format, old, body, call.kind.definition)?;
+    let patched = apply_to(format, old, body, &call.kind.root)?;
     let mut patched = decode::patched(call, patched, body)?;
     let (name, wanted) = (patched.name(), call.path.name.as_str());
     if !name.is_empty() && name != wanted {
@@ -66,14 +67,14 @@ pub(crate) fn to_tree(call: &Call, old: &Object, body: &Bytes) -> Result<Object,
         Format::Json => Format::Json,
         Format::Merge | Format::Strategic | Format::Apply => Format::Merge,
     };
-    apply_to(format, old, body, "")
+    apply_to(format, old, body, &call.kind.root)
 }
 
-fn apply_to(format: Format, old: &Object, body: &Bytes, definition: &str) -> Result<Object, ApiError> {
+fn apply_to(format: Format, old: &Object, body: &Bytes, root: &Root) -> Result<Object, ApiError> {
     let outcome = match format {
         Format::Json => patch::json(old, body),
         Format::Merge => patch::merge(old, body),
-        Format::Strategic | Format::Apply => patch::strategic(old, body, definition),
+        Format::Strategic | Format::Apply => patch::strategic(old, body, root),
     };
     outcome.map_err(refuse)
 }
@@ -106,9 +107,8 @@ async fn apply(call: &Call, part: Part, body: &Bytes) -> Result<Outcome, ApiErro
     intent.set(&["metadata", "name"], call.path.name.as_str());
     let (manager, force) = (call.manager(), call.query.flag("force"));
     let writer = call.writer(&manager, part.subresource());
-    let definition = call.kind.definition;
     let merge = |live: Option<&Object>| {
-        managed::apply(live, &intent, definition, &writer, force).map_err(refuse_apply)
+        managed::apply(live, &intent, &call.kind.root, &writer, force).map_err(refuse_apply)
     };
     let merged = update::change(call, part, Operation::Apply, |old| merge(Some(old))).await;
     match merged {

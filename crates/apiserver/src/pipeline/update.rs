@@ -199,7 +199,7 @@ impl Attempt<'_> {
         }
         strategy.warnings(new, Some(old)).into_iter().for_each(|text| call.warn(text));
         if matches!(self.part, Part::Whole) {
-            honour::warnings(call.kind.definition, new).into_iter().for_each(|text| call.warn(text));
+            honour::warnings(&call.kind.root, new).into_iter().for_each(|text| call.warn(text));
         }
         Ok(())
     }

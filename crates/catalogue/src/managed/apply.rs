@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
+use skiff_schema::Root;
 use thiserror::Error;
 
 use super::compare::{compare, mentioned};
 use super::entries::{Entries, Entry};
 use super::set::{Set, describe};
-use super::shape::{Place, Shape, identify};
+use super::shape::{Place, Shape};
 use super::{Element, Operation, SERVER_FIELDS, Writer};
 use crate::Object;
-use crate::schema::Type;
 
 /// A field of somebody else that the configuration would change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +61,7 @@ fn conflict_text(conflicts: &[Conflict]) -> String {
 pub fn apply(
     live: Option<&Object>,
     config: &Object,
-    definition: &str,
+    root: &Root,
     writer: &Writer<'_>,
     force: bool,
 ) -> Result<Object, ApplyError> {
@@ -69,14 +69,14 @@ pub fn apply(
         return Err(ApplyError::Malformed("metadata.managedFields must be nil".to_owned()));
     }
     let config = &relevant(config, writer);
-    let place = Place::root(definition);
+    let place = Place::root(root);
     let nothing = Map::new();
     let before = live.map_or(&nothing, Object::as_map);
     let mut entries = live.map(Entries::of).unwrap_or_default();
-    let mine = mentioned(definition, config.as_map()).without(&SERVER_FIELDS);
+    let mine = mentioned(place, config.as_map()).without(&SERVER_FIELDS);
 
-    let mut merged = merge_entries(place.ty, before, config.as_map());
-    let written = compare(definition, before, &merged).written().without(&SERVER_FIELDS);
+    let mut merged = merge_entries(place, before, config.as_map());
+    let written = compare(place, before, &merged).written().without(&SERVER_FIELDS);
     let others = |entry: &&Entry| !Entries::is_applier(entry, writer);
     let conflicts: Vec<Conflict> =
         entries.iter().filter(others).flat_map(|e| conflicts(e, &written)).collect();
@@ -88,11 +88,11 @@ pub fn apply(
     let dropped = entries.applied(writer).without(&mine);
     // Parents first: an item of a list is found by its keys, which are among its own dropped fields.
     for path in dropped.paths().iter().filter(|path| !kept.touches(path)) {
-        remove_entry(place.ty, &mut merged, path);
+        remove_entry(place, &mut merged, path);
     }
     let previous = entries.applied(writer);
     let unchanged = entries.clone();
-    let removed = compare(definition, before, &merged).removed;
+    let removed = compare(place, before, &merged).removed;
     let lost = if force { written.union(&removed) } else { removed };
     entries.retain_fields(|set| set.without(&lost));
     let mut object = Object::from(merged);
@@ -134,14 +134,14 @@ fn owner(entry: &Entry) -> String {
 }
 
 /// Lays a configuration over a live value.
-fn merge(place: Place, live: &Value, config: &Value) -> Value {
+fn merge(place: Place<'_>, live: &Value, config: &Value) -> Value {
     match (place.shape(config), live, config) {
-        (Shape::Entries(ty), Value::Object(live), Value::Object(config)) => {
-            Value::Object(merge_entries(ty, live, config))
+        (Shape::Entries, Value::Object(live), Value::Object(config)) => {
+            Value::Object(merge_entries(place, live, config))
         }
-        (Shape::Items(ty, keys), Value::Array(live), Value::Array(config)) => {
-            let both = |live: &Value, config: &Value| merge(Place::item(ty), live, config);
-            Value::Array(merge_lists(live, config, |item| identify(item, keys), both))
+        (Shape::Items(keys), Value::Array(live), Value::Array(config)) => {
+            let both = |live: &Value, config: &Value| merge(place.item(), live, config);
+            Value::Array(merge_lists(live, config, |item| place.identify(item, keys), both))
         }
         (Shape::Scalars, Value::Array(live), Value::Array(config)) => {
             Value::Array(merge_lists(live, config, Element::value, |_, config| config.clone()))
@@ -204,11 +204,15 @@ fn merge_lists(
     out
 }
 
-fn merge_entries(ty: Type, live: &Map<String, Value>, config: &Map<String, Value>) -> Map<String, Value> {
+fn merge_entries(
+    place: Place<'_>,
+    live: &Map<String, Value>,
+    config: &Map<String, Value>,
+) -> Map<String, Value> {
     let mut out = live.clone();
     for (name, value) in config {
         let merged = match live.get(name) {
-            Some(old) => merge(Place::entry(ty, name), old, value),
+            Some(old) => merge(place.entry(name), old, value),
             None => value.clone(),
         };
         out.insert(name.clone(), merged);
@@ -217,14 +221,14 @@ fn merge_entries(ty: Type, live: &Map<String, Value>, config: &Map<String, Value
 }
 
 /// Removes what a path leads to, and what becomes empty by that.
-fn remove(place: Place, value: &mut Value, path: &[Element]) {
+fn remove(place: Place<'_>, value: &mut Value, path: &[Element]) {
     let Some((first, rest)) = path.split_first() else { return };
     match (place.shape(value), value) {
-        (Shape::Entries(ty), Value::Object(map)) => remove_entry(ty, map, path),
-        (Shape::Items(ty, keys), Value::Array(items)) => {
-            let Some(at) = items.iter().position(|item| identify(item, keys) == *first) else { return };
+        (Shape::Entries, Value::Object(map)) => remove_entry(place, map, path),
+        (Shape::Items(keys), Value::Array(items)) => {
+            let Some(at) = items.iter().position(|item| place.identify(item, keys) == *first) else { return };
             if !rest.is_empty() {
-                remove(Place::item(ty), &mut items[at], rest);
+                remove(place.item(), &mut items[at], rest);
             }
             if rest.is_empty() || is_empty(&items[at]) {
                 items.remove(at);
@@ -235,12 +239,12 @@ fn remove(place: Place, value: &mut Value, path: &[Element]) {
     }
 }
 
-fn remove_entry(ty: Type, map: &mut Map<String, Value>, path: &[Element]) {
+fn remove_entry(place: Place<'_>, map: &mut Map<String, Value>, path: &[Element]) {
     let Some((first, rest)) = path.split_first() else { return };
     let Some(name) = first.name() else { return };
     let emptied = match map.get_mut(name) {
         Some(child) if !rest.is_empty() => {
-            remove(Place::entry(ty, name), child, rest);
+            remove(place.entry(name), child, rest);
             is_empty(child)
         }
         _ => true,

@@ -6,7 +6,6 @@ use serde_json::{Map, Value};
 
 use super::set::{Element, Set};
 use super::shape::{Place, Shape};
-use crate::schema::Type;
 
 /// The difference between two objects.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -36,7 +35,7 @@ impl Changes {
     }
 
     /// Records what happened at one element.
-    fn child(&mut self, element: Element, place: Place, old: Option<&Value>, new: Option<&Value>) {
+    fn child(&mut self, element: Element, place: Place<'_>, old: Option<&Value>, new: Option<&Value>) {
         match (old, new) {
             (Some(old), Some(new)) => match both(place, old, new) {
                 Outcome::Same => {}
@@ -63,31 +62,31 @@ enum Outcome {
     Below(Changes),
 }
 
-/// Compares two objects of the definition.
-pub(super) fn compare(definition: &str, old: &Map<String, Value>, new: &Map<String, Value>) -> Changes {
-    entries(Place::root(definition).ty, old, new)
+/// Compares two objects, whose place is that of whole objects.
+pub(super) fn compare(place: Place<'_>, old: &Map<String, Value>, new: &Map<String, Value>) -> Changes {
+    entries(place, old, new)
 }
 
-fn entries(ty: Type, old: &Map<String, Value>, new: &Map<String, Value>) -> Changes {
+fn entries(place: Place<'_>, old: &Map<String, Value>, new: &Map<String, Value>) -> Changes {
     let mut changes = Changes::default();
     for (name, before) in old {
         let after = new.get(name);
         if after != Some(before) {
-            changes.child(Element::field(name), Place::entry(ty, name), Some(before), after);
+            changes.child(Element::field(name), place.entry(name), Some(before), after);
         }
     }
     for (name, after) in new.iter().filter(|(name, _)| !old.contains_key(*name)) {
-        changes.child(Element::field(name), Place::entry(ty, name), None, Some(after));
+        changes.child(Element::field(name), place.entry(name), None, Some(after));
     }
     changes
 }
 
-fn both(place: Place, old: &Value, new: &Value) -> Outcome {
+fn both(place: Place<'_>, old: &Value, new: &Value) -> Outcome {
     if old == new {
         return Outcome::Same;
     }
-    if let (Shape::Entries(ty), Value::Object(old), Value::Object(new)) = (place.shape(new), old, new) {
-        return Outcome::Below(entries(ty, old, new));
+    if let (Shape::Entries, Value::Object(old), Value::Object(new)) = (place.shape(new), old, new) {
+        return Outcome::Below(entries(place, old, new));
     }
     let (Some(before), Some(after)) = (place.children(old), place.children(new)) else {
         return Outcome::Modified;
@@ -109,7 +108,7 @@ fn both(place: Place, old: &Value, new: &Value) -> Outcome {
 }
 
 /// Everything inside a value.
-fn every_node(place: Place, value: &Value) -> Set {
+fn every_node(place: Place<'_>, value: &Value) -> Set {
     let mut out = Set::default();
     for (element, (child, place)) in place.children(value).into_iter().flatten() {
         out.graft(element, true, every_node(place, child));
@@ -118,16 +117,15 @@ fn every_node(place: Place, value: &Value) -> Set {
 }
 
 /// The fields that an applied configuration mentions: leaves and identified items.
-pub(super) fn mentioned(definition: &str, config: &Map<String, Value>) -> Set {
-    let ty = Place::root(definition).ty;
+pub(super) fn mentioned(place: Place<'_>, config: &Map<String, Value>) -> Set {
     let mut out = Set::default();
     for (name, value) in config {
-        mention(Place::entry(ty, name), value, Element::field(name), false, &mut out);
+        mention(place.entry(name), value, Element::field(name), false, &mut out);
     }
     out
 }
 
-fn mention(place: Place, value: &Value, element: Element, is_item: bool, out: &mut Set) {
+fn mention(place: Place<'_>, value: &Value, element: Element, is_item: bool, out: &mut Set) {
     let mut below = Set::default();
     let children = place.children(value).unwrap_or_default();
     let is_leaf = children.is_empty();

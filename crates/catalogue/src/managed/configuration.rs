@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
+use skiff_schema::{Root, Type};
 
 use super::set::{Element, Path, describe};
-use super::shape::{Place, Shape, identify};
-use crate::schema::Type;
+use super::shape::{Place, Shape};
 
 /// What is wrong with a configuration of the definition, as server-side apply words it; `None` if nothing is.
-pub fn refuse_configuration(definition: &str, config: &Value) -> Option<String> {
+pub fn refuse_configuration(root: &Root, config: &Value) -> Option<String> {
     let mut check = Check::default();
-    check.value(Place::root(definition), config);
+    check.value(Place::root(root), config);
     match check.errors.as_slice() {
         [] => None,
         [one] => Some(one.clone()),
@@ -36,12 +36,12 @@ impl Check {
         self.path.pop();
     }
 
-    fn value(&mut self, place: Place, value: &Value) {
+    fn value(&mut self, place: Place<'_>, value: &Value) {
         match (place.ty, value) {
-            (_, Value::Null) | (Type::Any, _) => {}
+            (_, Value::Null) | (Type::Raw(_), _) => {}
             (Type::Object(_), Value::Object(map)) => {
                 for (name, value) in map {
-                    let field = Place::field(place.ty, name);
+                    let field = place.field(name);
                     self.below(Element::field(name), |check| match field {
                         Some(field) => check.value(field, value),
                         None => check.refuse("field not declared in schema"),
@@ -50,7 +50,7 @@ impl Check {
             }
             (Type::Map(_), Value::Object(map)) => {
                 for (name, value) in map {
-                    let entry = Place::entry(place.ty, name);
+                    let entry = place.entry(name);
                     self.below(Element::field(name), |check| check.value(entry, value));
                 }
             }
@@ -63,16 +63,16 @@ impl Check {
         }
     }
 
-    fn list(&mut self, place: Place, list: &Value, items: &[Value]) {
+    fn list(&mut self, place: Place<'_>, list: &Value, items: &[Value]) {
         let mut seen = BTreeMap::<Element, usize>::new();
         for (index, item) in items.iter().enumerate() {
             let element = match place.shape(list) {
-                Shape::Items(_, keys) => identify(item, keys),
+                Shape::Items(keys) => place.identify(item, keys),
                 Shape::Scalars => Element::value(item),
-                Shape::Leaf | Shape::Entries(_) => Element::index(index),
+                Shape::Leaf | Shape::Entries => Element::index(index),
             };
             *seen.entry(element.clone()).or_default() += 1;
-            self.below(element, |check| check.value(place.items(), item));
+            self.below(element, |check| check.value(place.item(), item));
         }
         for element in seen.iter().filter(|(_, times)| **times > 1).map(|(element, _)| element) {
             let key = describe(std::slice::from_ref(element));
@@ -129,7 +129,7 @@ mod tests {
 
     fn check(config: Value, expected: Option<&str>) {
         let config = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, "spec": config});
-        let refused = refuse_configuration("io.k8s.api.core.v1.Pod", &config);
+        let refused = refuse_configuration(&crate::testing::root("io.k8s.api.core.v1.Pod"), &config);
         assert_eq!(refused.as_deref(), expected, "{config}");
     }
 

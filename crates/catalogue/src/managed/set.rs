@@ -28,9 +28,8 @@ impl Element {
     }
 
     /// An item of a list identified by key fields.
-    pub(super) fn key(keys: BTreeMap<&str, &Value>) -> Self {
-        let map: Map<String, Value> = keys.into_iter().map(|(k, v)| (k.to_owned(), v.clone())).collect();
-        Self(format!("k:{}", Value::Object(map)))
+    pub(super) fn key(keys: Map<String, Value>) -> Self {
+        Self(format!("k:{}", Value::Object(keys)))
     }
 
     /// An item of a set of scalars.

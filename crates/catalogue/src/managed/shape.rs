@@ -2,129 +2,108 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
+use skiff_schema::{ListKind, Root, Schema, Text, Type};
 
 use super::set::Element;
-use crate::schema::{ListKind, Schema, Type};
 
 /// How a value is divided.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Shape {
+pub(super) enum Shape<'s> {
     /// Not at all.
     Leaf,
     /// By entries.
-    Entries(Type),
+    Entries,
     /// By items, which these fields identify.
-    Items(Type, &'static [&'static str]),
+    Items(&'s [Text]),
     /// By items, each of which is a scalar.
     Scalars,
 }
 
 /// A value's children, with the element that leads to each.
-pub(super) type Children<'v> = BTreeMap<Element, (&'v Value, Place)>;
+pub(super) type Children<'s, 'v> = BTreeMap<Element, (&'v Value, Place<'s>)>;
 
 /// What is known of the place of a value: its type, and how the field that holds it merges.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
+pub(super) struct Place<'s> {
+    schema: &'s Schema,
     pub(super) ty: Type,
-    list: ListKind,
+    list: &'s ListKind,
 }
 
-impl Place {
+static ATOMIC: ListKind = ListKind::Atomic;
+static GRANULAR: ListKind = ListKind::Granular;
+
+impl<'s> Place<'s> {
     /// The place of a whole object.
-    pub(super) fn root(definition: &str) -> Self {
-        Self { ty: Schema::global().root(definition), list: ListKind::Granular }
+    pub(super) fn root(root: &'s Root) -> Self {
+        Self { schema: root.schema(), ty: root.ty(), list: &GRANULAR }
     }
 
     /// A place that no field describes: an item or the value of a map entry.
-    fn inner(ty: Type) -> Self {
-        let list = if matches!(ty, Type::Map(_)) { ListKind::Granular } else { ListKind::Atomic };
-        Self { ty, list }
+    fn inner(self, ty: Type) -> Self {
+        let list = if matches!(ty, Type::Map(_)) { &GRANULAR } else { &ATOMIC };
+        Self { schema: self.schema, ty, list }
     }
 
     /// How a value at this place is divided.
-    pub(super) fn shape(self, value: &Value) -> Shape {
-        let schema = Schema::global();
+    pub(super) fn shape(self, value: &Value) -> Shape<'s> {
         match (self.ty, self.list, value) {
-            (Type::Object(id), _, Value::Object(_)) if !schema.get(id).atomic => Shape::Entries(self.ty),
-            (Type::Map(_), ListKind::Granular, Value::Object(_)) => Shape::Entries(self.ty),
+            (Type::Object(id), _, Value::Object(_)) if !self.schema.get(id).atomic => Shape::Entries,
+            (Type::Map(_), ListKind::Granular, Value::Object(_)) => Shape::Entries,
             // Without a schema, maps are divided and lists are not.
-            (Type::Any, _, Value::Object(_)) => Shape::Entries(self.ty),
-            (Type::List(inner), ListKind::Map(keys), Value::Array(_)) => {
-                Shape::Items(schema.inner(inner), keys)
-            }
+            (Type::Raw(_), _, Value::Object(_)) => Shape::Entries,
+            (Type::List(_), ListKind::Map(keys), Value::Array(_)) => Shape::Items(keys),
             (Type::List(_), ListKind::Set, Value::Array(_)) => Shape::Scalars,
             _ => Shape::Leaf,
         }
     }
 
-    /// The place of an entry of a value at a place of type `ty`.
-    pub(super) fn entry(ty: Type, name: &str) -> Self {
-        let schema = Schema::global();
-        match ty {
-            Type::Map(inner) => Self::inner(schema.inner(inner)),
-            ty => Self::field(ty, name).unwrap_or_else(|| Self::inner(Type::Any)),
+    /// The place of an entry of a value at this place.
+    pub(super) fn entry(self, name: &str) -> Self {
+        match self.ty {
+            Type::Map(inner) => self.inner(self.schema.inner(inner)),
+            _ => self.field(name).unwrap_or_else(|| self.inner(Type::ANY)),
         }
     }
 
     /// The place of a field that the schema knows.
-    pub(super) fn field(ty: Type, name: &str) -> Option<Self> {
-        Schema::global().field(ty, name).map(|field| Self { ty: field.ty, list: field.list })
+    pub(super) fn field(self, name: &str) -> Option<Self> {
+        let field = self.schema.field(self.ty, name)?;
+        Some(Self { schema: self.schema, ty: field.ty, list: &field.list })
     }
 
     /// The place of the items of a list at this place.
-    pub(super) fn items(self) -> Self {
+    pub(super) fn item(self) -> Self {
         match self.ty {
-            Type::List(inner) => Self::item(Schema::global().inner(inner)),
-            _ => Self::inner(Type::Any),
+            Type::List(inner) => self.inner(self.schema.inner(inner)),
+            _ => self.inner(Type::ANY),
         }
     }
 
-    /// The place of an item of a list.
-    pub(super) fn item(ty: Type) -> Self {
-        Self::inner(ty)
-    }
-
     /// The parts of a value that are owned by themselves; `None` if it is owned as a whole.
-    pub(super) fn children(self, value: &Value) -> Option<Children<'_>> {
+    pub(super) fn children<'v>(self, value: &'v Value) -> Option<Children<'s, 'v>> {
         match (self.shape(value), value) {
-            (Shape::Entries(ty), Value::Object(map)) => {
-                let entries = map.iter();
-                Some(entries.map(|(name, v)| (Element::field(name), (v, Self::entry(ty, name)))).collect())
+            (Shape::Entries, Value::Object(map)) => {
+                let child = |(name, v): (&String, &'v Value)| (Element::field(name), (v, self.entry(name)));
+                Some(map.iter().map(child).collect())
             }
-            (Shape::Items(ty, keys), Value::Array(items)) => {
-                let child = |item| (identify(item, keys), (item, Self::item(ty)));
+            (Shape::Items(keys), Value::Array(items)) => {
+                let child = |item: &'v Value| (self.identify(item, keys), (item, self.item()));
                 Some(items.iter().map(child).collect())
             }
             (Shape::Scalars, Value::Array(items)) => {
-                let child = |item| (Element::value(item), (item, Self::inner(Type::String)));
-                Some(items.iter().map(child).collect())
+                Some(items.iter().map(|item| (Element::value(item), (item, self.item()))).collect())
             }
             _ => None,
         }
     }
-}
 
-/// The element that leads to an item; a key field that the item leaves out has its default.
-pub(super) fn identify(item: &Value, keys: &'static [&'static str]) -> Element {
-    static TCP: std::sync::LazyLock<Value> = std::sync::LazyLock::new(|| Value::from("TCP"));
-    let key = |key: &&'static str| match item.get(key) {
-        Some(value) => Some((*key, value)),
-        // The only key field with a default.
-        None if *key == "protocol" => Some((*key, &*TCP)),
-        None => None,
-    };
-    Element::key(keys.iter().filter_map(key).collect())
-}
-
-/// The object from which an object is created: what Go's empty struct of the kind is as JSON.
-pub(super) fn empty_object(definition: &str) -> Map<String, Value> {
-    let mut map = Map::new();
-    for part in ["metadata", "spec", "status"] {
-        map.insert(part.to_owned(), Value::Object(Map::new()));
+    /// The element that leads to an item of a list at this place; a key field that it leaves out has its default.
+    pub(super) fn identify(self, item: &Value, keys: &[Text]) -> Element {
+        let ty = self.item().ty;
+        let default = |key: &str| self.schema.field(ty, key)?.default_value();
+        let value = |key: &str| item.get(key).cloned().or_else(|| default(key));
+        Element::key(keys.iter().filter_map(|key| Some((key.to_string(), value(key)?))).collect())
     }
-    if definition == "io.k8s.api.core.v1.Pod" {
-        map["spec"]["containers"] = Value::Array(Vec::new());
-    }
-    map
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::testing::root;
 use serde_json::{Value, json};
 
 const SERVICE: &str = "io.k8s.api.core.v1.Service";
@@ -42,7 +43,7 @@ fn a_create_owns_everything_it_set() {
         "ports": [{"port": 80, "protocol": "TCP", "targetPort": 8080}],
     }));
     created.set(&["metadata", "labels", "l"], "1");
-    track_update(&mut created, None, SERVICE, &writer("kubectl-create"));
+    track_update(&mut created, None, &root(SERVICE), &writer("kubectl-create"));
     let fields = json!({
         "f:metadata": {"f:labels": {".": {}, "f:l": {}}},
         "f:spec": {
@@ -64,7 +65,7 @@ fn a_create_owns_everything_it_set() {
 fn the_containers_of_a_pod_are_not_an_added_field() {
     let spec = json!({"containers": [{"name": "c", "image": "i"}]});
     let mut pod = object(json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}, "spec": spec}));
-    track_update(&mut pod, None, POD, &writer("m"));
+    track_update(&mut pod, None, &root(POD), &writer("m"));
     let containers = json!({"k:{\"name\":\"c\"}": {".": {}, "f:image": {}, "f:name": {}}});
     check_entries(&pod, &[("m Update", json!({"f:spec": {"f:containers": containers}}))]);
 }
@@ -72,9 +73,9 @@ fn the_containers_of_a_pod_are_not_an_added_field() {
 #[test]
 fn an_update_takes_over_what_it_changes() {
     let mut old = service(json!({"type": "ClusterIP", "clusterIP": "1.2.3.4", "sessionAffinity": "None"}));
-    track_update(&mut old, None, SERVICE, &writer("a"));
+    track_update(&mut old, None, &root(SERVICE), &writer("a"));
     let mut new = service(json!({"type": "NodePort", "clusterIP": "1.2.3.4", "externalName": "x"}));
-    track_update(&mut new, Some(&old), SERVICE, &writer("b"));
+    track_update(&mut new, Some(&old), &root(SERVICE), &writer("b"));
     check_entries(
         &new,
         &[
@@ -84,23 +85,23 @@ fn an_update_takes_over_what_it_changes() {
     );
     let mut same = new.clone();
     same.remove(&["metadata", "managedFields"]);
-    track_update(&mut same, Some(&new), SERVICE, &writer("c"));
+    track_update(&mut same, Some(&new), &root(SERVICE), &writer("c"));
     assert_eq!(same, new);
 }
 
 #[test]
 fn a_client_may_edit_or_reset_entries() {
     let mut old = service(json!({"type": "ClusterIP"}));
-    track_update(&mut old, None, SERVICE, &writer("a"));
+    track_update(&mut old, None, &root(SERVICE), &writer("a"));
     let mut reset = service(json!({"type": "ClusterIP"}));
     reset.set(&["metadata", "managedFields"], json!([{}]));
-    track_update(&mut reset, Some(&old), SERVICE, &writer("b"));
+    track_update(&mut reset, Some(&old), &root(SERVICE), &writer("b"));
     check_entries(&reset, &[]);
     let mut edited = service(json!({"type": "ClusterIP"}));
     let fields = json!({"f:spec": {"f:type": {}}});
     let entry = json!({"manager": "z", "operation": "Apply", "apiVersion": "v1", "fieldsV1": fields});
     edited.set(&["metadata", "managedFields"], json!([entry]));
-    track_update(&mut edited, Some(&old), SERVICE, &writer("b"));
+    track_update(&mut edited, Some(&old), &root(SERVICE), &writer("b"));
     check_entries(&edited, &[("z Apply", fields)]);
 }
 
@@ -113,7 +114,7 @@ fn many_updaters_are_folded() {
         let name = format!("m{i:02}");
         let mut by = writer(&name);
         by.now = by.now.checked_add(jiff::SignedDuration::from_secs(i.into())).unwrap();
-        track_update(&mut next, live.as_ref(), SERVICE, &by);
+        track_update(&mut next, live.as_ref(), &root(SERVICE), &by);
         live = Some(next);
     }
     let entries = entries(&live.unwrap());
@@ -130,16 +131,18 @@ fn an_apply_owns_what_it_mentions_and_removes_what_it_no_longer_does() {
         object.set(&["metadata", "labels"], labels);
         object
     };
-    let first = apply(None, &config(json!({"a": "1", "b": "2"})), SERVICE, &writer("x"), false).unwrap();
+    let first =
+        apply(None, &config(json!({"a": "1", "b": "2"})), &root(SERVICE), &writer("x"), false).unwrap();
     let port = json!({"k:{\"port\":80,\"protocol\":\"TCP\"}": {".": {}, "f:port": {}, "f:targetPort": {}}});
     let fields = |labels: Value| json!({"f:metadata": {"f:labels": labels}, "f:spec": {"f:ports": port}});
     check_entries(&first, &[("x Apply", fields(json!({"f:a": {}, "f:b": {}})))]);
 
     let mut touched = first.clone();
     touched.set(&["metadata", "labels", "other"], "9");
-    track_update(&mut touched, Some(&first), SERVICE, &writer("y"));
+    track_update(&mut touched, Some(&first), &root(SERVICE), &writer("y"));
 
-    let second = apply(Some(&touched), &config(json!({"b": "3"})), SERVICE, &writer("x"), false).unwrap();
+    let second =
+        apply(Some(&touched), &config(json!({"b": "3"})), &root(SERVICE), &writer("x"), false).unwrap();
     assert_eq!(second.labels(), [("b", "3"), ("other", "9")].into());
     check_entries(
         &second,
@@ -148,21 +151,22 @@ fn an_apply_owns_what_it_mentions_and_removes_what_it_no_longer_does() {
             ("y Update", json!({"f:metadata": {"f:labels": {"f:other": {}}}})),
         ],
     );
-    let again = apply(Some(&second), &config(json!({"b": "3"})), SERVICE, &writer("x"), false).unwrap();
+    let again =
+        apply(Some(&second), &config(json!({"b": "3"})), &root(SERVICE), &writer("x"), false).unwrap();
     assert_eq!(again, second);
 }
 
 #[test]
 fn an_apply_conflicts_unless_forced() {
     let mut live = service(json!({"type": "ClusterIP", "sessionAffinity": "None"}));
-    track_update(&mut live, None, SERVICE, &writer("kubectl-create"));
+    track_update(&mut live, None, &root(SERVICE), &writer("kubectl-create"));
     let config = service(json!({"type": "NodePort", "sessionAffinity": "None"}));
-    let refused = apply(Some(&live), &config, SERVICE, &writer("x"), false).unwrap_err();
+    let refused = apply(Some(&live), &config, &root(SERVICE), &writer("x"), false).unwrap_err();
     assert_eq!(
         refused.to_string(),
         "Apply failed with 1 conflict: conflict with \"kubectl-create\" using v1: .spec.type"
     );
-    let forced = apply(Some(&live), &config, SERVICE, &writer("x"), true).unwrap();
+    let forced = apply(Some(&live), &config, &root(SERVICE), &writer("x"), true).unwrap();
     assert_eq!(forced.str(&["spec", "type"]), "NodePort");
     check_entries(
         &forced,
@@ -177,8 +181,10 @@ fn an_apply_conflicts_unless_forced() {
 fn an_apply_removes_items_that_only_it_owned() {
     let config = |ports: Value| service(json!({"ports": ports}));
     let live =
-        apply(None, &config(json!([{"port": 80}, {"port": 443}])), SERVICE, &writer("x"), false).unwrap();
-    let next = apply(Some(&live), &config(json!([{"port": 443}])), SERVICE, &writer("x"), false).unwrap();
+        apply(None, &config(json!([{"port": 80}, {"port": 443}])), &root(SERVICE), &writer("x"), false)
+            .unwrap();
+    let next =
+        apply(Some(&live), &config(json!([{"port": 443}])), &root(SERVICE), &writer("x"), false).unwrap();
     assert_eq!(next.get(&["spec", "ports"]), Some(&json!([{"port": 443}])));
 }
 
@@ -186,10 +192,10 @@ fn an_apply_removes_items_that_only_it_owned() {
 fn an_apply_owns_status_only_through_its_subresource() {
     let mut config = service(json!({"type": "ClusterIP"}));
     config.set(&["status", "loadBalancer", "ingress"], json!([{"ip": "1.2.3.4"}]));
-    let live = apply(None, &config, SERVICE, &writer("x"), false).unwrap();
+    let live = apply(None, &config, &root(SERVICE), &writer("x"), false).unwrap();
     check_entries(&live, &[("x Apply", json!({"f:spec": {"f:type": {}}}))]);
     let by = Writer { subresource: "status", ..writer("x") };
-    let next = apply(Some(&live), &config, SERVICE, &by, false).unwrap();
+    let next = apply(Some(&live), &config, &root(SERVICE), &by, false).unwrap();
     assert_eq!(next.get(&["status"]), config.get(&["status"]));
     let status = json!({"f:status": {"f:loadBalancer": {"f:ingress": {}}}});
     check_entries(&next, &[("x Apply", json!({"f:spec": {"f:type": {}}})), ("x Apply", status)]);
@@ -198,10 +204,10 @@ fn an_apply_owns_status_only_through_its_subresource() {
 #[test]
 fn an_item_whose_key_changed_goes_whole() {
     let config = |port: u16| service(json!({"ports": [{"port": port, "name": "a"}]}));
-    let mut live = apply(None, &config(80), SERVICE, &writer("me"), false).unwrap();
+    let mut live = apply(None, &config(80), &root(SERVICE), &writer("me"), false).unwrap();
     // What the server filled in belongs to nobody and does not keep the item.
     live.set(&["spec", "ports"], json!([{"port": 80, "name": "a", "protocol": "TCP", "targetPort": 80}]));
-    let changed = apply(Some(&live), &config(81), SERVICE, &writer("me"), false).unwrap();
+    let changed = apply(Some(&live), &config(81), &root(SERVICE), &writer("me"), false).unwrap();
     assert_eq!(changed.get(&["spec", "ports"]), Some(&json!([{"port": 81, "name": "a"}])));
 }
 
@@ -214,7 +220,7 @@ fn an_applied_list_keeps_its_order() {
                 json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}, "spec": {"containers": containers}}),
             )
         };
-        let applied = apply(Some(&pod(live)), &pod(config), POD, &writer("m"), true).unwrap();
+        let applied = apply(Some(&pod(live)), &pod(config), &root(POD), &writer("m"), true).unwrap();
         let items = applied.get(&["spec", "containers"]).and_then(Value::as_array).unwrap();
         let names: Vec<&str> = items.iter().filter_map(|item| item["name"].as_str()).collect();
         assert_eq!(names, expected, "{live:?} + {config:?}");

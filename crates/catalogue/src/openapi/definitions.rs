@@ -1,11 +1,25 @@
-//! Full definitions, with descriptions and Kubernetes' extensions.
+//! Full definitions, with descriptions and Kubernetes' extensions, made of the schema.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
+use skiff_descriptions::Descriptions;
+use skiff_schema::{Definition, Field, Kinds, ListKind, Raw, Schema, Type, Union};
 
-use crate::schema::{self, Definition, ListKind, Schema, Type};
-use crate::{Catalogue, GroupVersion, Persistence, discovery};
+use crate::{Catalogue, discovery};
+
+const TIME: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Time";
+const MICRO_TIME: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime";
+const QUANTITY: &str = "io.k8s.apimachinery.pkg.api.resource.Quantity";
+const INT_OR_STRING: &str = "io.k8s.apimachinery.pkg.util.intstr.IntOrString";
+const FIELDS_V1: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.FieldsV1";
+const RAW_EXTENSION: &str = "io.k8s.apimachinery.pkg.runtime.RawExtension";
+const JSON: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSON";
+const SCHEMA_OR_SCHEMAS: &str =
+    "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrArray";
+const SCHEMA_OR_BOOL: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrBool";
+const SCHEMA_OR_STRINGS: &str =
+    "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrStringArray";
 
 /// Which version of OpenAPI the definitions are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,192 +29,208 @@ pub(super) enum Dialect {
 }
 
 impl Dialect {
-    fn prefix(self) -> &'static str {
-        match self {
-            Self::V2 => "#/definitions/",
-            Self::V3 => schema::REFERENCE_PREFIX,
-        }
-    }
-
     /// A reference to a definition.
     pub(super) fn reference(self, name: &str) -> Value {
-        json!({"$ref": format!("{}{name}", self.prefix())})
+        let prefix = match self {
+            Self::V2 => "#/definitions/",
+            Self::V3 => "#/components/schemas/",
+        };
+        json!({"$ref": format!("{prefix}{name}")})
     }
 }
 
-/// The definitions of the wanted roots and what they refer to, by name, and those of all lists.
-pub(super) fn of(
+/// The definitions with these names and all that they refer to, by name.
+pub(super) fn of<'n>(
     catalogue: &Catalogue,
     dialect: Dialect,
-    wanted: &dyn Fn(&str) -> bool,
+    roots: impl IntoIterator<Item = &'n str>,
 ) -> Map<String, Value> {
-    let documents = schema::documents(wanted);
-    let scalars: Map<String, Value> = documents
-        .iter()
-        .filter_map(|(name, doc)| Some((name.clone(), scalar(name, doc, dialect)?)))
-        .collect();
+    let Some(kind) = catalogue.iter().next() else { return Map::new() };
+    let writer = Writer { schema: kind.root.schema(), dialect, texts: &Descriptions::unpack() };
+    let mut pending: BTreeSet<String> = roots.into_iter().map(str::to_owned).collect();
     let mut out = Map::new();
-    for (name, mut document) in documents {
-        match (scalars.get(&name), Schema::global().definition(&name)) {
-            (Some(scalar), _) => document = scalar.clone(),
-            (None, Some(definition)) => decorate(definition, &mut document, dialect),
-            (None, None) => {}
-        }
+    while let Some(name) = pending.pop_first() {
+        let mut document = match writer.schema.definition(&name) {
+            Some(definition) => {
+                let types = definition.fields().iter().map(|field| writer.schema.innermost(field.ty));
+                let names = types.filter_map(|ty| writer.name(ty)).filter(|name| !out.contains_key(*name));
+                pending.extend(names.map(str::to_owned));
+                writer.definition(definition, catalogue)
+            }
+            None => writer.special(&name),
+        };
+        writer.describe(&mut document, &name, "");
         out.insert(name, document);
     }
-    let stored = catalogue.iter().filter(|kind| kind.persistence == Persistence::Stored);
-    for kind in stored {
-        out.insert(format!("{}List", kind.definition), list(kind.definition, &kind.names.kind, dialect));
-    }
-    for (name, kinds) in names(catalogue) {
-        if let Some(document) = out.get_mut(&name) {
-            document["x-kubernetes-group-version-kind"] = Value::Array(kinds);
-        }
-    }
     out
 }
 
-/// The definitions that others of the set refer to, starting at some.
-pub(super) fn reachable<'n>(
-    mut all: Map<String, Value>,
-    roots: impl IntoIterator<Item = &'n str>,
+struct Writer<'a> {
+    schema: &'a Schema,
     dialect: Dialect,
-) -> Map<String, Value> {
-    let mut out = Map::new();
-    let mut pending: Vec<String> = roots.into_iter().map(str::to_owned).collect();
-    while let Some(name) = pending.pop() {
-        if let Some(document) = all.remove(&name) {
-            references(&document, dialect, &mut pending);
-            out.insert(name, document);
-        }
-    }
-    out
+    texts: &'a Descriptions,
 }
 
-fn references(value: &Value, dialect: Dialect, out: &mut Vec<String>) {
-    match value {
-        Value::Object(map) => {
-            let reference = map.get("$ref").and_then(Value::as_str);
-            out.extend(reference.and_then(|r| r.strip_prefix(dialect.prefix())).map(str::to_owned));
-            map.values().for_each(|value| references(value, dialect, out));
+impl Writer<'_> {
+    fn definition(&self, definition: &Definition, catalogue: &Catalogue) -> Value {
+        let mut out = Map::from_iter([("type".to_owned(), "object".into())]);
+        let fields = definition.fields();
+        if !fields.is_empty() {
+            let properties =
+                fields.iter().map(|field| (field.name.to_string(), self.field(definition, field)));
+            out.insert("properties".to_owned(), properties.collect::<Map<_, _>>().into());
         }
-        Value::Array(list) => list.iter().for_each(|value| references(value, dialect, out)),
-        _ => {}
+        let required: Vec<&str> = fields.iter().filter(|f| f.required).map(|f| &*f.name).collect();
+        if !required.is_empty() {
+            out.insert("required".to_owned(), json!(required));
+        }
+        if definition.atomic {
+            out.insert("x-kubernetes-map-type".to_owned(), "atomic".into());
+        }
+        let kinds = kinds(definition, catalogue);
+        if !kinds.is_empty() {
+            out.insert("x-kubernetes-group-version-kind".to_owned(), kinds.into());
+        }
+        let unions: Vec<Value> = definition.unions.iter().map(union).collect();
+        if !unions.is_empty() {
+            out.insert("x-kubernetes-unions".to_owned(), unions.into());
+        }
+        out.into()
     }
-}
 
-/// Definitions that are text or a number on the wire.
-fn scalar(name: &str, document: &Value, dialect: Dialect) -> Option<Value> {
-    let mut out = match (name, dialect) {
-        ("io.k8s.apimachinery.pkg.api.resource.Quantity", Dialect::V3) => {
-            json!({"oneOf": [{"type": "string"}, {"type": "number"}]})
+    fn field(&self, definition: &Definition, field: &Field) -> Value {
+        let mut out = match (self.dialect, self.ty(field.ty)) {
+            // Version 3 has no room beside a reference.
+            (Dialect::V3, reference) if reference.get("$ref").is_some() => json!({"allOf": [reference]}),
+            (_, ty) => ty,
+        };
+        if let (Dialect::V3, Some(default)) = (self.dialect, field.default_value()) {
+            out["default"] = default;
         }
-        ("io.k8s.apimachinery.pkg.api.resource.Quantity", Dialect::V2) => json!({"type": "string"}),
-        ("io.k8s.apimachinery.pkg.util.intstr.IntOrString", Dialect::V3) => {
-            json!({"format": "int-or-string", "oneOf": [{"type": "integer"}, {"type": "string"}]})
+        merge_rules(&mut out, field);
+        self.describe(&mut out, definition.name(), &field.name);
+        match out.as_object().filter(|map| map.len() == 1).and_then(|map| map.get("allOf")) {
+            Some(alone) => alone[0].clone(),
+            None => out,
         }
-        ("io.k8s.apimachinery.pkg.util.intstr.IntOrString", Dialect::V2) => {
-            json!({"type": "string", "format": "int-or-string"})
-        }
-        _ => return None,
-    };
-    out["description"] = document["description"].clone();
-    Some(out)
-}
-
-fn decorate(definition: &Definition, document: &mut Value, dialect: Dialect) {
-    if definition.atomic {
-        document["x-kubernetes-map-type"] = "atomic".into();
     }
-    let Some(properties) = document["properties"].as_object_mut() else { return };
-    for (name, property) in properties {
-        rewrite_references(property, dialect);
-        let Some(field) = definition.field(name) else { continue };
-        if let Some(strategy) = field.patch.strategy() {
-            property["x-kubernetes-patch-strategy"] = strategy.into();
+
+    fn ty(&self, ty: Type) -> Value {
+        if let Some(name) = self.name(ty) {
+            return self.dialect.reference(name);
         }
-        if let Some(key) = field.patch.key {
-            property["x-kubernetes-patch-merge-key"] = key.into();
-        }
-        match (field.ty, field.list) {
-            (Type::List(_), ListKind::Map(keys)) => {
-                property["x-kubernetes-list-type"] = "map".into();
-                property["x-kubernetes-list-map-keys"] = json!(keys);
+        match ty {
+            Type::Int32 => json!({"type": "integer", "format": "int32"}),
+            Type::Int64 => json!({"type": "integer", "format": "int64"}),
+            Type::Float => json!({"type": "number", "format": "double"}),
+            Type::Bool => json!({"type": "boolean"}),
+            Type::Bytes => json!({"type": "string", "format": "byte"}),
+            Type::List(inner) => json!({"type": "array", "items": self.inner(self.schema.inner(inner))}),
+            Type::Map(inner) => {
+                json!({"type": "object", "additionalProperties": self.inner(self.schema.inner(inner))})
             }
-            (Type::List(_), ListKind::Set) => property["x-kubernetes-list-type"] = "set".into(),
-            (Type::List(_), _) => property["x-kubernetes-list-type"] = "atomic".into(),
-            (Type::Map(_), ListKind::Atomic) => property["x-kubernetes-map-type"] = "atomic".into(),
-            _ => {}
+            _ => json!({"type": "string"}),
         }
     }
-}
 
-/// Brings references from the form in which they are generated into the dialect's. Version 3 has no room beside `$ref`, so that a description
-/// goes beside an `allOf`.
-fn rewrite_references(schema: &mut Value, dialect: Dialect) {
-    let Some(map) = schema.as_object_mut() else { return };
-    if let Some(Value::String(reference)) = map.remove("$ref") {
-        let name = reference.strip_prefix(Dialect::V3.prefix()).unwrap_or(&reference);
-        match dialect {
-            Dialect::V2 => map.extend([("$ref".to_owned(), format!("{}{name}", dialect.prefix()).into())]),
-            Dialect::V3 => map.extend([("allOf".to_owned(), json!([dialect.reference(name)]))]),
-        }
-    }
-    for inner in ["items", "additionalProperties"] {
-        if let Some(inner) = map.get_mut(inner) {
-            rewrite_references(inner, dialect);
-        }
-    }
-}
-
-fn list(definition: &str, kind: &str, dialect: Dialect) -> Value {
-    let reference = |name: &str| {
-        let mut reference = Dialect::V3.reference(name);
-        rewrite_references(&mut reference, dialect);
-        reference
-    };
-    json!({
-        "description": format!("{kind}List is a list of {kind} objects."),
-        "type": "object",
-        "properties": {
-            "apiVersion": {"description": "The version of the list's schema.", "type": "string"},
-            "items": {
-                "description": format!("The {kind} objects."),
-                "type": "array",
-                "items": reference(definition),
-            },
-            "kind": {"description": "The kind of the list.", "type": "string"},
-            "metadata": reference("io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta"),
-        },
-        "required": ["items"],
-    })
-}
-
-/// The kinds that are described by each definition, as `x-kubernetes-group-version-kind` lists them.
-fn names(catalogue: &Catalogue) -> BTreeMap<String, Vec<Value>> {
-    let mut out: BTreeMap<String, Vec<Value>> = BTreeMap::new();
-    let mut add = |definition: &str, gv: &GroupVersion, kind: &str| {
-        let entry = json!({"group": gv.group, "kind": kind, "version": gv.version});
-        let list = out.entry(definition.to_owned()).or_default();
-        if !list.contains(&entry) {
-            list.push(entry);
-        }
-    };
-    for kind in catalogue.iter() {
-        add(kind.definition, &kind.gv, &kind.names.kind);
-        if kind.persistence == Persistence::Stored {
-            add(&format!("{}List", kind.definition), &kind.gv, &format!("{}List", kind.names.kind));
-        }
-        for subresource in kind.subresources {
-            let exchange = kind.exchange(*subresource);
-            if let Some(definition) = exchange.definition {
-                add(definition, &exchange.gv, &exchange.kind);
+    /// The type of items and values of maps, which are never left out.
+    fn inner(&self, ty: Type) -> Value {
+        let mut out = self.ty(ty);
+        if let (Dialect::V3, Some(zero)) = (self.dialect, ty.plain_zero()) {
+            if out.get("$ref").is_some() {
+                out = json!({"allOf": [out]});
             }
+            out["default"] = zero;
+        }
+        out
+    }
+
+    /// The definition of a type that is referred to.
+    fn name(&self, ty: Type) -> Option<&str> {
+        Some(match ty {
+            Type::Object(id) => self.schema.get(id).name(),
+            Type::Time => TIME,
+            Type::MicroTime => MICRO_TIME,
+            Type::Quantity => QUANTITY,
+            Type::IntOrString => INT_OR_STRING,
+            Type::Raw(Raw::FieldsV1) => FIELDS_V1,
+            Type::Raw(Raw::Extension) => RAW_EXTENSION,
+            Type::Raw(Raw::Json) => JSON,
+            Type::Raw(Raw::SchemaOrSchemas) => SCHEMA_OR_SCHEMAS,
+            Type::Raw(Raw::SchemaOrBool) => SCHEMA_OR_BOOL,
+            Type::Raw(Raw::SchemaOrStrings) => SCHEMA_OR_STRINGS,
+            _ => return None,
+        })
+    }
+
+    /// Definitions that are not objects with fields.
+    fn special(&self, name: &str) -> Value {
+        match (name, self.dialect) {
+            (TIME | MICRO_TIME, _) => json!({"type": "string", "format": "date-time"}),
+            (QUANTITY, Dialect::V2) => json!({"type": "string"}),
+            (QUANTITY, Dialect::V3) => json!({"oneOf": [{"type": "string"}, {"type": "number"}]}),
+            (INT_OR_STRING, Dialect::V2) => json!({"type": "string", "format": "int-or-string"}),
+            (INT_OR_STRING, Dialect::V3) => {
+                json!({"format": "int-or-string", "oneOf": [{"type": "integer"}, {"type": "string"}]})
+            }
+            (FIELDS_V1 | RAW_EXTENSION, _) => json!({"type": "object"}),
+            _ => json!({}),
         }
     }
-    add("io.k8s.apimachinery.pkg.apis.meta.v1.Status", &GroupVersion::fixed("", "v1"), "Status");
-    for gv in discovery::group_versions(catalogue) {
-        add("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions", &gv, "DeleteOptions");
+
+    fn describe(&self, document: &mut Value, definition: &str, field: &str) {
+        if let Some(text) = self.texts.field(definition, field) {
+            document["description"] = text.into();
+        }
+    }
+}
+
+/// How lists and maps merge.
+fn merge_rules(out: &mut Value, field: &Field) {
+    if !field.patch.strategy.is_empty() {
+        out["x-kubernetes-patch-strategy"] = json!(field.patch.strategy);
+    }
+    if let Some(key) = &field.patch.key {
+        out["x-kubernetes-patch-merge-key"] = json!(key);
+    }
+    if !field.list_stated {
+        return;
+    }
+    match (&field.list, field.ty) {
+        (ListKind::Map(keys), _) => {
+            out["x-kubernetes-list-type"] = "map".into();
+            out["x-kubernetes-list-map-keys"] = json!(keys);
+        }
+        (ListKind::Set, _) => out["x-kubernetes-list-type"] = "set".into(),
+        (ListKind::Atomic, Type::List(_)) => out["x-kubernetes-list-type"] = "atomic".into(),
+        (ListKind::Atomic, _) => out["x-kubernetes-map-type"] = "atomic".into(),
+        (ListKind::Granular, _) => {}
+    }
+}
+
+/// The kinds that a definition describes, as `x-kubernetes-group-version-kind` lists them.
+fn kinds(definition: &Definition, catalogue: &Catalogue) -> Vec<Value> {
+    let entry =
+        |group: &str, version: &str, kind: &str| json!({"group": group, "kind": kind, "version": version});
+    match &definition.kinds {
+        Kinds::None => Vec::new(),
+        Kinds::Of(kinds) => kinds.iter().map(|[group, version, kind]| entry(group, version, kind)).collect(),
+        Kinds::Everywhere => {
+            let versions = discovery::group_versions(catalogue);
+            versions.iter().map(|gv| entry(&gv.group, &gv.version, definition.short_name())).collect()
+        }
+    }
+}
+
+fn union(union: &Union) -> Value {
+    let fields: Map<String, Value> = union
+        .fields
+        .iter()
+        .map(|field| (field.to_string(), super::operations::capital(field).into()))
+        .collect();
+    let mut out = json!({"fields-to-discriminateBy": fields});
+    if !union.discriminator.is_empty() {
+        out["discriminator"] = json!(union.discriminator);
     }
     out
 }

@@ -1,5 +1,7 @@
 //! The operations of a kind, independent of the document's version.
 
+use std::collections::BTreeSet;
+
 use crate::{Kind, Persistence, Subresource, Verb};
 
 /// A HTTP method that an operation has.
@@ -200,6 +202,21 @@ impl Operation {
     }
 }
 
+pub(super) const DELETE_OPTIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
+pub(super) const STATUS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Status";
+
+/// The names of the definitions that the operations of some kinds exchange.
+pub(super) fn definitions<'k>(
+    kinds: impl Iterator<Item = &'k Kind>,
+    operations: &[Operation],
+) -> BTreeSet<String> {
+    let mut out = BTreeSet::from([DELETE_OPTIONS.to_owned(), STATUS.to_owned()]);
+    out.extend(operations.iter().filter_map(|operation| operation.definition.clone()));
+    let stored = kinds.filter(|kind| kind.persistence == Persistence::Stored);
+    out.extend(stored.map(|kind| format!("{}List", kind.root.name())));
+    out
+}
+
 /// Every operation of a kind and its subresources.
 pub(super) fn of(kind: &Kind) -> Vec<Operation> {
     let root = kind.version_path();
@@ -298,7 +315,8 @@ fn at_subresource(kind: &Kind, subresource: Subresource, mut operation: Operatio
     operation.id.push_str(&word);
     let exchange = kind.exchange(subresource);
     operation.gvk = (exchange.gv.group.into_owned(), exchange.gv.version.into_owned(), exchange.kind);
-    operation.definition = exchange.definition.filter(|_| !subresource.connects()).map(str::to_owned);
+    operation.definition =
+        exchange.root.filter(|_| !subresource.connects()).map(|root| root.name().to_owned());
     operation.subresource = Some(subresource);
     operation
 }
@@ -313,7 +331,7 @@ fn operation(kind: &Kind, path: &str, method: Method, action: Action) -> Operati
         id: operation_id(kind, path, action, collection),
         gvk: gvk.clone(),
         of: gvk,
-        definition: Some(kind.definition.to_owned()),
+        definition: Some(kind.root.name().to_owned()),
         subresource: None,
     }
 }
@@ -333,7 +351,8 @@ fn group_words(group: &str) -> Vec<&str> {
     }
 }
 
-fn capital(text: &str) -> String {
+/// With its first letter in upper case.
+pub(super) fn capital(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(chars).collect()
 }

@@ -58,6 +58,27 @@ fn definitions_carry_merge_keys_and_references() {
 }
 
 #[test]
+fn every_field_is_described_and_has_its_default() {
+    for gv in discovery::group_versions(&Catalogue::builtin()) {
+        let document = document(&gv);
+        let schemas = document["components"]["schemas"].as_object().unwrap();
+        // `k8s-openapi` has one type for all lists, and Kubernetes itself does not describe JSON schemas.
+        let undescribed = |name: &str| name.ends_with("List") || name.contains(".apiextensions.");
+        for (name, schema) in schemas.iter().filter(|(name, _)| !undescribed(name)) {
+            for (field, property) in schema["properties"].as_object().into_iter().flatten() {
+                assert!(property["description"].is_string(), "{name}.{field}");
+            }
+        }
+    }
+    let port = &document(&CORE)["components"]["schemas"]["io.k8s.api.core.v1.ServicePort"];
+    let default = |field: &str| &port["properties"][field]["default"];
+    assert_eq!(
+        (default("protocol"), default("port"), default("name")),
+        (&json!("TCP"), &json!(0), &Value::Null)
+    );
+}
+
+#[test]
 fn every_reference_leads_somewhere() {
     fn check(value: &Value, schemas: &Value) {
         match value {

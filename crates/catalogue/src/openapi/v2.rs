@@ -12,8 +12,9 @@ use crate::Catalogue;
 
 /// The encoded document.
 pub(super) fn document(catalogue: &Catalogue) -> Vec<u8> {
+    let operations: Vec<Operation> = catalogue.iter().flat_map(|kind| operations::of(kind)).collect();
     let mut paths: BTreeMap<String, wire::PathItem> = BTreeMap::new();
-    for operation in catalogue.iter().flat_map(|kind| operations::of(kind)) {
+    for operation in &operations {
         let item = paths.entry(operation.path.clone()).or_default();
         let slot = match operation.method {
             Method::Delete => &mut item.delete,
@@ -24,10 +25,11 @@ pub(super) fn document(catalogue: &Catalogue) -> Vec<u8> {
             Method::Post => &mut item.post,
             Method::Put => &mut item.put,
         };
-        *slot = Some(describe(&operation));
+        *slot = Some(describe(operation));
     }
     let path = |(name, item)| wire::NamedPathItem { name, value: Some(item) };
-    let definitions = definitions::of(catalogue, Dialect::V2, &|_| true);
+    let roots = operations::definitions(catalogue.iter().map(AsRef::as_ref), &operations);
+    let definitions = definitions::of(catalogue, Dialect::V2, roots.iter().map(String::as_str));
     let document = wire::Document {
         swagger: "2.0".to_owned(),
         info: Some(wire::Info { title: "Kubernetes".to_owned(), version: super::VERSION.to_owned() }),

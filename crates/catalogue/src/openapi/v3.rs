@@ -1,16 +1,11 @@
 //! Version 3: one JSON document for each group and version.
 
-use std::collections::BTreeSet;
-
 use serde_json::{Map, Value, json};
 
 use super::definitions::{self, Dialect};
-use super::operations::{self, Action, Method, Operation};
+use super::operations::{self, Action, DELETE_OPTIONS, Method, Operation, STATUS};
 use crate::{Catalogue, Kind};
 
-const DELETE_OPTIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
-const LIST_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta";
-const STATUS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Status";
 const PATCH_TYPES: &[&str] = &[
     "application/apply-patch+yaml",
     "application/json-patch+json",
@@ -26,15 +21,8 @@ pub(super) fn document(catalogue: &Catalogue, kinds: &[&Kind]) -> Value {
         let item = paths.entry(operation.path.clone()).or_insert_with(|| path_item(operation));
         item[operation.method.as_str()] = describe(operation);
     }
-    let mut roots: BTreeSet<&str> = BTreeSet::from([DELETE_OPTIONS, LIST_META, STATUS]);
-    roots.extend(operations.iter().filter_map(|operation| operation.definition.as_deref()));
-    let mut schemas = definitions::of(catalogue, Dialect::V3, &|name| roots.contains(name));
-    let lists: Vec<String> = kinds.iter().map(|kind| format!("{}List", kind.definition)).collect();
-    schemas = definitions::reachable(
-        schemas,
-        roots.into_iter().chain(lists.iter().map(String::as_str)),
-        Dialect::V3,
-    );
+    let roots = operations::definitions(kinds.iter().copied(), &operations);
+    let schemas = definitions::of(catalogue, Dialect::V3, roots.iter().map(String::as_str));
     json!({
         "openapi": "3.0.0",
         "info": {"title": "Kubernetes", "version": super::VERSION},

@@ -3,8 +3,9 @@
 
 use serde_json::{Map, Value};
 
+use skiff_schema::{PatchRule, Schema, Text, Type};
+
 use super::PatchError;
-use crate::schema::{PatchRule, Schema, Type};
 
 const PATCH: &str = "$patch";
 const RETAIN_KEYS: &str = "$retainKeys";
@@ -22,6 +23,9 @@ struct Merger<'s> {
     schema: &'s Schema,
 }
 
+/// What a field that the schema does not know is treated by.
+static NO_RULE: PatchRule = PatchRule { strategy: Text::Borrowed(""), key: None };
+
 /// What a directive says of the map or list item that carries it.
 enum Directive {
     Merge,
@@ -29,7 +33,7 @@ enum Directive {
     Delete,
 }
 
-impl Merger<'_> {
+impl<'s> Merger<'s> {
     fn map(&self, ty: Type, mut original: Tree, mut patch: Tree) -> Result<Tree, PatchError> {
         match take_directive(&mut patch)? {
             Directive::Replace => return Ok(patch),
@@ -56,7 +60,7 @@ impl Merger<'_> {
         for ((field, order), (_, server)) in orders.into_iter().zip(before) {
             let (_, rule) = self.field_type(ty, &field);
             if let Some(Value::Array(list)) = original.get_mut(&field) {
-                *list = reorder(std::mem::take(list), &order, &server, rule.key);
+                *list = reorder(std::mem::take(list), &order, &server, rule.key.as_deref());
             }
         }
         Ok(original)
@@ -69,7 +73,7 @@ impl Merger<'_> {
             (Value::Null, _) => return Ok(()),
             (Value::Object(change), Some(Value::Object(old))) => Value::Object(self.map(ty, old, change)?),
             (Value::Object(change), _) => Value::Object(self.map(ty, Tree::new(), change)?),
-            (Value::Array(change), old) if rule.merge => {
+            (Value::Array(change), old) if rule.merges() => {
                 let old = match old {
                     Some(Value::Array(old)) => old,
                     _ => Vec::new(),
@@ -85,11 +89,11 @@ impl Merger<'_> {
     fn list(
         &self,
         item: Type,
-        rule: PatchRule,
+        rule: &PatchRule,
         mut list: Vec<Value>,
         patch: Vec<Value>,
     ) -> Result<Vec<Value>, PatchError> {
-        let Some(key) = rule.key else {
+        let Some(key) = rule.key.as_deref() else {
             let before = list.clone();
             for value in &patch {
                 if !list.contains(value) {
@@ -148,12 +152,12 @@ impl Merger<'_> {
         Ok(())
     }
 
-    fn field_type(&self, ty: Type, name: &str) -> (Type, PatchRule) {
+    fn field_type(&self, ty: Type, name: &str) -> (Type, &'s PatchRule) {
         match ty {
-            Type::Map(inner) => (self.schema.inner(inner), PatchRule::default()),
+            Type::Map(inner) => (self.schema.inner(inner), &NO_RULE),
             ty => match self.schema.field(ty, name) {
-                Some(field) => (field.ty, field.patch),
-                None => (Type::Any, PatchRule::default()),
+                Some(field) => (field.ty, &field.patch),
+                None => (Type::ANY, &NO_RULE),
             },
         }
     }
@@ -161,7 +165,7 @@ impl Merger<'_> {
     fn item_type(&self, ty: Type) -> Type {
         match ty {
             Type::List(inner) => self.schema.inner(inner),
-            _ => Type::Any,
+            _ => Type::ANY,
         }
     }
 }
@@ -248,6 +252,7 @@ fn reorder(list: Vec<Value>, order: &[Value], server: &[Value], key: Option<&str
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::root;
     use serde_json::json;
 
     const SERVICE: &str = "io.k8s.api.core.v1.Service";
@@ -255,8 +260,8 @@ mod tests {
 
     fn patched(definition: &str, original: Value, patch: Value) -> Result<Value, PatchError> {
         let (Value::Object(original), Value::Object(patch)) = (original, patch) else { panic!("objects") };
-        let schema = Schema::global();
-        apply(schema, schema.root(definition), original, patch).map(Value::Object)
+        let root = root(definition);
+        apply(root.schema(), root.ty(), original, patch).map(Value::Object)
     }
 
     fn check(definition: &str, original: Value, patch: Value, expected: Value) {

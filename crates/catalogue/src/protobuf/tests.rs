@@ -1,4 +1,9 @@
 use super::*;
+use crate::Object;
+use crate::testing::root;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::Value;
 use serde_json::json;
 
 /// A field with bytes.
@@ -20,7 +25,7 @@ fn envelope(kind: &str, raw: &[u8]) -> Vec<u8> {
 
 #[track_caller]
 fn check(kind: &str, raw: &[u8], expected: Value) {
-    let object = decode(&envelope(kind, raw), &format!("io.k8s.api.core.v1.{kind}")).unwrap();
+    let object = decode(&envelope(kind, raw), &root(&format!("io.k8s.api.core.v1.{kind}"))).unwrap();
     assert_eq!(object.into_value(), expected);
 }
 
@@ -109,10 +114,57 @@ fn reads_times() {
 #[test]
 fn refuses_damaged_bodies() {
     let check = |body: &[u8], error: ProtobufError| {
-        assert_eq!(decode(body, "io.k8s.api.core.v1.Namespace"), Err(error));
+        assert_eq!(decode(body, &root("io.k8s.api.core.v1.Namespace")), Err(error));
     };
     check(b"{}", ProtobufError::Magic);
     check(b"k8s\0\x0a\x7f", ProtobufError::Malformed(2));
     check(&envelope("Namespace", &number(1, 5)), ProtobufError::Form("metadata".to_owned()));
     check(&envelope("Namespace", &bytes(1, &bytes(1, &[0xff]))), ProtobufError::Text("name".to_owned()));
+}
+
+/// Objects as Go's own encoders write them (`k8s.io/apimachinery` 0.36.3), a line each: JSON, a tab, protobuf in base64.
+const GO: &str = include_str!("go.txt");
+
+/// A line of [`GO`]: what it is of, its tree, its bytes.
+fn go_lines() -> impl Iterator<Item = (skiff_schema::Root, Value, Vec<u8>)> {
+    GO.lines().map(|line| {
+        let (json, bytes) = line.split_once('\t').unwrap();
+        let tree: Value = serde_json::from_str(json).unwrap();
+        let version = tree["apiVersion"].as_str().unwrap();
+        let (group, version) = version.split_once('/').unwrap_or(("", version));
+        let any = root("io.k8s.api.core.v1.Pod");
+        let root = any.of_kind(group, version, tree["kind"].as_str().unwrap()).unwrap();
+        (root, tree, BASE64_STANDARD.decode(bytes).unwrap())
+    })
+}
+
+#[test]
+fn writes_the_bytes_that_go_writes() {
+    for (root, tree, bytes) in go_lines() {
+        let object = Object::from_value(tree).unwrap();
+        let written = super::object(&object, &root);
+        let decoded = || decode(&written, &root).map(Object::into_value);
+        assert!(
+            written == bytes,
+            "{root:?} is written as {:?}, Go's is {:?}",
+            decoded(),
+            decode(&bytes, &root)
+        );
+    }
+}
+
+#[test]
+fn reads_the_bytes_that_go_writes() {
+    for (root, tree, bytes) in go_lines() {
+        let pruned = |tree: Value| crate::strict::prune(tree, &root).unwrap().object.into_value();
+        let read = decode(&bytes, &root).unwrap().into_value();
+        assert_eq!(pruned(read), pruned(tree), "{root:?}");
+    }
+}
+
+#[test]
+fn an_event_comes_after_its_length() {
+    let mut out = Vec::new();
+    event(&mut out, "ADDED", b"body");
+    assert_eq!(out, [&[0, 0, 0, 15][..], b"\x0a\x05ADDED\x12\x06\x0a\x04body"].concat());
 }

@@ -2,16 +2,21 @@
 
 use jiff::Timestamp;
 
+use std::sync::Arc;
+
+use skiff_schema::Schema;
+
 use super::cells::{self, age, age_column, name_column, text};
 use super::keys::{MOST_BYTES, decoded_len, entries, validate_keys, validate_sealed};
 use super::{CORE, stored};
 use crate::{Context, FieldError, FieldErrors, Kind, Object, Row, Scope, Strategy};
 
-pub(super) fn row() -> Kind {
+pub(super) fn row(schema: &Arc<Schema>) -> Kind {
     Kind {
         columns: vec![name_column(), text("Data", "Number of keys."), age_column()],
         print,
-        ..stored(CORE, "io.k8s.api.core.v1.ConfigMap", Scope::Namespaced, ConfigMapStrategy).short(&["cm"])
+        ..stored(schema, CORE, "io.k8s.api.core.v1.ConfigMap", Scope::Namespaced, ConfigMapStrategy)
+            .short(&["cm"])
     }
 }
 

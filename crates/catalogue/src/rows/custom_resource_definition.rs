@@ -3,18 +3,22 @@
 
 use jiff::Timestamp;
 
+use std::sync::Arc;
+
+use skiff_schema::Schema;
+
 use super::cells::{self, name_column, text};
 use super::{Plain, stored};
 use crate::{GroupVersion, Kind, Object, Row, Scope, Verb};
 
-pub(super) fn row() -> Kind {
+pub(super) fn row(schema: &Arc<Schema>) -> Kind {
     let gv = GroupVersion::fixed("apiextensions.k8s.io", "v1");
     let definition = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinition";
     Kind {
         verbs: &[Verb::Get, Verb::List, Verb::Watch],
         columns: vec![name_column(), text("Created At", "When the kind was defined.")],
         print,
-        ..stored(gv, definition, Scope::Cluster, Plain).short(&["crd", "crds"])
+        ..stored(schema, gv, definition, Scope::Cluster, Plain).short(&["crd", "crds"])
     }
 }
 

@@ -5,6 +5,10 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use std::sync::Arc;
+
+use skiff_schema::Schema;
+
 use super::cells::{self, age, age_column, items, name_column, str_of, text};
 use super::check::{self, one_of};
 use super::defaults::{fill, fill_text, list_mut};
@@ -12,7 +16,7 @@ use super::stored;
 use crate::names::Form;
 use crate::{Context, FieldError, FieldErrors, GroupVersion, Kind, Object, Row, Scope, Strategy, addresses};
 
-pub(super) fn row() -> Kind {
+pub(super) fn row(schema: &Arc<Schema>) -> Kind {
     let gv = GroupVersion::fixed("discovery.k8s.io", "v1");
     Kind {
         columns: vec![
@@ -24,7 +28,7 @@ pub(super) fn row() -> Kind {
         ],
         print,
         counts_generations: true,
-        ..stored(gv, "io.k8s.api.discovery.v1.EndpointSlice", Scope::Namespaced, SliceStrategy)
+        ..stored(schema, gv, "io.k8s.api.discovery.v1.EndpointSlice", Scope::Namespaced, SliceStrategy)
     }
 }
 

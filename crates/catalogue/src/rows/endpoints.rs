@@ -3,6 +3,10 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
+use std::sync::Arc;
+
+use skiff_schema::Schema;
+
 use super::cells::{self, NONE, age, age_column, int_of, items, name_column, str_of, text};
 use super::check::{self, one_of};
 use super::defaults::list_mut;
@@ -10,12 +14,12 @@ use super::{CORE, stored};
 use crate::names::Form;
 use crate::{Context, FieldError, FieldErrors, Kind, Object, Row, Scope, Strategy, addresses};
 
-pub(super) fn row() -> Kind {
+pub(super) fn row(schema: &Arc<Schema>) -> Kind {
     Kind {
         columns: vec![name_column(), text("Endpoints", "Addresses and ports that are ready."), age_column()],
         print,
         deprecation: Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
-        ..stored(CORE, "io.k8s.api.core.v1.Endpoints", Scope::Namespaced, EndpointsStrategy)
+        ..stored(schema, CORE, "io.k8s.api.core.v1.Endpoints", Scope::Namespaced, EndpointsStrategy)
             .short(&["ep"])
             .plural("endpoints")
     }

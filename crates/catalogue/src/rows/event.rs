@@ -2,12 +2,16 @@
 
 use jiff::Timestamp;
 
+use std::sync::Arc;
+
+use skiff_schema::Schema;
+
 use super::cells::{self, int_of, name_column, text, wide};
 use super::{CORE, stored};
 use crate::duration::since;
 use crate::{Context, FieldError, FieldErrors, Kind, Object, Row, Scope, Selectable, Strategy, names};
 
-pub(super) fn row() -> Kind {
+pub(super) fn row(schema: &Arc<Schema>) -> Kind {
     Kind {
         columns: vec![
             text("Last Seen", "Time since it happened last."),
@@ -23,7 +27,7 @@ pub(super) fn row() -> Kind {
         ],
         print,
         selectable: SELECTABLE,
-        ..stored(CORE, "io.k8s.api.core.v1.Event", Scope::Namespaced, EventStrategy).short(&["ev"])
+        ..stored(schema, CORE, "io.k8s.api.core.v1.Event", Scope::Namespaced, EventStrategy).short(&["ev"])
     }
 }
 

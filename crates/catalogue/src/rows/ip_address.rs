@@ -2,6 +2,10 @@
 
 use jiff::Timestamp;
 
+use std::sync::Arc;
+
+use skiff_schema::Schema;
+
 use super::cells::{self, age, age_column, name_column, text};
 use super::check::immutable;
 use super::stored;
@@ -10,13 +14,13 @@ use crate::{
     Context, FieldError, FieldErrors, GroupVersion, Kind, Object, Row, Scope, Selectable, Strategy, addresses,
 };
 
-pub(super) fn row() -> Kind {
+pub(super) fn row(schema: &Arc<Schema>) -> Kind {
     let gv = GroupVersion::fixed("networking.k8s.io", "v1");
     Kind {
         columns: vec![name_column(), text("ParentRef", "The object that holds the address."), age_column()],
         print,
         selectable: PARENT,
-        ..stored(gv, "io.k8s.api.networking.v1.IPAddress", Scope::Cluster, AddressStrategy)
+        ..stored(schema, gv, "io.k8s.api.networking.v1.IPAddress", Scope::Cluster, AddressStrategy)
             .short(&["ip"])
             .plural("ipaddresses")
     }

@@ -2,16 +2,20 @@
 
 use jiff::Timestamp;
 
+use std::sync::Arc;
+
+use skiff_schema::Schema;
+
 use super::cells::{self, age, age_column, name_column, text};
 use super::stored;
 use crate::{Context, FieldError, FieldErrors, GroupVersion, Kind, Object, Row, Scope, Strategy};
 
-pub(super) fn row() -> Kind {
+pub(super) fn row(schema: &Arc<Schema>) -> Kind {
     let gv = GroupVersion::fixed("coordination.k8s.io", "v1");
     Kind {
         columns: vec![name_column(), text("Holder", "Who holds the lease."), age_column()],
         print,
-        ..stored(gv, "io.k8s.api.coordination.v1.Lease", Scope::Namespaced, LeaseStrategy)
+        ..stored(schema, gv, "io.k8s.api.coordination.v1.Lease", Scope::Namespaced, LeaseStrategy)
     }
 }
 

@@ -27,35 +27,44 @@ mod testing;
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use skiff_schema::Schema;
+
 use crate::{GroupVersion, Kind, Names, Persistence, Scope, Strategy, Subresource, Verb};
 
 /// The core group's only version.
 const CORE: GroupVersion = GroupVersion::fixed("", "v1");
 
 /// Every built-in kind in discovery order: groups by Kubernetes' priorities, plural names alphabetically.
-pub(crate) fn builtin() -> Vec<Kind> {
+pub(crate) fn builtin(schema: &Arc<Schema>) -> Vec<Kind> {
     let mut kinds = vec![
-        config_map::row(),
-        endpoints::row(),
-        event::row(),
-        namespace::row(),
-        node::row(),
-        pod::row(),
-        replication_controller::row(),
-        secret::row(),
-        service_account::row(),
-        service::row(),
+        config_map::row(schema),
+        endpoints::row(schema),
+        event::row(schema),
+        namespace::row(schema),
+        node::row(schema),
+        pod::row(schema),
+        replication_controller::row(schema),
+        secret::row(schema),
+        service_account::row(schema),
+        service::row(schema),
     ];
-    kinds.extend(reviews::rows());
-    kinds.extend([ip_address::row(), service_cidr::row()]);
-    kinds.extend(rbac::rows());
-    kinds.extend([custom_resource_definition::row(), lease::row(), endpoint_slice::row()]);
+    kinds.extend(reviews::rows(schema));
+    kinds.extend([ip_address::row(schema), service_cidr::row(schema)]);
+    kinds.extend(rbac::rows(schema));
+    kinds.extend([custom_resource_definition::row(schema), lease::row(schema), endpoint_slice::row(schema)]);
     kinds
 }
 
 /// A stored kind with Name and Age columns, for a row constructor to refine. The kind's name is the last
 /// segment of its definition's; the plural is the lower-cased name with an `s`, unless set otherwise.
-fn stored(gv: GroupVersion, definition: &'static str, scope: Scope, strategy: impl Strategy) -> Kind {
+fn stored(
+    schema: &Arc<Schema>,
+    gv: GroupVersion,
+    definition: &'static str,
+    scope: Scope,
+    strategy: impl Strategy,
+) -> Kind {
+    let root = schema.root(definition).unwrap_or_else(|| panic!("the schema of Kubernetes has {definition}"));
     let kind = definition.rsplit('.').next().unwrap_or(definition);
     let singular = kind.to_lowercase();
     Kind {
@@ -71,7 +80,7 @@ fn stored(gv: GroupVersion, definition: &'static str, scope: Scope, strategy: im
         verbs: Verb::ALL,
         persistence: Persistence::Stored,
         subresources: &[],
-        definition,
+        root,
         counts_generations: false,
         columns: vec![cells::name_column(), cells::age_column()],
         print: cells::name_and_age,
@@ -82,8 +91,14 @@ fn stored(gv: GroupVersion, definition: &'static str, scope: Scope, strategy: im
 }
 
 /// A kind that is answered and forgotten.
-fn transient(gv: GroupVersion, definition: &'static str, scope: Scope, strategy: impl Strategy) -> Kind {
-    let row = stored(gv, definition, scope, strategy);
+fn transient(
+    schema: &Arc<Schema>,
+    gv: GroupVersion,
+    definition: &'static str,
+    scope: Scope,
+    strategy: impl Strategy,
+) -> Kind {
+    let row = stored(schema, gv, definition, scope, strategy);
     Kind { verbs: &[Verb::Create], persistence: Persistence::Transient, ..row }
 }
 

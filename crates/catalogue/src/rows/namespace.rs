@@ -2,6 +2,10 @@
 
 use jiff::Timestamp;
 
+use std::sync::Arc;
+
+use skiff_schema::Schema;
+
 use super::cells::{self, age, age_column, name_column, strings, text};
 use super::{CORE, stored};
 use crate::names::Form;
@@ -9,14 +13,14 @@ use crate::{
     Context, FieldError, FieldErrors, Kind, Object, Row, Scope, Selectable, Strategy, Subresource, Verb,
 };
 
-pub(super) fn row() -> Kind {
+pub(super) fn row(schema: &Arc<Schema>) -> Kind {
     Kind {
         columns: vec![name_column(), text("Status", "Whether the namespace is in use."), age_column()],
         print,
         // There is no way to delete them all.
         verbs: &[Verb::Create, Verb::Delete, Verb::Get, Verb::List, Verb::Patch, Verb::Update, Verb::Watch],
         selectable: &[Selectable { label: "status.phase", value: |object| phase(object).to_owned() }],
-        ..stored(CORE, "io.k8s.api.core.v1.Namespace", Scope::Cluster, NamespaceStrategy)
+        ..stored(schema, CORE, "io.k8s.api.core.v1.Namespace", Scope::Cluster, NamespaceStrategy)
             .short(&["ns"])
             .below(&[Subresource::Finalize, Subresource::Status])
     }

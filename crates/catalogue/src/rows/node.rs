@@ -5,6 +5,10 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+use std::sync::Arc;
+
+use skiff_schema::Schema;
+
 use super::cells::{self, NONE, age, age_column, items, name_column, or_none, str_of, strings, text, wide};
 use super::check::one_of;
 use super::{CORE, stored};
@@ -13,7 +17,7 @@ use crate::{
     Context, FieldError, FieldErrors, Kind, Object, Row, Scope, Selectable, Strategy, Subresource, addresses,
 };
 
-pub(super) fn row() -> Kind {
+pub(super) fn row(schema: &Arc<Schema>) -> Kind {
     Kind {
         columns: vec![
             name_column(),
@@ -32,7 +36,7 @@ pub(super) fn row() -> Kind {
             label: "spec.unschedulable",
             value: |node| unschedulable(node).to_string(),
         }],
-        ..stored(CORE, "io.k8s.api.core.v1.Node", Scope::Cluster, NodeStrategy)
+        ..stored(schema, CORE, "io.k8s.api.core.v1.Node", Scope::Cluster, NodeStrategy)
             .short(&["no"])
             .below(&[Subresource::Proxy, Subresource::Status])
     }

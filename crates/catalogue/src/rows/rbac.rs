@@ -3,6 +3,10 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use std::sync::Arc;
+
+use skiff_schema::Schema;
+
 use super::cells::{self, age, age_column, items, name_column, str_of, text, wide};
 use super::defaults::{existing_mut, fill_text, list_mut};
 use super::stored;
@@ -11,26 +15,26 @@ use crate::{Context, FieldError, FieldErrors, GroupVersion, Kind, Object, Row, S
 
 const GV: GroupVersion = GroupVersion::fixed("rbac.authorization.k8s.io", "v1");
 
-pub(super) fn rows() -> [Kind; 4] {
+pub(super) fn rows(schema: &Arc<Schema>) -> [Kind; 4] {
     [
-        binding("io.k8s.api.rbac.v1.ClusterRoleBinding", Scope::Cluster),
-        role("io.k8s.api.rbac.v1.ClusterRole", Scope::Cluster),
-        binding("io.k8s.api.rbac.v1.RoleBinding", Scope::Namespaced),
-        role("io.k8s.api.rbac.v1.Role", Scope::Namespaced),
+        binding(schema, "io.k8s.api.rbac.v1.ClusterRoleBinding", Scope::Cluster),
+        role(schema, "io.k8s.api.rbac.v1.ClusterRole", Scope::Cluster),
+        binding(schema, "io.k8s.api.rbac.v1.RoleBinding", Scope::Namespaced),
+        role(schema, "io.k8s.api.rbac.v1.Role", Scope::Namespaced),
     ]
 }
 
-fn role(definition: &'static str, scope: Scope) -> Kind {
+fn role(schema: &Arc<Schema>, definition: &'static str, scope: Scope) -> Kind {
     Kind {
         columns: vec![name_column(), cells::date("Created At", "When the object was created.")],
         print: |object, _| {
             cells::row([object.name().into(), object.str(&["metadata", "creationTimestamp"]).into()])
         },
-        ..stored(GV, definition, scope, RoleStrategy(scope))
+        ..stored(schema, GV, definition, scope, RoleStrategy(scope))
     }
 }
 
-fn binding(definition: &'static str, scope: Scope) -> Kind {
+fn binding(schema: &Arc<Schema>, definition: &'static str, scope: Scope) -> Kind {
     Kind {
         columns: vec![
             name_column(),
@@ -41,7 +45,7 @@ fn binding(definition: &'static str, scope: Scope) -> Kind {
             wide("ServiceAccounts", "Service accounts that it is granted to."),
         ],
         print: print_binding,
-        ..stored(GV, definition, scope, BindingStrategy(scope))
+        ..stored(schema, GV, definition, scope, BindingStrategy(scope))
     }
 }
 

@@ -4,13 +4,17 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ReplicationController;
 use serde_json::{Value, json};
 
+use std::sync::Arc;
+
+use skiff_schema::Schema;
+
 use super::cells::{self, age, age_column, integer, items, name_column, str_of, string_map, wide};
 use super::check::{self, not_negative};
 use super::defaults::{fill, object_mut};
 use super::{CORE, pod, stored};
 use crate::{Context, FieldError, FieldErrors, Kind, Object, Row, Scope, Selectable, Strategy, Subresource};
 
-pub(super) fn row() -> Kind {
+pub(super) fn row(schema: &Arc<Schema>) -> Kind {
     Kind {
         columns: vec![
             name_column(),
@@ -28,10 +32,16 @@ pub(super) fn row() -> Kind {
             label: "status.replicas",
             value: |object| integer_at(object, &["status", "replicas"]).to_string(),
         }],
-        ..stored(CORE, "io.k8s.api.core.v1.ReplicationController", Scope::Namespaced, ControllerStrategy)
-            .short(&["rc"])
-            .in_all()
-            .below(&[Subresource::Scale, Subresource::Status])
+        ..stored(
+            schema,
+            CORE,
+            "io.k8s.api.core.v1.ReplicationController",
+            Scope::Namespaced,
+            ControllerStrategy,
+        )
+        .short(&["rc"])
+        .in_all()
+        .below(&[Subresource::Scale, Subresource::Status])
     }
 }
 

@@ -5,13 +5,17 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use std::sync::Arc;
+
+use skiff_schema::Schema;
+
 use super::cells::{self, age, age_column, name_column, text};
 use super::defaults::{fill_text, object_mut};
 use super::keys::{MOST_BYTES, decoded_len, entries, validate_keys, validate_sealed};
 use super::{CORE, stored};
 use crate::{Context, FieldError, FieldErrors, Kind, Object, Row, Scope, Selectable, Strategy};
 
-pub(super) fn row() -> Kind {
+pub(super) fn row(schema: &Arc<Schema>) -> Kind {
     Kind {
         columns: vec![
             name_column(),
@@ -21,7 +25,7 @@ pub(super) fn row() -> Kind {
         ],
         print,
         selectable: &[Selectable { label: "type", value: |object| object.str(&["type"]).to_owned() }],
-        ..stored(CORE, "io.k8s.api.core.v1.Secret", Scope::Namespaced, SecretStrategy)
+        ..stored(schema, CORE, "io.k8s.api.core.v1.Secret", Scope::Namespaced, SecretStrategy)
     }
 }
 

@@ -3,6 +3,10 @@
 use jiff::Timestamp;
 use serde_json::json;
 
+use std::sync::Arc;
+
+use skiff_schema::Schema;
+
 use super::cells::{self, age, age_column, name_column, strings, text};
 use super::stored;
 use crate::{
@@ -10,12 +14,12 @@ use crate::{
     addresses,
 };
 
-pub(super) fn row() -> Kind {
+pub(super) fn row(schema: &Arc<Schema>) -> Kind {
     let gv = GroupVersion::fixed("networking.k8s.io", "v1");
     Kind {
         columns: vec![name_column(), text("CIDRs", "The ranges, one per address family."), age_column()],
         print,
-        ..stored(gv, "io.k8s.api.networking.v1.ServiceCIDR", Scope::Cluster, RangeStrategy)
+        ..stored(schema, gv, "io.k8s.api.networking.v1.ServiceCIDR", Scope::Cluster, RangeStrategy)
             .below(&[Subresource::Status])
     }
 }

@@ -1,101 +1,72 @@
-//! Fills what every reader needs and a writer may have left out.
+//! Brings an object into the form that it has when Go has read it and writes it again.
 //!
-//! Of all required fields only times have no empty value: Kubernetes stores the zero time for them. Typed clients of
-//! other languages cannot read an object without, and neither could its own kind's strategy. A few fields that the schema calls
-//! optional are in every object that Kubernetes answers, empty or not; clients rely on them, too.
-
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::LazyLock;
+//! A zero that is the same as nothing is either always written or never (see [`Zero`]), whatever the writer did. The
+//! exception are required times: Kubernetes writes null for their zero, which typed clients of other languages cannot
+//! read; here it is the zero time, which all of them can.
 
 use serde_json::{Map, Value};
+use skiff_schema::{DefinitionId, Field, Root, Schema, Type, Zero};
 
 use crate::Object;
-use crate::schema::{DefinitionId, Schema, Type};
 
 /// The zero time of Go, which every client understands.
 const ZERO_TIME: &str = "0001-01-01T00:00:00Z";
 const ZERO_MICRO_TIME: &str = "0001-01-01T00:00:00.000000Z";
 
-/// Fields that are always there: definition, name, and as JSON what they are when nobody set them.
-const ALWAYS: &[(&str, &str, &str)] = &[
-    ("io.k8s.api.core.v1.Event", "eventTime", "null"),
-    ("io.k8s.api.core.v1.Event", "firstTimestamp", "null"),
-    ("io.k8s.api.core.v1.Event", "lastTimestamp", "null"),
-    ("io.k8s.api.core.v1.Event", "reportingComponent", r#""""#),
-    ("io.k8s.api.core.v1.Event", "reportingInstance", r#""""#),
-    ("io.k8s.api.core.v1.Event", "source", "{}"),
-    ("io.k8s.api.core.v1.Node", "spec", "{}"),
-    ("io.k8s.api.core.v1.Node", "status", "{}"),
-    ("io.k8s.api.core.v1.NodeStatus", "daemonEndpoints", r#"{"kubeletEndpoint":{"Port":0}}"#),
-    (
-        "io.k8s.api.core.v1.NodeStatus",
-        "nodeInfo",
-        r#"{"machineID":"","systemUUID":"","bootID":"","kernelVersion":"","osImage":"","containerRuntimeVersion":"",
-            "kubeletVersion":"","kubeProxyVersion":"","operatingSystem":"","architecture":""}"#,
-    ),
-    ("io.k8s.api.discovery.v1.Endpoint", "conditions", "{}"),
-    ("io.k8s.api.discovery.v1.EndpointSlice", "endpoints", "null"),
-    ("io.k8s.api.discovery.v1.EndpointSlice", "ports", "null"),
-    ("io.k8s.api.rbac.v1.ClusterRole", "rules", "null"),
-    ("io.k8s.api.rbac.v1.Role", "rules", "null"),
-];
-
-/// The fields of [`ALWAYS`], by definition.
-static FIELDS: LazyLock<BTreeMap<&'static str, Vec<(&'static str, Value)>>> = LazyLock::new(|| {
-    let mut fields: BTreeMap<&'static str, Vec<(&'static str, Value)>> = BTreeMap::new();
-    for (definition, field, empty) in ALWAYS {
-        let empty = serde_json::from_str(empty).expect("the table holds JSON; a test reads all of it");
-        fields.entry(definition).or_default().push((field, empty));
-    }
-    fields
-});
-
-/// Sets the required times of an object of the definition that are not there.
-pub fn complete(object: &mut Object, definition: &str) {
-    run(object, definition, Filling::Times);
-}
-
-/// Sets what is always there, of an object of the definition. It belongs to nobody: writers are asked first.
-pub fn show(object: &mut Object, definition: &str) {
-    run(object, definition, Filling::Always);
-}
-
-/// What is filled in.
+/// What is written where there is nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Filling {
-    Times,
-    Always,
+    /// The zeros of texts, numbers and structs.
+    Zeros,
+    /// These, and null for lists, maps and times.
+    All,
 }
 
-fn run(object: &mut Object, definition: &str, filling: Filling) {
-    let schema = Schema::global();
-    if let Type::Object(id) = schema.root(definition) {
-        fill(schema, id, object.as_map_mut(), filling);
-    }
+/// Writes and leaves out the zeros of a whole object as Go does when it reads it.
+pub fn complete(object: &mut Object, root: &Root) {
+    fill(root.schema(), root.id(), object.as_map_mut(), Filling::Zeros);
+}
+
+/// Writes what Go always writes, as null where it has no zero. It belongs to nobody: writers are asked first.
+pub fn show(object: &mut Object, root: &Root) {
+    fill(root.schema(), root.id(), object.as_map_mut(), Filling::All);
 }
 
 fn fill(schema: &Schema, id: DefinitionId, map: &mut Map<String, Value>, filling: Filling) {
-    if !CONCERNED.contains(&id) {
-        return;
-    }
-    let always = FIELDS.get(schema.get(id).name()).filter(|_| filling == Filling::Always);
-    for (field, empty) in always.into_iter().flatten() {
-        map.entry(*field).or_insert_with(|| empty.clone());
-    }
     for field in schema.get(id).fields() {
-        let zero = match field.ty {
-            Type::Time => ZERO_TIME,
-            Type::MicroTime => ZERO_MICRO_TIME,
-            ty => {
-                if let Some(value) = map.get_mut(field.name) {
-                    descend(schema, ty, value, filling);
+        match map.get_mut(&*field.name).filter(|value| !value.is_null()) {
+            Some(value) if is_nothing(field, value) => drop(map.remove(&*field.name)),
+            Some(value) => descend(schema, field.ty, value, filling),
+            None => {
+                if let Some(zero) = written(schema, field, filling) {
+                    map.insert(field.name.to_string(), zero);
                 }
-                continue;
             }
-        };
-        if filling == Filling::Times && field.required && map.get(field.name).is_none_or(Value::is_null) {
-            map.insert(field.name.to_owned(), zero.into());
         }
+    }
+}
+
+/// Whether a value is the same as none, and not written.
+fn is_nothing(field: &Field, value: &Value) -> bool {
+    let is_struct = matches!(field.ty, Type::Object(_));
+    field.zero == Zero::Omitted && !is_struct && field.ty.plain_zero().as_ref() == Some(value)
+}
+
+/// What is written where there is nothing.
+fn written(schema: &Schema, field: &Field, filling: Filling) -> Option<Value> {
+    match field.ty {
+        Type::Time if field.required => Some(ZERO_TIME.into()),
+        Type::MicroTime if field.required => Some(ZERO_MICRO_TIME.into()),
+        _ if field.zero != Zero::Written => None,
+        Type::Object(id) => {
+            let mut zero = Map::new();
+            fill(schema, id, &mut zero, filling);
+            Some(zero.into())
+        }
+        Type::List(_) | Type::Map(_) | Type::Bytes | Type::Time | Type::MicroTime | Type::Raw(_) => {
+            (filling == Filling::All).then_some(Value::Null)
+        }
+        ty => schema.empty(ty),
     }
 }
 
@@ -103,45 +74,14 @@ fn descend(schema: &Schema, ty: Type, value: &mut Value, filling: Filling) {
     match (ty, value) {
         (Type::Object(id), Value::Object(map)) => fill(schema, id, map, filling),
         (Type::List(inner), Value::Array(items)) => {
-            items.iter_mut().for_each(|item| descend(schema, schema.inner(inner), item, filling));
+            let inner = schema.inner(inner);
+            items.iter_mut().for_each(|item| descend(schema, inner, item, filling));
         }
         (Type::Map(inner), Value::Object(map)) => {
-            map.values_mut().for_each(|item| descend(schema, schema.inner(inner), item, filling));
+            let inner = schema.inner(inner);
+            map.values_mut().for_each(|item| descend(schema, inner, item, filling));
         }
         _ => {}
-    }
-}
-
-/// The definitions that hold something of the kind, themselves or further down.
-static CONCERNED: LazyLock<BTreeSet<DefinitionId>> = LazyLock::new(|| {
-    let schema = Schema::global();
-    let mut concerned = BTreeSet::new();
-    loop {
-        let before = concerned.len();
-        for id in schema.ids() {
-            let leads = |ty: Type| match innermost(schema, ty) {
-                Type::Object(id) => concerned.contains(&id),
-                _ => false,
-            };
-            let is_time = |ty: Type| matches!(ty, Type::Time | Type::MicroTime);
-            let has_more = FIELDS.contains_key(schema.get(id).name());
-            if has_more
-                || schema.get(id).fields().iter().any(|f| (f.required && is_time(f.ty)) || leads(f.ty))
-            {
-                concerned.insert(id);
-            }
-        }
-        if concerned.len() == before {
-            return concerned;
-        }
-    }
-});
-
-/// The type of what lists and maps of lists and maps hold in the end.
-fn innermost(schema: &Schema, ty: Type) -> Type {
-    match ty {
-        Type::List(inner) | Type::Map(inner) => innermost(schema, schema.inner(inner)),
-        other => other,
     }
 }
 
@@ -155,9 +95,40 @@ mod tests {
     #[test]
     fn a_condition_without_a_time_gets_the_zero_time() {
         let mut service = Object::from_value(json!({"status": {"conditions": [{"type": "a"}]}})).unwrap();
-        complete(&mut service, "io.k8s.api.core.v1.Service");
-        let condition = json!({"type": "a", "lastTransitionTime": ZERO_TIME});
+        complete(&mut service, &crate::testing::root("io.k8s.api.core.v1.Service"));
+        let condition =
+            json!({"type": "a", "status": "", "reason": "", "message": "", "lastTransitionTime": ZERO_TIME});
         assert_eq!(service.get(&["status", "conditions"]), Some(&json!([condition])));
+    }
+
+    #[test]
+    fn zeros_are_written_as_go_writes_them() {
+        let check = |definition: &str, before: Value, after: Value, shown: Value| {
+            let mut object = Object::from_value(before).unwrap();
+            let root = crate::testing::root(definition);
+            for (act, expected) in [(complete as fn(&mut Object, &Root), after), (show, shown)] {
+                for time in ["once", "again"] {
+                    act(&mut object, &root);
+                    assert_eq!(object.clone().into_value(), expected, "{time}");
+                }
+            }
+        };
+        let pod = json!({"enableServiceLinks": false,
+            "containers": [{"name": "", "resources": {}, "env": [{"name": "A"}]}]});
+        let given = json!({"hostNetwork": false, "enableServiceLinks": false, "hostname": "",
+            "containers": [{"env": [{"name": "A", "value": ""}]}]});
+        check("io.k8s.api.core.v1.PodSpec", given, pod.clone(), pod);
+        let service = json!({"metadata": {}, "spec": {}, "status": {"loadBalancer": {}}});
+        check("io.k8s.api.core.v1.Service", json!({}), service.clone(), service);
+        let role = json!({"metadata": {}});
+        check("io.k8s.api.rbac.v1.Role", json!({}), role, json!({"metadata": {}, "rules": null}));
+        let event = json!({"metadata": {}, "involvedObject": {}, "source": {}, "reportingComponent": "",
+            "reportingInstance": ""});
+        let mut shown = event.clone();
+        for time in ["firstTimestamp", "lastTimestamp", "eventTime"] {
+            shown[time] = Value::Null;
+        }
+        check("io.k8s.api.core.v1.Event", json!({}), event, shown);
     }
 
     /// An object with every object, list and map that the schema allows, and no scalar in any of them.
@@ -167,7 +138,7 @@ mod tests {
             Type::Object(id) => {
                 above.push(id);
                 let fields = schema.get(id).fields().iter();
-                let map = fields.map(|f| (f.name.to_owned(), hollow(schema, f.ty, above))).collect();
+                let map = fields.map(|f| (f.name.to_string(), hollow(schema, f.ty, above))).collect();
                 above.pop();
                 Value::Object(map)
             }
@@ -182,11 +153,11 @@ mod tests {
         let cluster = ClusterFacts { domain: "cluster.local".to_owned(), node_ports: (30000, 32767) };
         let cx = Context { now: Timestamp::UNIX_EPOCH, cluster: &cluster };
         for kind in Catalogue::builtin().iter() {
-            let tree = hollow(Schema::global(), Schema::global().root(kind.definition), &mut Vec::new());
+            let tree = hollow(kind.root.schema(), kind.root.ty(), &mut Vec::new());
             if !tree.is_object() {
                 continue;
             }
-            let mut object = strict::prune(tree, kind.definition).unwrap().object;
+            let mut object = strict::prune(tree, &kind.root).unwrap().object;
             object.set(&["apiVersion"], kind.gv.to_string());
             object.set(&["kind"], kind.names.kind.as_ref());
             kind.fill(&mut object);

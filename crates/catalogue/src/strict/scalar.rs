@@ -3,12 +3,24 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
+use serde_json::Value;
 
 use crate::quantity::Quantity;
 
 /// An amount, in canonical form.
 pub(super) fn quantity(text: &str) -> Result<String, String> {
     text.trim().parse::<Quantity>().map(|q| q.to_string()).map_err(|error| error.to_string())
+}
+
+/// A number as Go writes it: without a point where it is whole.
+pub(crate) fn float(value: f64) -> Value {
+    /// Below this, every whole number has a form of its own in both types.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    if value.fract() == 0.0 && value.abs() < EXACT {
+        #[allow(clippy::cast_possible_truncation, reason = "it is whole and within the bounds")]
+        return Value::from(value as i64);
+    }
+    value.into()
 }
 
 /// A time, to the second, in UTC.

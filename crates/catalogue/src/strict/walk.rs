@@ -7,7 +7,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 use serde_json::{Map, Value};
 
 use super::{Reader, Step, scalar};
-use crate::schema::{Definition, DefinitionId, Type, TypeId};
+use skiff_schema::{Definition, DefinitionId, Type, TypeId};
 
 /// Reads one value of a type; `None` for null.
 pub(super) struct Seed<'r, 's> {
@@ -20,7 +20,9 @@ impl<'de> DeserializeSeed<'de> for Seed<'_, '_> {
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         match self.ty {
-            Type::Any => Value::deserialize(deserializer).map(|value| Some(value).filter(|v| !v.is_null())),
+            Type::Raw(_) => {
+                Value::deserialize(deserializer).map(|value| Some(value).filter(|v| !v.is_null()))
+            }
             _ => deserializer.deserialize_any(self),
         }
     }
@@ -70,7 +72,7 @@ impl<'de> Visitor<'de> for Seed<'_, '_> {
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Self::Value, E> {
         match self.ty {
-            Type::Float => Ok(Some(value.into())),
+            Type::Float => Ok(Some(scalar::float(value))),
             Type::Quantity => self.text(&value.to_string()),
             ty @ (Type::Int32 | Type::Int64 | Type::IntOrString) => {
                 Err(self.reader.wrong_type(&format!("number {value}"), ty))
@@ -158,7 +160,7 @@ impl<'s> Reader<'s> {
         let definition = self.schema.get(id);
         let outer = self.owner.replace(definition);
         let mut map = Map::new();
-        // One bit for each field that has been read; compile.rs sees to it that they suffice.
+        // One bit for each field that has been read; the schema has no definition with more than 128.
         let mut seen = 0_u128;
         while let Some(key) = entries.next_key_seed(KeySeed(definition))? {
             let index = match key {
@@ -171,15 +173,15 @@ impl<'s> Reader<'s> {
             };
             let field = &definition.fields()[index];
             if seen & (1 << index) != 0 {
-                self.report("duplicate", field.name);
-                map.remove(field.name);
+                self.report("duplicate", &field.name);
+                map.remove(&*field.name);
             }
             seen |= 1 << index;
-            self.path.push(Step::Field(field.name));
+            self.path.push(Step::Field(&field.name));
             let value = entries.next_value_seed(Seed { reader: self, ty: field.ty })?;
             self.path.pop();
             match value {
-                Some(value) if field.required || !is_empty_collection(field.ty, &value) => {
+                Some(value) if !is_empty_collection(field.ty, &value) => {
                     map.insert(field.name.to_string(), value);
                 }
                 _ => {}
@@ -199,7 +201,7 @@ fn zero(ty: Type) -> Value {
         Type::Bool => false.into(),
         Type::Map(_) | Type::Object(_) => Value::Object(Map::new()),
         Type::List(_) => Value::Array(Vec::new()),
-        Type::Time | Type::MicroTime | Type::Any => Value::Null,
+        Type::Time | Type::MicroTime | Type::Raw(_) => Value::Null,
     }
 }
 

@@ -21,12 +21,16 @@ pub(super) use validate::validate_spec;
 
 use serde_json::{Value, json};
 
+use std::sync::Arc;
+
+use skiff_schema::Schema;
+
 use super::cells::{self, age_column, name_column, text, wide};
 use super::{CORE, stored};
 use crate::rows::defaults::object_mut;
 use crate::{Context, FieldErrors, Grace, Kind, Object, Scope, Selectable, Strategy, Subresource};
 
-pub(super) fn row() -> Kind {
+pub(super) fn row(schema: &Arc<Schema>) -> Kind {
     Kind {
         columns: vec![
             name_column(),
@@ -42,7 +46,7 @@ pub(super) fn row() -> Kind {
         print: print::print,
         counts_generations: true,
         selectable: SELECTABLE,
-        ..stored(CORE, "io.k8s.api.core.v1.Pod", Scope::Namespaced, PodStrategy)
+        ..stored(schema, CORE, "io.k8s.api.core.v1.Pod", Scope::Namespaced, PodStrategy)
             .short(&["po"])
             .in_all()
             .below(&[

@@ -13,6 +13,10 @@ mod validate_addresses;
 mod validate_update;
 mod warnings;
 
+use std::sync::Arc;
+
+use skiff_schema::Schema;
+
 use super::cells::{age_column, name_column, text, wide};
 use super::{CORE, stored};
 use crate::{
@@ -20,7 +24,7 @@ use crate::{
     Strategy, Subresource,
 };
 
-pub(super) fn row() -> Kind {
+pub(super) fn row(schema: &Arc<Schema>) -> Kind {
     Kind {
         columns: vec![
             name_column(),
@@ -39,7 +43,7 @@ pub(super) fn row() -> Kind {
             },
             Selectable { label: "spec.type", value: |object| object.str(&["spec", "type"]).to_owned() },
         ],
-        ..stored(CORE, "io.k8s.api.core.v1.Service", Scope::Namespaced, ServiceStrategy)
+        ..stored(schema, CORE, "io.k8s.api.core.v1.Service", Scope::Namespaced, ServiceStrategy)
             .short(&["svc"])
             .in_all()
             .below(&[Subresource::Proxy, Subresource::Status])

@@ -1,0 +1,262 @@
+//! From a JSON tree to bytes.
+//!
+//! The bytes are those of Go's encoder, which writes every field that is no pointer, list or map, its zero too.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+use skiff_schema::{Definition, DefinitionId, Field, Level, Raw, Root, Schema, Slot, Type, Zero};
+
+use super::{JSON_SCHEMA, MAGIC};
+use crate::Object;
+
+/// Metadata is field 1 of every object and of every list; the items of a list are its field 2.
+const METADATA: u16 = 1;
+const ITEMS: u16 = 2;
+
+/// A whole object as a body.
+pub fn object(object: &Object, root: &Root) -> Vec<u8> {
+    envelope(object.api_version(), object.kind(), &message(object, root))
+}
+
+/// A whole object without its `apiVersion` and `kind`: what lists hold.
+pub fn message(object: &Object, root: &Root) -> Vec<u8> {
+    let mut out = Vec::with_capacity(1024);
+    Encoder { schema: root.schema() }.object(&mut out, root.id(), object.as_map());
+    out
+}
+
+/// The metadata of an object, `ObjectMeta` or `ListMeta`; `root` is that definition's.
+pub fn metadata_message(metadata: &Map<String, Value>, root: &Root) -> Vec<u8> {
+    let mut out = Vec::with_capacity(512);
+    Encoder { schema: root.schema() }.object(&mut out, root.id(), metadata);
+    out
+}
+
+/// An object that has nothing but metadata, without its `apiVersion` and `kind`.
+pub fn wrapped_metadata(metadata: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(metadata.len() + 8);
+    bytes(&mut out, METADATA, metadata);
+    out
+}
+
+/// A list as a body, of the messages of its metadata and its items.
+pub fn list<'i>(
+    api_version: &str,
+    kind: &str,
+    metadata: &[u8],
+    items: impl Iterator<Item = &'i [u8]> + Clone,
+) -> Vec<u8> {
+    let length = sized(metadata.len()) + items.clone().map(|item| sized(item.len())).sum::<usize>();
+    let mut out = Vec::with_capacity(length + 128);
+    open(&mut out, api_version, kind, length);
+    bytes(&mut out, METADATA, metadata);
+    items.for_each(|item| bytes(&mut out, ITEMS, item));
+    close(&mut out);
+    out
+}
+
+/// A message as a body: with a prefix, `apiVersion` and `kind` before it.
+pub fn envelope(api_version: &str, kind: &str, message: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(message.len() + 128);
+    open(&mut out, api_version, kind, message.len());
+    out.extend_from_slice(message);
+    close(&mut out);
+    out
+}
+
+/// An event of a watch (e.g. `ADDED`) with a body as its object, after its length as four bytes, the highest first.
+pub fn event(out: &mut Vec<u8>, kind: &str, body: &[u8]) {
+    let start = out.len();
+    out.extend_from_slice(&[0; 4]);
+    bytes(out, 1, kind.as_bytes());
+    nested(out, 2, |out| bytes(out, 1, body));
+    let length = u32::try_from(out.len() - start - 4).expect("an object is far smaller than 4 GiB");
+    out[start..start + 4].copy_from_slice(&length.to_be_bytes());
+}
+
+/// The prefix and the envelope's fields up to a message of `length` bytes, which the caller writes.
+fn open(out: &mut Vec<u8>, api_version: &str, kind: &str, length: usize) {
+    out.extend_from_slice(MAGIC);
+    nested(out, 1, |out| {
+        bytes(out, 1, api_version.as_bytes());
+        bytes(out, 2, kind.as_bytes());
+    });
+    tag(out, 2, 2);
+    varint(out, length as u64);
+}
+
+/// The envelope's fields behind the message: encoding and type of the content, which are the usual ones.
+fn close(out: &mut Vec<u8>) {
+    bytes(out, 3, b"");
+    bytes(out, 4, b"");
+}
+
+/// Walks tree and schema side by side.
+#[derive(Clone, Copy)]
+struct Encoder<'s> {
+    schema: &'s Schema,
+}
+
+impl Encoder<'_> {
+    fn object(self, out: &mut Vec<u8>, id: DefinitionId, map: &Map<String, Value>) {
+        self.level(out, self.schema.get(id), Level::default(), map);
+    }
+
+    fn level(self, out: &mut Vec<u8>, definition: &Definition, level: Level, map: &Map<String, Value>) {
+        for (number, slot) in definition.slots(level) {
+            match slot {
+                Slot::Inline(inner) => nested(out, number, |out| self.level(out, definition, inner, map)),
+                Slot::Field(at) => {
+                    let field = &definition.fields()[at];
+                    match map.get(&*field.name).filter(|value| !value.is_null()) {
+                        Some(value) => self.field(out, number, field, value),
+                        None if field.zero == Zero::Value => {}
+                        None => self.zero(out, number, field),
+                    }
+                }
+            }
+        }
+    }
+
+    fn field(self, out: &mut Vec<u8>, number: u16, field: &Field, value: &Value) {
+        match (field.ty, value) {
+            (Type::List(inner), Value::Array(items)) if !field.wrapped => {
+                let inner = self.schema.inner(inner);
+                items.iter().for_each(|item| self.value(out, number, inner, item));
+            }
+            (Type::Map(inner), Value::Object(map)) => {
+                let inner = self.schema.inner(inner);
+                for (key, value) in map {
+                    nested(out, number, |out| {
+                        bytes(out, 1, key.as_bytes());
+                        self.value(out, 2, inner, value);
+                    });
+                }
+            }
+            (ty, value) => self.value(out, number, ty, value),
+        }
+    }
+
+    /// A field of which the tree says nothing, and that is no pointer of Go's.
+    fn zero(self, out: &mut Vec<u8>, number: u16, field: &Field) {
+        match field.ty {
+            Type::Map(_) | Type::Bytes => {}
+            Type::List(_) if !field.wrapped => {}
+            Type::List(_) | Type::Time | Type::MicroTime | Type::Raw(_) => bytes(out, number, b""),
+            ty => self.value(out, number, ty, &self.schema.empty(ty).unwrap_or_default()),
+        }
+    }
+
+    /// A single value; a list here is a message with the items as its field 1.
+    fn value(self, out: &mut Vec<u8>, number: u16, ty: Type, value: &Value) {
+        match (ty, value) {
+            (Type::Raw(Raw::Json | Raw::Extension | Raw::FieldsV1), json) => {
+                nested(out, number, |out| bytes(out, 1, json.to_string().as_bytes()));
+            }
+            (Type::Raw(other), value) => self.schema_or(out, number, other, value),
+            (Type::Object(id), Value::Object(map)) => nested(out, number, |out| self.object(out, id, map)),
+            (Type::List(inner), Value::Array(items)) => nested(out, number, |out| {
+                let inner = self.schema.inner(inner);
+                items.iter().for_each(|item| self.value(out, 1, inner, item));
+            }),
+            (Type::Bytes, Value::String(text)) => {
+                bytes(out, number, &BASE64_STANDARD.decode(text).unwrap_or_default());
+            }
+            (Type::Time | Type::MicroTime, Value::String(text)) => time(out, number, text),
+            (Type::Quantity, Value::String(text)) => {
+                nested(out, number, |out| bytes(out, 1, text.as_bytes()))
+            }
+            (Type::IntOrString, value) => int_or_string(out, number, value),
+            (Type::String, Value::String(text)) => bytes(out, number, text.as_bytes()),
+            (Type::Bool, Value::Bool(value)) => whole(out, number, (*value).into()),
+            (Type::Int32 | Type::Int64, Value::Number(value)) => {
+                whole(out, number, value.as_i64().unwrap_or_default());
+            }
+            (Type::Float, Value::Number(value)) => {
+                tag(out, number, 1);
+                out.extend_from_slice(&value.as_f64().unwrap_or_default().to_le_bytes());
+            }
+            // What has been accepted has the types of its schema, or null.
+            _ => {}
+        }
+    }
+
+    fn schema_or(self, out: &mut Vec<u8>, number: u16, other: Raw, value: &Value) {
+        let Some(schema) = self.schema.find(JSON_SCHEMA).map(Type::Object) else { return };
+        nested(out, number, |out| match (other, value) {
+            (Raw::SchemaOrBool, Value::Bool(allows)) => whole(out, 1, (*allows).into()),
+            (Raw::SchemaOrBool, value) => {
+                whole(out, 1, 1);
+                self.value(out, 2, schema, value);
+            }
+            (Raw::SchemaOrSchemas, Value::Array(items)) => {
+                items.iter().for_each(|item| self.value(out, 2, schema, item));
+            }
+            (Raw::SchemaOrStrings, Value::Array(items)) => {
+                items.iter().for_each(|item| self.value(out, 2, Type::String, item));
+            }
+            (_, value) => self.value(out, 1, schema, value),
+        });
+    }
+}
+
+/// `{seconds, nanos}` since 1970.
+fn time(out: &mut Vec<u8>, number: u16, text: &str) {
+    let Ok(time) = text.parse::<Timestamp>() else { return };
+    nested(out, number, |out| {
+        whole(out, 1, time.as_second());
+        whole(out, 2, time.subsec_nanosecond().into());
+    });
+}
+
+/// `{type, intVal, strVal}`; type 1 is text.
+fn int_or_string(out: &mut Vec<u8>, number: u16, value: &Value) {
+    nested(out, number, |out| {
+        whole(out, 1, value.is_string().into());
+        whole(out, 2, value.as_i64().unwrap_or_default());
+        bytes(out, 3, value.as_str().unwrap_or_default().as_bytes());
+    });
+}
+
+fn tag(out: &mut Vec<u8>, number: u16, form: u64) {
+    varint(out, u64::from(number) << 3 | form);
+}
+
+fn varint(out: &mut Vec<u8>, mut value: u64) {
+    let lowest = |value: u64| value.to_le_bytes()[0];
+    while value >= 0x80 {
+        out.push(lowest(value) | 0x80);
+        value >>= 7;
+    }
+    out.push(lowest(value));
+}
+
+/// A number, or a truth value as 0 or 1.
+fn whole(out: &mut Vec<u8>, number: u16, value: i64) {
+    tag(out, number, 0);
+    varint(out, value.cast_unsigned());
+}
+
+fn bytes(out: &mut Vec<u8>, number: u16, value: &[u8]) {
+    tag(out, number, 2);
+    varint(out, value.len() as u64);
+    out.extend_from_slice(value);
+}
+
+/// The length of a field of so many bytes with a number below 16.
+fn sized(length: usize) -> usize {
+    let bits = (usize::BITS - length.leading_zeros()).max(1) as usize;
+    1 + bits.div_ceil(7) + length
+}
+
+/// A message, whose length is known when it is written.
+fn nested(out: &mut Vec<u8>, number: u16, write: impl FnOnce(&mut Vec<u8>)) {
+    tag(out, number, 2);
+    let start = out.len();
+    write(out);
+    let mut length = Vec::with_capacity(5);
+    varint(&mut length, (out.len() - start) as u64);
+    out.splice(start..start, length);
+}
