@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use skiff_catalogue::{Catalogue, ClusterFacts};
+use bytes::Bytes;
+use skiff_catalogue::{Catalogue, ClusterFacts, Object};
 use skiff_store::{ReadError, Store};
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -17,7 +18,7 @@ use crate::http::gate::Gate;
 use crate::http::metrics::Metrics;
 use crate::http::{self, Documents};
 use crate::limits::Limits;
-use crate::pipeline::decoded::Decoded;
+use crate::pipeline::recent::Recent;
 use crate::pki::{Pki, PkiError};
 use skiff_listener::Checks;
 
@@ -31,7 +32,10 @@ pub(crate) struct Shared {
     pub(crate) kubelet_tls: Arc<rustls::ClientConfig>,
     pub(crate) cluster: ClusterConfig,
     pub(crate) facts: ClusterFacts,
-    pub(crate) decoded: Decoded,
+    /// Objects of entries.
+    pub(crate) decoded: Recent<Arc<Object>>,
+    /// Entries as messages of protobuf.
+    pub(crate) messages: Recent<Bytes>,
     pub(crate) metrics: Metrics,
     /// What other parts of the process count.
     pub(crate) more_metrics: fn() -> String,
@@ -83,7 +87,8 @@ impl ApiServer {
             kubelet_tls: pki.kubelet_client_tls()?,
             documents: Documents::new(catalogue.clone(), address.to_string(), build),
             facts: cluster.facts(),
-            decoded: Decoded::default(),
+            decoded: Recent::default(),
+            messages: Recent::default(),
             metrics: Metrics::default(),
             more_metrics,
             shutdown: CancellationToken::new(),

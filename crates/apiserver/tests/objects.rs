@@ -460,29 +460,3 @@ async fn discovery_and_schema_documents() {
     let old = api.get("/openapi/v2").await.expect(200);
     assert_eq!(old.headers["content-type"], skiff_catalogue::openapi::V2_CONTENT_TYPE);
 }
-
-#[tokio::test]
-async fn go_clients_with_built_in_types_send_protobuf() {
-    let api = Api::start().await;
-    // A Namespace `n` as kubectl 1.35 sends it.
-    let body = b"k8s\0\x0a\x0f\x0a\x02v1\x12\x09Namespace\x12\x19\x0a\x13\x0a\x01n\x12\0\x1a\0\x22\0\x2a\0\x32\0\x38\0\x42\0\x12\0\x1a\0\x1a\0\x22\0";
-    let request = |method: &str, uri: &str, body: &'static [u8]| {
-        http::Request::builder()
-            .method(method)
-            .uri(uri)
-            .header("content-type", "application/vnd.kubernetes.protobuf")
-            .header("accept", "application/vnd.kubernetes.protobuf,application/json")
-            .body(http_body_util::Full::from(body))
-            .unwrap()
-    };
-    let made =
-        api.request(request("POST", "/api/v1/namespaces?fieldValidation=Strict", body)).await.expect(201);
-    assert_eq!(made.body["metadata"]["name"], "n");
-    assert_eq!(made.body["kind"], "Namespace");
-    assert!(made.body["metadata"].get("generateName").is_none());
-    // DeleteOptions with dryRun=All.
-    let options = b"k8s\0\x12\x05\x2a\x03All";
-    api.request(request("DELETE", "/api/v1/namespaces/n", options)).await.expect(200);
-    assert_eq!(api.get("/api/v1/namespaces/n").await.body["status"]["phase"], "Active");
-    api.request(request("POST", "/api/v1/namespaces", b"{}")).await.expect(400);
-}

@@ -2,10 +2,11 @@
 
 use http::HeaderMap;
 use http::header::ACCEPT;
+use skiff_catalogue::protobuf;
 
 use crate::errors::ApiError;
 
-const OFFERED: &str = "application/json, application/yaml";
+const OFFERED: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
 
 /// The version of `meta.k8s.io` that a Table or PartialObjectMetadata is sent as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -29,6 +30,7 @@ impl MetaVersion {
 pub(crate) enum Format {
     Json,
     Yaml,
+    Protobuf,
 }
 
 /// What is shown of objects.
@@ -78,10 +80,13 @@ impl Encoding {
     fn offer(range: MediaRange<'_>, tables: bool) -> Option<Self> {
         let format = match range.media_type {
             "application/yaml" => Format::Yaml,
+            protobuf::CONTENT_TYPE => Format::Protobuf,
             // `application/*` is accepted by no route of Kubernetes.
             "application/json" | "*/*" => Format::Json,
             _ => return None,
         };
+        // A Table has no form in protobuf.
+        let tables = tables && format != Format::Protobuf;
         Some(Self { format, view: Self::view(range, tables)? })
     }
 
@@ -112,6 +117,23 @@ impl Encoding {
         match self.format {
             Format::Yaml => "application/yaml",
             Format::Json => "application/json",
+            Format::Protobuf => protobuf::CONTENT_TYPE,
+        }
+    }
+
+    /// The `Content-Type` of watches.
+    pub(crate) fn stream_type(self) -> &'static str {
+        match self.format {
+            Format::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
+            Format::Json | Format::Yaml => self.content_type(),
+        }
+    }
+
+    /// The format of errors: what is not shown whole is answered in JSON then.
+    pub(crate) fn of_errors(headers: &HeaderMap) -> Format {
+        match Self::negotiate(headers, true) {
+            Ok(Self { format, view: View::Whole }) => format,
+            _ => Format::Json,
         }
     }
 }
@@ -160,7 +182,12 @@ mod tests {
     fn takes_the_first_alternative_on_offer() {
         let check = |accept: &str, expected| assert_eq!(negotiate(accept, true), expected, "{accept}");
         check("*/*", Some((Format::Json, WHOLE)));
-        check("application/vnd.kubernetes.protobuf,application/json", Some((Format::Json, WHOLE)));
+        check("application/vnd.kubernetes.protobuf,application/json", Some((Format::Protobuf, WHOLE)));
+        check("application/vnd.kubernetes.protobuf;stream=watch", Some((Format::Protobuf, WHOLE)));
+        check(
+            "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1",
+            Some((Format::Protobuf, View::Metadata(MetaVersion::V1, Amount::One))),
+        );
         let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
         check(&format!("{table},application/json"), Some((Format::Json, TABLE)));
         check(&format!("*/*, {table}"), Some((Format::Json, TABLE)));
@@ -177,7 +204,7 @@ mod tests {
     #[test]
     fn what_is_not_on_offer_is_refused() {
         let check = |accept: &str| assert_eq!(negotiate(accept, true), None, "{accept}");
-        check("application/vnd.kubernetes.protobuf");
+        check("application/vnd.kubernetes.protobuf;as=Table;g=meta.k8s.io;v=v1");
         check("application/*");
         check("text/html");
         check(";;;");

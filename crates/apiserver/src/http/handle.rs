@@ -16,7 +16,7 @@ use skiff_streams::Content;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::accept::Encoding;
+use super::accept::{Encoding, Format};
 use super::body::{self, Body};
 use super::client::Caller;
 use super::gate::{Pass, Share, Work};
@@ -27,7 +27,7 @@ use super::query::Query;
 use crate::auth::{self, Attributes, AuthnError, Decision, UserInfo};
 use crate::errors::{ApiError, Subject};
 use crate::pipeline::call::{Call, options_kind};
-use crate::pipeline::{self, codec};
+use crate::pipeline::{self, codec, respond};
 use crate::server::Shared;
 use crate::subresources;
 
@@ -36,12 +36,13 @@ pub(crate) async fn handle(server: Arc<Shared>, caller: Caller, request: Request
     let started = Instant::now();
     let id = Uuid::new_v4().to_string();
     let exchange = Exchange::new(server.clone(), &request);
+    let errors = exchange.format_of_errors(request.headers());
     let (verb, resource, warnings) =
         (exchange.verb_label(), exchange.resource_label(), exchange.warnings.clone());
     let mut response = match contained(exchange.run(caller, request)).await {
         Ok(Ok(response)) => response,
-        Ok(Err(error)) => refuse(&error, &id),
-        Err(panicked) => answer(&ApiError::Internal(panicked.told(&id))),
+        Ok(Err(error)) => refuse(&server, &error, errors, &id),
+        Err(panicked) => answer(&server, &ApiError::Internal(panicked.told(&id)), Format::Json),
     };
     response.headers_mut().extend(HeaderValue::from_str(&id).ok().map(|id| (AUDIT_ID, id)));
     for text in &*warnings.lock() {
@@ -58,17 +59,17 @@ fn json(value: &Value) -> Response<Body> {
 }
 
 /// The answer to a request that failed.
-fn refuse(error: &ApiError, id: &str) -> Response<Body> {
+fn refuse(server: &Shared, error: &ApiError, format: Format, id: &str) -> Response<Body> {
     // A revision that is yet to come is the client's doing, and so is what Kubernetes calls an error of the server's without a
     // reason; its text may hold what was sent.
     let is_theirs = matches!(error, ApiError::FutureRevision { .. } | ApiError::Unclassified(_));
     if error.code().is_server_error() && !is_theirs {
         tracing::warn!(request = id, error = error as &dyn std::error::Error, "request failed");
     }
-    answer(error)
+    answer(server, error, format)
 }
 
-fn answer(error: &ApiError) -> Response<Body> {
+fn answer(server: &Shared, error: &ApiError, format: Format) -> Response<Body> {
     if matches!(error, ApiError::NoSuchPage) {
         let mut response = Response::new(body::full("404 page not found\n"));
         *response.status_mut() = error.code();
@@ -76,10 +77,9 @@ fn answer(error: &ApiError) -> Response<Body> {
         response.headers_mut().insert(CONTENT_TYPE, text);
         return response;
     }
-    let mut response = Response::new(body::full(codec::to_json(&error.status())));
-    *response.status_mut() = error.code();
+    let any = server.catalogue.iter().next().map(|kind| &kind.root);
+    let mut response = respond::refusal(error, format, any);
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if let Some(seconds) = error.retry_after() {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
@@ -114,6 +114,14 @@ impl Exchange {
             method: request.method().clone(),
             first_segment: request.uri().path().split('/').nth(1).unwrap_or_default().to_owned(),
             warnings: Arc::default(),
+        }
+    }
+
+    /// In which format a refusal is written.
+    fn format_of_errors(&self, headers: &HeaderMap) -> Format {
+        match self.info {
+            RequestInfo::Resource(_) => Encoding::of_errors(headers),
+            RequestInfo::NonResource => Format::Json,
         }
     }
 

@@ -8,7 +8,7 @@ use skiff_catalogue::managed::Writer;
 use skiff_catalogue::{Context, Kind, Object, Scope, Verb};
 use skiff_store::{Entry, Key};
 
-use super::keys;
+use super::{codec, keys};
 use crate::auth::UserInfo;
 use crate::errors::{ApiError, Subject};
 use crate::http::accept::Encoding;
@@ -77,9 +77,10 @@ impl Call {
         found.ok_or_else(|| ApiError::NotFound(self.subject(&self.path.name)))
     }
 
-    /// The object of an entry.
+    /// The object of an entry, with its `resourceVersion`.
     pub(crate) fn decoded(&self, entry: &Entry) -> Result<Arc<Object>, ApiError> {
-        Ok(self.server.decoded.get(entry)?)
+        let decoded = self.server.decoded.get(entry, || codec::decode(entry).map(Arc::new));
+        Ok(decoded?)
     }
 
     /// The kind of the request's options, which errors about them name.

@@ -6,11 +6,12 @@ use http::{HeaderValue, Response, StatusCode};
 use serde_json::Value;
 use skiff_catalogue::table::{self, IncludeObject, ListMeta, Shape};
 use skiff_catalogue::{Object, scale};
+use skiff_schema::Root;
 use skiff_store::Entry;
 
 use super::call::Call;
 use super::list::Selected;
-use super::{Content, Outcome, codec};
+use super::{Content, Outcome, codec, protobuf};
 use crate::errors::ApiError;
 use crate::http::accept::{Amount, Encoding, Format, MetaVersion, View};
 use crate::http::body::{self, Body};
@@ -19,17 +20,49 @@ use crate::http::body::{self, Body};
 pub(crate) fn respond(call: &Call, outcome: Outcome) -> Result<Response<Body>, ApiError> {
     let Outcome { status, content } = outcome;
     check_amount(call, &content)?;
+    if call.encoding.format == Format::Protobuf {
+        return in_protobuf(call, status, content);
+    }
     let bytes = match content {
         Content::Entry(entry) => entry_bytes(call, &entry)?,
         Content::Object(object) => object_bytes(call, &object)?,
         Content::List(selected) => {
             let room = call.server.gate.list(call.share, list_size(call, &selected))?;
             let bytes = written(call, list_bytes(call, &selected)?)?;
-            return Ok(answer(status, call.encoding, body::holding(body::full(bytes), room)));
+            return Ok(answer(status, call.encoding.content_type(), body::holding(body::full(bytes), room)));
         }
         Content::Tree(value) => codec::to_json(&other_view(call, value)?),
     };
-    Ok(answer(status, call.encoding, body::full(written(call, bytes)?)))
+    Ok(answer(status, call.encoding.content_type(), body::full(written(call, bytes)?)))
+}
+
+fn in_protobuf(call: &Call, status: StatusCode, content: Content) -> Result<Response<Body>, ApiError> {
+    let bytes = match content {
+        Content::Entry(entry) => protobuf::entry(call, &entry)?,
+        Content::Object(object) => protobuf::object(call, &object)?,
+        Content::Tree(value) => protobuf::object(call, &Object::from_value(value).unwrap_or_default())?,
+        Content::List(selected) => {
+            let room = call.server.gate.list(call.share, list_size(call, &selected))?;
+            let bytes = protobuf::list(call, &selected, &list_meta(&selected))?;
+            return Ok(answer(status, call.encoding.content_type(), body::holding(body::full(bytes), room)));
+        }
+    };
+    Ok(answer(status, call.encoding.content_type(), body::full(bytes)))
+}
+
+/// The answer to a request that failed, in a format; any definition of the schema will do as `beside`.
+pub(crate) fn refusal(error: &ApiError, format: Format, beside: Option<&Root>) -> Response<Body> {
+    let status = error.status();
+    let encoded = match format {
+        Format::Protobuf => beside.and_then(|root| protobuf::status(root, status.clone())),
+        Format::Yaml => Some(yaml(&status)),
+        Format::Json => None,
+    };
+    // Without a schema there is JSON, which every client reads.
+    let format = if encoded.is_some() { format } else { Format::Json };
+    let bytes = encoded.unwrap_or_else(|| codec::to_json(&status));
+    let encoding = Encoding { format, view: View::Whole };
+    answer(error.code(), encoding.content_type(), body::full(bytes))
 }
 
 /// Whoever asks for the metadata alone has to say whether it is that of an object or of a list.
@@ -85,7 +118,7 @@ fn written(call: &Call, json: Bytes) -> Result<Bytes, ApiError> {
             text.push(b'\n');
             Ok(text.into())
         }
-        Format::Json => Ok(json),
+        Format::Json | Format::Protobuf => Ok(json),
         Format::Yaml => Ok(yaml(&tree()?)),
     }
 }
@@ -100,13 +133,13 @@ fn is_pretty(call: &Call) -> bool {
 
 /// The answer to a watch.
 pub(crate) fn stream(encoding: Encoding, events: Body) -> Response<Body> {
-    answer(StatusCode::OK, encoding, events)
+    answer(StatusCode::OK, encoding.stream_type(), events)
 }
 
-fn answer(status: StatusCode, encoding: Encoding, body: Body) -> Response<Body> {
+fn answer(status: StatusCode, content_type: &'static str, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(encoding.content_type()));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }
 
@@ -176,6 +209,8 @@ fn list_size(call: &Call, selected: &Selected) -> usize {
     let bytes: usize = selected.entries.iter().map(|entry| entry.value.len() + codec::SPLICE_ROOM).sum();
     match (call.encoding.format, call.encoding.view) {
         (Format::Json, View::Whole | View::Metadata(..)) if !is_pretty(call) => bytes,
+        // The items, and the list of them.
+        (Format::Protobuf, _) => bytes.saturating_mul(2),
         _ => bytes.saturating_mul(TREE),
     }
 }

@@ -1,4 +1,4 @@
-//! WATCH: the store's commits as a stream of JSON events, one per line.
+//! WATCH: the store's commits as a stream of events: a line of JSON each, or a message of protobuf after its length.
 //!
 //! A watch wakes for commits under its prefix, for its next bookmark and for its end; it never polls.
 
@@ -7,17 +7,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use rand::RngExt as _;
 use serde_json::{Value, json};
-use skiff_catalogue::FieldError;
 use skiff_catalogue::table::{self, Headers};
+use skiff_catalogue::{FieldError, Object, protobuf as wire};
 use skiff_store::{Entry, Event, EventKind, ReadError, Revision, Watch, WatchError};
 use tokio::time::{Instant, Sleep};
 
 use super::call::Call;
 use super::list::{options_subject, parse_revision};
 use super::select::Selection;
-use super::{codec, keys, list, respond};
+use super::{codec, keys, list, protobuf, respond};
 use crate::errors::ApiError;
-use crate::http::accept::{MetaVersion, View};
+use crate::http::accept::{Format, MetaVersion, View};
 use crate::http::body::{self, Body};
 
 /// How often a quiet watch tells how far it is, for clients that asked for bookmarks.
@@ -152,7 +152,7 @@ impl Streaming {
             match &mut self.source {
                 Source::Failed(last) => {
                     let status = last.take()?;
-                    write_event(&mut out, "ERROR", &codec::to_json(&status));
+                    self.write(&mut out, "ERROR", status);
                 }
                 Source::Initial { .. } => self.initial(&mut out),
                 Source::Live(_) => self.live(&mut out).await?,
@@ -268,12 +268,35 @@ impl Streaming {
 
     fn event(&mut self, out: &mut Vec<u8>, kind: &str, entry: &Entry) {
         let start = out.len();
-        open_event(out, kind);
-        match self.object(out, entry) {
-            Ok(()) => out.extend_from_slice(b"}\n"),
-            Err(error) => {
-                out.truncate(start);
-                self.fail(&error);
+        let written = match self.call.encoding.format {
+            Format::Protobuf => protobuf::entry(&self.call, entry).map(|body| wire::event(out, kind, &body)),
+            Format::Json | Format::Yaml => {
+                open_event(out, kind);
+                self.object(out, entry).map(|()| out.extend_from_slice(b"}\n"))
+            }
+        };
+        if let Err(error) = written {
+            out.truncate(start);
+            self.fail(&error);
+        }
+    }
+
+    /// Writes an event of something that is not stored.
+    fn write(&self, out: &mut Vec<u8>, kind: &str, object: Value) {
+        match self.call.encoding.format {
+            Format::Protobuf => {
+                let object = Object::from_value(object).unwrap_or_default();
+                match protobuf::object(&self.call, &object) {
+                    Ok(body) => wire::event(out, kind, &body),
+                    Err(error) => {
+                        tracing::error!(error = &error as &dyn std::error::Error, "an event was lost")
+                    }
+                }
+            }
+            Format::Json | Format::Yaml => {
+                open_event(out, kind);
+                codec::write_json(out, &object);
+                out.extend_from_slice(b"}\n");
             }
         }
     }
@@ -317,7 +340,7 @@ impl Streaming {
                 "columnDefinitions": [], "rows": [],
             }),
         };
-        write_event(out, "BOOKMARK", &codec::to_json(&object));
+        self.write(out, "BOOKMARK", object);
     }
 }
 
@@ -359,10 +382,4 @@ fn open_event(out: &mut Vec<u8>, kind: &str) {
     out.extend_from_slice(br#"{"type":""#);
     out.extend_from_slice(kind.as_bytes());
     out.extend_from_slice(br#"","object":"#);
-}
-
-fn write_event(out: &mut Vec<u8>, kind: &str, object: &[u8]) {
-    open_event(out, kind);
-    out.extend_from_slice(object);
-    out.extend_from_slice(b"}\n");
 }

@@ -29,6 +29,7 @@ pub(crate) struct Answer {
     pub(crate) headers: HeaderMap,
     pub(crate) body: Value,
     pub(crate) text: String,
+    pub(crate) bytes: Bytes,
 }
 
 impl Answer {
@@ -141,7 +142,7 @@ pub(crate) async fn read(response: http::Response<Body>) -> Answer {
     let bytes = body.collect().await.unwrap().to_bytes();
     let text = String::from_utf8_lossy(&bytes).into_owned();
     let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-    Answer { status: parts.status, headers: parts.headers, body, text }
+    Answer { status: parts.status, headers: parts.headers, body, text, bytes }
 }
 
 /// The events of a watch.

@@ -1,0 +1,96 @@
+//! Answers in protobuf.
+
+use bytes::Bytes;
+use serde_json::{Map, Value};
+use skiff_catalogue::table::ListMeta;
+use skiff_catalogue::{Object, protobuf};
+use skiff_schema::Root;
+use skiff_store::Entry;
+
+use super::call::Call;
+use super::list::Selected;
+use crate::errors::ApiError;
+use crate::http::accept::{MetaVersion, View};
+
+const STATUS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Status";
+const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
+const LIST_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta";
+
+/// A stored object.
+pub(crate) fn entry(call: &Call, entry: &Entry) -> Result<Bytes, ApiError> {
+    if let View::Metadata(version, _) = call.encoding.view {
+        return metadata(call, &*call.decoded(entry)?, version);
+    }
+    let kind = &call.kind;
+    let message = message(call, entry)?;
+    Ok(protobuf::envelope(&kind.gv.to_string(), &kind.names.kind, &message).into())
+}
+
+/// An object that is not stored: the call's kind, what a subresource exchanges, or a Status.
+pub(crate) fn object(call: &Call, object: &Object) -> Result<Bytes, ApiError> {
+    match call.encoding.view {
+        View::Metadata(version, _) if object.kind() != "Status" => metadata(call, object, version),
+        _ => {
+            let (group, version) = object.api_version().split_once('/').unwrap_or(("", object.api_version()));
+            let root = call.kind.root.of_kind(group, version, object.kind());
+            let root = root
+                .ok_or_else(|| ApiError::NoSuchView(format!("there is no {} in protobuf", object.kind())))?;
+            Ok(protobuf::object(object, &root).into())
+        }
+    }
+}
+
+/// A Status; any definition of the schema will do as `beside`.
+pub(crate) fn status(beside: &Root, status: Value) -> Option<Bytes> {
+    let root = beside.sibling(STATUS)?;
+    Some(protobuf::object(&Object::from_value(status).ok()?, &root).into())
+}
+
+/// A list of stored objects.
+pub(crate) fn list(call: &Call, selected: &Selected, meta: &ListMeta) -> Result<Bytes, ApiError> {
+    let meta = match meta.to_value() {
+        Value::Object(map) => protobuf::metadata_message(&map, &sibling(call, LIST_META)?),
+        _ => Vec::new(),
+    };
+    let kind = &call.kind;
+    let (api_version, name, items) = match call.encoding.view {
+        View::Metadata(version, _) => {
+            let items = selected.entries.iter().map(|entry| wrapped(call, &*call.decoded(entry)?));
+            let items: Result<Vec<_>, ApiError> = items.collect();
+            (version.api_version().to_owned(), "PartialObjectMetadataList".to_owned(), items?)
+        }
+        _ => {
+            let items: Result<Vec<_>, ApiError> =
+                selected.entries.iter().map(|entry| message(call, entry)).collect();
+            (kind.gv.to_string(), format!("{}List", kind.names.kind), items?)
+        }
+    };
+    Ok(protobuf::list(&api_version, &name, &meta, items.iter().map(AsRef::as_ref)).into())
+}
+
+/// The message of a stored object, made once for all who want it.
+fn message(call: &Call, entry: &Entry) -> Result<Bytes, ApiError> {
+    call.server.messages.get(entry, || {
+        let object = call.decoded(entry)?;
+        Ok(protobuf::message(&object, &call.kind.root).into())
+    })
+}
+
+/// A PartialObjectMetadata.
+fn metadata(call: &Call, object: &Object, version: MetaVersion) -> Result<Bytes, ApiError> {
+    let message = wrapped(call, object)?;
+    Ok(protobuf::envelope(version.api_version(), "PartialObjectMetadata", &message).into())
+}
+
+/// The message of a PartialObjectMetadata.
+fn wrapped(call: &Call, object: &Object) -> Result<Bytes, ApiError> {
+    let nothing = Map::new();
+    let metadata = object.get(&["metadata"]).and_then(Value::as_object).unwrap_or(&nothing);
+    let metadata = protobuf::metadata_message(metadata, &sibling(call, OBJECT_META)?);
+    Ok(protobuf::wrapped_metadata(&metadata).into())
+}
+
+fn sibling(call: &Call, name: &str) -> Result<Root, ApiError> {
+    let root = call.kind.root.sibling(name);
+    root.ok_or_else(|| ApiError::Internal(format!("the schema of {:?} has no {name}", call.kind)))
+}
