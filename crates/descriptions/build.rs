@@ -21,6 +21,8 @@ const AT_LEAST: usize = 3000;
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
+    // Another version of the package is in another folder.
+    println!("cargo::rerun-if-changed=../../Cargo.lock");
     let package = package();
     println!("cargo::rerun-if-changed={}", package.display());
     let mut files = Vec::new();
