@@ -43,7 +43,7 @@ pub fn v3_index(catalogue: &Catalogue) -> Value {
 /// is no such version.
 pub fn v3_document(catalogue: &Catalogue, gv: &GroupVersion) -> Option<Vec<u8>> {
     let kinds: Vec<&Kind> = catalogue.iter().map(AsRef::as_ref).filter(|kind| kind.gv == *gv).collect();
-    (!kinds.is_empty()).then(|| v3::document(catalogue, &kinds).to_string().into_bytes())
+    (!kinds.is_empty()).then(|| v3::document(catalogue, &kinds).into_bytes())
 }
 
 /// The document of `/openapi/v2` as protobuf, for clients before 1.27.

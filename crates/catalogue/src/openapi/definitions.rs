@@ -45,24 +45,39 @@ pub(super) fn of<'n>(
     dialect: Dialect,
     roots: impl IntoIterator<Item = &'n str>,
 ) -> Map<String, Value> {
-    let Some(kind) = catalogue.iter().next() else { return Map::new() };
+    let mut out = Map::new();
+    each(catalogue, dialect, roots, |name, document| {
+        out.insert(name, document);
+    });
+    out
+}
+
+/// Gives the definitions with these names and all that they refer to, one after the other.
+pub(super) fn each<'n>(
+    catalogue: &Catalogue,
+    dialect: Dialect,
+    roots: impl IntoIterator<Item = &'n str>,
+    mut take: impl FnMut(String, Value),
+) {
+    let Some(kind) = catalogue.iter().next() else { return };
     let writer = Writer { schema: kind.root.schema(), dialect, texts: &Descriptions::unpack() };
     let mut pending: BTreeSet<String> = roots.into_iter().map(str::to_owned).collect();
-    let mut out = Map::new();
+    let mut given = BTreeSet::new();
     while let Some(name) = pending.pop_first() {
         let mut document = match writer.schema.definition(&name) {
             Some(definition) => {
                 let types = definition.fields().iter().map(|field| writer.schema.innermost(field.ty));
-                let names = types.filter_map(|ty| writer.name(ty)).filter(|name| !out.contains_key(*name));
-                pending.extend(names.map(str::to_owned));
+                let names = types.filter_map(|ty| writer.name(ty));
+                let new = names.filter(|other| *other != name && !given.contains(*other));
+                pending.extend(new.map(str::to_owned));
                 writer.definition(definition, catalogue)
             }
             None => writer.special(&name),
         };
         writer.describe(&mut document, &name, "");
-        out.insert(name, document);
+        given.insert(name.clone());
+        take(name, document);
     }
-    out
 }
 
 struct Writer<'a> {

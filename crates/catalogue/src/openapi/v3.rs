@@ -1,5 +1,8 @@
 //! Version 3: one JSON document for each group and version.
 
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
 use serde_json::{Map, Value, json};
 
 use super::definitions::{self, Dialect};
@@ -13,32 +16,52 @@ const PATCH_TYPES: &[&str] = &[
     "application/strategic-merge-patch+json",
 ];
 
-/// The document of the kinds of one version.
-pub(super) fn document(catalogue: &Catalogue, kinds: &[&Kind]) -> Value {
+/// The document of the kinds of one version, as JSON text. It is written part by part: as one tree it takes megabytes, which the
+/// allocator would keep.
+pub(super) fn document(catalogue: &Catalogue, kinds: &[&Kind]) -> String {
     let operations: Vec<Operation> = kinds.iter().flat_map(|kind| operations::of(kind)).collect();
-    let mut paths = Map::new();
-    for operation in &operations {
-        let item = paths.entry(operation.path.clone()).or_insert_with(|| path_item(operation));
-        item[operation.method.as_str()] = describe(operation);
-    }
     let roots = operations::definitions(kinds.iter().copied(), &operations);
-    let schemas = definitions::of(catalogue, Dialect::V3, roots.iter().map(String::as_str));
-    json!({
-        "openapi": "3.0.0",
-        "info": {"title": "Kubernetes", "version": super::VERSION},
-        "paths": paths,
-        "components": {
-            "schemas": schemas,
-            "securitySchemes": {
-                "BearerToken": {
-                    "description": "Bearer Token authentication",
-                    "type": "apiKey",
-                    "name": "authorization",
-                    "in": "header",
-                },
-            },
+    let mut schemas = Entries::new(r#"{"components":{"schemas":{"#);
+    definitions::each(catalogue, Dialect::V3, roots.iter().map(String::as_str), |name, definition| {
+        schemas.push(&name, &definition);
+    });
+    let security = json!({
+        "BearerToken": {
+            "description": "Bearer Token authentication",
+            "type": "apiKey",
+            "name": "authorization",
+            "in": "header",
         },
-    })
+    });
+    let info = json!({"title": "Kubernetes", "version": super::VERSION});
+    let before = format!(r#"}},"securitySchemes":{security}}},"info":{info},"openapi":"3.0.0","paths":{{"#);
+    let mut paths = Entries::new(&(schemas.0 + &before));
+    let mut by_path: BTreeMap<&str, Vec<&Operation>> = BTreeMap::new();
+    for operation in &operations {
+        by_path.entry(&operation.path).or_default().push(operation);
+    }
+    for (path, operations) in by_path {
+        let mut item = path_item(operations[0]);
+        for operation in operations {
+            item[operation.method.as_str()] = describe(operation);
+        }
+        paths.push(path, &item);
+    }
+    paths.0 + "}}"
+}
+
+/// The entries of a JSON object, after the text that opens it.
+struct Entries(String);
+
+impl Entries {
+    fn new(opening: &str) -> Self {
+        Self(opening.to_owned())
+    }
+
+    fn push(&mut self, name: &str, value: &Value) {
+        let comma = if self.0.ends_with('{') { "" } else { "," };
+        write!(self.0, "{comma}{}:{value}", Value::from(name)).expect("writing into a String");
+    }
 }
 
 /// What the operations of a path share.
