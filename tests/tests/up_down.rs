@@ -46,6 +46,30 @@ fn down_leaves_nothing_and_up_finds_everything() {
 }
 
 #[test]
+fn down_deletes_nothing_of_others() {
+    let cluster = Cluster::stopped();
+    let mine = cluster.host().directory().join("mine");
+    std::fs::create_dir(&mine).unwrap();
+    std::fs::write(mine.join("thesis"), "").unwrap();
+    let path = mine.to_string_lossy();
+    let refused = cluster.skiff(["down", "--purge", "--data-dir", &path]).fails();
+    assert!(refused.contains("no cluster"), "{refused}");
+    let refused = cluster.skiff(["down", "--run-dir", &path]).fails();
+    assert!(refused.contains("no cluster"), "{refused}");
+    assert_eq!(std::fs::read_dir(&mine).unwrap().count(), 1);
+
+    // A cluster's directory in which somebody keeps something as well.
+    cluster.start();
+    let note = cluster.data_dir().join("note");
+    std::fs::write(&note, "").unwrap();
+    cluster.skiff(["down", "--purge"]).ok();
+    let left = std::fs::read_dir(cluster.data_dir()).unwrap().map(|entry| entry.unwrap().path());
+    assert_eq!(left.collect::<Vec<_>>(), [note.clone()]);
+    std::fs::remove_file(note).unwrap();
+    std::fs::remove_dir(cluster.data_dir()).unwrap();
+}
+
+#[test]
 fn a_machine_that_is_renamed_keeps_its_node_and_pods() {
     let cluster = Cluster::stopped();
     let up_as = |host_name: &str| {
@@ -57,6 +81,9 @@ fn a_machine_that_is_renamed_keeps_its_node_and_pods() {
     cluster.skiff(["down"]).ok();
     up_as("after");
     assert_eq!(cluster.k("get nodes -o name"), "node/before\n");
+    cluster.skiff(["down"]).ok();
+    let other = cluster.skiff(["up", "--node-name", "other"]).fails();
+    assert!(other.contains("this cluster's node is named \"before\""), "{other}");
     cluster.skiff(["down", "--purge"]).ok();
     up_as("after");
     assert_eq!(cluster.k("get nodes -o name"), "node/after\n");

@@ -1,5 +1,7 @@
 //! The one mapping from everything that can go wrong to `metav1.Status`, in Kubernetes' words.
 
+use std::collections::HashSet;
+
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 use skiff_catalogue::{FieldErrors, Kind};
@@ -189,12 +191,10 @@ pub(crate) enum ApiError {
 
 /// Several errors print in brackets, one alone does not; repetitions are dropped.
 fn aggregate(errors: &FieldErrors) -> String {
-    let mut texts: Vec<String> = Vec::with_capacity(errors.len());
-    for text in errors.iter().map(ToString::to_string) {
-        if !texts.contains(&text) {
-            texts.push(text);
-        }
-    }
+    let mut known = HashSet::new();
+    // A request of one body may have a hundred thousand errors.
+    let texts: Vec<String> =
+        errors.iter().map(ToString::to_string).filter(|text| known.insert(text.clone())).collect();
     match texts.as_slice() {
         [one] => one.clone(),
         many => format!("[{}]", many.join(", ")),

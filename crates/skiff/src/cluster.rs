@@ -53,9 +53,13 @@ impl Settings {
     pub(crate) fn new(args: &ServerArgs) -> anyhow::Result<Self> {
         let host_name = rustix::system::uname().nodename().to_string_lossy().to_lowercase();
         let layout = args.layout.layout();
-        let node_name = match &args.node_name {
-            Some(name) => name.clone(),
-            None => remembered(&layout.node_name())?.unwrap_or_else(|| host_name.clone()),
+        let node_name = match (&args.node_name, remembered(&layout.node_name())?) {
+            (Some(name), Some(before)) if *name != before => bail!(
+                "this cluster's node is named {before:?}, and its pods belong to that; \
+                 start it as --node-name {before}, or `skiff down --purge` it first to name it {name:?}"
+            ),
+            (Some(name), _) => name.clone(),
+            (None, before) => before.unwrap_or_else(|| host_name.clone()),
         };
         if let Some(error) = skiff_catalogue::names::subdomain(&node_name) {
             bail!("{node_name:?} cannot be a node's name, choose one with --node-name: {}", error.body());

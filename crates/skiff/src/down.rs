@@ -12,7 +12,7 @@ use crate::layout::Layout;
 use crate::lock::{self, CommandLock};
 use crate::progress::Screen;
 use crate::service::Unit;
-use crate::{daemon, mounts, preflight, server};
+use crate::{daemon, layout, mounts, preflight, server};
 
 pub(crate) fn run(args: &DownArgs) -> anyhow::Result<()> {
     preflight::root()?;
@@ -22,6 +22,8 @@ pub(crate) fn run(args: &DownArgs) -> anyhow::Result<()> {
 /// Stops the cluster; with `--purge`, also deletes its data and its context in `kubeconfig`.
 pub(crate) fn stop(args: &DownArgs, kubeconfig: Option<&Path>) -> anyhow::Result<()> {
     let layout = args.layout.layout();
+    // Before the lock, whose file only a cluster's directory has.
+    layout.check()?;
     let _lock = CommandLock::take(&layout, "down")?;
     let screen = Screen::new();
     screen.step("stopping the server");
@@ -43,8 +45,9 @@ pub(crate) fn stop(args: &DownArgs, kubeconfig: Option<&Path>) -> anyhow::Result
     empty(layout.run())?;
     if args.purge {
         screen.step(&format!("deleting what is in {}", layout.data().display()));
-        empty(layout.data())?;
+        // Before the data: the kubeconfig may be there.
         server::remove_context(kubeconfig, &args.context)?;
+        empty(layout.data())?;
         if let Some(unit) = unit {
             unit.remove()?;
         }
@@ -90,11 +93,17 @@ fn clean_up(layout: &Layout) -> anyhow::Result<()> {
     })
 }
 
-/// Removes what is in a directory of the cluster, but the lock of the command that does so and what others have
-/// mounted there. The lock takes the empty directory with it.
+/// Removes what a cluster has made in a directory, but the lock of the command that does so. What others have put or
+/// mounted there stays and is named. The lock takes the empty directory with it.
 fn empty(directory: &Path) -> anyhow::Result<()> {
-    for left in mounts::remove_tree(directory, lock::NAME)? {
+    for left in mounts::remove_tree(directory, layout::is_made_here)? {
         tracing::warn!("{} is mounted by somebody else and stays as it is", left.display());
+    }
+    let others = fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    for name in
+        others.filter(|name| *name != lock::NAME && *name != "lost+found" && !layout::is_made_here(name))
+    {
+        tracing::warn!("{} is not the cluster's and stays", directory.join(name).display());
     }
     match fs::remove_dir(directory) {
         // Something stays in it, or it is a file system of its own.

@@ -1,5 +1,6 @@
 //! Where a cluster's files are (`docs/files.md` describes all of them).
 
+use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
@@ -41,6 +42,16 @@ impl Layout {
         private_directory(&self.run, is_a_clusters)?;
         // In a directory of ours it is ours.
         private_directory(&self.data.join("store"), |_| Ok(true))
+    }
+
+    /// Refuses directories that hold files and no cluster's: nothing there is to be stopped or deleted.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        for path in [&self.data, &self.run] {
+            if path.exists() && !is_a_clusters(path)? {
+                bail!("{} holds other files and no cluster; nothing was changed", path.display());
+            }
+        }
+        Ok(())
     }
 
     /// Objects, images, pods, keys.
@@ -107,6 +118,33 @@ impl Layout {
     pub(crate) fn server_record(&self) -> PathBuf {
         self.run.join("server.json")
     }
+}
+
+/// Whether a cluster's directory has an entry of this name that may go with the cluster (`docs/files.md`).
+pub(crate) fn is_made_here(name: &OsStr) -> bool {
+    const NAMES: [&str; 16] = [
+        "admin.kubeconfig",
+        "agent.json",
+        "containers",
+        "images",
+        "keeper.json",
+        "netns",
+        "network",
+        "node-name",
+        "pki",
+        "pods",
+        "restarts.json",
+        "server.json",
+        "starting.json",
+        "store",
+        "timeline.json",
+        "trial-pod.lock",
+    ];
+    let name = name.to_string_lossy();
+    // Logs, directories of trials, files that were being written.
+    let family =
+        name.starts_with("server.log") || name.starts_with(".trial-") || name.ends_with(".skiff-new");
+    family || NAMES.contains(&&*name)
 }
 
 /// Names that only a cluster's directory has.

@@ -1,6 +1,7 @@
 //! Mounts of a cluster that has ended, and what somebody else has mounted below its directories.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -24,18 +25,21 @@ pub(crate) fn unmount_ours(directory: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Deletes a directory with everything in it, but nothing on a file system that somebody else has mounted below it;
-/// those are returned. Of a directory that is a mount point itself, the content goes. `keep` is the name of a file
-/// that stays.
-pub(crate) fn remove_tree(directory: &Path, keep: &str) -> anyhow::Result<Vec<PathBuf>> {
+/// Deletes what is in a directory under names that are `ours`, with everything below, but nothing on a file system that
+/// somebody else has mounted there; those are returned.
+pub(crate) fn remove_tree(directory: &Path, ours: impl Fn(&OsStr) -> bool) -> anyhow::Result<Vec<PathBuf>> {
     let points = table()?.into_iter().map(|mount| mount.point);
     let foreign: BTreeSet<PathBuf> =
         points.filter(|point| point.starts_with(directory) && point != directory).collect();
-    remove_content(directory, &foreign, keep).with_context(|| format!("remove {}", directory.display()))?;
+    remove_content(directory, &foreign, &ours).with_context(|| format!("remove {}", directory.display()))?;
     Ok(foreign.into_iter().collect())
 }
 
-fn remove_content(directory: &Path, foreign: &BTreeSet<PathBuf>, keep: &str) -> io::Result<()> {
+fn remove_content(
+    directory: &Path,
+    foreign: &BTreeSet<PathBuf>,
+    ours: &dyn Fn(&OsStr) -> bool,
+) -> io::Result<()> {
     let entries = match fs::read_dir(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         entries => entries?,
@@ -43,11 +47,11 @@ fn remove_content(directory: &Path, foreign: &BTreeSet<PathBuf>, keep: &str) -> 
     for entry in entries {
         let entry = entry?;
         let path = entry.path();
-        if foreign.contains(&path) || entry.file_name() == keep {
+        if foreign.contains(&path) || !ours(&entry.file_name()) {
             continue;
         }
         if foreign.iter().any(|point| point.starts_with(&path)) {
-            remove_content(&path, foreign, "")?;
+            remove_content(&path, foreign, &|_| true)?;
         } else if entry.file_type()?.is_dir() {
             fs::remove_dir_all(&path)?;
         } else {
@@ -134,7 +138,8 @@ mod tests {
         }
         fs::write(path("file"), "").unwrap();
         fs::write(path("command.lock"), "").unwrap();
-        remove_content(dir.path(), &BTreeSet::from([path("a/b/disk")]), "command.lock").unwrap();
+        remove_content(dir.path(), &BTreeSet::from([path("a/b/disk")]), &|name| name != "command.lock")
+            .unwrap();
         assert!(path("a/b/disk/kept").exists() && path("command.lock").exists());
         assert!(!path("a/b/gone").exists() && !path("c").exists() && !path("file").exists());
     }
