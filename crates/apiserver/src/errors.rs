@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use http::StatusCode;
 use serde_json::{Map, Value, json};
-use skiff_catalogue::{FieldErrors, Kind};
+use skiff_catalogue::{FieldError, FieldErrors, Kind};
 use skiff_store::{CommitError, ReadError, Revision};
 use thiserror::Error;
 
@@ -201,6 +201,9 @@ fn aggregate(errors: &FieldErrors) -> String {
     }
 }
 
+/// How many errors an answer lists. A body as large as allowed can have a million, whose text would take gigabytes.
+const MAX_ERRORS: usize = 1000;
+
 const MODIFIED: &str =
     "the object has been modified; please apply your changes to the latest version and try again";
 
@@ -216,8 +219,13 @@ impl ApiError {
         Self::Forbidden { subject, message, causes: Vec::new() }
     }
 
-    /// 422 with at least one error.
-    pub(crate) fn invalid(subject: Subject, errors: FieldErrors) -> Self {
+    /// 422 with at least one error. Of more than [`MAX_ERRORS`] the rest is only counted.
+    pub(crate) fn invalid(subject: Subject, mut errors: FieldErrors) -> Self {
+        let found = errors.len();
+        if found > MAX_ERRORS {
+            errors.truncate(MAX_ERRORS);
+            errors.push(FieldError::too_many("errors", found, MAX_ERRORS));
+        }
         Self::Invalid { subject, errors }
     }
 
@@ -424,7 +432,7 @@ impl From<Refusal> for ApiError {
             }
             Refusal::Invalid { kind, name, errors } => {
                 let subject = Subject { kind: kind.into(), name: name.into(), ..Subject::default() };
-                Self::Invalid { subject, errors }
+                Self::invalid(subject, errors)
             }
             Refusal::BadRequest(message) => Self::BadRequest(message),
             Refusal::Internal { .. } => Self::internal(&refusal),
@@ -435,7 +443,20 @@ impl From<Refusal> for ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use skiff_catalogue::FieldError;
+
+    #[test]
+    fn lists_a_bounded_number_of_errors() {
+        let errors =
+            (0..MAX_ERRORS * 2).map(|i| FieldError::required(format!("spec.items[{i}]"), "")).collect();
+        let status = ApiError::invalid(Subject::core("pods", "x"), errors).status();
+        assert_eq!(status["details"]["causes"].as_array().unwrap().len(), MAX_ERRORS + 1);
+        assert!(
+            status["message"]
+                .as_str()
+                .unwrap()
+                .ends_with("errors: Too many: 2000: must have at most 1000 items]")
+        );
+    }
 
     #[test]
     fn words_status_as_kubernetes_does() {
