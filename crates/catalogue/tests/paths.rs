@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use skiff_catalogue::Catalogue;
 use skiff_schema::Root;
 
-/// What errors name that is no field: options of requests, and Kubernetes' own spellings.
+/// What errors name that is no field: options of requests, the errors themselves, and Kubernetes' own spellings.
 const NO_FIELDS: &[&str] = &[
     "dryRun",
     "fieldManager",
@@ -19,6 +19,7 @@ const NO_FIELDS: &[&str] = &[
     "propagationPolicy",
     "resourceVersion",
     "resourceVersionMatch",
+    "errors",
     "stream",
     // As Kubernetes spells it.
     "status.Phase",
