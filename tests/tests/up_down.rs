@@ -64,7 +64,7 @@ fn down_deletes_nothing_of_others() {
     std::fs::write(&note, "").unwrap();
     cluster.skiff(["down", "--purge"]).ok();
     let left = std::fs::read_dir(cluster.data_dir()).unwrap().map(|entry| entry.unwrap().path());
-    assert_eq!(left.collect::<Vec<_>>(), [note.clone()]);
+    assert_eq!(left.collect::<Vec<_>>(), vec![note.clone()]);
     std::fs::remove_file(note).unwrap();
     std::fs::remove_dir(cluster.data_dir()).unwrap();
 }
