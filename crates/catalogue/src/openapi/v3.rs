@@ -21,7 +21,7 @@ const PATCH_TYPES: &[&str] = &[
 pub(super) fn document(catalogue: &Catalogue, kinds: &[&Kind]) -> String {
     let operations: Vec<Operation> = kinds.iter().flat_map(|kind| operations::of(kind)).collect();
     let roots = operations::definitions(kinds.iter().copied(), &operations);
-    let mut schemas = Entries::new(r#"{"components":{"schemas":{"#);
+    let mut schemas = Entries(r#"{"components":{"schemas":{"#.to_owned());
     definitions::each(catalogue, Dialect::V3, roots.iter().map(String::as_str), |name, definition| {
         schemas.push(&name, &definition);
     });
@@ -35,7 +35,7 @@ pub(super) fn document(catalogue: &Catalogue, kinds: &[&Kind]) -> String {
     });
     let info = json!({"title": "Kubernetes", "version": super::VERSION});
     let before = format!(r#"}},"securitySchemes":{security}}},"info":{info},"openapi":"3.0.0","paths":{{"#);
-    let mut paths = Entries::new(&(schemas.0 + &before));
+    let mut paths = Entries(schemas.0 + &before);
     let mut by_path: BTreeMap<&str, Vec<&Operation>> = BTreeMap::new();
     for operation in &operations {
         by_path.entry(&operation.path).or_default().push(operation);
@@ -54,10 +54,6 @@ pub(super) fn document(catalogue: &Catalogue, kinds: &[&Kind]) -> String {
 struct Entries(String);
 
 impl Entries {
-    fn new(opening: &str) -> Self {
-        Self(opening.to_owned())
-    }
-
     fn push(&mut self, name: &str, value: &Value) {
         let comma = if self.0.ends_with('{') { "" } else { "," };
         write!(self.0, "{comma}{}:{value}", Value::from(name)).expect("writing into a String");
