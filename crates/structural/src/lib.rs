@@ -1,0 +1,33 @@
+//! The schemas of custom resources, as `k8s.io/apiextensions-apiserver` treats them.
+//!
+//! A [`Structural`] is the typed form of `openAPIV3Schema` in a CustomResourceDefinition. From it alone come what a
+//! definition may say, which fields objects keep, their defaults and their validation. Pure functions over JSON trees, no
+//! I/O, no kinds.
+//!
+//! Sources: the CustomResourceDefinition API reference and its concept pages, KEP-1979 and KEP-2332 (structural schemas,
+//! pruning, defaulting), KEP-4008 (ratcheting). Messages are those of Kubernetes 1.36, word for word.
+
+mod default;
+pub mod fieldpath;
+mod formats;
+mod listtype;
+mod meta;
+mod model;
+mod numbers;
+pub mod openapi;
+mod parse;
+mod path;
+mod prune;
+mod re2;
+mod rules;
+mod validate;
+
+pub use default::{default, drop_nulls};
+pub use listtype::check_lists;
+pub use meta::{Coerced, Malformed, ObjectMeta, check_metadata};
+pub use model::{Additional, Checks, ListType, MapType, Rule, Structural, Type};
+pub use parse::ParseError;
+pub use prune::prune;
+pub use re2::{Pattern, PatternError};
+pub use rules::{Definition, check};
+pub use validate::{validate, validate_update};
