@@ -20,6 +20,8 @@ pub struct Limits {
     pub lasting_per_user: usize,
     /// Requests that last, of nodes and of the cluster's own parts.
     pub system_lasting: usize,
+    /// Requests with large bodies that are computed at the same time, over all users: each takes a thread. More wait.
+    pub large: usize,
     /// Bytes of lists that are being made or sent, over all requests. A single list may be larger, alone.
     pub list_bytes: usize,
 }
@@ -36,6 +38,7 @@ impl Limits {
             lasting: 4096,
             lasting_per_user: 1024,
             system_lasting: 1024,
+            large: 2,
             list_bytes: 256 * 1024 * 1024,
         }
     }

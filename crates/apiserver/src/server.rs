@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::auth::{Auth, Issuer, UserInfo};
 use crate::bootstrap::{self, Bootstrap, BootstrapError};
 use crate::config::{ClusterConfig, Config};
+use crate::http::aside::Aside;
 use crate::http::client::{ApiService, Caller};
 use crate::http::gate::Gate;
 use crate::http::metrics::Metrics;
@@ -43,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) checks: Checks,
     pub(crate) limits: Limits,
     pub(crate) gate: Gate,
+    /// Where large requests are worked on.
+    pub(crate) aside: Aside,
     /// Ends watches.
     pub(crate) shutdown: CancellationToken,
 }
@@ -98,6 +101,7 @@ impl ApiServer {
             cluster,
             checks,
             gate: Gate::new(&limits),
+            aside: Aside::new(limits.large),
             limits,
         };
         Ok(Self { shared: Arc::new(shared) })

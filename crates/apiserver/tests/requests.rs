@@ -4,7 +4,9 @@
 mod common;
 
 use common::{Api, config_map, pod};
+use futures::poll;
 use serde_json::{Value, json};
+use skiff_apiserver::Limits;
 
 const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
 const PODS: &str = "/api/v1/namespaces/default/pods";
@@ -330,4 +332,26 @@ async fn json_is_indented_for_people() {
     let pretty = api.get("/api/v1/namespaces/default?pretty=true").await.expect(200);
     assert!(pretty.text.starts_with("{\n  \""), "{}", pretty.text);
     assert_eq!(pretty.body["metadata"]["name"], "default");
+}
+
+/// A pod whose containers have nothing that they need.
+fn empty_containers(count: usize) -> Value {
+    let mut pod = pod("x");
+    pod["spec"]["containers"] = vec![json!({}); count].into();
+    pod
+}
+
+#[tokio::test]
+async fn others_are_answered_while_a_large_body_waits() {
+    let api = Api::with_limits(Limits { large: 0, ..Limits::default() }).await;
+    api.make_default_account("default").await;
+    let mut large = Box::pin(api.post(PODS, empty_containers(50_000)));
+    assert!(poll!(&mut large).is_pending());
+    let status = format!("{PODS}/x/status");
+    let mut patch = Box::pin(api.merge(&status, empty_containers(50_000)));
+    assert!(poll!(&mut patch).is_pending());
+    api.get("/livez").await.expect(200);
+    api.post(PODS, pod("x")).await.expect(201);
+    assert!(poll!(&mut large).is_pending(), "no thread was lent to it");
+    assert!(poll!(&mut patch).is_pending());
 }

@@ -403,7 +403,8 @@ async fn objects(call: Call, verb: Verb, request: Request<Body>) -> Result<Respo
         Verb::Get | Verb::List | Verb::Watch => Bytes::new(),
         _ => body::read(request.into_body()).await?,
     };
-    pipeline::run(call, verb, bytes).await
+    let server = call.server.clone();
+    server.aside.run(bytes.len(), pipeline::run(call, verb, bytes)).await
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! HTTP: connections, paths, negotiation, documents and the way of one request.
 
 pub(crate) mod accept;
+pub(crate) mod aside;
 pub(crate) mod body;
 pub(crate) mod client;
 mod documents;

@@ -39,8 +39,13 @@ pub(crate) async fn run(
         Verb::Get => Bytes::new(),
         _ => body::read(request.into_body()).await?,
     };
-    let outcome = answer(&call, verb, subresource, &body).await?;
-    respond::respond(&call, outcome)
+    let size = body.len();
+    let server = call.server.clone();
+    let work = async move {
+        let outcome = answer(&call, verb, subresource, &body).await?;
+        respond::respond(&call, outcome)
+    };
+    server.aside.run(size, work).await
 }
 
 async fn answer(
