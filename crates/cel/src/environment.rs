@@ -1,0 +1,157 @@
+//! What expressions may use, and compiling them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use thiserror::Error;
+
+use crate::check::{self, Checked, Declarations};
+use crate::cost::{CostEstimate, estimate};
+use crate::declared::DeclaredType;
+use crate::error::EvalError;
+use crate::eval::{self, Activation, Evaluation, Plan};
+use crate::issue::{CompileErrors, Source};
+use crate::syntax;
+use crate::types::Type;
+
+/// The variables and types that expressions have. All of Kubernetes' libraries are there always.
+#[derive(Debug, Default)]
+pub struct Environment {
+    declarations: Declarations,
+    declared: BTreeMap<String, DeclaredType>,
+}
+
+/// Makes an [`Environment`].
+#[derive(Debug, Default)]
+pub struct Builder(Environment);
+
+impl Builder {
+    /// A variable; object types in its type are known by names that start with the variable's. Variables whose types
+    /// are copies of each other have the same type.
+    #[must_use]
+    pub fn variable(mut self, name: &str, declared: DeclaredType) -> Self {
+        let same = self.0.declared.iter().find(|(_, known)| known.is_same(&declared));
+        let root = same.map_or(name, |(first, _)| first);
+        let of = self.0.declarations.objects.register(&declared, &format!("{root}Type"));
+        self.0.declarations.variables.insert(name.to_owned(), of);
+        self.0.declared.insert(name.to_owned(), declared);
+        self
+    }
+
+    /// Lets expressions make `Object{…}` and `JSONPatch{…}`, as mutating admission policies do.
+    #[must_use]
+    pub fn mutation(mut self) -> Self {
+        self.0.declarations.mutation = true;
+        self
+    }
+
+    /// The environment.
+    pub fn build(self) -> Environment {
+        self.0
+    }
+}
+
+/// Why there is no program.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum CompileError {
+    /// The expression cannot be read, or does not fit its types ("compilation failed").
+    #[error(transparent)]
+    Invalid(#[from] CompileErrors),
+    /// A constant in it has no value ("program instantiation failed").
+    #[error("{0}")]
+    Constant(EvalError),
+}
+
+impl Environment {
+    /// An environment without variables, to be filled.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Compiles an expression.
+    ///
+    /// # Errors
+    /// When it cannot be read, does not fit the declared types, or has a constant without value.
+    pub fn compile(&self, text: &str) -> Result<Program, CompileError> {
+        let source = Source::new(text);
+        let issues = |issues| CompileErrors::new(&source, issues);
+        let parsed = syntax::parse(&source).map_err(issues)?;
+        let checked = check::check(parsed, &self.declarations).map_err(issues)?;
+        let plan = Plan::new(&checked).map_err(CompileError::Constant)?;
+        let estimate = estimate::estimate(&checked, &self.declared);
+        Ok(Program::new(&checked, plan, estimate))
+    }
+}
+
+/// A compiled expression.
+#[derive(Debug)]
+pub struct Program {
+    plan: Plan,
+    output: Type,
+    variables: BTreeSet<String>,
+    estimate: CostEstimate,
+}
+
+impl Program {
+    fn new(checked: &Checked, plan: Plan, estimate: CostEstimate) -> Self {
+        let output = checked.type_of(checked.expr.id).clone();
+        Self { plan, output, variables: eval::variables(checked), estimate }
+    }
+
+    /// The type of the result.
+    pub fn output_type(&self) -> &Type {
+        &self.output
+    }
+
+    /// Whether the expression uses a variable of the environment.
+    pub fn uses(&self, variable: &str) -> bool {
+        self.variables.contains(variable)
+    }
+
+    /// The variables of the environment that the expression uses.
+    pub fn variables(&self) -> impl Iterator<Item = &str> {
+        self.variables.iter().map(String::as_str)
+    }
+
+    /// What one evaluation can cost, given what the types of variables say of the sizes of values.
+    pub fn estimate(&self) -> CostEstimate {
+        self.estimate
+    }
+
+    /// Evaluates the expression. When it costs more than `limit`, it is stopped.
+    pub fn evaluate<'a>(&'a self, activation: &'a Activation<'a>, limit: u64) -> Evaluation<'a> {
+        self.plan.evaluate(activation, limit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Value, limits};
+
+    #[test]
+    fn programs_are_shared_between_threads() {
+        fn check<T: Send + Sync>() {}
+        check::<Program>();
+        check::<Environment>();
+    }
+
+    #[test]
+    fn a_program_says_what_it_uses_and_what_it_costs() {
+        let replicas = DeclaredType::integer();
+        let environment = Environment::builder()
+            .variable("self", replicas.clone())
+            .variable("oldSelf", replicas.clone())
+            .build();
+        let program = environment.compile("self <= 5 && [1].all(oldSelf, oldSelf > 0)").unwrap();
+        assert_eq!(*program.output_type(), Type::Bool);
+        assert!(program.uses("self"));
+        assert!(!program.uses("oldSelf"), "a loop's variable has the same name");
+        let json = serde_json::json!(3);
+        let activation = Activation::new().with("self", Value::read(&json, &replicas));
+        let evaluation = program.evaluate(&activation, limits::PER_CALL);
+        assert!(matches!(evaluation.result, Ok(Value::Bool(true))), "{evaluation:?}");
+        assert!(evaluation.cost <= program.estimate().max);
+        let stopped = program.evaluate(&activation, 3);
+        assert!(matches!(stopped.result, Err(EvalError::CostExceeded)), "{stopped:?}");
+    }
+}
