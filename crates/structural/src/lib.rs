@@ -10,6 +10,7 @@
 mod default;
 pub mod fieldpath;
 mod formats;
+pub mod jsonpath;
 mod listtype;
 mod meta;
 mod model;
