@@ -7,19 +7,23 @@
 //! - The table is read in about half a millisecond, when a server starts; see `bench` in this crate's tests.
 //! - It knows no kind and does no I/O.
 
+mod build;
 mod table;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+pub use build::Builder;
+
 /// Text of the table, or of a schema that was made while running.
 pub type Text = Cow<'static, str>;
 
 /// The type of a JSON value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Type {
     /// Any text.
     String,
@@ -52,7 +56,7 @@ pub enum Type {
 }
 
 /// JSON that is kept as it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Raw {
     /// Anything.
     Json,
@@ -69,15 +73,15 @@ pub enum Raw {
 }
 
 /// The type of a map's values or a list's items, see [`Schema::inner`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TypeId(u16);
 
 /// A definition, see [`Schema::get`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DefinitionId(u16);
 
 /// The fields of an object.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Definition {
     name: Text,
     /// Ordered by name.
@@ -93,7 +97,7 @@ pub struct Definition {
 }
 
 /// The kinds of objects that a definition describes.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Kinds {
     /// None: it is a part of others.
     #[default]
@@ -105,7 +109,7 @@ pub enum Kinds {
 }
 
 /// Fields of which one may be set.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Union {
     /// The field that tells which; may be empty.
     pub discriminator: Text,
@@ -114,7 +118,7 @@ pub struct Union {
 }
 
 /// One field of an object.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Field {
     /// As in JSON.
     pub name: Text,
@@ -202,6 +206,8 @@ pub struct Schema {
     /// Ordered by name.
     definitions: Vec<Definition>,
     types: Vec<Type>,
+    /// How server-side apply owns lists and maps that are items or values of maps, where it is not as without a word.
+    nested: BTreeMap<TypeId, ListKind>,
 }
 
 /// The type of whole objects: a schema and a definition of it.
@@ -241,6 +247,15 @@ impl Schema {
     /// The type of a map's values or a list's items.
     pub fn inner(&self, id: TypeId) -> Type {
         self.types[usize::from(id.0)]
+    }
+
+    /// How server-side apply owns such a value, if it is a list or a map.
+    pub fn inner_list(&self, id: TypeId) -> &ListKind {
+        let unstated = || match self.inner(id) {
+            Type::Map(_) => &ListKind::Granular,
+            _ => &ListKind::Atomic,
+        };
+        self.nested.get(&id).unwrap_or_else(unstated)
     }
 
     /// The field `name` of a type that is an object.

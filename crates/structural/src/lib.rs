@@ -21,6 +21,7 @@ mod path;
 mod prune;
 mod re2;
 mod rules;
+mod schema;
 mod validate;
 
 pub use default::{default, drop_nulls};
@@ -31,4 +32,5 @@ pub use parse::ParseError;
 pub use prune::prune;
 pub use re2::{Pattern, PatternError};
 pub use rules::{Definition, check};
+pub use schema::{KindName, schema};
 pub use validate::{validate, validate_update};
