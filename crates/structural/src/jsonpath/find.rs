@@ -147,13 +147,8 @@ fn range(slice: &Slice, value: &Value) -> Result<Option<std::ops::Range<usize>>,
     Ok(Some(place(start)..place(end)))
 }
 
-fn passes(
-    item: &Cow<'_, Value>,
-    left: &[Node],
-    operator: &Operator,
-    right: &[Node],
-) -> Result<bool, FindError> {
-    let one = |path| walk(path, vec![Cow::Borrowed(&**item)]);
+fn passes(item: &Value, left: &[Node], operator: &Operator, right: &[Node]) -> Result<bool, FindError> {
+    let one = |path| walk(path, vec![Cow::Borrowed(item)]);
     let found = one(left);
     if *operator == Operator::Exists {
         return Ok(found.is_ok_and(|found| !found.is_empty()));
