@@ -8,6 +8,7 @@
 //! pruning, defaulting), KEP-4008 (ratcheting). Messages are those of Kubernetes 1.36, word for word.
 
 mod default;
+pub mod definition;
 pub mod fieldpath;
 mod formats;
 pub mod jsonpath;

@@ -7,6 +7,7 @@ mod time;
 mod uri;
 
 use crate::model::Type;
+pub(crate) use uri::{UrlParts, has_scheme_and_host};
 
 /// A format of texts, see the list in the API reference of JSONSchemaProps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -89,3 +89,62 @@ fn escapes_are_whole(text: &str) -> bool {
         .skip(1)
         .all(|rest| rest.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)))
 }
+
+/// The parts of a URL.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct UrlParts<'t> {
+    /// In lower case; empty if there is none.
+    pub(crate) scheme: String,
+    /// With the port; empty if there is none.
+    pub(crate) host: &'t str,
+    pub(crate) user: Option<&'t str>,
+    pub(crate) query: Option<&'t str>,
+    pub(crate) fragment: Option<&'t str>,
+}
+
+impl<'t> UrlParts<'t> {
+    /// Reads a URL; an error says what is wrong in Go's words.
+    pub(crate) fn of(url: &'t str) -> Result<Self, String> {
+        let fail = |problem: &str| Err(format!("parse {url:?}: {problem}"));
+        let (text, fragment) = url.split_once('#').map_or((url, None), |(text, rest)| (text, Some(rest)));
+        if text.bytes().any(|b| b < b' ' || b == 0x7f) {
+            return fail("net/url: invalid control character in URL");
+        }
+        let Some((scheme, rest)) = split_scheme(text) else { return fail("missing protocol scheme") };
+        let (rest, query) = rest.split_once('?').map_or((rest, None), |(rest, query)| (rest, Some(query)));
+        let mut parts = Self {
+            scheme: scheme.to_lowercase(),
+            host: "",
+            user: None,
+            query: query.filter(|query| !query.is_empty()),
+            fragment: fragment.filter(|fragment| !fragment.is_empty()),
+        };
+        if !rest.starts_with('/') {
+            let first = rest.split('/').next().unwrap_or_default();
+            return match scheme.is_empty() && first.contains(':') {
+                true => fail("first path segment in URL cannot contain colon"),
+                false => Ok(parts),
+            };
+        }
+        let Some(inner) =
+            rest.strip_prefix("//").filter(|inner| !scheme.is_empty() || !inner.starts_with('/'))
+        else {
+            return Ok(parts);
+        };
+        let authority = inner.split('/').next().unwrap_or_default();
+        if !is_authority(scheme, authority) {
+            return fail(&format!("invalid character in host name or user information {authority:?}"));
+        }
+        match authority.rsplit_once('@') {
+            None => parts.host = authority,
+            Some((user, host)) => (parts.user, parts.host) = (Some(user), host),
+        }
+        Ok(parts)
+    }
+}
+
+/// Whether a text is a URL with a scheme and a host.
+pub(crate) fn has_scheme_and_host(text: &str) -> bool {
+    is_request_uri(text)
+        && UrlParts::of(text).is_ok_and(|parts| !parts.scheme.is_empty() && !parts.host.is_empty())
+}

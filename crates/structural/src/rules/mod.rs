@@ -64,7 +64,7 @@ fn first_unsupported(schema: &Structural) -> Option<&'static str> {
 
 impl Structural {
     /// All schemas right below this one.
-    fn children(&self) -> impl Iterator<Item = &Self> {
+    pub(crate) fn children(&self) -> impl Iterator<Item = &Self> {
         let checks = self.checks();
         let nested = checks.all_of.iter().chain(&checks.any_of).chain(&checks.one_of).chain(&checks.not);
         let own = self.items.iter().chain(self.properties.values()).chain(self.additional.schema());
