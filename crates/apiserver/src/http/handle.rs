@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER, USER_AGENT, WARNING};
+use http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use jiff::Timestamp;
@@ -24,6 +24,7 @@ use super::health;
 use super::path::{RequestInfo, ResourcePath};
 use super::push::Push;
 use super::query::Query;
+use super::warnings::Warnings;
 use crate::auth::{self, Attributes, AuthnError, Decision, UserInfo};
 use crate::errors::{ApiError, Subject};
 use crate::pipeline::call::{Call, options_kind};
@@ -45,9 +46,7 @@ pub(crate) async fn handle(server: Arc<Shared>, caller: Caller, request: Request
         Err(panicked) => answer(&server, &ApiError::Internal(panicked.told(&id)), Format::Json),
     };
     response.headers_mut().extend(HeaderValue::from_str(&id).ok().map(|id| (AUDIT_ID, id)));
-    for text in &*warnings.lock() {
-        add_warning(response.headers_mut(), text);
-    }
+    warnings.lock().write(response.headers_mut());
     server.metrics.request(verb, &resource, response.status(), started.elapsed());
     response
 }
@@ -86,14 +85,6 @@ fn answer(server: &Shared, error: &ApiError, format: Format) -> Response<Body> {
     response
 }
 
-fn add_warning(headers: &mut HeaderMap, text: &str) {
-    let printable: String = text.chars().filter(|c| !c.is_control()).collect();
-    let quoted = printable.replace('\\', "\\\\").replace('"', "\\\"");
-    if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
-        headers.append(WARNING, value);
-    }
-}
-
 /// What is known of a request from its head.
 struct Exchange {
     server: Arc<Shared>,
@@ -102,7 +93,7 @@ struct Exchange {
     method: Method,
     /// The first segment of the path.
     first_segment: String,
-    warnings: Arc<Mutex<Vec<String>>>,
+    warnings: Arc<Mutex<Warnings>>,
 }
 
 impl Exchange {
@@ -291,7 +282,7 @@ impl Exchange {
         let kind = self.kind(&path).ok_or_else(|| self.unknown(&path))?;
         check_scope(&kind, &path, verb)?;
         if let Some(text) = kind.deprecation {
-            self.warnings.lock().push(text.to_owned());
+            self.warnings.lock().add(text.to_owned());
         }
         let subresource = match path.subresource.as_str() {
             "" => None,
@@ -422,12 +413,5 @@ mod tests {
         check("metadata.name!=a", "");
         check("spec.x=metadata.name\\=a", "");
         check("metadata.name=a/b", "");
-    }
-
-    #[test]
-    fn warnings_are_quoted() {
-        let mut headers = HeaderMap::new();
-        add_warning(&mut headers, "unknown field \"spec.foo\"\n");
-        assert_eq!(headers[WARNING], r#"299 - "unknown field \"spec.foo\"""#);
     }
 }

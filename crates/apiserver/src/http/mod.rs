@@ -13,6 +13,7 @@ pub(crate) mod metrics;
 pub(crate) mod path;
 mod push;
 pub(crate) mod query;
+pub(crate) mod warnings;
 
 pub(crate) use documents::Documents;
 pub(crate) use listener::serve;

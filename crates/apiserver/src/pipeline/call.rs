@@ -15,6 +15,7 @@ use crate::http::accept::Encoding;
 use crate::http::gate::Share;
 use crate::http::path::ResourcePath;
 use crate::http::query::Query;
+use crate::http::warnings::Warnings;
 use crate::server::Shared;
 
 /// What every step of the pipeline knows about the request.
@@ -36,16 +37,13 @@ pub(crate) struct Call {
     /// When the request arrived.
     pub(crate) now: Timestamp,
     /// Texts for `Warning` headers.
-    pub(crate) warnings: Arc<Mutex<Vec<String>>>,
+    pub(crate) warnings: Arc<Mutex<Warnings>>,
 }
 
 impl Call {
     /// Adds a warning, once.
     pub(crate) fn warn(&self, text: impl Into<String>) {
-        let (text, mut warnings) = (text.into(), self.warnings.lock());
-        if !warnings.contains(&text) {
-            warnings.push(text);
-        }
+        self.warnings.lock().add(text.into());
     }
 
     /// The object that the URL names.
