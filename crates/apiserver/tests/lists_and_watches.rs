@@ -230,3 +230,19 @@ async fn scales_have_a_table_of_their_own() {
     let yaml = api.get_as(&format!("{controllers}/r/scale"), "application/yaml").await.expect(200);
     assert!(yaml.text.contains("kind: Scale"), "{}", yaml.text);
 }
+
+#[tokio::test]
+async fn a_watch_is_not_sent_as_yaml() {
+    let api = Api::start().await;
+    let path = "/api/v1/namespaces/default/configmaps?watch=1";
+    let refused = api.get_as(path, "application/yaml").await.expect(406);
+    assert!(
+        refused.text.contains(
+            "only the following media types are accepted: application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch"
+        ),
+        "{}",
+        refused.text
+    );
+    let in_time = "/api/v1/namespaces/default/configmaps?watch=1&timeoutSeconds=1";
+    api.get_as(in_time, "application/json, application/yaml").await.expect(200);
+}

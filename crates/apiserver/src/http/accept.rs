@@ -8,6 +8,11 @@ use crate::errors::ApiError;
 
 const OFFERED: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
 
+/// What watches are sent in.
+const STREAMED: &str = "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch";
+
+const ANY: &str = "*/*";
+
 /// The version of `meta.k8s.io` that a Table or PartialObjectMetadata is sent as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum MetaVersion {
@@ -72,6 +77,10 @@ impl Encoding {
         }
         let ranges = values.into_iter().flat_map(|value| value.split(','));
         let mut ranges: Vec<MediaRange<'_>> = ranges.map(MediaRange::parse).collect();
+        // Kubernetes finds the route by what is named in full, and takes `application/*` only then.
+        if !ranges.iter().any(|range| range.media_type == ANY || format(range.media_type).is_some()) {
+            return Err(ApiError::NotAcceptable(OFFERED));
+        }
         ranges.sort_by_key(MediaRange::rank);
         let offer = |range: MediaRange<'_>| Self::offer(range, tables);
         ranges.into_iter().find_map(offer).ok_or(ApiError::NotAcceptable(OFFERED))
@@ -79,11 +88,8 @@ impl Encoding {
 
     fn offer(range: MediaRange<'_>, tables: bool) -> Option<Self> {
         let format = match range.media_type {
-            "application/yaml" => Format::Yaml,
-            protobuf::CONTENT_TYPE => Format::Protobuf,
-            // `application/*` is accepted by no route of Kubernetes.
-            "application/json" | "*/*" => Format::Json,
-            _ => return None,
+            ANY | "application/*" => Format::Json,
+            media_type => format(media_type)?,
         };
         // A Table has no form in protobuf.
         let tables = tables && format != Format::Protobuf;
@@ -112,6 +118,11 @@ impl Encoding {
         }
     }
 
+    /// The encoding of a watch: YAML is not sent bit by bit.
+    pub(crate) fn of_watch(self) -> Result<Self, ApiError> {
+        if self.format == Format::Yaml { Err(ApiError::NotAcceptable(STREAMED)) } else { Ok(self) }
+    }
+
     /// The `Content-Type` of answers.
     pub(crate) fn content_type(self) -> &'static str {
         match self.format {
@@ -138,6 +149,16 @@ impl Encoding {
     }
 }
 
+/// The format of a media type that is named in full.
+fn format(media_type: &str) -> Option<Format> {
+    match media_type {
+        "application/json" => Some(Format::Json),
+        "application/yaml" => Some(Format::Yaml),
+        protobuf::CONTENT_TYPE => Some(Format::Protobuf),
+        _ => None,
+    }
+}
+
 /// One alternative of an `Accept` header.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MediaRange<'a> {
@@ -161,7 +182,7 @@ impl<'a> MediaRange<'a> {
         let weight: f32 = self.parameter("q").and_then(|q| q.parse().ok()).unwrap_or(1.0);
         #[allow(clippy::cast_possible_truncation, reason = "a weight is between 0 and 1; others are cut off")]
         let thousandths = (weight * 1000.0) as i32;
-        (-thousandths, self.media_type == "*/*")
+        (-thousandths, self.media_type.ends_with("/*"))
     }
 }
 
@@ -199,6 +220,8 @@ mod tests {
         );
         check("application/json;as=Else;v=v1;g=meta.k8s.io, application/json", Some((Format::Json, WHOLE)));
         check("application/yaml", Some((Format::Yaml, WHOLE)));
+        check("application/*, application/yaml;q=0.9", Some((Format::Json, WHOLE)));
+        check("application/*, application/yaml", Some((Format::Yaml, WHOLE)));
     }
 
     #[test]
@@ -206,6 +229,7 @@ mod tests {
         let check = |accept: &str| assert_eq!(negotiate(accept, true), None, "{accept}");
         check("application/vnd.kubernetes.protobuf;as=Table;g=meta.k8s.io;v=v1");
         check("application/*");
+        check("application/*, text/html");
         check("text/html");
         check(";;;");
         check("application/json;as=Else;v=v1;g=meta.k8s.io");

@@ -342,6 +342,7 @@ impl Exchange {
         let content_type = text(CONTENT_TYPE).split(';').next().unwrap_or_default().trim().to_owned();
         let encoding = match subresource {
             Some(subresource) if subresource.connects() => Encoding::JSON,
+            _ if verb == Verb::Watch => Encoding::negotiate(headers, kind.has_table(None))?.of_watch()?,
             subresource => Encoding::negotiate(headers, kind.has_table(subresource))?,
         };
         // Of deletions the options say so, which may be in the body.
