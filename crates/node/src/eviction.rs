@@ -17,7 +17,7 @@ pub struct EvictionHard {
 /// What must be left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Threshold {
-    /// Of all there is.
+    /// Of all there is; 0 and 100 ask for nothing, as with the kubelet.
     Percent(u64),
     /// Bytes or inodes.
     Number(u64),
@@ -27,55 +27,94 @@ impl Threshold {
     /// What must be left of `all`.
     pub(crate) fn of(self, all: u64) -> u64 {
         match self {
+            Self::Percent(100) => 0,
             Self::Percent(percent) => (all / 100).saturating_mul(percent),
             Self::Number(number) => number,
         }
     }
 }
 
-/// A text that is no threshold.
+/// A text that is no threshold, mostly in the kubelet's words.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum BadThreshold {
+    /// Not of the form `SIGNAL<VALUE`; a comma with nothing before or after it is that, too.
+    #[error("malformed pair, expect string<string: {0:?}")]
+    Pair(String),
     /// There is no such signal, or the node does not heed it.
-    #[error("{0:?} is not heeded; this node knows nodefs.available and nodefs.inodesFree")]
+    #[error("unsupported eviction signal {0}; this node heeds nodefs.available and nodefs.inodesFree")]
     Signal(String),
-    /// Nothing to compare with.
-    #[error("{0:?} is not of the form SIGNAL<QUANTITY or SIGNAL<PERCENT%")]
-    Value(String),
+    /// A signal may have one threshold.
+    #[error("the eviction signal {0} is given twice")]
+    Twice(&'static str),
+    /// More than all.
+    #[error("eviction percentage threshold {signal} must be <= 100%: {value}")]
+    Percent {
+        /// Of which signal.
+        signal: &'static str,
+        /// As given.
+        value: String,
+    },
+    /// Nothing, or less.
+    #[error("eviction threshold {signal} must be positive: {value}")]
+    NotPositive {
+        /// Of which signal.
+        signal: &'static str,
+        /// As given.
+        value: String,
+    },
+    /// Neither a quantity that a number of 64 bits holds nor whole percents.
+    #[error("eviction threshold {signal} must be a quantity below 8Ei or a percentage in digits: {value:?}")]
+    Value {
+        /// Of which signal.
+        signal: &'static str,
+        /// As given.
+        value: String,
+    },
 }
+
+const AVAILABLE: &str = "nodefs.available";
+const INODES_FREE: &str = "nodefs.inodesFree";
 
 impl FromStr for EvictionHard {
     type Err = BadThreshold;
 
     fn from_str(text: &str) -> Result<Self, BadThreshold> {
         let mut thresholds = Self::default();
-        for part in text.split(',').filter(|part| !part.is_empty()) {
-            let bad = || BadThreshold::Value(part.to_owned());
-            let (signal, value) = part.split_once('<').ok_or_else(bad)?;
-            let threshold = value.parse().map_err(|()| bad())?;
-            match signal {
-                "nodefs.available" => thresholds.available = Some(threshold),
-                "nodefs.inodesFree" => thresholds.inodes_free = Some(threshold),
+        for part in text.split(',') {
+            let pair = part.split_once('<').ok_or_else(|| BadThreshold::Pair(part.to_owned()))?;
+            let (signal, value) = (pair.0.trim(), pair.1.trim());
+            let (signal, place) = match signal {
+                AVAILABLE => (AVAILABLE, &mut thresholds.available),
+                INODES_FREE => (INODES_FREE, &mut thresholds.inodes_free),
                 other => return Err(BadThreshold::Signal(other.to_owned())),
+            };
+            if place.replace(Threshold::read(signal, value)?).is_some() {
+                return Err(BadThreshold::Twice(signal));
             }
         }
         Ok(thresholds)
     }
 }
 
-impl FromStr for Threshold {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        match text.strip_suffix('%') {
-            Some(percent) => {
-                let percent = percent.parse().ok().filter(|percent| (0..=100).contains(percent));
-                percent.map(Self::Percent).ok_or(())
+impl Threshold {
+    fn read(signal: &'static str, text: &str) -> Result<Self, BadThreshold> {
+        let value = text.to_owned();
+        if let Some(percent) = text.strip_suffix('%') {
+            if percent.is_empty() || !percent.bytes().all(|byte| byte.is_ascii_digit()) {
+                return Err(BadThreshold::Value { signal, value });
             }
-            None => {
-                let number = units(&Quantity(text.to_owned())).and_then(|number| u64::try_from(number).ok());
-                number.map(Self::Number).ok_or(())
-            }
+            return match percent.parse() {
+                Ok(percent) if percent <= 100 => Ok(Self::Percent(percent)),
+                _ => Err(BadThreshold::Percent { signal, value }),
+            };
+        }
+        match units(&Quantity(value.clone())) {
+            // What all larger quantities come to.
+            Some(i64::MAX) | None => Err(BadThreshold::Value { signal, value }),
+            Some(number) => match u64::try_from(number) {
+                Ok(number) if number > 0 => Ok(Self::Number(number)),
+                _ => Err(BadThreshold::NotPositive { signal, value }),
+            },
         }
     }
 }
@@ -83,7 +122,7 @@ impl FromStr for Threshold {
 /// As it is parsed again.
 impl fmt::Display for EvictionHard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let all = [("nodefs.available", self.available), ("nodefs.inodesFree", self.inodes_free)];
+        let all = [(AVAILABLE, self.available), (INODES_FREE, self.inodes_free)];
         let given = all.iter().filter_map(|(signal, threshold)| Some((signal, (*threshold)?)));
         for (number, (signal, threshold)) in given.enumerate() {
             write!(f, "{}{signal}<{threshold}", if number == 0 { "" } else { "," })?;
@@ -107,23 +146,52 @@ mod tests {
 
     #[test]
     fn thresholds_are_read_as_the_kubelet_reads_them() {
-        let check = |text: &str, expected: Result<&str, BadThreshold>| {
-            let read = text.parse::<EvictionHard>().map(|thresholds| thresholds.to_string());
-            assert_eq!(read, expected.map(str::to_owned), "{text}");
+        let check = |text: &str, expected: Result<&str, &str>| {
+            let read = text.parse::<EvictionHard>();
+            let read = read.map(|thresholds| thresholds.to_string()).map_err(|bad| bad.to_string());
+            assert_eq!(read, expected.map(str::to_owned).map_err(str::to_owned), "{text}");
         };
-        check("", Ok(""));
-        check("nodefs.available<10%", Ok("nodefs.available<10%"));
+        let is = |text: &str| check(text, Ok(text));
+        is("nodefs.available<10%");
+        is("nodefs.available<0%");
+        is("nodefs.available<9223372036854775806");
         let both = "nodefs.available<1073741824,nodefs.inodesFree<5%";
-        check("nodefs.inodesFree<5%,nodefs.available<1Gi", Ok(both));
-        check("memory.available<100Mi", Err(BadThreshold::Signal("memory.available".into())));
-        for bad in [
-            "nodefs.available",
-            "nodefs.available<",
-            "nodefs.available<101%",
-            "nodefs.available<-1",
-            "nodefs.available<x%",
-        ] {
-            check(bad, Err(BadThreshold::Value(bad.into())));
+        check("nodefs.inodesFree < 5%, nodefs.available<1Gi", Ok(both));
+        let malformed = |text: &str, part: &str| {
+            check(text, Err(&format!("malformed pair, expect string<string: {part:?}")));
+        };
+        malformed("", "");
+        malformed("nodefs.available<1Gi,", "");
+        malformed("nodefs.available", "nodefs.available");
+        let signal = "memory.available; this node heeds nodefs.available and nodefs.inodesFree";
+        check("memory.available<100Mi", Err(&format!("unsupported eviction signal {signal}")));
+        check(
+            "nodefs.available<1Gi,nodefs.available<2Gi",
+            Err("the eviction signal nodefs.available is given twice"),
+        );
+        let over = "eviction percentage threshold nodefs.available must be <= 100%:";
+        for value in ["101%", "99999999999999999999%"] {
+            check(&format!("nodefs.available<{value}"), Err(&format!("{over} {value}")));
         }
+        for value in ["-1", "0"] {
+            let error = format!("eviction threshold nodefs.available must be positive: {value}");
+            check(&format!("nodefs.available<{value}"), Err(&error));
+        }
+        for value in ["", "%", "+5%", "-5%", "x%", "5.5%", "x", "9223372036854775808", "8Ei", "999999999Ei"] {
+            let error = format!(
+                "eviction threshold nodefs.available must be a quantity below 8Ei or a percentage in digits: {value:?}"
+            );
+            check(&format!("nodefs.available<{value}"), Err(&error));
+        }
+    }
+
+    #[test]
+    fn all_of_it_is_never_asked_for() {
+        let of = |threshold: Threshold| threshold.of(1000);
+        assert_eq!(
+            [Threshold::Percent(0), Threshold::Percent(5), Threshold::Percent(100), Threshold::Number(7)]
+                .map(of),
+            [0, 50, 0, 7]
+        );
     }
 }
