@@ -43,7 +43,11 @@ pub(super) async fn serve(path: String) -> Result<Response<Body>, Refusal> {
 /// As Go's file server, on which the kubelet's is built.
 fn refuse(error: &io::Error) -> Refusal {
     match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Refusal::not_found("404 page not found\n"),
+        // No file has a name with a NUL or of more than 255 bytes.
+        io::ErrorKind::NotFound
+        | io::ErrorKind::NotADirectory
+        | io::ErrorKind::InvalidInput
+        | io::ErrorKind::InvalidFilename => Refusal::not_found("404 page not found\n"),
         io::ErrorKind::PermissionDenied => Refusal(StatusCode::FORBIDDEN, "403 Forbidden\n".into()),
         _ if error.raw_os_error() == Some(rustix::io::Errno::XDEV.raw_os_error()) => {
             Refusal(StatusCode::FORBIDDEN, "403 Forbidden\n".into())
@@ -197,6 +201,9 @@ mod tests {
         check("/in", "0: ");
         check("/missing", "404");
         check("/syslog/x", "404");
+        check("/sys\0log", "404");
+        check(&format!("/{}", "x".repeat(256)), "404");
+        check(&format!("/{}", "dir/".repeat(2000)), "404");
         for outside in ["/../secret", "/dir/../../secret", "/out/secret", "/out/", "/dir/up"] {
             check(outside, "403");
         }
