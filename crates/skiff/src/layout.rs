@@ -120,26 +120,28 @@ impl Layout {
     }
 }
 
+/// What may be in a cluster's directories, but for families of names.
+const NAMES: [&str; 16] = [
+    "admin.kubeconfig",
+    "agent.json",
+    "containers",
+    "images",
+    "keeper.json",
+    "netns",
+    "network",
+    "node-name",
+    "pki",
+    "pods",
+    "restarts.json",
+    "server.json",
+    "starting.json",
+    "store",
+    "timeline.json",
+    "trial-pod.lock",
+];
+
 /// Whether a cluster's directory has an entry of this name that may go with the cluster (`docs/files.md`).
 pub(crate) fn is_made_here(name: &OsStr) -> bool {
-    const NAMES: [&str; 16] = [
-        "admin.kubeconfig",
-        "agent.json",
-        "containers",
-        "images",
-        "keeper.json",
-        "netns",
-        "network",
-        "node-name",
-        "pki",
-        "pods",
-        "restarts.json",
-        "server.json",
-        "starting.json",
-        "store",
-        "timeline.json",
-        "trial-pod.lock",
-    ];
     let name = name.to_string_lossy();
     // Logs, directories of trials, files that were being written.
     let family =
@@ -196,6 +198,7 @@ fn is_a_clusters(path: &Path) -> anyhow::Result<bool> {
 #[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     #[test]
     fn tightens_its_own_and_refuses_others() {
@@ -215,5 +218,47 @@ mod tests {
         check(&["notes"], 0o755, false);
         check(&["notes"], 0o1777, false);
         check(&["notes"], 0o700, true);
+    }
+
+    /// The names at the top of the directory that a section of `docs/files.md` describes.
+    fn documented(section: &str) -> BTreeSet<String> {
+        let text = include_str!("../../../docs/files.md");
+        let (_, rest) = text.split_once(section).unwrap();
+        let rows = rest.lines().skip(1).take_while(|line| !line.starts_with("## "));
+        let paths = rows.filter_map(|row| row.strip_prefix("| `")?.split('`').next());
+        paths.map(|path| path.split('/').next().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn the_document_names_what_is_there_and_nothing_else() {
+        let layout = Layout::new("/data".into(), "/run".into());
+        let (data, run) = (documented("## Data directory"), documented("## Run directory"));
+        let top = |path: PathBuf, directory: &str| {
+            let inner = path.strip_prefix(directory).unwrap();
+            inner.iter().next().unwrap().to_str().unwrap().to_owned()
+        };
+        for path in
+            [layout.store(), layout.pki(), layout.admin_kubeconfig(), layout.node_name(), layout.log()]
+        {
+            assert!(data.contains(&top(path.clone(), "/data")), "{}", path.display());
+        }
+        for path in [
+            layout.keeper_record(),
+            layout.restarts(),
+            layout.starting(),
+            layout.agent_record(),
+            layout.network(),
+            layout.server_record(),
+        ] {
+            assert!(run.contains(&top(path.clone(), "/run")), "{}", path.display());
+        }
+        let all: BTreeSet<String> = data.union(&run).cloned().collect();
+        for name in &all {
+            // The command that empties the directory holds its own lock until it ends.
+            assert_eq!(is_made_here(OsStr::new(name)), name != lock::NAME, "{name}");
+        }
+        for name in NAMES.iter().chain(&MARKS) {
+            assert!(all.contains(*name), "{name} is in no table");
+        }
     }
 }
