@@ -192,8 +192,7 @@ async fn executables_become_images() {
 #[tokio::test]
 async fn pulls_choose_the_platform_and_fly_once() {
     let machine = machine!();
-    // Only the first test of the process can install it.
-    let _installed_before = rustls::crypto::ring::default_provider().install_default();
+    install_tls();
     let registry = Registry::start(0, Access::Open);
     let name = offer(&registry, publish());
     let asked = || registry.seen().iter().filter(|seen| seen.contains("/manifests/v1 ")).count();
@@ -245,6 +244,21 @@ fn offer(registry: &Registry, published: Published) -> String {
     format!("{}/team/tool:v1", registry.host())
 }
 
+fn install_tls() {
+    // Only the first test of the process can install it.
+    let _installed_before = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// The layer and the configuration of an image for a registry. The machine has no other image with that layer, which would
+/// be for everyone.
+async fn unknown_image(machine: &Machine) -> (Vec<u8>, Vec<u8>) {
+    install_tls();
+    machine.runtime.images().remove(IMAGE).await.unwrap();
+    let layer = busybox_layer();
+    let config = configuration(&layer);
+    (layer, config)
+}
+
 const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
 /// A user and a password, and both as registries see them.
@@ -258,12 +272,8 @@ fn credentials((username, password): (&str, &str)) -> PullCredentials {
 #[tokio::test]
 async fn registries_get_the_credentials_that_they_ask_for() {
     let machine = machine!();
-    let _installed_before = rustls::crypto::ring::default_provider().install_default();
+    let (layer, config) = unknown_image(&machine).await;
     let images = machine.runtime.images();
-    let layer = busybox_layer();
-    let config = configuration(&layer);
-    // The same image, and for everyone.
-    images.remove(IMAGE).await.unwrap();
     for (access, scheme) in [(Access::Basic(ENCODED), "Basic"), (Access::Token(ENCODED), "Bearer")] {
         let registry = Registry::start(0, access);
         let name = registry.publish("private/app", "1", &config, std::slice::from_ref(&layer));
@@ -301,11 +311,8 @@ async fn registries_get_the_credentials_that_they_ask_for() {
 #[tokio::test]
 async fn an_identity_token_is_spent_for_tokens_only() {
     let machine = machine!();
-    let _installed_before = rustls::crypto::ring::default_provider().install_default();
+    let (layer, config) = unknown_image(&machine).await;
     let images = machine.runtime.images();
-    let layer = busybox_layer();
-    let config = configuration(&layer);
-    images.remove(IMAGE).await.unwrap();
     let token = |text: &str| [PullCredentials::IdentityToken(text.into())];
     let registry = Registry::start(0, Access::Identity("the/token+"));
     let name = registry.publish("private/app", "1", &config, std::slice::from_ref(&layer));
@@ -328,13 +335,9 @@ async fn an_identity_token_is_spent_for_tokens_only() {
 #[tokio::test]
 async fn registries_are_not_trusted() {
     let machine = machine!();
-    let _installed_before = rustls::crypto::ring::default_provider().install_default();
+    let (layer, config) = unknown_image(&machine).await;
     let images = machine.runtime.images();
     let registry = Registry::start(0, Access::Open);
-    let layer = busybox_layer();
-    let config = configuration(&layer);
-    // Its layer is the one that is asked for below.
-    images.remove(IMAGE).await.unwrap();
     let name = registry.publish("a/app", "1", &config, std::slice::from_ref(&layer));
     let other = Registry::start(0, Access::Open);
     let layer_path = format!("/v2/a/app/blobs/{}", digest(&layer));
