@@ -22,6 +22,8 @@ pub struct BuildInfo {
     pub commit_time: Timestamp,
     /// The compiler and its version, e.g. `rustc 1.95.0`.
     pub compiler: String,
+    /// The processor that the program is made for, in Go's words, e.g. `amd64`.
+    pub architecture: &'static str,
 }
 
 impl Default for BuildInfo {
@@ -31,6 +33,7 @@ impl Default for BuildInfo {
             tree_state: "archive".to_owned(),
             commit_time: Timestamp::UNIX_EPOCH,
             compiler: "rustc".to_owned(),
+            architecture: "unknown",
         }
     }
 }
@@ -51,17 +54,8 @@ impl BuildInfo {
             "buildDate": crate::pipeline::call::timestamp(self.commit_time),
             "goVersion": self.compiler,
             "compiler": self.compiler.split(' ').next(),
-            "platform": format!("{}/{}", std::env::consts::OS, architecture()),
+            "platform": format!("{}/{}", std::env::consts::OS, self.architecture),
         })
-    }
-}
-
-/// The machine's architecture in Go's words.
-fn architecture() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
     }
 }
 

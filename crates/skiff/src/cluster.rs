@@ -408,6 +408,7 @@ fn build_info() -> skiff_apiserver::BuildInfo {
         tree_state: env!("SKIFF_TREE_STATE").to_owned(),
         commit_time: jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::UNIX_EPOCH),
         compiler: env!("SKIFF_RUSTC").to_owned(),
+        architecture: skiff_runtime::images::architecture(),
     }
 }
 

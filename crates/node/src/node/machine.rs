@@ -4,6 +4,7 @@ use crate::quantity::{self, Amounts};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::NodeSystemInfo;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use skiff_runtime::images::named_by_images;
 use std::path::Path;
 
 /// What the machine has.
@@ -31,7 +32,7 @@ impl Machine {
             memory: total_memory(&read("/proc/meminfo")),
             disk: rustix::fs::statvfs(data_dir).map_or(0, |stat| stat.f_blocks.saturating_mul(stat.f_frsize)),
             system: NodeSystemInfo {
-                architecture: architecture(&text(uname.machine())),
+                architecture: named_by_images(&text(uname.machine())).to_owned(),
                 boot_id: read("/proc/sys/kernel/random/boot_id"),
                 container_runtime_version: format!("skiff://{version}"),
                 kernel_version: text(uname.release()),
@@ -118,17 +119,6 @@ fn os_image(text: &str) -> String {
     name.map_or_else(|| "Linux".into(), |name| name.trim_matches('"').to_owned())
 }
 
-/// The architecture as container images name it.
-fn architecture(machine: &str) -> String {
-    match machine {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        "armv7l" => "arm",
-        other => other,
-    }
-    .to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,7 +127,6 @@ mod tests {
     fn files_are_read() {
         assert_eq!(total_memory("MemTotal:       16384 kB\nMemFree: 1 kB\n"), 16 << 20);
         assert_eq!(os_image("ID=debian\nPRETTY_NAME=\"Debian 12\"\n"), "Debian 12");
-        assert_eq!(architecture("x86_64"), "amd64");
         assert_eq!(started("cpu 1 2\nbtime 1000\n"), Timestamp::from_second(1000).ok());
         assert_eq!(tasks("0.1 0.2 0.3 2/345 6789"), Some(345));
         assert_eq!((started(""), tasks(""), kibibytes("", "SwapTotal:")), (None, None, None));

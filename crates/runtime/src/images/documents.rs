@@ -171,11 +171,17 @@ pub(super) fn saved(document: &[u8]) -> Result<Vec<Saved>, Unusable> {
     serde_json::from_slice(document).map_err(Unusable::Manifest)
 }
 
-/// This machine's processor, as images name it.
-pub(super) fn architecture() -> &'static str {
-    match std::env::consts::ARCH {
+/// The processor that this program is made for, as images name it.
+pub fn architecture() -> &'static str {
+    named_by_images(std::env::consts::ARCH)
+}
+
+/// A processor as images name it, from what Linux or Rust call it.
+pub fn named_by_images(machine: &str) -> &str {
+    match machine {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
+        "armv7l" => "arm",
         other => other,
     }
 }

@@ -26,6 +26,7 @@ mod unpack;
 mod user;
 
 pub use credentials::PullCredentials;
+pub use documents::{architecture, named_by_images};
 pub use limits::{ImageLimits, InvalidLimits};
 pub use unpack::unpacker_main;
 
