@@ -1,9 +1,11 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use skiff_node::EvictionHard;
 use skiff_runtime::ImageLimits;
 
@@ -20,12 +22,29 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
+impl Cli {
+    /// The command line of this process; ends it when that makes no sense.
+    pub(crate) fn read() -> Self {
+        let matches = Self::command().get_matches();
+        Self::of(&matches).unwrap_or_else(|error| error.exit())
+    }
+
+    fn of(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut cli = Self::from_arg_matches(matches)?;
+        if let (Command::Up(args), Some((_, options))) = (&mut cli.command, matches.subcommand()) {
+            let given = |id: &&clap::Id| options.value_source(id.as_str()) != Some(ValueSource::DefaultValue);
+            args.given = options.ids().filter(given).map(|id| id.as_str().to_owned()).collect();
+        }
+        Ok(cli)
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Start a one-node cluster in the background; return when pods can run
     ///
     /// Leaves a context `skiff` in the kubeconfig and makes it the current one. Running it again while the
-    /// cluster is up changes nothing; running it after `skiff down` finds all objects again.
+    /// cluster is up changes nothing, and is refused with other options than it runs with; running it after `skiff down` finds all objects again.
     Up(UpArgs),
     /// Stop the cluster and leave nothing of it in the kernel or the process table
     Down(DownArgs),
@@ -120,6 +139,39 @@ pub(crate) struct UpArgs {
     /// Without it, a small keeper process starts the server again when it ends by itself.
     #[arg(long)]
     pub(crate) service: bool,
+    /// Which options were given, by their names in [`ServerArgs`].
+    #[arg(skip)]
+    pub(crate) given: Vec<String>,
+}
+
+impl UpArgs {
+    /// What the options that were given ask for otherwise than the command line of a server that runs, after the program's
+    /// name: each as `--option VALUE, and not OTHER`.
+    pub(crate) fn differences(&self, running: &[OsString]) -> Result<Vec<String>, clap::Error> {
+        let words = std::iter::once(OsString::from("skiff")).chain(running.iter().cloned());
+        let (Command::Server(running) | Command::Agent(running)) = Cli::try_parse_from(words)?.command else {
+            return Ok(Vec::new());
+        };
+        let wanted = &self.server;
+        let or_none = |value: Option<String>| value.unwrap_or_else(|| "none".to_owned());
+        let text = |args: &ServerArgs| {
+            [
+                ("image_limit", args.layout.image_limit.to_string()),
+                ("node_name", or_none(args.node_name.clone())),
+                ("node_ip", or_none(args.node_ip.map(|ip| ip.to_string()))),
+                ("api_port", args.api_port.to_string()),
+                ("kubelet_port", args.kubelet_port.to_string()),
+                ("eviction_hard", or_none(args.eviction_hard.map(|thresholds| thresholds.to_string()))),
+                ("context", args.context.clone()),
+            ]
+        };
+        let pairs = text(&running).into_iter().zip(text(wanted));
+        let differ =
+            pairs.filter(|((id, is), (_, asked))| is != asked && self.given.iter().any(|name| name == id));
+        Ok(differ
+            .map(|((id, is), (_, asked))| format!("--{} {asked}, and not {is}", id.replace('_', "-")))
+            .collect())
+    }
 }
 
 #[derive(Debug, Args)]
@@ -190,4 +242,46 @@ pub(crate) struct DnsArgs {
     /// File that names the resolvers for all other names
     #[arg(long, default_value = "/etc/resolv.conf")]
     pub(crate) upstream: PathBuf,
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_that_a_running_server_does_not_have_are_told() {
+        let check = |asked: &str, running: &str, expected: &[&str]| {
+            let words = asked.split_whitespace();
+            let cli =
+                Cli::of(&Cli::command().get_matches_from(["skiff", "up"].into_iter().chain(words))).unwrap();
+            let Command::Up(args) = cli.command else { panic!("not up: {:?}", cli.command) };
+            let running: Vec<OsString> = running.split_whitespace().map(OsString::from).collect();
+            assert_eq!(args.differences(&running).unwrap(), expected, "{asked}");
+        };
+        let plain = "server --data-dir /d --run-dir /r --detached";
+        check("", plain, &[]);
+        check("--data-dir /other --service", plain, &[]);
+        check("--api-port 6443 --context skiff", plain, &[]);
+        check("--api-port 7000", plain, &["--api-port 7000, and not 6443"]);
+        check("--node-name a", plain, &["--node-name a, and not none"]);
+        let other =
+            "server --api-port 7000 --node-name a --node-ip 192.0.2.1 --eviction-hard nodefs.available<5%";
+        check("", other, &[]);
+        check("--api-port 7000 --node-name a --node-ip 192.0.2.1", other, &[]);
+        check("--eviction-hard nodefs.available<5%", other, &[]);
+        check(
+            "--api-port 6443 --eviction-hard nodefs.available<1Gi --image-limit entries=5",
+            other,
+            &[
+                &format!(
+                    "--image-limit {}, and not {}",
+                    "entries=5".parse::<ImageLimits>().unwrap(),
+                    ImageLimits::default()
+                ),
+                "--api-port 6443, and not 7000",
+                "--eviction-hard nodefs.available<1073741824, and not nodefs.available<5%",
+            ],
+        );
+    }
 }

@@ -286,7 +286,7 @@ impl Keeper {
 }
 
 /// The arguments of a running process, without the name of its program.
-fn arguments_of(pid: Pid) -> io::Result<Vec<OsString>> {
+pub(crate) fn arguments_of(pid: Pid) -> io::Result<Vec<OsString>> {
     let line = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero()))?;
     let arguments = line.strip_suffix(&[0]).unwrap_or(&line).split(|byte| *byte == 0).skip(1);
     Ok(arguments.map(|argument| OsStr::from_bytes(argument).to_owned()).collect())

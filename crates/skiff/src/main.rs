@@ -32,7 +32,6 @@ mod up;
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use skiff_errors::error_text;
 
 use args::{Cli, Command};
@@ -57,7 +56,7 @@ fn main() -> ExitCode {
     if called_kubectl() {
         return skiff_cli::main(std::env::args_os().skip(1));
     }
-    match dispatch(Cli::parse().command) {
+    match dispatch(Cli::read().command) {
         Ok(code) => code,
         Err(error) if skiff_print::reader_is_gone(error.as_ref()) => ExitCode::from(skiff_print::READER_GONE),
         Err(error) => {

@@ -5,6 +5,7 @@ use std::io::BufReader;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, anyhow, bail};
+use rustix::process::Pid;
 
 use crate::args::{ServerArgs, UpArgs};
 use crate::daemon::Record;
@@ -28,6 +29,7 @@ pub(crate) fn run(args: &UpArgs) -> anyhow::Result<()> {
             "skiff is up already: {} (context {})",
             record.server, record.context
         ));
+        refuse_other_options(args, &layout, &record)?;
         if args.service && Unit::installed(&layout).is_none() {
             bail!("it does not run as a service; after `skiff down`, `skiff up --service` makes it one");
         }
@@ -48,6 +50,35 @@ pub(crate) fn run(args: &UpArgs) -> anyhow::Result<()> {
     ));
     skiff_print::note("  skiff status, skiff down    see `skiff --help`");
     Ok(())
+}
+
+/// Refuses options that the running server was not started with.
+fn refuse_other_options(args: &UpArgs, layout: &Layout, record: &Record) -> anyhow::Result<()> {
+    let pid = Pid::from_raw(record.pid).context("the server's record names no process")?;
+    let running = keeper::arguments_of(pid).context("read the command line of the server that runs")?;
+    let running = with_what_was_found(running, layout, record);
+    let differences =
+        args.differences(&running).context("understand the command line of the server that runs")?;
+    if differences.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "it was started with other options; after `skiff down`, `skiff up` can start it with {}",
+        differences.join("; ")
+    )
+}
+
+/// A server's command line with the node's name and address that it found out when they were not given.
+fn with_what_was_found(mut running: Vec<OsString>, layout: &Layout, record: &Record) -> Vec<OsString> {
+    let name = std::fs::read_to_string(layout.node_name()).ok().map(|name| name.trim().to_owned());
+    let address = record.server.strip_prefix("https://").and_then(|authority| authority.rsplit_once(':'));
+    let address = address.map(|(address, _)| address.trim_matches(['[', ']']).to_owned());
+    for (option, value) in [("--node-name", name), ("--node-ip", address)] {
+        if let Some(value) = value.filter(|_| !running.iter().any(|word| word == option)) {
+            running.extend([option.into(), value.into()]);
+        }
+    }
+    running
 }
 
 /// The service that starts the server, if one is asked for or an earlier `skiff up --service` left one, with what this
