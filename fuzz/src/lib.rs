@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use skiff_catalogue::{Catalogue, ClusterFacts, Context, Kind};
+use skiff_machinery::{Catalogue, ClusterFacts, Context, Kind};
 
 static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(Catalogue::builtin);
 static CLUSTER: LazyLock<ClusterFacts> =

@@ -2,8 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use skiff_catalogue::managed::{self, Writer};
-use skiff_catalogue::strict;
+use skiff_machinery::managed::{self, Writer};
+use skiff_machinery::strict;
 use skiff_fuzz::{context, halves, kind};
 
 fuzz_target!(|data: &[u8]| {

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use skiff_catalogue::{honour, strict};
+use skiff_machinery::{honour, strict};
 use skiff_fuzz::{context, kind};
 
 fuzz_target!(|data: &[u8]| {

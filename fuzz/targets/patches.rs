@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use skiff_catalogue::{patch, strict};
+use skiff_machinery::{patch, strict};
 use skiff_fuzz::{halves, kind};
 
 fuzz_target!(|data: &[u8]| {

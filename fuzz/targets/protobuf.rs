@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use skiff_catalogue::{protobuf, strict};
+use skiff_machinery::{protobuf, strict};
 use skiff_fuzz::kind;
 
 fuzz_target!(|data: &[u8]| {

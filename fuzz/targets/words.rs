@@ -2,9 +2,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use skiff_catalogue::quantity::Quantity;
-use skiff_catalogue::selector::{FieldSelector, LabelSelector};
-use skiff_catalogue::{duration, names};
+use skiff_machinery::quantity::Quantity;
+use skiff_machinery::selector::{FieldSelector, LabelSelector};
+use skiff_machinery::{duration, names};
 
 fuzz_target!(|text: &str| {
     drop(LabelSelector::parse(text));

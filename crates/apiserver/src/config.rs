@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use skiff_catalogue::{Catalogue, ClusterFacts};
+use skiff_machinery::{Catalogue, ClusterFacts};
 use skiff_store::Store;
 use thiserror::Error;
 

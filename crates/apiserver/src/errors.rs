@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use http::StatusCode;
 use serde_json::{Map, Value, json};
-use skiff_catalogue::{FieldError, FieldErrors, Kind};
+use skiff_machinery::{FieldError, FieldErrors, Kind};
 use skiff_store::{CommitError, ReadError, Revision};
 use thiserror::Error;
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use skiff_catalogue::{Catalogue, ClusterFacts, Object};
+use skiff_machinery::{Catalogue, ClusterFacts, Object};
 use skiff_store::{ReadError, Store};
 use thiserror::Error;
 use tokio::net::TcpListener;

@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use skiff_catalogue::Catalogue;
 use skiff_store::{Embedded, Store};
 use tempfile::TempDir;
 
@@ -45,7 +44,7 @@ impl TestServer {
         let dir = tempfile::tempdir().expect("a directory for the test");
         let store = store(dir.path());
         let pki = pki(dir.path(), address);
-        let (catalogue, cluster) = (Arc::new(Catalogue::builtin()), ClusterConfig::new(address));
+        let (catalogue, cluster) = (Arc::new(skiff_kinds::builtin()), ClusterConfig::new(address));
         let checks = Checks::default();
         let config = Config {
             store: store.clone(),

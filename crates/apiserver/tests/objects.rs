@@ -458,5 +458,5 @@ async fn discovery_and_schema_documents() {
     let unchanged = api.request(request.body(Default::default()).unwrap()).await.expect(304);
     assert!(unchanged.text.is_empty());
     let old = api.get("/openapi/v2").await.expect(200);
-    assert_eq!(old.headers["content-type"], skiff_catalogue::openapi::V2_CONTENT_TYPE);
+    assert_eq!(old.headers["content-type"], skiff_machinery::openapi::V2_CONTENT_TYPE);
 }

@@ -8,7 +8,7 @@ use http::Request;
 use http_body_util::{BodyExt as _, Full};
 use serde_json::{Value, json};
 use skiff_apiserver::UserInfo;
-use skiff_catalogue::{Catalogue, protobuf};
+use skiff_machinery::protobuf;
 
 use common::Api;
 
@@ -17,7 +17,7 @@ const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 
 /// The tree of a body of a core kind.
 fn read(body: &[u8], definition: &str) -> Value {
-    let catalogue = Catalogue::builtin();
+    let catalogue = skiff_kinds::builtin();
     let any = &catalogue.iter().next().unwrap().root;
     let root = any.sibling(&format!("io.k8s.{definition}")).unwrap();
     protobuf::decode(body, &root).unwrap().into_value()

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::ResourceExt;
-use skiff_catalogue::quantity;
+use skiff_machinery::quantity;
 
 /// The name by which pods ask for this scheduler; also the default.
 pub(crate) const SCHEDULER_NAME: &str = "default-scheduler";

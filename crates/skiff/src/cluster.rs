@@ -12,7 +12,6 @@ use skiff_apiserver::auth::UserInfo;
 use skiff_apiserver::pki::kubeconfig::ContextEntry;
 use skiff_apiserver::pki::{NodeSubject, Pki, PkiSubject};
 use skiff_apiserver::{ApiServer, Checks, ClusterConfig, Concern};
-use skiff_catalogue::Catalogue;
 use skiff_controllers::ControllersConfig;
 use skiff_errors::error_text;
 use skiff_informer::Vitals;
@@ -61,7 +60,7 @@ impl Settings {
             (Some(name), _) => name.clone(),
             (None, before) => before.unwrap_or_else(|| host_name.clone()),
         };
-        if let Some(error) = skiff_catalogue::names::subdomain(&node_name) {
+        if let Some(error) = skiff_machinery::names::subdomain(&node_name) {
             bail!("{node_name:?} cannot be a node's name, choose one with --node-name: {}", error.body());
         }
         Ok(Self { args: args.clone(), layout, host_name, node_name })
@@ -136,7 +135,7 @@ pub(crate) async fn start(
     let cluster = ClusterConfig { port: settings.args.api_port, ..ClusterConfig::new(node_ip.into()) };
     let config = skiff_apiserver::Config {
         store: store.clone(),
-        catalogue: Arc::new(Catalogue::builtin()),
+        catalogue: Arc::new(skiff_kinds::builtin()),
         pki: pki.clone(),
         cluster: cluster.clone(),
         checks: checks.clone(),

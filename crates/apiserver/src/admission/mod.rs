@@ -9,7 +9,7 @@ mod service_account;
 mod taint;
 mod tolerations;
 
-use skiff_catalogue::Object;
+use skiff_machinery::Object;
 
 use crate::errors::ApiError;
 use crate::pipeline::call::Call;

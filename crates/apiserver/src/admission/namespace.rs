@@ -1,7 +1,7 @@
 //! NamespaceLifecycle: objects live in namespaces that exist and are not going away, and some namespaces
 //! stay.
 
-use skiff_catalogue::Object;
+use skiff_machinery::Object;
 
 use super::{Review, Write};
 use crate::errors::{ApiError, Cause, Subject};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use skiff_catalogue::{Object, names};
+use skiff_machinery::{Object, names};
 use skiff_store::{Entry, Event, EventKind, Key};
 
 use super::Review;

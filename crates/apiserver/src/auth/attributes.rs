@@ -1,7 +1,7 @@
 //! A request as authorisation sees it, and the answers it can get.
 
-use skiff_catalogue::FieldErrors;
-use skiff_catalogue::selector::FieldSelector;
+use skiff_machinery::FieldErrors;
+use skiff_machinery::selector::FieldSelector;
 use thiserror::Error;
 
 use super::UserInfo;

@@ -24,7 +24,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use skiff_catalogue::Object;
+use skiff_machinery::Object;
 use skiff_store::{ReadError, Store};
 
 pub use attributes::{Attributes, Decision, Refusal};

@@ -11,7 +11,7 @@ mod roles;
 mod rules;
 
 use jiff::Timestamp;
-use skiff_catalogue::Object;
+use skiff_machinery::Object;
 use skiff_store::{CommitError, Expect, Key, Op, ReadError, Store, Txn};
 use thiserror::Error;
 

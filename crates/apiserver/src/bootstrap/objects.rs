@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
-use skiff_catalogue::Object;
+use skiff_machinery::Object;
 use skiff_store::Key;
 
 use super::Bootstrap;

@@ -1,7 +1,7 @@
 //! What a default object that exists lacks.
 
 use serde_json::Value;
-use skiff_catalogue::Object;
+use skiff_machinery::Object;
 
 use super::objects::{AUTOUPDATE, RBAC};
 use crate::auth::Rule;

@@ -2,7 +2,7 @@
 
 use http::HeaderMap;
 use http::header::ACCEPT;
-use skiff_catalogue::protobuf;
+use skiff_machinery::protobuf;
 
 use crate::errors::ApiError;
 

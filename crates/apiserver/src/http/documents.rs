@@ -11,8 +11,8 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use parking_lot::Mutex;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
-use skiff_catalogue::discovery::{self, AggregatedVersion};
-use skiff_catalogue::{Catalogue, GroupVersion, openapi};
+use skiff_machinery::discovery::{self, AggregatedVersion};
+use skiff_machinery::{Catalogue, GroupVersion, openapi};
 
 use super::accept::MediaRange;
 use super::body::{self, Body};

@@ -2,7 +2,7 @@
 
 use http::Method;
 use percent_encoding::percent_decode_str;
-use skiff_catalogue::Verb;
+use skiff_machinery::Verb;
 
 /// A parsed URL path.
 #[derive(Clone, Debug, PartialEq, Eq)]

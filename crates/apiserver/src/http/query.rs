@@ -1,7 +1,7 @@
 //! Query parameters.
 
 use percent_encoding::percent_decode_str;
-use skiff_catalogue::FieldError;
+use skiff_machinery::FieldError;
 
 use crate::errors::{ApiError, Subject};
 

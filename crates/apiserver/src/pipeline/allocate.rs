@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use parking_lot::Mutex;
 use rand::RngExt as _;
 use serde_json::{Value, json};
-use skiff_catalogue::{AddressSpace, AllocationError, Claim, Object};
+use skiff_machinery::{AddressSpace, AllocationError, Claim, Object};
 use skiff_store::{Expect, Op, Page, Txn};
 use uuid::Uuid;
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use skiff_catalogue::managed::Writer;
-use skiff_catalogue::{Context, Kind, Object, Scope, Verb};
+use skiff_machinery::managed::Writer;
+use skiff_machinery::{Context, Kind, Object, Scope, Verb};
 use skiff_store::{Entry, Key};
 
 use super::{codec, keys};

@@ -8,7 +8,7 @@
 use bytes::Bytes;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
-use skiff_catalogue::{Kind, Object};
+use skiff_machinery::{Kind, Object};
 use skiff_store::{Entry, Revision};
 use thiserror::Error;
 
@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn items_do_not_say_what_they_are() {
-        let catalogue = skiff_catalogue::Catalogue::builtin();
+        let catalogue = skiff_kinds::builtin();
         let ending = ending(catalogue.find("", "v1", "configmaps").unwrap());
         let check = |object: Value, sent: &str| {
             let bytes = encode(&Object::from_value(object).unwrap());

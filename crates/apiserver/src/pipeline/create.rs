@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use http::StatusCode;
-use skiff_catalogue::managed::Operation;
-use skiff_catalogue::{Claim, Object, Persistence, Subresource, honour, names};
+use skiff_machinery::managed::Operation;
+use skiff_machinery::{Claim, Object, Persistence, Subresource, names};
 use skiff_store::{CommitError, Entry, Expect, Key, Op, Txn};
 
 use super::call::Call;
@@ -115,7 +115,7 @@ fn validate(call: &Call, object: &Object) -> Result<(), ApiError> {
         return Err(ApiError::invalid(call.subject(object.name()), errors));
     }
     call.kind.strategy.warnings(object, None).into_iter().for_each(|text| call.warn(text));
-    honour::warnings(&call.kind.root, object).into_iter().for_each(|text| call.warn(text));
+    skiff_kinds::honour::warnings(&call.kind.root, object).into_iter().for_each(|text| call.warn(text));
     Ok(())
 }
 

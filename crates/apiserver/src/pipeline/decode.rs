@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
-use skiff_catalogue::{Exchange, FieldError, GroupVersion, Object, Subresource, managed, protobuf, strict};
+use skiff_machinery::{Exchange, FieldError, GroupVersion, Object, Subresource, managed, protobuf, strict};
 
 use skiff_schema::Root;
 

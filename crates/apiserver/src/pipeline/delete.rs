@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
-use skiff_catalogue::{Grace, Kind, Object};
+use skiff_machinery::{Grace, Kind, Object};
 use skiff_store::{CommitError, Entry, Expect, Op, Txn};
 
 use super::call::{Call, timestamp};
@@ -297,7 +297,6 @@ pub(crate) fn success(subject: &Subject, uid: &str) -> Value {
 mod tests {
     use super::*;
     use serde_json::json;
-    use skiff_catalogue::Catalogue;
 
     fn object(metadata: Value) -> Object {
         Object::from_value(json!({"metadata": metadata})).unwrap()
@@ -305,7 +304,7 @@ mod tests {
 
     #[test]
     fn a_second_request_may_only_shorten_the_grace() {
-        let catalogue = Catalogue::builtin();
+        let catalogue = skiff_kinds::builtin();
         let pods = catalogue.find("", "v1", "pods").unwrap();
         let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let terminating =
@@ -321,7 +320,7 @@ mod tests {
 
     #[test]
     fn propagation_becomes_a_finalizer() {
-        let catalogue = Catalogue::builtin();
+        let catalogue = skiff_kinds::builtin();
         let check = |kind: &str, before: &[&str], propagation: Option<Propagation>, after: &[&str]| {
             let mut object = object(json!({"finalizers": before}));
             let options = DeleteOptions { propagation, ..DeleteOptions::default() };

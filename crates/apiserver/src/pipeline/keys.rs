@@ -1,6 +1,6 @@
 //! Where objects and claims are kept in the store.
 
-use skiff_catalogue::{Claim, Kind, Scope};
+use skiff_machinery::{Claim, Kind, Scope};
 use skiff_store::Key;
 
 /// Key of an object; `namespace` is not looked at for cluster-scoped kinds.

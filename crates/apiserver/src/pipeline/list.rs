@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
-use skiff_catalogue::FieldError;
+use skiff_machinery::FieldError;
 use skiff_store::{Entry, Key, Listing, Page, ReadError, Revision};
 
 use super::call::Call;

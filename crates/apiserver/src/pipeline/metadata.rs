@@ -1,9 +1,9 @@
 //! What the server decides in `metadata`, and what is checked there for every kind.
 
 use serde_json::{Map, Value, json};
-use skiff_catalogue::managed;
-use skiff_catalogue::names::Form;
-use skiff_catalogue::{FieldError, FieldErrors, Kind, Object, Scope};
+use skiff_machinery::managed;
+use skiff_machinery::names::Form;
+use skiff_machinery::{FieldError, FieldErrors, Kind, Object, Scope};
 use uuid::Uuid;
 
 use super::call::{Call, timestamp};
@@ -187,7 +187,7 @@ fn annotations(object: &Object, errors: &mut FieldErrors) {
         size += key.len() + value.as_str().map_or(0, str::len);
     }
     if size > MAX_ANNOTATIONS {
-        let kind = skiff_catalogue::FieldErrorKind::TooLong;
+        let kind = skiff_machinery::FieldErrorKind::TooLong;
         let detail = format!("may not be more than {MAX_ANNOTATIONS} bytes");
         errors.push(FieldError::new(kind, "metadata.annotations", Value::Null, detail));
     }

@@ -21,7 +21,7 @@ pub(crate) mod watch;
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use serde_json::Value;
-use skiff_catalogue::{Object, Verb};
+use skiff_machinery::{Object, Verb};
 use skiff_store::Entry;
 
 use crate::errors::ApiError;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use serde_json::Value;
-use skiff_catalogue::{FieldError, FieldErrors, Object};
+use skiff_machinery::{FieldError, FieldErrors, Object};
 
 use super::call::Call;
 use super::decode;

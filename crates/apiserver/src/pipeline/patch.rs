@@ -1,8 +1,8 @@
 //! PATCH: the four patch formats, applied to the current object.
 
 use bytes::Bytes;
-use skiff_catalogue::managed::{self, ApplyError, Operation};
-use skiff_catalogue::{FieldError, Object, patch};
+use skiff_machinery::managed::{self, ApplyError, Operation};
+use skiff_machinery::{FieldError, Object, patch};
 use skiff_schema::Root;
 
 use super::call::Call;

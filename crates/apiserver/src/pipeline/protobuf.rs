@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use serde_json::{Map, Value};
-use skiff_catalogue::table::ListMeta;
-use skiff_catalogue::{Object, protobuf};
+use skiff_machinery::table::ListMeta;
+use skiff_machinery::{Object, protobuf};
 use skiff_schema::Root;
 use skiff_store::Entry;
 

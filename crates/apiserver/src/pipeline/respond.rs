@@ -4,8 +4,8 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response, StatusCode};
 use serde_json::Value;
-use skiff_catalogue::table::{self, IncludeObject, ListMeta, Shape};
-use skiff_catalogue::{Object, scale};
+use skiff_machinery::table::{self, IncludeObject, ListMeta, Shape};
+use skiff_machinery::{Object, scale};
 use skiff_schema::Root;
 use skiff_store::Entry;
 

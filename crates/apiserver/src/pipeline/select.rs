@@ -1,7 +1,7 @@
 //! Which entries a list or watch is about.
 
-use skiff_catalogue::selector::{FieldSelector, LabelSelector};
-use skiff_catalogue::{Kind, Object};
+use skiff_machinery::selector::{FieldSelector, LabelSelector};
+use skiff_machinery::{Kind, Object};
 use skiff_store::{Entry, Key};
 
 use super::call::Call;
@@ -46,9 +46,9 @@ impl Selection {
     pub(crate) fn only_key(&self, call: &Call) -> Option<Key> {
         let name = self.name.as_deref()?;
         let namespace = match call.kind.scope {
-            skiff_catalogue::Scope::Cluster => "",
-            skiff_catalogue::Scope::Namespaced if call.namespace().is_empty() => self.namespace.as_deref()?,
-            skiff_catalogue::Scope::Namespaced => call.namespace(),
+            skiff_machinery::Scope::Cluster => "",
+            skiff_machinery::Scope::Namespaced if call.namespace().is_empty() => self.namespace.as_deref()?,
+            skiff_machinery::Scope::Namespaced => call.namespace(),
         };
         Some(keys::object(&call.kind, namespace, name))
     }

@@ -3,8 +3,8 @@
 
 use bytes::Bytes;
 use http::StatusCode;
-use skiff_catalogue::managed::Operation;
-use skiff_catalogue::{Claim, FieldError, FieldErrors, Object, Subresource, honour};
+use skiff_machinery::managed::Operation;
+use skiff_machinery::{Claim, FieldError, FieldErrors, Object, Subresource};
 use skiff_store::{CommitError, Entry, Expect, Op, Txn};
 
 use super::call::Call;
@@ -199,7 +199,7 @@ impl Attempt<'_> {
         }
         strategy.warnings(new, Some(old)).into_iter().for_each(|text| call.warn(text));
         if matches!(self.part, Part::Whole) {
-            honour::warnings(&call.kind.root, new).into_iter().for_each(|text| call.warn(text));
+            skiff_kinds::honour::warnings(&call.kind.root, new).into_iter().for_each(|text| call.warn(text));
         }
         Ok(())
     }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use rand::RngExt as _;
 use serde_json::{Value, json};
-use skiff_catalogue::table::{self, Headers};
-use skiff_catalogue::{FieldError, Object, protobuf as wire};
+use skiff_machinery::table::{self, Headers};
+use skiff_machinery::{FieldError, Object, protobuf as wire};
 use skiff_store::{Entry, Event, EventKind, ReadError, Revision, Watch, WatchError};
 use tokio::time::{Instant, Sleep};
 

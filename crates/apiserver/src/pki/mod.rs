@@ -288,7 +288,7 @@ fn until(now: Timestamp, then: Timestamp) -> Duration {
 }
 
 fn check_node_name(name: &str) -> Result<(), PkiError> {
-    match skiff_catalogue::names::subdomain(name) {
+    match skiff_machinery::names::subdomain(name) {
         None => Ok(()),
         Some(_) => Err(PkiError::NodeName(name.to_owned())),
     }

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use http::StatusCode;
 use serde_json::{Value, json};
-use skiff_catalogue::managed::Operation;
-use skiff_catalogue::{FieldError, Object, Subresource};
+use skiff_machinery::managed::Operation;
+use skiff_machinery::{FieldError, Object, Subresource};
 
 use crate::errors::{ApiError, Subject};
 use crate::pipeline::call::{Call, timestamp};

@@ -16,7 +16,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
-use skiff_catalogue::{FieldError, Object, Subresource};
+use skiff_machinery::{FieldError, Object, Subresource};
 
 use super::{node, proxy};
 use crate::auth;

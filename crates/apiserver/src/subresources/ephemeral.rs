@@ -1,8 +1,8 @@
 //! `pods/ephemeralcontainers`: containers added to a running pod for debugging.
 
 use bytes::Bytes;
-use skiff_catalogue::managed::Operation;
-use skiff_catalogue::{Object, Subresource, Verb};
+use skiff_machinery::managed::Operation;
+use skiff_machinery::{Object, Subresource, Verb};
 
 use crate::errors::ApiError;
 use crate::pipeline::call::Call;

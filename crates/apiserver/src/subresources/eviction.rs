@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use http::StatusCode;
 use serde_json::json;
-use skiff_catalogue::Subresource;
+use skiff_machinery::Subresource;
 
 use crate::errors::ApiError;
 use crate::pipeline::call::Call;

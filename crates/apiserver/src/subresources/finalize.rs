@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use serde_json::Value;
-use skiff_catalogue::managed::Operation;
-use skiff_catalogue::{Object, Subresource};
+use skiff_machinery::managed::Operation;
+use skiff_machinery::{Object, Subresource};
 
 use crate::errors::ApiError;
 use crate::pipeline::call::Call;

@@ -14,7 +14,7 @@ mod token;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
-use skiff_catalogue::{Subresource, Verb};
+use skiff_machinery::{Subresource, Verb};
 
 use crate::errors::ApiError;
 use crate::http::body::{self, Body};

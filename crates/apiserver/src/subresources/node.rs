@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use hyper::client::conn::http1::SendRequest;
 use rustls_pki_types::ServerName;
 use serde_json::Value;
-use skiff_catalogue::Object;
+use skiff_machinery::Object;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 

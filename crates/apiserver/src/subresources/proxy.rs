@@ -12,7 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use hyper::client::conn::http1::SendRequest;
 use rand::seq::IndexedRandom as _;
 use serde_json::Value;
-use skiff_catalogue::Object;
+use skiff_machinery::Object;
 use skiff_store::Page;
 use tokio::net::TcpStream;
 

@@ -1,7 +1,7 @@
 //! Kinds that are answered and not kept: reviews.
 
 use http::StatusCode;
-use skiff_catalogue::{Object, Scope};
+use skiff_machinery::{Object, Scope};
 
 use crate::admission::{self, Review, Write};
 use crate::errors::ApiError;

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use http::StatusCode;
-use skiff_catalogue::managed::Operation;
-use skiff_catalogue::{Object, Subresource, scale};
+use skiff_machinery::managed::Operation;
+use skiff_machinery::{Object, Subresource, scale};
 
 use crate::errors::{ApiError, Subject};
 use crate::pipeline::call::Call;

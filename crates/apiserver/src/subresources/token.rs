@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::StatusCode;
 use serde_json::Value;
-use skiff_catalogue::Subresource;
+use skiff_machinery::Subresource;
 
 use crate::admission::{self, Review, Write};
 use crate::errors::ApiError;

@@ -1,7 +1,7 @@
 //! The annotation that definitions in the groups of Kubernetes itself must have.
 
 use serde_json::Value;
-use skiff_catalogue::FieldError;
+use skiff_machinery::FieldError;
 
 use super::spec::text;
 use crate::formats::has_scheme_and_host;

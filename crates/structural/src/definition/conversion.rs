@@ -3,8 +3,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
-use skiff_catalogue::names::Form;
-use skiff_catalogue::{FieldError, FieldErrors};
+use skiff_machinery::names::Form;
+use skiff_machinery::{FieldError, FieldErrors};
 
 use super::spec::{one_of, text};
 use crate::formats::UrlParts;

@@ -17,7 +17,7 @@ mod version;
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use skiff_catalogue::{FieldError, FieldErrors};
+use skiff_machinery::{FieldError, FieldErrors};
 
 use crate::formats;
 use crate::meta::ObjectMeta;

@@ -1,8 +1,8 @@
 //! `spec.names` and `status.acceptedNames`.
 
 use serde_json::Value;
-use skiff_catalogue::names::Form;
-use skiff_catalogue::{FieldError, FieldErrors};
+use skiff_machinery::names::Form;
+use skiff_machinery::{FieldError, FieldErrors};
 
 use super::spec::text;
 use crate::path::Path;

@@ -1,8 +1,8 @@
 //! `spec`.
 
 use serde_json::{Value, json};
-use skiff_catalogue::names::Form;
-use skiff_catalogue::{FieldError, FieldErrors};
+use skiff_machinery::names::Form;
+use skiff_machinery::{FieldError, FieldErrors};
 
 use super::{columns, conversion, names, selectable, subresources, version};
 use crate::meta::ObjectMeta;

@@ -1,7 +1,7 @@
 //! `subresources`.
 
 use serde_json::Value;
-use skiff_catalogue::{FieldError, FieldErrors};
+use skiff_machinery::{FieldError, FieldErrors};
 
 use super::spec::text;
 use crate::path::Path;

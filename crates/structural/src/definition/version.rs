@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use serde_json::Value;
-use skiff_catalogue::{FieldError, FieldErrors};
+use skiff_machinery::{FieldError, FieldErrors};
 
 use super::spec::{Context, Version};
 use super::{columns, selectable, subresources};

@@ -1,7 +1,7 @@
 //! Bringing metadata into the form of ObjectMeta.
 
 use serde_json::Value;
-use skiff_catalogue::FieldError;
+use skiff_machinery::FieldError;
 
 use super::ObjectMeta;
 use crate::model::Structural;

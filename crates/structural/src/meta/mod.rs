@@ -6,7 +6,7 @@ mod validate;
 use std::sync::Arc;
 
 use serde_json::Value;
-use skiff_catalogue::strict;
+use skiff_machinery::strict;
 use skiff_schema::{Root, Schema};
 
 pub use coerce::{Coerced, Malformed};

@@ -1,8 +1,8 @@
 //! Validation of metadata.
 
 use serde_json::{Map, Value};
-use skiff_catalogue::names::Form;
-use skiff_catalogue::{FieldError, FieldErrorKind, FieldErrors};
+use skiff_machinery::names::Form;
+use skiff_machinery::{FieldError, FieldErrorKind, FieldErrors};
 
 use crate::model::Structural;
 use crate::path::Path;

@@ -1,6 +1,6 @@
 //! Every field or item of which values are told in a nested place has a schema outside of it.
 
-use skiff_catalogue::{FieldError, FieldErrors};
+use skiff_machinery::{FieldError, FieldErrors};
 
 use crate::model::{Checks, Structural};
 use crate::path::Path;

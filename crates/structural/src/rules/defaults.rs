@@ -1,7 +1,7 @@
 //! Defaults are valid, and known to their own schema.
 
 use serde_json::{Value, json};
-use skiff_catalogue::{FieldError, FieldErrors};
+use skiff_machinery::{FieldError, FieldErrors};
 
 use crate::meta::{Malformed, ObjectMeta, check_metadata_at};
 use crate::model::Structural;

@@ -1,7 +1,7 @@
 //! How lists and maps are merged: `x-kubernetes-list-type`, `x-kubernetes-list-map-keys` and `x-kubernetes-map-type`.
 
 use serde_json::Value;
-use skiff_catalogue::{FieldError, FieldErrors};
+use skiff_machinery::{FieldError, FieldErrors};
 
 use crate::model::{ListType, MapType, Structural, Type};
 use crate::path::Path;

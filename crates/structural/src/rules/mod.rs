@@ -7,7 +7,7 @@ mod openapi;
 mod root;
 mod structure;
 
-use skiff_catalogue::{FieldError, FieldErrors};
+use skiff_machinery::{FieldError, FieldErrors};
 
 use crate::meta::ObjectMeta;
 use crate::model::Structural;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use skiff_catalogue::{FieldError, FieldErrors};
+use skiff_machinery::{FieldError, FieldErrors};
 
 use super::lists;
 use crate::model::{Additional, Structural, Type};

@@ -1,6 +1,6 @@
 //! What is allowed where a whole object is described.
 
-use skiff_catalogue::{FieldError, FieldErrors};
+use skiff_machinery::{FieldError, FieldErrors};
 
 use super::Definition;
 use crate::model::{Structural, Type};

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use skiff_catalogue::{FieldError, FieldErrors};
+use skiff_machinery::{FieldError, FieldErrors};
 
 use super::complete;
 use crate::model::{Checks, Structural, Type};

@@ -10,7 +10,7 @@ mod outcome;
 mod types;
 
 use serde_json::Value;
-use skiff_catalogue::FieldErrors;
+use skiff_machinery::FieldErrors;
 
 use crate::formats::Format;
 use crate::model::{Additional, Checks, Structural};

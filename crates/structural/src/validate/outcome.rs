@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use serde_json::Value;
-use skiff_catalogue::{FieldError, FieldErrorKind, FieldErrors};
+use skiff_machinery::{FieldError, FieldErrorKind, FieldErrors};
 
 use crate::numbers::shown;
 use crate::path::Path;

@@ -142,7 +142,7 @@ mod tests {
     use super::super::graph::tests::example;
     use super::*;
     use crate::auth::UserInfo;
-    use skiff_catalogue::selector::FieldSelector;
+    use skiff_machinery::selector::FieldSelector;
 
     /// `verb group/resource[/subresource] namespace/name [selector]`; `core` is the core group, `-` empty.
     fn check(request: &str, expected: bool) {

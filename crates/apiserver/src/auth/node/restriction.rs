@@ -1,6 +1,6 @@
 //! Node restriction: what an agent may write depends on the object, not only on its kind.
 
-use skiff_catalogue::Object;
+use skiff_machinery::Object;
 
 use super::NodeGraph;
 use super::authorizer::LEASES;

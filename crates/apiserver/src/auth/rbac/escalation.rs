@@ -1,7 +1,7 @@
 //! Nobody grants more than they hold: the check on writes of roles and bindings.
 
 use serde_json::Value;
-use skiff_catalogue::Object;
+use skiff_machinery::Object;
 
 use super::policy::{Verdict, role_ref};
 use super::{Policy, Rule, missing, quoted};

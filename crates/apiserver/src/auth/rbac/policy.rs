@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use serde::Deserialize;
-use skiff_catalogue::Object;
+use skiff_machinery::Object;
 
 use super::Rule;
 use super::aggregate::{Role, aggregate};

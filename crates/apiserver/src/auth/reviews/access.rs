@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
-use skiff_catalogue::selector::{FieldOperator, FieldRequirement, FieldSelector};
-use skiff_catalogue::{FieldError, FieldErrors, Object};
+use skiff_machinery::selector::{FieldOperator, FieldRequirement, FieldSelector};
+use skiff_machinery::{FieldError, FieldErrors, Object};
 
 use super::strings;
 use crate::auth::rbac::Rule;

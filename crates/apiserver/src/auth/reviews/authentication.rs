@@ -1,7 +1,7 @@
 //! TokenReview and SelfSubjectReview.
 
 use serde_json::{Value, json};
-use skiff_catalogue::{FieldError, Object};
+use skiff_machinery::{FieldError, Object};
 
 use super::{strings, user_info};
 use crate::auth::{Auth, AuthnError, Refusal, UserInfo};

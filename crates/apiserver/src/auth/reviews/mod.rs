@@ -5,7 +5,7 @@ mod authentication;
 mod token_request;
 
 use serde_json::{Map, Value};
-use skiff_catalogue::Object;
+use skiff_machinery::Object;
 
 use super::{Auth, Refusal, UserInfo};
 

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use skiff_catalogue::{FieldError, Object};
+use skiff_machinery::{FieldError, Object};
 
 use super::strings;
 use crate::auth::live::{self, Live};

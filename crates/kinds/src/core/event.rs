@@ -1,0 +1,167 @@
+//! Event (core/v1).
+
+use jiff::Timestamp;
+
+use std::sync::Arc;
+
+use skiff_schema::Schema;
+
+use crate::row::{CORE, stored};
+use skiff_machinery::cells::{self, int_of, name_column, text, wide};
+use skiff_machinery::duration::since;
+use skiff_machinery::{
+    Context, FieldError, FieldErrors, Kind, Object, Row, Scope, Selectable, Strategy, names,
+};
+
+pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
+    Kind {
+        columns: vec![
+            text("Last Seen", "Time since it happened last."),
+            text("Type", "Normal or Warning."),
+            text("Reason", "Why it happened, in one word."),
+            text("Object", "What it happened to."),
+            wide("Subobject", "Which part of the object it happened to."),
+            wide("Source", "Who reported it."),
+            text("Message", "What happened."),
+            wide("First Seen", "Time since it happened first."),
+            wide("Count", "How often it happened."),
+            wide_name(),
+        ],
+        print,
+        selectable: SELECTABLE,
+        ..stored(schema, CORE, "io.k8s.api.core.v1.Event", Scope::Namespaced, EventStrategy).short(&["ev"])
+    }
+}
+
+fn wide_name() -> skiff_machinery::Column {
+    skiff_machinery::Column { priority: 1, ..name_column() }
+}
+
+const SELECTABLE: &[Selectable] = &[
+    Selectable { label: "involvedObject.kind", value: |event| involved(event, "kind") },
+    Selectable { label: "involvedObject.namespace", value: |event| involved(event, "namespace") },
+    Selectable { label: "involvedObject.name", value: |event| involved(event, "name") },
+    Selectable { label: "involvedObject.uid", value: |event| involved(event, "uid") },
+    Selectable { label: "involvedObject.apiVersion", value: |event| involved(event, "apiVersion") },
+    Selectable { label: "involvedObject.resourceVersion", value: |event| involved(event, "resourceVersion") },
+    Selectable { label: "involvedObject.fieldPath", value: |event| involved(event, "fieldPath") },
+    Selectable { label: "reason", value: |event| event.str(&["reason"]).to_owned() },
+    Selectable { label: "reportingComponent", value: |event| event.str(&["reportingComponent"]).to_owned() },
+    Selectable { label: "source", value: |event| component(event).to_owned() },
+    Selectable { label: "type", value: |event| event.str(&["type"]).to_owned() },
+];
+
+fn involved(event: &Object, field: &str) -> String {
+    event.str(&["involvedObject", field]).to_owned()
+}
+
+/// Who reported the event: the old field first, else the new one.
+fn component(event: &Object) -> &str {
+    match event.str(&["source", "component"]) {
+        "" => event.str(&["reportingComponent"]),
+        component => component,
+    }
+}
+
+fn print(event: &Object, now: Timestamp) -> Row {
+    let first = [&["firstTimestamp"][..], &["eventTime"]].map(|path| event.str(path));
+    let first_seen = since(first.into_iter().find(|time| !time.is_empty()).unwrap_or(""), now);
+    let last = [&["series", "lastObservedTime"][..], &["lastTimestamp"]].map(|path| event.str(path));
+    let last_seen = match last.into_iter().find(|time| !time.is_empty()) {
+        Some(time) => since(time, now),
+        None => first_seen.clone(),
+    };
+    let series = event.get(&["series"]).map_or(0, |series| int_of(series, "count"));
+    let count = event.get(&["count"]).and_then(serde_json::Value::as_i64).unwrap_or(0);
+    let count = [series, count, 1].into_iter().find(|count| *count > 0).unwrap_or(1);
+    cells::row([
+        last_seen.into(),
+        event.str(&["type"]).into(),
+        event.str(&["reason"]).into(),
+        format!("{}/{}", involved(event, "kind").to_lowercase(), involved(event, "name")).into(),
+        involved(event, "fieldPath").into(),
+        source(event).into(),
+        event.str(&["message"]).trim().into(),
+        first_seen.into(),
+        count.to_string().into(),
+        event.name().into(),
+    ])
+}
+
+/// The reporting component and the host or instance that it ran on.
+fn source(event: &Object) -> String {
+    let host = match event.str(&["source", "host"]) {
+        "" => event.str(&["reportingInstance"]),
+        host => host,
+    };
+    let parts = [component(event), host];
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
+}
+
+/// What is special about events.
+struct EventStrategy;
+
+impl Strategy for EventStrategy {
+    /// An event lives in the namespace of what it is about; those about cluster-scoped objects in `default`.
+    fn validate(&self, _: Context<'_>, object: &Object) -> FieldErrors {
+        let (own, about) = (object.namespace(), object.str(&["involvedObject", "namespace"]));
+        let fits = if about.is_empty() { matches!(own, "" | "default") } else { own == about };
+        if fits {
+            return Vec::new();
+        }
+        vec![FieldError::invalid("involvedObject.namespace", about, "does not match event.namespace")]
+    }
+
+    fn validate_name(&self, name: &str) -> Option<FieldError> {
+        names::path_name(name)
+    }
+
+    fn creates_on_update(&self) -> bool {
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shared::testing::{object, with_context};
+    use serde_json::{Value, json};
+
+    #[test]
+    fn prints_when_and_what() {
+        let check = |event: Value, cells: [&str; 10]| {
+            let row = print(&object(event), "2026-01-01T01:00:00Z".parse().unwrap());
+            let printed: Vec<&str> = row.cells.iter().map(|cell| cell.as_str().unwrap()).collect();
+            assert_eq!(printed, cells);
+        };
+        check(
+            json!({
+                "metadata": {"name": "e"}, "type": "Normal", "reason": "Pulled", "message": "done\n",
+                "involvedObject": {"kind": "Pod", "name": "p", "fieldPath": "spec.containers{a}"},
+                "source": {"component": "kubelet", "host": "n"},
+                "firstTimestamp": "2026-01-01T00:00:00Z", "lastTimestamp": "2026-01-01T00:50:00Z", "count": 3,
+            }),
+            ["10m", "Normal", "Pulled", "pod/p", "spec.containers{a}", "kubelet, n", "done", "60m", "3", "e"],
+        );
+        check(
+            json!({
+                "metadata": {"name": "e"}, "involvedObject": {"kind": "Node", "name": "n"},
+                "reportingComponent": "scheduler", "eventTime": "2026-01-01T00:30:00.000000Z",
+            }),
+            ["30m", "", "", "node/n", "", "scheduler", "", "30m", "1", "e"],
+        );
+    }
+
+    #[test]
+    fn lives_with_what_it_is_about() {
+        let check = |own: &str, about: &str, fine: bool| {
+            let event = json!({"metadata": {"namespace": own}, "involvedObject": {"namespace": about}});
+            let errors = with_context(|cx| EventStrategy.validate(cx, &object(event)));
+            assert_eq!(errors.is_empty(), fine, "{own} {about}");
+        };
+        check("a", "a", true);
+        check("default", "", true);
+        check("a", "b", false);
+        check("a", "", false);
+    }
+}

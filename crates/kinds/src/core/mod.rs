@@ -1,0 +1,34 @@
+//! The core group, `v1`.
+
+mod config_map;
+mod data;
+mod endpoints;
+mod event;
+mod namespace;
+mod node;
+mod pod;
+mod replication_controller;
+mod secret;
+mod service;
+mod service_account;
+
+use std::sync::Arc;
+
+use skiff_machinery::Kind;
+use skiff_schema::Schema;
+
+/// The kinds of the group, alphabetically by plural name.
+pub(crate) fn rows(schema: &Arc<Schema>) -> Vec<Kind> {
+    vec![
+        config_map::row(schema),
+        endpoints::row(schema),
+        event::row(schema),
+        namespace::row(schema),
+        node::row(schema),
+        pod::row(schema),
+        replication_controller::row(schema),
+        secret::row(schema),
+        service_account::row(schema),
+        service::row(schema),
+    ]
+}

@@ -1,0 +1,180 @@
+//! Pod.
+
+mod aggregate;
+mod defaults;
+mod print;
+mod qos;
+#[cfg(test)]
+mod tests;
+mod validate;
+mod validate_containers;
+mod validate_env;
+mod validate_ephemeral;
+mod validate_probes;
+mod validate_resources;
+mod validate_security;
+mod validate_update;
+mod validate_volumes;
+
+pub(super) use defaults::pod_spec as default_spec;
+pub(super) use validate::validate_spec;
+
+use serde_json::{Value, json};
+
+use std::sync::Arc;
+
+use skiff_schema::Schema;
+
+use crate::row::{CORE, stored};
+use crate::shared::defaults::object_mut;
+use skiff_machinery::cells::{self, age_column, name_column, text, wide};
+use skiff_machinery::{Context, FieldErrors, Grace, Kind, Object, Scope, Selectable, Strategy, Subresource};
+
+pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
+    Kind {
+        columns: vec![
+            name_column(),
+            text("Ready", "Containers that are ready, of all."),
+            text("Status", "What the pod is doing."),
+            text("Restarts", "How often containers were restarted, and when last."),
+            age_column(),
+            wide("IP", "Address of the pod."),
+            wide("Node", "Node that the pod runs on."),
+            wide("Nominated Node", "Node that the pod waits to be placed on."),
+            wide("Readiness Gates", "Further conditions that must hold, of all."),
+        ],
+        print: print::print,
+        counts_generations: true,
+        selectable: SELECTABLE,
+        ..stored(schema, CORE, "io.k8s.api.core.v1.Pod", Scope::Namespaced, PodStrategy)
+            .short(&["po"])
+            .in_all()
+            .below(&[
+                Subresource::Attach,
+                Subresource::Binding,
+                Subresource::EphemeralContainers,
+                Subresource::Eviction,
+                Subresource::Exec,
+                Subresource::Log,
+                Subresource::PortForward,
+                Subresource::Proxy,
+                Subresource::Status,
+            ])
+    }
+}
+
+const SELECTABLE: &[Selectable] = &[
+    Selectable { label: "spec.nodeName", value: |pod| spec(pod, "nodeName") },
+    Selectable { label: "spec.restartPolicy", value: |pod| spec(pod, "restartPolicy") },
+    Selectable { label: "spec.schedulerName", value: |pod| spec(pod, "schedulerName") },
+    Selectable { label: "spec.serviceAccountName", value: |pod| spec(pod, "serviceAccountName") },
+    Selectable { label: "spec.hostNetwork", value: |pod| host_network(pod).to_string() },
+    Selectable { label: "status.phase", value: |pod| status(pod, "phase") },
+    Selectable { label: "status.podIP", value: |pod| status(pod, "podIP") },
+    Selectable { label: "status.nominatedNodeName", value: |pod| status(pod, "nominatedNodeName") },
+];
+
+fn spec(pod: &Object, field: &str) -> String {
+    pod.str(&["spec", field]).to_owned()
+}
+
+fn status(pod: &Object, field: &str) -> String {
+    pod.str(&["status", field]).to_owned()
+}
+
+fn host_network(pod: &Object) -> bool {
+    pod.get(&["spec", "hostNetwork"]).and_then(Value::as_bool).unwrap_or(false)
+}
+
+/// What is special about pods.
+struct PodStrategy;
+
+impl Strategy for PodStrategy {
+    fn default(&self, object: &mut Object) {
+        defaults::pod(object.as_map_mut());
+        let classless = object.str(&["status", "qosClass"]).is_empty();
+        if classless && object.get(&["status"]).is_some() {
+            let class = qos::class(object);
+            object.set(&["status", "qosClass"], class);
+        }
+    }
+
+    fn prepare_create(&self, cx: Context<'_>, object: &mut Object) {
+        // Admission may have chosen the service account after defaulting.
+        defaults::service_account(object_mut(object.as_map_mut(), "spec"));
+        let class = qos::class(object);
+        let mut status = json!({"phase": "Pending", "qosClass": class});
+        if !cells::items(object, &["spec", "schedulingGates"]).is_empty() {
+            status["conditions"] = json!([{
+                "type": "PodScheduled", "status": "False", "reason": "SchedulingGated",
+                "message": "Scheduling is blocked due to non-empty scheduling gates",
+                "lastProbeTime": null, "lastTransitionTime": cx.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            }]);
+        }
+        object.set(&["status"], status);
+    }
+
+    /// What admission decided stays when a client does not repeat it.
+    fn prepare_update(&self, _: Context<'_>, new: &mut Object, old: &Object) {
+        for field in ["priority", "preemptionPolicy"] {
+            if let (None, Some(value)) = (new.get(&["spec", field]), old.get(&["spec", field])) {
+                new.set(&["spec", field], value.clone());
+            }
+        }
+    }
+
+    fn validate(&self, _: Context<'_>, object: &Object) -> FieldErrors {
+        validate::validate(object)
+    }
+
+    fn validate_update(&self, _: Context<'_>, new: &Object, old: &Object) -> FieldErrors {
+        validate_update::validate_update(new, old)
+    }
+
+    fn validate_part(&self, _: Context<'_>, part: Subresource, new: &Object, old: &Object) -> FieldErrors {
+        match part {
+            Subresource::EphemeralContainers => validate_ephemeral::validate_update(new, old),
+            _ => Vec::new(),
+        }
+    }
+
+    fn warnings(&self, new: &Object, _: Option<&Object>) -> Vec<String> {
+        warnings(new)
+    }
+
+    fn ends_gracefully(&self) -> bool {
+        true
+    }
+
+    /// The time that the pod asks for, but none when no node has it or its containers have ended.
+    fn grace(&self, object: &Object, requested: Option<i64>) -> Grace {
+        let own = object.get(&["spec", "terminationGracePeriodSeconds"]).and_then(Value::as_i64);
+        let unscheduled = object.str(&["spec", "nodeName"]).is_empty();
+        let ended = matches!(object.str(&["status", "phase"]), "Succeeded" | "Failed");
+        match requested.or(own).unwrap_or(0) {
+            _ if unscheduled || ended => Grace::Immediate,
+            0 => Grace::Immediate,
+            seconds if seconds < 0 => Grace::Period(1),
+            seconds => Grace::Period(seconds),
+        }
+    }
+}
+
+/// What is legal in a pod but probably not what was meant.
+fn warnings(pod: &Object) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for list in ["initContainers", "containers"] {
+        for (index, container) in cells::items(pod, &["spec", list]).iter().enumerate() {
+            let mut names = std::collections::BTreeSet::new();
+            let env = container.get("env").and_then(Value::as_array).into_iter().flatten();
+            for (position, name) in env.map(|variable| cells::str_of(variable, "name")).enumerate() {
+                if !names.insert(name) {
+                    warnings.push(format!(
+                        "spec.{list}[{index}].env[{position}]: hides previous definition of {name:?}, which may be dropped when using apply"
+                    ));
+                }
+            }
+        }
+    }
+    warnings
+}

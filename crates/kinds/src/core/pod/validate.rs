@@ -1,0 +1,192 @@
+//! Checks of a pod and of a pod spec as a whole; containers and volumes have files of their own.
+
+use k8s_openapi::api::core::v1::{HostAlias, Pod, PodDNSConfig, PodSpec, ResourceRequirements, Toleration};
+use serde_json::{Value, json};
+
+use super::{validate_containers, validate_resources, validate_security, validate_volumes};
+use crate::shared::check::{self, one_of};
+use skiff_machinery::names::Form;
+use skiff_machinery::{FieldError, FieldErrors, Object, addresses};
+
+const DNS_POLICIES: &[&str] = &["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];
+/// What resolvers read at most.
+const MOST_NAMESERVERS: usize = 3;
+const MOST_SEARCHES: usize = 32;
+const MOST_SEARCH_CHARACTERS: usize = 2048;
+
+/// Checks a pod that is about to be created.
+pub(super) fn validate(object: &Object) -> FieldErrors {
+    let pod: Pod = match check::typed(object) {
+        Ok(pod) => pod,
+        Err(errors) => return errors,
+    };
+    let spec = pod.spec.unwrap_or_default();
+    let mut errors = validate_spec("spec", &spec, object.get(&["spec"]).unwrap_or(&Value::Null));
+    if spec.ephemeral_containers.is_some_and(|list| !list.is_empty()) {
+        errors.push(FieldError::forbidden("spec.ephemeralContainers", "cannot be set on create"));
+    }
+    let gated = spec.scheduling_gates.is_some_and(|gates| !gates.is_empty());
+    if gated && spec.node_name.is_some_and(|node| !node.is_empty()) {
+        let detail = "cannot be set until all schedulingGates have been cleared";
+        errors.push(FieldError::forbidden("spec.nodeName", detail));
+    }
+    errors
+}
+
+/// Checks a pod spec at `path`; `tree` is its JSON form.
+pub(crate) fn validate_spec(path: &str, spec: &PodSpec, tree: &Value) -> FieldErrors {
+    let at = |field: &str| format!("{path}.{field}");
+    let (volumes, mut errors) = validate_volumes::validate(path, tree);
+    errors.extend(validate_containers::validate(path, spec, &volumes));
+    let policies = ["Always", "OnFailure", "Never"];
+    errors.extend(one_of(&at("restartPolicy"), spec.restart_policy.as_deref(), &policies));
+    errors.extend(one_of(&at("dnsPolicy"), spec.dns_policy.as_deref(), DNS_POLICIES));
+    errors.extend(check::labels(&at("nodeSelector"), check::pairs(spec.node_selector.as_ref())));
+    errors.extend(validate_security::pod(path, spec));
+    errors.extend(validate_resources::whole_pod(&at("resources"), spec, tree));
+    let overhead = ResourceRequirements { limits: spec.overhead.clone(), ..ResourceRequirements::default() };
+    errors.extend(validate_resources::requirements(&at("overhead"), &overhead));
+    for (index, secret) in spec.image_pull_secrets.iter().flatten().enumerate() {
+        if secret.name.is_empty() {
+            errors.push(FieldError::required(format!("{path}.imagePullSecrets[{index}].name"), ""));
+        }
+    }
+    errors.extend(names(path, spec));
+    if let Some(seconds) = spec.active_deadline_seconds {
+        errors.extend(active_deadline(&at("activeDeadlineSeconds"), seconds));
+    }
+    for (index, toleration) in spec.tolerations.iter().flatten().enumerate() {
+        errors.extend(self::toleration(&format!("{path}.tolerations[{index}]"), toleration));
+    }
+    for (index, alias) in spec.host_aliases.iter().flatten().enumerate() {
+        errors.extend(host_alias(&format!("{path}.hostAliases[{index}]"), alias));
+    }
+    errors.extend(dns_config(path, spec.dns_policy.as_deref(), spec.dns_config.as_ref()));
+    for (index, gate) in spec.readiness_gates.iter().flatten().enumerate() {
+        let field = format!("{path}.readinessGates[{index}].conditionType");
+        errors.extend(Form::QualifiedName.check(&field, &gate.condition_type));
+    }
+    errors
+}
+
+/// Names of other things and of the pod itself.
+fn names(path: &str, spec: &PodSpec) -> FieldErrors {
+    let named = [
+        ("serviceAccountName", &spec.service_account_name, Form::Subdomain),
+        ("nodeName", &spec.node_name, Form::Subdomain),
+        ("hostname", &spec.hostname, Form::DnsLabel),
+        ("subdomain", &spec.subdomain, Form::DnsLabel),
+        ("priorityClassName", &spec.priority_class_name, Form::Subdomain),
+        ("runtimeClassName", &spec.runtime_class_name, Form::Subdomain),
+    ];
+    let set = named.into_iter().filter_map(|(field, name, form)| Some((field, name.as_deref()?, form)));
+    set.filter(|(_, name, _)| !name.is_empty())
+        .flat_map(|(field, name, form)| form.check(&format!("{path}.{field}"), name))
+        .collect()
+}
+
+/// The time that a pod may be active, in seconds.
+pub(super) fn active_deadline(path: &str, seconds: i64) -> FieldErrors {
+    let most = i64::from(i32::MAX);
+    if (1..=most).contains(&seconds) {
+        return Vec::new();
+    }
+    vec![FieldError::invalid(path, seconds, format!("must be between 1 and {most}, inclusive"))]
+}
+
+/// One toleration.
+pub(super) fn toleration(path: &str, toleration: &Toleration) -> FieldErrors {
+    let at = |field: &str| format!("{path}.{field}");
+    let text = |value: &Option<String>| value.clone().unwrap_or_default();
+    let (key, operator, effect) =
+        (text(&toleration.key), text(&toleration.operator), text(&toleration.effect));
+    let mut errors = Vec::new();
+    if !key.is_empty() {
+        errors.extend(Form::QualifiedName.check(&at("key"), &key));
+    } else if operator != "Exists" {
+        let detail =
+            "operator must be Exists when `key` is empty, which means \"match all values and all keys\"";
+        errors.push(FieldError::invalid(at("operator"), operator.as_str(), detail));
+    }
+    if toleration.toleration_seconds.is_some() && effect != "NoExecute" {
+        let detail = "effect must be 'NoExecute' when `tolerationSeconds` is set";
+        errors.push(FieldError::invalid(at("effect"), effect.as_str(), detail));
+    }
+    match operator.as_str() {
+        "" | "Equal" => errors.extend(Form::LabelValue.check(&at("operator"), &text(&toleration.value))),
+        "Exists" if !text(&toleration.value).is_empty() => {
+            let detail = "value must be empty when `operator` is 'Exists'";
+            errors.push(FieldError::invalid(at("operator"), json!(toleration), detail));
+        }
+        "Exists" => {}
+        _ => errors.push(FieldError::not_supported(at("operator"), operator.as_str(), &["Equal", "Exists"])),
+    }
+    let effects = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
+    if !effect.is_empty() && !effects.contains(&effect.as_str()) {
+        errors.push(FieldError::not_supported(at("effect"), effect, &effects));
+    }
+    errors
+}
+
+fn host_alias(path: &str, alias: &HostAlias) -> FieldErrors {
+    let mut errors = Vec::new();
+    if let Err(detail) = addresses::ip(&alias.ip) {
+        errors.push(FieldError::invalid(format!("{path}.ip"), alias.ip.as_str(), detail));
+    }
+    for (index, name) in alias.hostnames.iter().flatten().enumerate() {
+        errors.extend(Form::Subdomain.check(&format!("{path}.hostnames[{index}]"), name));
+    }
+    errors
+}
+
+fn dns_config(path: &str, policy: Option<&str>, config: Option<&PodDNSConfig>) -> FieldErrors {
+    let path = format!("{path}.dnsConfig");
+    let at = |field: &str| format!("{path}.{field}");
+    let mut errors = Vec::new();
+    if policy == Some("None") {
+        match config {
+            None => {
+                let detail = "must provide `dnsConfig` when `dnsPolicy` is None";
+                errors.push(FieldError::required(path.clone(), detail));
+            }
+            Some(config) if config.nameservers.as_ref().is_none_or(Vec::is_empty) => {
+                let detail = "must provide at least one DNS nameserver when `dnsPolicy` is None";
+                errors.push(FieldError::required(at("nameservers"), detail));
+            }
+            Some(_) => {}
+        }
+    }
+    let Some(config) = config else { return errors };
+    let nameservers = config.nameservers.as_deref().unwrap_or_default();
+    if nameservers.len() > MOST_NAMESERVERS {
+        let detail = format!("must not have more than {MOST_NAMESERVERS} nameservers");
+        errors.push(FieldError::invalid(at("nameservers"), json!(nameservers), detail));
+    }
+    for (index, ip) in nameservers.iter().enumerate() {
+        if let Err(detail) = addresses::ip(ip) {
+            errors.push(FieldError::invalid(format!("{path}.nameservers[{index}]"), ip.as_str(), detail));
+        }
+    }
+    let searches = config.searches.as_deref().unwrap_or_default();
+    if searches.len() > MOST_SEARCHES {
+        let detail = format!("must not have more than {MOST_SEARCHES} search paths");
+        errors.push(FieldError::invalid(at("searches"), json!(searches), detail));
+    }
+    if searches.join(" ").len() > MOST_SEARCH_CHARACTERS {
+        let detail = format!(
+            "must not have more than {MOST_SEARCH_CHARACTERS} characters (including spaces) in the search list"
+        );
+        errors.push(FieldError::invalid(at("searches"), json!(searches), detail));
+    }
+    // The root alone is a search domain, too: names are tried as they are.
+    for (index, search) in searches.iter().enumerate().filter(|(_, search)| search.as_str() != ".") {
+        let name = search.strip_suffix('.').unwrap_or(search);
+        errors.extend(Form::SearchDomain.check(&format!("{path}.searches[{index}]"), name));
+    }
+    for (index, option) in config.options.iter().flatten().enumerate() {
+        if option.name.as_ref().is_none_or(String::is_empty) {
+            errors.push(FieldError::required(format!("{path}.options[{index}]"), "must not be empty"));
+        }
+    }
+    errors
+}

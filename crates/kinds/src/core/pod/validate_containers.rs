@@ -1,0 +1,198 @@
+//! Checks of containers: names, images, ports and volume mounts.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::core::v1::{Container, ContainerPort, PodSpec, VolumeMount};
+
+use super::validate_probes::{self, Role};
+use super::validate_volumes::Volumes;
+use super::{validate_env, validate_resources, validate_security};
+use crate::shared::check::{self, one_of, one_of_optional};
+use skiff_machinery::names::Form;
+use skiff_machinery::{FieldError, FieldErrorKind, FieldErrors, addresses};
+
+const PULL_POLICIES: &[&str] = &["Always", "IfNotPresent", "Never"];
+const MESSAGE_POLICIES: &[&str] = &["FallbackToLogsOnError", "File"];
+const RESTART_POLICIES: &[&str] = &["Always", "Never", "OnFailure"];
+
+/// Checks every container of a pod spec at `path`.
+pub(super) fn validate(path: &str, spec: &PodSpec, volumes: &Volumes) -> FieldErrors {
+    let mut errors = Vec::new();
+    if spec.containers.is_empty() {
+        errors.push(FieldError::required(format!("{path}.containers"), ""));
+    }
+    let init = spec.init_containers.as_deref().unwrap_or_default();
+    let mut pod = PodFacts { names: BTreeSet::new(), host_network: spec.host_network == Some(true), volumes };
+    for (index, container) in init.iter().enumerate() {
+        let role =
+            if container.restart_policy.as_deref() == Some("Always") { Role::Sidecar } else { Role::Init };
+        errors.extend(self::container(&mut pod, &format!("{path}.initContainers[{index}]"), container, role));
+    }
+    for (index, container) in spec.containers.iter().enumerate() {
+        errors.extend(self::container(
+            &mut pod,
+            &format!("{path}.containers[{index}]"),
+            container,
+            Role::App,
+        ));
+    }
+    errors.extend(host_port_conflicts(path, "containers", &spec.containers));
+    let seconds = spec.termination_grace_period_seconds.unwrap_or(0);
+    for (list, containers) in [("initContainers", init), ("containers", &spec.containers)] {
+        for (index, container) in containers.iter().enumerate() {
+            let path = format!("{path}.{list}[{index}]");
+            errors.extend(validate_probes::sleep(&path, container.lifecycle.as_ref(), seconds));
+        }
+    }
+    errors
+}
+
+/// What a container may collide with in its pod.
+struct PodFacts<'a> {
+    names: BTreeSet<&'a str>,
+    host_network: bool,
+    volumes: &'a Volumes,
+}
+
+fn container<'a>(pod: &mut PodFacts<'a>, path: &str, container: &'a Container, role: Role) -> FieldErrors {
+    let at = |field: &str| format!("{path}.{field}");
+    let mut errors = name(&at("name"), &container.name);
+    if !container.name.is_empty() && !pod.names.insert(&container.name) {
+        errors.push(FieldError::duplicate(at("name"), container.name.as_str()));
+    }
+    errors.extend(image(&at("image"), container.image.as_deref().unwrap_or("")));
+    errors.extend(one_of(&at("imagePullPolicy"), container.image_pull_policy.as_deref(), PULL_POLICIES));
+    let message_policy = container.termination_message_policy.as_deref();
+    errors.extend(one_of(&at("terminationMessagePolicy"), message_policy, MESSAGE_POLICIES));
+    errors.extend(one_of_optional(
+        &at("restartPolicy"),
+        container.restart_policy.as_deref(),
+        RESTART_POLICIES,
+    ));
+    errors.extend(ports(&at("ports"), container.ports.as_deref().unwrap_or_default(), pod.host_network));
+    errors.extend(validate_env::validate(path, container));
+    let privileged = container.security_context.as_ref().and_then(|sc| sc.privileged) == Some(true);
+    let mounts = container.volume_mounts.as_deref().unwrap_or_default();
+    errors.extend(self::mounts(&at("volumeMounts"), mounts, pod.volumes, privileged));
+    errors.extend(validate_probes::container(path, container, role));
+    if let Some(resources) = &container.resources {
+        errors.extend(validate_resources::requirements(&at("resources"), resources));
+    }
+    if let Some(context) = &container.security_context {
+        errors.extend(validate_security::container(&at("securityContext"), context));
+    }
+    errors
+}
+
+fn name(path: &str, name: &str) -> FieldErrors {
+    if name.is_empty() { vec![FieldError::required(path, "")] } else { Form::DnsLabel.check(path, name) }
+}
+
+/// The image of a container.
+pub(super) fn image(path: &str, image: &str) -> FieldErrors {
+    if image.is_empty() {
+        return vec![FieldError::required(path, "")];
+    }
+    if image.trim() != image {
+        return vec![FieldError::invalid(path, image, "must not have leading or trailing whitespace")];
+    }
+    Vec::new()
+}
+
+fn ports(path: &str, ports: &[ContainerPort], host_network: bool) -> FieldErrors {
+    let mut errors = Vec::new();
+    let mut names = BTreeSet::new();
+    for (index, port) in ports.iter().enumerate() {
+        let at = |field: &str| format!("{path}[{index}].{field}");
+        if let Some(name) = port.name.as_deref().filter(|name| !name.is_empty()) {
+            let problems = Form::PortName.check(&at("name"), name);
+            if problems.is_empty() && !names.insert(name) {
+                errors.push(FieldError::duplicate(at("name"), name));
+            }
+            errors.extend(problems);
+        }
+        match port.container_port {
+            0 => errors.push(FieldError::required(at("containerPort"), "")),
+            number => errors.extend(check::port(&at("containerPort"), number.into())),
+        }
+        let host_port = port.host_port.unwrap_or(0);
+        if host_port != 0 {
+            errors.extend(check::port(&at("hostPort"), host_port.into()));
+        }
+        if host_network && host_port != port.container_port {
+            let detail = "must match `hostPort` when `hostNetwork` is true";
+            errors.push(FieldError::invalid(at("containerPort"), port.container_port, detail));
+        }
+        if let Some(ip) = port.host_ip.as_deref().filter(|ip| !ip.is_empty())
+            && let Err(detail) = addresses::ip(ip)
+        {
+            errors.push(FieldError::invalid(at("hostIP"), ip, detail));
+        }
+        errors.extend(one_of(&at("protocol"), port.protocol.as_deref(), &["SCTP", "TCP", "UDP"]));
+    }
+    errors
+}
+
+/// No two containers of a pod may ask for the same port of the node.
+fn host_port_conflicts(path: &str, list: &str, containers: &[Container]) -> FieldErrors {
+    let mut errors = Vec::new();
+    let mut seen = BTreeSet::new();
+    for (index, container) in containers.iter().enumerate() {
+        for (port_index, port) in container.ports.iter().flatten().enumerate() {
+            let Some(number) = port.host_port.filter(|number| *number != 0) else { continue };
+            let text = |value: &Option<String>| value.clone().unwrap_or_default();
+            let wanted = format!("{}/{}/{number}", text(&port.protocol), text(&port.host_ip));
+            if !seen.insert(wanted.clone()) {
+                let field = format!("{path}.{list}[{index}].ports[{port_index}].hostPort");
+                errors.push(FieldError::duplicate(field, wanted));
+            }
+        }
+    }
+    errors
+}
+
+fn mounts(path: &str, mounts: &[VolumeMount], volumes: &Volumes, privileged: bool) -> FieldErrors {
+    let mut errors = Vec::new();
+    let mut paths = BTreeSet::new();
+    for (index, mount) in mounts.iter().enumerate() {
+        let at = |field: &str| format!("{path}[{index}].{field}");
+        if mount.name.is_empty() {
+            errors.push(FieldError::required(at("name"), ""));
+        } else if !volumes.contains(&mount.name) {
+            errors.push(FieldError::new(FieldErrorKind::NotFound, at("name"), mount.name.as_str(), ""));
+        }
+        if mount.mount_path.is_empty() {
+            errors.push(FieldError::required(at("mountPath"), ""));
+        } else if !paths.insert(mount.mount_path.as_str()) {
+            errors.push(FieldError::invalid(at("mountPath"), mount.mount_path.as_str(), "must be unique"));
+        }
+        let sub_path = mount.sub_path.as_deref().unwrap_or("");
+        let expression = mount.sub_path_expr.as_deref().unwrap_or("");
+        errors.extend(inside(&at("subPath"), sub_path));
+        errors.extend(inside(&at("subPathExpr"), expression));
+        if !sub_path.is_empty() && !expression.is_empty() {
+            let detail = "subPathExpr and subPath are mutually exclusive";
+            errors.push(FieldError::invalid(at("subPathExpr"), "", detail));
+        }
+        let propagation = mount.mount_propagation.as_deref();
+        let supported = ["Bidirectional", "HostToContainer", "None"];
+        errors.extend(one_of_optional(&at("mountPropagation"), propagation, &supported));
+        if propagation == Some("Bidirectional") && !privileged {
+            let detail = "Bidirectional mount propagation is available only to privileged containers";
+            errors.push(FieldError::forbidden(at("mountPropagation"), detail));
+        }
+    }
+    errors
+}
+
+/// A path that stays below where it starts.
+pub(super) fn inside(field: &str, path: &str) -> FieldErrors {
+    let mut errors = Vec::new();
+    if path.starts_with('/') {
+        errors.push(FieldError::invalid(field, path, "must be a relative path"));
+    }
+    if path.split('/').any(|part| part == "..") {
+        errors.push(FieldError::invalid(field, path, "must not contain '..'"));
+    }
+    errors
+}

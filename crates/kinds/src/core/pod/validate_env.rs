@@ -1,0 +1,142 @@
+//! Checks of environment variables and of the fields that they may refer to.
+
+use k8s_openapi::api::core::v1::{
+    Container, EnvVar, EnvVarSource, ObjectFieldSelector, ResourceFieldSelector,
+};
+
+use skiff_machinery::names::Form;
+use skiff_machinery::{FieldError, FieldErrors};
+
+const ENV_FIELDS: &[&str] = &[
+    "metadata.name",
+    "metadata.namespace",
+    "metadata.uid",
+    "spec.nodeName",
+    "spec.serviceAccountName",
+    "status.hostIP",
+    "status.hostIPs",
+    "status.podIP",
+    "status.podIPs",
+];
+const RESOURCE_FIELDS: &[&str] = &[
+    "limits.cpu",
+    "limits.ephemeral-storage",
+    "limits.memory",
+    "requests.cpu",
+    "requests.ephemeral-storage",
+    "requests.memory",
+];
+const ONE_AT_A_TIME: &str = "may not have more than one field specified at a time";
+
+/// Checks `env` and `envFrom` of a container at `path`.
+pub(super) fn validate(path: &str, container: &Container) -> FieldErrors {
+    let mut errors = Vec::new();
+    for (index, variable) in container.env.iter().flatten().enumerate() {
+        errors.extend(env(&format!("{path}.env[{index}]"), variable));
+    }
+    for (index, source) in container.env_from.iter().flatten().enumerate() {
+        let path = format!("{path}.envFrom[{index}]");
+        if let Some(prefix) = source.prefix.as_deref().filter(|prefix| !prefix.is_empty()) {
+            errors.extend(Form::EnvName.check(&format!("{path}.prefix"), prefix));
+        }
+        match (&source.config_map_ref, &source.secret_ref) {
+            (None, None) => {
+                let detail = "must specify one of: `configMapRef` or `secretRef`";
+                errors.push(FieldError::invalid(path, "", detail));
+            }
+            (Some(_), Some(_)) => errors.push(FieldError::invalid(path, "", ONE_AT_A_TIME)),
+            (Some(map), None) => errors.extend(reference(&format!("{path}.configMapRef.name"), &map.name)),
+            (None, Some(secret)) => errors.extend(reference(&format!("{path}.secretRef.name"), &secret.name)),
+        }
+    }
+    errors
+}
+
+fn env(path: &str, variable: &EnvVar) -> FieldErrors {
+    let mut errors = if variable.name.is_empty() {
+        vec![FieldError::required(format!("{path}.name"), "")]
+    } else {
+        Form::EnvName.check(&format!("{path}.name"), &variable.name)
+    };
+    if let Some(source) = &variable.value_from {
+        let path = format!("{path}.valueFrom");
+        let sources = [
+            source.field_ref.is_some(),
+            source.resource_field_ref.is_some(),
+            source.config_map_key_ref.is_some(),
+            source.secret_key_ref.is_some(),
+            source.file_key_ref.is_some(),
+        ];
+        let count = sources.into_iter().filter(|given| *given).count();
+        errors.extend(value_from(&path, source));
+        if count == 0 {
+            let detail = "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, \
+                          `secretKeyRef` or `fileKeyRef`";
+            errors.push(FieldError::invalid(path, "", detail));
+        } else if variable.value.as_ref().is_some_and(|value| !value.is_empty()) {
+            errors.push(FieldError::invalid(path, "", "may not be specified when `value` is not empty"));
+        } else if count > 1 {
+            errors.push(FieldError::invalid(path, "", ONE_AT_A_TIME));
+        }
+    }
+    errors
+}
+
+fn value_from(path: &str, source: &EnvVarSource) -> FieldErrors {
+    let mut errors = Vec::new();
+    if let Some(field) = &source.field_ref {
+        errors.extend(field_ref(&format!("{path}.fieldRef"), field, ENV_FIELDS));
+    }
+    if let Some(resource) = &source.resource_field_ref {
+        errors.extend(resource_ref(&format!("{path}.resourceFieldRef"), resource));
+    }
+    if let Some(key) = &source.config_map_key_ref {
+        errors.extend(reference(&format!("{path}.configMapKeyRef.name"), &key.name));
+        errors.extend(self::key(&format!("{path}.configMapKeyRef.key"), &key.key));
+    }
+    if let Some(key) = &source.secret_key_ref {
+        errors.extend(reference(&format!("{path}.secretKeyRef.name"), &key.name));
+        errors.extend(self::key(&format!("{path}.secretKeyRef.key"), &key.key));
+    }
+    errors
+}
+
+/// A reference to a field of the pod; single labels and annotations are always allowed.
+pub(super) fn field_ref(path: &str, field: &ObjectFieldSelector, supported: &[&str]) -> FieldErrors {
+    if field.field_path.is_empty() {
+        return vec![FieldError::required(format!("{path}.fieldPath"), "")];
+    }
+    let (whole, subscript) = match field.field_path.split_once("['") {
+        Some((whole, rest)) => (whole, rest.strip_suffix("']")),
+        None => (field.field_path.as_str(), None),
+    };
+    let known = match subscript {
+        Some(key) => {
+            matches!(whole, "metadata.labels" | "metadata.annotations")
+                && Form::QualifiedName.fits(&key.to_lowercase())
+        }
+        None => supported.contains(&field.field_path.as_str()),
+    };
+    if known {
+        return Vec::new();
+    }
+    vec![FieldError::not_supported(format!("{path}.fieldPath"), field.field_path.as_str(), supported)]
+}
+
+/// A reference to a request or limit of a container.
+pub(super) fn resource_ref(path: &str, resource: &ResourceFieldSelector) -> FieldErrors {
+    let field = format!("{path}.resource");
+    match resource.resource.as_str() {
+        "" => vec![FieldError::required(field, "")],
+        name if RESOURCE_FIELDS.contains(&name) || name.contains(".hugepages-") => Vec::new(),
+        name => vec![FieldError::not_supported(field, name, RESOURCE_FIELDS)],
+    }
+}
+
+fn reference(path: &str, name: &str) -> FieldErrors {
+    if name.is_empty() { vec![FieldError::required(path, "")] } else { Vec::new() }
+}
+
+fn key(path: &str, key: &str) -> FieldErrors {
+    if key.is_empty() { vec![FieldError::required(path, "")] } else { Form::ConfigKey.check(path, key) }
+}

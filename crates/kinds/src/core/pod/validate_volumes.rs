@@ -1,0 +1,229 @@
+//! Checks of volumes. The many volume types are one field each of the same JSON object, so that this
+//! works on the tree.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::core::v1::{ObjectFieldSelector, ResourceFieldSelector};
+use serde_json::Value;
+
+use super::validate_containers::inside;
+use super::validate_env::{field_ref, resource_ref};
+use crate::shared::check::one_of_optional;
+use skiff_machinery::cells::{int_of, str_of};
+use skiff_machinery::names::Form;
+use skiff_machinery::quantity::Quantity;
+use skiff_machinery::{FieldError, FieldErrors};
+
+/// The names of a pod's volumes.
+pub(super) type Volumes = BTreeSet<String>;
+
+const VOLUME_FIELDS: &[&str] =
+    &["metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid"];
+const HOST_PATH_TYPES: &[&str] =
+    &["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
+
+/// Checks the volumes of a pod spec at `path`; also gives the names of those that are right, which alone can be mounted.
+pub(super) fn validate(path: &str, spec: &Value) -> (Volumes, FieldErrors) {
+    let mut names = Volumes::new();
+    let mut errors = Vec::new();
+    for (index, volume) in list(spec, "volumes").iter().enumerate() {
+        let path = format!("{path}.volumes[{index}]");
+        let name = str_of(volume, "name");
+        let mut wrong = sources(&path, volume);
+        if name.is_empty() {
+            wrong.push(FieldError::required(format!("{path}.name"), ""));
+        } else {
+            wrong.extend(Form::DnsLabel.check(&format!("{path}.name"), name));
+            if names.contains(name) {
+                wrong.push(FieldError::duplicate(format!("{path}.name"), name));
+            }
+        }
+        if wrong.is_empty() {
+            names.insert(name.to_owned());
+        }
+        errors.extend(wrong);
+    }
+    (names, errors)
+}
+
+fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
+    value.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+fn sources(path: &str, volume: &Value) -> FieldErrors {
+    let fields = volume.as_object().into_iter().flatten();
+    let mut given = fields.filter(|(key, value)| *key != "name" && !value.is_null());
+    let Some((kind, source)) = given.next() else {
+        return vec![FieldError::required(path, "must specify a volume type")];
+    };
+    let mut errors = self::source(&format!("{path}.{kind}"), kind, source);
+    errors.extend(given.map(|(kind, _)| {
+        FieldError::forbidden(format!("{path}.{kind}"), "may not specify more than 1 volume type")
+    }));
+    errors
+}
+
+fn source(path: &str, kind: &str, source: &Value) -> FieldErrors {
+    match kind {
+        "emptyDir" => empty_dir(path, source),
+        "hostPath" => host_path(path, source),
+        "secret" => {
+            let mut errors = required(path, source, &["secretName"]);
+            errors.extend(mode(path, "defaultMode", source));
+            errors.extend(items(path, source));
+            errors
+        }
+        "configMap" => {
+            let mut errors = required(path, source, &["name"]);
+            errors.extend(mode(path, "defaultMode", source));
+            errors.extend(items(path, source));
+            errors
+        }
+        "downwardAPI" => {
+            let mut errors = mode(path, "defaultMode", source);
+            errors.extend(downward_items(path, source));
+            errors
+        }
+        "projected" => projected(path, source),
+        "persistentVolumeClaim" => required(path, source, &["claimName"]),
+        "nfs" => required(path, source, &["server", "path"]),
+        "csi" => required(path, source, &["driver"]),
+        "image" => required(path, source, &["reference"]),
+        _ => Vec::new(),
+    }
+}
+
+fn required(path: &str, source: &Value, fields: &[&str]) -> FieldErrors {
+    let missing = fields.iter().filter(|field| str_of(source, field).is_empty());
+    missing.map(|field| FieldError::required(format!("{path}.{field}"), "")).collect()
+}
+
+fn empty_dir(path: &str, source: &Value) -> FieldErrors {
+    let medium = str_of(source, "medium");
+    let mut errors = Vec::new();
+    if !matches!(medium, "" | "Memory") && !medium.starts_with("HugePages") {
+        let field = format!("{path}.medium");
+        errors.push(FieldError::not_supported(field, medium, &["", "Memory", "HugePages"]));
+    }
+    let limit = str_of(source, "sizeLimit");
+    let negative = limit.parse::<Quantity>().map_or(true, |amount| amount.nanos() < 0);
+    if !limit.is_empty() && negative {
+        let detail = "SizeLimit field must be a valid resource quantity";
+        errors.push(FieldError::forbidden(format!("{path}.sizeLimit"), detail));
+    }
+    errors
+}
+
+fn host_path(path: &str, source: &Value) -> FieldErrors {
+    let mut errors = required(path, source, &["path"]);
+    let location = str_of(source, "path");
+    if location.split('/').any(|part| part == "..") {
+        errors.push(FieldError::invalid(format!("{path}.path"), location, "must not contain '..'"));
+    }
+    let kind = source.get("type").and_then(Value::as_str);
+    errors.extend(one_of_optional(&format!("{path}.type"), kind, HOST_PATH_TYPES));
+    errors
+}
+
+/// Permission bits.
+fn mode(path: &str, field: &str, source: &Value) -> FieldErrors {
+    let mode = int_of(source, field);
+    if (0..=0o777).contains(&mode) {
+        return Vec::new();
+    }
+    let detail = "must be a number between 0 and 0777 (octal), both inclusive";
+    vec![FieldError::invalid(format!("{path}.{field}"), mode, detail)]
+}
+
+/// Keys of a Secret or ConfigMap and the files that they become.
+fn items(path: &str, source: &Value) -> FieldErrors {
+    let mut errors = Vec::new();
+    for (index, item) in list(source, "items").iter().enumerate() {
+        let path = format!("{path}.items[{index}]");
+        errors.extend(required(&path, item, &["key"]));
+        errors.extend(file(&path, item));
+        errors.extend(mode(&path, "mode", item));
+    }
+    errors
+}
+
+fn file(path: &str, item: &Value) -> FieldErrors {
+    let mut errors = required(path, item, &["path"]);
+    let file = str_of(item, "path");
+    let field = format!("{path}.path");
+    errors.extend(inside(&field, file));
+    if file.starts_with("..") && file.split('/').all(|part| part != "..") {
+        errors.push(FieldError::invalid(field, file, "must not start with '..'"));
+    }
+    errors
+}
+
+fn downward_items(path: &str, source: &Value) -> FieldErrors {
+    let mut errors = Vec::new();
+    for (index, item) in list(source, "items").iter().enumerate() {
+        let path = format!("{path}.items[{index}]");
+        errors.extend(file(&path, item));
+        errors.extend(mode(&path, "mode", item));
+        match (item.get("fieldRef"), item.get("resourceFieldRef")) {
+            (Some(_), Some(_)) => {
+                let detail = "fieldRef and resourceFieldRef can not be specified simultaneously";
+                errors.push(FieldError::invalid(path, "resource", detail));
+            }
+            (Some(field), None) => {
+                let field = ObjectFieldSelector {
+                    api_version: None,
+                    field_path: str_of(field, "fieldPath").to_owned(),
+                };
+                errors.extend(field_ref(&format!("{path}.fieldRef"), &field, VOLUME_FIELDS));
+            }
+            (None, Some(resource)) => {
+                let path = format!("{path}.resourceFieldRef");
+                errors.extend(required(&path, resource, &["containerName"]));
+                let resource = str_of(resource, "resource").to_owned();
+                let selector = ResourceFieldSelector { resource, ..Default::default() };
+                errors.extend(resource_ref(&path, &selector));
+            }
+            (None, None) => {
+                errors.push(FieldError::required(path, "one of fieldRef and resourceFieldRef is required"));
+            }
+        }
+    }
+    errors
+}
+
+fn projected(path: &str, source: &Value) -> FieldErrors {
+    let mut errors = mode(path, "defaultMode", source);
+    for (index, part) in list(source, "sources").iter().enumerate() {
+        let path = format!("{path}.sources[{index}]");
+        let mut kinds = part.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
+        let Some((kind, inner)) = kinds.next() else {
+            errors.push(FieldError::required(path, "must specify a volume type"));
+            continue;
+        };
+        let at = format!("{path}.{kind}");
+        match kind.as_str() {
+            "secret" | "configMap" => {
+                errors.extend(required(&at, inner, &["name"]));
+                errors.extend(items(&at, inner));
+            }
+            "downwardAPI" => errors.extend(downward_items(&at, inner)),
+            "serviceAccountToken" => errors.extend(token(&at, inner)),
+            _ => {}
+        }
+        errors.extend(kinds.map(|(kind, _)| {
+            FieldError::forbidden(format!("{path}.{kind}"), "may not specify more than 1 volume type")
+        }));
+    }
+    errors
+}
+
+/// A projected token: valid for ten minutes at least.
+fn token(path: &str, token: &Value) -> FieldErrors {
+    let mut errors = required(path, token, &["path"]);
+    let seconds = token.get("expirationSeconds").and_then(Value::as_i64).unwrap_or(3600);
+    if seconds < 600 {
+        let detail = "may not specify a duration less than 10 minutes";
+        errors.push(FieldError::invalid(format!("{path}.expirationSeconds"), seconds, detail));
+    }
+    errors
+}

@@ -1,0 +1,224 @@
+//! ReplicationController.
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ReplicationController;
+use serde_json::{Value, json};
+
+use std::sync::Arc;
+
+use skiff_schema::Schema;
+
+use super::pod;
+use crate::row::{CORE, stored};
+use crate::shared::check::{self, not_negative};
+use crate::shared::defaults::{fill, object_mut};
+use skiff_machinery::cells::{self, age, age_column, integer, items, name_column, str_of, string_map, wide};
+use skiff_machinery::{
+    Context, FieldError, FieldErrors, Kind, Object, Row, Scope, Selectable, Strategy, Subresource,
+};
+
+pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
+    Kind {
+        columns: vec![
+            name_column(),
+            integer("Desired", "Number of pods wanted."),
+            integer("Current", "Number of pods that exist."),
+            integer("Ready", "Number of pods that are ready."),
+            age_column(),
+            wide("Containers", "Names of the template's containers."),
+            wide("Images", "Images of the template's containers."),
+            wide("Selector", "Labels of the pods that it counts."),
+        ],
+        print,
+        counts_generations: true,
+        selectable: &[Selectable {
+            label: "status.replicas",
+            value: |object| integer_at(object, &["status", "replicas"]).to_string(),
+        }],
+        ..stored(
+            schema,
+            CORE,
+            "io.k8s.api.core.v1.ReplicationController",
+            Scope::Namespaced,
+            ControllerStrategy,
+        )
+        .short(&["rc"])
+        .in_all()
+        .below(&[Subresource::Scale, Subresource::Status])
+    }
+}
+
+fn integer_at(object: &Object, path: &[&str]) -> i64 {
+    object.get(path).and_then(Value::as_i64).unwrap_or(0)
+}
+
+fn print(object: &Object, now: Timestamp) -> Row {
+    let containers = items(object, &["spec", "template", "spec", "containers"]);
+    let each = |field: &str| containers.iter().map(|c| str_of(c, field)).collect::<Vec<_>>().join(",");
+    cells::row([
+        object.name().into(),
+        integer_at(object, &["spec", "replicas"]).into(),
+        integer_at(object, &["status", "replicas"]).into(),
+        integer_at(object, &["status", "readyReplicas"]).into(),
+        age(object, now),
+        each("name").into(),
+        each("image").into(),
+        cells::labels(&string_map(object, &["spec", "selector"])).into(),
+    ])
+}
+
+/// What is special about replication controllers.
+struct ControllerStrategy;
+
+impl Strategy for ControllerStrategy {
+    /// The template's labels are the selector, and the controller's labels, unless those are given.
+    fn default(&self, object: &mut Object) {
+        let labels = object.get(&["spec", "template", "metadata", "labels"]).cloned();
+        let labels = labels.filter(|labels| labels.as_object().is_some_and(|map| !map.is_empty()));
+        let absent = |object: &Object, path: &[&str]| {
+            object.get(path).and_then(Value::as_object).is_none_or(|map| map.is_empty())
+        };
+        if let Some(labels) = labels {
+            for path in [&["spec", "selector"], &["metadata", "labels"]] {
+                if absent(object, path) {
+                    object.set(path, labels.clone());
+                }
+            }
+        }
+        let spec = object_mut(object.as_map_mut(), "spec");
+        fill(spec, "replicas", 1);
+        if let Some(template) = spec.get_mut("template").and_then(Value::as_object_mut) {
+            pod::default_spec(object_mut(template, "spec"));
+        }
+    }
+
+    fn prepare_create(&self, _: Context<'_>, object: &mut Object) {
+        object.set(&["status"], json!({"replicas": 0}));
+    }
+
+    fn validate(&self, _: Context<'_>, object: &Object) -> FieldErrors {
+        validate(object)
+    }
+
+    fn validate_status(&self, _: Context<'_>, new: &Object, _: &Object) -> FieldErrors {
+        validate_status(new)
+    }
+}
+
+fn validate(object: &Object) -> FieldErrors {
+    let controller: ReplicationController = match check::typed(object) {
+        Ok(controller) => controller,
+        Err(errors) => return errors,
+    };
+    let spec = controller.spec.unwrap_or_default();
+    let selector = spec.selector.unwrap_or_default();
+    let mut errors = not_negative("spec.minReadySeconds", spec.min_ready_seconds.unwrap_or(0).into());
+    if selector.is_empty() {
+        errors.push(FieldError::required("spec.selector", ""));
+    }
+    errors.extend(check::labels("spec.selector", check::pairs(Some(&selector))));
+    errors.extend(not_negative("spec.replicas", spec.replicas.unwrap_or(0).into()));
+    let Some(template) = spec.template else {
+        errors.push(FieldError::required("spec.template", ""));
+        return errors;
+    };
+    let labels = template.metadata.and_then(|metadata| metadata.labels).unwrap_or_default();
+    if !selector.iter().all(|(key, value)| labels.get(key) == Some(value)) {
+        let detail = "`selector` does not match template `labels`";
+        errors.push(FieldError::invalid("spec.template.metadata.labels", json!(labels), detail));
+    }
+    errors.extend(check::labels("spec.template.metadata.labels", check::pairs(Some(&labels))));
+    let path = "spec.template.spec";
+    let pod_spec = template.spec.unwrap_or_default();
+    let tree = object.get(&["spec", "template", "spec"]).unwrap_or(&Value::Null);
+    errors.extend(pod::validate_spec(path, &pod_spec, tree));
+    if let Some(policy @ ("OnFailure" | "Never")) = pod_spec.restart_policy.as_deref() {
+        errors.push(FieldError::not_supported(format!("{path}.restartPolicy"), policy, &["Always"]));
+    }
+    if pod_spec.active_deadline_seconds.is_some() {
+        let detail = "activeDeadlineSeconds in ReplicationController is not Supported";
+        errors.push(FieldError::forbidden(format!("{path}.activeDeadlineSeconds"), detail));
+    }
+    errors
+}
+
+/// The counts are not negative, and none is above the number of pods.
+fn validate_status(object: &Object) -> FieldErrors {
+    let count = |field: &str| integer_at(object, &["status", field]);
+    let mut errors = Vec::new();
+    let fields =
+        ["replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas", "observedGeneration"];
+    for field in fields {
+        errors.extend(not_negative(&format!("status.{field}"), count(field)));
+    }
+    for field in ["fullyLabeledReplicas", "readyReplicas", "availableReplicas"] {
+        if count(field) > count("replicas") {
+            let detail = "cannot be greater than status.replicas";
+            errors.push(FieldError::invalid(format!("status.{field}"), count(field), detail));
+        }
+    }
+    if count("availableReplicas") > count("readyReplicas") {
+        let detail = "cannot be greater than readyReplicas";
+        errors.push(FieldError::invalid("status.availableReplicas", count("availableReplicas"), detail));
+    }
+    errors
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kubia() -> Value {
+        json!({
+            "metadata": {"name": "kubia"},
+            "spec": {"template": {
+                "metadata": {"labels": {"app": "kubia"}},
+                "spec": {"containers": [{"name": "kubia", "image": "luksa/kubia"}]},
+            }},
+        })
+    }
+
+    fn defaulted(object: Value) -> Object {
+        let mut object = Object::from_value(object).unwrap();
+        ControllerStrategy.default(&mut object);
+        object
+    }
+
+    #[test]
+    fn labels_come_from_the_template() {
+        let object = defaulted(kubia());
+        assert_eq!(object.get(&["spec", "selector"]), Some(&json!({"app": "kubia"})));
+        assert_eq!(object.get(&["metadata", "labels"]), Some(&json!({"app": "kubia"})));
+        assert_eq!(object.get(&["spec", "replicas"]), Some(&json!(1)));
+        assert_eq!(object.str(&["spec", "template", "spec", "restartPolicy"]), "Always");
+        assert_eq!(validate(&object), []);
+    }
+
+    #[test]
+    fn refuses_what_can_not_work() {
+        let check = |path: &str, value: Value, text: &str| {
+            let mut object = kubia();
+            let (parent, field) = path.rsplit_once('/').unwrap();
+            object.pointer_mut(parent).unwrap()[field] = value;
+            let errors = validate(&defaulted(object));
+            assert_eq!(errors.iter().map(ToString::to_string).collect::<Vec<_>>(), [text]);
+        };
+        check(
+            "/spec/replicas",
+            json!(-1),
+            "spec.replicas: Invalid value: -1: must be greater than or equal to 0",
+        );
+        check(
+            "/spec/selector",
+            json!({"app": "other"}),
+            r#"spec.template.metadata.labels: Invalid value: {"app":"kubia"}: `selector` does not match template `labels`"#,
+        );
+        check(
+            "/spec/template/spec/restartPolicy",
+            json!("Never"),
+            r#"spec.template.spec.restartPolicy: Unsupported value: "Never": supported values: "Always""#,
+        );
+        check("/spec/template/metadata", json!({}), "spec.selector: Required value");
+        check("/spec/template/spec/containers", json!([]), "spec.template.spec.containers: Required value");
+    }
+}

@@ -1,0 +1,232 @@
+//! Addresses and node ports of a Service: which it keeps, which it asks for, which are chosen.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use serde_json::{Value, json};
+
+use super::bands::{Bands, address};
+use super::facts::{
+    allocates_node_ports, cluster_ips, field, is_headless, needs_cluster_ip, needs_health_check_port,
+    needs_node_port,
+};
+use super::families;
+use skiff_machinery::cells::{int_of, items, strings};
+use skiff_machinery::{AddressSpace, AllocationError, Claim, FieldError, Object, addresses};
+
+/// Fills addresses and ports that are left to the server, and returns everything the Service then holds.
+pub(super) fn allocate(
+    node_ports: (u16, u16),
+    service: &mut Object,
+    old: Option<&Object>,
+    space: &mut dyn AddressSpace,
+) -> Result<Vec<Claim>, AllocationError> {
+    families::resolve(service, old, &space.service_cidrs()).map_err(invalid)?;
+    let mut request = Request { held: old.map(held).unwrap_or_default(), claims: BTreeSet::new(), space };
+    request.addresses(service, old)?;
+    request.node_ports(node_ports, service)?;
+    request.health_check_port(node_ports, service)?;
+    Ok(request.claims.into_iter().collect())
+}
+
+/// Everything that a stored Service holds.
+pub(super) fn held(service: &Object) -> BTreeSet<Claim> {
+    let mut claims = BTreeSet::new();
+    if needs_cluster_ip(service) {
+        claims.extend(cluster_ips(service).iter().filter_map(|ip| addresses::ip(ip).ok()).map(Claim::Ip));
+    }
+    let ports = items(service, &["spec", "ports"]).iter().map(|port| int_of(port, "nodePort"));
+    let health = service.get(&["spec", "healthCheckNodePort"]).and_then(Value::as_i64);
+    let ports = ports.chain(health).filter(|port| *port != 0);
+    claims.extend(ports.filter_map(|port| u16::try_from(port).ok()).map(Claim::NodePort));
+    claims
+}
+
+fn invalid(fields: Vec<FieldError>) -> AllocationError {
+    AllocationError::Invalid { fields }
+}
+
+struct Request<'a> {
+    /// What the Service held before; free for it to keep.
+    held: BTreeSet<Claim>,
+    /// What it holds from now on.
+    claims: BTreeSet<Claim>,
+    space: &'a mut dyn AddressSpace,
+}
+
+impl Request<'_> {
+    fn is_free(&self, claim: Claim) -> bool {
+        !self.claims.contains(&claim) && (self.held.contains(&claim) || !self.space.is_taken(claim))
+    }
+
+    fn addresses(&mut self, service: &mut Object, old: Option<&Object>) -> Result<(), AllocationError> {
+        if !needs_cluster_ip(service) || is_headless(service) {
+            return Ok(());
+        }
+        // An address that was changed though it may not be: validation says so better than the allocator.
+        let before = old.filter(|old| needs_cluster_ip(old)).map(cluster_ips).unwrap_or_default();
+        let asked: Vec<String> = cluster_ips(service).into_iter().map(str::to_owned).collect();
+        if let (Some(before), Some(asked)) = (before.first(), asked.first())
+            && before != asked
+        {
+            return Ok(());
+        }
+        let mut ips = Vec::new();
+        for (index, family) in strings(service, &["spec", "ipFamilies"]).iter().enumerate() {
+            let ip = match asked.get(index) {
+                Some(text) if !text.is_empty() => self.asked_address(text, &asked)?,
+                _ => self.chosen_address(family)?,
+            };
+            self.claims.insert(Claim::Ip(ip));
+            ips.push(ip.to_string());
+        }
+        service.set(&["spec", "clusterIP"], ips.first().cloned().unwrap_or_default());
+        service.set(&["spec", "clusterIPs"], ips);
+        Ok(())
+    }
+
+    /// An address that the user named.
+    fn asked_address(&self, text: &str, all: &[String]) -> Result<IpAddr, AllocationError> {
+        let refuse = |why: &str| {
+            let detail = format!("failed to allocate IP {text}: {why}");
+            invalid(vec![FieldError::invalid("spec.clusterIPs", json!(all), detail)])
+        };
+        let ip = addresses::ip(text).map_err(refuse)?;
+        if self.held.contains(&Claim::Ip(ip)) {
+            return Ok(ip);
+        }
+        let cidrs = self.space.service_cidrs();
+        let Some(cidr) = cidrs.into_iter().find(|cidr| addresses::contains(*cidr, ip)) else {
+            return Err(refuse("the provided network does not match the current range"));
+        };
+        let number = addresses::number(ip);
+        if !Bands::of_cidr(cidr).is_some_and(|bands| bands.contains(number)) {
+            let range = format!("{}/{}", cidr.0, cidr.1);
+            return Err(refuse(&format!(
+                "provided IP is not in the valid range. The range of valid IPs is {range}"
+            )));
+        }
+        if !self.is_free(Claim::Ip(ip)) {
+            return Err(refuse("provided IP is already allocated"));
+        }
+        Ok(ip)
+    }
+
+    /// An address of the server's choice; in a dry run the base of the range, which is nobody's.
+    fn chosen_address(&mut self, family: &str) -> Result<IpAddr, AllocationError> {
+        let cidrs = self.space.service_cidrs();
+        let cidrs = cidrs.into_iter().filter(|(network, _)| addresses::family(*network) == family);
+        for cidr in cidrs {
+            if self.space.dry_run() {
+                return Ok(address(addresses::masked(cidr.0, cidr.1), cidr.0));
+            }
+            let Some(bands) = Bands::of_cidr(cidr) else { continue };
+            let start = self.space.pick(u64::MAX);
+            let free = |number| self.is_free(Claim::Ip(address(number, cidr.0)));
+            if let Some(number) = bands.find(|bound| start % bound, free) {
+                return Ok(address(number, cidr.0));
+            }
+        }
+        Err(AllocationError::Exhausted("failed to allocate a serviceIP: range is full".to_owned()))
+    }
+
+    /// Node ports of a Service: ports with the same number share one, whatever their protocol.
+    fn node_ports(&mut self, range: (u16, u16), service: &mut Object) -> Result<(), AllocationError> {
+        if !needs_node_port(service) {
+            return Ok(());
+        }
+        let chooses = allocates_node_ports(service);
+        let ports: Vec<(i64, i64)> = items(service, &["spec", "ports"])
+            .iter()
+            .map(|port| (int_of(port, "port"), int_of(port, "nodePort")))
+            .collect();
+        let mut shared: BTreeMap<i64, i64> = BTreeMap::new();
+        for (index, (port, node_port)) in ports.iter().enumerate() {
+            if *node_port != 0 {
+                self.asked_node_port(range, *node_port, &format!("spec.ports[{index}].nodePort"))?;
+                shared.entry(*port).or_insert(*node_port);
+            }
+        }
+        for (index, (port, node_port)) in ports.iter().enumerate() {
+            if *node_port != 0 || !chooses {
+                continue;
+            }
+            let chosen = match shared.get(port) {
+                Some(chosen) => *chosen,
+                None => self.chosen_node_port(range, "a nodePort")?,
+            };
+            shared.insert(*port, chosen);
+            set_node_port(service, index, chosen);
+        }
+        Ok(())
+    }
+
+    /// A node port that the user named. Ports of one Service may share it; validation tells when they clash.
+    fn asked_node_port(&mut self, range: (u16, u16), number: i64, path: &str) -> Result<(), AllocationError> {
+        let refuse = |detail: String| invalid(vec![FieldError::invalid(path, number, detail)]);
+        let known = u16::try_from(number).ok().map(Claim::NodePort);
+        if let Some(claim) = known.filter(|c| self.held.contains(c) || self.claims.contains(c)) {
+            self.claims.insert(claim);
+            return Ok(());
+        }
+        let Some(claim) = known.filter(|_| (i64::from(range.0)..=i64::from(range.1)).contains(&number))
+        else {
+            let (first, last) = range;
+            return Err(refuse(format!(
+                "provided port is not in the valid range. The range of valid ports is {first}-{last}"
+            )));
+        };
+        if !self.is_free(claim) {
+            return Err(refuse("provided port is already allocated".to_owned()));
+        }
+        self.claims.insert(claim);
+        Ok(())
+    }
+
+    /// A node port of the server's choice; in a dry run the first of the range.
+    fn chosen_node_port(&mut self, range: (u16, u16), what: &str) -> Result<i64, AllocationError> {
+        if self.space.dry_run() {
+            return Ok(range.0.into());
+        }
+        let start = self.space.pick(u64::MAX);
+        let as_claim = |number: u128| u16::try_from(number).ok().map(Claim::NodePort);
+        let free = |number| as_claim(number).is_some_and(|claim| self.is_free(claim));
+        let found = Bands::of_node_ports(range).and_then(|bands| bands.find(|bound| start % bound, free));
+        let Some(Claim::NodePort(port)) = found.and_then(as_claim) else {
+            return Err(AllocationError::Exhausted(format!("failed to allocate {what}: range is full")));
+        };
+        self.claims.insert(Claim::NodePort(port));
+        Ok(port.into())
+    }
+
+    fn health_check_port(&mut self, range: (u16, u16), service: &mut Object) -> Result<(), AllocationError> {
+        if !needs_health_check_port(service) {
+            return Ok(());
+        }
+        match field(service, "healthCheckNodePort").and_then(Value::as_i64) {
+            Some(port) => {
+                let claim = u16::try_from(port).ok().map(Claim::NodePort);
+                let path = "spec.healthCheckNodePort";
+                if claim.is_some_and(|c| self.claims.contains(&c))
+                    && !claim.is_some_and(|c| self.held.contains(&c))
+                {
+                    let detail = "provided port is already allocated";
+                    return Err(invalid(vec![FieldError::invalid(path, port, detail)]));
+                }
+                self.asked_node_port(range, port, path)
+            }
+            None => {
+                let port = self.chosen_node_port(range, "a HealthCheck NodePort")?;
+                service.set(&["spec", "healthCheckNodePort"], port);
+                Ok(())
+            }
+        }
+    }
+}
+
+fn set_node_port(service: &mut Object, index: usize, node_port: i64) {
+    let spec = service.as_map_mut().get_mut("spec");
+    if let Some(port) = spec.and_then(|spec| spec.get_mut("ports")).and_then(|ports| ports.get_mut(index)) {
+        port["nodePort"] = node_port.into();
+    }
+}

@@ -1,0 +1,230 @@
+//! EndpointSlice: a part of a Service's endpoints, of one address family.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use std::sync::Arc;
+
+use skiff_schema::Schema;
+
+use crate::row::stored;
+use crate::shared::check::{self, one_of};
+use crate::shared::defaults::{fill, fill_text, list_mut};
+use skiff_machinery::cells::{self, age, age_column, items, name_column, str_of, text};
+use skiff_machinery::names::Form;
+use skiff_machinery::{
+    Context, FieldError, FieldErrors, GroupVersion, Kind, Object, Row, Scope, Strategy, addresses,
+};
+
+pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
+    let gv = GroupVersion::fixed("discovery.k8s.io", "v1");
+    Kind {
+        columns: vec![
+            name_column(),
+            text("AddressType", "Kind of the addresses: IPv4, IPv6 or FQDN."),
+            text("Ports", "Ports of every endpoint."),
+            text("Endpoints", "Addresses of the endpoints, ready or not."),
+            age_column(),
+        ],
+        print,
+        counts_generations: true,
+        ..stored(schema, gv, "io.k8s.api.discovery.v1.EndpointSlice", Scope::Namespaced, SliceStrategy)
+    }
+}
+
+fn print(object: &Object, now: Timestamp) -> Row {
+    let ports: Vec<String> = items(object, &["ports"]).iter().map(port).collect();
+    let addresses = items(object, &["endpoints"]).iter().filter_map(|endpoint| endpoint.get("addresses"));
+    let addresses: Vec<String> = addresses
+        .filter_map(Value::as_array)
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect();
+    cells::row([
+        object.name().into(),
+        object.str(&["addressType"]).into(),
+        cells::three_of(&ports, "<unset>").into(),
+        cells::three_of(&addresses, "<unset>").into(),
+        age(object, now),
+    ])
+}
+
+/// The port's number, or `*` for all ports.
+fn port(port: &Value) -> String {
+    match port.get("port").and_then(Value::as_i64) {
+        Some(number) => number.to_string(),
+        None => "*".to_owned(),
+    }
+}
+
+const MOST_ENDPOINTS: usize = 1000;
+const MOST_ADDRESSES: usize = 100;
+const MOST_PORTS: usize = 20_000;
+const MOST_HINTS: usize = 8;
+
+/// What is special about EndpointSlices.
+struct SliceStrategy;
+
+impl Strategy for SliceStrategy {
+    fn default(&self, object: &mut Object) {
+        for port in list_mut(object.as_map_mut(), "ports") {
+            fill(port, "name", "");
+            fill_text(port, "protocol", "TCP");
+        }
+    }
+
+    fn prepare_create(&self, _: Context<'_>, _: &mut Object) {}
+
+    fn counts_labels(&self) -> bool {
+        true
+    }
+
+    fn validate(&self, _: Context<'_>, object: &Object) -> FieldErrors {
+        let kind = object.str(&["addressType"]);
+        let mut errors = one_of("addressType", Some(kind), &["FQDN", "IPv4", "IPv6"]);
+        let endpoints = items(object, &["endpoints"]);
+        if endpoints.len() > MOST_ENDPOINTS {
+            errors.push(FieldError::too_many("endpoints", endpoints.len(), MOST_ENDPOINTS));
+            return errors;
+        }
+        for (index, endpoint) in endpoints.iter().enumerate() {
+            errors.extend(validate_endpoint(&format!("endpoints[{index}]"), endpoint, kind));
+        }
+        errors.extend(validate_ports(items(object, &["ports"])));
+        errors
+    }
+
+    fn validate_update(&self, cx: Context<'_>, new: &Object, old: &Object) -> FieldErrors {
+        let mut errors = self.validate(cx, new);
+        errors.extend(check::immutable("addressType", new.get(&["addressType"]), old.get(&["addressType"])));
+        errors
+    }
+}
+
+fn validate_endpoint(path: &str, endpoint: &Value, kind: &str) -> FieldErrors {
+    let mut errors = Vec::new();
+    let list = endpoint.get("addresses").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let at = format!("{path}.addresses");
+    if list.is_empty() {
+        errors.push(FieldError::required(at.clone(), "must contain at least 1 address"));
+    } else if list.len() > MOST_ADDRESSES {
+        errors.push(FieldError::too_many(at.clone(), list.len(), MOST_ADDRESSES));
+    }
+    for (index, address) in list.iter().filter_map(Value::as_str).enumerate() {
+        errors.extend(validate_address(&format!("{at}[{index}]"), address, kind));
+    }
+    for (field, form) in [("hostname", Form::DnsLabel), ("nodeName", Form::Subdomain)] {
+        if let Some(name) = endpoint.get(field).and_then(Value::as_str) {
+            errors.extend(form.check(&format!("{path}.{field}"), name));
+        }
+    }
+    for field in ["forZones", "forNodes"] {
+        let hints = endpoint.pointer(&format!("/hints/{field}")).and_then(Value::as_array);
+        errors.extend(validate_hints(&format!("{path}.hints.{field}"), hints.map_or(&[], Vec::as_slice)));
+    }
+    errors
+}
+
+fn validate_address(path: &str, address: &str, kind: &str) -> FieldErrors {
+    if kind == "FQDN" {
+        return Form::Subdomain.check(path, address);
+    }
+    match addresses::ip(address) {
+        Ok(ip) if kind.starts_with("IP") && addresses::family(ip) != kind => {
+            let detail = format!("must be a valid {kind} address");
+            vec![FieldError::invalid(path, address, detail)]
+        }
+        _ => addresses::check_not_special(path, address),
+    }
+}
+
+fn validate_hints(path: &str, hints: &[Value]) -> FieldErrors {
+    if hints.len() > MOST_HINTS {
+        return vec![FieldError::too_many(path, hints.len(), MOST_HINTS)];
+    }
+    let mut errors = Vec::new();
+    let mut seen = BTreeSet::new();
+    for (index, name) in hints.iter().map(|hint| str_of(hint, "name")).enumerate() {
+        let path = format!("{path}[{index}].name");
+        if name.is_empty() {
+            errors.push(FieldError::required(path, ""));
+        } else if !seen.insert(name) {
+            errors.push(FieldError::duplicate(path, name));
+        }
+    }
+    errors
+}
+
+fn validate_ports(ports: &[Value]) -> FieldErrors {
+    if ports.len() > MOST_PORTS {
+        return vec![FieldError::too_many("ports", ports.len(), MOST_PORTS)];
+    }
+    let mut errors = Vec::new();
+    let mut names = BTreeSet::new();
+    for (index, port) in ports.iter().enumerate() {
+        let at = |field: &str| format!("ports[{index}].{field}");
+        let name = str_of(port, "name");
+        if !name.is_empty() {
+            errors.extend(Form::DnsLabel.check(&at("name"), name));
+        }
+        if !names.insert(name) {
+            errors.push(FieldError::duplicate(at("name"), name));
+        }
+        errors.extend(one_of(&at("protocol"), Some(str_of(port, "protocol")), &["SCTP", "TCP", "UDP"]));
+        if let Some(number) = port.get("port").and_then(Value::as_i64) {
+            errors.extend(check::port(&at("port"), number));
+        }
+        let app = str_of(port, "appProtocol");
+        if !app.is_empty() {
+            errors.extend(Form::QualifiedName.check(&at("appProtocol"), app));
+        }
+    }
+    errors
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn checks_endpoints() {
+        let check = |endpoint: Value, kind: &str, expected: &[&str]| {
+            let errors = validate_endpoint("e", &endpoint, kind);
+            assert_eq!(errors.iter().map(ToString::to_string).collect::<Vec<_>>(), expected);
+        };
+        check(json!({"addresses": ["10.0.0.1"]}), "IPv4", &[]);
+        check(json!({"addresses": ["a.example"]}), "FQDN", &[]);
+        check(json!({}), "IPv4", &["e.addresses: Required value: must contain at least 1 address"]);
+        check(
+            json!({"addresses": ["fd00::1"]}),
+            "IPv4",
+            &[r#"e.addresses[0]: Invalid value: "fd00::1": must be a valid IPv4 address"#],
+        );
+        check(
+            json!({"addresses": ["10.0.0.1"], "hints": {"forZones": [{"name": "a"}, {"name": "a"}]}}),
+            "IPv4",
+            &[r#"e.hints.forZones[1].name: Duplicate value: "a""#],
+        );
+    }
+
+    #[test]
+    fn checks_ports() {
+        let check = |ports: Value, expected: &[&str]| {
+            let mut object = Object::from_value(json!({ "ports": ports })).unwrap();
+            SliceStrategy.default(&mut object);
+            let errors = validate_ports(items(&object, &["ports"]));
+            assert_eq!(errors.iter().map(ToString::to_string).collect::<Vec<_>>(), expected);
+        };
+        check(json!([{"port": 80}]), &[]);
+        check(json!([{}]), &[]);
+        check(json!([{"port": 80}, {"port": 81}]), &[r#"ports[1].name: Duplicate value: """#]);
+        check(
+            json!([{"port": 80, "protocol": "X"}]),
+            &[r#"ports[0].protocol: Unsupported value: "X": supported values: "SCTP", "TCP", "UDP""#],
+        );
+    }
+}

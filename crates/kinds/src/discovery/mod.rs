@@ -1,0 +1,13 @@
+//! The group `discovery.k8s.io`.
+
+mod endpoint_slice;
+
+use std::sync::Arc;
+
+use skiff_machinery::Kind;
+use skiff_schema::Schema;
+
+/// The kinds of the group, alphabetically by plural name.
+pub(crate) fn rows(schema: &Arc<Schema>) -> Vec<Kind> {
+    vec![endpoint_slice::row(schema)]
+}

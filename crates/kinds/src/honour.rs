@@ -1,0 +1,281 @@
+//! Which fields this version honours. Nothing is accepted and silently ignored: a field that no part of skiff acts
+//! upon is answered with a warning that names it.
+//!
+//! One table, `honour/fields.txt`, says of every field below the spec of a pod, a Service and a Node what becomes of
+//! it; tests hold it against the schema and the README against it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
+
+use serde_json::Value;
+use skiff_schema::{Definition, Root, Schema, Type};
+
+use skiff_machinery::Object;
+
+const TABLE: &str = include_str!("honour/fields.txt");
+const PACKAGE: &str = "io.k8s.api.core.v1.";
+
+/// A field that is accepted without effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Ignored {
+    field: &'static str,
+    /// Concerns only this key of a map.
+    key: Option<&'static str>,
+    /// Has an effect when this sibling has this value.
+    unless: Option<(&'static str, &'static str)>,
+    /// What does not happen.
+    consequence: &'static str,
+}
+
+/// What the table says of one definition.
+#[derive(Debug, Default)]
+struct Entry {
+    honoured: BTreeSet<&'static str>,
+    meaningless: BTreeSet<&'static str>,
+    refused: BTreeSet<&'static str>,
+    ignored: Vec<Ignored>,
+}
+
+/// The table, by name of the definition in the package of core kinds.
+#[derive(Debug, Default)]
+struct Table(BTreeMap<&'static str, Entry>);
+
+/// What the text says; the same for every schema.
+static GLOBAL: LazyLock<Table> = LazyLock::new(|| Table::read(TABLE));
+
+impl Table {
+    fn read(text: &'static str) -> Self {
+        let mut table = Self::default();
+        let mut current = "";
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            let Some(line) = line.strip_prefix(' ') else {
+                current = line;
+                continue;
+            };
+            let entry = table.0.entry(current).or_default();
+            let (mark, rest) = line.split_at(1);
+            let rest = rest.trim_start();
+            match mark {
+                "+" => entry.honoured.extend(rest.split(' ')),
+                "." => entry.meaningless.extend(rest.split(' ')),
+                "!" => entry.refused.extend(rest.split(':').next()),
+                _ => entry.ignored.push(Ignored::read(rest)),
+            }
+        }
+        table
+    }
+
+    fn entry(&self, definition: &Definition) -> Option<&Entry> {
+        self.0.get(definition.name().strip_prefix(PACKAGE)?)
+    }
+}
+
+impl Ignored {
+    /// Reads `FIELD[KEY] unless SIBLING=VALUE: CONSEQUENCE`.
+    fn read(text: &'static str) -> Self {
+        let (what, consequence) = text.split_once(": ").unwrap_or((text, ""));
+        let (what, unless) = match what.split_once(" unless ") {
+            Some((what, condition)) => (what, condition.split_once('=')),
+            None => (what, None),
+        };
+        let (field, key) = match what.split_once('[') {
+            Some((field, key)) => (field, Some(key.trim_end_matches(']'))),
+            None => (what, None),
+        };
+        Self { field, key, unless, consequence }
+    }
+
+    /// Where below `object` the field is used without effect.
+    fn used_at(&self, object: &serde_json::Map<String, Value>) -> Option<String> {
+        let value = object.get(self.field)?;
+        if self.unless.is_some_and(|(sibling, value)| object.get(sibling).is_some_and(|v| v == value)) {
+            return None;
+        }
+        match self.key {
+            Some(key) => value.get(key).map(|_| format!("{}[{key}]", self.field)),
+            None => (!is_zero(value)).then(|| self.field.to_owned()),
+        }
+    }
+}
+
+/// Values that ask for nothing.
+fn is_zero(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(value) => !value,
+        Value::Number(number) => number.as_i64() == Some(0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) => map.is_empty(),
+    }
+}
+
+/// A warning for each field of `object` that has no effect.
+///
+/// Pod templates are looked into as pods are, whatever the kind that holds them.
+pub fn warnings(root: &Root, object: &Object) -> Vec<String> {
+    let mut walk = Walk { table: &GLOBAL, schema: root.schema(), path: String::new(), found: Vec::new() };
+    walk.object(root.definition(), object.as_map());
+    walk.found
+}
+
+struct Walk<'a> {
+    table: &'a Table,
+    schema: &'a Schema,
+    path: String,
+    found: Vec<String>,
+}
+
+impl Walk<'_> {
+    fn object(&mut self, definition: &Definition, object: &serde_json::Map<String, Value>) {
+        let entry = self.table.entry(definition);
+        for ignored in entry.iter().flat_map(|entry| &entry.ignored) {
+            if let Some(place) = ignored.used_at(object) {
+                let dot = if self.path.is_empty() { "" } else { "." };
+                let Ignored { consequence, .. } = ignored;
+                self.found.push(format!("{}{dot}{place}: has no effect yet: {consequence}", self.path));
+            }
+        }
+        for (name, value) in object {
+            let Some(field) = definition.field(name) else { continue };
+            let length = self.path.len();
+            if length > 0 {
+                self.path.push('.');
+            }
+            self.path.push_str(name);
+            self.value(field.ty, value);
+            self.path.truncate(length);
+        }
+    }
+
+    fn value(&mut self, ty: Type, value: &Value) {
+        match (ty, value) {
+            (Type::Object(id), Value::Object(map)) => self.object(self.schema.get(id), map),
+            (Type::List(id), Value::Array(items)) => {
+                let inner = self.schema.inner(id);
+                for (index, item) in items.iter().enumerate() {
+                    let length = self.path.len();
+                    self.path.push_str(&format!("[{index}]"));
+                    self.value(inner, item);
+                    self.path.truncate(length);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+    use std::path::Path;
+
+    use serde_json::json;
+
+    use super::*;
+
+    const ROOTS: [(&str, &str); 3] =
+        [("pods", "PodSpec"), ("Services", "ServiceSpec"), ("Nodes", "NodeSpec")];
+
+    /// Every field below the roots has exactly one mark, and no mark is for a field that does not exist.
+    #[test]
+    fn the_table_covers_the_schema() {
+        let (table, schema) = (&*GLOBAL, Schema::kubernetes());
+        let mut open: Vec<String> = ROOTS.map(|(_, root)| format!("{PACKAGE}{root}")).to_vec();
+        let mut seen = BTreeSet::new();
+        while let Some(name) = open.pop() {
+            if !name.starts_with(PACKAGE) || !seen.insert(name.clone()) {
+                continue;
+            }
+            let definition = schema.definition(&name).unwrap();
+            let entry = table.entry(definition).unwrap_or_else(|| panic!("{name} is not in the table"));
+            let ignored: BTreeSet<&str> = entry.ignored.iter().map(|ignored| ignored.field).collect();
+            for field in definition.fields() {
+                let marks = [&entry.honoured, &entry.meaningless, &entry.refused, &ignored];
+                let marks = marks.iter().filter(|set| set.contains(&*field.name)).count();
+                assert_eq!(marks, 1, "{name}.{}", field.name);
+                if entry.honoured.contains(&*field.name)
+                    && let Type::Object(inner) = schema.innermost(field.ty)
+                {
+                    open.push(schema.get(inner).name().to_owned());
+                }
+            }
+            let all = entry.honoured.iter().chain(&entry.meaningless).chain(&entry.refused).chain(&ignored);
+            for field in all {
+                assert!(definition.field(field).is_some(), "{name} has no field {field}");
+            }
+        }
+        let is_seen = |name: &str| seen.contains(&format!("{PACKAGE}{name}"));
+        let unreachable: Vec<_> = table.0.keys().filter(|name| !is_seen(name)).collect();
+        assert!(unreachable.is_empty(), "{unreachable:?} are below no field that is honoured");
+    }
+
+    fn check(definition: &str, spec: Value, expected: &[&str]) {
+        let object = Object::from_value(json!({"spec": spec})).unwrap();
+        let found = warnings(&crate::shared::testing::root(&format!("{PACKAGE}{definition}")), &object);
+        let paths: Vec<&str> = found.iter().filter_map(|text| text.split(": ").next()).collect();
+        assert_eq!(paths, expected, "{definition} {spec}");
+    }
+
+    #[test]
+    fn what_has_no_effect_is_named() {
+        let container = |fields: Value| json!({"containers": [{"name": "a"}, fields]});
+        check("Pod", json!({"containers": [{"name": "a", "image": "x"}], "priorityClassName": ""}), &[]);
+        check("Pod", json!({"affinity": {"nodeAffinity": {}, "podAffinity": {}}}), &[]);
+        check("Pod", json!({"affinity": {"podAffinity": {"x": []}}}), &["spec.affinity.podAffinity"]);
+        check(
+            "Pod",
+            container(json!({"ports": [{"containerPort": 1, "hostPort": 2}]})),
+            &["spec.containers[1].ports[0].hostPort"],
+        );
+        check(
+            "Pod",
+            container(json!({"resources": {"limits": {"cpu": 1, "ephemeral-storage": 1}}})),
+            &["spec.containers[1].resources.limits[ephemeral-storage]"],
+        );
+        let volumes = json!({"volumes": [{"emptyDir": {"sizeLimit": "1Gi", "medium": "Memory"}}, {"emptyDir": {"sizeLimit": "1Gi"}}]});
+        check("Pod", volumes, &["spec.volumes[1].emptyDir.sizeLimit"]);
+        check("Service", json!({"healthCheckNodePort": 30000, "ports": []}), &["spec.healthCheckNodePort"]);
+        check("ConfigMap", json!({"healthCheckNodePort": 30000}), &[]);
+        let template = json!({"template": {"spec": {"topologySpreadConstraints": [{"maxSkew": 1}]}}});
+        check("ReplicationController", template, &["spec.template.spec.topologySpreadConstraints"]);
+    }
+
+    /// The README says the same as the table. To write it anew: `UPDATE_README=1 cargo test -p skiff-kinds honour`.
+    #[test]
+    fn the_readme_lists_what_is_absent() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
+        let readme = std::fs::read_to_string(&path).unwrap();
+        let (begin, end) =
+            ("<!-- fields without effect: begin -->\n", "<!-- fields without effect: end -->\n");
+        let (before, rest) = readme.split_once(begin).unwrap();
+        let (_, after) = rest.split_once(end).unwrap();
+        let wanted = format!("{before}{begin}{}{end}{after}", absent());
+        if std::env::var_os("UPDATE_README").is_some() {
+            std::fs::write(&path, &wanted).unwrap();
+        }
+        assert!(readme == wanted || std::env::var_os("UPDATE_README").is_some(), "run with UPDATE_README=1");
+    }
+
+    /// The table's exceptions as Markdown.
+    fn absent() -> String {
+        let mut text = String::from("Accepted without effect, with a warning that says so:\n\n");
+        for (name, entry) in &GLOBAL.0 {
+            for ignored in &entry.ignored {
+                let key = ignored.key.map(|key| format!("[{key}]")).unwrap_or_default();
+                let unless = ignored
+                    .unless
+                    .map(|(field, value)| format!(" (but for `{field}: {value}`)"))
+                    .unwrap_or_default();
+                let field = ignored.field;
+                writeln!(text, "- `{name}.{field}{key}`{unless}: {}", ignored.consequence).unwrap();
+            }
+        }
+        text.push_str("\nRefused, by the API or by the node with an event at the pod:\n\n");
+        for (name, entry) in GLOBAL.0.iter().filter(|(_, entry)| !entry.refused.is_empty()) {
+            let fields: Vec<String> = entry.refused.iter().map(|field| format!("`{field}`")).collect();
+            writeln!(text, "- `{}`: {}", name, fields.join(", ")).unwrap();
+        }
+        text
+    }
+}

@@ -1,0 +1,38 @@
+//! The built-in kinds: a folder for each API group, in it a file or folder for each kind, with its row, strategy and
+//! printer. What rows are made of is in `skiff_machinery`, which knows none of them. Nothing here does I/O.
+//!
+//! A new kind is a file in the folder of its group and a line in the group's list; a new group a line in [`builtin`].
+
+mod apiextensions;
+mod authentication;
+mod authorization;
+mod coordination;
+mod core;
+mod discovery;
+pub mod honour;
+mod networking;
+mod rbac;
+mod row;
+mod shared;
+
+use std::sync::Arc;
+
+use skiff_machinery::Catalogue;
+use skiff_schema::Schema;
+
+/// Every built-in kind with the schema of Kubernetes, in discovery order: groups by Kubernetes' priorities, plural names
+/// alphabetically.
+pub fn builtin() -> Catalogue {
+    let schema = &Arc::new(Schema::kubernetes());
+    let groups = [
+        core::rows(schema),
+        authentication::rows(schema),
+        authorization::rows(schema),
+        networking::rows(schema),
+        rbac::rows(schema),
+        apiextensions::rows(schema),
+        coordination::rows(schema),
+        discovery::rows(schema),
+    ];
+    groups.into_iter().flatten().collect()
+}

@@ -1,0 +1,129 @@
+//! IPAddress: the reservation of one Service address.
+
+use jiff::Timestamp;
+
+use std::sync::Arc;
+
+use skiff_schema::Schema;
+
+use crate::row::stored;
+use crate::shared::check::immutable;
+use skiff_machinery::cells::{self, age, age_column, name_column, text};
+use skiff_machinery::names::Form;
+use skiff_machinery::{
+    Context, FieldError, FieldErrors, GroupVersion, Kind, Object, Row, Scope, Selectable, Strategy, addresses,
+};
+
+pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
+    let gv = GroupVersion::fixed("networking.k8s.io", "v1");
+    Kind {
+        columns: vec![name_column(), text("ParentRef", "The object that holds the address."), age_column()],
+        print,
+        selectable: PARENT,
+        ..stored(schema, gv, "io.k8s.api.networking.v1.IPAddress", Scope::Cluster, AddressStrategy)
+            .short(&["ip"])
+            .plural("ipaddresses")
+    }
+}
+
+const PARENT: &[Selectable] = &[
+    Selectable { label: "spec.parentRef.group", value: |object| parent(object, "group").to_owned() },
+    Selectable { label: "spec.parentRef.resource", value: |object| parent(object, "resource").to_owned() },
+    Selectable { label: "spec.parentRef.namespace", value: |object| parent(object, "namespace").to_owned() },
+    Selectable { label: "spec.parentRef.name", value: |object| parent(object, "name").to_owned() },
+];
+
+fn parent<'a>(object: &'a Object, field: &str) -> &'a str {
+    object.str(&["spec", "parentRef", field])
+}
+
+fn print(object: &Object, now: Timestamp) -> Row {
+    let mut resource = parent(object, "resource").to_owned();
+    if !parent(object, "group").is_empty() {
+        resource = format!("{resource}.{}", parent(object, "group"));
+    }
+    let path = [resource.as_str(), parent(object, "namespace"), parent(object, "name")];
+    let path: Vec<&str> = path.into_iter().filter(|part| !part.is_empty()).collect();
+    cells::row([object.name().into(), path.join("/").into(), age(object, now)])
+}
+
+/// What is special about IPAddresses.
+struct AddressStrategy;
+
+impl Strategy for AddressStrategy {
+    /// The core group is named by no group, not by an empty one.
+    fn default(&self, object: &mut Object) {
+        if object.get(&["spec", "parentRef", "group"]).is_some_and(|group| group == "") {
+            object.remove(&["spec", "parentRef", "group"]);
+        }
+    }
+
+    fn validate(&self, _: Context<'_>, object: &Object) -> FieldErrors {
+        if !object.get(&["spec", "parentRef"]).is_some_and(serde_json::Value::is_object) {
+            return vec![FieldError::required("spec.parentRef", "")];
+        }
+        let mut errors = Vec::new();
+        for (field, needed) in [("resource", true), ("name", true), ("namespace", false)] {
+            let path = format!("spec.parentRef.{field}");
+            match parent(object, field) {
+                "" if needed => errors.push(FieldError::required(path, "")),
+                text => errors.extend(Form::PathSegment.check(&path, text)),
+            }
+        }
+        let group = parent(object, "group");
+        if !group.is_empty() {
+            errors.extend(Form::Subdomain.check("spec.parentRef.group", group));
+        }
+        errors
+    }
+
+    fn validate_update(&self, cx: Context<'_>, new: &Object, old: &Object) -> FieldErrors {
+        let parent = ["spec", "parentRef"];
+        let mut errors = self.validate(cx, new);
+        errors.extend(immutable("spec.parentRef", new.get(&parent), old.get(&parent)));
+        errors
+    }
+
+    /// The name is the address in its one canonical form, so that an address is held once.
+    fn validate_name(&self, name: &str) -> Option<FieldError> {
+        let detail = match addresses::ip(name) {
+            Ok(ip) if ip.to_string() == name => return None,
+            Ok(ip) => format!("must be in canonical form ({:?})", ip.to_string()),
+            Err(detail) => detail.to_owned(),
+        };
+        Some(FieldError::invalid("metadata.name", name, detail))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shared::testing::{object, texts, with_context};
+    use serde_json::{Value, json};
+
+    #[test]
+    fn names_are_canonical_addresses() {
+        let check = |name: &str, fine: bool| {
+            assert_eq!(AddressStrategy.validate_name(name).is_none(), fine, "{name}");
+        };
+        check("10.96.0.1", true);
+        check("fd00::1", true);
+        check("FD00::1", false);
+        check("fd00:0:0::1", false);
+        check("a", false);
+    }
+
+    #[test]
+    fn the_parent_is_needed_and_stays() {
+        let address = |parent: Value| object(json!({"spec": {"parentRef": parent}}));
+        let check = |parent: Value, expected: &[&str]| {
+            assert_eq!(texts(with_context(|cx| AddressStrategy.validate(cx, &address(parent)))), expected);
+        };
+        check(json!(null), &["spec.parentRef: Required value"]);
+        check(json!({"resource": "services"}), &["spec.parentRef.name: Required value"]);
+        let (old, new) =
+            (json!({"resource": "services", "name": "a"}), json!({"resource": "services", "name": "b"}));
+        let errors = with_context(|cx| AddressStrategy.validate_update(cx, &address(new), &address(old)));
+        assert!(errors[0].to_string().ends_with("field is immutable"));
+    }
+}

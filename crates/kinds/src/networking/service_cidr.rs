@@ -1,0 +1,136 @@
+//! ServiceCIDR: a range that Service addresses are taken from.
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use std::sync::Arc;
+
+use skiff_schema::Schema;
+
+use crate::row::stored;
+use skiff_machinery::cells::{self, age, age_column, name_column, strings, text};
+use skiff_machinery::{
+    Context, FieldError, FieldErrors, GroupVersion, Kind, Object, Row, Scope, Strategy, Subresource,
+    addresses,
+};
+
+pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
+    let gv = GroupVersion::fixed("networking.k8s.io", "v1");
+    Kind {
+        columns: vec![name_column(), text("CIDRs", "The ranges, one per address family."), age_column()],
+        print,
+        ..stored(schema, gv, "io.k8s.api.networking.v1.ServiceCIDR", Scope::Cluster, RangeStrategy)
+            .below(&[Subresource::Status])
+    }
+}
+
+fn print(object: &Object, now: Timestamp) -> Row {
+    let cidrs = strings(object, &["spec", "cidrs"]).join(",");
+    cells::row([object.name().into(), cidrs.into(), age(object, now)])
+}
+
+const CIDRS: &str = "spec.cidrs";
+
+/// What is special about ServiceCIDRs.
+struct RangeStrategy;
+
+impl Strategy for RangeStrategy {
+    fn validate(&self, _: Context<'_>, object: &Object) -> FieldErrors {
+        let cidrs = strings(object, &["spec", "cidrs"]);
+        match cidrs.len() {
+            0 => return vec![FieldError::required(CIDRS, "at least one CIDR required")],
+            1 | 2 => {}
+            _ => return vec![FieldError::invalid(CIDRS, json!(cidrs), "may only hold up to 2 values")],
+        }
+        let mut errors = Vec::new();
+        let mut families = Vec::new();
+        for (index, text) in cidrs.iter().enumerate() {
+            let path = format!("{CIDRS}[{index}]");
+            match addresses::cidr(text) {
+                Ok((network, length)) if addresses::masked(network, length) != addresses::number(network) => {
+                    let detail = "must not have bits set beyond the prefix length";
+                    errors.push(FieldError::invalid(path, *text, detail));
+                }
+                Ok((network, length)) if format!("{network}/{length}") != *text => {
+                    let detail = format!("must be in canonical form (\"{network}/{length}\")");
+                    errors.push(FieldError::invalid(path, *text, detail));
+                }
+                Ok((network, _)) => families.push(network.is_ipv4()),
+                Err(detail) => errors.push(FieldError::invalid(path, *text, detail)),
+            }
+        }
+        if let [first, second] = families[..]
+            && first == second
+        {
+            let detail =
+                "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64";
+            errors.push(FieldError::invalid(CIDRS, json!(cidrs), detail));
+        }
+        errors
+    }
+
+    /// Ranges stay; a second family may be added.
+    fn validate_update(&self, cx: Context<'_>, new: &Object, old: &Object) -> FieldErrors {
+        let (before, after) = (strings(old, &["spec", "cidrs"]), strings(new, &["spec", "cidrs"]));
+        let mut errors = self.validate(cx, new);
+        if let ([only], [first, _]) = (&before[..], &after[..]) {
+            if only != first {
+                let path = format!("{CIDRS}[0]");
+                errors.push(FieldError::invalid(path, *first, "field is immutable"));
+            }
+        } else if before != after {
+            errors.push(FieldError::invalid(CIDRS, json!(after), "field is immutable"));
+        }
+        errors
+    }
+
+    fn initial_finalizers(&self) -> &'static [&'static str] {
+        &["networking.k8s.io/service-cidr-finalizer"]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shared::testing::{object, texts, with_context};
+    use serde_json::Value;
+
+    fn range(cidrs: Value) -> Object {
+        object(json!({"spec": {"cidrs": cidrs}}))
+    }
+
+    #[test]
+    fn checks_ranges() {
+        let check = |cidrs: Value, expected: &[&str]| {
+            assert_eq!(texts(with_context(|cx| RangeStrategy.validate(cx, &range(cidrs)))), expected);
+        };
+        check(json!(["10.96.0.0/12", "fd00::/108"]), &[]);
+        check(json!([]), &["spec.cidrs: Required value: at least one CIDR required"]);
+        check(
+            json!(["10.96.0.1/12"]),
+            &[
+                r#"spec.cidrs[0]: Invalid value: "10.96.0.1/12": must not have bits set beyond the prefix length"#,
+            ],
+        );
+        check(
+            json!(["10.0.0.0/24", "10.0.1.0/24"]),
+            &[concat!(
+                r#"spec.cidrs: Invalid value: ["10.0.0.0/24","10.0.1.0/24"]: may specify no more than one IP "#,
+                "for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64",
+            )],
+        );
+    }
+
+    #[test]
+    fn ranges_stay() {
+        let check = |new: Value, old: Value, fine: bool| {
+            let errors = with_context(|cx| RangeStrategy.validate_update(cx, &range(new), &range(old)));
+            assert_eq!(errors.is_empty(), fine, "{errors:?}");
+        };
+        check(json!(["10.0.0.0/24"]), json!(["10.0.0.0/24"]), true);
+        check(json!(["10.0.0.0/24", "fd00::/108"]), json!(["10.0.0.0/24"]), true);
+        check(json!(["10.0.1.0/24", "fd00::/108"]), json!(["10.0.0.0/24"]), false);
+        check(json!(["10.0.0.0/24"]), json!(["10.0.0.0/24", "fd00::/108"]), false);
+        check(json!(["10.0.1.0/24"]), json!(["10.0.0.0/24"]), false);
+    }
+}

@@ -1,0 +1,82 @@
+//! Checks of fields that several kinds have.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use skiff_machinery::names::Form;
+use skiff_machinery::{FieldError, FieldErrorKind, FieldErrors, Object};
+
+/// Decodes an object for validation; an object that does not fit its type is one error.
+pub(crate) fn typed<T: DeserializeOwned>(object: &Object) -> Result<T, FieldErrors> {
+    object.decode().map_err(|error| {
+        vec![FieldError::new(FieldErrorKind::TypeInvalid, "", Value::Null, error.to_string())]
+    })
+}
+
+/// A port number.
+pub(crate) fn port(field: &str, number: i64) -> FieldErrors {
+    if (1..=65535).contains(&number) {
+        return Vec::new();
+    }
+    vec![FieldError::invalid(field, number, "must be between 1 and 65535, inclusive")]
+}
+
+/// A port number or the name of a container port.
+pub(crate) fn port_or_name(field: &str, value: &IntOrString) -> FieldErrors {
+    match value {
+        IntOrString::Int(number) => port(field, i64::from(*number)),
+        IntOrString::String(name) => Form::PortName.check(field, name),
+    }
+}
+
+/// One of a set of words; empty means that it is missing.
+pub(crate) fn one_of(field: &str, value: Option<&str>, supported: &[&str]) -> FieldErrors {
+    match value {
+        None | Some("") => vec![FieldError::required(field, "")],
+        some => one_of_optional(field, some, supported),
+    }
+}
+
+/// One of a set of words, or absent.
+pub(crate) fn one_of_optional(field: &str, value: Option<&str>, supported: &[&str]) -> FieldErrors {
+    match value {
+        Some(value) if !supported.contains(&value) => {
+            vec![FieldError::not_supported(field, value, supported)]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// A number that may not be negative.
+pub(crate) fn not_negative(field: &str, number: i64) -> FieldErrors {
+    if number >= 0 {
+        return Vec::new();
+    }
+    vec![FieldError::invalid(field, number, "must be greater than or equal to 0")]
+}
+
+/// Keys and values of labels.
+pub(crate) fn labels<'a>(field: &str, labels: impl IntoIterator<Item = (&'a str, &'a str)>) -> FieldErrors {
+    let mut errors = Vec::new();
+    for (key, value) in labels {
+        errors.extend(Form::QualifiedName.check(field, key));
+        errors.extend(Form::LabelValue.check(field, value));
+    }
+    errors
+}
+
+/// An owned map as pairs of texts.
+pub(crate) fn pairs(map: Option<&BTreeMap<String, String>>) -> impl Iterator<Item = (&str, &str)> {
+    map.into_iter().flatten().map(|(key, value)| (key.as_str(), value.as_str()))
+}
+
+/// A value that may not change.
+pub(crate) fn immutable(field: &str, new: Option<&Value>, old: Option<&Value>) -> FieldErrors {
+    if new == old {
+        return Vec::new();
+    }
+    vec![FieldError::invalid(field, new.cloned().unwrap_or_default(), "field is immutable")]
+}

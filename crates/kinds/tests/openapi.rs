@@ -1,0 +1,242 @@
+//! The OpenAPI documents of the built-in kinds.
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+use prost::Message as _;
+
+use serde_json::{Value, json};
+use skiff_kinds::builtin;
+use skiff_machinery::openapi::gnostic as wire;
+use skiff_machinery::openapi::{hash, v2_protobuf, v3_document, v3_index};
+use skiff_machinery::{GroupVersion, discovery};
+
+const CORE: GroupVersion = GroupVersion::fixed("", "v1");
+
+fn document(gv: &GroupVersion) -> Value {
+    serde_json::from_slice(&v3_document(&builtin(), gv).unwrap()).unwrap()
+}
+
+#[test]
+fn the_index_names_every_version() {
+    let catalogue = builtin();
+    let index = v3_index(&catalogue);
+    let url = index["paths"]["api/v1"]["serverRelativeURL"].as_str().unwrap();
+    assert_eq!(url, format!("/openapi/v3/api/v1?hash={}", hash(&catalogue, &CORE)));
+    assert!(index["paths"]["apis/discovery.k8s.io/v1"].is_object());
+    assert!(v3_document(&catalogue, &GroupVersion::fixed("", "v2")).is_none());
+}
+
+/// What kubectl looks for before it sends a manifest.
+#[test]
+fn every_patchable_kind_knows_field_validation() {
+    let catalogue = builtin();
+    for gv in discovery::group_versions(&catalogue) {
+        let document = document(&gv);
+        let patches: Vec<&Value> =
+            document["paths"].as_object().unwrap().values().map(|item| &item["patch"]).collect();
+        for kind in catalogue.iter().filter(|kind| kind.gv == gv && kind.offers(skiff_machinery::Verb::Patch))
+        {
+            let gvk = json!({"group": gv.group, "version": gv.version, "kind": kind.names.kind});
+            let patch = patches.iter().find(|patch| patch["x-kubernetes-group-version-kind"] == gvk);
+            let parameters = patch.unwrap_or_else(|| panic!("{gvk}"))["parameters"].as_array().unwrap();
+            assert!(parameters.iter().any(|p| p["name"] == "fieldValidation" && p["in"] == "query"), "{gvk}");
+        }
+    }
+}
+
+#[test]
+fn definitions_carry_merge_keys_and_references() {
+    let document = document(&CORE);
+    let schemas = &document["components"]["schemas"];
+    let ports = &schemas["io.k8s.api.core.v1.ServiceSpec"]["properties"]["ports"];
+    assert_eq!(ports["x-kubernetes-patch-merge-key"], "port");
+    assert_eq!(ports["x-kubernetes-patch-strategy"], "merge");
+    assert_eq!(ports["x-kubernetes-list-map-keys"], json!(["port", "protocol"]));
+    let service = &schemas["io.k8s.api.core.v1.Service"];
+    assert_eq!(
+        service["x-kubernetes-group-version-kind"],
+        json!([{"group": "", "kind": "Service", "version": "v1"}])
+    );
+    let spec = &service["properties"]["spec"];
+    assert_eq!(spec["allOf"], json!([{"$ref": "#/components/schemas/io.k8s.api.core.v1.ServiceSpec"}]));
+    assert!(spec["description"].is_string());
+    assert!(schemas["io.k8s.api.core.v1.ServiceList"].is_object());
+    assert!(schemas["io.k8s.api.autoscaling.v1.Scale"].is_object());
+    assert!(schemas["io.k8s.api.rbac.v1.Role"].is_null());
+}
+
+#[test]
+fn every_field_is_described_and_has_its_default() {
+    for gv in discovery::group_versions(&builtin()) {
+        let document = document(&gv);
+        let schemas = document["components"]["schemas"].as_object().unwrap();
+        // `k8s-openapi` has one type for all lists, and Kubernetes itself does not describe JSON schemas.
+        let undescribed = |name: &str| name.ends_with("List") || name.contains(".apiextensions.");
+        for (name, schema) in schemas.iter().filter(|(name, _)| !undescribed(name)) {
+            for (field, property) in schema["properties"].as_object().into_iter().flatten() {
+                assert!(property["description"].is_string(), "{name}.{field}");
+            }
+        }
+    }
+    let port = &document(&CORE)["components"]["schemas"]["io.k8s.api.core.v1.ServicePort"];
+    let default = |field: &str| &port["properties"][field]["default"];
+    assert_eq!(
+        (default("protocol"), default("port"), default("name")),
+        (&json!("TCP"), &json!(0), &Value::Null)
+    );
+}
+
+#[test]
+fn every_reference_leads_somewhere() {
+    fn check(value: &Value, schemas: &Value) {
+        match value {
+            Value::Object(map) => {
+                if let Some(reference) = map.get("$ref").and_then(Value::as_str) {
+                    let name = reference.strip_prefix("#/components/schemas/").unwrap();
+                    assert!(schemas[name].is_object(), "{reference}");
+                }
+                map.values().for_each(|value| check(value, schemas));
+            }
+            Value::Array(list) => list.iter().for_each(|value| check(value, schemas)),
+            _ => {}
+        }
+    }
+    for gv in discovery::group_versions(&builtin()) {
+        let document = document(&gv);
+        check(&document, &document["components"]["schemas"]);
+    }
+}
+
+#[test]
+fn every_reference_of_the_old_document_leads_somewhere() {
+    fn check(schema: &wire::Schema, names: &[&str]) {
+        let reference = schema.reference.strip_prefix("#/definitions/");
+        assert!(schema.reference.is_empty() || reference.is_some_and(|r| names.contains(&r)), "{schema:?}");
+        let fields = schema.properties.iter().flat_map(|p| &p.entries).filter_map(|e| e.value.as_ref());
+        let values = schema.additional_properties.iter().filter_map(|a| a.schema.as_deref());
+        let items = schema.items.iter().flat_map(|items| &items.schema);
+        fields.chain(values).chain(items).for_each(|schema| check(schema, names));
+    }
+    let document = wire::Document::decode(v2_protobuf(&builtin()).as_slice()).unwrap();
+    let entries = document.definitions.unwrap().entries;
+    let names: Vec<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
+    entries.iter().for_each(|entry| check(entry.value.as_ref().unwrap(), &names));
+}
+
+#[test]
+fn operations_are_published_as_kubernetes_does() {
+    let core = document(&CORE);
+    let names = |value: &Value| -> Vec<String> {
+        let list = value.as_array().into_iter().flatten();
+        list.map(|parameter| {
+            format!("{} {}", parameter["in"].as_str().unwrap(), parameter["name"].as_str().unwrap())
+        })
+        .collect()
+    };
+    let check = |path: &str, method: &str, id: &str, action: &str, shared: &[&str], own: &[&str]| {
+        let item = &core["paths"][path];
+        let operation = &item[method];
+        assert_eq!(
+            (operation["operationId"].as_str(), operation["x-kubernetes-action"].as_str()),
+            (Some(id), Some(action)),
+            "{method} {path}"
+        );
+        assert_eq!(names(&item["parameters"]), shared, "{path}");
+        assert_eq!(names(&operation["parameters"]), own, "{method} {path}");
+    };
+    let pods = "/api/v1/namespaces/{namespace}/pods";
+    let pod = format!("{pods}/{{name}}");
+    let one = ["path namespace", "path name", "query pretty"];
+    let write = ["query dryRun", "query fieldManager", "query fieldValidation"];
+    check(pods, "post", "createCoreV1NamespacedPod", "post", &["path namespace", "query pretty"], &write);
+    check(&pod, "get", "readCoreV1NamespacedPod", "get", &one, &[]);
+    check(&pod, "put", "replaceCoreV1NamespacedPod", "put", &one, &write);
+    let patch = [&write[..], &["query force"]].concat();
+    check(&pod, "patch", "patchCoreV1NamespacedPod", "patch", &one, &patch);
+    check(&format!("{pod}/status"), "patch", "patchCoreV1NamespacedPodStatus", "patch", &one, &patch);
+    let exec =
+        ["command", "container", "stderr", "stdin", "stdout", "tty"].map(|name| format!("query {name}"));
+    let exec: Vec<&str> = exec.iter().map(String::as_str).collect();
+    let there = &one[..2];
+    check(&format!("{pod}/exec"), "get", "connectCoreV1GetNamespacedPodExec", "connect", there, &exec);
+    let proxy = format!("{pod}/proxy/{{path}}");
+    let with_path = ["path namespace", "path name", "path path"];
+    let id = "connectCoreV1OptionsNamespacedPodProxyWithPath";
+    check(&proxy, "options", id, "connect", &with_path, &["query path"]);
+    let everywhere = &core["paths"]["/api/v1/pods"]["get"];
+    assert_eq!(everywhere["operationId"], "listCoreV1PodForAllNamespaces");
+    assert!(names(&everywhere["parameters"]).contains(&"query labelSelector".to_owned()));
+    let collection = &core["paths"][pods]["delete"];
+    assert_eq!(collection["operationId"], "deleteCoreV1CollectionNamespacedPod");
+    let collection = names(&collection["parameters"]);
+    assert!(["query dryRun", "query labelSelector"].iter().all(|name| collection.iter().any(|n| n == name)));
+    let role = GroupVersion::fixed("rbac.authorization.k8s.io", "v1");
+    let role = &document(&role)["paths"]["/apis/rbac.authorization.k8s.io/v1/clusterroles/{name}"]["get"];
+    assert_eq!(role["operationId"], "readRbacAuthorizationV1ClusterRole");
+    assert_eq!(role["tags"], json!(["rbacAuthorization_v1"]));
+}
+
+/// The documents are made when somebody asks, and kept: they must not grow without a reason.
+#[test]
+fn documents_stay_small() {
+    let catalogue = builtin();
+    let largest = discovery::group_versions(&catalogue)
+        .iter()
+        .map(|gv| v3_document(&catalogue, gv).unwrap().len())
+        .max();
+    assert!(largest.unwrap() < 1 << 20, "{largest:?}");
+    assert!(v2_protobuf(&catalogue).len() < 2 << 20);
+}
+
+#[test]
+fn operation_ids_are_unique() {
+    let operations = |gv| {
+        let paths = document(&gv)["paths"].as_object().unwrap().clone();
+        paths
+            .into_iter()
+            .flat_map(|(_, item)| item.as_object().unwrap().clone().into_values())
+            .collect::<Vec<_>>()
+    };
+    let all = discovery::group_versions(&builtin()).into_iter().flat_map(operations);
+    let mut ids: Vec<String> =
+        all.filter_map(|operation| operation["operationId"].as_str().map(str::to_owned)).collect();
+    assert!(ids.len() > 200, "{ids:?}");
+    let count = ids.len();
+    ids.sort();
+    let mut unique = ids.clone();
+    unique.dedup();
+    assert_eq!(unique.len(), count, "{ids:?}");
+}
+
+#[test]
+fn the_old_document_can_be_read_back() {
+    let bytes = v2_protobuf(&builtin());
+    let document = wire::Document::decode(bytes.as_slice()).unwrap();
+    let schemas = document.definitions.unwrap().entries;
+    let find = |name: &str| schemas.iter().find(|entry| entry.name == name).unwrap().value.clone().unwrap();
+    let extension = |list: &[wire::NamedAny], name: &str| {
+        let found = list.iter().find(|entry| entry.name == name);
+        found.map(|entry| entry.value.clone().unwrap().yaml)
+    };
+    let service = find("io.k8s.api.core.v1.Service");
+    assert_eq!(
+        extension(&service.vendor_extension, "x-kubernetes-group-version-kind").as_deref(),
+        Some(r#"[{"group":"","kind":"Service","version":"v1"}]"#)
+    );
+    let spec = find("io.k8s.api.core.v1.ServiceSpec").properties.unwrap();
+    let ports = spec.entries.iter().find(|entry| entry.name == "ports").unwrap().value.clone().unwrap();
+    assert_eq!(ports.ty.unwrap().value, ["array"]);
+    assert_eq!(ports.items.unwrap().schema[0].reference, "#/definitions/io.k8s.api.core.v1.ServicePort");
+    assert_eq!(
+        extension(&ports.vendor_extension, "x-kubernetes-patch-merge-key").as_deref(),
+        Some("\"port\"")
+    );
+    let paths = document.paths.unwrap().path;
+    let item =
+        paths.iter().find(|item| item.name == "/api/v1/namespaces/{namespace}/services/{name}").unwrap();
+    let patch = item.value.clone().unwrap().patch.unwrap();
+    let dry_run = patch.parameters.iter().any(|item| {
+        let parameter = item.parameter.clone().unwrap().non_body.unwrap();
+        parameter.query.is_some_and(|query| query.name == "dryRun")
+    });
+    assert!(dry_run);
+}

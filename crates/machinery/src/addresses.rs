@@ -1,0 +1,131 @@
+//! IP addresses and ranges as API fields: parsing, and the checks that several kinds share.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use crate::{FieldError, FieldErrors};
+
+const NOT_AN_IP: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+const NOT_A_CIDR: &str = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
+
+/// Parses an address; the error is the text for a field error. IPv4 addresses in IPv6 clothes are refused.
+pub fn ip(text: &str) -> Result<IpAddr, &'static str> {
+    match text.parse::<IpAddr>() {
+        Ok(IpAddr::V6(v6)) if v6.to_ipv4_mapped().is_some() => Err("must not be an IPv4-mapped IPv6 address"),
+        Ok(ip) => Ok(ip),
+        Err(_) => Err(NOT_AN_IP),
+    }
+}
+
+/// Parses `network/length`; the error is the text for a field error. Host bits may be set.
+pub fn cidr(text: &str) -> Result<(IpAddr, u8), &'static str> {
+    let (network, length) = text.split_once('/').ok_or(NOT_A_CIDR)?;
+    let network: IpAddr = network.parse().map_err(|_| NOT_A_CIDR)?;
+    let plain = !length.is_empty() && length.bytes().all(|b| b.is_ascii_digit());
+    let length: u8 = length.parse().ok().filter(|_| plain).ok_or(NOT_A_CIDR)?;
+    if length > bits(network) { Err(NOT_A_CIDR) } else { Ok((network, length)) }
+}
+
+/// Whether a range contains an address of its family.
+pub fn contains((network, length): (IpAddr, u8), ip: IpAddr) -> bool {
+    network.is_ipv4() == ip.is_ipv4() && masked(network, length) == masked(ip, length)
+}
+
+/// The number of bits of an address.
+pub fn bits(ip: IpAddr) -> u8 {
+    if ip.is_ipv4() { 32 } else { 128 }
+}
+
+/// An address as a number.
+pub fn number(ip: IpAddr) -> u128 {
+    match ip {
+        IpAddr::V4(v4) => u32::from(v4).into(),
+        IpAddr::V6(v6) => v6.into(),
+    }
+}
+
+/// The address with its host bits cleared, as a number.
+pub fn masked(ip: IpAddr, length: u8) -> u128 {
+    let host_bits = u32::from(bits(ip) - length);
+    number(ip).checked_shr(host_bits).and_then(|n| n.checked_shl(host_bits)).unwrap_or(0)
+}
+
+/// `IPv4` or `IPv6`, as in `spec.ipFamilies`.
+pub fn family(ip: IpAddr) -> &'static str {
+    if ip.is_ipv4() { "IPv4" } else { "IPv6" }
+}
+
+/// Checks that an address can be that of another machine: not unspecified, loopback or link-local.
+pub fn check_not_special(field: &str, text: &str) -> FieldErrors {
+    let invalid = |detail: &str| vec![FieldError::invalid(field, text, detail)];
+    let ip = match ip(text) {
+        Ok(ip) => ip,
+        Err(detail) => return invalid(detail),
+    };
+    if ip.is_unspecified() {
+        return invalid(&format!("may not be unspecified ({text})"));
+    }
+    if ip.is_loopback() {
+        return invalid("may not be in the loopback range (127.0.0.0/8, ::1/128)");
+    }
+    let (unicast, multicast) = match ip {
+        IpAddr::V4(v4) => (v4.is_link_local(), contains((Ipv4Addr::new(224, 0, 0, 0).into(), 24), ip)),
+        IpAddr::V6(v6) => (v6.is_unicast_link_local(), v6.segments()[0] & 0xff0f == 0xff02),
+    };
+    if unicast {
+        return invalid("may not be in the link-local range (169.254.0.0/16, fe80::/10)");
+    }
+    if multicast {
+        return invalid("may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)");
+    }
+    Vec::new()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_contain_their_addresses() {
+        let check = |range: &str, address: &str, expected: bool| {
+            assert_eq!(
+                contains(cidr(range).unwrap(), address.parse().unwrap()),
+                expected,
+                "{range} {address}"
+            );
+        };
+        check("10.96.0.0/12", "10.111.255.255", true);
+        check("10.96.0.0/12", "10.112.0.0", false);
+        check("10.96.0.1/32", "10.96.0.1", true);
+        check("0.0.0.0/0", "192.0.2.1", true);
+        check("::/0", "192.0.2.1", false);
+        check("fd00::/112", "fd00::ffff", true);
+        check("fd00::/112", "fd00::1:0", false);
+    }
+
+    #[test]
+    fn refuses_malformed_text() {
+        for text in ["10.0.0.0", "10.0.0.0/33", "10.0.0.0/+8", "a/8", "10.0.0.0/", "010.0.0.0/8"] {
+            assert!(cidr(text).is_err(), "{text}");
+        }
+        for text in ["", "10.0.0", "010.0.0.1", "::ffff:10.0.0.1"] {
+            assert!(ip(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn special_addresses_are_named() {
+        let check = |text: &str, part: &str| {
+            let errors = check_not_special("ip", text);
+            assert!(errors.iter().any(|e| e.detail.contains(part)), "{text}: {errors:?}");
+        };
+        check("0.0.0.0", "unspecified");
+        check("127.1.1.1", "loopback");
+        check("::1", "loopback");
+        check("169.254.0.1", "link-local range");
+        check("fe80::1", "link-local range");
+        check("224.0.0.5", "multicast");
+        check("ff02::1", "multicast");
+        assert_eq!(check_not_special("ip", "10.0.0.1"), []);
+        assert_eq!(check_not_special("ip", "239.0.0.1"), []);
+    }
+}

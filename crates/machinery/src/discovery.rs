@@ -1,0 +1,219 @@
+//! What discovery answers: which groups, versions, kinds and subresources there are.
+
+use serde_json::{Map, Value, json};
+
+use crate::{Catalogue, GroupVersion, Kind, Subresource, Verb};
+
+/// A version of the aggregated documents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AggregatedVersion {
+    /// Clients from 1.30.
+    V2,
+    /// Clients from 1.26.
+    V2beta1,
+}
+
+impl AggregatedVersion {
+    /// As in `v=` of the media type.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::V2 => "v2",
+            Self::V2beta1 => "v2beta1",
+        }
+    }
+
+    /// The answer's Content-Type; without the parameters clients would read the body as a legacy document.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::V2 => "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
+            Self::V2beta1 => "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList",
+        }
+    }
+}
+
+/// The aggregated document of `/api` (`core`) or `/apis` (all other groups).
+pub fn aggregated(catalogue: &Catalogue, core: bool, version: AggregatedVersion) -> Value {
+    let groups = groups(catalogue).into_iter().filter(|group| group.name.is_empty() == core);
+    json!({
+        "kind": "APIGroupDiscoveryList",
+        "apiVersion": format!("apidiscovery.k8s.io/{}", version.as_str()),
+        "metadata": {},
+        "items": groups.map(|group| group.aggregated()).collect::<Vec<_>>(),
+    })
+}
+
+/// The legacy document of `/api`; `server` is `host:port` as clients reach it.
+pub fn api_versions(server: &str) -> Value {
+    json!({
+        "kind": "APIVersions",
+        "versions": ["v1"],
+        "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": server}],
+    })
+}
+
+/// The legacy document of `/apis`.
+pub fn group_list(catalogue: &Catalogue) -> Value {
+    let groups = groups(catalogue).into_iter().filter(|group| !group.name.is_empty());
+    json!({
+        "kind": "APIGroupList",
+        "apiVersion": "v1",
+        "groups": groups.map(|group| Value::Object(group.legacy())).collect::<Vec<_>>(),
+    })
+}
+
+/// The legacy document of `/apis/GROUP`; `None` if there is no such group.
+pub fn group(catalogue: &Catalogue, name: &str) -> Option<Value> {
+    let group = groups(catalogue).into_iter().find(|group| group.name == name && !name.is_empty())?;
+    let mut map = group.legacy();
+    map.insert("kind".to_owned(), "APIGroup".into());
+    map.insert("apiVersion".to_owned(), "v1".into());
+    Some(Value::Object(map))
+}
+
+/// The legacy document of `/api/v1` or `/apis/GROUP/VERSION`; `None` if there is no such version.
+pub fn resource_list(catalogue: &Catalogue, gv: &GroupVersion) -> Option<Value> {
+    let kinds: Vec<&Kind> = catalogue.iter().map(AsRef::as_ref).filter(|kind| kind.gv == *gv).collect();
+    let resources = kinds.iter().flat_map(|kind| legacy_resources(kind));
+    (!kinds.is_empty()).then(|| {
+        json!({
+            "kind": "APIResourceList",
+            "apiVersion": "v1",
+            "groupVersion": gv.to_string(),
+            "resources": resources.collect::<Vec<_>>(),
+        })
+    })
+}
+
+/// The groups and versions that a catalogue serves, in discovery order.
+pub fn group_versions(catalogue: &Catalogue) -> Vec<GroupVersion> {
+    let mut out: Vec<GroupVersion> = Vec::new();
+    for kind in catalogue.iter() {
+        if !out.contains(&kind.gv) {
+            out.push(kind.gv.clone());
+        }
+    }
+    out
+}
+
+/// A group with its versions, the preferred one first.
+struct Group<'c> {
+    name: &'c str,
+    versions: Vec<(&'c str, Vec<&'c Kind>)>,
+}
+
+fn groups(catalogue: &Catalogue) -> Vec<Group<'_>> {
+    let mut groups: Vec<Group<'_>> = Vec::new();
+    for kind in catalogue.iter() {
+        let (name, version) = (kind.gv.group.as_ref(), kind.gv.version.as_ref());
+        let at = groups.iter().position(|group| group.name == name).unwrap_or_else(|| {
+            groups.push(Group { name, versions: Vec::new() });
+            groups.len() - 1
+        });
+        let versions = &mut groups[at].versions;
+        match versions.iter_mut().find(|(other, _)| *other == version) {
+            Some((_, kinds)) => kinds.push(kind),
+            None => versions.push((version, vec![kind])),
+        }
+    }
+    groups
+}
+
+impl Group<'_> {
+    fn aggregated(&self) -> Value {
+        let version = |(version, kinds): &(&str, Vec<&Kind>)| {
+            let resources: Vec<Value> = kinds.iter().map(|kind| aggregated_resource(kind)).collect();
+            json!({"version": version, "resources": resources, "freshness": "Current"})
+        };
+        json!({
+            "metadata": {"name": self.name, "creationTimestamp": null},
+            "versions": self.versions.iter().map(version).collect::<Vec<_>>(),
+        })
+    }
+
+    fn legacy(&self) -> Map<String, Value> {
+        let version = |(version, _): &(&str, Vec<&Kind>)| json!({"groupVersion": format!("{}/{version}", self.name), "version": version});
+        let versions: Vec<Value> = self.versions.iter().map(version).collect();
+        let mut map = Map::new();
+        map.insert("name".to_owned(), self.name.into());
+        map.insert("preferredVersion".to_owned(), versions.first().cloned().unwrap_or_default());
+        map.insert("versions".to_owned(), versions.into());
+        map
+    }
+}
+
+fn response_kind(gv: &GroupVersion, kind: &str) -> Value {
+    json!({"group": gv.group, "version": gv.version, "kind": kind})
+}
+
+fn verbs(verbs: &[Verb]) -> Vec<&'static str> {
+    verbs.iter().map(|verb| verb.as_str()).collect()
+}
+
+/// Subresources in the order of their path segments.
+fn ordered(kind: &Kind) -> Vec<Subresource> {
+    let mut list = kind.subresources.to_vec();
+    list.sort_by_key(|subresource| subresource.as_str());
+    list
+}
+
+fn aggregated_resource(kind: &Kind) -> Value {
+    let subresource = |subresource: Subresource| {
+        let exchange = kind.exchange(subresource);
+        json!({
+            "subresource": subresource.as_str(),
+            "responseKind": response_kind(&exchange.gv, &exchange.kind),
+            "verbs": verbs(subresource.verbs()),
+        })
+    };
+    let mut map = Map::new();
+    let mut put = |name: &str, value: Value| drop(map.insert(name.to_owned(), value));
+    put("resource", json!(kind.names.plural));
+    put("responseKind", response_kind(&kind.gv, &kind.names.kind));
+    put("scope", if kind.is_namespaced() { "Namespaced" } else { "Cluster" }.into());
+    put("singularResource", json!(kind.names.singular));
+    put("verbs", json!(verbs(kind.verbs)));
+    if !kind.names.short.is_empty() {
+        put("shortNames", json!(kind.names.short));
+    }
+    if !kind.names.categories.is_empty() {
+        put("categories", json!(kind.names.categories));
+    }
+    if !kind.subresources.is_empty() {
+        put("subresources", ordered(kind).into_iter().map(subresource).collect());
+    }
+    Value::Object(map)
+}
+
+/// The entries of a kind and its subresources in an APIResourceList.
+fn legacy_resources(kind: &Kind) -> Vec<Value> {
+    let mut entry = json!({
+        "name": kind.names.plural,
+        "singularName": kind.names.singular,
+        "namespaced": kind.is_namespaced(),
+        "kind": kind.names.kind,
+        "verbs": verbs(kind.verbs),
+    });
+    if !kind.names.short.is_empty() {
+        entry["shortNames"] = json!(kind.names.short);
+    }
+    if !kind.names.categories.is_empty() {
+        entry["categories"] = json!(kind.names.categories);
+    }
+    let below = ordered(kind).into_iter().map(|subresource| {
+        let exchange = kind.exchange(subresource);
+        let mut entry = json!({
+            "name": format!("{}/{}", kind.names.plural, subresource.as_str()),
+            "singularName": "",
+            "namespaced": kind.is_namespaced(),
+            "kind": exchange.kind,
+            "verbs": verbs(subresource.verbs()),
+        });
+        // Named only where they differ from those of the list.
+        if exchange.gv != kind.gv {
+            entry["group"] = json!(exchange.gv.group);
+            entry["version"] = json!(exchange.gv.version);
+        }
+        entry
+    });
+    std::iter::once(entry).chain(below).collect()
+}

@@ -1,0 +1,41 @@
+//! Kubernetes' API machinery: what is the same for every kind.
+//!
+//! A [`Kind`] is data: names, scope, subresources, schema, table columns, selectable fields and a [`Strategy`] for the
+//! few places where kinds really differ. This crate knows no kind (`skiff_kinds` has the built-in ones) and does no I/O:
+//! the API server's pipeline, which is written once, reads the rows and calls the functions.
+//!
+//! Objects travel as JSON trees ([`Object`]); a strategy decodes to the typed `k8s_openapi` struct where that reads
+//! better.
+
+pub mod addresses;
+mod catalogue;
+pub mod cells;
+pub mod discovery;
+pub mod duration;
+mod field;
+mod kind;
+pub mod managed;
+pub mod names;
+mod object;
+pub mod openapi;
+pub mod patch;
+pub mod protobuf;
+pub mod quantity;
+pub mod scale;
+pub mod selector;
+mod strategy;
+pub mod strict;
+mod subresource;
+pub mod table;
+#[cfg(test)]
+mod testing;
+
+pub use catalogue::Catalogue;
+pub use field::{FieldError, FieldErrorKind, FieldErrors};
+pub use kind::{
+    Cell, Column, ColumnType, GroupVersion, Kind, Names, Persistence, Row, Scope, Selectable, Subresource,
+    Verb,
+};
+pub use object::{DecodeError, NotAnObject, Object};
+pub use strategy::{AddressSpace, AllocationError, Claim, ClusterFacts, Context, Grace, Strategy};
+pub use subresource::{Exchange, version_path};

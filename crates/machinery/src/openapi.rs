@@ -1,0 +1,64 @@
+//! The OpenAPI documents: version 3 per group and version (JSON), version 2 as one protobuf.
+//!
+//! kubectl reads from them which fields there are (`explain`, client-side validation), how lists merge
+//! (`apply`), and that a PATCH knows `fieldValidation` and `dryRun`. Making a document takes milliseconds
+//! and megabytes for the moment; callers keep the bytes, which do not change while the catalogue does not.
+
+mod definitions;
+pub mod gnostic;
+mod operations;
+mod v2;
+mod v3;
+
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use crate::subresource::version_path;
+use crate::{Catalogue, GroupVersion, Kind, discovery};
+
+/// Version in the documents' `info`.
+const VERSION: &str = "v1.36.2";
+
+/// The media type in the Accept header of clients that want the version 2 document.
+pub const V2_ACCEPT: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+
+/// The Content-Type of the version 2 document: not the type that clients ask for, whose `@` is not allowed
+/// in a media type, so that they could not parse it in an answer.
+pub const V2_CONTENT_TYPE: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+
+/// The document of `/openapi/v3`: where the documents of each group and version are. The hash in the URL
+/// changes with the document, so that clients may keep what they have.
+pub fn v3_index(catalogue: &Catalogue) -> Value {
+    let path = |gv: &GroupVersion| {
+        let path = version_path(gv);
+        let url = format!("/openapi/v3{path}?hash={}", hash(catalogue, gv));
+        (path.trim_start_matches('/').to_owned(), json!({"serverRelativeURL": url}))
+    };
+    let paths: serde_json::Map<String, Value> =
+        discovery::group_versions(catalogue).iter().map(path).collect();
+    json!({"paths": paths})
+}
+
+/// The document of `/openapi/v3/api/v1` or `/openapi/v3/apis/GROUP/VERSION`, as JSON text; `None` if there
+/// is no such version.
+pub fn v3_document(catalogue: &Catalogue, gv: &GroupVersion) -> Option<Vec<u8>> {
+    let kinds: Vec<&Kind> = catalogue.iter().map(AsRef::as_ref).filter(|kind| kind.gv == *gv).collect();
+    (!kinds.is_empty()).then(|| v3::document(catalogue, &kinds).into_bytes())
+}
+
+/// The document of `/openapi/v2` as protobuf, for clients before 1.27.
+pub fn v2_protobuf(catalogue: &Catalogue) -> Vec<u8> {
+    v2::document(catalogue)
+}
+
+/// Identifies the document of a version: made from what goes into it, which is cheaper than the document.
+pub fn hash(catalogue: &Catalogue, gv: &GroupVersion) -> String {
+    let mut digest = Sha256::new();
+    digest.update(env!("CARGO_PKG_VERSION"));
+    digest.update(VERSION);
+    for kind in catalogue.iter().filter(|kind| kind.gv == *gv) {
+        digest
+            .update(format!("{:?} {:?} {:?} {:?}\n", kind.names, kind.scope, kind.verbs, kind.subresources));
+    }
+    digest.finalize().iter().map(|byte| format!("{byte:02X}")).collect()
+}
