@@ -26,7 +26,7 @@ fuzz_target!(|data: &[u8]| {
     }
     let Ok(json) = serde_json::from_slice::<Value>(text) else { return };
     let Ok(structural) = Structural::parse(&json) else { return };
-    let errors = check(&structural, "spec.validation.openAPIV3Schema", Definition { has_status: true }, &META);
+    let errors = check(&structural, "spec.validation.openAPIV3Schema", Definition { has_status: true, ..Definition::default() }, &META);
     let kind = KindName { group: "example.com", version: "v1", kind: "Widget" };
     schema(&structural, kind, &KUBERNETES).expect("Kubernetes has ObjectMeta");
     if errors.is_empty() {

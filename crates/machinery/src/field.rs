@@ -85,6 +85,20 @@ pub struct FieldError {
     pub value: Value,
     /// What was expected; may be empty.
     pub detail: String,
+    /// How the value is shown.
+    pub shown: Shown,
+}
+
+/// How a [`FieldError`] shows the offending value, where its kind shows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Shown {
+    /// As JSON.
+    #[default]
+    Json,
+    /// Not at all.
+    Hidden,
+    /// As this text: JSON with fields in an order that means something.
+    Text(String),
 }
 
 /// All refused fields of an object, in the order in which they were found.
@@ -136,15 +150,28 @@ impl FieldError {
         value: impl Into<Value>,
         detail: impl Into<String>,
     ) -> Self {
-        Self { kind, field: field.into(), value: value.into(), detail: detail.into() }
+        Self { kind, field: field.into(), value: value.into(), detail: detail.into(), shown: Shown::Json }
+    }
+
+    /// The same without the value.
+    #[must_use]
+    pub fn without_value(self) -> Self {
+        Self { shown: Shown::Hidden, ..self }
+    }
+
+    /// The same with this text for the value.
+    #[must_use]
+    pub fn showing(self, text: impl Into<String>) -> Self {
+        Self { shown: Shown::Text(text.into()), ..self }
     }
 
     /// The text without the field path, as in `Status.details.causes[].message`.
     pub fn body(&self) -> String {
         let mut out = self.kind.text().to_owned();
-        if self.kind.shows_value() {
-            out.push_str(": ");
-            out.push_str(&self.value.to_string());
+        match &self.shown {
+            Shown::Json if self.kind.shows_value() => out.push_str(&format!(": {}", self.value)),
+            Shown::Text(text) if self.kind.shows_value() => out.push_str(&format!(": {text}")),
+            _ => {}
         }
         if !self.detail.is_empty() {
             out.push_str(": ");
@@ -176,6 +203,11 @@ mod tests {
             FieldError::not_supported("spec.type", "Foo", &["ClusterIP", "NodePort"]),
             r#"spec.type: Unsupported value: "Foo": supported values: "ClusterIP", "NodePort""#,
         );
+        check(
+            FieldError::invalid("spec", "a", "must be b").without_value(),
+            "spec: Invalid value: must be b",
+        );
+        check(FieldError::invalid("a", "b", "c").showing("{}"), "a: Invalid value: {}: c");
         check(
             FieldError::duplicate("spec.ports[1].name", "a"),
             r#"spec.ports[1].name: Duplicate value: "a""#,

@@ -7,6 +7,7 @@
 //! Sources: the CustomResourceDefinition API reference and its concept pages, KEP-1979 and KEP-2332 (structural schemas,
 //! pruning, defaulting), KEP-4008 (ratcheting). Messages are those of Kubernetes 1.36, word for word.
 
+mod cel;
 mod default;
 pub mod definition;
 pub mod fieldpath;
@@ -22,9 +23,12 @@ mod path;
 mod prune;
 mod re2;
 mod rules;
+mod scale;
 mod schema;
 mod validate;
+mod validator;
 
+pub use cel::{Findings, RuleSet};
 pub use default::{default, drop_nulls};
 pub use listtype::check_lists;
 pub use meta::{Coerced, Malformed, ObjectMeta, check_metadata};
@@ -33,5 +37,7 @@ pub use parse::ParseError;
 pub use prune::prune;
 pub use re2::{Pattern, PatternError};
 pub use rules::{Definition, check};
+pub use scale::ScalePaths;
 pub use schema::{KindName, schema};
 pub use validate::{validate, validate_update};
+pub use validator::Validator;

@@ -49,14 +49,15 @@ impl fmt::Display for Path<'_> {
     }
 }
 
+/// The text of a field in an error; that of no field is `<nil>`, as Go writes it.
 impl From<&Path<'_>> for String {
     fn from(path: &Path<'_>) -> Self {
-        path.to_string()
+        if path.is_empty() { "<nil>".to_owned() } else { path.to_string() }
     }
 }
 
 impl From<Path<'_>> for String {
     fn from(path: Path<'_>) -> Self {
-        path.to_string()
+        Self::from(&path)
     }
 }

@@ -83,7 +83,7 @@ proptest! {
     fn every_schema_treats_every_value(of in schema_json(), value in value(), old in value()) {
         let structural = Structural::parse(&of).unwrap();
         let meta = ObjectMeta::of(&KUBERNETES).unwrap();
-        let errors = check(&structural, "s", Definition { has_status: false }, &meta);
+        let errors = check(&structural, "s", Definition { has_status: false, ..Definition::default() }, &meta);
         if errors.is_empty() {
             let read = Structural::parse(&openapi::document(&structural));
             prop_assert_eq!(read.as_ref(), Ok(&structural));

@@ -50,6 +50,13 @@ fn list<'v>(value: &'v Value, name: &str) -> &'v [Value] {
     value.get(name).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
 
+impl<'v> Version<'v> {
+    /// The schema that stands in the version, also where all have the same.
+    pub(super) fn own_schema(&self) -> Option<&'v Value> {
+        given(self.value, "schema").and_then(|schema| given(schema, "openAPIV3Schema"))
+    }
+}
+
 impl<'v> Spec<'v> {
     pub(super) fn of(value: &'v Value) -> Self {
         let read = |value: &'v Value| Version {
@@ -165,7 +172,9 @@ pub(super) fn check(
     check_names(&spec.value["names"], errors);
     let has_any_status =
         has_status(spec.subresources) || spec.versions.iter().any(|version| has_status(version.subresources));
-    version::check_schema(spec.schema, has_any_status, context, &path.child("validation"), errors);
+    let first = spec.versions.first().map(|version| version.name);
+    let before = old.and_then(|old| old.versions.iter().find(|old| Some(old.name) == first)?.own_schema());
+    version::check_schema((spec.schema, before), has_any_status, context, &path.child("validation"), errors);
     errors.extend(subresources::check(spec.subresources, &path.child("subresources")));
     for (index, column) in spec.columns.iter().enumerate() {
         errors.extend(columns::check(column, &path.child("additionalPrinterColumns").index(index)));

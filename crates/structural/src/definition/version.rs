@@ -24,7 +24,8 @@ pub(super) fn check(
     errors: &mut FieldErrors,
 ) {
     check_warning(version.value, path, errors);
-    check_schema(version.schema, has_status, context, &path.child("schema"), errors);
+    let schemas = (version.schema, old.and_then(|old| old.own_schema()));
+    check_schema(schemas, has_status, context, &path.child("schema"), errors);
     errors.extend(subresources::check(version.subresources, &path.child("subresources")));
     for (index, column) in version.columns.iter().enumerate() {
         errors.extend(columns::check(column, &path.child("additionalPrinterColumns").index(index)));
@@ -46,19 +47,25 @@ pub(super) fn check(
     }
 }
 
-/// Checks the schema of a version, or of all; `path` is that of the field that holds it.
+/// Checks the schema of a version, or of all, and the one before; `path` is that of the field that holds it.
 pub(super) fn check_schema(
-    schema: Option<&Value>,
+    (schema, old): (Option<&Value>, Option<&Value>),
     has_status: bool,
     context: &Context<'_>,
     path: &Path<'_>,
     errors: &mut FieldErrors,
 ) {
     let Some(schema) = schema else { return };
+    let is_unchanged = old == Some(schema);
     match Structural::parse(schema) {
         Ok(schema) => {
             let path = path.child("openAPIV3Schema").to_string();
-            errors.extend(rules::check(&schema, &path, rules::Definition { has_status }, context.meta));
+            errors.extend(rules::check(
+                &schema,
+                &path,
+                rules::Definition { has_status, is_unchanged },
+                context.meta,
+            ));
         }
         Err(error) => {
             errors.push(FieldError::invalid(path, "", format!("error building validator: {error}")));

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use skiff_machinery::{FieldError, FieldErrors};
 
+use crate::cel::RuleSet;
 use crate::meta::{Malformed, ObjectMeta, check_metadata_at};
 use crate::model::Structural;
 use crate::path::Path;
@@ -26,7 +27,8 @@ struct Place<'a> {
 }
 
 pub(super) fn check(schema: &Structural, path: &Path<'_>, meta: &ObjectMeta) -> FieldErrors {
-    let mut checker = Checker { meta, errors: Vec::new() };
+    let budget = Some(skiff_cel::limits::RUNTIME_BUDGET);
+    let mut checker = Checker { meta, errors: Vec::new(), budget };
     checker.visit(schema, path, &Place { resource: schema, steps: Vec::new(), inside_meta: false }, true);
     checker.errors
 }
@@ -34,10 +36,15 @@ pub(super) fn check(schema: &Structural, path: &Path<'_>, meta: &ObjectMeta) -> 
 struct Checker<'m> {
     meta: &'m ObjectMeta,
     errors: FieldErrors,
+    /// What the rules that are evaluated for all defaults may still cost; none: nothing, and no more is checked.
+    budget: Option<u64>,
 }
 
 impl Checker<'_> {
     fn visit<'a>(&mut self, schema: &'a Structural, path: &Path<'_>, place: &Place<'a>, is_root: bool) {
+        if self.budget.is_none() {
+            return;
+        }
         let own = schema.embedded_resource.then(|| Place {
             resource: schema,
             steps: Vec::new(),
@@ -82,8 +89,21 @@ impl Checker<'_> {
             return;
         }
         let errors = check_metadata_at(path, &coerced, schema, is_resource);
-        let errors = if errors.is_empty() { validate_default(path, &coerced, schema) } else { errors };
-        self.errors.extend(errors);
+        if errors.is_empty() {
+            self.check_value(schema, &coerced, path, is_resource);
+        } else {
+            self.errors.extend(errors);
+        }
+    }
+
+    /// Checks a default against its schema and the rules of it.
+    fn check_value(&mut self, schema: &Structural, default: &Value, path: &Path<'_>, is_resource: bool) {
+        let errors = validate_default(path, default, schema);
+        if !errors.is_empty() {
+            self.errors.extend(errors);
+        } else if let Some(rules) = RuleSet::of(schema, is_resource) {
+            self.errors.extend(rules.validate_default(path, default, &mut self.budget));
+        }
     }
 
     /// Checks a default within metadata as part of a resource that has nothing else.
@@ -107,7 +127,7 @@ impl Checker<'_> {
         }
         let errors = check_metadata_at(&Path::Root(""), &object, place.resource, true);
         if errors.is_empty() {
-            self.errors.extend(validate_default(path, default, schema));
+            self.check_value(schema, default, path, false);
         } else {
             self.errors.push(refused(aggregate(&errors)));
         }

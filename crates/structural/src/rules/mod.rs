@@ -2,6 +2,7 @@
 
 mod complete;
 mod defaults;
+mod expressions;
 mod lists;
 mod openapi;
 mod root;
@@ -18,6 +19,8 @@ use crate::path::Path;
 pub struct Definition {
     /// Whether a version with this schema has the subresource `status`.
     pub has_status: bool,
+    /// Whether the definition had the same schema before: expressions may then cost more than new ones may.
+    pub is_unchanged: bool,
 }
 
 /// Checks a schema at `path`, e.g. `spec.versions[0].schema.openAPIV3Schema`.
@@ -28,12 +31,17 @@ pub fn check(schema: &Structural, path: &str, definition: Definition, meta: &Obj
     let path = Path::Root(path);
     let mut errors = root::check(schema, &path, definition);
     let unsupported = first_unsupported(schema);
-    if unsupported.is_none() {
+    let mut is_sound = unsupported.is_none();
+    if is_sound {
         let found = structure::check(schema, &path);
         let found = if found.is_empty() { defaults::check(schema, &path, meta) } else { found };
+        // Expressions are only compiled for schemas that can be types.
+        is_sound = found.is_empty();
         errors.extend(found);
     }
-    errors.extend(openapi::check(schema, &path));
+    let mut expressions = expressions::Expressions::new(definition.is_unchanged);
+    errors.extend(openapi::check(schema, &path, is_sound.then_some(&mut expressions)));
+    errors.extend(expressions.into_errors());
     if let Some(name) = unsupported.filter(|_| errors.is_empty()) {
         let detail = format!("OpenAPIV3Schema '{name}' is not supported");
         errors.push(FieldError::invalid(path, "", detail));

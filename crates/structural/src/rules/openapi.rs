@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use skiff_machinery::{FieldError, FieldErrors};
 
+use super::expressions::Expressions;
 use super::lists;
-use crate::model::{Additional, Structural, Type};
+use crate::cel::Cardinality;
+use crate::model::{Additional, ListType, MapType, Structural, Type};
 use crate::path::Path;
 
 const META: [&str; 3] = ["metadata", "kind", "apiVersion"];
@@ -14,87 +16,131 @@ const REASONS: [&str; 4] =
     ["FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired"];
 
 /// Where in the definition a schema is.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Place<'a> {
     is_root: bool,
     /// Why there may be no default here.
     no_defaults: Option<&'a str>,
     /// Whether TypeMeta or ObjectMeta of a resource is described.
     inside_meta: bool,
+    /// How many values of the schema an object can have.
+    cardinality: Cardinality,
+    /// The outermost schema above whose items cannot be told to replace one another.
+    uncorrelated: Option<&'a Path<'a>>,
 }
 
-pub(super) fn check(schema: &Structural, path: &Path<'_>) -> FieldErrors {
-    let mut errors = Vec::new();
-    visit(schema, path, Place { is_root: true, ..Place::default() }, &mut errors);
-    errors
-}
-
-fn visit(schema: &Structural, path: &Path<'_>, place: Place<'_>, errors: &mut FieldErrors) {
-    check_standard(schema, path, place, errors);
-    let inner = Place { is_root: false, ..place };
-    if schema.checks().unique_items {
-        let detail = "uniqueItems cannot be set to true since the runtime complexity becomes quadratic";
-        errors.push(FieldError::forbidden(path.child("uniqueItems"), detail));
-    }
-    check_additional(schema, path, inner, errors);
-    for (name, field) in &schema.properties {
-        let is_meta = META.contains(&name.as_str()) && (place.is_root || schema.embedded_resource);
-        let reason = format!("in top-level {name}");
-        let inner = Place {
-            inside_meta: place.inside_meta || is_meta,
-            no_defaults: if is_meta && place.is_root { Some(&reason) } else { place.no_defaults },
-            is_root: false,
-        };
-        visit(field, &path.child("properties").key(name), inner, errors);
-    }
-    visit_nested(schema, path, inner, errors);
-    if let Some(items) = &schema.items {
-        visit(items, &path.child("items"), inner, errors);
-    }
-    let unsupported = schema.extras.as_deref().map(|extras| &extras.unsupported);
-    if unsupported.is_some_and(|found| found.preserve_false) {
-        let path = path.child("x-kubernetes-preserve-unknown-fields");
-        errors.push(FieldError::invalid(path, false, "must be true or undefined"));
-    }
-    lists::check(schema, path, errors);
-    check_rules(schema, path, errors);
-}
-
-fn check_additional(schema: &Structural, path: &Path<'_>, place: Place<'_>, errors: &mut FieldErrors) {
-    let path = path.child("additionalProperties");
-    let both = !schema.properties.is_empty() && !matches!(schema.additional, Additional::Allowed(true));
-    if both && schema.additional.is_stated() {
-        let detail = "additionalProperties and properties are mutual exclusive";
-        errors.push(FieldError::forbidden(path, detail));
-    }
-    if let Some(schema) = schema.additional.schema() {
-        let reason = place.inside_meta.then_some("inside additionalProperties applying to object metadata");
-        visit(schema, &path, Place { no_defaults: reason.or(place.no_defaults), ..place }, errors);
-    }
-}
-
-fn visit_nested(schema: &Structural, path: &Path<'_>, place: Place<'_>, errors: &mut FieldErrors) {
-    let checks = schema.checks();
-    if let Some(schema) = &checks.not {
-        visit(schema, &path.child("not"), place, errors);
-    }
-    let list = |schemas: &[Arc<Structural>], name: &str, errors: &mut FieldErrors| {
-        for (index, schema) in schemas.iter().enumerate() {
-            visit(schema, &path.child(name).index(index), place, errors);
-        }
+/// All findings; the rules are given to `expressions` where their schemas have none.
+pub(super) fn check<'s>(
+    schema: &'s Structural,
+    path: &Path<'_>,
+    expressions: Option<&mut Expressions<'s>>,
+) -> FieldErrors {
+    let place = Place {
+        is_root: true,
+        no_defaults: None,
+        inside_meta: false,
+        cardinality: Cardinality::ONE,
+        uncorrelated: None,
     };
-    list(&checks.all_of, "allOf", errors);
-    list(&checks.one_of, "oneOf", errors);
-    list(&checks.any_of, "anyOf", errors);
-    let Some(extras) = &schema.extras else { return };
-    for (name, schema) in &extras.unsupported.definitions {
-        visit(schema, &path.child("definitions").key(name), place, errors);
-    }
-    list(&extras.unsupported.items, "items", errors);
-    for (name, schema) in extras.unsupported.dependencies.iter().flatten() {
-        if let Some(schema) = schema {
-            visit(schema, &path.child("dependencies").key(name), place, errors);
+    let mut checker = Checker { errors: Vec::new(), expressions };
+    checker.visit(schema, path, place);
+    checker.errors
+}
+
+struct Checker<'s, 'e> {
+    errors: FieldErrors,
+    expressions: Option<&'e mut Expressions<'s>>,
+}
+
+impl<'s> Checker<'s, '_> {
+    fn visit(&mut self, schema: &'s Structural, path: &Path<'_>, place: Place<'_>) {
+        let before = self.errors.len();
+        check_standard(schema, path, place, &mut self.errors);
+        let inner = Place { is_root: false, cardinality: place.cardinality.below(schema), ..place };
+        if schema.checks().unique_items {
+            let detail = "uniqueItems cannot be set to true since the runtime complexity becomes quadratic";
+            self.errors.push(FieldError::forbidden(path.child("uniqueItems"), detail));
         }
+        self.additional(schema, path, inner);
+        self.fields(schema, path, place, inner);
+        self.nested(schema, path, Place { is_root: false, ..place });
+        if let Some(items) = &schema.items {
+            let is_correlated = schema.list_type == Some(ListType::Map);
+            let uncorrelated = inner.uncorrelated.or(if is_correlated { None } else { Some(path) });
+            self.visit(items, &path.child("items"), Place { uncorrelated, ..inner });
+        }
+        let unsupported = schema.extras.as_deref().map(|extras| &extras.unsupported);
+        if unsupported.is_some_and(|found| found.preserve_false) {
+            let path = path.child("x-kubernetes-preserve-unknown-fields");
+            self.errors.push(FieldError::invalid(path, false, "must be true or undefined"));
+        }
+        lists::check(schema, path, &mut self.errors);
+        check_rules(schema, path, &mut self.errors);
+        if self.errors.len() == before
+            && let Some(expressions) = &mut self.expressions
+        {
+            expressions.check(schema, path, place.is_root, place.cardinality, place.uncorrelated);
+        }
+    }
+
+    fn fields(&mut self, schema: &'s Structural, path: &Path<'_>, place: Place<'_>, inner: Place<'_>) {
+        let properties = path.child("properties");
+        let is_correlated = !matches!(schema.map_type, Some(MapType::Other(_)));
+        let uncorrelated = inner.uncorrelated.or(if is_correlated { None } else { Some(path) });
+        for (name, field) in &schema.properties {
+            let is_meta = META.contains(&name.as_str()) && (place.is_root || schema.embedded_resource);
+            let reason = format!("in top-level {name}");
+            let inner = Place {
+                inside_meta: place.inside_meta || is_meta,
+                no_defaults: if is_meta && place.is_root { Some(&reason) } else { place.no_defaults },
+                uncorrelated,
+                ..inner
+            };
+            self.visit(field, &properties.key(name), inner);
+        }
+    }
+
+    fn additional(&mut self, schema: &'s Structural, path: &Path<'_>, place: Place<'_>) {
+        let path = path.child("additionalProperties");
+        let both = !schema.properties.is_empty() && !matches!(schema.additional, Additional::Allowed(true));
+        if both && schema.additional.is_stated() {
+            let detail = "additionalProperties and properties are mutual exclusive";
+            self.errors.push(FieldError::forbidden(path, detail));
+        }
+        if let Some(schema) = schema.additional.schema() {
+            let reason =
+                place.inside_meta.then_some("inside additionalProperties applying to object metadata");
+            self.visit(schema, &path, Place { no_defaults: reason.or(place.no_defaults), ..place });
+        }
+    }
+
+    /// Checks what is below `allOf` and the like; there are no expressions there.
+    fn nested(&mut self, schema: &'s Structural, path: &Path<'_>, place: Place<'_>) {
+        let mut checker = Checker { errors: Vec::new(), expressions: None };
+        let checks = schema.checks();
+        if let Some(schema) = &checks.not {
+            checker.visit(schema, &path.child("not"), place);
+        }
+        let mut list = |schemas: &'s [Arc<Structural>], name: &str| {
+            for (index, schema) in schemas.iter().enumerate() {
+                checker.visit(schema, &path.child(name).index(index), place);
+            }
+        };
+        list(&checks.all_of, "allOf");
+        list(&checks.one_of, "oneOf");
+        list(&checks.any_of, "anyOf");
+        if let Some(extras) = &schema.extras {
+            list(&extras.unsupported.items, "items");
+            for (name, schema) in &extras.unsupported.definitions {
+                checker.visit(schema, &path.child("definitions").key(name), place);
+            }
+            for (name, schema) in extras.unsupported.dependencies.iter().flatten() {
+                if let Some(schema) = schema {
+                    checker.visit(schema, &path.child("dependencies").key(name), place);
+                }
+            }
+        }
+        self.errors.append(&mut checker.errors);
     }
 }
 

@@ -15,7 +15,7 @@ use skiff_machinery::FieldErrors;
 use crate::formats::Format;
 use crate::model::{Additional, Checks, Structural};
 use crate::path::Path;
-pub(crate) use correlate::Correlated;
+pub(crate) use correlate::{Correlated, same_key};
 use outcome::{Failure, Outcome, Wrong};
 
 /// Checks a value, e.g. a whole object, against its schema.
@@ -32,6 +32,18 @@ pub fn validate_update(new: &Value, old: &Value, schema: &Structural) -> FieldEr
     let correlated = Correlated { new, old, schema };
     let validator = Validator { reading: Reading::Resource };
     validator.run(schema, new, &Path::Root(""), Some(correlated)).into_errors(None)
+}
+
+/// As [`validate_update`], for a part of an object that stands at `path`.
+pub(crate) fn validate_part_update(
+    path: &Path<'_>,
+    new: &Value,
+    old: &Value,
+    schema: &Structural,
+) -> FieldErrors {
+    let correlated = Correlated { new, old, schema };
+    let validator = Validator { reading: Reading::Resource };
+    validator.run(schema, new, &Path::Root(""), Some(correlated)).into_errors(Some(path))
 }
 
 /// Checks a default that stands at `path`.
