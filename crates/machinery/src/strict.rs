@@ -126,8 +126,8 @@ impl<'s> Reader<'s> {
         let wanted = go_type(self.schema, wanted);
         let names = self.path.iter().filter_map(|step| match step {
             Step::Field(name) => Some(*name),
-            Step::Key(name) => Some(name.as_str()),
-            Step::Index(_) => None,
+            // As Go tells it, whose path is that of struct fields.
+            Step::Key(_) | Step::Index(_) => None,
         });
         let path = names.collect::<Vec<_>>().join(".");
         let place = match self.owner {
@@ -269,7 +269,7 @@ mod tests {
         check(
             SERVICE,
             r#"{"metadata":{"labels":{"a":1}}}"#,
-            "json: cannot unmarshal number into Go struct field ObjectMeta.metadata.labels.a of type string",
+            "json: cannot unmarshal number into Go struct field ObjectMeta.metadata.labels of type string",
         );
         check(
             SERVICE,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use skiff_schema::{ListKind, Root, Schema, Text, Type};
+use skiff_schema::{ListKind, Root, Schema, Text, Type, TypeId};
 
 use super::set::Element;
 
@@ -40,10 +40,14 @@ impl<'s> Place<'s> {
         Self { schema: root.schema(), ty: root.ty(), list: &GRANULAR }
     }
 
-    /// A place that no field describes: an item or the value of a map entry.
-    fn inner(self, ty: Type) -> Self {
-        let list = if matches!(ty, Type::Map(_)) { &GRANULAR } else { &ATOMIC };
-        Self { schema: self.schema, ty, list }
+    /// The place of an item or of the value of a map's entry.
+    fn inner(self, id: TypeId) -> Self {
+        Self { schema: self.schema, ty: self.schema.inner(id), list: self.schema.inner_list(id) }
+    }
+
+    /// A place of which nothing is known.
+    fn unknown(self) -> Self {
+        Self { schema: self.schema, ty: Type::ANY, list: &ATOMIC }
     }
 
     /// How a value at this place is divided.
@@ -62,8 +66,8 @@ impl<'s> Place<'s> {
     /// The place of an entry of a value at this place.
     pub(super) fn entry(self, name: &str) -> Self {
         match self.ty {
-            Type::Map(inner) => self.inner(self.schema.inner(inner)),
-            _ => self.field(name).unwrap_or_else(|| self.inner(Type::ANY)),
+            Type::Map(inner) => self.inner(inner),
+            _ => self.field(name).unwrap_or_else(|| self.unknown()),
         }
     }
 
@@ -76,8 +80,8 @@ impl<'s> Place<'s> {
     /// The place of the items of a list at this place.
     pub(super) fn item(self) -> Self {
         match self.ty {
-            Type::List(inner) => self.inner(self.schema.inner(inner)),
-            _ => self.inner(Type::ANY),
+            Type::List(inner) => self.inner(inner),
+            _ => self.unknown(),
         }
     }
 

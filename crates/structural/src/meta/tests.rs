@@ -55,7 +55,7 @@ fn malformed_metadata_is_refused() {
     );
     check(
         json!({"metadata": {"labels": {"a": 1}}}),
-        r#"metadata: Invalid value: {"labels":{"a":1}}: json: cannot unmarshal number into Go struct field ObjectMeta.labels.a of type string"#,
+        r#"metadata: Invalid value: {"labels":{"a":1}}: json: cannot unmarshal number into Go struct field ObjectMeta.labels of type string"#,
     );
 }
 
