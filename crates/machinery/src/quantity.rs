@@ -69,9 +69,28 @@ impl Quantity {
         Self { nano, suffixes }
     }
 
+    /// The difference, written with the suffixes of the first.
+    #[must_use]
+    pub fn minus(self, other: Self) -> Self {
+        self.plus(Self { nano: -other.nano, ..other })
+    }
+
+    /// The amount in whole units, rounded up, as an amount.
+    #[must_use]
+    pub fn whole(self) -> Self {
+        Self { nano: i128::from(self.units()) * NANO, ..self }
+    }
+
     fn rounded_up(nano: i128, unit: i128) -> i64 {
         let up = nano.div_euclid(unit) + i128::from(nano.rem_euclid(unit) != 0);
         i64::try_from(up).unwrap_or(if up > 0 { i64::MAX } else { i64::MIN })
+    }
+}
+
+impl From<u32> for Quantity {
+    /// Whole units, written with decimal suffixes.
+    fn from(units: u32) -> Self {
+        Self { nano: i128::from(units) * NANO, suffixes: Suffixes::Decimal }
     }
 }
 
@@ -204,6 +223,24 @@ mod tests {
         for text in ["", "m", ".", "1x", "1.2.3", "1 Gi", "1ki", "e3", "1e", "--1"] {
             assert_eq!(text.parse::<Quantity>(), Err(NotAQuantity), "{text}");
         }
+    }
+
+    #[test]
+    fn the_difference_is_written_as_the_first_is() {
+        let check = |a: &str, b: &str, difference: &str| {
+            let [a, b] = [a, b].map(|text| text.parse::<Quantity>().unwrap());
+            assert_eq!(a.minus(b).to_string(), difference);
+        };
+        check("2Gi", "1024Mi", "1Gi");
+        check("1", "1500m", "-500m");
+        check("0", "1Ki", "-1Ki");
+    }
+
+    #[test]
+    fn whole_units_are_rounded_up() {
+        let whole = |text: &str| text.parse::<Quantity>().unwrap().whole().to_string();
+        assert_eq!(["1100m", "1Gi", "-1500m"].map(whole), ["2", "1Gi", "-1"]);
+        assert_eq!(Quantity::from(2000).to_string(), "2k");
     }
 
     #[test]
