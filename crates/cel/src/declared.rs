@@ -162,7 +162,7 @@ impl DeclaredType {
         Self::object_of(None, fields)
     }
 
-    /// An object type whose name clients see in messages.
+    /// An object type whose name clients see in messages. Its fields are selected by their names as they are, not escaped.
     pub fn named_object(name: &str, fields: impl IntoIterator<Item = (String, Field)>) -> Self {
         Self::object_of(Some(name.into()), fields)
     }
@@ -224,6 +224,7 @@ impl DeclaredType {
             (Shape::List { items, .. }, Part::Items) => Some(items),
             (Shape::Map { values }, Part::Values) => Some(values),
             (Shape::Map { .. }, Part::Keys) => Some(&KEY),
+            (Shape::Object(object), Part::Field(name)) if object.name.is_some() => object.fields.get(name),
             (Shape::Object(object), Part::Field(name)) => {
                 let field = unescape(name)?;
                 // A word of the language that was not escaped leads nowhere here.
@@ -269,6 +270,12 @@ impl Objects {
         self.by_name.get(name).map(|fields| &**fields)
     }
 
+    /// Adds a field to an object type, or changes its type.
+    pub(crate) fn declare(&mut self, name: &str, field: &str, of: Type) {
+        let fields = self.by_name.entry(name.into()).or_default();
+        Arc::make_mut(fields).insert(field.to_owned(), of);
+    }
+
     /// The checker's type of `declared`; object types in it are noted, with names made from `path`.
     pub(crate) fn register(&mut self, declared: &DeclaredType, path: &str) -> Type {
         match &declared.shape {
@@ -292,7 +299,8 @@ impl Objects {
         let name: Arc<str> = object.name.clone().unwrap_or_else(|| path.into());
         let mut fields = Fields::new();
         for (field, declared) in &object.fields {
-            if let Some(escaped) = escape(field) {
+            let escaped = if object.name.is_some() { Some(field.clone()) } else { escape(field) };
+            if let Some(escaped) = escaped {
                 let of = self.register(declared, &format!("{name}.{escaped}"));
                 fields.insert(escaped, of);
             }
@@ -305,6 +313,17 @@ impl Objects {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_fields_of_types_without_a_name_are_escaped() {
+        let fields = || [("namespace".to_owned(), Field::optional(DeclaredType::integer()))];
+        let mut objects = Objects::default();
+        objects.register(&DeclaredType::object(fields()), "selfType");
+        objects.register(&DeclaredType::named_object("kubernetes.Metadata", fields()), "");
+        let names = |of: &str| objects.fields(of).unwrap().keys().cloned().collect::<Vec<_>>();
+        assert_eq!(names("selfType"), ["__namespace__"]);
+        assert_eq!(names("kubernetes.Metadata"), ["namespace"]);
+    }
 
     #[test]
     fn sizes_are_estimated_where_schemas_set_no_bound() {

@@ -67,6 +67,12 @@ impl Environment {
         Builder::default()
     }
 
+    /// Adds a field to a named object type, for what is found out while others are compiled: the variables of an
+    /// admission policy.
+    pub fn declare_field(&mut self, object: &str, field: &str, of: Type) {
+        self.declarations.objects.declare(object, field, of);
+    }
+
     /// Compiles an expression.
     ///
     /// # Errors
@@ -127,6 +133,16 @@ impl Program {
 mod tests {
     use super::*;
     use crate::{Value, limits};
+
+    #[test]
+    fn fields_of_named_types_can_be_added() {
+        let variables = DeclaredType::named_object("kubernetes.variables", []);
+        let mut environment = Environment::builder().variable("variables", variables).build();
+        let undefined = environment.compile("variables.namespace == 1").unwrap_err();
+        assert!(undefined.to_string().contains("undefined field 'namespace'"), "{undefined}");
+        environment.declare_field("kubernetes.variables", "namespace", Type::Int);
+        assert_eq!(*environment.compile("variables.namespace").unwrap().output_type(), Type::Int);
+    }
 
     #[test]
     fn programs_are_shared_between_threads() {

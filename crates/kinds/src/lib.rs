@@ -3,6 +3,7 @@
 //!
 //! A new kind is a file in the folder of its group and a line in the group's list; a new group a line in [`builtin`].
 
+mod admissionregistration;
 mod apiextensions;
 mod authentication;
 mod authorization;
@@ -30,6 +31,7 @@ pub fn builtin() -> Catalogue {
         authorization::rows(schema),
         networking::rows(schema),
         rbac::rows(schema),
+        admissionregistration::rows(schema),
         apiextensions::rows(schema),
         coordination::rows(schema),
         discovery::rows(schema),

@@ -97,11 +97,11 @@ impl<'a> Map<'a> {
     pub fn field(&self, name: &str) -> Option<Result<Value<'a>, EvalError>> {
         match &self.0 {
             Entries::Json { object, declared } => {
-                let is_object = matches!(declared, Some(DeclaredType { shape: Shape::Object(_), .. }));
-                if !is_object {
-                    return self.raw(name);
-                }
-                let raw = unescape(name)?;
+                let raw = match declared.map(|declared| &declared.shape) {
+                    Some(Shape::Object(of)) if of.name.is_some() => name.to_owned(),
+                    Some(Shape::Object(_)) => unescape(name)?,
+                    _ => return self.raw(name),
+                };
                 // A field that is null counts as absent.
                 object.get(&raw).filter(|json| !json.is_null())?;
                 self.raw(&raw)
@@ -130,6 +130,9 @@ impl<'a> Map<'a> {
             Entries::Json { object, declared } => match declared.map(|declared| &declared.shape) {
                 Some(Shape::Object(of)) => {
                     let known = object.keys().filter(|name| of.fields.contains_key(*name));
+                    if of.name.is_some() {
+                        return known.map(|name| Value::text(name.as_str())).collect();
+                    }
                     known.map(|name| escape(name).map_or(Value::text(name.as_str()), Value::text)).collect()
                 }
                 _ => object.keys().map(|name| Value::text(name.as_str())).collect(),
@@ -139,9 +142,8 @@ impl<'a> Map<'a> {
 
     /// The name in JSON of an entry with this key.
     pub(crate) fn json_name(&self, key: &str) -> String {
-        let is_object = matches!(&self.0, Entries::Json { declared: Some(declared), .. }
-            if matches!(declared.shape, Shape::Object(_)));
-        if is_object { unescape(key).unwrap_or_else(|| key.to_owned()) } else { key.to_owned() }
+        let escaped = matches!(&self.0, Entries::Json { declared, .. } if is_escaped(*declared));
+        if escaped { unescape(key).unwrap_or_else(|| key.to_owned()) } else { key.to_owned() }
     }
 
     /// The same with one more entry, in place when nobody else holds the map.
@@ -199,4 +201,9 @@ impl<'a> Map<'a> {
     pub(crate) fn is_declared(&self) -> bool {
         matches!(&self.0, Entries::Json { declared: Some(_), .. } | Entries::Fields(_))
     }
+}
+
+/// Whether entries are fields of an object whose names are escaped.
+fn is_escaped(declared: Option<&DeclaredType>) -> bool {
+    matches!(declared.map(|declared| &declared.shape), Some(Shape::Object(of)) if of.name.is_none())
 }

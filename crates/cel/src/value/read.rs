@@ -99,6 +99,11 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// A JSON object as it is.
+    pub fn of_object(object: &'a serde_json::Map<String, Json>) -> Self {
+        Self::Map(Map::read(object, None))
+    }
+
     pub(crate) fn read_part(json: &'a Json, declared: Option<&'a DeclaredType>) -> Result<Self, EvalError> {
         declared.map_or_else(|| Ok(Self::of_json(json)), |declared| Self::read(json, declared))
     }

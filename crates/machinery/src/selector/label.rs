@@ -57,6 +57,11 @@ impl LabelSelector {
         Self { requirements: labels.into_iter().map(equals).collect() }
     }
 
+    /// Requires all of these.
+    pub fn of(requirements: Vec<LabelRequirement>) -> Self {
+        Self { requirements }
+    }
+
     /// The requirements, in the order in which they were written.
     pub fn requirements(&self) -> &[LabelRequirement] {
         &self.requirements
