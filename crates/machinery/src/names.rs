@@ -43,7 +43,15 @@ impl Form {
     /// What is wrong with `text`; empty when it has the form.
     pub fn problems(self, text: &str) -> Vec<String> {
         match self {
-            Self::DnsLabel => limited(text, 63, is_label_shape(text), DNS_LABEL),
+            Self::DnsLabel => {
+                let has_dots = text.contains('.') && text.split('.').all(is_label_shape);
+                limited(
+                    text,
+                    63,
+                    is_label_shape(text),
+                    if has_dots { "must not contain dots" } else { DNS_LABEL },
+                )
+            }
             Self::Rfc1035Label => {
                 let ok = is_label_shape(text) && text.starts_with(|c: char| c.is_ascii_lowercase());
                 limited(text, 63, ok, RFC1035_LABEL)
@@ -51,7 +59,9 @@ impl Form {
             Self::Subdomain => limited(text, 253, text.split('.').all(is_label_shape), SUBDOMAIN),
             Self::SearchDomain => limited(text, 253, text.split('.').all(is_search_label), SEARCH_DOMAIN),
             Self::QualifiedName => qualified_name(text),
-            Self::LabelValue => limited(text, 63, text.is_empty() || is_qualified_shape(text), LABEL_VALUE),
+            Self::LabelValue => {
+                in_bytes(limited(text, 63, text.is_empty() || is_qualified_shape(text), LABEL_VALUE))
+            }
             Self::PortName => port_name(text),
             Self::ConfigKey => config_key(text),
             Self::EnvName => {
@@ -118,6 +128,14 @@ fn limited(text: &str, limit: usize, shape_fits: bool, shape: &str) -> Vec<Strin
     problems
 }
 
+/// The keys and values of labels are limited in bytes, Kubernetes says; all others in characters, which are as many.
+fn in_bytes(mut problems: Vec<String>) -> Vec<String> {
+    for problem in problems.iter_mut().filter(|problem| problem.starts_with("must be no more than ")) {
+        *problem = problem.replace(" characters", " bytes");
+    }
+    problems
+}
+
 fn qualified_name(text: &str) -> Vec<String> {
     let mut problems = Vec::new();
     let name = match text.split('/').collect::<Vec<_>>()[..] {
@@ -126,14 +144,14 @@ fn qualified_name(text: &str) -> Vec<String> {
             if prefix.is_empty() {
                 problems.push("prefix part must be non-empty".to_owned());
             } else {
-                problems
-                    .extend(Form::Subdomain.problems(prefix).into_iter().map(|p| format!("prefix part {p}")));
+                let wrong = in_bytes(Form::Subdomain.problems(prefix)).into_iter();
+                problems.extend(wrong.map(|problem| format!("prefix part {problem}")));
             }
             name
         }
         _ => {
             return vec![format!(
-                "a qualified name {} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')",
+                "a valid label key {} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')",
                 QUALIFIED
             )];
         }
@@ -141,7 +159,7 @@ fn qualified_name(text: &str) -> Vec<String> {
     if name.is_empty() {
         problems.push("name part must be non-empty".to_owned());
     } else if name.len() > 63 {
-        problems.push("name part must be no more than 63 characters".to_owned());
+        problems.push("name part must be no more than 63 bytes".to_owned());
     }
     if !is_qualified_shape(name) {
         problems.push(format!("name part {QUALIFIED}"));
@@ -244,6 +262,24 @@ mod tests {
         check(Form::ConfigKey, &["a", ".a", "A_"], &["", ".", "..", "..a", "a/b"]);
         check(Form::EnvName, &["A", "a.b c"], &["", "a=b", "é"]);
         check(Form::PathSegment, &["system:node", "a b"], &[".", "..", "a/b", "%"]);
+    }
+
+    #[test]
+    fn words_problems_as_kubernetes_does() {
+        let check =
+            |form: Form, text: &str, wanted: &[&str]| assert_eq!(form.problems(text), wanted, "{form:?}");
+        let long = "a".repeat(254);
+        check(Form::DnsLabel, "a.b", &["must not contain dots"]);
+        check(Form::DnsLabel, "A.b", &[DNS_LABEL]);
+        check(Form::DnsLabel, &long, &["must be no more than 63 characters"]);
+        check(Form::Subdomain, &long, &["must be no more than 253 characters"]);
+        check(Form::LabelValue, &long, &["must be no more than 63 bytes"]);
+        check(Form::QualifiedName, &long, &["name part must be no more than 63 bytes"]);
+        check(Form::QualifiedName, &format!("{long}/a"), &["prefix part must be no more than 253 bytes"]);
+        let shape = format!(
+            "a valid label key {QUALIFIED} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
+        );
+        check(Form::QualifiedName, "a/b/c", &[&shape]);
     }
 
     #[test]
