@@ -4,6 +4,10 @@
 //! definition may say, which fields objects keep, their defaults and their validation. Pure functions over JSON trees, no
 //! I/O, no kinds.
 //!
+//! A definition is checked by [`definition::validate`]. An object is read by [`ObjectMeta::read`], completed by [`default`]
+//! and checked by a [`Validator`], one for each version; [`schema`](schema()) tells server-side apply what it needs, and
+//! [`openapi::published`] clients.
+//!
 //! Sources: the CustomResourceDefinition API reference and its concept pages, KEP-1979 and KEP-2332 (structural schemas,
 //! pruning, defaulting), KEP-4008 (ratcheting). Messages are those of Kubernetes 1.36, word for word.
 
@@ -31,7 +35,7 @@ mod validator;
 pub use cel::{Findings, RuleSet};
 pub use default::{default, drop_nulls};
 pub use listtype::check_lists;
-pub use meta::{Coerced, Malformed, ObjectMeta, check_metadata};
+pub use meta::{Coerced, Malformed, ObjectMeta, ReadError, check_metadata};
 pub use model::{Additional, Checks, ListType, MapType, Rule, Structural, Type};
 pub use parse::ParseError;
 pub use prune::prune;

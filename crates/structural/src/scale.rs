@@ -80,7 +80,8 @@ fn follow<'v>(object: &'v Value, path: &str) -> Result<Option<&'v Value>, String
     Ok(Some(value))
 }
 
-fn mismatch(path: &str, value: &Value, wanted: &str) -> String {
+/// What is said of a value of another type than wanted.
+pub(crate) fn mismatch(path: &str, value: &Value, wanted: &str) -> String {
     let (shown, ty) = match value {
         Value::Null => ("<nil>".to_owned(), "<nil>"),
         Value::Bool(is) => (is.to_string(), "bool"),

@@ -21,19 +21,19 @@ fn root() -> Root {
             "type": "array", "x-kubernetes-list-type": "set", "items": {"type": "string"}}},
         "raw": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
     }}}}))
-    .unwrap();
+    .expect("a schema");
     let kind = KindName { group: "example.com", version: "v1", kind: "Widget" };
-    schema(&structural, kind, &Arc::new(Schema::kubernetes())).unwrap()
+    schema(&structural, kind, &Arc::new(Schema::kubernetes())).expect("Kubernetes has ObjectMeta")
 }
 
 fn widget(spec: Value) -> Object {
     let value =
         json!({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "a"}, "spec": spec});
-    Object::from_value(value).unwrap()
+    Object::from_value(value).expect("an object")
 }
 
 fn writer(manager: &str) -> Writer<'_> {
-    Writer { manager, subresource: "", now: "2026-01-01T00:00:00Z".parse().unwrap() }
+    Writer { manager, subresource: "", now: "2026-01-01T00:00:00Z".parse().expect("a time") }
 }
 
 #[test]

@@ -154,12 +154,32 @@ pub(super) fn check(
             errors.push(FieldError::required(path.child("schema").child("openAPIV3Schema"), ""));
         }
     }
-    if spec.value["preserveUnknownFields"] == true && spec.has_defaults() {
+    let preserves = spec.value["preserveUnknownFields"] == true;
+    if preserves && spec.has_defaults() {
         let detail = "must be false in order to use defaults in the schema";
         errors.push(FieldError::invalid(path.child("preserveUnknownFields"), true, detail));
     }
+    check_each_version(spec, old, context, &versions, errors);
+    check_versions(spec, errors);
+    check_names(&spec.value["names"], errors);
+    check_common(spec, old, context, &path, errors);
+    let conversion = &spec.value["conversion"];
+    if preserves && !conversion.is_null() && text(conversion, "strategy") != "None" {
+        let detail = "must be None if spec.preserveUnknownFields is true";
+        errors.push(FieldError::invalid("spec.conversion.strategy", text(conversion, "strategy"), detail));
+    }
+    errors.extend(conversion::check(conversion, context.may_have_bad_bundle));
+}
+
+fn check_each_version(
+    spec: &Spec<'_>,
+    old: Option<&Spec<'_>>,
+    context: &Context<'_>,
+    path: &Path<'_>,
+    errors: &mut FieldErrors,
+) {
     for (index, version) in spec.versions.iter().enumerate() {
-        let path = versions.index(index);
+        let path = path.index(index);
         let problems = Form::Rfc1035Label.problems(version.name);
         if !problems.is_empty() {
             errors.push(FieldError::invalid(path.child("name"), version.name, problems.join(",")));
@@ -168,37 +188,40 @@ pub(super) fn check(
         let has_status = has_status(spec.subresources_of(version));
         version::check(version, old, has_status, context, &path, errors);
     }
-    check_versions(spec, errors);
-    check_names(&spec.value["names"], errors);
+}
+
+/// Checks what all versions have in common.
+fn check_common(
+    spec: &Spec<'_>,
+    old: Option<&Spec<'_>>,
+    context: &Context<'_>,
+    path: &Path<'_>,
+    errors: &mut FieldErrors,
+) {
     let has_any_status =
         has_status(spec.subresources) || spec.versions.iter().any(|version| has_status(version.subresources));
     let first = spec.versions.first().map(|version| version.name);
     let before = old.and_then(|old| old.versions.iter().find(|old| Some(old.name) == first)?.own_schema());
-    version::check_schema((spec.schema, before), has_any_status, context, &path.child("validation"), errors);
+    let schemas = (spec.schema, before);
+    version::check_schema(schemas, has_any_status, context, &path.child("validation"), errors);
     errors.extend(subresources::check(spec.subresources, &path.child("subresources")));
     for (index, column) in spec.columns.iter().enumerate() {
         errors.extend(columns::check(column, &path.child("additionalPrinterColumns").index(index)));
     }
-    if !spec.selectable.is_empty() {
-        let path = path.child("selectableFields");
-        match spec.schema {
-            None => {
-                let detail = "may only be set when validations.schema is included";
-                errors.push(FieldError::invalid(path, "", detail));
-            }
-            Some(schema) => {
-                let old = old.map(|old| old.selectable).unwrap_or_default();
-                errors.extend(selectable::check(spec.selectable, old, schema, &path));
-            }
+    if spec.selectable.is_empty() {
+        return;
+    }
+    let path = path.child("selectableFields");
+    match spec.schema {
+        None => {
+            let detail = "may only be set when validations.schema is included";
+            errors.push(FieldError::invalid(path, "", detail));
+        }
+        Some(schema) => {
+            let old = old.map(|old| old.selectable).unwrap_or_default();
+            errors.extend(selectable::check(spec.selectable, old, schema, &path));
         }
     }
-    let conversion = &spec.value["conversion"];
-    let preserves = spec.value["preserveUnknownFields"] == true;
-    if preserves && !conversion.is_null() && text(conversion, "strategy") != "None" {
-        let detail = "must be None if spec.preserveUnknownFields is true";
-        errors.push(FieldError::invalid("spec.conversion.strategy", text(conversion, "strategy"), detail));
-    }
-    errors.extend(conversion::check(conversion, context.may_have_bad_bundle));
 }
 
 fn check_group(group: &str, errors: &mut FieldErrors) {

@@ -107,20 +107,30 @@ impl Coercer<'_> {
 
     fn object_meta(&mut self, path: &Path<'_>, metadata: &mut Value) -> Result<(), FieldError> {
         let path = path.child("metadata");
-        let decoded = self.meta.decode(metadata);
-        let (value, unknown) = match (decoded, self.malformed) {
+        let unknown = self.meta.object_meta(&path, metadata, self.malformed);
+        self.unknown.extend(unknown.map_err(|error| FieldError::invalid(path, metadata.clone(), error))?);
+        Ok(())
+    }
+}
+
+impl ObjectMeta {
+    /// Brings metadata at a path into the form of ObjectMeta; an error says in Go's words what has the wrong type.
+    pub(super) fn object_meta(
+        &self,
+        path: &Path<'_>,
+        metadata: &mut Value,
+        malformed: Malformed,
+    ) -> Result<Coerced, String> {
+        let (value, unknown) = match (self.decode(metadata), malformed) {
             (Ok(decoded), _) => (decoded.value, decoded.unknown),
-            (Err(error), Malformed::Refuse) => {
-                return Err(FieldError::invalid(path, metadata.clone(), error));
-            }
+            (Err(error), Malformed::Refuse) => return Err(error),
             (Err(_), Malformed::Drop) => {
-                let Some(fields) = metadata.as_object() else { return Ok(()) };
+                let Some(fields) = metadata.as_object() else { return Ok(Vec::new()) };
                 self.each_field(fields)
             }
         };
         *metadata = value;
-        self.unknown.extend(unknown.into_iter().map(|name| format!("{path}.{name}")));
-        Ok(())
+        Ok(unknown.into_iter().map(|name| format!("{path}.{name}")).collect())
     }
 
     /// The fields that can be read, one by one.
@@ -128,7 +138,7 @@ impl Coercer<'_> {
         let (mut known, mut unknown) = (serde_json::Map::new(), Vec::new());
         for (name, value) in fields {
             let one = Value::Object([(name.clone(), value.clone())].into_iter().collect());
-            let Ok(decoded) = self.meta.decode(&one) else { continue };
+            let Ok(decoded) = self.decode(&one) else { continue };
             unknown.extend(decoded.unknown);
             if let Value::Object(fields) = decoded.value {
                 known.extend(fields);

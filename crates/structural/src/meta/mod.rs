@@ -1,6 +1,7 @@
 //! `apiVersion`, `kind` and `metadata` of whole objects and of those embedded in them.
 
 mod coerce;
+mod read;
 mod validate;
 
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use skiff_machinery::strict;
 use skiff_schema::{Root, Schema};
 
 pub use coerce::{Coerced, Malformed};
+pub use read::ReadError;
 pub use validate::check_metadata;
 pub(crate) use validate::check_metadata_at;
 

@@ -94,3 +94,32 @@ fn embedded_resources_are_checked() {
         ],
     );
 }
+
+#[test]
+fn objects_take_the_form_of_their_schema() {
+    let check = |value: Value, wanted: Value, unknown: &[&str]| {
+        let mut got = value.clone();
+        let paths = meta().read(&mut got, &embedding(), Malformed::Refuse).unwrap();
+        assert_eq!((got, paths), (wanted, unknown.iter().map(ToString::to_string).collect()), "{value}");
+    };
+    check(
+        json!({"apiVersion": "a/v1", "kind": "K", "metadata": {"name": "a", "x": 1}, "other": 1, "map": null,
+            "pod": {"kind": "Pod", "metadata": {"q": 1, "uid": "u"}, "spec": 1}}),
+        json!({"apiVersion": "a/v1", "kind": "K", "metadata": {"name": "a"},
+            "pod": {"kind": "Pod", "metadata": {"uid": "u"}}}),
+        &["metadata.x", "other", "pod.spec", "pod.metadata.q"],
+    );
+    let refused = |mut value: Value, wanted: &str| {
+        let error = meta().read(&mut value, &embedding(), Malformed::Refuse).unwrap_err();
+        assert_eq!(error.to_string(), wanted);
+    };
+    refused(json!({"kind": 5}), ".kind accessor error: 5 is of the type int64, expected string");
+    refused(
+        json!({"metadata": {"name": 5}}),
+        "json: cannot unmarshal number into Go struct field ObjectMeta.name of type string",
+    );
+    refused(
+        json!({"list": [{"metadata": []}]}),
+        "list[0].metadata: Invalid value: []: json: cannot unmarshal array into Go value of type v1.ObjectMeta",
+    );
+}
