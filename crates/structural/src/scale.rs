@@ -19,6 +19,45 @@ impl ScalePaths {
         Self { spec: spec.to_owned(), status: status.to_owned(), selector: selector.map(str::to_owned) }
     }
 
+    /// The wanted replicas of an object; none if it says nothing, an error if it says something else.
+    pub fn replicas(&self, object: &Value) -> Result<Option<i64>, String> {
+        number(object, &self.spec)
+    }
+
+    /// The replicas that there are.
+    pub fn status_replicas(&self, object: &Value) -> Result<Option<i64>, String> {
+        number(object, &self.status)
+    }
+
+    /// The text of the selector of what is counted.
+    pub fn selector(&self, object: &Value) -> Result<Option<String>, String> {
+        let Some(path) = &self.selector else { return Ok(None) };
+        match follow(object, path)? {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text.clone())),
+            Some(other) => Err(mismatch(&dotted(path), other, "string")),
+        }
+    }
+
+    /// Writes the wanted replicas; objects on the way are made where there are none.
+    pub fn set_replicas(&self, object: &mut Value, replicas: i64) -> Result<(), String> {
+        let mut value = object;
+        for name in self.spec.strip_prefix('.').unwrap_or(&self.spec).split('.') {
+            if value.is_null() {
+                *value = Value::Object(serde_json::Map::new());
+            }
+            let Value::Object(fields) = value else {
+                return Err(format!(
+                    "value cannot be set because {} is not a map[string]interface{{}}",
+                    dotted(&self.spec)
+                ));
+            };
+            value = fields.entry(name).or_insert(Value::Null);
+        }
+        *value = replicas.into();
+        Ok(())
+    }
+
     /// Checks the fields of an object.
     pub fn check(&self, object: &Value) -> FieldErrors {
         let mut errors = replicas(object, &self.spec);
@@ -29,23 +68,21 @@ impl ScalePaths {
     /// Checks the fields that a change of the status may change.
     pub fn check_status(&self, object: &Value) -> FieldErrors {
         let mut errors = replicas(object, &self.status);
-        if let Some(path) = &self.selector {
-            let found = follow(object, path).and_then(|found| match found {
-                None => Ok(()),
-                Some(Value::String(_)) => Ok(()),
-                Some(other) => Err(mismatch(&dotted(path), other, "string")),
-            });
-            errors.extend(found.err().map(|error| FieldError::invalid(path.as_str(), "", error)));
+        if let (Some(path), Err(error)) = (&self.selector, self.selector(object)) {
+            errors.push(FieldError::invalid(path.as_str(), "", error));
         }
         errors
     }
 }
 
+fn number(object: &Value, path: &str) -> Result<Option<i64>, String> {
+    let found = follow(object, path)?;
+    let whole = |value: &Value| value.as_i64().ok_or_else(|| mismatch(&dotted(path), value, "int64"));
+    found.map(whole).transpose()
+}
+
 fn replicas(object: &Value, path: &str) -> FieldErrors {
-    let found = follow(object, path).and_then(|found| match found {
-        None => Ok(0),
-        Some(value) => value.as_i64().ok_or_else(|| mismatch(&dotted(path), value, "int64")),
-    });
+    let found = number(object, path).map(Option::unwrap_or_default);
     let refuse = |count: i64, detail: String| vec![FieldError::invalid(path, count, detail)];
     match found {
         Err(error) => refuse(0, error),
@@ -92,4 +129,49 @@ pub(crate) fn mismatch(path: &str, value: &Value, wanted: &str) -> String {
         Value::Object(_) => (value.to_string(), "map[string]interface {}"),
     };
     format!("{path} accessor error: {shown} is of the type {ty}, expected {wanted}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn replicas_are_read_and_written() {
+        let paths = ScalePaths::new(".spec.pods.replicas", ".status.replicas", Some(".status.selector"));
+        let mut object = json!({"status": {"replicas": 2, "selector": "a=b"}});
+        assert_eq!(paths.replicas(&object), Ok(None));
+        assert_eq!(paths.status_replicas(&object), Ok(Some(2)));
+        assert_eq!(paths.selector(&object), Ok(Some("a=b".to_owned())));
+        assert_eq!(paths.set_replicas(&mut object, 3), Ok(()));
+        assert_eq!(object["spec"], json!({"pods": {"replicas": 3}}));
+        assert_eq!(paths.replicas(&object), Ok(Some(3)));
+        let error = ".spec.pods accessor error: x is of the type string, expected map[string]interface{}";
+        assert_eq!(paths.replicas(&json!({"spec": {"pods": "x"}})), Err(error.to_owned()));
+        assert!(paths.set_replicas(&mut json!({"spec": 5}), 1).is_err());
+    }
+
+    #[test]
+    fn bad_values_are_refused() {
+        let paths = ScalePaths::new(".spec.replicas", ".status.replicas", Some(".status.selector"));
+        let check = |object: Value, wanted: &[&str]| {
+            let found: Vec<String> = paths.check(&object).iter().map(ToString::to_string).collect();
+            assert_eq!(found, wanted, "{object}");
+        };
+        check(json!({}), &[]);
+        check(
+            json!({"spec": {"replicas": 3_000_000_000_i64}, "status": {"replicas": -1, "selector": 5}}),
+            &[
+                ".spec.replicas: Invalid value: 3000000000: should be less than or equal to 2147483647",
+                ".status.replicas: Invalid value: -1: should be a non-negative integer",
+                ".status.selector: Invalid value: \"\": .status.selector accessor error: 5 is of the type int64, expected string",
+            ],
+        );
+        check(
+            json!({"spec": {"replicas": 1.5}}),
+            &[
+                ".spec.replicas: Invalid value: 0: .spec.replicas accessor error: 1.5 is of the type float64, expected int64",
+            ],
+        );
+    }
 }

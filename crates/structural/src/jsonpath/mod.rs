@@ -102,5 +102,24 @@ pub fn print(value: &Value) -> String {
     }
 }
 
+/// A value that a path led to, as the cell of a column of a type: null where it does not fit. That of a `date` is the
+/// text, from which the caller makes an age.
+pub fn cell(column_type: &str, found: &Value) -> Value {
+    let fits = match column_type {
+        "string" => return print(found).into(),
+        "integer" => match (found.as_i64(), found.as_f64()) {
+            (Some(number), _) => return number.into(),
+            #[expect(clippy::cast_possible_truncation, reason = "towards zero, saturating")]
+            (None, Some(number)) => return (number as i64).into(),
+            _ => false,
+        },
+        "number" => found.is_number(),
+        "boolean" => found.is_boolean(),
+        "date" => found.is_string(),
+        _ => false,
+    };
+    if fits { found.clone() } else { Value::Null }
+}
+
 #[cfg(test)]
 mod tests;

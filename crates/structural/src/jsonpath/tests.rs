@@ -97,3 +97,17 @@ fn prints_as_columns_do() {
     check(json!(null), "<no value>");
     check(json!({"a": [1]}), r#"{"a":[1]}"#);
 }
+
+#[test]
+fn cells_have_the_type_of_their_column() {
+    let check = |ty: &str, value: Value, wanted: Value| assert_eq!(cell(ty, &value), wanted, "{ty} {value}");
+    check("integer", json!(3), json!(3));
+    check("integer", json!(3.7), json!(3));
+    check("integer", json!("3"), json!(null));
+    check("number", json!(1.5), json!(1.5));
+    check("boolean", json!(true), json!(true));
+    check("boolean", json!("true"), json!(null));
+    check("string", json!({"a": 1}), json!("{\"a\":1}"));
+    check("date", json!("2026-01-01T00:00:00Z"), json!("2026-01-01T00:00:00Z"));
+    check("date", json!(5), json!(null));
+}
