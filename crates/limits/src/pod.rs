@@ -69,7 +69,6 @@ fn of_containers(pod: &Value, of: &dyn Fn(&Value) -> Amounts) -> Amounts {
         if is_sidecar(container) {
             running.add(&now);
             sidecars.add(&now);
-            starting.raise_to(&sidecars);
         } else {
             now.add(&sidecars);
             starting.raise_to(&now);
