@@ -77,3 +77,8 @@ fn macros() {
 fn libraries() {
     check(include_str!("cases/library.txt"));
 }
+
+#[test]
+fn random_expressions() {
+    check(include_str!("cases/random.txt"));
+}

@@ -32,8 +32,16 @@ pub(super) struct Path {
 }
 
 impl Path {
-    pub(super) fn and(&self, part: Part) -> Self {
-        let mut path = self.clone();
+    /// The way to a part. A part of what is no part of a variable is taken for a variable itself: so it is defined.
+    pub(super) fn to(part: Part, of: Option<&Self>) -> Self {
+        let Some(path) = of else {
+            let variable = match part {
+                Part::Field(name) => name,
+                Part::Items | Part::Indices | Part::Keys | Part::Values => String::new(),
+            };
+            return Self { variable, parts: Vec::new() };
+        };
+        let mut path = path.clone();
         path.parts.push(part);
         path
     }
@@ -95,8 +103,9 @@ impl<'e> Estimator<'e> {
                 ) {
                     cost = cost.plus(CostEstimate::ONE);
                 }
-                let path = self.path(&select.operand).map(|path| path.and(Part::Field(select.field.clone())));
-                self.paths.insert(expr.id, path);
+                let path = self.path(&select.operand);
+                let path = Path::to(Part::Field(select.field.clone()), path.as_ref());
+                self.paths.insert(expr.id, Some(path));
                 cost
             }
             Kind::Call(call) => self.call(expr, call),
@@ -182,8 +191,8 @@ impl<'e> Estimator<'e> {
         };
         if let Some(indexed) = args.first() {
             *size = self.entry_size(indexed.expr).map(|entry| entry.value);
-            let path = self.path(indexed.expr).map(|path| path.and(part));
-            self.paths.insert(expr.id, path);
+            let path = Path::to(part, self.path(indexed.expr).as_ref());
+            self.paths.insert(expr.id, Some(path));
         }
     }
 
@@ -284,7 +293,7 @@ impl<'e> Estimator<'e> {
     }
 
     fn push_part(&mut self, name: &str, range: &'e Expr, part: Part, size: Option<Size>) {
-        let path = self.path(range).map(|path| path.and(part));
+        let path = Some(Path::to(part, self.path(range).as_ref()));
         self.locals.push(Local { name: name.to_owned(), path, size, entry: None });
     }
 

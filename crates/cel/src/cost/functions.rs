@@ -1,10 +1,11 @@
 //! What calls can cost, by function.
 
+use crate::declared::Part;
 use crate::syntax::ast::Kind;
 use crate::types::{Kubernetes, Type};
 use crate::value::Constant;
 
-use super::estimate::{Estimator, Node, or_unknown};
+use super::estimate::{Estimator, Node, Path, or_unknown};
 use super::{CHECK, CostEstimate, NEW_LIST, NEW_STRUCT, PATTERN, Size, TRAVERSAL};
 
 /// What a call can cost without its arguments, and the size of its result where that is known.
@@ -54,7 +55,7 @@ impl Estimator<'_> {
             }
             _ => return None,
         };
-        let path = list.path.as_ref().map(|path| path.and(crate::declared::Part::Items));
+        let path = list.path.as_ref().map(|path| Path::to(Part::Items, Some(path)));
         Some((of, self.declared_size(path.as_ref()).unwrap_or(Size::UNKNOWN)))
     }
 }

@@ -176,11 +176,13 @@ impl<'a> Evaluator<'a> {
                 Ok(Value::Bool(set.contains(&value)))
             }
             Node::Matches { call, regex } => {
-                let (args, failed) = self.args(&call.args)?;
+                let (args, failed) = self.args(&call.args, true)?;
                 self.charge_call(call, &args)?;
-                match (failed, args.as_slice()) {
-                    (Some(error), _) => Err(error),
-                    (None, [Value::String(text), ..]) => Ok(Value::Bool(regex.is_match(text))),
+                if let Some(error) = failed {
+                    return Err(error);
+                }
+                match args.as_slice() {
+                    [Value::String(text), ..] => Ok(Value::Bool(regex.is_match(text))),
                     _ => Err(EvalError::no_such_overload()),
                 }
             }
@@ -209,16 +211,20 @@ impl<'a> Evaluator<'a> {
         failed.map_or(Ok(Value::Bool(!decides)), Err)
     }
 
-    /// Values of arguments; all are computed before an error of one is given, unless there are many. What failed is null
-    /// in the values, so that what the call would cost can be counted.
-    fn args(&mut self, nodes: &'a [Node]) -> Result<(Vec<Value<'a>>, Option<EvalError>), EvalError> {
+    /// Values of arguments. All are computed before an error of one is given, unless the call is eager: then the first
+    /// that fails ends it. What failed is null in the values, so that what the call would cost can be counted.
+    fn args(
+        &mut self,
+        nodes: &'a [Node],
+        eager: bool,
+    ) -> Result<(Vec<Value<'a>>, Option<EvalError>), EvalError> {
         let mut values = Vec::with_capacity(nodes.len());
         let mut failed = None;
-        for node in nodes {
+        for (index, node) in nodes.iter().enumerate() {
             match self.eval(node) {
                 Ok(value) => values.push(value),
                 Err(EvalError::CostExceeded) => return Err(EvalError::CostExceeded),
-                Err(error) if nodes.len() > 2 => return Err(error),
+                Err(error) if eager && index + 1 < nodes.len() => return Err(error),
                 Err(error) => {
                     values.push(Value::Null);
                     failed = failed.or(Some(error));
@@ -229,7 +235,7 @@ impl<'a> Evaluator<'a> {
     }
 
     fn equality(&mut self, sides: &'a [Node; 2], wanted: bool) -> Outcome<'a> {
-        let (values, failed) = self.args(sides)?;
+        let (values, failed) = self.args(sides, false)?;
         let Ok(values) = <[Value<'a>; 2]>::try_from(values) else {
             return Err(EvalError::no_such_overload());
         };
@@ -254,7 +260,7 @@ impl<'a> Evaluator<'a> {
     }
 
     fn call(&mut self, call: &'a CallNode) -> Outcome<'a> {
-        let (args, failed) = self.args(&call.args)?;
+        let (args, failed) = self.args(&call.args, call.eager)?;
         let cost = self.charge_call(call, &args)?;
         let result = match failed {
             Some(error) => Err(error),

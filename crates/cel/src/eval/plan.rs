@@ -78,6 +78,8 @@ pub(super) struct CallNode {
     /// The target first.
     pub(super) args: Vec<Node>,
     pub(super) member: bool,
+    /// The first argument that fails ends the call; unless it is the last, the call then costs nothing.
+    pub(super) eager: bool,
 }
 
 /// A function of the libraries.
@@ -259,7 +261,10 @@ impl Planner<'_> {
         };
         let overload = only.and_then(|id| function.overloads.iter().position(|overload| overload.id == id));
         let member = call.target.is_some();
-        let call = CallNode { function: Called(function), overload, args, member };
+        let eager = args.len() > 2
+            || function.name == "format"
+            || (overload.is_none() && !is_operator(function.name));
+        let mut call = CallNode { function: Called(function), overload, args, member, eager };
         if let [Node::Constant(value)] = call.args.as_slice()
             && convert::is_conversion(function.name)
         {
@@ -272,6 +277,7 @@ impl Planner<'_> {
         };
         if let (Some(pattern), "matches" | "find" | "findAll") = (pattern, function.name) {
             let regex = patterns::compile(pattern).map_err(EvalError::new)?;
+            call.eager = true;
             if function.name == "matches" {
                 return Ok(Node::Matches { call: Box::new(call), regex });
             }
@@ -296,6 +302,12 @@ impl Planner<'_> {
         let step = in_place(step, base);
         Ok(Node::Fold(Box::new(Fold { range, base, two, init, condition, step, result })))
     }
+}
+
+/// Functions that find out by themselves what they are called with.
+fn is_operator(function: &str) -> bool {
+    function.starts_with(['_', '@', '!', '-'])
+        || matches!(function, "size" | "dyn" | "type" | "matches" | "sort")
 }
 
 /// The node as something that can be selected from.
@@ -429,6 +441,7 @@ fn in_place_call(call: CallNode, base: usize) -> Node {
                 function: call.function,
                 overload: call.overload,
                 member: call.member,
+                eager: call.eager,
             }))
         }
     }

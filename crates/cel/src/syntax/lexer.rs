@@ -58,7 +58,7 @@ pub(crate) fn tokens(text: &[char], issues: &mut Vec<Issue>) -> Vec<Spanned> {
                 let shown: String = shown.collect();
                 let message = format!("Syntax error: token recognition error at: '{shown}'");
                 issues.push(Issue { offset: Some(offset(start)), message });
-                lexer.at = failed + 1;
+                lexer.at = text.len().min(failed + 1);
             }
         }
     }

@@ -75,7 +75,7 @@ impl<'a> List<'a> {
 
     /// The elements in order.
     pub fn iter(&self) -> impl Iterator<Item = Result<Value<'a>, EvalError>> {
-        (0..self.len()).map_while(|index| self.get(index))
+        Elements { current: self, next: 0, rest: Vec::new() }
     }
 
     /// What makes elements the same, for lists of objects.
@@ -187,6 +187,33 @@ impl<'a> List<'a> {
             }
         }
         failed.map_or(Ok(false), Err)
+    }
+}
+
+/// Goes through a list; through a sum part by part, without looking for each element from its start.
+struct Elements<'l, 'a> {
+    current: &'l List<'a>,
+    next: usize,
+    rest: Vec<&'l List<'a>>,
+}
+
+impl<'a> Iterator for Elements<'_, 'a> {
+    type Item = Result<Value<'a>, EvalError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Items::Sum(sum) = &self.current.0 {
+                self.rest.push(&sum.second);
+                self.current = &sum.first;
+                continue;
+            }
+            if let Some(element) = self.current.get(self.next) {
+                self.next += 1;
+                return Some(element);
+            }
+            self.current = self.rest.pop()?;
+            self.next = 0;
+        }
     }
 }
 

@@ -12,7 +12,7 @@ pub(crate) struct Meter {
 }
 
 /// Steps of work that any evaluation may take: some tenths of a second.
-const WORK: u64 = 20_000_000;
+const WORK: u64 = 5_000_000;
 /// Bytes or elements that one function may make.
 const LARGEST_RESULT: usize = 32 * 1024 * 1024;
 

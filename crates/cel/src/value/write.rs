@@ -7,6 +7,9 @@ use crate::error::EvalError;
 
 use super::{Key, Meter, Value};
 
+/// Work that counts for each part: parts of JSON take memory.
+const STEPS: usize = 4;
+
 impl Value<'_> {
     /// The value as JSON, for results that become part of an object: field names are no longer escaped.
     ///
@@ -17,7 +20,7 @@ impl Value<'_> {
     }
 
     fn write(&self, meter: &mut Meter) -> Result<Json, EvalError> {
-        meter.work(1)?;
+        meter.work(STEPS)?;
         let impossible = |of: &str| EvalError::new(format!("no conversion of '{of}' to JSON"));
         Ok(match self {
             Self::Null => Json::Null,

@@ -1,5 +1,7 @@
 //! Variables that the cases use, and values as text.
 
+#![allow(dead_code, reason = "not every test uses all")]
+
 use serde_json::{Value as Json, json};
 use skiff_cel::{
     Action, Activation, Authorization, Authorizer, Decision, DeclaredType, Environment, Field, Kubernetes,
