@@ -35,7 +35,7 @@ pub(crate) enum Shape {
     Map { values: Arc<DeclaredType> },
     Object(Arc<ObjectType>),
     Optional(Arc<DeclaredType>),
-    Kubernetes(Kubernetes),
+    Typed(Type),
 }
 
 /// What makes elements of a list the same (`x-kubernetes-list-type`).
@@ -186,7 +186,12 @@ impl DeclaredType {
 
     /// A value of one of Kubernetes' libraries.
     pub fn kubernetes(known: Kubernetes) -> Self {
-        Self::new(Shape::Kubernetes(known), 0, 1)
+        Self::typed(Type::Kubernetes(known))
+    }
+
+    /// A value that an expression of this type has made. Object types in it are those of other variables.
+    pub fn typed(of: Type) -> Self {
+        Self::new(Shape::Typed(of), 0, 1)
     }
 
     /// The same, but null is a value, too.
@@ -290,7 +295,7 @@ impl Objects {
             Shape::List { items, .. } => Type::list(self.register(items, &format!("{path}.@idx"))),
             Shape::Map { values } => Type::map(Type::String, self.register(values, &format!("{path}.@elem"))),
             Shape::Optional(inner) => Type::optional(self.register(inner, path)),
-            Shape::Kubernetes(known) => Type::Kubernetes(*known),
+            Shape::Typed(of) => of.clone(),
             Shape::Object(object) => self.object(object, path),
         }
     }

@@ -14,7 +14,7 @@ use crate::syntax;
 use crate::types::Type;
 
 /// The variables and types that expressions have. All of Kubernetes' libraries are there always.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Environment {
     declarations: Declarations,
     declared: BTreeMap<String, DeclaredType>,
@@ -25,7 +25,7 @@ pub struct Environment {
 pub struct Builder(Environment);
 
 impl Builder {
-    /// A variable; object types in its type are known by names that start with the variable's. Variables whose types
+    /// A variable. Its name may have dots: `authorizer.requestResource`. Object types in its type are known by names that start with the variable's. Variables whose types
     /// are copies of each other have the same type.
     #[must_use]
     pub fn variable(mut self, name: &str, declared: DeclaredType) -> Self {
@@ -71,6 +71,11 @@ impl Environment {
     /// admission policy.
     pub fn declare_field(&mut self, object: &str, field: &str, of: Type) {
         self.declarations.objects.declare(object, field, of);
+    }
+
+    /// An environment that has what this one has, and more.
+    pub fn extend(&self) -> Builder {
+        Builder(self.clone())
     }
 
     /// Compiles an expression.

@@ -82,3 +82,8 @@ fn libraries() {
 fn random_expressions() {
     check(include_str!("cases/random.txt"));
 }
+
+#[test]
+fn random_mistakes() {
+    check(include_str!("cases/wrong.txt"));
+}

@@ -37,13 +37,13 @@ impl Validator<'_> {
     }
 
     fn conversions(&mut self, call: &Call) {
-        let Some(Expr { id, kind: Kind::Literal(Constant::String(text)) }) = call.args.first() else {
-            return;
-        };
-        let good = match call.function.as_str() {
-            "duration" => Duration::parse(text).is_some(),
-            "timestamp" => Timestamp::parse(text).is_some(),
-            "matches" => regex::compile(text).is_ok(),
+        let Some(Expr { id, kind: Kind::Literal(literal) }) = call.args.first() else { return };
+        let good = match (call.function.as_str(), literal) {
+            ("duration", Constant::String(text)) => Duration::parse(text).is_some(),
+            ("duration", _) => false,
+            ("timestamp", Constant::String(text)) => Timestamp::parse(text).is_some(),
+            ("timestamp", Constant::Int(seconds)) => Timestamp::from_seconds(*seconds).is_ok(),
+            ("matches", Constant::String(text)) => regex::compile(text).is_ok(),
             _ => true,
         };
         if !good {

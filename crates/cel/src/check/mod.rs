@@ -16,7 +16,7 @@ use crate::value::Constant;
 use unify::{Unifier, most_general};
 
 /// What an environment knows.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Declarations {
     /// By name.
     pub(crate) variables: std::collections::BTreeMap<String, Type>,

@@ -4,7 +4,7 @@ use crate::error::EvalError;
 use crate::library::Outcome;
 use crate::value::Value;
 
-use super::plan::{Attribute, Branch, Node, Qualifier, QualifierKey, Root};
+use super::plan::{Attribute, Branch, Node, Qualifier, QualifierKey, Root, is_qualifier};
 use super::{Evaluator, Local};
 
 impl<'a> Evaluator<'a> {
@@ -130,7 +130,7 @@ impl<'a> Evaluator<'a> {
 }
 
 fn select<'a>(value: &Value<'a>, key: &Value<'_>, absent: bool) -> Result<Option<Value<'a>>, EvalError> {
-    if !matches!(key, Value::String(_) | Value::Int(_) | Value::Uint(_) | Value::Bool(_) | Value::Double(_)) {
+    if !is_qualifier(key) {
         return Err(EvalError::new(format!("invalid qualifier type: {}", key.go_type())));
     }
     let missing = |what: &str| if absent { Ok(None) } else { Err(EvalError::new(format!("{what}: {key}"))) };

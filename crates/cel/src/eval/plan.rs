@@ -334,9 +334,7 @@ fn conditional(args: Vec<Node>) -> Node {
 fn index(mut args: Vec<Node>, optional: bool) -> Result<Node, EvalError> {
     let (Some(key), Some(operand)) = (args.pop(), args.pop()) else { return Ok(Node::Constant(Value::Null)) };
     let key = match key {
-        Node::Constant(value) if Key::of(&value).is_some() || matches!(value, Value::Double(_)) => {
-            QualifierKey::Constant(value)
-        }
+        Node::Constant(value) if is_qualifier(&value) => QualifierKey::Constant(value),
         Node::Constant(value) => {
             return Err(EvalError::new(format!("invalid qualifier type: {}", value.go_type())));
         }
@@ -346,6 +344,11 @@ fn index(mut args: Vec<Node>, optional: bool) -> Result<Node, EvalError> {
     let mut attribute = as_attribute(operand);
     attribute.qualifiers.push(Qualifier { key, optional });
     Ok(Node::Attribute(attribute))
+}
+
+/// Whether a value can say which part of another is meant.
+pub(super) fn is_qualifier(value: &Value<'_>) -> bool {
+    matches!(value, Value::String(_) | Value::Int(_) | Value::Uint(_) | Value::Bool(_) | Value::Double(_))
 }
 
 /// `x in list` as a question to a set, when the list is constant and has plain elements only.

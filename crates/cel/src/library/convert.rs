@@ -150,7 +150,7 @@ fn read_double(text: &str) -> Option<f64> {
 fn duration<'a>(_: &mut Meter, args: &[Value<'a>]) -> Outcome<'a> {
     one(args, |value| match value {
         Value::Duration(_) => Ok(value.clone()),
-        Value::Int(nanos) => Ok(Value::Duration(Duration::from_nanos(*nanos))),
+        // Declared, but not possible.
         Value::String(text) => {
             Duration::parse(text).map(Value::Duration).ok_or_else(|| impossible(value, &Type::Duration))
         }

@@ -105,6 +105,9 @@ impl Quantity {
     }
 
     fn parse(text: &str) -> Option<Self> {
+        if matches!(text, "+" | "-") {
+            return Some(Self { nano: 0 });
+        }
         let (negative, unsigned) = match text.strip_prefix('-') {
             Some(rest) => (true, rest),
             None => (false, text.strip_prefix('+').unwrap_or(text)),
@@ -121,7 +124,8 @@ fn magnitude(number: &str, suffix: &str) -> Option<i128> {
     const DECIMAL: &[&str] = &["n", "u", "m", "", "k", "M", "G", "T", "P", "E"];
     const BINARY: &[&str] = &["Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
+    // A suffix without a number is zero.
+    if (number.is_empty() && suffix.is_empty()) || fraction.contains('.') {
         return None;
     }
     let place =
@@ -175,8 +179,11 @@ mod tests {
         check("12E", Some(MAX));
         check("5.", Some(5 * NANO));
         check(".5", Some(NANO / 2));
+        check("m", Some(0));
+        check(".Ki", Some(0));
+        check("-", Some(0));
         check("123456789012345678901234567890", Some(MAX));
-        for text in ["", "+", "1x", "1.2.3", "1 Ki", "Ki", "1e", "1ei"] {
+        for text in ["", "1x", "1.2.3", "..", "1 Ki", "1e", "1ei"] {
             check(text, None);
         }
     }

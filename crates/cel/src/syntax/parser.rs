@@ -88,6 +88,8 @@ pub(super) struct Parser<'a> {
     text: &'a [char],
     tokens: Vec<Spanned>,
     at: usize,
+    /// Brackets around.
+    open: usize,
     depths: [usize; 4],
     pub(super) nodes: Nodes,
     issues: Vec<Issue>,
@@ -99,6 +101,10 @@ const EXPECTED_ARGUMENT: &str = "{'[', '{', '(', ')', '.', '-', '!', 'true', 'fa
                                  NUM_UINT, STRING, BYTES, IDENTIFIER}";
 const EXPECTED_INDEX: &str = "{'[', '{', '(', '.', '-', '!', '?', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, \
                               NUM_UINT, STRING, BYTES, IDENTIFIER}";
+const EXPECTED_ELEMENT: &str = "{'[', ']', '{', '(', '.', ',', '-', '!', '?', 'true', 'false', 'null', NUM_FLOAT, \
+                                NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}";
+const EXPECTED_ENTRY: &str = "{'[', '{', '}', '(', '.', ',', '-', '!', '?', 'true', 'false', 'null', NUM_FLOAT, \
+                              NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}";
 const RESERVED: &[&str] = &[
     "as",
     "break",
@@ -125,7 +131,7 @@ const RESERVED: &[&str] = &[
 
 impl<'a> Parser<'a> {
     fn new(text: &'a [char], tokens: Vec<Spanned>) -> Self {
-        Self { text, tokens, at: 0, depths: [0; 4], nodes: Nodes::default(), issues: Vec::new() }
+        Self { text, tokens, at: 0, open: 0, depths: [0; 4], nodes: Nodes::default(), issues: Vec::new() }
     }
 
     fn whole(&mut self) -> Step<Expr> {
@@ -174,8 +180,8 @@ impl<'a> Parser<'a> {
         self.text[token.start as usize..token.end as usize].iter().collect()
     }
 
-    /// The next token, which must be this symbol. When the token after it is, one is too many; when the next one
-    /// could follow the symbol, that is missing.
+    /// The next token, which must be this symbol. When the token after it is what is expected, one is too many; when the
+    /// next one could follow the symbol, that is missing.
     fn expect(&mut self, symbol: &'static str, expected: &str) -> Step<Spanned> {
         if let Some(token) = self.take(symbol) {
             return Ok(token);
@@ -183,14 +189,25 @@ impl<'a> Parser<'a> {
         let token = self.peek();
         let shown = self.shown(token);
         let single = expected.starts_with('\'');
-        let message = if single && self.is_symbol(1, symbol) {
+        let follows = match symbol {
+            ":" => starts_value(token.token),
+            _ => continues(token.token, self.open > 1),
+        };
+        let message = if self.is_symbol(1, symbol) || (!single && self.is_symbol(1, ",")) {
             format!("Syntax error: extraneous input '{shown}' expecting {expected}")
-        } else if single && if symbol == ":" { starts_value(token.token) } else { continues(token.token) } {
+        } else if single && follows {
             format!("Syntax error: missing {expected} at '{shown}'")
         } else {
             format!("Syntax error: mismatched input '{shown}' expecting {expected}")
         };
         Err(stop(token.start, message))
+    }
+
+    /// Nothing of the grammar goes on like this, from `first` on.
+    fn no_alternative(&self, first: Spanned) -> Stop {
+        let token = self.peek();
+        let text: String = self.text[first.start as usize..token.end as usize].iter().collect();
+        stop(token.start, format!("Syntax error: no viable alternative at input '{text}'"))
     }
 
     fn enter(&mut self, rule: Rule) -> Step<()> {
@@ -326,6 +343,10 @@ impl<'a> Parser<'a> {
         while self.take(symbol).is_some() {
             count += 1;
         }
+        // After a minus, a number could have followed, too.
+        if symbol == "-" && count == 1 && !starts_member(self.peek().token) {
+            return Err(self.no_alternative(first));
+        }
         let operand = self.member()?;
         if count % 2 == 0 {
             return Ok(operand);
@@ -361,8 +382,10 @@ impl<'a> Parser<'a> {
                     if !optional {
                         self.begins_value(EXPECTED_INDEX)?;
                     }
+                    self.open += 1;
                     let index = self.expr()?;
                     self.expect("]", "']'")?;
+                    self.open -= 1;
                     let function = if optional { operator::OPTIONAL_INDEX } else { operator::INDEX };
                     expr = self.operation(mark.start, function, vec![expr, index])?;
                 }
@@ -378,7 +401,7 @@ impl<'a> Parser<'a> {
     fn selection(&mut self, operand: Expr) -> Step<Expr> {
         let dot = self.next();
         let optional = self.take("?").is_some();
-        let (name, token) = self.field_name()?;
+        let (name, token) = self.field_name(dot, optional)?;
         if optional {
             let field = self.node(token.start, 0, Kind::Literal(Constant::String(name.into())))?;
             return self.operation(dot.start, operator::OPTIONAL_SELECT, vec![operand, field]);
@@ -393,7 +416,8 @@ impl<'a> Parser<'a> {
         self.call(open.start, height, Some(operand), name, args)
     }
 
-    fn field_name(&mut self) -> Step<(String, Spanned)> {
+    /// The name of a field after a dot, or after the `?` that follows it.
+    fn field_name(&mut self, dot: Spanned, optional: bool) -> Step<(String, Spanned)> {
         let token = self.peek();
         match token.token {
             Token::Ident => {
@@ -405,16 +429,23 @@ impl<'a> Parser<'a> {
                 self.report(token.start, "unsupported syntax: '`'".to_owned());
                 Ok((String::new(), token))
             }
-            _ => {
+            _ if optional => {
                 let shown = self.shown(token);
-                let message = match token.token {
-                    Token::Word(_) => {
-                        format!("Syntax error: mismatched input '{shown}' expecting IDENTIFIER")
-                    }
-                    _ => format!("Syntax error: no viable alternative at input '.{}'", self.text_of(token)),
-                };
+                let next = self.tokens.get(self.at + 1).map(|next| next.token);
+                let name = matches!(next, Some(Token::Ident | Token::EscapedIdent));
+                let what = if name { "extraneous" } else { "mismatched" };
+                let message =
+                    format!("Syntax error: {what} input '{shown}' expecting {{IDENTIFIER, ESC_IDENTIFIER}}");
                 Err(stop(token.start, message))
             }
+            Token::Word("true" | "false" | "null") if token.start == dot.end => {
+                let shown = self.shown(token);
+                Err(stop(
+                    token.start,
+                    format!("Syntax error: mismatched input '{shown}' expecting IDENTIFIER"),
+                ))
+            }
+            _ => Err(self.no_alternative(dot)),
         }
     }
 
@@ -444,10 +475,12 @@ impl<'a> Parser<'a> {
             return Ok(args);
         }
         self.begins_value(EXPECTED_ARGUMENT)?;
+        self.open += 1;
         loop {
             args.push(self.expr()?);
             if self.take(",").is_none() {
                 self.expect(")", "')'")?;
+                self.open -= 1;
                 return Ok(args);
             }
         }
@@ -458,15 +491,25 @@ impl<'a> Parser<'a> {
         match token.token {
             Token::Symbol("(") => {
                 self.next();
+                self.open += 1;
                 let expr = self.expr()?;
                 self.expect(")", "')'")?;
+                self.open -= 1;
                 Ok(expr)
             }
-            Token::Symbol("[") => self.list(),
-            Token::Symbol("{") => self.map(),
+            Token::Symbol("[") => self.enclosed(Self::list),
+            Token::Symbol("{") => self.enclosed(Self::map),
             Token::Symbol(".") | Token::Ident => self.named(),
             _ => self.literal(),
         }
+    }
+
+    /// What has brackets of its own.
+    fn enclosed(&mut self, rule: fn(&mut Self) -> Step<Expr>) -> Step<Expr> {
+        self.open += 1;
+        let expr = rule(self)?;
+        self.open -= 1;
+        Ok(expr)
     }
 
     /// A name, a call, or an object.
@@ -474,7 +517,7 @@ impl<'a> Parser<'a> {
         let dot = self.take(".");
         let token = self.peek();
         if token.token != Token::Ident {
-            return Err(self.unexpected(token, "IDENTIFIER"));
+            return Err(self.no_alternative(dot.unwrap_or(token)));
         }
         let object = self.object_name_length();
         self.next();
@@ -526,7 +569,8 @@ impl<'a> Parser<'a> {
                 let message = format!("Syntax error: mismatched input '{shown}' expecting {expected}");
                 return Err(stop(token.start, message));
             }
-            let (field, _) = self.field_name()?;
+            let name = self.peek();
+            let (field, _) = self.field_name(name, false)?;
             let colon = self.expect(":", "':'")?;
             let id = self.nodes.add(colon.start, 0)?;
             let value = self.expr()?;
@@ -543,16 +587,16 @@ impl<'a> Parser<'a> {
     fn list(&mut self) -> Step<Expr> {
         let open = self.next();
         let mut elements = Vec::new();
+        if !matches!(self.peek().token, Token::Symbol("]" | "," | "?")) {
+            self.begins_value(EXPECTED_ELEMENT)?;
+        }
         while self.take("]").is_none() {
             if elements.is_empty() && self.take(",").is_some() {
                 self.expect("]", "']'")?;
                 break;
             }
-            if !elements.is_empty() && self.is_symbol(0, ",") {
-                return Err(stop(
-                    self.peek().start,
-                    "Syntax error: mismatched input ',' expecting ']'".to_owned(),
-                ));
+            if !elements.is_empty() && !self.begins_part() {
+                self.expect("]", "']'")?;
             }
             let optional = self.take("?").is_some();
             elements.push(Element { value: self.expr()?, optional });
@@ -568,10 +612,16 @@ impl<'a> Parser<'a> {
     fn map(&mut self) -> Step<Expr> {
         let open = self.next();
         let mut entries: Vec<Entry> = Vec::new();
+        if !matches!(self.peek().token, Token::Symbol("}" | "," | "?")) {
+            self.begins_value(EXPECTED_ENTRY)?;
+        }
         while self.take("}").is_none() {
             if entries.is_empty() && self.take(",").is_some() {
                 self.expect("}", "'}'")?;
                 break;
+            }
+            if !entries.is_empty() && !self.begins_part() {
+                self.expect("}", "'}'")?;
             }
             let optional = self.take("?").is_some();
             let key = self.expr()?;
@@ -623,15 +673,32 @@ impl<'a> Parser<'a> {
         if starts_value(token.token) { Ok(()) } else { Err(self.unexpected(token, expected)) }
     }
 
+    /// Whether an element or entry begins here.
+    fn begins_part(&self) -> bool {
+        starts_value(self.peek().token) || self.is_symbol(0, "?")
+    }
+
     /// Something else stands where a value should begin.
     fn unexpected(&self, token: Spanned, expected: &str) -> Stop {
         let shown = self.shown(token);
         // One token too many is skipped when what follows would do.
-        let closes = expected == EXPECTED_ARGUMENT && self.is_symbol(1, ")");
+        let closer = match expected {
+            EXPECTED_ARGUMENT => ")",
+            EXPECTED_ELEMENT => "]",
+            EXPECTED_ENTRY => "}",
+            _ => "",
+        };
+        let more = matches!(expected, EXPECTED_ELEMENT | EXPECTED_ENTRY);
+        let closes =
+            self.is_symbol(1, closer) || (more && (self.is_symbol(1, ",") || self.is_symbol(1, "?")));
         let follows = closes || self.tokens.get(self.at + 1).is_some_and(|next| starts_value(next.token));
         let what = if follows { "extraneous" } else { "mismatched" };
         stop(token.start, format!("Syntax error: {what} input '{shown}' expecting {expected}"))
     }
+}
+
+fn starts_member(token: Token) -> bool {
+    starts_value(token) && token != Token::Symbol("!")
 }
 
 fn starts_value(token: Token) -> bool {
@@ -643,11 +710,12 @@ fn starts_value(token: Token) -> bool {
     }
 }
 
-/// Whether an expression that is complete can be followed by this.
-fn continues(token: Token) -> bool {
+/// Whether an expression that is complete can be followed by this; within brackets it can by more.
+fn continues(token: Token, inside: bool) -> bool {
     match token {
         Token::End => true,
-        Token::Symbol(symbol) => !matches!(symbol, "," | ":" | ")" | "]" | "}" | "(" | "{" | "!"),
+        Token::Symbol("," | ":" | ")" | "]" | "}") => inside,
+        Token::Symbol(symbol) => !matches!(symbol, "(" | "{" | "!"),
         Token::Word(word) => word == "in",
         _ => false,
     }

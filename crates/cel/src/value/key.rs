@@ -4,16 +4,21 @@ use std::sync::Arc;
 
 use crate::error::EvalError;
 
-use super::Value;
+use super::{Duration, Timestamp, Value};
 
 /// A key, comparable: numbers of different types are the same key when they are the same number.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Key {
+    Null,
     Bool(bool),
     Int(i64),
     /// Larger than any `Int`; smaller ones are `Int`s.
     Uint(u64),
+    /// By its bits; whole numbers are `Int`s.
+    Double(u64),
     String(Arc<str>),
+    Duration(Duration),
+    Timestamp(Timestamp),
 }
 
 impl Key {
@@ -23,8 +28,11 @@ impl Key {
             Value::Bool(value) => Some(Self::Bool(*value)),
             Value::Int(value) => Some(Self::Int(*value)),
             Value::Uint(value) => Some(i64::try_from(*value).map_or(Self::Uint(*value), Self::Int)),
-            Value::Double(value) => whole(*value).map(Self::Int),
+            Value::Null => Some(Self::Null),
+            Value::Double(value) => Some(whole(*value).map_or(Self::Double(value.to_bits()), Self::Int)),
             Value::String(text) => Some(Self::String((**text).into())),
+            Value::Duration(duration) => Some(Self::Duration(*duration)),
+            Value::Timestamp(time) => Some(Self::Timestamp(*time)),
             _ => None,
         }
     }
@@ -52,7 +60,11 @@ impl Key {
             Self::Bool(value) => Value::Bool(*value),
             Self::Int(value) => Value::Int(*value),
             Self::Uint(value) => Value::Uint(*value),
+            Self::Null => Value::Null,
+            Self::Double(bits) => Value::Double(f64::from_bits(*bits)),
             Self::String(text) => Value::text(text.clone()),
+            Self::Duration(duration) => Value::Duration(*duration),
+            Self::Timestamp(time) => Value::Timestamp(*time),
         }
     }
 }

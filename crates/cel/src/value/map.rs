@@ -194,7 +194,19 @@ impl<'a> Map<'a> {
                 _ => return Ok(false),
             }
         }
-        Ok(true)
+        Ok(self.undeclared_equal(other))
+    }
+
+    /// Whether fields that no schema declares are the same where both have them.
+    fn undeclared_equal(&self, other: &Self) -> bool {
+        let (Entries::Json { object, declared: Some(declared) }, Entries::Json { object: others, .. }) =
+            (&self.0, &other.0)
+        else {
+            return true;
+        };
+        let Shape::Object(of) = &declared.shape else { return true };
+        let unknown = object.iter().filter(|(name, _)| !of.fields.contains_key(*name));
+        unknown.into_iter().all(|(name, value)| others.get(name).is_none_or(|other| value == other))
     }
 
     /// Whether it is read by a declared type: comparing it with something else is an error then.

@@ -46,7 +46,7 @@ impl<'a> Value<'a> {
                     "invalid data, expected an array for the provided schema with type=array",
                 )),
             },
-            Shape::Kubernetes(known) => Err(unexpected(known.name(), json)),
+            Shape::Typed(of) => Err(unexpected(of.runtime_name(), json)),
             scalar => Self::scalar(json, scalar),
         }
     }
