@@ -30,10 +30,8 @@ pub(crate) fn everything() -> Value {
 /// One of a set of words; absent and null are fine.
 pub(crate) fn one_of(path: String, value: Option<&Value>, supported: &[&str]) -> FieldErrors {
     match value.and_then(Value::as_str) {
-        Some(word) if !supported.contains(&word) => {
-            vec![FieldError::not_supported(path, word, supported)]
-        }
-        _ => Vec::new(),
+        Some(word) if !supported.contains(&word) => [FieldError::not_supported(path, word, supported)].into(),
+        _ => FieldErrors::new(),
     }
 }
 
@@ -45,7 +43,7 @@ const SCOPES: &[&str] = &["*", "Cluster", "Namespaced"];
 
 /// A `RuleWithOperations`.
 pub(crate) fn validate_rule(path: &str, rule: &Value) -> FieldErrors {
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     let operations = texts(rule, "operations");
     errors.extend(alone(path, "operations", &operations, "operations"));
     for (index, operation) in operations.iter().enumerate() {
@@ -75,7 +73,7 @@ fn alone(path: &str, field: &str, list: &[String], what: &str) -> Option<FieldEr
 }
 
 fn validate_resources(path: &str, resources: &[String]) -> FieldErrors {
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     if resources.is_empty() {
         errors.push(FieldError::required(path, ""));
     }
@@ -124,7 +122,7 @@ const CONDITIONS: usize = 64;
 /// `matchConditions`; `params` when expressions may use them.
 pub(crate) fn validate_conditions(path: &str, of: &Value, params: bool) -> FieldErrors {
     let conditions = items(of, "matchConditions");
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     if conditions.is_empty() {
         return errors;
     }
@@ -147,7 +145,7 @@ pub(crate) fn validate_conditions(path: &str, of: &Value, params: bool) -> Field
 }
 
 fn validate_condition(path: &str, condition: &Value, environments: &Environments) -> FieldErrors {
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     let at = format!("{path}.expression");
     match text(condition, "expression").trim() {
         "" => errors.push(FieldError::required(at, "")),
@@ -263,7 +261,7 @@ mod tests {
         );
         let many: Vec<Value> = (0..65).map(|n| condition(&format!("n{n}"), "true")).collect();
         check(conditions(many), &["c: Too many: 65: must have at most 64 items"]);
-        let [error] = conditions(vec![condition("a", "params.x")]).try_into().unwrap();
+        let error = conditions(vec![condition("a", "params.x")]).into_iter().next().unwrap();
         assert!(error.detail.contains("undeclared reference to 'params'"), "{error}");
     }
 }

@@ -88,7 +88,7 @@ pub(crate) enum Values {
 
 /// Checks a `metav1.LabelSelector`.
 pub(crate) fn validate(path: &str, selector: &Value, values: Values) -> FieldErrors {
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     let labels = selector.get("matchLabels").and_then(Value::as_object);
     for (key, value) in labels.into_iter().flatten() {
         let at = format!("{path}.matchLabels");
@@ -102,7 +102,7 @@ pub(crate) fn validate(path: &str, selector: &Value, values: Values) -> FieldErr
 }
 
 fn validate_expression(path: &str, expression: &Value, values: Values) -> FieldErrors {
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     let given = texts(expression, "values");
     match text(expression, "operator") {
         "In" | "NotIn" if given.is_empty() => {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use http::StatusCode;
 use serde_json::{Map, Value, json};
-use skiff_machinery::{FieldError, FieldErrors, Kind};
+use skiff_machinery::{FieldErrors, Kind};
 use skiff_store::{CommitError, ReadError, Revision};
 use thiserror::Error;
 
@@ -201,9 +201,6 @@ fn aggregate(errors: &FieldErrors) -> String {
     }
 }
 
-/// How many errors an answer lists. A body as large as allowed can have a million, whose text would take gigabytes.
-const MAX_ERRORS: usize = 1000;
-
 const MODIFIED: &str =
     "the object has been modified; please apply your changes to the latest version and try again";
 
@@ -219,14 +216,9 @@ impl ApiError {
         Self::Forbidden { subject, message, causes: Vec::new() }
     }
 
-    /// 422 with at least one error. Of more than [`MAX_ERRORS`] the rest is only counted.
-    pub(crate) fn invalid(subject: Subject, mut errors: FieldErrors) -> Self {
-        let found = errors.len();
-        if found > MAX_ERRORS {
-            errors.truncate(MAX_ERRORS);
-            errors.push(FieldError::too_many("errors", found, MAX_ERRORS));
-        }
-        Self::Invalid { subject, errors }
+    /// 422 with at least one error.
+    pub(crate) fn invalid(subject: Subject, errors: impl Into<FieldErrors>) -> Self {
+        Self::Invalid { subject, errors: errors.into().told() }
     }
 
     /// 500 from an error of ours, which is logged with its sources.
@@ -443,18 +435,15 @@ impl From<Refusal> for ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use skiff_machinery::{FieldError, MOST_ERRORS};
 
     #[test]
     fn lists_a_bounded_number_of_errors() {
-        let errors =
-            (0..MAX_ERRORS * 2).map(|i| FieldError::required(format!("spec.items[{i}]"), "")).collect();
-        let status = ApiError::invalid(Subject::core("pods", "x"), errors).status();
-        assert_eq!(status["details"]["causes"].as_array().unwrap().len(), MAX_ERRORS + 1);
+        let errors = (0..2000).map(|i| FieldError::required(format!("spec.items[{i}]"), ""));
+        let status = ApiError::invalid(Subject::core("pods", "x"), FieldErrors::from_iter(errors)).status();
+        assert_eq!(status["details"]["causes"].as_array().unwrap().len(), MOST_ERRORS + 1);
         assert!(
-            status["message"]
-                .as_str()
-                .unwrap()
-                .ends_with("errors: Too many: 2000: must have at most 1000 items]")
+            status["message"].as_str().unwrap().ends_with("errors: Too many: must have at most 1000 items]")
         );
     }
 
@@ -477,7 +466,7 @@ mod tests {
             r#"Operation cannot be fulfilled on endpointslices.discovery.k8s.io "s": the object has been modified; please apply your changes to the latest version and try again"#,
         );
         check(
-            ApiError::invalid(pod(), vec![FieldError::required("spec.containers", "")]),
+            ApiError::invalid(pod(), [FieldError::required("spec.containers", "")]),
             422,
             "Invalid",
             r#"Pod "x" is invalid: spec.containers: Required value"#,
@@ -488,7 +477,7 @@ mod tests {
     #[test]
     fn details_name_object_and_causes() {
         let subject = Subject { kind: "Pod".into(), ..Subject::core("pods", "x") };
-        let status = ApiError::invalid(subject, vec![FieldError::required("spec.a", "")]).status();
+        let status = ApiError::invalid(subject, [FieldError::required("spec.a", "")]).status();
         assert_eq!(
             status["details"],
             json!({

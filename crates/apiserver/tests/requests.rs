@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Api, config_map, pod};
+use common::{Answer, Api, config_map, pod};
 use futures::poll;
 use serde_json::{Value, json};
 use skiff_apiserver::Limits;
@@ -339,6 +339,21 @@ fn empty_containers(count: usize) -> Value {
     let mut pod = pod("x");
     pod["spec"]["containers"] = vec![json!({}); count].into();
     pod
+}
+
+#[tokio::test]
+async fn of_many_errors_the_first_are_told() {
+    let api = Api::start().await;
+    api.make_default_account("default").await;
+    let told = |answer: Answer| {
+        let causes = answer.body["details"]["causes"].as_array().unwrap();
+        let fields: Vec<&str> = causes.iter().map(|cause| cause["field"].as_str().unwrap()).collect();
+        (causes.len(), fields[0].to_owned(), fields[causes.len() - 1].to_owned())
+    };
+    let few = told(api.post(PODS, empty_containers(2)).await.expect(422));
+    assert_eq!(few, (4, "spec.containers[0].name".to_owned(), "spec.containers[1].image".to_owned()));
+    let many = told(api.post(PODS, empty_containers(40_000)).await.expect(422));
+    assert_eq!(many, (1001, "spec.containers[0].name".to_owned(), "errors".to_owned()));
 }
 
 #[tokio::test]

@@ -119,6 +119,9 @@ pub fn warnings(root: &Root, object: &Object) -> Vec<String> {
     walk.found
 }
 
+/// How many fields are told of: more than an answer has room for.
+const MOST_WARNINGS: usize = 1000;
+
 struct Walk<'a> {
     table: &'a Table,
     schema: &'a Schema,
@@ -133,6 +136,9 @@ impl Walk<'_> {
             if let Some(place) = ignored.used_at(object) {
                 let dot = if self.path.is_empty() { "" } else { "." };
                 let Ignored { consequence, .. } = ignored;
+                if self.found.len() >= MOST_WARNINGS {
+                    return;
+                }
                 self.found.push(format!("{}{dot}{place}: has no effect yet: {consequence}", self.path));
             }
         }

@@ -56,7 +56,7 @@ pub fn family(ip: IpAddr) -> &'static str {
 
 /// Checks that an address can be that of another machine: not unspecified, loopback or link-local.
 pub fn check_not_special(field: &str, text: &str) -> FieldErrors {
-    let invalid = |detail: &str| vec![FieldError::invalid(field, text, detail)];
+    let invalid = |detail: &str| FieldErrors::from([FieldError::invalid(field, text, detail)]);
     let ip = match ip(text) {
         Ok(ip) => ip,
         Err(detail) => return invalid(detail),
@@ -77,7 +77,7 @@ pub fn check_not_special(field: &str, text: &str) -> FieldErrors {
     if multicast {
         return invalid("may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)");
     }
-    Vec::new()
+    FieldErrors::new()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Field errors, worded as `k8s.io/apimachinery/pkg/util/validation/field` words them.
 
 use std::fmt;
+use std::ops::{Deref, DerefMut};
 
 use serde_json::Value;
 
@@ -101,8 +102,108 @@ pub enum Shown {
     Text(String),
 }
 
-/// All refused fields of an object, in the order in which they were found.
-pub type FieldErrors = Vec<FieldError>;
+/// How many errors of an object are told. A body as large as allowed could have a million, whose text would take gigabytes.
+pub const MOST_ERRORS: usize = 1000;
+
+/// The refused fields of an object, in the order in which they were found: at most [`MOST_ERRORS`] and one, which says that there
+/// are more. What is full takes nothing, and ends the iterators that it is filled from, so that checks end with it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FieldErrors(Vec<FieldError>);
+
+impl FieldErrors {
+    /// None.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn is_full(&self) -> bool {
+        self.0.len() > MOST_ERRORS
+    }
+
+    /// Adds one, if there is room.
+    pub fn push(&mut self, error: FieldError) {
+        if !self.is_full() {
+            self.0.push(error);
+        }
+    }
+
+    /// Those that are told; when there are more, an error that says so comes last.
+    pub fn told(mut self) -> Self {
+        if self.is_full() {
+            self.0.truncate(MOST_ERRORS);
+            let detail = format!("must have at most {MOST_ERRORS} items");
+            self.0.push(
+                FieldError::new(FieldErrorKind::TooMany, "errors", Value::Null, detail).without_value(),
+            );
+        }
+        self
+    }
+}
+
+impl Deref for FieldErrors {
+    type Target = [FieldError];
+
+    fn deref(&self) -> &[FieldError] {
+        &self.0
+    }
+}
+
+impl DerefMut for FieldErrors {
+    fn deref_mut(&mut self) -> &mut [FieldError] {
+        &mut self.0
+    }
+}
+
+impl Extend<FieldError> for FieldErrors {
+    fn extend<I: IntoIterator<Item = FieldError>>(&mut self, errors: I) {
+        let room = (MOST_ERRORS + 1).saturating_sub(self.0.len());
+        self.0.extend(errors.into_iter().take(room));
+    }
+}
+
+impl FromIterator<FieldError> for FieldErrors {
+    fn from_iter<I: IntoIterator<Item = FieldError>>(errors: I) -> Self {
+        let mut all = Self::new();
+        all.extend(errors);
+        all
+    }
+}
+
+impl<const N: usize> PartialEq<[FieldError; N]> for FieldErrors {
+    fn eq(&self, other: &[FieldError; N]) -> bool {
+        self.0 == other
+    }
+}
+
+impl<const N: usize> From<[FieldError; N]> for FieldErrors {
+    fn from(errors: [FieldError; N]) -> Self {
+        errors.into_iter().collect()
+    }
+}
+
+impl From<Vec<FieldError>> for FieldErrors {
+    fn from(errors: Vec<FieldError>) -> Self {
+        errors.into_iter().collect()
+    }
+}
+
+impl IntoIterator for FieldErrors {
+    type Item = FieldError;
+    type IntoIter = std::vec::IntoIter<FieldError>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a FieldErrors {
+    type Item = &'a FieldError;
+    type IntoIter = std::slice::Iter<'a, FieldError>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.iter()
+    }
+}
 
 impl FieldError {
     /// `field: Required value[: detail]`
@@ -190,6 +291,25 @@ impl fmt::Display for FieldError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn checks_end_where_nobody_is_told_more() {
+        let check = |there: usize, made: usize, told: usize, last: &str| {
+            let mut count = 0;
+            let items = (0..there).flat_map(|i| {
+                count += 2;
+                let inner = FieldErrors::from([FieldError::required(format!("a[{i}]"), "")]);
+                inner.into_iter().chain([FieldError::required(format!("b[{i}]"), "")])
+            });
+            let errors: FieldErrors = items.collect();
+            let listed = errors.told();
+            assert_eq!((count, listed.len()), (made, told));
+            assert_eq!(listed.last().unwrap().to_string(), last);
+        };
+        check(2, 4, 4, "b[1]: Required value");
+        check(MOST_ERRORS / 2, MOST_ERRORS, MOST_ERRORS, "b[499]: Required value");
+        check(400_000, MOST_ERRORS + 2, MOST_ERRORS + 1, "errors: Too many: must have at most 1000 items");
+    }
 
     #[test]
     fn words_errors_as_kubernetes_does() {

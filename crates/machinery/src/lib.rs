@@ -31,7 +31,7 @@ pub mod table;
 mod testing;
 
 pub use catalogue::Catalogue;
-pub use field::{FieldError, FieldErrorKind, FieldErrors, Shown};
+pub use field::{FieldError, FieldErrorKind, FieldErrors, MOST_ERRORS, Shown};
 pub use kind::{
     Cell, Column, ColumnType, GroupVersion, Kind, Names, Persistence, Row, Scope, Selectable, Subresource,
     Verb,

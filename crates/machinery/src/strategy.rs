@@ -111,7 +111,7 @@ pub trait Strategy: Send + Sync + 'static {
 
     /// Checks an object that is about to be created.
     fn validate(&self, cx: Context<'_>, object: &Object) -> FieldErrors {
-        Vec::new()
+        FieldErrors::new()
     }
 
     /// Checks a change; by default the new object alone.
@@ -121,13 +121,13 @@ pub trait Strategy: Send + Sync + 'static {
 
     /// Checks a change through the status subresource.
     fn validate_status(&self, cx: Context<'_>, new: &Object, old: &Object) -> FieldErrors {
-        Vec::new()
+        FieldErrors::new()
     }
 
     /// Checks a change through any other subresource that writes a part of the object, e.g.
     /// `ephemeralcontainers`. [`Strategy::default`] has been called on `new`.
     fn validate_part(&self, cx: Context<'_>, part: Subresource, new: &Object, old: &Object) -> FieldErrors {
-        Vec::new()
+        FieldErrors::new()
     }
 
     /// Texts for `Warning: 299` headers.

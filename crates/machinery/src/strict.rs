@@ -77,6 +77,9 @@ enum Step<'s> {
     Index(usize),
 }
 
+/// How many unknown and repeated fields are told, as in Kubernetes.
+const MOST_PROBLEMS: usize = 100;
+
 #[derive(Default)]
 struct Problems {
     list: Vec<String>,
@@ -110,6 +113,9 @@ impl<'s> Reader<'s> {
 
     /// Notes a problem with a field below the present one.
     fn report(&mut self, problem: &str, field: &str) {
+        if self.problems.list.len() >= MOST_PROBLEMS {
+            return;
+        }
         let text = format!("{problem} field {:?}", self.path_to(field));
         if self.problems.seen.insert(text.clone()) {
             self.problems.list.push(text);
@@ -202,6 +208,15 @@ mod tests {
                 r#"unknown field "spec.containers[1].env[0].nam""#,
             ],
         );
+    }
+
+    #[test]
+    fn only_the_first_problems_are_told() {
+        let containers = vec![json!({"imag": "a"}); 2 * MOST_PROBLEMS];
+        let text = json!({"spec": {"containers": containers}}).to_string();
+        let problems = decode(text.as_bytes(), &root(POD)).unwrap().problems;
+        assert_eq!(problems.len(), MOST_PROBLEMS);
+        assert_eq!(problems.last().unwrap(), r#"unknown field "spec.containers[99].imag""#);
     }
 
     #[test]

@@ -32,7 +32,7 @@ impl Policy {
     /// always a policy: what cannot be read is restricted for enforce, privileged for the other modes, and
     /// `latest`; the errors say why.
     pub fn from_labels(labels: &Value, defaults: &Self) -> (Self, FieldErrors) {
-        let mut reader = Reader { labels, errors: Vec::new() };
+        let mut reader = Reader { labels, errors: FieldErrors::new() };
         let (mut policy, mut enforce_is_read) = (*defaults, false);
         if let Some(level) = reader.level("enforce") {
             enforce_is_read = level.is_some();

@@ -13,7 +13,7 @@ use crate::path::Path;
 /// `value` is a whole object. Where an object is replaced, this is only asked of the new one if it says nothing
 /// of the old one.
 pub fn check_lists(value: &Value, schema: &Structural) -> FieldErrors {
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     if value.is_object() {
         visit(&Path::Root(""), value, schema, &mut errors);
     }

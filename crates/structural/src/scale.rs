@@ -83,14 +83,14 @@ fn number(object: &Value, path: &str) -> Result<Option<i64>, String> {
 
 fn replicas(object: &Value, path: &str) -> FieldErrors {
     let found = number(object, path).map(Option::unwrap_or_default);
-    let refuse = |count: i64, detail: String| vec![FieldError::invalid(path, count, detail)];
+    let refuse = |count: i64, detail: String| FieldErrors::from([FieldError::invalid(path, count, detail)]);
     match found {
         Err(error) => refuse(0, error),
         Ok(count) if count < 0 => refuse(count, "should be a non-negative integer".to_owned()),
         Ok(count) if count > i64::from(i32::MAX) => {
             refuse(count, format!("should be less than or equal to {}", i32::MAX))
         }
-        Ok(_) => Vec::new(),
+        Ok(_) => FieldErrors::new(),
     }
 }
 

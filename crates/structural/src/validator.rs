@@ -54,7 +54,7 @@ impl Validator {
 
     /// Checks an object whose status replaces another.
     pub fn update_status(&self, new: &Value, old: &Value) -> Findings {
-        let mut errors = Vec::new();
+        let mut errors = FieldErrors::new();
         if let (Some(status), Some(schema)) = (new.get("status"), self.schema.properties.get("status")) {
             let old = old.get("status").unwrap_or(&Value::Null);
             errors.extend(validate_part_update(&Path::Root("status"), status, old, schema));
@@ -67,7 +67,7 @@ impl Validator {
     /// Items that repeat others, unless there were such before.
     fn lists_of_update(&self, new: &Value, old: &Value) -> FieldErrors {
         let found = check_lists(new, &self.schema);
-        if found.is_empty() || check_lists(old, &self.schema).is_empty() { found } else { Vec::new() }
+        if found.is_empty() || check_lists(old, &self.schema).is_empty() { found } else { FieldErrors::new() }
     }
 
     fn with_rules(&self, mut errors: FieldErrors, new: &Value, old: Option<&Value>) -> Findings {

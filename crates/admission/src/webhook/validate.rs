@@ -84,7 +84,7 @@ fn repeated_names<'a>(hooks: &'a [Value], name: impl Fn(&'a Value) -> &'a str) -
 fn validate(object: &Object, of: Type, strict: Strictness) -> FieldErrors {
     let hooks = hooks(object);
     let repeated = if strict.names { repeated_names(hooks, text_name) } else { Vec::new() };
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     for (index, hook) in hooks.iter().enumerate() {
         let path = format!("webhooks[{index}]");
         errors.extend(validate_hook(&path, hook, of, strict));
@@ -99,7 +99,7 @@ fn validate(object: &Object, of: Type, strict: Strictness) -> FieldErrors {
 
 fn validate_hook(path: &str, hook: &Value, of: Type, strict: Strictness) -> FieldErrors {
     let at = |field: &str| format!("{path}.{field}");
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     errors.extend(qualified_name(at("name"), text(hook, "name")));
     for (index, rule) in items(hook, "rules").iter().enumerate() {
         errors.extend(validate_rule(&format!("{path}.rules[{index}]"), rule));
@@ -154,9 +154,9 @@ fn validate_versions(path: &str, hook: &Value, strict: Strictness) -> FieldError
     let versions = texts(hook, "admissionReviewVersions");
     let known = REVIEW_VERSIONS.join(", ");
     if versions.is_empty() {
-        return vec![FieldError::required(path, format!("must specify one of {known}"))];
+        return [FieldError::required(path, format!("must specify one of {known}"))].into();
     }
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     for (index, version) in versions.iter().enumerate() {
         let at = format!("{path}[{index}]");
         if versions.iter().take(index).any(|earlier| earlier == version) {
@@ -176,7 +176,7 @@ fn validate_client(path: &str, client: &Value) -> FieldErrors {
     match (part("url"), part("service")) {
         (Some(url), None) => validate_url(&format!("{path}.url"), url.as_str().unwrap_or_default()),
         (None, Some(service)) => validate_service(&format!("{path}.service"), service),
-        _ => vec![FieldError::required(path, "exactly one of url or service is required")],
+        _ => [FieldError::required(path, "exactly one of url or service is required")].into(),
     }
 }
 
@@ -186,10 +186,10 @@ fn validate_url(path: &str, text: &str) -> FieldErrors {
     let url = match Url::parse(text) {
         Ok(url) => url,
         Err(why) => {
-            return vec![FieldError::required(path, format!("url must be a valid URL: {why}{URL_FORM}"))];
+            return [FieldError::required(path, format!("url must be a valid URL: {why}{URL_FORM}"))].into();
         }
     };
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     let mut refuse = |value: &str, why: String| errors.push(FieldError::invalid(path, value, why));
     if url.scheme != "https" {
         refuse(&url.scheme, format!("'https' is the only allowed URL scheme{URL_FORM}"));
@@ -210,7 +210,7 @@ fn validate_url(path: &str, text: &str) -> FieldErrors {
 }
 
 fn validate_service(path: &str, service: &Value) -> FieldErrors {
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     // Kubernetes mixes up the two: a service without a name is told to lack a namespace.
     for (field, said) in [("namespace", "name"), ("name", "namespace")] {
         if text(service, field).is_empty() {
@@ -230,11 +230,11 @@ fn validate_path(field: &str, path: &str) -> FieldErrors {
     let refuse = |why: String| FieldError::invalid(field, path, why);
     let empty = |index: usize| refuse(format!("segment[{index}] may not be empty"));
     match path {
-        "" | "/" => return Vec::new(),
-        "//" => return vec![empty(0)],
+        "" | "/" => return FieldErrors::new(),
+        "//" => return [empty(0)].into(),
         _ => {}
     }
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     if !path.starts_with('/') {
         errors.push(refuse("must start with a '/'".to_owned()));
     }

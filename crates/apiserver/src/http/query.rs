@@ -1,7 +1,7 @@
 //! Query parameters.
 
 use percent_encoding::percent_decode_str;
-use skiff_machinery::FieldError;
+use skiff_machinery::{FieldError, FieldErrors};
 
 use crate::errors::{ApiError, Subject};
 
@@ -69,7 +69,7 @@ impl Query {
 
     /// Checks what the query of a write says beside its dry run: who manages the fields, and whether by force.
     pub(crate) fn check_writer(&self, options: &str, applies: bool) -> Result<(), ApiError> {
-        let mut errors = Vec::new();
+        let mut errors = FieldErrors::new();
         let manager = self.get("fieldManager");
         if manager.len() > MAX_MANAGER {
             errors.push(FieldError::too_long("fieldManager", MAX_MANAGER));

@@ -16,7 +16,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
-use skiff_machinery::{FieldError, Object, Subresource};
+use skiff_machinery::{FieldError, FieldErrors, Object, Subresource};
 
 use super::{node, proxy};
 use crate::auth;
@@ -108,7 +108,7 @@ fn unscheduled(subresource: Subresource, name: &str) -> Result<Response<Body>, A
 
 /// Refuses what cannot be meant, before a node is asked.
 fn check_log_options(query: &Query, pod: &str) -> Result<(), ApiError> {
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     let smallest = [("tailLines", 0), ("sinceSeconds", 1), ("limitBytes", 1)];
     for (name, least) in smallest {
         if let Some(value) = query.number(name)?.filter(|value| *value < least) {

@@ -29,7 +29,7 @@ struct LeaseStrategy;
 impl Strategy for LeaseStrategy {
     fn validate(&self, _: Context<'_>, object: &Object) -> FieldErrors {
         let number = |field: &str| object.get(&["spec", field]).and_then(serde_json::Value::as_i64);
-        let mut errors = Vec::new();
+        let mut errors = FieldErrors::new();
         if let Some(seconds) = number("leaseDurationSeconds").filter(|seconds| *seconds <= 0) {
             let path = "spec.leaseDurationSeconds";
             errors.push(FieldError::invalid(path, seconds, "must be greater than 0"));

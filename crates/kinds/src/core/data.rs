@@ -31,9 +31,9 @@ pub(super) fn validate_sealed(new: &Object, old: &Object, fields: &[&str]) -> Fi
     const DETAIL: &str = "field is immutable when `immutable` is set";
     let sealed = |object: &Object| object.get(&["immutable"]) == Some(&Value::Bool(true));
     if !sealed(old) {
-        return Vec::new();
+        return FieldErrors::new();
     }
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     if !sealed(new) {
         errors.push(FieldError::forbidden("immutable", DETAIL));
     }

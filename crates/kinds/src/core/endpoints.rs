@@ -81,7 +81,7 @@ impl Strategy for EndpointsStrategy {
 
 fn validate_subset(path: &str, subset: &Value) -> FieldErrors {
     let list = |key: &str| subset.get(key).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     if list("addresses").is_empty() && list("notReadyAddresses").is_empty() {
         errors.push(FieldError::required(path, "must specify `addresses` or `notReadyAddresses`"));
     }

@@ -107,9 +107,9 @@ impl Strategy for EventStrategy {
         let (own, about) = (object.namespace(), object.str(&["involvedObject", "namespace"]));
         let fits = if about.is_empty() { matches!(own, "" | "default") } else { own == about };
         if fits {
-            return Vec::new();
+            return FieldErrors::new();
         }
-        vec![FieldError::invalid("involvedObject.namespace", about, "does not match event.namespace")]
+        [FieldError::invalid("involvedObject.namespace", about, "does not match event.namespace")].into()
     }
 
     fn validate_name(&self, name: &str) -> Option<FieldError> {

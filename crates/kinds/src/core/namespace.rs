@@ -80,11 +80,11 @@ impl Strategy for NamespaceStrategy {
 
     fn validate_status(&self, _: Context<'_>, new: &Object, _: &Object) -> FieldErrors {
         let detail = match (new.is_terminating(), phase(new)) {
-            (true, "Terminating") | (false, "Active") => return Vec::new(),
+            (true, "Terminating") | (false, "Active") => return FieldErrors::new(),
             (true, _) => "may only be 'Terminating' if `deletionTimestamp` is not empty",
             (false, _) => "may only be 'Active' if `deletionTimestamp` is empty",
         };
-        vec![FieldError::invalid("status.Phase", phase(new), detail)]
+        [FieldError::invalid("status.Phase", phase(new), detail)].into()
     }
 
     fn validate_name(&self, name: &str) -> Option<FieldError> {
@@ -96,7 +96,7 @@ fn validate_finalizer(path: &str, name: &str) -> FieldErrors {
     let errors = Form::QualifiedName.check(path, name);
     if errors.is_empty() && !name.contains('/') && name != OWN_FINALIZER {
         let detail = "name is neither a standard finalizer name nor is it fully qualified";
-        return vec![FieldError::invalid(path, name, detail)];
+        return [FieldError::invalid(path, name, detail)].into();
     }
     errors
 }

@@ -148,7 +148,7 @@ impl Strategy for NodeStrategy {
 }
 
 fn validate_taints(taints: &[Value]) -> FieldErrors {
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     let mut seen = BTreeSet::new();
     for (index, taint) in taints.iter().enumerate() {
         let at = |field: &str| format!("spec.taints[{index}].{field}");
@@ -167,7 +167,7 @@ fn validate_taints(taints: &[Value]) -> FieldErrors {
 
 fn validate_pod_cidrs(node: &Object) -> FieldErrors {
     let cidrs = strings(node, &["spec", "podCIDRs"]);
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     let mut families = BTreeSet::new();
     for (index, text) in cidrs.iter().enumerate() {
         match addresses::cidr(text) {
@@ -186,7 +186,7 @@ fn validate_pod_cidrs(node: &Object) -> FieldErrors {
 
 fn validate_addresses(node: &Object) -> FieldErrors {
     let mut seen: Vec<&Value> = Vec::new();
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     for (index, address) in items(node, &["status", "addresses"]).iter().enumerate() {
         if seen.contains(&address) {
             errors.push(FieldError::duplicate(format!("status.addresses[{index}]"), address.clone()));
@@ -198,7 +198,7 @@ fn validate_addresses(node: &Object) -> FieldErrors {
 
 /// Of the spec only taints and schedulability change freely; ranges and the provider are set once.
 fn validate_change(new: &Object, old: &Object) -> FieldErrors {
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     let cidrs = strings(old, &["spec", "podCIDRs"]);
     if !cidrs.is_empty() && strings(new, &["spec", "podCIDRs"]) != cidrs {
         let detail = "node updates may not change podCIDR except from \"\" to valid";

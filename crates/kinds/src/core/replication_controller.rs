@@ -145,7 +145,7 @@ fn validate(object: &Object) -> FieldErrors {
 /// The counts are not negative, and none is above the number of pods.
 fn validate_status(object: &Object) -> FieldErrors {
     let count = |field: &str| integer_at(object, &["status", field]);
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     let fields =
         ["replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas", "observedGeneration"];
     for field in fields {

@@ -92,7 +92,7 @@ fn validate_type(object: &Object) -> FieldErrors {
             let annotations = object.annotations();
             let account = annotations.get(SERVICE_ACCOUNT).copied().unwrap_or("");
             let path = format!("metadata.annotations[{SERVICE_ACCOUNT}]");
-            if account.is_empty() { vec![FieldError::required(path, "")] } else { Vec::new() }
+            if account.is_empty() { [FieldError::required(path, "")].into() } else { FieldErrors::new() }
         }
         "kubernetes.io/dockercfg" => json_key(object, ".dockercfg"),
         "kubernetes.io/dockerconfigjson" => json_key(object, ".dockerconfigjson"),
@@ -101,7 +101,7 @@ fn validate_type(object: &Object) -> FieldErrors {
         }
         "kubernetes.io/ssh-auth" => missing(&["ssh-privatekey"]),
         "kubernetes.io/tls" => missing(&["tls.crt", "tls.key"]),
-        _ => Vec::new(),
+        _ => FieldErrors::new(),
     }
 }
 
@@ -109,12 +109,12 @@ fn validate_type(object: &Object) -> FieldErrors {
 fn json_key(object: &Object, key: &str) -> FieldErrors {
     let path = format!("data[{key}]");
     let Some(text) = object.get(&["data", key]).and_then(Value::as_str) else {
-        return vec![FieldError::required(path, "")];
+        return [FieldError::required(path, "")].into();
     };
     let decoded = STANDARD.decode(text).unwrap_or_default();
     match serde_json::from_slice::<Value>(&decoded) {
-        Ok(_) => Vec::new(),
-        Err(error) => vec![FieldError::invalid(path, REDACTED, error.to_string())],
+        Ok(_) => FieldErrors::new(),
+        Err(error) => [FieldError::invalid(path, REDACTED, error.to_string())].into(),
     }
 }
 

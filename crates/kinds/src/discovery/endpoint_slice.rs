@@ -105,7 +105,7 @@ impl Strategy for SliceStrategy {
 }
 
 fn validate_endpoint(path: &str, endpoint: &Value, kind: &str) -> FieldErrors {
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     let list = endpoint.get("addresses").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let at = format!("{path}.addresses");
     if list.is_empty() {
@@ -135,7 +135,7 @@ fn validate_address(path: &str, address: &str, kind: &str) -> FieldErrors {
     match addresses::ip(address) {
         Ok(ip) if kind.starts_with("IP") && addresses::family(ip) != kind => {
             let detail = format!("must be a valid {kind} address");
-            vec![FieldError::invalid(path, address, detail)]
+            [FieldError::invalid(path, address, detail)].into()
         }
         _ => addresses::check_not_special(path, address),
     }
@@ -143,9 +143,9 @@ fn validate_address(path: &str, address: &str, kind: &str) -> FieldErrors {
 
 fn validate_hints(path: &str, hints: &[Value]) -> FieldErrors {
     if hints.len() > MOST_HINTS {
-        return vec![FieldError::too_many(path, hints.len(), MOST_HINTS)];
+        return [FieldError::too_many(path, hints.len(), MOST_HINTS)].into();
     }
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     let mut seen = BTreeSet::new();
     for (index, name) in hints.iter().map(|hint| str_of(hint, "name")).enumerate() {
         let path = format!("{path}[{index}].name");
@@ -160,9 +160,9 @@ fn validate_hints(path: &str, hints: &[Value]) -> FieldErrors {
 
 fn validate_ports(ports: &[Value]) -> FieldErrors {
     if ports.len() > MOST_PORTS {
-        return vec![FieldError::too_many("ports", ports.len(), MOST_PORTS)];
+        return [FieldError::too_many("ports", ports.len(), MOST_PORTS)].into();
     }
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     let mut names = BTreeSet::new();
     for (index, port) in ports.iter().enumerate() {
         let at = |field: &str| format!("ports[{index}].{field}");

@@ -60,9 +60,9 @@ impl Strategy for AddressStrategy {
 
     fn validate(&self, _: Context<'_>, object: &Object) -> FieldErrors {
         if !object.get(&["spec", "parentRef"]).is_some_and(serde_json::Value::is_object) {
-            return vec![FieldError::required("spec.parentRef", "")];
+            return [FieldError::required("spec.parentRef", "")].into();
         }
-        let mut errors = Vec::new();
+        let mut errors = FieldErrors::new();
         for (field, needed) in [("resource", true), ("name", true), ("namespace", false)] {
             let path = format!("spec.parentRef.{field}");
             match parent(object, field) {

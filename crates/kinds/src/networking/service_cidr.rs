@@ -38,11 +38,11 @@ impl Strategy for RangeStrategy {
     fn validate(&self, _: Context<'_>, object: &Object) -> FieldErrors {
         let cidrs = strings(object, &["spec", "cidrs"]);
         match cidrs.len() {
-            0 => return vec![FieldError::required(CIDRS, "at least one CIDR required")],
+            0 => return [FieldError::required(CIDRS, "at least one CIDR required")].into(),
             1 | 2 => {}
-            _ => return vec![FieldError::invalid(CIDRS, json!(cidrs), "may only hold up to 2 values")],
+            _ => return [FieldError::invalid(CIDRS, json!(cidrs), "may only hold up to 2 values")].into(),
         }
-        let mut errors = Vec::new();
+        let mut errors = FieldErrors::new();
         let mut families = Vec::new();
         for (index, text) in cidrs.iter().enumerate() {
             let path = format!("{CIDRS}[{index}]");

@@ -102,7 +102,7 @@ impl Strategy for RoleStrategy {
 
 fn validate_rule(path: &str, rule: &Value, scope: Scope) -> FieldErrors {
     let list = |field: &str| rule.get(field).and_then(Value::as_array).filter(|list| !list.is_empty());
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     if list("verbs").is_none() {
         let detail = "verbs must contain at least one value";
         errors.push(FieldError::required(format!("{path}.verbs"), detail));
@@ -170,7 +170,7 @@ impl Strategy for BindingStrategy {
 }
 
 fn validate_role_ref(object: &Object, scope: Scope) -> FieldErrors {
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     let group = object.str(&["roleRef", "apiGroup"]);
     if group != GV.group {
         errors.push(FieldError::not_supported("roleRef.apiGroup", group, &[&GV.group]));
@@ -194,7 +194,7 @@ fn validate_subject(path: &str, subject: &Value, scope: Scope) -> FieldErrors {
     let at = |field: &str| format!("{path}.{field}");
     let (kind, group) = (str_of(subject, "kind"), str_of(subject, "apiGroup"));
     let name = str_of(subject, "name");
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     if name.is_empty() {
         errors.push(FieldError::required(at("name"), ""));
     }

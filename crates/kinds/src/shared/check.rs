@@ -12,16 +12,16 @@ use skiff_machinery::{FieldError, FieldErrorKind, FieldErrors, Object};
 /// Decodes an object for validation; an object that does not fit its type is one error.
 pub(crate) fn typed<T: DeserializeOwned>(object: &Object) -> Result<T, FieldErrors> {
     object.decode().map_err(|error| {
-        vec![FieldError::new(FieldErrorKind::TypeInvalid, "", Value::Null, error.to_string())]
+        [FieldError::new(FieldErrorKind::TypeInvalid, "", Value::Null, error.to_string())].into()
     })
 }
 
 /// A port number.
 pub(crate) fn port(field: &str, number: i64) -> FieldErrors {
     if (1..=65535).contains(&number) {
-        return Vec::new();
+        return FieldErrors::new();
     }
-    vec![FieldError::invalid(field, number, "must be between 1 and 65535, inclusive")]
+    [FieldError::invalid(field, number, "must be between 1 and 65535, inclusive")].into()
 }
 
 /// A port number or the name of a container port.
@@ -35,7 +35,7 @@ pub(crate) fn port_or_name(field: &str, value: &IntOrString) -> FieldErrors {
 /// One of a set of words; empty means that it is missing.
 pub(crate) fn one_of(field: &str, value: Option<&str>, supported: &[&str]) -> FieldErrors {
     match value {
-        None | Some("") => vec![FieldError::required(field, "")],
+        None | Some("") => [FieldError::required(field, "")].into(),
         some => one_of_optional(field, some, supported),
     }
 }
@@ -44,23 +44,23 @@ pub(crate) fn one_of(field: &str, value: Option<&str>, supported: &[&str]) -> Fi
 pub(crate) fn one_of_optional(field: &str, value: Option<&str>, supported: &[&str]) -> FieldErrors {
     match value {
         Some(value) if !supported.contains(&value) => {
-            vec![FieldError::not_supported(field, value, supported)]
+            [FieldError::not_supported(field, value, supported)].into()
         }
-        _ => Vec::new(),
+        _ => FieldErrors::new(),
     }
 }
 
 /// A number that may not be negative.
 pub(crate) fn not_negative(field: &str, number: i64) -> FieldErrors {
     if number >= 0 {
-        return Vec::new();
+        return FieldErrors::new();
     }
-    vec![FieldError::invalid(field, number, "must be greater than or equal to 0")]
+    [FieldError::invalid(field, number, "must be greater than or equal to 0")].into()
 }
 
 /// Keys and values of labels.
 pub(crate) fn labels<'a>(field: &str, labels: impl IntoIterator<Item = (&'a str, &'a str)>) -> FieldErrors {
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     for (key, value) in labels {
         errors.extend(Form::QualifiedName.check(field, key));
         errors.extend(Form::LabelValue.check(field, value));
@@ -76,7 +76,7 @@ pub(crate) fn pairs(map: Option<&BTreeMap<String, String>>) -> impl Iterator<Ite
 /// A value that may not change.
 pub(crate) fn immutable(field: &str, new: Option<&Value>, old: Option<&Value>) -> FieldErrors {
     if new == old {
-        return Vec::new();
+        return FieldErrors::new();
     }
-    vec![FieldError::invalid(field, new.cloned().unwrap_or_default(), "field is immutable")]
+    [FieldError::invalid(field, new.cloned().unwrap_or_default(), "field is immutable")].into()
 }

@@ -121,7 +121,7 @@ mod tests {
         let (none, full, many) = (DiskPressure::None, DiskPressure::Full, (1000, 900));
         check("nodefs.available<10%", (1 << 40, 1 << 30), many, full);
         check("nodefs.available<10%", (1000, 100), many, none);
-        check("nodefs.available<0", (1000, 0), many, none);
+        check("nodefs.available<0%", (1000, 0), many, none);
         check("nodefs.available<2Gi", (1 << 40, 1 << 30), many, full);
         check("nodefs.inodesFree<50%", (1000, 900), (1000, 499), full);
         check("nodefs.inodesFree<10", (1000, 900), (1000, 49), none);

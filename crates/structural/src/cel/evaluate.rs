@@ -76,9 +76,9 @@ impl RuleSet {
         default: &Value,
         budget: &mut Option<u64>,
     ) -> FieldErrors {
-        let Some(before) = *budget else { return Vec::new() };
+        let Some(before) = *budget else { return FieldErrors::new() };
         let mut left = Vec::new();
-        let mut errors = Vec::new();
+        let mut errors = FieldErrors::new();
         // As if it was there, then as if it was not.
         for old in [Some(default), None] {
             let mut run = Run::new(before);

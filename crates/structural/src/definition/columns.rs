@@ -11,7 +11,7 @@ const TYPES: [&str; 5] = ["boolean", "date", "integer", "number", "string"];
 const FORMATS: [&str; 8] = ["byte", "date", "date-time", "double", "float", "int32", "int64", "password"];
 
 pub(super) fn check(column: &Value, path: &Path<'_>) -> FieldErrors {
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     if text(column, "name").is_empty() {
         errors.push(FieldError::required(path.child("name"), ""));
     }

@@ -15,7 +15,7 @@ const REVIEWS: [&str; 2] = ["v1", "v1beta1"];
 const FORM: &str = "; desired format: https://host[/path]";
 
 pub(super) fn check(conversion: &Value, may_have_bad_bundle: bool) -> FieldErrors {
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     if conversion.is_null() {
         return errors;
     }

@@ -70,7 +70,7 @@ pub fn note_stored_version(crd: &mut Value) {
 
 /// Checks a new definition.
 pub fn validate(crd: &Value, meta: &ObjectMeta) -> FieldErrors {
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     let wanted = format!("{}.{}", text(&crd["spec"]["names"], "plural"), text(&crd["spec"], "group"));
     let name = text(&crd["metadata"], "name");
     if name != wanted {
@@ -86,7 +86,7 @@ pub fn validate(crd: &Value, meta: &ObjectMeta) -> FieldErrors {
 
 /// Checks a definition that replaces another.
 pub fn validate_update(new: &Value, old: &Value, meta: &ObjectMeta) -> FieldErrors {
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     check(new, Some(old), meta, &mut errors);
     errors
 }

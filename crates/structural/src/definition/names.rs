@@ -9,7 +9,7 @@ use crate::path::Path;
 
 /// Checks the form of the names that are given.
 pub(super) fn check(names: &Value, path: &Path<'_>) -> FieldErrors {
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     let problems = |name: &str| Form::Rfc1035Label.problems(name).join(",");
     for field in ["plural", "singular"] {
         let name = text(names, field);

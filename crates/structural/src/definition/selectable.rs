@@ -13,7 +13,7 @@ use crate::path::Path;
 
 /// Checks the selectable fields of a version; `old` are those before.
 pub(super) fn check(fields: &[Value], old: &[Value], schema: &Value, path: &Path<'_>) -> FieldErrors {
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     // A schema that cannot be read is told of elsewhere.
     let Ok(schema) = Structural::parse(schema) else { return errors };
     let mut seen = BTreeSet::new();

@@ -7,7 +7,7 @@ use super::spec::text;
 use crate::path::Path;
 
 pub(super) fn check(subresources: Option<&Value>, path: &Path<'_>) -> FieldErrors {
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     let Some(scale) = subresources.and_then(|all| all.get("scale")).filter(|scale| !scale.is_null()) else {
         return errors;
     };

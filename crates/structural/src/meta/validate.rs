@@ -23,7 +23,7 @@ pub(crate) fn check_metadata_at(
     schema: &Structural,
     is_root: bool,
 ) -> FieldErrors {
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     visit(path, value, schema, is_root || schema.embedded_resource, &mut errors);
     errors
 }

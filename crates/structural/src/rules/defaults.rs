@@ -28,7 +28,7 @@ struct Place<'a> {
 
 pub(super) fn check(schema: &Structural, path: &Path<'_>, meta: &ObjectMeta) -> FieldErrors {
     let budget = Some(skiff_cel::limits::RUNTIME_BUDGET);
-    let mut checker = Checker { meta, errors: Vec::new(), budget };
+    let mut checker = Checker { meta, errors: FieldErrors::new(), budget };
     checker.visit(schema, path, &Place { resource: schema, steps: Vec::new(), inside_meta: false }, true);
     checker.errors
 }

@@ -22,7 +22,7 @@ impl<'s> Expressions<'s> {
         Self {
             declarations: Declarations::default(),
             costs: Costs::default(),
-            errors: Vec::new(),
+            errors: FieldErrors::new(),
             is_unchanged,
             root: None,
         }

@@ -42,7 +42,7 @@ pub(super) fn check<'s>(
         cardinality: Cardinality::ONE,
         uncorrelated: None,
     };
-    let mut checker = Checker { errors: Vec::new(), expressions };
+    let mut checker = Checker { errors: FieldErrors::new(), expressions };
     checker.visit(schema, path, place);
     checker.errors
 }
@@ -116,7 +116,7 @@ impl<'s> Checker<'s, '_> {
 
     /// Checks what is below `allOf` and the like; there are no expressions there.
     fn nested(&mut self, schema: &'s Structural, path: &Path<'_>, place: Place<'_>) {
-        let mut checker = Checker { errors: Vec::new(), expressions: None };
+        let mut checker = Checker { errors: FieldErrors::new(), expressions: None };
         let checks = schema.checks();
         if let Some(schema) = &checks.not {
             checker.visit(schema, &path.child("not"), place);
@@ -140,7 +140,7 @@ impl<'s> Checker<'s, '_> {
                 }
             }
         }
-        self.errors.append(&mut checker.errors);
+        self.errors.extend(checker.errors);
     }
 }
 

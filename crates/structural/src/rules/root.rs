@@ -10,7 +10,7 @@ use crate::path::Path;
 const ALLOWED: &str = "[Description Type Format Title Maximum ExclusiveMaximum Minimum ExclusiveMinimum MaxLength MinLength Pattern MaxItems MinItems UniqueItems MultipleOf Required Items Properties ExternalDocs Example XPreserveUnknownFields XValidations]";
 
 pub(super) fn check(schema: &Structural, path: &Path<'_>, definition: Definition) -> FieldErrors {
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     if definition.has_status {
         let refused = || {
             let detail = format!(

@@ -18,7 +18,7 @@ enum Level {
 
 /// All findings, ordered by their text.
 pub(super) fn check(schema: &Structural, path: &Path<'_>) -> FieldErrors {
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     visit(schema, Level::Root, path, &mut errors);
     complete::check(schema, path, &mut errors);
     errors.sort_by_cached_key(ToString::to_string);

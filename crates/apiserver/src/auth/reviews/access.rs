@@ -99,16 +99,18 @@ fn refuse(kind: &'static str, errors: FieldErrors) -> Result<(), Refusal> {
 fn what_is_wrong(request: &Object) -> FieldErrors {
     let given = |field: &str| request.get(&["spec", field]).filter(|value| value.is_object());
     match (given("resourceAttributes"), given("nonResourceAttributes")) {
-        (Some(_), Some(other)) => vec![FieldError::invalid(
+        (Some(_), Some(other)) => [FieldError::invalid(
             "spec.nonResourceAttributes",
             other.clone(),
             "cannot be specified in combination with resourceAttributes",
-        )],
-        (None, None) => vec![FieldError::invalid(
+        )]
+        .into(),
+        (None, None) => [FieldError::invalid(
             "spec.resourceAttributes",
             Value::Null,
             "exactly one of nonResourceAttributes or resourceAttributes must be specified",
-        )],
+        )]
+        .into(),
         _ => what_is_wrong_with_selectors(request),
     }
 }
@@ -143,7 +145,7 @@ fn fields(request: &Object) -> Option<FieldSelector> {
 
 /// A selector is given as text or as requirements.
 fn what_is_wrong_with_selectors(request: &Object) -> FieldErrors {
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     for name in ["fieldSelector", "labelSelector"] {
         let path = ["spec", "resourceAttributes", name];
         let Some(selector) = request.get(&path).filter(|selector| selector.is_object()) else { continue };
@@ -167,7 +169,7 @@ fn what_is_wrong_with_selectors(request: &Object) -> FieldErrors {
 }
 
 fn what_is_not_local(request: &Object, namespace: &str) -> FieldErrors {
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     if request.get(&["spec", "nonResourceAttributes"]).is_some_and(Value::is_object) {
         let text = "disallowed on this kind of request";
         errors.push(FieldError::invalid("spec.nonResourceAttributes", Value::Null, text));

@@ -11,7 +11,7 @@ impl Auth {
     pub(super) async fn token_review(&self, request: &Object) -> Result<Value, Refusal> {
         let token = request.str(&["spec", "token"]);
         if token.is_empty() {
-            let errors = vec![FieldError::required("spec.token", "")];
+            let errors = [FieldError::required("spec.token", "")].into();
             return Err(Refusal::Invalid { kind: "TokenReview", name: String::new(), errors });
         }
         let asked = strings(request, &["spec", "audiences"]);

@@ -136,6 +136,6 @@ fn duration(request: &Object, account: &str) -> Result<i64, Refusal> {
         SHORTEST..=LONGEST => return Ok(seconds),
         _ => "may not specify a duration larger than 2^32 seconds",
     };
-    let errors = vec![FieldError::invalid("spec.expirationSeconds", seconds, problem)];
+    let errors = [FieldError::invalid("spec.expirationSeconds", seconds, problem)].into();
     Err(Refusal::Invalid { kind: "TokenRequest", name: account.to_owned(), errors })
 }

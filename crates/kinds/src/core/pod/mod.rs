@@ -134,7 +134,7 @@ impl Strategy for PodStrategy {
     fn validate_part(&self, _: Context<'_>, part: Subresource, new: &Object, old: &Object) -> FieldErrors {
         match part {
             Subresource::EphemeralContainers => validate_ephemeral::validate_update(new, old),
-            _ => Vec::new(),
+            _ => FieldErrors::new(),
         }
     }
 

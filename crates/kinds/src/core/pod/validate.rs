@@ -89,9 +89,9 @@ fn names(path: &str, spec: &PodSpec) -> FieldErrors {
 pub(super) fn active_deadline(path: &str, seconds: i64) -> FieldErrors {
     let most = i64::from(i32::MAX);
     if (1..=most).contains(&seconds) {
-        return Vec::new();
+        return FieldErrors::new();
     }
-    vec![FieldError::invalid(path, seconds, format!("must be between 1 and {most}, inclusive"))]
+    [FieldError::invalid(path, seconds, format!("must be between 1 and {most}, inclusive"))].into()
 }
 
 /// One toleration.
@@ -100,7 +100,7 @@ pub(super) fn toleration(path: &str, toleration: &Toleration) -> FieldErrors {
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
     let (key, operator, effect) =
         (text(&toleration.key), text(&toleration.operator), text(&toleration.effect));
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     if !key.is_empty() {
         errors.extend(Form::QualifiedName.check(&at("key"), &key));
     } else if operator != "Exists" {
@@ -129,7 +129,7 @@ pub(super) fn toleration(path: &str, toleration: &Toleration) -> FieldErrors {
 }
 
 fn host_alias(path: &str, alias: &HostAlias) -> FieldErrors {
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     if let Err(detail) = addresses::ip(&alias.ip) {
         errors.push(FieldError::invalid(format!("{path}.ip"), alias.ip.as_str(), detail));
     }
@@ -142,7 +142,7 @@ fn host_alias(path: &str, alias: &HostAlias) -> FieldErrors {
 fn dns_config(path: &str, policy: Option<&str>, config: Option<&PodDNSConfig>) -> FieldErrors {
     let path = format!("{path}.dnsConfig");
     let at = |field: &str| format!("{path}.{field}");
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     if policy == Some("None") {
         match config {
             None => {

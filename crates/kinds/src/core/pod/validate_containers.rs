@@ -17,7 +17,7 @@ const RESTART_POLICIES: &[&str] = &["Always", "Never", "OnFailure"];
 
 /// Checks every container of a pod spec at `path`.
 pub(super) fn validate(path: &str, spec: &PodSpec, volumes: &Volumes) -> FieldErrors {
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     if spec.containers.is_empty() {
         errors.push(FieldError::required(format!("{path}.containers"), ""));
     }
@@ -85,22 +85,22 @@ fn container<'a>(pod: &mut PodFacts<'a>, path: &str, container: &'a Container, r
 }
 
 fn name(path: &str, name: &str) -> FieldErrors {
-    if name.is_empty() { vec![FieldError::required(path, "")] } else { Form::DnsLabel.check(path, name) }
+    if name.is_empty() { [FieldError::required(path, "")].into() } else { Form::DnsLabel.check(path, name) }
 }
 
 /// The image of a container.
 pub(super) fn image(path: &str, image: &str) -> FieldErrors {
     if image.is_empty() {
-        return vec![FieldError::required(path, "")];
+        return [FieldError::required(path, "")].into();
     }
     if image.trim() != image {
-        return vec![FieldError::invalid(path, image, "must not have leading or trailing whitespace")];
+        return [FieldError::invalid(path, image, "must not have leading or trailing whitespace")].into();
     }
-    Vec::new()
+    FieldErrors::new()
 }
 
 fn ports(path: &str, ports: &[ContainerPort], host_network: bool) -> FieldErrors {
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     let mut names = BTreeSet::new();
     for (index, port) in ports.iter().enumerate() {
         let at = |field: &str| format!("{path}[{index}].{field}");
@@ -135,7 +135,7 @@ fn ports(path: &str, ports: &[ContainerPort], host_network: bool) -> FieldErrors
 
 /// No two containers of a pod may ask for the same port of the node.
 fn host_port_conflicts(path: &str, list: &str, containers: &[Container]) -> FieldErrors {
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     let mut seen = BTreeSet::new();
     for (index, container) in containers.iter().enumerate() {
         for (port_index, port) in container.ports.iter().flatten().enumerate() {
@@ -152,7 +152,7 @@ fn host_port_conflicts(path: &str, list: &str, containers: &[Container]) -> Fiel
 }
 
 fn mounts(path: &str, mounts: &[VolumeMount], volumes: &Volumes, privileged: bool) -> FieldErrors {
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     let mut paths = BTreeSet::new();
     for (index, mount) in mounts.iter().enumerate() {
         let at = |field: &str| format!("{path}[{index}].{field}");
@@ -187,7 +187,7 @@ fn mounts(path: &str, mounts: &[VolumeMount], volumes: &Volumes, privileged: boo
 
 /// A path that stays below where it starts.
 pub(super) fn inside(field: &str, path: &str) -> FieldErrors {
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     if path.starts_with('/') {
         errors.push(FieldError::invalid(field, path, "must be a relative path"));
     }

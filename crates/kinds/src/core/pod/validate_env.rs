@@ -30,7 +30,7 @@ const ONE_AT_A_TIME: &str = "may not have more than one field specified at a tim
 
 /// Checks `env` and `envFrom` of a container at `path`.
 pub(super) fn validate(path: &str, container: &Container) -> FieldErrors {
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     for (index, variable) in container.env.iter().flatten().enumerate() {
         errors.extend(env(&format!("{path}.env[{index}]"), variable));
     }
@@ -54,7 +54,7 @@ pub(super) fn validate(path: &str, container: &Container) -> FieldErrors {
 
 fn env(path: &str, variable: &EnvVar) -> FieldErrors {
     let mut errors = if variable.name.is_empty() {
-        vec![FieldError::required(format!("{path}.name"), "")]
+        [FieldError::required(format!("{path}.name"), "")].into()
     } else {
         Form::EnvName.check(&format!("{path}.name"), &variable.name)
     };
@@ -83,7 +83,7 @@ fn env(path: &str, variable: &EnvVar) -> FieldErrors {
 }
 
 fn value_from(path: &str, source: &EnvVarSource) -> FieldErrors {
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     if let Some(field) = &source.field_ref {
         errors.extend(field_ref(&format!("{path}.fieldRef"), field, ENV_FIELDS));
     }
@@ -104,7 +104,7 @@ fn value_from(path: &str, source: &EnvVarSource) -> FieldErrors {
 /// A reference to a field of the pod; single labels and annotations are always allowed.
 pub(super) fn field_ref(path: &str, field: &ObjectFieldSelector, supported: &[&str]) -> FieldErrors {
     if field.field_path.is_empty() {
-        return vec![FieldError::required(format!("{path}.fieldPath"), "")];
+        return [FieldError::required(format!("{path}.fieldPath"), "")].into();
     }
     let (whole, subscript) = match field.field_path.split_once("['") {
         Some((whole, rest)) => (whole, rest.strip_suffix("']")),
@@ -118,25 +118,25 @@ pub(super) fn field_ref(path: &str, field: &ObjectFieldSelector, supported: &[&s
         None => supported.contains(&field.field_path.as_str()),
     };
     if known {
-        return Vec::new();
+        return FieldErrors::new();
     }
-    vec![FieldError::not_supported(format!("{path}.fieldPath"), field.field_path.as_str(), supported)]
+    [FieldError::not_supported(format!("{path}.fieldPath"), field.field_path.as_str(), supported)].into()
 }
 
 /// A reference to a request or limit of a container.
 pub(super) fn resource_ref(path: &str, resource: &ResourceFieldSelector) -> FieldErrors {
     let field = format!("{path}.resource");
     match resource.resource.as_str() {
-        "" => vec![FieldError::required(field, "")],
-        name if RESOURCE_FIELDS.contains(&name) || name.contains(".hugepages-") => Vec::new(),
-        name => vec![FieldError::not_supported(field, name, RESOURCE_FIELDS)],
+        "" => [FieldError::required(field, "")].into(),
+        name if RESOURCE_FIELDS.contains(&name) || name.contains(".hugepages-") => FieldErrors::new(),
+        name => [FieldError::not_supported(field, name, RESOURCE_FIELDS)].into(),
     }
 }
 
 fn reference(path: &str, name: &str) -> FieldErrors {
-    if name.is_empty() { vec![FieldError::required(path, "")] } else { Vec::new() }
+    if name.is_empty() { [FieldError::required(path, "")].into() } else { FieldErrors::new() }
 }
 
 fn key(path: &str, key: &str) -> FieldErrors {
-    if key.is_empty() { vec![FieldError::required(path, "")] } else { Form::ConfigKey.check(path, key) }
+    if key.is_empty() { [FieldError::required(path, "")].into() } else { Form::ConfigKey.check(path, key) }
 }

@@ -18,7 +18,7 @@ const NOT_HERE: &str = "cannot be set for an Ephemeral Container";
 pub(super) fn validate_update(new: &Object, old: &Object) -> FieldErrors {
     let before = items(old, &["spec", "ephemeralContainers"]);
     let after = items(new, &["spec", "ephemeralContainers"]);
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     for container in before {
         let name = str_of(container, "name");
         let what = match named(after, name) {
@@ -47,7 +47,7 @@ fn named<'a>(containers: &'a [Value], name: &str) -> Option<&'a Value> {
 
 fn validate(path: &str, container: &Value, duplicate: bool, pod: &Object) -> FieldErrors {
     let at = |field: &str| format!("{path}.{field}");
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     match str_of(container, "name") {
         "" => errors.push(FieldError::required(at("name"), "")),
         name if duplicate => errors.push(FieldError::duplicate(at("name"), name)),

@@ -25,7 +25,7 @@ pub(super) fn container(path: &str, container: &Container, role: Role) -> FieldE
         ("readinessProbe", &container.readiness_probe),
         ("startupProbe", &container.startup_probe),
     ];
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     let not_here = "may not be set for init containers without restartPolicy=Always";
     if role == Role::Init && container.lifecycle.is_some() {
         errors.push(FieldError::forbidden(format!("{path}.lifecycle"), not_here));
@@ -118,7 +118,7 @@ fn handlers(path: &str, given: Handlers<'_>) -> FieldErrors {
     ];
     let mut present = present.into_iter().filter(|(_, present)| *present).map(|(name, _)| name);
     let Some(first) = present.next() else {
-        return vec![FieldError::required(path, "must specify a handler type")];
+        return [FieldError::required(path, "must specify a handler type")].into();
     };
     let at = |name: &str| format!("{path}.{name}");
     let mut errors = match (first, given) {
@@ -126,7 +126,7 @@ fn handlers(path: &str, given: Handlers<'_>) -> FieldErrors {
         ("httpGet", Handlers { http: Some(http), .. }) => http_get(&at("httpGet"), http),
         ("tcpSocket", Handlers { tcp: Some(tcp), .. }) => port_or_name(&at("tcpSocket.port"), &tcp.port),
         ("grpc", Handlers { grpc: Some(grpc), .. }) => check::port(&at("grpc.port"), grpc.port.into()),
-        _ => Vec::new(),
+        _ => FieldErrors::new(),
     };
     errors.extend(
         present.map(|name| FieldError::forbidden(at(name), "may not specify more than 1 handler type")),
@@ -136,13 +136,13 @@ fn handlers(path: &str, given: Handlers<'_>) -> FieldErrors {
 
 fn command(path: &str, exec: &ExecAction) -> FieldErrors {
     if exec.command.as_ref().is_none_or(Vec::is_empty) {
-        return vec![FieldError::required(format!("{path}.command"), "")];
+        return [FieldError::required(format!("{path}.command"), "")].into();
     }
-    Vec::new()
+    FieldErrors::new()
 }
 
 fn http_get(path: &str, http: &HTTPGetAction) -> FieldErrors {
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     if http.path.as_ref().is_none_or(String::is_empty) {
         errors.push(FieldError::required(format!("{path}.path"), ""));
     }
@@ -162,9 +162,9 @@ fn http_get(path: &str, http: &HTTPGetAction) -> FieldErrors {
 
 /// Checks that sleeping before or after does not outlast the grace period (in seconds).
 pub(super) fn sleep(path: &str, lifecycle: Option<&Lifecycle>, grace_period: i64) -> FieldErrors {
-    let Some(lifecycle) = lifecycle else { return Vec::new() };
+    let Some(lifecycle) = lifecycle else { return FieldErrors::new() };
     let handlers = [("postStart", &lifecycle.post_start), ("preStop", &lifecycle.pre_stop)];
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     for (name, handler) in handlers {
         let Some(sleep) = handler.as_ref().and_then(|handler| handler.sleep.as_ref()) else { continue };
         if !(0..=grace_period).contains(&sleep.seconds) {

@@ -10,7 +10,7 @@ use skiff_machinery::{FieldError, FieldErrors};
 
 /// Checks requests and limits at `path`: known names, valid amounts, no request above its limit.
 pub(super) fn requirements(path: &str, resources: &ResourceRequirements) -> FieldErrors {
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     for (list, amounts) in [("limits", &resources.limits), ("requests", &resources.requests)] {
         for (name, amount) in amounts.iter().flatten() {
             let field = format!("{path}.{list}[{name}]");
@@ -43,7 +43,7 @@ pub(super) fn requirements(path: &str, resources: &ResourceRequirements) -> Fiel
 /// Checks the requests and limits of a pod as a whole: those of [`requirements`], nothing but what pods can ask for, and
 /// no container above them.
 pub(super) fn whole_pod(path: &str, spec: &PodSpec, tree: &Value) -> FieldErrors {
-    let Some(resources) = &spec.resources else { return Vec::new() };
+    let Some(resources) = &spec.resources else { return FieldErrors::new() };
     let mut errors = requirements(path, resources);
     if resources.claims.as_ref().is_some_and(|claims| !claims.is_empty()) {
         errors.push(FieldError::forbidden(
@@ -86,13 +86,13 @@ fn resource_name(path: &str, name: &str) -> FieldErrors {
 }
 
 fn amount(path: &str, name: &str, text: &str) -> FieldErrors {
-    let refuse = |detail: String| vec![FieldError::invalid(path, text, detail)];
+    let refuse = |detail: String| FieldErrors::from([FieldError::invalid(path, text, detail)]);
     match text.parse::<Quantity>() {
         Err(error) => refuse(error.to_string()),
         Ok(amount) if amount.nanos() < 0 => refuse("must be greater than or equal to 0".to_owned()),
         Ok(amount) if is_extended(name) && amount.millis() % 1000 != 0 => {
             refuse("must be an integer".to_owned())
         }
-        Ok(_) => Vec::new(),
+        Ok(_) => FieldErrors::new(),
     }
 }

@@ -8,7 +8,7 @@ use skiff_machinery::{FieldError, FieldErrors};
 
 /// Checks what a pod spec at `path` says of its processes' rights.
 pub(super) fn pod(path: &str, spec: &PodSpec) -> FieldErrors {
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     if spec.share_process_namespace == Some(true) && spec.host_pid == Some(true) {
         let detail = "ShareProcessNamespace and HostPID cannot both be enabled";
         errors.push(FieldError::invalid(format!("{path}.shareProcessNamespace"), true, detail));
@@ -51,7 +51,7 @@ pub(super) fn pod(path: &str, spec: &PodSpec) -> FieldErrors {
 /// Of the node's namespaces a pod has all that it asks for, or none of its processes are anybody there.
 fn host_namespaces(path: &str, spec: &PodSpec) -> FieldErrors {
     if spec.host_users != Some(false) {
-        return Vec::new();
+        return FieldErrors::new();
     }
     let shared = [("hostNetwork", spec.host_network), ("hostPID", spec.host_pid), ("hostIPC", spec.host_ipc)];
     let shared = shared.into_iter().filter(|(_, asked)| *asked == Some(true));
@@ -72,7 +72,7 @@ fn proc_mounts(path: &str, spec: &PodSpec) -> FieldErrors {
     let mains = mains.filter_map(|(index, c)| of("containers", index, &c.security_context));
     let check = |(field, kind): (String, String)| match kind.as_str() {
         "Unmasked" if spec.host_users != Some(false) => {
-            vec![FieldError::invalid(field, kind, "`hostUsers` must be false to use `Unmasked`")]
+            [FieldError::invalid(field, kind, "`hostUsers` must be false to use `Unmasked`")].into()
         }
         _ => one_of_optional(&field, Some(&kind), &["Default", "Unmasked"]),
     };
@@ -81,7 +81,7 @@ fn proc_mounts(path: &str, spec: &PodSpec) -> FieldErrors {
 
 /// Checks a container's security context at `path`.
 pub(super) fn container(path: &str, context: &SecurityContext) -> FieldErrors {
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     for (field, id) in [("runAsUser", context.run_as_user), ("runAsGroup", context.run_as_group)] {
         errors.extend(id.iter().flat_map(|id| self::id(&format!("{path}.{field}"), *id)));
     }
@@ -102,13 +102,13 @@ pub(super) fn container(path: &str, context: &SecurityContext) -> FieldErrors {
 
 fn id(path: &str, id: i64) -> FieldErrors {
     if (0..=i64::from(i32::MAX)).contains(&id) {
-        return Vec::new();
+        return FieldErrors::new();
     }
-    vec![FieldError::invalid(path, id, format!("must be between 0 and {}, inclusive", i32::MAX))]
+    [FieldError::invalid(path, id, format!("must be between 0 and {}, inclusive", i32::MAX))].into()
 }
 
 fn seccomp(path: &str, profile: Option<&SeccompProfile>) -> FieldErrors {
-    let Some(profile) = profile else { return Vec::new() };
+    let Some(profile) = profile else { return FieldErrors::new() };
     let path = format!("{path}.seccompProfile");
     let types = ["Localhost", "RuntimeDefault", "Unconfined"];
     let mut errors = one_of(&format!("{path}.type"), Some(&profile.type_), &types);

@@ -17,11 +17,11 @@ const CHANGEABLE: &str = "`spec.containers[*].image`,`spec.initContainers[*].ima
 
 /// Checks the change of everything but the status.
 pub(super) fn validate_update(new: &Object, old: &Object) -> FieldErrors {
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     for (list, what) in [("containers", "containers"), ("initContainers", "initContainers")] {
         if items(new, &["spec", list]).len() != items(old, &["spec", list]).len() {
             let detail = format!("pod updates may not add or remove {what}");
-            return vec![FieldError::forbidden(format!("spec.{list}"), detail)];
+            return [FieldError::forbidden(format!("spec.{list}"), detail)].into();
         }
         for (index, container) in items(new, &["spec", list]).iter().enumerate() {
             errors.extend(image(&format!("spec.{list}[{index}].image"), str_of(container, "image")));
@@ -51,13 +51,13 @@ fn deadline_change(new: &Object, old: &Object) -> FieldErrors {
     match (seconds(old), seconds(new)) {
         (Some(_), None) => {
             let detail = "must not update from a positive integer to nil value";
-            vec![FieldError::invalid(path, Value::Null, detail)]
+            [FieldError::invalid(path, Value::Null, detail)].into()
         }
         (Some(before), Some(after)) if after > before => {
-            vec![FieldError::invalid(path, after, "must be less than or equal to previous value")]
+            [FieldError::invalid(path, after, "must be less than or equal to previous value")].into()
         }
         (_, Some(after)) => active_deadline(path, after),
-        (None, None) => Vec::new(),
+        (None, None) => FieldErrors::new(),
     }
 }
 
@@ -93,7 +93,7 @@ fn affinity_change(new: &Object, old: &Object) -> FieldErrors {
     let at = format!("{NODE_AFFINITY}.{REQUIRED}.nodeSelectorTerms");
     if !before.is_empty() && before.len() != after.len() {
         let detail = "no additions/deletions to non-empty NodeSelectorTerms list are allowed";
-        return vec![FieldError::invalid(at, after.to_vec(), detail)];
+        return [FieldError::invalid(at, after.to_vec(), detail)].into();
     }
     let pairs = before.iter().zip(after).enumerate();
     let changed = pairs.filter(|(_, (before, after))| !only_adds(after, before));
@@ -124,7 +124,7 @@ fn toleration_change(new: &Object, old: &Object) -> FieldErrors {
     let timeless = |toleration: &Toleration| Toleration { toleration_seconds: None, ..toleration.clone() };
     let after = list(new);
     let kept = list(old).iter().all(|old| after.iter().any(|new| timeless(new) == timeless(old)));
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     if !kept {
         let detail = "existing toleration can not be modified except its tolerationSeconds";
         errors.push(FieldError::forbidden("spec.tolerations", detail));

@@ -25,7 +25,7 @@ const HOST_PATH_TYPES: &[&str] =
 /// Checks the volumes of a pod spec at `path`; also gives the names of those that are right, which alone can be mounted.
 pub(super) fn validate(path: &str, spec: &Value) -> (Volumes, FieldErrors) {
     let mut names = Volumes::new();
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     for (index, volume) in list(spec, "volumes").iter().enumerate() {
         let path = format!("{path}.volumes[{index}]");
         let name = str_of(volume, "name");
@@ -54,7 +54,7 @@ fn sources(path: &str, volume: &Value) -> FieldErrors {
     let fields = volume.as_object().into_iter().flatten();
     let mut given = fields.filter(|(key, value)| *key != "name" && !value.is_null());
     let Some((kind, source)) = given.next() else {
-        return vec![FieldError::required(path, "must specify a volume type")];
+        return [FieldError::required(path, "must specify a volume type")].into();
     };
     let mut errors = self::source(&format!("{path}.{kind}"), kind, source);
     errors.extend(given.map(|(kind, _)| {
@@ -89,7 +89,7 @@ fn source(path: &str, kind: &str, source: &Value) -> FieldErrors {
         "nfs" => required(path, source, &["server", "path"]),
         "csi" => required(path, source, &["driver"]),
         "image" => required(path, source, &["reference"]),
-        _ => Vec::new(),
+        _ => FieldErrors::new(),
     }
 }
 
@@ -100,7 +100,7 @@ fn required(path: &str, source: &Value, fields: &[&str]) -> FieldErrors {
 
 fn empty_dir(path: &str, source: &Value) -> FieldErrors {
     let medium = str_of(source, "medium");
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     if !matches!(medium, "" | "Memory") && !medium.starts_with("HugePages") {
         let field = format!("{path}.medium");
         errors.push(FieldError::not_supported(field, medium, &["", "Memory", "HugePages"]));
@@ -129,15 +129,15 @@ fn host_path(path: &str, source: &Value) -> FieldErrors {
 fn mode(path: &str, field: &str, source: &Value) -> FieldErrors {
     let mode = int_of(source, field);
     if (0..=0o777).contains(&mode) {
-        return Vec::new();
+        return FieldErrors::new();
     }
     let detail = "must be a number between 0 and 0777 (octal), both inclusive";
-    vec![FieldError::invalid(format!("{path}.{field}"), mode, detail)]
+    [FieldError::invalid(format!("{path}.{field}"), mode, detail)].into()
 }
 
 /// Keys of a Secret or ConfigMap and the files that they become.
 fn items(path: &str, source: &Value) -> FieldErrors {
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     for (index, item) in list(source, "items").iter().enumerate() {
         let path = format!("{path}.items[{index}]");
         errors.extend(required(&path, item, &["key"]));
@@ -159,7 +159,7 @@ fn file(path: &str, item: &Value) -> FieldErrors {
 }
 
 fn downward_items(path: &str, source: &Value) -> FieldErrors {
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     for (index, item) in list(source, "items").iter().enumerate() {
         let path = format!("{path}.items[{index}]");
         errors.extend(file(&path, item));

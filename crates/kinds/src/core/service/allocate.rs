@@ -12,7 +12,7 @@ use super::facts::{
 };
 use super::families;
 use skiff_machinery::cells::{int_of, items, strings};
-use skiff_machinery::{AddressSpace, AllocationError, Claim, FieldError, Object, addresses};
+use skiff_machinery::{AddressSpace, AllocationError, Claim, FieldError, FieldErrors, Object, addresses};
 
 /// Fills addresses and ports that are left to the server, and returns everything the Service then holds.
 pub(super) fn allocate(
@@ -42,7 +42,7 @@ pub(super) fn held(service: &Object) -> BTreeSet<Claim> {
     claims
 }
 
-fn invalid(fields: Vec<FieldError>) -> AllocationError {
+fn invalid(fields: FieldErrors) -> AllocationError {
     AllocationError::Invalid { fields }
 }
 
@@ -89,7 +89,7 @@ impl Request<'_> {
     fn asked_address(&self, text: &str, all: &[String]) -> Result<IpAddr, AllocationError> {
         let refuse = |why: &str| {
             let detail = format!("failed to allocate IP {text}: {why}");
-            invalid(vec![FieldError::invalid("spec.clusterIPs", json!(all), detail)])
+            invalid([FieldError::invalid("spec.clusterIPs", json!(all), detail)].into())
         };
         let ip = addresses::ip(text).map_err(refuse)?;
         if self.held.contains(&Claim::Ip(ip)) {
@@ -163,7 +163,7 @@ impl Request<'_> {
 
     /// A node port that the user named. Ports of one Service may share it; validation tells when they clash.
     fn asked_node_port(&mut self, range: (u16, u16), number: i64, path: &str) -> Result<(), AllocationError> {
-        let refuse = |detail: String| invalid(vec![FieldError::invalid(path, number, detail)]);
+        let refuse = |detail: String| invalid([FieldError::invalid(path, number, detail)].into());
         let known = u16::try_from(number).ok().map(Claim::NodePort);
         if let Some(claim) = known.filter(|c| self.held.contains(c) || self.claims.contains(c)) {
             self.claims.insert(claim);
@@ -211,7 +211,7 @@ impl Request<'_> {
                     && !claim.is_some_and(|c| self.held.contains(&c))
                 {
                     let detail = "provided port is already allocated";
-                    return Err(invalid(vec![FieldError::invalid(path, port, detail)]));
+                    return Err(invalid([FieldError::invalid(path, port, detail)].into()));
                 }
                 self.asked_node_port(range, port, path)
             }

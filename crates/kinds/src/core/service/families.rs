@@ -38,7 +38,7 @@ pub(super) fn resolve(
     let default = cidrs.first().map_or("IPv4", |(ip, _)| addresses::family(*ip));
     let mut families: Vec<String> =
         strings(service, &["spec", "ipFamilies"]).into_iter().map(str::to_owned).collect();
-    let mut errors = if single { check_single(service) } else { Vec::new() };
+    let mut errors = if single { check_single(service) } else { FieldErrors::new() };
     errors.extend(infer(service, &mut families, &configured));
     refuse(errors)?;
 
@@ -93,7 +93,7 @@ fn trim(service: &mut Object, old: &Object) {
 }
 
 fn check_reduced(service: &Object, old: &Object) -> FieldErrors {
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     for (name, what) in [("clusterIPs", "cluster IP"), ("ipFamilies", "IP family")] {
         let reduced = match (&strings(old, &["spec", name])[..], &strings(service, &["spec", name])[..]) {
             ([first, _], [only]) => first == only,
@@ -108,7 +108,7 @@ fn check_reduced(service: &Object, old: &Object) -> FieldErrors {
 }
 
 fn check_single(service: &Object) -> FieldErrors {
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     for (name, what) in [("clusterIPs", "cluster IPs"), ("ipFamilies", "IP families")] {
         if strings(service, &["spec", name]).len() == 2 {
             let detail =
@@ -121,7 +121,7 @@ fn check_single(service: &Object) -> FieldErrors {
 
 /// Adds the families of addresses that the user named.
 fn infer(service: &Object, families: &mut Vec<String>, configured: &BTreeSet<&str>) -> FieldErrors {
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     let ips = cluster_ips(service);
     for (index, ip) in ips.iter().enumerate().skip(families.len()) {
         let Ok(ip) = addresses::ip(ip) else { break };
@@ -138,7 +138,7 @@ fn infer(service: &Object, families: &mut Vec<String>, configured: &BTreeSet<&st
 }
 
 fn check_configured(service: &Object, families: &[String], configured: &BTreeSet<&str>) -> FieldErrors {
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     let policy = service.str(&["spec", "ipFamilyPolicy"]);
     if policy == "RequireDualStack" && configured.len() < 2 {
         let detail = "this cluster is not configured for dual-stack services";

@@ -55,14 +55,14 @@ fn topology_annotations(object: &Object) -> FieldErrors {
         (Some(mode), Some(hints)) if mode != hints => {
             let path = format!("metadata.annotations[{MODE}]");
             let detail = format!("must match annotations[{HINTS}] when both are specified");
-            vec![FieldError::invalid(path, *mode, detail)]
+            [FieldError::invalid(path, *mode, detail)].into()
         }
-        _ => Vec::new(),
+        _ => FieldErrors::new(),
     }
 }
 
 fn type_specific(object: &Object, spec: &ServiceSpec, ports: &[ServicePort]) -> FieldErrors {
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     let kind = kind(object);
     if kind == "LoadBalancer" {
         for (index, port) in ports.iter().enumerate().filter(|(_, port)| port.port == KUBELET_PORT) {
@@ -83,7 +83,7 @@ fn type_specific(object: &Object, spec: &ServiceSpec, ports: &[ServicePort]) -> 
 fn external_name(spec: &ServiceSpec) -> FieldErrors {
     const NOT_SET: &str = "may not be set for ExternalName services";
     let is_some = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|list| !list.is_empty());
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     if is_some(&spec.cluster_ips) {
         errors.push(FieldError::forbidden("spec.clusterIPs", NOT_SET));
     }
@@ -102,7 +102,7 @@ fn external_name(spec: &ServiceSpec) -> FieldErrors {
 }
 
 fn each_port(ports: &[ServicePort]) -> FieldErrors {
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     let mut names = BTreeSet::new();
     for (index, service_port) in ports.iter().enumerate() {
         let path = |field: &str| format!("spec.ports[{index}].{field}");
@@ -130,7 +130,7 @@ fn each_port(ports: &[ServicePort]) -> FieldErrors {
 
 /// No two ports may be the same to a client: neither inside (port) nor outside (node port).
 fn unique_ports(object: &Object, ports: &[ServicePort]) -> FieldErrors {
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     let node_ports = || ports.iter().enumerate().filter(|(_, port)| port.node_port.unwrap_or(0) != 0);
     if kind(object) == "ClusterIP" {
         for (index, _) in node_ports() {
@@ -226,9 +226,9 @@ fn source_ranges(object: &Object, spec: &ServiceSpec, is_balancer: bool) -> Fiel
             ranges.filter(|(_, range)| !text.trim().is_empty() || !range.trim().is_empty()).collect(),
         )
     } else {
-        return Vec::new();
+        return FieldErrors::new();
     };
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     if !is_balancer {
         errors.push(FieldError::forbidden(path, LOAD_BALANCER_ONLY));
     }
@@ -247,10 +247,10 @@ fn traffic_policies(object: &Object, spec: &ServiceSpec) -> FieldErrors {
     let mut errors = if is_externally_accessible(object) {
         one_of(path, Some(external), POLICIES)
     } else if external.is_empty() {
-        Vec::new()
+        FieldErrors::new()
     } else {
         let detail = "may only be set for externally-accessible services";
-        vec![FieldError::invalid(path, external, detail)]
+        FieldErrors::from([FieldError::invalid(path, external, detail)])
     };
     let path = "spec.healthCheckNodePort";
     match (needs_health_check_port(object), spec.health_check_node_port.unwrap_or(0)) {
@@ -280,7 +280,7 @@ pub(super) fn validate_status(object: &Object) -> FieldErrors {
     let path = "status.loadBalancer.ingress";
     if kind(object) != "LoadBalancer" && !points.is_empty() {
         let detail = "may only be used when `spec.type` is \"LoadBalancer\"";
-        return vec![FieldError::forbidden(path, detail)];
+        return [FieldError::forbidden(path, detail)].into();
     }
     let points = points.iter().enumerate();
     points.flat_map(|(index, point)| ingress_point(&format!("{path}[{index}]"), point)).collect()
@@ -289,7 +289,7 @@ pub(super) fn validate_status(object: &Object) -> FieldErrors {
 fn ingress_point(path: &str, point: &Value) -> FieldErrors {
     let text = |field: &str| point.get(field).and_then(Value::as_str);
     let ip = text("ip").filter(|ip| !ip.is_empty());
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     if let Some(Err(detail)) = ip.map(addresses::ip) {
         errors.push(FieldError::invalid(format!("{path}.ip"), ip.unwrap_or(""), detail));
     }

@@ -15,7 +15,7 @@ const IPS: &str = "spec.clusterIPs";
 /// Checks one object; what ExternalName may not have is checked with the types.
 pub(super) fn validate(service: &Object) -> FieldErrors {
     if kind(service) == "ExternalName" {
-        return Vec::new();
+        return FieldErrors::new();
     }
     let mut errors = in_step(service);
     errors.extend(families(service));
@@ -46,20 +46,20 @@ fn in_step(service: &Object) -> FieldErrors {
     let singular = service.str(&["spec", "clusterIP"]);
     let ips = cluster_ips(service);
     match (singular, ips.first()) {
-        ("", None) => Vec::new(),
+        ("", None) => FieldErrors::new(),
         ("", Some(_)) => {
-            vec![FieldError::invalid(IPS, json!(ips), "must be empty when `clusterIP` is not specified")]
+            [FieldError::invalid(IPS, json!(ips), "must be empty when `clusterIP` is not specified")].into()
         }
-        (_, None) => vec![FieldError::required(IPS, "")],
+        (_, None) => [FieldError::required(IPS, "")].into(),
         (singular, Some(first)) if singular != *first => {
-            vec![FieldError::invalid(IPS, json!(ips), "first value must match `clusterIP`")]
+            [FieldError::invalid(IPS, json!(ips), "first value must match `clusterIP`")].into()
         }
-        _ => Vec::new(),
+        _ => FieldErrors::new(),
     }
 }
 
 fn families(service: &Object) -> FieldErrors {
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     let mut seen = BTreeSet::new();
     for (index, family) in strings(service, &["spec", "ipFamilies"]).into_iter().enumerate() {
         let path = format!("spec.ipFamilies[{index}]");
@@ -76,7 +76,7 @@ fn families(service: &Object) -> FieldErrors {
 
 /// The addresses, without a `None` in its place, and what is wrong with the others.
 fn parse(ips: &[&str]) -> (Vec<IpAddr>, FieldErrors) {
-    let (mut parsed, mut errors) = (Vec::new(), Vec::new());
+    let (mut parsed, mut errors) = (Vec::new(), FieldErrors::new());
     for (index, ip) in ips.iter().enumerate() {
         if index == 0 && *ip == "None" {
             if ips.len() > 1 {

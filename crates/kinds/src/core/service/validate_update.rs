@@ -11,7 +11,7 @@ const POLICY: &str = "spec.ipFamilyPolicy";
 
 /// Checks only the change; the new object is checked by [`super::validate`].
 pub(super) fn validate_update(new: &Object, old: &Object) -> FieldErrors {
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     let lasting = kind(new) != "ExternalName" && kind(old) != "ExternalName";
     if lasting && !(is_headless(new) && is_headless(old)) {
         errors.extend(address_change(new, old));
@@ -46,7 +46,7 @@ fn list_change(new: &Object, after: Vec<&str>, before: Vec<&str>, path: &str, wh
         let differs = before.iter().zip(&after).enumerate().filter(|(_, (before, after))| before != after);
         return differs.map(|(index, _)| changed(index)).collect();
     }
-    let mut errors = Vec::new();
+    let mut errors = FieldErrors::new();
     match (before.first(), after.first()) {
         (Some(_), None) => {
             let detail = format!("primary {what} can not be unset");
