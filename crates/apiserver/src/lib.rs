@@ -5,17 +5,20 @@ pub mod auth;
 pub mod bootstrap;
 mod build_info;
 mod config;
+mod definitions;
 mod errors;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod http;
 mod limits;
+mod offer;
 mod pipeline;
 pub mod pki;
 mod server;
 mod subresources;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod view;
 
 pub use auth::UserInfo;
 pub use build_info::{BuildInfo, KUBERNETES_VERSION};

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use skiff_machinery::{Catalogue, ClusterFacts, Object};
+use skiff_machinery::{ClusterFacts, Object};
 use skiff_store::{ReadError, Store};
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -13,20 +13,25 @@ use tokio_util::sync::CancellationToken;
 use crate::auth::{Auth, Issuer, UserInfo};
 use crate::bootstrap::{self, Bootstrap, BootstrapError};
 use crate::config::{ClusterConfig, Config};
+use crate::definitions::Definitions;
+use crate::http;
 use crate::http::aside::Aside;
 use crate::http::client::{ApiService, Caller};
 use crate::http::gate::Gate;
 use crate::http::metrics::Metrics;
-use crate::http::{self, Documents};
 use crate::limits::Limits;
+use crate::offer::Offers;
 use crate::pipeline::recent::Recent;
 use crate::pki::{Pki, PkiError};
+use crate::view::View;
 use skiff_listener::Checks;
 
 /// What all requests share.
 pub(crate) struct Shared {
     pub(crate) store: Arc<dyn Store>,
-    pub(crate) catalogue: Arc<Catalogue>,
+    pub(crate) offers: Arc<Offers>,
+    /// What keeps the offers current.
+    pub(crate) definitions: View<Definitions>,
     pub(crate) auth: Auth,
     pub(crate) pki: Arc<Pki>,
     /// For connections to nodes.
@@ -40,7 +45,6 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     /// What other parts of the process count.
     pub(crate) more_metrics: fn() -> String,
-    pub(crate) documents: Documents,
     pub(crate) checks: Checks,
     pub(crate) limits: Limits,
     pub(crate) gate: Gate,
@@ -85,18 +89,22 @@ impl ApiServer {
         let issuer = Issuer::new(&cluster.domain, cluster.advertise_address, cluster.port);
         let auth = Auth::start(store.clone(), pki.clone(), issuer).await?;
         let address = SocketAddr::new(cluster.advertise_address, cluster.port);
+        let shutdown = CancellationToken::new();
+        let kubernetes = catalogue.iter().next().map(|kind| kind.root.share()).unwrap_or_default();
+        let offers = Arc::new(Offers::new(catalogue, address.to_string(), build));
+        let definitions = View::start(store.clone(), Definitions::new(kubernetes, offers.clone())).await?;
         let shared = Shared {
             auth,
             kubelet_tls: pki.kubelet_client_tls()?,
-            documents: Documents::new(catalogue.clone(), address.to_string(), build),
             facts: cluster.facts(),
             decoded: Recent::default(),
             messages: Recent::default(),
             metrics: Metrics::default(),
             more_metrics,
-            shutdown: CancellationToken::new(),
+            shutdown,
             store,
-            catalogue,
+            offers,
+            definitions,
             pki,
             cluster,
             checks,

@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{IPAddress, ServiceCIDR};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::runtime::watcher;
 use kube::{Api, Client, ResourceExt};
 use skiff_informer::{Cache, Index, ObjectKey, Vitals};
@@ -43,6 +44,8 @@ pub(crate) struct Informers {
     pub(crate) root_ca_maps: Cache<ConfigMap>,
     pub(crate) service_cidrs: Cache<ServiceCIDR>,
     pub(crate) ip_addresses: Cache<IPAddress>,
+    /// Without their schemas.
+    pub(crate) definitions: Cache<CustomResourceDefinition>,
 }
 
 impl Informers {
@@ -63,6 +66,7 @@ impl Informers {
             root_ca_maps: Cache::new(),
             service_cidrs: Cache::new(),
             ip_addresses: Cache::new(),
+            definitions: Cache::new(),
         }
     }
 
@@ -93,6 +97,12 @@ impl Informers {
         self.root_ca_maps.watch::<ConfigMap>(Api::all(client()), root_ca, shutdown, Some);
         self.service_cidrs.watch::<ServiceCIDR>(Api::all(client()), everything(), shutdown, Some);
         self.ip_addresses.watch::<IPAddress>(Api::all(client()), everything(), shutdown, Some);
+        self.definitions.watch::<CustomResourceDefinition>(
+            Api::all(client()),
+            everything(),
+            shutdown,
+            |definition| Some(without_schemas(definition)),
+        );
     }
 
     /// Lets `vitals` tell which of them are yet to be filled.
@@ -109,6 +119,7 @@ impl Informers {
         vitals.cache("configmaps", &self.root_ca_maps);
         vitals.cache("servicecidrs", &self.service_cidrs);
         vitals.cache("ipaddresses", &self.ip_addresses);
+        vitals.cache("customresourcedefinitions", &self.definitions);
     }
 
     /// The Services of `namespace` whose selector selects `labels`.
@@ -130,6 +141,15 @@ impl Informers {
 pub(crate) fn service_of(slice: &EndpointSlice) -> Option<ObjectKey> {
     let name = slice.labels().get(SERVICE_NAME_LABEL)?;
     Some(ObjectKey::new(slice.metadata.namespace.as_deref().unwrap_or(""), name))
+}
+
+/// Drops what can be large, and only the API server reads.
+fn without_schemas(mut definition: CustomResourceDefinition) -> CustomResourceDefinition {
+    for version in &mut definition.spec.versions {
+        version.schema = None;
+        version.additional_printer_columns = None;
+    }
+    definition
 }
 
 /// Drops what the node agent reports and no controller reads; the list of images alone is large.

@@ -10,6 +10,7 @@ use environment::{Controller, Environment};
 use informers::Informers;
 
 mod cidr;
+mod definitions;
 mod discovery;
 mod endpoints;
 mod endpointslice;
@@ -112,6 +113,7 @@ fn assemble(environment: &Environment<'_>) -> Result<Vec<Controller>, Controller
         servicecidr::controller(environment),
         ipaddresses::controller(environment),
         namespace::controller(environment),
+        definitions::controller(environment),
         garbage::controller(environment),
     ])
 }

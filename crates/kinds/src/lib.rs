@@ -18,13 +18,18 @@ mod shared;
 
 use std::sync::Arc;
 
+pub use apiextensions::custom;
 use skiff_machinery::Catalogue;
 use skiff_schema::Schema;
 
 /// Every built-in kind with the schema of Kubernetes, in discovery order: groups by Kubernetes' priorities, plural names
 /// alphabetically.
 pub fn builtin() -> Catalogue {
-    let schema = &Arc::new(Schema::kubernetes());
+    builtin_of(&Arc::new(Schema::kubernetes()))
+}
+
+/// As [`builtin`], with a schema that others use as well.
+pub fn builtin_of(schema: &Arc<Schema>) -> Catalogue {
     let groups = [
         core::rows(schema),
         authentication::rows(schema),

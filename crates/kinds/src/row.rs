@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use skiff_machinery::{GroupVersion, Kind, Names, Persistence, Scope, Strategy, Verb, cells};
+use skiff_machinery::{
+    GroupVersion, Kind, Names, Persistence, Printer, Scope, Strategy, Verb, Versions, cells, scale,
+};
 use skiff_schema::Schema;
 
 /// The core group's only version.
@@ -29,17 +31,21 @@ pub(crate) fn stored(
             singular: Cow::Owned(singular),
             short: Vec::new(),
             categories: Vec::new(),
+            list: None,
         },
         scope,
         verbs: Verb::ALL,
         persistence: Persistence::Stored,
-        subresources: &[],
+        subresources: Vec::new().into(),
+        scale: scale::Paths::default(),
         root,
         counts_generations: false,
         columns: vec![cells::name_column(), cells::age_column()],
-        print: cells::name_and_age,
-        selectable: &[],
+        print: Printer::Fixed(cells::name_and_age),
+        selectable: Vec::new().into(),
         deprecation: None,
+        versions: Versions::default(),
+        edition: String::new(),
         strategy: Arc::new(strategy),
     }
 }

@@ -37,7 +37,7 @@ fn every_row_prints_one_cell_per_column() {
     for kind in builtin().iter() {
         let mut object = Object::default();
         object.set(&["metadata", "name"], "x");
-        let row = (kind.print)(&object, jiff::Timestamp::UNIX_EPOCH);
+        let row = kind.print.row(&object, jiff::Timestamp::UNIX_EPOCH);
         assert_eq!(row.cells.len(), kind.columns.len(), "{kind:?}");
     }
 }

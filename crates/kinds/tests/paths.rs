@@ -54,7 +54,7 @@ fn every_path_that_the_code_names_is_one_of_the_schema() {
 #[test]
 fn selectable_fields_are_of_their_kind() {
     for kind in builtin().iter() {
-        for field in kind.selectable {
+        for field in kind.selectable.iter() {
             let found = kind.root.schema().at(kind.root.ty(), field.label.split('.'));
             assert!(found.is_some(), "{kind:?} has no {}", field.label);
         }

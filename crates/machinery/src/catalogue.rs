@@ -21,6 +21,14 @@ impl Catalogue {
         kinds.find(|kind| kind.gv.group == group && kind.gv.version == version)
     }
 
+    /// These kinds and others, which come after them: by group, then as they are given.
+    #[must_use]
+    pub fn with(&self, others: &[Arc<Kind>]) -> Self {
+        let mut others = others.to_vec();
+        others.sort_by(|a, b| a.gv.group.cmp(&b.gv.group));
+        self.kinds.iter().cloned().chain(others).collect()
+    }
+
     /// The kind that an object of this `apiVersion` and `kind` is.
     pub fn find_kind(&self, gv: &GroupVersion, kind: &str) -> Option<&Arc<Kind>> {
         self.iter().find(|row| row.gv == *gv && row.names.kind == kind)
@@ -34,11 +42,17 @@ impl Catalogue {
 
 impl FromIterator<Kind> for Catalogue {
     fn from_iter<I: IntoIterator<Item = Kind>>(kinds: I) -> Self {
+        kinds.into_iter().map(Arc::new).collect()
+    }
+}
+
+impl FromIterator<Arc<Kind>> for Catalogue {
+    fn from_iter<I: IntoIterator<Item = Arc<Kind>>>(kinds: I) -> Self {
         let mut catalogue = Self::default();
         for kind in kinds {
             let plural = kind.names.plural.to_string();
             catalogue.by_plural.entry(plural).or_default().push(catalogue.kinds.len());
-            catalogue.kinds.push(Arc::new(kind));
+            catalogue.kinds.push(kind);
         }
         catalogue
     }

@@ -12,7 +12,7 @@ pub const NONE: &str = "<none>";
 
 /// The column that every Table starts with.
 pub fn name_column() -> Column {
-    Column { format: "name", ..text("Name", "Name of the object, unique within its namespace.") }
+    Column { format: "name".into(), ..text("Name", "Name of the object, unique within its namespace.") }
 }
 
 /// The time since creation.
@@ -22,7 +22,13 @@ pub fn age_column() -> Column {
 
 /// A column of strings.
 pub fn text(name: &'static str, description: &'static str) -> Column {
-    Column { name, kind: ColumnType::String, format: "", description, priority: 0 }
+    Column {
+        name: name.into(),
+        kind: ColumnType::String,
+        format: "".into(),
+        description: description.into(),
+        priority: 0,
+    }
 }
 
 /// A column of integers.

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::Value;
-use skiff_schema::Root;
+use skiff_schema::{Root, Text};
 
-use crate::{Object, Strategy};
+use crate::convert::Convert;
+use crate::{Object, Strategy, scale};
 
 /// An API group and version; the core group is `""`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -50,6 +51,15 @@ pub struct Names {
     pub short: Vec<Cow<'static, str>>,
     /// E.g. `all`.
     pub categories: Vec<Cow<'static, str>>,
+    /// As lists of it say what they are, if that is not its name followed by `List`.
+    pub list: Option<Cow<'static, str>>,
+}
+
+impl Names {
+    /// As in `kind:` of a list, e.g. `ServiceList`.
+    pub fn list_kind(&self) -> String {
+        self.list.as_ref().map_or_else(|| format!("{}List", self.kind), ToString::to_string)
+    }
 }
 
 /// Whether objects live in a namespace.
@@ -167,21 +177,35 @@ impl Subresource {
 pub enum ColumnType {
     String,
     Integer,
+    Number,
     Boolean,
     Date,
+}
+
+impl ColumnType {
+    /// As in Tables and definitions.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::String => "string",
+            Self::Integer => "integer",
+            Self::Number => "number",
+            Self::Boolean => "boolean",
+            Self::Date => "date",
+        }
+    }
 }
 
 /// A column of a server-side Table.
 #[derive(Clone, Debug)]
 pub struct Column {
     /// Header; clients upper-case it.
-    pub name: &'static str,
+    pub name: Text,
     /// Type of the cells.
     pub kind: ColumnType,
-    /// `name` for the Name column, else empty.
-    pub format: &'static str,
+    /// `name` for the Name column, else mostly empty.
+    pub format: Text,
     /// What the column means.
-    pub description: &'static str,
+    pub description: Text,
     /// 0: always shown; 1: only with `-o wide`.
     pub priority: i32,
 }
@@ -198,16 +222,83 @@ pub struct Row {
     pub completed: Option<String>,
 }
 
-/// A field that a field selector may name besides `metadata.name` and `metadata.namespace`.
-#[derive(Clone, Copy)]
-pub struct Selectable {
-    /// Label, e.g. `spec.nodeName`.
-    pub label: &'static str,
-    /// Its value in an object; empty when unset.
-    pub value: fn(&Object) -> String,
+/// What makes something of an object: code of a built-in kind, or what was made of a definition.
+pub enum Native<F, D: ?Sized> {
+    /// Compiled in.
+    Fixed(F),
+    /// Made while running.
+    Made(Arc<D>),
 }
 
-/// One kind of API object: everything that the pipeline needs to know about it.
+impl<F: Clone, D: ?Sized> Clone for Native<F, D> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Fixed(f) => Self::Fixed(f.clone()),
+            Self::Made(made) => Self::Made(made.clone()),
+        }
+    }
+}
+
+/// Fills the cells of an object's row; `now` is what ages are counted from.
+pub type Printer = Native<fn(&Object, Timestamp) -> Row, dyn Fn(&Object, Timestamp) -> Row + Send + Sync>;
+
+impl Printer {
+    /// The cells of one object.
+    pub fn row(&self, object: &Object, now: Timestamp) -> Row {
+        match self {
+            Self::Fixed(print) => print(object, now),
+            Self::Made(print) => print(object, now),
+        }
+    }
+}
+
+/// A field's value as text; empty when unset.
+pub type Getter = Native<fn(&Object) -> String, dyn Fn(&Object) -> String + Send + Sync>;
+
+/// A field that a field selector may name besides `metadata.name` and `metadata.namespace`.
+#[derive(Clone)]
+pub struct Selectable {
+    /// Label, e.g. `spec.nodeName`.
+    pub label: Text,
+    /// Its value in an object.
+    pub getter: Getter,
+}
+
+impl Selectable {
+    /// A field of a built-in kind.
+    pub const fn fixed(label: &'static str, value: fn(&Object) -> String) -> Self {
+        Self { label: Cow::Borrowed(label), getter: Native::Fixed(value) }
+    }
+
+    /// Its value in an object; empty when unset.
+    pub fn value(&self, object: &Object) -> String {
+        match &self.getter {
+            Native::Fixed(value) => value(object),
+            Native::Made(value) => value(object),
+        }
+    }
+}
+
+/// How objects get from one version of their kind to another.
+#[derive(Clone, Default)]
+pub enum Conversion {
+    /// All versions are the same but for `apiVersion`.
+    #[default]
+    Same,
+    /// By asking somebody, see [`Convert`].
+    Asked(Arc<dyn Convert>),
+}
+
+/// Which versions of a kind there are in the store, and how objects get from one to another.
+#[derive(Clone, Default)]
+pub struct Versions {
+    /// The one in which objects are written; none if there is but one.
+    pub storage: Option<Text>,
+    /// How they are changed into others.
+    pub conversion: Conversion,
+}
+
+/// One kind of API object as one of its versions serves it: everything that the pipeline needs to know about it.
 #[derive(Clone)]
 pub struct Kind {
     /// Group and version under which it is served and stored.
@@ -221,19 +312,25 @@ pub struct Kind {
     /// Kept or answered at once.
     pub persistence: Persistence,
     /// What may be named below an object.
-    pub subresources: &'static [Subresource],
+    pub subresources: Cow<'static, [Subresource]>,
+    /// Where the replicas are that its Scale shows.
+    pub scale: scale::Paths,
     /// The type of its objects.
     pub root: Root,
     /// Whether `metadata.generation` starts at 1 and grows when anything but metadata and status changes.
     pub counts_generations: bool,
     /// Columns of its Table.
     pub columns: Vec<Column>,
-    /// Cells of one object; `now` is what ages are counted from.
-    pub print: fn(&Object, Timestamp) -> Row,
+    /// What fills them.
+    pub print: Printer,
     /// Fields that field selectors may name.
-    pub selectable: &'static [Selectable],
+    pub selectable: Cow<'static, [Selectable]>,
     /// Text of the warning that every request for this kind carries.
-    pub deprecation: Option<&'static str>,
+    pub deprecation: Option<Text>,
+    /// What tells it from the same kind before a change of its definition; empty if it is built in.
+    pub edition: String,
+    /// In which versions its objects are stored.
+    pub versions: Versions,
     /// The behaviour that is its own.
     pub strategy: Arc<dyn Strategy>,
 }
@@ -280,15 +377,21 @@ impl Kind {
 
     /// As a member of the category `all`.
     #[must_use]
-    pub fn in_all(mut self) -> Self {
-        self.names.categories.push(Cow::Borrowed("all"));
+    pub fn in_all(self) -> Self {
+        self.in_category("all")
+    }
+
+    /// As a member of a category.
+    #[must_use]
+    pub fn in_category(mut self, name: &'static str) -> Self {
+        self.names.categories.push(Cow::Borrowed(name));
         self
     }
 
     /// With these subresources.
     #[must_use]
     pub fn below(mut self, subresources: &'static [Subresource]) -> Self {
-        self.subresources = subresources;
+        self.subresources = Cow::Borrowed(subresources);
         self
     }
 

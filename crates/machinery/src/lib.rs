@@ -10,6 +10,7 @@
 pub mod addresses;
 mod catalogue;
 pub mod cells;
+mod convert;
 pub mod discovery;
 pub mod duration;
 mod field;
@@ -31,11 +32,14 @@ pub mod table;
 mod testing;
 
 pub use catalogue::Catalogue;
+pub use convert::{Convert, ConvertError, Converting};
 pub use field::{FieldError, FieldErrorKind, FieldErrors, MOST_ERRORS, Shown};
 pub use kind::{
-    Cell, Column, ColumnType, GroupVersion, Kind, Names, Persistence, Row, Scope, Selectable, Subresource,
-    Verb,
+    Cell, Column, ColumnType, Conversion, Getter, GroupVersion, Kind, Names, Native, Persistence, Printer,
+    Row, Scope, Selectable, Subresource, Verb, Versions,
 };
 pub use object::{DecodeError, NotAnObject, Object};
-pub use strategy::{AddressSpace, AllocationError, Claim, ClusterFacts, Context, Grace, Strategy};
+pub use strategy::{
+    AddressSpace, AllocationError, Claim, ClusterFacts, Companion, Context, Dependents, Grace, Strategy,
+};
 pub use subresource::{Exchange, version_path};

@@ -13,6 +13,8 @@ mod v3;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+pub use definitions::{Common, Dialect};
+
 use crate::subresource::version_path;
 use crate::{Catalogue, GroupVersion, Kind, discovery};
 
@@ -57,8 +59,8 @@ pub fn hash(catalogue: &Catalogue, gv: &GroupVersion) -> String {
     digest.update(env!("CARGO_PKG_VERSION"));
     digest.update(VERSION);
     for kind in catalogue.iter().filter(|kind| kind.gv == *gv) {
-        digest
-            .update(format!("{:?} {:?} {:?} {:?}\n", kind.names, kind.scope, kind.verbs, kind.subresources));
+        let Kind { names, scope, verbs, subresources, edition, .. } = &**kind;
+        digest.update(format!("{names:?} {scope:?} {verbs:?} {subresources:?} {edition}\n"));
     }
     digest.finalize().iter().map(|byte| format!("{byte:02X}")).collect()
 }

@@ -8,8 +8,63 @@ use crate::{Column, FieldError, Object, Row, cells};
 /// The metadata that a Scale shares with its object.
 const SHARED: [&str; 5] = ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"];
 
+/// Where an object's replicas are: paths of field names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Paths {
+    /// Of the number that is wanted.
+    pub spec: Vec<String>,
+    /// Of the number that there is.
+    pub status: Vec<String>,
+    /// Of the selector of its pods: labels, a LabelSelector, or a selector as text.
+    pub selector: Option<Vec<String>>,
+    /// Whether there is no Scale of an object that does not say how many it wants.
+    pub must_say: bool,
+}
+
+impl Default for Paths {
+    /// Those of the built-in controllers.
+    fn default() -> Self {
+        let path = |names: [&str; 2]| names.map(str::to_owned).to_vec();
+        Self {
+            spec: path(["spec", "replicas"]),
+            status: path(["status", "replicas"]),
+            selector: Some(path(["spec", "selector"])),
+            must_say: false,
+        }
+    }
+}
+
+impl Paths {
+    /// Sets the number of replicas that is wanted.
+    pub fn set_replicas(&self, object: &mut Object, replicas: i64) {
+        object.set(&names(&self.spec), replicas);
+    }
+
+    /// As in CustomResourceDefinitions, e.g. `.spec.replicas`.
+    fn shown(path: &[String]) -> String {
+        path.iter().map(|name| format!(".{name}")).collect()
+    }
+}
+
+fn names(path: &[String]) -> Vec<&str> {
+    path.iter().map(String::as_str).collect()
+}
+
+/// An object does not say how many replicas it wants; the path where it should.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("the spec replicas field {0:?} does not exist")]
+pub struct NoReplicas(String);
+
 /// The `autoscaling/v1` Scale of an object.
-pub fn of(object: &Object) -> Object {
+///
+/// # Errors
+/// When the object does not say how many replicas it wants, and has to.
+pub fn of(object: &Object, paths: &Paths) -> Result<Object, NoReplicas> {
+    let number = |path: &[String]| object.get(&names(path)).and_then(Value::as_i64);
+    let wanted = match number(&paths.spec) {
+        None if paths.must_say => return Err(NoReplicas(Paths::shown(&paths.spec))),
+        wanted => wanted.unwrap_or(0),
+    };
     let metadata: Map<String, Value> = SHARED
         .iter()
         .filter_map(|field| Some(((*field).to_owned(), object.get(&["metadata", field])?.clone())))
@@ -20,15 +75,16 @@ pub fn of(object: &Object) -> Object {
     scale.set(&["metadata"], metadata);
     scale.set(&["spec"], json!({}));
     // As Kubernetes writes it: none is left out.
-    if number(object, "spec") != 0 {
-        scale.set(&["spec", "replicas"], number(object, "spec"));
+    if wanted != 0 {
+        scale.set(&["spec", "replicas"], wanted);
     }
-    scale.set(&["status"], json!({ "replicas": number(object, "status") }));
-    let selector = selector_text(object.get(&["spec", "selector"]));
+    scale.set(&["status"], json!({ "replicas": number(&paths.status).unwrap_or(0) }));
+    let selector = paths.selector.as_deref().and_then(|path| object.get(&names(path)));
+    let selector = selector_text(selector);
     if !selector.is_empty() {
         scale.set(&["status", "selector"], selector);
     }
-    scale
+    Ok(scale)
 }
 
 /// The number of replicas that a Scale asks for.
@@ -74,8 +130,11 @@ fn number(object: &Object, part: &str) -> i64 {
     object.get(&[part, "replicas"]).and_then(Value::as_i64).unwrap_or(0)
 }
 
-/// A selector as text: a map of labels, or a LabelSelector's `matchLabels`.
+/// A selector as text: a map of labels, a LabelSelector's `matchLabels`, or what is text already.
 fn selector_text(selector: Option<&Value>) -> String {
+    if let Some(text) = selector.and_then(Value::as_str) {
+        return text.to_owned();
+    }
     let map = selector.map(|selector| selector.get("matchLabels").unwrap_or(selector));
     let pairs = map.and_then(Value::as_object).into_iter().flatten();
     let texts: Vec<String> =
@@ -94,7 +153,7 @@ mod tests {
             "spec": {"replicas": 3, "selector": {"app": "kubia", "tier": "web"}},
             "status": {"replicas": 2},
         }));
-        let scale = of(&controller.unwrap());
+        let scale = of(&controller.unwrap(), &Paths::default()).unwrap();
         let expected = json!({
             "kind": "Scale", "apiVersion": "autoscaling/v1",
             "metadata": {"name": "kubia", "namespace": "default", "uid": "u", "resourceVersion": "7"},

@@ -3,9 +3,13 @@
 use std::net::IpAddr;
 
 use jiff::Timestamp;
+use serde_json::Value;
+use skiff_schema::Root;
 use thiserror::Error;
 
-use crate::{FieldError, FieldErrors, Object, Subresource};
+use crate::openapi::{Common, Dialect};
+use crate::strict::{self, DecodeFailure, Decoded};
+use crate::{FieldError, FieldErrors, Kind, Object, Subresource};
 
 /// What a strategy may know besides the objects.
 #[derive(Clone, Copy, Debug)]
@@ -70,11 +74,70 @@ pub enum Grace {
     Period(i64),
 }
 
+/// What becomes of an object's dependents when it is deleted and nobody says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dependents {
+    /// The garbage collector deletes them.
+    Follow,
+    /// They stay and lose their owner: so for kinds from before garbage collection.
+    Orphaned,
+}
+
+/// An object of another kind that goes with an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Companion {
+    /// Plural name of its kind, which is in the core group, e.g. `endpoints`.
+    pub resource: &'static str,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
 /// The behaviour of a kind. Every method has the default that most kinds want; the pipeline calls them in
 /// the order `default → prepare → allocate → validate`, and takes care of metadata, `resourceVersion`,
 /// generation, finalizers and dry run itself.
 #[allow(unused_variables, reason = "the names document the defaults")]
 pub trait Strategy: Send + Sync + 'static {
+    /// Reads the JSON text of a whole object.
+    ///
+    /// # Errors
+    /// When it is no JSON, or has values of a wrong type where that is not a matter of validation.
+    fn decode(&self, text: &[u8], root: &Root) -> Result<Decoded, DecodeFailure> {
+        strict::decode(text, root)
+    }
+
+    /// As [`Strategy::decode`], for a tree: what protobuf, or a patch, made.
+    ///
+    /// # Errors
+    /// As those of [`Strategy::decode`].
+    fn prune(&self, tree: Value, root: &Root) -> Result<Decoded, DecodeFailure> {
+        strict::prune(tree, root)
+    }
+
+    /// Whether objects that were stored before are read with today's defaults and fields, and not as they are.
+    fn reads_anew(&self) -> bool {
+        false
+    }
+
+    /// Gives an object that was stored before today's fields and defaults, see [`Strategy::reads_anew`].
+    fn revive(&self, object: &mut Object) {}
+
+    /// The OpenAPI definition of the kind, where its schema does not say all of it.
+    fn publish(&self, kind: &Kind, dialect: Dialect, common: &Common<'_>) -> Option<Value> {
+        None
+    }
+
+    /// Whether strategic merge patches are taken: it takes a schema that says how lists merge.
+    fn merges_strategically(&self) -> bool {
+        true
+    }
+
+    /// Whether a change of the status counts in the generation, too.
+    fn counts_status(&self) -> bool {
+        false
+    }
+
     /// Fills defaults; also called on objects read for an update. Must be idempotent.
     fn default(&self, object: &mut Object) {}
 
@@ -143,6 +206,34 @@ pub trait Strategy: Send + Sync + 'static {
     /// How a delete request is to be carried out; `requested` is `gracePeriodSeconds`.
     fn grace(&self, object: &Object, requested: Option<i64>) -> Grace {
         Grace::Immediate
+    }
+
+    /// Notes the beginning of a deletion in the object; also on an object that only waits for its end.
+    fn mark_deletion(&self, cx: Context<'_>, object: &mut Object) {}
+
+    /// Whether something besides `metadata.finalizers` keeps an object that is being deleted.
+    fn is_held(&self, object: &Object) -> bool {
+        false
+    }
+
+    /// What dependents do by default when an object of the kind is deleted.
+    fn dependents(&self) -> Dependents {
+        Dependents::Follow
+    }
+
+    /// Whether a deletion answers the object that was deleted, and not a Status.
+    fn answers_deleted(&self) -> bool {
+        false
+    }
+
+    /// Objects that are removed in the same transaction as an object of the kind.
+    fn leaves_with(&self, object: &Object) -> Vec<Companion> {
+        Vec::new()
+    }
+
+    /// Whether what is in objects may not be shown in errors and logs.
+    fn is_confidential(&self) -> bool {
+        false
     }
 
     /// Whether a change of labels counts in the generation, too.

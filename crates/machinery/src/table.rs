@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use crate::{Column, ColumnType, Kind, Object, Persistence, Row, Subresource};
+use crate::{Column, Kind, Object, Persistence, Printer, Row, Subresource};
 
 /// What each row carries of its object (`includeObject=`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,13 +41,13 @@ pub struct Shape<'k> {
     /// From left to right.
     pub columns: &'k [Column],
     /// The cells of an object; ages count from the time given.
-    pub print: fn(&Object, Timestamp) -> Row,
+    pub print: &'k Printer,
 }
 
 impl Kind {
     /// The Table of its objects.
     pub fn shape(&self) -> Shape<'_> {
-        Shape { columns: &self.columns, print: self.print }
+        Shape { columns: &self.columns, print: &self.print }
     }
 
     /// Whether there is a Table of what it, or one of its subresources, answers: of objects that are kept and of Scales, not
@@ -142,15 +142,9 @@ fn table(shape: Shape<'_>, rows: Vec<Value>, headers: Headers, metadata: Value) 
 }
 
 fn column(column: &Column) -> Value {
-    let kind = match column.kind {
-        ColumnType::String => "string",
-        ColumnType::Integer => "integer",
-        ColumnType::Boolean => "boolean",
-        ColumnType::Date => "date",
-    };
     json!({
         "name": column.name,
-        "type": kind,
+        "type": column.kind.as_str(),
         "format": column.format,
         "description": column.description,
         "priority": column.priority,
@@ -158,7 +152,7 @@ fn column(column: &Column) -> Value {
 }
 
 fn row(shape: Shape<'_>, object: &Object, now: Timestamp, include: IncludeObject) -> Value {
-    let Row { cells, completed } = (shape.print)(object, now);
+    let Row { cells, completed } = shape.print.row(object, now);
     let mut row = Map::new();
     row.insert("cells".to_owned(), Value::Array(cells));
     if let Some(reason) = completed {

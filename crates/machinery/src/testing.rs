@@ -6,7 +6,8 @@ use serde_json::Value;
 use skiff_schema::{Root, Schema};
 
 use crate::{
-    Column, ColumnType, GroupVersion, Kind, Names, Persistence, Row, Scope, Strategy, Subresource, Verb,
+    Column, ColumnType, GroupVersion, Kind, Names, Persistence, Printer, Row, Scope, Strategy, Subresource,
+    Verb,
 };
 
 struct Plain;
@@ -29,23 +30,27 @@ pub(crate) fn kind(plural: &'static str) -> Kind {
             singular: "widget".into(),
             short: vec!["w".into()],
             categories: vec!["all".into()],
+            list: None,
         },
         scope: Scope::Namespaced,
         verbs: Verb::ALL,
         persistence: Persistence::Stored,
-        subresources: &[Subresource::Status],
+        subresources: vec![Subresource::Status].into(),
+        scale: crate::scale::Paths::default(),
+        versions: crate::Versions::default(),
+        edition: String::new(),
         root: root("io.k8s.api.core.v1.Service"),
         counts_generations: false,
         deprecation: None,
         columns: vec![Column {
-            name: "Name",
+            name: "Name".into(),
             kind: ColumnType::String,
-            format: "name",
-            description: "",
+            format: "name".into(),
+            description: "".into(),
             priority: 0,
         }],
-        print: |object, _| Row { cells: vec![Value::from(object.name())], completed: None },
-        selectable: &[],
+        print: Printer::Fixed(|object, _| Row { cells: vec![Value::from(object.name())], completed: None }),
+        selectable: Vec::new().into(),
         strategy: Arc::new(Plain),
     }
 }

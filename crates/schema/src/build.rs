@@ -90,9 +90,10 @@ impl Builder {
         })
     }
 
-    /// The schema, seen from one of its definitions.
-    pub fn finish(self, root: DefinitionId) -> Root {
+    /// The schema, seen from one of its definitions; what is not in it is looked for in `common`.
+    pub fn finish(self, root: DefinitionId, common: Option<Arc<Schema>>) -> Root {
         let mut schema = self.schema;
+        schema.common = common;
         // Definitions are found by name, so they are put in that order, and what refers to them follows.
         let mut order: Vec<usize> = (0..schema.definitions.len()).collect();
         order.sort_by(|a, b| schema.definitions[*a].name.cmp(&schema.definitions[*b].name));
@@ -154,7 +155,7 @@ mod tests {
         let fields = vec![Field::new("spec", Type::Object(spec)), Field::new("metadata", Type::Object(meta))];
         let kinds = Kinds::Of(Box::new([["g".into(), "v1".into(), "K".into()]]));
         let root = builder.define("a.K", fields, false, kinds).unwrap();
-        let root = builder.finish(root);
+        let root = builder.finish(root, None);
 
         assert_eq!(root.name(), "a.K");
         assert_eq!(root.of_kind("g", "v1", "K"), Some(root.clone()));

@@ -206,6 +206,8 @@ pub struct Schema {
     /// Ordered by name.
     definitions: Vec<Definition>,
     types: Vec<Type>,
+    /// Where definitions are that every kind has in common, if not here.
+    common: Option<Arc<Schema>>,
     /// How server-side apply owns lists and maps that are items or values of maps, where it is not as without a word.
     nested: BTreeMap<TypeId, ListKind>,
 }
@@ -307,9 +309,12 @@ impl Schema {
         }
     }
 
-    /// Whole objects of a definition.
+    /// Whole objects of a definition, of this schema or of what it has in common with others.
     pub fn root(self: &Arc<Self>, name: &str) -> Option<Root> {
-        self.find(name).map(|id| Root { schema: self.clone(), id })
+        match self.find(name) {
+            Some(id) => Some(Root { schema: self.clone(), id }),
+            None => self.common.as_ref()?.root(name),
+        }
     }
 }
 
@@ -317,6 +322,11 @@ impl Root {
     /// The schema that the definition is in.
     pub fn schema(&self) -> &Schema {
         &self.schema
+    }
+
+    /// The schema that the definition is in, for others to hold.
+    pub fn share(&self) -> Arc<Schema> {
+        self.schema.clone()
     }
 
     /// A value of the definition.

@@ -40,7 +40,7 @@ pub fn schema(structural: &Structural, kind: KindName<'_>, kubernetes: &Arc<Sche
     let kinds =
         Kinds::Of(Box::new([[kind.group, kind.version, kind.kind].map(|text| Text::from(text.to_owned()))]));
     let root = maker.object(structural, &name, true, kinds)?;
-    Some(maker.builder.finish(root))
+    Some(maker.builder.finish(root, Some(kubernetes.clone())))
 }
 
 struct Maker {

@@ -18,7 +18,6 @@ pub(crate) mod rbac;
 mod reviews;
 mod token;
 pub mod user;
-mod view;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -36,10 +35,10 @@ pub use rbac::Rule;
 pub use user::{PeerIdentity, UserInfo};
 
 use crate::pki::Pki;
+use crate::view::View;
 use node::NodeGraph;
 use rbac::Policy;
 use token::TokenCache;
-use view::View;
 
 /// What tokens say about their issuer, and where verifiers find its keys.
 #[derive(Clone, Debug)]
@@ -81,8 +80,8 @@ impl Auth {
     /// # Errors
     /// When the store cannot be listed.
     pub async fn start(store: Arc<dyn Store>, pki: Arc<Pki>, issuer: Issuer) -> Result<Self, ReadError> {
-        let policy = View::start(Arc::clone(&store)).await?;
-        let graph = View::start(Arc::clone(&store)).await?;
+        let policy = View::start(Arc::clone(&store), Policy::default()).await?;
+        let graph = View::start(Arc::clone(&store), NodeGraph::default()).await?;
         let node_rules = crate::bootstrap::node_rules();
         let tokens = TokenCache::default();
         Ok(Self(Arc::new(Inner { store, pki, issuer, policy, graph, node_rules, tokens })))

@@ -76,7 +76,8 @@ fn answer(server: &Shared, error: &ApiError, format: Format) -> Response<Body> {
         response.headers_mut().insert(CONTENT_TYPE, text);
         return response;
     }
-    let any = server.catalogue.iter().next().map(|kind| &kind.root);
+    let catalogue = server.offers.catalogue();
+    let any = catalogue.iter().next().map(|kind| &kind.root);
     let mut response = respond::refusal(error, format, any);
     let headers = response.headers_mut();
     if let Some(seconds) = error.retry_after() {
@@ -147,13 +148,26 @@ impl Exchange {
     }
 
     fn kind(&self, path: &ResourcePath) -> Option<Arc<Kind>> {
-        self.server.catalogue.find(&path.group, &path.version, &path.resource).cloned()
+        self.server.offers.catalogue().find(&path.group, &path.version, &path.resource).cloned()
+    }
+
+    /// The kind at a path, also if it came to be just now.
+    async fn newest_kind(&self, path: &ResourcePath) -> Result<Arc<Kind>, ApiError> {
+        if let Some(kind) = self.kind(path) {
+            return Ok(kind);
+        }
+        self.server.definitions.catch_up(self.server.store.revision()).await;
+        self.kind(path).ok_or_else(|| self.unknown(path))
     }
 
     /// Why there is no kind at a path.
     fn unknown(&self, path: &ResourcePath) -> ApiError {
         let is_served = |kind: &Arc<Kind>| kind.gv.group == path.group && kind.gv.version == path.version;
-        if self.server.catalogue.iter().any(is_served) { ApiError::UnknownPath } else { ApiError::NoSuchPage }
+        if self.server.offers.catalogue().iter().any(is_served) {
+            ApiError::UnknownPath
+        } else {
+            ApiError::NoSuchPage
+        }
     }
 
     async fn run(self, caller: Caller, mut request: Request<Body>) -> Result<Response<Body>, ApiError> {
@@ -266,7 +280,9 @@ impl Exchange {
             response.headers_mut().insert(CONTENT_TYPE, content_type);
             return Ok(response);
         }
-        let document = self.server.documents.answer(path, &head.headers);
+        // Who has just made a kind is to find it.
+        self.server.definitions.catch_up(self.server.store.revision()).await;
+        let document = self.server.offers.current().documents.answer(path, &head.headers);
         document.unwrap_or(Err(ApiError::NoSuchPage))
     }
 
@@ -279,10 +295,10 @@ impl Exchange {
     ) -> Result<Response<Body>, ApiError> {
         let verb = self.verb().ok_or(ApiError::MethodNotAllowed)?;
         self.authorize_resource(&user, &path, verb).await?;
-        let kind = self.kind(&path).ok_or_else(|| self.unknown(&path))?;
+        let kind = self.newest_kind(&path).await?;
         check_scope(&kind, &path, verb)?;
-        if let Some(text) = kind.deprecation {
-            self.warnings.lock().add(text.to_owned());
+        if let Some(text) = &kind.deprecation {
+            self.warnings.lock().add(text.to_string());
         }
         let subresource = match path.subresource.as_str() {
             "" => None,
@@ -324,7 +340,7 @@ impl Exchange {
         self.authorize(&attributes).await?;
         // A stream into a container is more than a read, whatever the HTTP method of its handshake.
         let streams = matches!(path.subresource.as_str(), "exec" | "attach" | "portforward");
-        if streams && verb == Verb::Get && path.resource == "pods" {
+        if streams && verb == Verb::Get {
             self.authorize(&Attributes { verb: Verb::Create.as_str(), ..attributes }).await?;
         }
         Ok(())

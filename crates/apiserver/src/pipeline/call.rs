@@ -8,7 +8,7 @@ use skiff_machinery::managed::Writer;
 use skiff_machinery::{Context, Kind, Object, Scope, Verb};
 use skiff_store::{Entry, Key};
 
-use super::{codec, keys};
+use super::{codec, keys, versions};
 use crate::auth::UserInfo;
 use crate::errors::{ApiError, Subject};
 use crate::http::accept::Encoding;
@@ -69,14 +69,23 @@ impl Call {
         Context { now: self.now, cluster: &self.server.facts }
     }
 
-    /// Reads the entry that the URL names.
+    /// Reads the entry that the URL names, as the version of the request has it.
     pub(crate) async fn entry(&self) -> Result<Entry, ApiError> {
+        versions::shown_one(self, self.stored_entry().await?).await
+    }
+
+    /// Reads the entry that the URL names, as it is stored.
+    pub(crate) async fn stored_entry(&self) -> Result<Entry, ApiError> {
         let found = self.server.store.get(&self.key()).await?;
         found.ok_or_else(|| ApiError::NotFound(self.subject(&self.path.name)))
     }
 
     /// The object of an entry, with its `resourceVersion`.
     pub(crate) fn decoded(&self, entry: &Entry) -> Result<Arc<Object>, ApiError> {
+        if self.kind.versions.storage.is_some() {
+            // Several versions have the same key and revision.
+            return Ok(codec::decode(entry).map(Arc::new)?);
+        }
         let decoded = self.server.decoded.get(entry, || codec::decode(entry).map(Arc::new));
         Ok(decoded?)
     }

@@ -7,7 +7,7 @@ use skiff_machinery::{Claim, Object, Persistence, Subresource, names};
 use skiff_store::{CommitError, Entry, Expect, Key, Op, Txn};
 
 use super::call::Call;
-use super::{Outcome, allocate, codec, decode, keys, metadata};
+use super::{Outcome, allocate, codec, decode, keys, metadata, versions};
 use crate::admission::{self, Review, Write};
 use crate::errors::ApiError;
 
@@ -72,7 +72,8 @@ async fn create_named(call: &Call, mut object: Object, operation: Operation) -> 
         if call.dry_run {
             return dry(call, &key, attempt).await;
         }
-        match commit(call, &key, &attempt, &claims).await {
+        let value = versions::stored(call, &attempt).await?;
+        match commit(call, &key, &attempt, value, &claims).await {
             Err(CommitError::Conflict { key: taken, .. }) if taken == key => {
                 return Err(ApiError::AlreadyExists(call.subject(attempt.name())));
             }
@@ -126,13 +127,16 @@ async fn dry(call: &Call, key: &Key, object: Object) -> Result<Outcome, ApiError
     Ok(Outcome::object(StatusCode::CREATED, object))
 }
 
-async fn commit(call: &Call, key: &Key, object: &Object, claims: &[Claim]) -> Result<Entry, CommitError> {
-    let value = codec::encode(object);
-    let mut txn = Txn {
-        expect: vec![Expect::Absent(key.clone())],
-        ops: vec![Op::Put { key: key.clone(), value: value.clone() }],
-    };
+async fn commit(
+    call: &Call,
+    key: &Key,
+    object: &Object,
+    value: Bytes,
+    claims: &[Claim],
+) -> Result<Entry, CommitError> {
+    let mut txn =
+        Txn { expect: vec![Expect::Absent(key.clone())], ops: vec![Op::Put { key: key.clone(), value }] };
     allocate::claim(call, &mut txn, object, &[], claims);
     let revision = call.server.store.commit(txn).await?;
-    Ok(Entry { key: key.clone(), value, created: revision, modified: revision })
+    Ok(Entry { key: key.clone(), value: codec::encode(object), created: revision, modified: revision })
 }

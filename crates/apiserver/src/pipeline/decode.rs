@@ -5,7 +5,10 @@ use std::fmt;
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
-use skiff_machinery::{Exchange, FieldError, GroupVersion, Object, Subresource, managed, protobuf, strict};
+use skiff_machinery::strict::{DecodeFailure, Decoded};
+use skiff_machinery::{
+    Exchange, FieldError, GroupVersion, Object, Strategy, Subresource, managed, protobuf, strict,
+};
 
 use skiff_schema::Root;
 
@@ -82,6 +85,8 @@ pub(crate) fn object(call: &Call, body: &Bytes) -> Result<Object, ApiError> {
 
 /// What a body has to be.
 struct Expected<'e> {
+    /// Who reads whole objects of the kind; none for what subresources exchange.
+    strategy: Option<&'e dyn Strategy>,
     gv: &'e GroupVersion,
     kind: &'e str,
     root: &'e Root,
@@ -92,13 +97,33 @@ struct Expected<'e> {
 impl<'e> Expected<'e> {
     fn object(call: &'e Call) -> Self {
         let kind = &call.kind;
-        Self { gv: &kind.gv, kind: &kind.names.kind, root: &kind.root, any_version: false }
+        Self {
+            strategy: Some(&*kind.strategy),
+            gv: &kind.gv,
+            kind: &kind.names.kind,
+            root: &kind.root,
+            any_version: false,
+        }
     }
 
     fn exchange(exchange: &'e Exchange) -> Result<Self, ApiError> {
         let root = exchange.root.as_ref();
         let root = root.ok_or_else(|| ApiError::BadRequest(format!("{} has no body", exchange.kind)))?;
-        Ok(Self { gv: &exchange.gv, kind: &exchange.kind, root, any_version: true })
+        Ok(Self { strategy: None, gv: &exchange.gv, kind: &exchange.kind, root, any_version: true })
+    }
+
+    fn decode(&self, text: &[u8]) -> Result<Decoded, DecodeFailure> {
+        match self.strategy {
+            Some(strategy) => strategy.decode(text, self.root),
+            None => strict::decode(text, self.root),
+        }
+    }
+
+    fn prune(&self, tree: Value) -> Result<Decoded, DecodeFailure> {
+        match self.strategy {
+            Some(strategy) => strategy.prune(tree, self.root),
+            None => strict::prune(tree, self.root),
+        }
     }
 }
 
@@ -122,9 +147,9 @@ pub(crate) fn configuration(call: &Call, body: &Bytes) -> Result<Object, ApiErro
         let (namespace, name) = (text(&["metadata", "namespace"]), text(&["metadata", "name"]));
         let place = format!("{}/{}", namespace.unwrap_or_default(), name.unwrap_or_default());
         let object = format!("{place}; {group_version}, Kind={}", kind.names.kind);
-        // Which field it is may be told of a Secret, but not what is in it.
+        // Which field it is may be told, but not what is in it.
         let why = match why.split_once(", got ") {
-            Some((expected, _)) if is_secret(call) => expected,
+            Some((expected, _)) if call.kind.strategy.is_confidential() => expected,
             _ => &why,
         };
         return Err(ApiError::Unclassified(format!("failed to create typed patch object ({object}): {why}")));
@@ -162,8 +187,7 @@ fn check_patched(
         ApiError::invalid(Subject::default(), vec![error])
     };
     check_kind(call, &Told::of(&patched), expected).map_err(|error| refuse(error.to_string()))?;
-    let decoded =
-        strict::prune(patched.into_value(), expected.root).map_err(|failure| refuse(failure.to_string()))?;
+    let decoded = expected.prune(patched.into_value()).map_err(|failure| refuse(failure.to_string()))?;
     report(call, decoded.problems, |problems| refuse(format!("strict decoding error: {problems}")))?;
     Ok(decoded.object)
 }
@@ -171,13 +195,9 @@ fn check_patched(
 /// The most of a client's text that an answer shows, in bytes. Answers are read by people, and end up in the logs of clients.
 const SHOWN: usize = 1024;
 
-fn is_secret(call: &Call) -> bool {
-    call.kind.gv.group.is_empty() && call.kind.names.kind == "Secret"
-}
-
 /// A client's text as an answer may show it: cut, and nothing of a Secret.
 fn presentable(call: &Call, text: &[u8]) -> String {
-    if is_secret(call) {
+    if call.kind.strategy.is_confidential() {
         return "(a Secret's content is not shown)".to_owned();
     }
     match text.split_at_checked(SHOWN) {
@@ -199,7 +219,8 @@ fn check_kind(call: &Call, told: &Told, expected: &Expected<'_>) -> Result<(), A
     let given = if given.is_empty() { kind } else { given };
     let (version, number) =
         if version.is_empty() { (gv.to_string(), &*gv.version) } else { (version.to_owned(), number) };
-    let known = call.server.catalogue.iter().any(|k| k.names.kind == given && k.gv.to_string() == version);
+    let known =
+        call.server.offers.catalogue().iter().any(|k| k.names.kind == given && k.gv.to_string() == version);
     let why = if known {
         let family = gv.group.split('.').next().filter(|g| !g.is_empty()).unwrap_or("core");
         format!("converting ({number}.{given}) to ({family}.{kind}): unknown conversion")
@@ -218,14 +239,14 @@ fn typed(call: &Call, body: &Bytes, expected: &Expected<'_>) -> Result<Object, A
     let decoded = if call.content_type == protobuf::CONTENT_TYPE {
         let object = protobuf::decode(body, root).map_err(|error| refuse(&error))?;
         check_kind(call, &Told::of(&object), expected)?;
-        strict::prune(object.into_value(), root)
+        expected.prune(object.into_value())
     } else {
         let text = to_json(&call.content_type, body)?;
         // Whoever sends something else is told that, and not which of its fields are unknown here.
         if let Ok(told) = serde_json::from_slice(&text) {
             check_kind(call, &told, expected)?;
         }
-        strict::decode(&text, root)
+        expected.decode(&text)
     };
     let decoded = decoded.map_err(|failure| refuse(&failure))?;
     report(call, decoded.problems, |problems| refuse(&format_args!("strict decoding error: {problems}")))?;

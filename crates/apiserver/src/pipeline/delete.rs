@@ -4,12 +4,12 @@ use bytes::Bytes;
 use http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
-use skiff_machinery::{Grace, Kind, Object};
+use skiff_machinery::{Dependents, Grace, Kind, Object};
 use skiff_store::{CommitError, Entry, Expect, Op, Txn};
 
 use super::call::{Call, timestamp};
 use super::options::{self, DeleteOptions, Propagation};
-use super::{Outcome, allocate, codec, keys, list, metadata};
+use super::{Outcome, allocate, codec, keys, list, metadata, versions};
 use crate::admission::{self, Review, Write};
 use crate::errors::{ApiError, Subject};
 
@@ -35,6 +35,7 @@ pub(crate) async fn delete_named(
     for _ in 0..RACES {
         let found = call.server.store.get(&key).await?;
         let entry = found.ok_or_else(|| ApiError::NotFound(call.subject(name)))?;
+        let entry = versions::shown_one(call, entry).await?;
         if let Some(outcome) = delete_entry(call, &entry, options).await? {
             return Ok(outcome);
         }
@@ -51,7 +52,10 @@ pub(crate) async fn delete_collection(call: &Call, body: &Bytes) -> Result<Outco
         while let Some(entry) = current {
             current = match delete_entry(call, &entry, &options).await? {
                 Some(_) => None,
-                None => call.server.store.get(&entry.key).await?,
+                None => match call.server.store.get(&entry.key).await? {
+                    Some(entry) => Some(versions::shown_one(call, entry).await?),
+                    None => None,
+                },
             };
         }
     }
@@ -74,10 +78,10 @@ async fn delete_entry(
     match plan(&call.kind, &old, options.grace_period, call.now) {
         Plan::Pending if new == *old => return Ok(Some(Outcome::entry(StatusCode::OK, entry.clone()))),
         Plan::Pending => {}
-        Plan::Mark { deletion, grace } => mark(&call.kind, &mut new, &old, deletion, grace),
+        Plan::Mark { deletion, grace } => mark(call, &mut new, &old, deletion, grace),
         Plan::Remove => {
-            let grace = if is_held_by_spec(&call.kind, &new) { None } else { Some(0) };
-            mark_or_keep(&call.kind, &mut new, &old, call.now, grace);
+            let grace = if call.kind.strategy.is_held(&new) { None } else { Some(0) };
+            mark_or_keep(call, &mut new, &old, grace);
             if !is_held(&call.kind, &new) {
                 // Kinds whose deletions may take time show how they ended.
                 let last = if call.kind.strategy.ends_gracefully() { &new } else { &*old };
@@ -122,45 +126,28 @@ fn later(time: Timestamp, seconds: i64) -> Timestamp {
     time.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
 }
 
-fn mark(kind: &Kind, new: &mut Object, old: &Object, deletion: Timestamp, grace: i64) {
+fn mark(call: &Call, new: &mut Object, old: &Object, deletion: Timestamp, grace: i64) {
     if !old.is_terminating() {
         metadata::bump_generation(new);
     }
     new.set(&["metadata", "deletionTimestamp"], timestamp(deletion));
     new.set(&["metadata", "deletionGracePeriodSeconds"], grace);
-    note_phase(kind, new);
+    call.kind.strategy.mark_deletion(call.context(), new);
 }
 
-fn mark_or_keep(kind: &Kind, new: &mut Object, old: &Object, now: Timestamp, grace: Option<i64>) {
+fn mark_or_keep(call: &Call, new: &mut Object, old: &Object, grace: Option<i64>) {
     if !old.is_terminating() {
         metadata::bump_generation(new);
-        new.set(&["metadata", "deletionTimestamp"], timestamp(now));
+        new.set(&["metadata", "deletionTimestamp"], timestamp(call.now));
     }
     if let Some(grace) = grace {
         new.set(&["metadata", "deletionGracePeriodSeconds"], grace);
     }
-    note_phase(kind, new);
-}
-
-/// A namespace shows its deletion as its phase.
-fn note_phase(kind: &Kind, new: &mut Object) {
-    if is_namespace(kind) {
-        new.set(&["status", "phase"], "Terminating");
-    }
-}
-
-fn is_namespace(kind: &Kind) -> bool {
-    kind.gv.group.is_empty() && kind.names.kind == "Namespace"
-}
-
-/// Namespaces carry a second list of finalizers, that of their content, in `spec`.
-fn is_held_by_spec(kind: &Kind, object: &Object) -> bool {
-    let finalizers = object.get(&["spec", "finalizers"]).and_then(Value::as_array);
-    is_namespace(kind) && finalizers.is_some_and(|list| !list.is_empty())
+    call.kind.strategy.mark_deletion(call.context(), new);
 }
 
 fn is_held(kind: &Kind, object: &Object) -> bool {
-    !object.finalizers().is_empty() || is_held_by_spec(kind, object)
+    !object.finalizers().is_empty() || kind.strategy.is_held(object)
 }
 
 /// Whether an object that is being deleted may go: no finalizer holds it, and no node still has its grace.
@@ -199,7 +186,7 @@ fn set_finalizers(kind: &Kind, object: &mut Object, options: &DeleteOptions) {
         Some(Propagation::Background) => None,
         None if has(ORPHAN) => Some(ORPHAN),
         None if has(FOREGROUND) => Some(FOREGROUND),
-        None => orphans_by_default(kind).then_some(ORPHAN),
+        None => (kind.strategy.dependents() == Dependents::Orphaned).then_some(ORPHAN),
     };
     let mut finalizers: Vec<String> =
         current.iter().filter(|f| *f != ORPHAN && *f != FOREGROUND || wanted == Some(f)).cloned().collect();
@@ -213,23 +200,18 @@ fn set_finalizers(kind: &Kind, object: &mut Object, options: &DeleteOptions) {
     }
 }
 
-/// Kinds from before garbage collection leave their dependents alone unless told otherwise.
-fn orphans_by_default(kind: &Kind) -> bool {
-    matches!((&*kind.gv.group, &*kind.names.kind), ("", "ReplicationController") | ("batch", "Job"))
-}
-
 async fn store(call: &Call, entry: &Entry, new: Object, dry_run: bool) -> Result<Option<Outcome>, ApiError> {
     if dry_run {
         return Ok(Some(Outcome::object(StatusCode::OK, new)));
     }
-    let value = codec::encode(&new);
+    let value = versions::stored(call, &new).await?;
     let txn = Txn {
         expect: vec![Expect::At(entry.key.clone(), entry.modified)],
-        ops: vec![Op::Put { key: entry.key.clone(), value: value.clone() }],
+        ops: vec![Op::Put { key: entry.key.clone(), value }],
     };
     match call.server.store.commit(txn).await {
         Ok(revision) => {
-            let written = Entry { value, modified: revision, ..entry.clone() };
+            let written = Entry { value: codec::encode(&new), modified: revision, ..entry.clone() };
             Ok(Some(Outcome::entry(StatusCode::OK, written)))
         }
         Err(CommitError::Conflict { .. }) => Ok(None),
@@ -237,8 +219,7 @@ async fn store(call: &Call, entry: &Entry, new: Object, dry_run: bool) -> Result
     }
 }
 
-/// Removes an object with all that hangs on it in the same transaction: its claims and, of a Service, the
-/// Endpoints of its name. `None`: another writer came first. `last` is answered where Kubernetes answers
+/// Removes an object with all that hangs on it in the same transaction: its claims, and what leaves with it. `None`: another writer came first. `last` is answered where Kubernetes answers
 /// the object.
 pub(crate) async fn remove(
     call: &Call,
@@ -253,29 +234,22 @@ pub(crate) async fn remove(
         };
         let held = call.kind.strategy.held(last);
         allocate::claim(call, &mut txn, last, &held, &[]);
-        if is_service(&call.kind) {
-            txn.ops.push(Op::Delete { key: keys::core("endpoints", last.namespace(), last.name()) });
-        }
+        let companions = call.kind.strategy.leaves_with(last);
+        txn.ops.extend(
+            companions
+                .iter()
+                .map(|other| Op::Delete { key: keys::core(other.resource, &other.namespace, &other.name) }),
+        );
         match call.server.store.commit(txn).await {
             Ok(_) => {}
             Err(CommitError::Conflict { .. }) => return Ok(None),
             Err(other) => return Err(other.into()),
         }
     }
-    if answers_object(&call.kind) {
+    if call.kind.strategy.answers_deleted() {
         return Ok(Some(Outcome::object(StatusCode::OK, last.clone())));
     }
     Ok(Some(Outcome::status(StatusCode::OK, success(&call.subject(last.name()), last.uid()))))
-}
-
-fn is_service(kind: &Kind) -> bool {
-    kind.gv.group.is_empty() && kind.names.kind == "Service"
-}
-
-/// Kinds whose deletion answers the object that was deleted, not a Status.
-fn answers_object(kind: &Kind) -> bool {
-    kind.gv.group.is_empty()
-        && matches!(&*kind.names.kind, "Pod" | "Service" | "ServiceAccount" | "PodTemplate" | "ResourceQuota")
 }
 
 /// The Status of a success that concerns an object.

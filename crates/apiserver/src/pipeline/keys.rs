@@ -30,6 +30,9 @@ pub(crate) fn core(resource: &str, namespace: &str, name: &str) -> Key {
     })
 }
 
+/// Prefix of the CustomResourceDefinitions.
+pub(crate) const DEFINITIONS: &str = "/registry/apiextensions.k8s.io/customresourcedefinitions/";
+
 /// Prefix of the ServiceCIDRs.
 pub(crate) const SERVICE_CIDRS: &str = "/registry/networking.k8s.io/servicecidrs/";
 

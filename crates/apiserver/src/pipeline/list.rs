@@ -10,7 +10,7 @@ use skiff_store::{Entry, Key, Listing, Page, ReadError, Revision};
 
 use super::call::Call;
 use super::select::Selection;
-use super::{Outcome, keys};
+use super::{Outcome, keys, versions};
 use crate::errors::{ApiError, Subject};
 
 const TOKEN_TOO_OLD: &str = "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.";
@@ -187,10 +187,11 @@ async fn select(call: &Call, selection: &Selection, mut request: Request) -> Res
 async fn one(call: &Call, selection: &Selection, key: &Key) -> Result<Selected, ApiError> {
     let revision = call.server.store.revision();
     let mut entries = Vec::new();
-    if let Some(entry) = call.server.store.get(key).await?
-        && selection.matches(call, &entry)?
-    {
-        entries.push(entry);
+    if let Some(entry) = call.server.store.get(key).await? {
+        let entry = versions::shown_one(call, entry).await?;
+        if selection.matches(call, &entry)? {
+            entries.push(entry);
+        }
     }
     let newest = entries.first().map_or(revision, |entry| revision.max(entry.modified));
     Ok(Selected { revision: newest, entries, continue_token: String::new(), remaining: None })
@@ -198,13 +199,14 @@ async fn one(call: &Call, selection: &Selection, key: &Key) -> Result<Selected, 
 
 async fn read(call: &Call, prefix: &str, request: &Request) -> Result<Listing, ApiError> {
     let listing = call.server.store.list(prefix, request.page()).await;
-    listing.map_err(|error| match (error, &request.after) {
+    let listing = listing.map_err(|error| match (error, &request.after) {
         (ReadError::Compacted { .. }, Some(after)) if request.continued => ApiError::Expired {
             message: TOKEN_TOO_OLD.to_owned(),
             continue_token: token(Revision::ZERO, after),
         },
         (other, _) => other.into(),
-    })
+    })?;
+    Ok(Listing { entries: versions::shown(call, listing.entries).await?, ..listing })
 }
 
 fn token(revision: Revision, after: &Key) -> String {

@@ -106,8 +106,12 @@ pub(crate) fn count_generation(kind: &Kind, new: &mut Object, old: &Object) {
         return;
     }
     let content = |object: &Object| -> Vec<(String, Value)> {
-        let skipped = ["metadata", "status", "apiVersion", "kind"];
-        let members = object.as_map().iter().filter(|(key, _)| !skipped.contains(&key.as_str()));
+        let skipped = |key: &str| match key {
+            "metadata" | "apiVersion" | "kind" => true,
+            "status" => !kind.strategy.counts_status(),
+            _ => false,
+        };
+        let members = object.as_map().iter().filter(|(key, _)| !skipped(key));
         members.map(|(key, value)| (key.clone(), value.clone())).collect()
     };
     let relabelled = kind.strategy.counts_labels() && new.labels() != old.labels();

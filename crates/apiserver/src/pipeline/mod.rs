@@ -16,6 +16,7 @@ pub(crate) mod recent;
 pub(crate) mod respond;
 pub(crate) mod select;
 pub(crate) mod update;
+pub(crate) mod versions;
 pub(crate) mod watch;
 
 use bytes::Bytes;

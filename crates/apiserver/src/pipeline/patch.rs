@@ -10,6 +10,10 @@ use super::update::{self, Part};
 use super::{Outcome, create, decode, metadata};
 use crate::errors::{ApiError, Cause, Subject};
 
+/// What kinds take whose schemas do not say how lists merge.
+const CUSTOM_FORMATS: &str =
+    "application/apply-patch+yaml, application/json-patch+json, application/merge-patch+json";
+
 const FORMATS: &str = "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml";
 
 /// How a patch is to be read.
@@ -22,20 +26,21 @@ enum Format {
 }
 
 impl Format {
-    fn of(content_type: &str) -> Result<Self, ApiError> {
-        match content_type {
+    fn of(call: &Call) -> Result<Self, ApiError> {
+        let strategic = call.kind.strategy.merges_strategically();
+        match call.content_type.as_str() {
             "application/json-patch+json" => Ok(Self::Json),
             "application/merge-patch+json" => Ok(Self::Merge),
-            "application/strategic-merge-patch+json" => Ok(Self::Strategic),
+            "application/strategic-merge-patch+json" if strategic => Ok(Self::Strategic),
             "application/apply-patch+yaml" => Ok(Self::Apply),
-            _ => Err(ApiError::UnsupportedMediaType(FORMATS)),
+            _ => Err(ApiError::UnsupportedMediaType(if strategic { FORMATS } else { CUSTOM_FORMATS })),
         }
     }
 }
 
 /// PATCH of an object or its status.
 pub(crate) async fn patch(call: &Call, part: Part, body: &Bytes) -> Result<Outcome, ApiError> {
-    let format = Format::of(&call.content_type)?;
+    let format = Format::of(call)?;
     if format == Format::Apply {
         return apply(call, part, body).await;
     }
@@ -44,7 +49,7 @@ pub(crate) async fn patch(call: &Call, part: Part, body: &Bytes) -> Result<Outco
 
 /// The object that a JSON, merge or strategic patch makes of another.
 pub(crate) fn patched(call: &Call, old: &Object, body: &Bytes) -> Result<Object, ApiError> {
-    let format = Format::of(&call.content_type)?;
+    let format = Format::of(call)?;
     let patched = apply_to(format, old, body, &call.kind.root)?;
     let mut patched = decode::patched(call, patched, body)?;
     let (name, wanted) = (patched.name(), call.path.name.as_str());
@@ -63,7 +68,7 @@ pub(crate) fn patched(call: &Call, old: &Object, body: &Bytes) -> Result<Object,
 
 /// Applies a JSON, merge or strategic patch to any tree (also a Scale).
 pub(crate) fn to_tree(call: &Call, old: &Object, body: &Bytes) -> Result<Object, ApiError> {
-    let format = match Format::of(&call.content_type)? {
+    let format = match Format::of(call)? {
         Format::Json => Format::Json,
         Format::Merge | Format::Strategic | Format::Apply => Format::Merge,
     };

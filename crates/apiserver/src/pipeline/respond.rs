@@ -5,7 +5,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response, StatusCode};
 use serde_json::Value;
 use skiff_machinery::table::{self, IncludeObject, ListMeta, Shape};
-use skiff_machinery::{Object, scale};
+use skiff_machinery::{Object, Printer, scale};
 use skiff_schema::Root;
 use skiff_store::Entry;
 
@@ -97,7 +97,7 @@ fn other_view(call: &Call, value: Value) -> Result<Value, ApiError> {
         }
         View::Table(version) => {
             let scale = Object::from_value(value).unwrap_or_default();
-            let shape = Shape { columns: &scale::columns(), print: scale::print };
+            let shape = Shape { columns: &scale::columns(), print: &Printer::Fixed(scale::print) };
             Ok(versioned(one_row(call, shape, &scale)?, version))
         }
     }
@@ -180,7 +180,7 @@ fn list_bytes(call: &Call, selected: &Selected) -> Result<Bytes, ApiError> {
                 codec::splice_item(out, &entry.value, entry.modified, &ending);
                 Ok(())
             };
-            let kind = format!("{}List", call.kind.names.kind);
+            let kind = call.kind.names.list_kind();
             spliced_list(&kind, &call.kind.gv.to_string(), &selected.entries, &meta, item)
         }
         View::Metadata(version, _) => {

@@ -8,7 +8,7 @@ use skiff_machinery::{Claim, FieldError, FieldErrors, Object, Subresource};
 use skiff_store::{CommitError, Entry, Expect, Op, Txn};
 
 use super::call::Call;
-use super::{Outcome, allocate, codec, create, decode, delete, metadata};
+use super::{Outcome, allocate, codec, create, decode, delete, metadata, versions};
 use crate::admission::{self, Review, Write};
 use crate::errors::{ApiError, Subject};
 
@@ -82,8 +82,8 @@ pub(crate) async fn change(
     make: impl Fn(&Object) -> Result<Object, ApiError>,
 ) -> Result<Outcome, ApiError> {
     for _ in 0..RACES {
-        let entry = call.entry().await?;
-        let old = call.decoded(&entry)?;
+        let entry = call.stored_entry().await?;
+        let old = call.decoded(&versions::shown_one(call, entry.clone()).await?)?;
         let new = make(&old)?;
         check_preconditions(call, &new, &old)?;
         let attempt = Attempt { call, part, operation, entry: &entry, old: &old };
@@ -211,13 +211,14 @@ impl Attempt<'_> {
             let removed = delete::remove(call, entry, &new, false).await?;
             return Ok(removed.map(|_| Outcome::object(StatusCode::OK, new)));
         }
-        let value = codec::encode(&new);
+        let value = versions::stored(call, &new).await?;
+        let shown = codec::encode(&new);
         if value == entry.value {
-            return Ok(Some(Outcome::entry(StatusCode::OK, entry.clone())));
+            return Ok(Some(Outcome::entry(StatusCode::OK, Entry { value: shown, ..entry.clone() })));
         }
         let mut txn = Txn {
             expect: vec![Expect::At(entry.key.clone(), entry.modified)],
-            ops: vec![Op::Put { key: entry.key.clone(), value: value.clone() }],
+            ops: vec![Op::Put { key: entry.key.clone(), value }],
         };
         if let Some(claims) = claims {
             let before = call.kind.strategy.held(old);
@@ -225,7 +226,7 @@ impl Attempt<'_> {
         }
         match call.server.store.commit(txn).await {
             Ok(revision) => {
-                let written = Entry { value, modified: revision, ..entry.clone() };
+                let written = Entry { value: shown, modified: revision, ..entry.clone() };
                 Ok(Some(Outcome::entry(StatusCode::OK, written)))
             }
             Err(CommitError::Conflict { .. }) => Ok(None),

@@ -15,7 +15,7 @@ use tokio::time::{Instant, Sleep};
 use super::call::Call;
 use super::list::{options_subject, parse_revision};
 use super::select::Selection;
-use super::{codec, keys, list, protobuf, respond};
+use super::{codec, keys, list, protobuf, respond, versions};
 use crate::errors::ApiError;
 use crate::http::accept::{Format, MetaVersion, View};
 use crate::http::body::{self, Body};
@@ -203,7 +203,13 @@ impl Streaming {
             }
         };
         while let Some(current) = batch.take() {
-            current.events.iter().for_each(|event| self.change(out, event));
+            for event in &current.events {
+                match versions::shown_event(&self.call, event).await {
+                    Ok(None) => self.change(out, event),
+                    Ok(Some(shown)) => self.change(out, &shown),
+                    Err(error) => self.fail(&error),
+                }
+            }
             if out.len() < CHUNK
                 && let Source::Live(watch) = &mut self.source
             {

@@ -15,7 +15,7 @@ const PART: Part = Part::Narrow(Subresource::Scale);
 /// GET.
 pub(super) async fn get(call: &Call) -> Result<Outcome, ApiError> {
     let object = call.decoded(&call.entry().await?)?;
-    Ok(Outcome::status(StatusCode::OK, scale::of(&object).into_value()))
+    Ok(Outcome::status(StatusCode::OK, scale_of(call, &object)?.into_value()))
 }
 
 /// PUT.
@@ -27,30 +27,35 @@ pub(super) async fn update(call: &Call, body: &Bytes) -> Result<Outcome, ApiErro
             "the name of the object ({given}) does not match the name on the URL ({name})"
         )));
     }
-    let outcome = update::change(call, PART, Operation::Update, |old| scaled(old, &wanted)).await?;
+    let outcome = update::change(call, PART, Operation::Update, |old| scaled(call, old, &wanted)).await?;
     show(call, outcome)
 }
 
 /// PATCH, of the Scale and not of the object.
 pub(super) async fn patch(call: &Call, body: &Bytes) -> Result<Outcome, ApiError> {
     let outcome = update::change(call, PART, Operation::Update, |old| {
-        let patched = patch::to_tree(call, &scale::of(old), body)?;
-        scaled(old, &decode::exchanged_patch(call, Subresource::Scale, patched)?)
+        let patched = patch::to_tree(call, &scale_of(call, old)?, body)?;
+        scaled(call, old, &decode::exchanged_patch(call, Subresource::Scale, patched)?)
     });
     show(call, outcome.await?)
 }
 
+/// The Scale of an object of the call's kind.
+fn scale_of(call: &Call, object: &Object) -> Result<Object, ApiError> {
+    scale::of(object, &call.kind.scale).map_err(|error| ApiError::Internal(error.to_string()))
+}
+
 fn show(call: &Call, outcome: Outcome) -> Result<Outcome, ApiError> {
     let object = match outcome.content {
-        Content::Entry(entry) => scale::of(&*call.decoded(&entry)?),
-        Content::Object(object) => scale::of(&object),
+        Content::Entry(entry) => scale_of(call, &*call.decoded(&entry)?)?,
+        Content::Object(object) => scale_of(call, &object)?,
         Content::List(_) | Content::Tree(_) => return Ok(outcome),
     };
     Ok(Outcome::status(StatusCode::OK, object.into_value()))
 }
 
 /// The object with the replicas that a Scale asks for, and its preconditions.
-fn scaled(old: &Object, wanted: &Object) -> Result<Object, ApiError> {
+fn scaled(call: &Call, old: &Object, wanted: &Object) -> Result<Object, ApiError> {
     let replicas = scale::replicas(wanted).map_err(|error| {
         let subject = Subject {
             group: "autoscaling".into(),
@@ -61,7 +66,7 @@ fn scaled(old: &Object, wanted: &Object) -> Result<Object, ApiError> {
         ApiError::invalid(subject, vec![error])
     })?;
     let mut new = old.clone();
-    new.set(&["spec", "replicas"], replicas);
+    call.kind.scale.set_replicas(&mut new, replicas);
     metadata::take_preconditions(&mut new, wanted);
     Ok(new)
 }

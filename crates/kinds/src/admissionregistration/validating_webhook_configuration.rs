@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use skiff_admission::Type;
-use skiff_machinery::Kind;
+use skiff_machinery::{Kind, Printer};
 use skiff_schema::Schema;
 
 use super::base;
@@ -11,5 +11,9 @@ use super::webhooks::{WebhooksStrategy, columns, print};
 
 pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
     let definition = "io.k8s.api.admissionregistration.v1.ValidatingWebhookConfiguration";
-    Kind { columns: columns(), print, ..base(schema, definition, WebhooksStrategy(Type::Validating)) }
+    Kind {
+        columns: columns(),
+        print: Printer::Fixed(print),
+        ..base(schema, definition, WebhooksStrategy(Type::Validating))
+    }
 }

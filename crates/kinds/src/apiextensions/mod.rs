@@ -1,5 +1,6 @@
 //! The group `apiextensions.k8s.io`.
 
+pub mod custom;
 mod custom_resource_definition;
 
 use std::sync::Arc;

@@ -9,12 +9,12 @@ use skiff_schema::Schema;
 use super::data::{MOST_BYTES, decoded_len, entries, validate_keys, validate_sealed};
 use crate::row::{CORE, stored};
 use skiff_machinery::cells::{self, age, age_column, name_column, text};
-use skiff_machinery::{Context, FieldError, FieldErrors, Kind, Object, Row, Scope, Strategy};
+use skiff_machinery::{Context, FieldError, FieldErrors, Kind, Object, Printer, Row, Scope, Strategy};
 
 pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
     Kind {
         columns: vec![name_column(), text("Data", "Number of keys."), age_column()],
-        print,
+        print: Printer::Fixed(print),
         ..stored(schema, CORE, "io.k8s.api.core.v1.ConfigMap", Scope::Namespaced, ConfigMapStrategy)
             .short(&["cm"])
     }

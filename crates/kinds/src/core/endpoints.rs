@@ -12,13 +12,17 @@ use crate::shared::check::{self, one_of};
 use crate::shared::defaults::list_mut;
 use skiff_machinery::cells::{self, NONE, age, age_column, int_of, items, name_column, str_of, text};
 use skiff_machinery::names::Form;
-use skiff_machinery::{Context, FieldError, FieldErrors, Kind, Object, Row, Scope, Strategy, addresses};
+use skiff_machinery::{
+    Context, FieldError, FieldErrors, Kind, Object, Printer, Row, Scope, Strategy, addresses,
+};
 
 pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
     Kind {
         columns: vec![name_column(), text("Endpoints", "Addresses and ports that are ready."), age_column()],
-        print,
-        deprecation: Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
+        print: Printer::Fixed(print),
+        deprecation: Some(
+            "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice".into(),
+        ),
         ..stored(schema, CORE, "io.k8s.api.core.v1.Endpoints", Scope::Namespaced, EndpointsStrategy)
             .short(&["ep"])
             .plural("endpoints")

@@ -10,7 +10,7 @@ use crate::row::{CORE, stored};
 use skiff_machinery::cells::{self, int_of, name_column, text, wide};
 use skiff_machinery::duration::since;
 use skiff_machinery::{
-    Context, FieldError, FieldErrors, Kind, Object, Row, Scope, Selectable, Strategy, names,
+    Context, FieldError, FieldErrors, Kind, Object, Printer, Row, Scope, Selectable, Strategy, names,
 };
 
 pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
@@ -27,8 +27,8 @@ pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
             wide("Count", "How often it happened."),
             wide_name(),
         ],
-        print,
-        selectable: SELECTABLE,
+        print: Printer::Fixed(print),
+        selectable: SELECTABLE.into(),
         ..stored(schema, CORE, "io.k8s.api.core.v1.Event", Scope::Namespaced, EventStrategy).short(&["ev"])
     }
 }
@@ -38,17 +38,17 @@ fn wide_name() -> skiff_machinery::Column {
 }
 
 const SELECTABLE: &[Selectable] = &[
-    Selectable { label: "involvedObject.kind", value: |event| involved(event, "kind") },
-    Selectable { label: "involvedObject.namespace", value: |event| involved(event, "namespace") },
-    Selectable { label: "involvedObject.name", value: |event| involved(event, "name") },
-    Selectable { label: "involvedObject.uid", value: |event| involved(event, "uid") },
-    Selectable { label: "involvedObject.apiVersion", value: |event| involved(event, "apiVersion") },
-    Selectable { label: "involvedObject.resourceVersion", value: |event| involved(event, "resourceVersion") },
-    Selectable { label: "involvedObject.fieldPath", value: |event| involved(event, "fieldPath") },
-    Selectable { label: "reason", value: |event| event.str(&["reason"]).to_owned() },
-    Selectable { label: "reportingComponent", value: |event| event.str(&["reportingComponent"]).to_owned() },
-    Selectable { label: "source", value: |event| component(event).to_owned() },
-    Selectable { label: "type", value: |event| event.str(&["type"]).to_owned() },
+    Selectable::fixed("involvedObject.kind", |event| involved(event, "kind")),
+    Selectable::fixed("involvedObject.namespace", |event| involved(event, "namespace")),
+    Selectable::fixed("involvedObject.name", |event| involved(event, "name")),
+    Selectable::fixed("involvedObject.uid", |event| involved(event, "uid")),
+    Selectable::fixed("involvedObject.apiVersion", |event| involved(event, "apiVersion")),
+    Selectable::fixed("involvedObject.resourceVersion", |event| involved(event, "resourceVersion")),
+    Selectable::fixed("involvedObject.fieldPath", |event| involved(event, "fieldPath")),
+    Selectable::fixed("reason", |event| event.str(&["reason"]).to_owned()),
+    Selectable::fixed("reportingComponent", |event| event.str(&["reportingComponent"]).to_owned()),
+    Selectable::fixed("source", |event| component(event).to_owned()),
+    Selectable::fixed("type", |event| event.str(&["type"]).to_owned()),
 ];
 
 fn involved(event: &Object, field: &str) -> String {

@@ -4,22 +4,25 @@ use jiff::Timestamp;
 
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use skiff_schema::Schema;
 
 use crate::row::{CORE, stored};
 use skiff_machinery::cells::{self, age, age_column, name_column, strings, text};
 use skiff_machinery::names::Form;
 use skiff_machinery::{
-    Context, FieldError, FieldErrors, Kind, Object, Row, Scope, Selectable, Strategy, Subresource, Verb,
+    Context, FieldError, FieldErrors, Kind, Object, Printer, Row, Scope, Selectable, Strategy, Subresource,
+    Verb,
 };
 
 pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
     Kind {
         columns: vec![name_column(), text("Status", "Whether the namespace is in use."), age_column()],
-        print,
+        print: Printer::Fixed(print),
         // There is no way to delete them all.
         verbs: &[Verb::Create, Verb::Delete, Verb::Get, Verb::List, Verb::Patch, Verb::Update, Verb::Watch],
-        selectable: &[Selectable { label: "status.phase", value: |object| phase(object).to_owned() }],
+        selectable: vec![Selectable::fixed("status.phase", |object| phase(object).to_owned())].into(),
         ..stored(schema, CORE, "io.k8s.api.core.v1.Namespace", Scope::Cluster, NamespaceStrategy)
             .short(&["ns"])
             .below(&[Subresource::Finalize, Subresource::Status])
@@ -41,6 +44,16 @@ const OWN_FINALIZER: &str = "kubernetes";
 struct NamespaceStrategy;
 
 impl Strategy for NamespaceStrategy {
+    fn mark_deletion(&self, _: Context<'_>, object: &mut Object) {
+        object.set(&["status", "phase"], "Terminating");
+    }
+
+    /// By a second list of finalizers, that of the namespace's content.
+    fn is_held(&self, object: &Object) -> bool {
+        let finalizers = object.get(&["spec", "finalizers"]).and_then(Value::as_array);
+        finalizers.is_some_and(|list| !list.is_empty())
+    }
+
     /// Every namespace carries its name as a label, so that selectors can name it.
     fn default(&self, object: &mut Object) {
         let name = object.name().to_owned();

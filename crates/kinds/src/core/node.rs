@@ -16,7 +16,8 @@ use skiff_machinery::cells::{
 };
 use skiff_machinery::names::Form;
 use skiff_machinery::{
-    Context, FieldError, FieldErrors, Kind, Object, Row, Scope, Selectable, Strategy, Subresource, addresses,
+    Context, FieldError, FieldErrors, Kind, Object, Printer, Row, Scope, Selectable, Strategy, Subresource,
+    addresses,
 };
 
 pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
@@ -33,11 +34,9 @@ pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
             wide("Kernel-Version", "Kernel of the node."),
             wide("Container-Runtime", "Container runtime of the node."),
         ],
-        print,
-        selectable: &[Selectable {
-            label: "spec.unschedulable",
-            value: |node| unschedulable(node).to_string(),
-        }],
+        print: Printer::Fixed(print),
+        selectable: vec![Selectable::fixed("spec.unschedulable", |node| unschedulable(node).to_string())]
+            .into(),
         ..stored(schema, CORE, "io.k8s.api.core.v1.Node", Scope::Cluster, NodeStrategy)
             .short(&["no"])
             .below(&[Subresource::Proxy, Subresource::Status])

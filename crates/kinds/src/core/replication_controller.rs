@@ -14,7 +14,8 @@ use crate::shared::check::{self, not_negative};
 use crate::shared::defaults::{fill, object_mut};
 use skiff_machinery::cells::{self, age, age_column, integer, items, name_column, str_of, string_map, wide};
 use skiff_machinery::{
-    Context, FieldError, FieldErrors, Kind, Object, Row, Scope, Selectable, Strategy, Subresource,
+    Context, Dependents, FieldError, FieldErrors, Kind, Object, Printer, Row, Scope, Selectable, Strategy,
+    Subresource,
 };
 
 pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
@@ -29,12 +30,12 @@ pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
             wide("Images", "Images of the template's containers."),
             wide("Selector", "Labels of the pods that it counts."),
         ],
-        print,
+        print: Printer::Fixed(print),
         counts_generations: true,
-        selectable: &[Selectable {
-            label: "status.replicas",
-            value: |object| integer_at(object, &["status", "replicas"]).to_string(),
-        }],
+        selectable: vec![Selectable::fixed("status.replicas", |object| {
+            integer_at(object, &["status", "replicas"]).to_string()
+        })]
+        .into(),
         ..stored(
             schema,
             CORE,
@@ -71,6 +72,10 @@ fn print(object: &Object, now: Timestamp) -> Row {
 struct ControllerStrategy;
 
 impl Strategy for ControllerStrategy {
+    fn dependents(&self) -> Dependents {
+        Dependents::Orphaned
+    }
+
     /// The template's labels are the selector, and the controller's labels, unless those are given.
     fn default(&self, object: &mut Object) {
         let labels = object.get(&["spec", "template", "metadata", "labels"]).cloned();

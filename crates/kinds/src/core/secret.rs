@@ -13,7 +13,9 @@ use super::data::{MOST_BYTES, decoded_len, entries, validate_keys, validate_seal
 use crate::row::{CORE, stored};
 use crate::shared::defaults::{fill_text, object_mut};
 use skiff_machinery::cells::{self, age, age_column, name_column, text};
-use skiff_machinery::{Context, FieldError, FieldErrors, Kind, Object, Row, Scope, Selectable, Strategy};
+use skiff_machinery::{
+    Context, FieldError, FieldErrors, Kind, Object, Printer, Row, Scope, Selectable, Strategy,
+};
 
 pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
     Kind {
@@ -23,8 +25,8 @@ pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
             text("Data", "Number of keys."),
             age_column(),
         ],
-        print,
-        selectable: &[Selectable { label: "type", value: |object| object.str(&["type"]).to_owned() }],
+        print: Printer::Fixed(print),
+        selectable: vec![Selectable::fixed("type", |object| object.str(&["type"]).to_owned())].into(),
         ..stored(schema, CORE, "io.k8s.api.core.v1.Secret", Scope::Namespaced, SecretStrategy)
     }
 }
@@ -38,6 +40,10 @@ fn print(object: &Object, now: Timestamp) -> Row {
 struct SecretStrategy;
 
 impl Strategy for SecretStrategy {
+    fn is_confidential(&self) -> bool {
+        true
+    }
+
     /// Folds `stringData`, which is for writing only, into `data`.
     fn default(&self, object: &mut Object) {
         fill_text(object.as_map_mut(), "type", "Opaque");

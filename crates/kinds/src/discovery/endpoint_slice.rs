@@ -15,7 +15,7 @@ use crate::shared::defaults::{fill, fill_text, list_mut};
 use skiff_machinery::cells::{self, age, age_column, items, name_column, str_of, text};
 use skiff_machinery::names::Form;
 use skiff_machinery::{
-    Context, FieldError, FieldErrors, GroupVersion, Kind, Object, Row, Scope, Strategy, addresses,
+    Context, FieldError, FieldErrors, GroupVersion, Kind, Object, Printer, Row, Scope, Strategy, addresses,
 };
 
 pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
@@ -28,7 +28,7 @@ pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
             text("Endpoints", "Addresses of the endpoints, ready or not."),
             age_column(),
         ],
-        print,
+        print: Printer::Fixed(print),
         counts_generations: true,
         ..stored(schema, gv, "io.k8s.api.discovery.v1.EndpointSlice", Scope::Namespaced, SliceStrategy)
     }

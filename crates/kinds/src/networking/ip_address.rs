@@ -11,15 +11,16 @@ use crate::shared::check::immutable;
 use skiff_machinery::cells::{self, age, age_column, name_column, text};
 use skiff_machinery::names::Form;
 use skiff_machinery::{
-    Context, FieldError, FieldErrors, GroupVersion, Kind, Object, Row, Scope, Selectable, Strategy, addresses,
+    Context, FieldError, FieldErrors, GroupVersion, Kind, Object, Printer, Row, Scope, Selectable, Strategy,
+    addresses,
 };
 
 pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
     let gv = GroupVersion::fixed("networking.k8s.io", "v1");
     Kind {
         columns: vec![name_column(), text("ParentRef", "The object that holds the address."), age_column()],
-        print,
-        selectable: PARENT,
+        print: Printer::Fixed(print),
+        selectable: PARENT.into(),
         ..stored(schema, gv, "io.k8s.api.networking.v1.IPAddress", Scope::Cluster, AddressStrategy)
             .short(&["ip"])
             .plural("ipaddresses")
@@ -27,10 +28,10 @@ pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
 }
 
 const PARENT: &[Selectable] = &[
-    Selectable { label: "spec.parentRef.group", value: |object| parent(object, "group").to_owned() },
-    Selectable { label: "spec.parentRef.resource", value: |object| parent(object, "resource").to_owned() },
-    Selectable { label: "spec.parentRef.namespace", value: |object| parent(object, "namespace").to_owned() },
-    Selectable { label: "spec.parentRef.name", value: |object| parent(object, "name").to_owned() },
+    Selectable::fixed("spec.parentRef.group", |object| parent(object, "group").to_owned()),
+    Selectable::fixed("spec.parentRef.resource", |object| parent(object, "resource").to_owned()),
+    Selectable::fixed("spec.parentRef.namespace", |object| parent(object, "namespace").to_owned()),
+    Selectable::fixed("spec.parentRef.name", |object| parent(object, "name").to_owned()),
 ];
 
 fn parent<'a>(object: &'a Object, field: &str) -> &'a str {

@@ -10,7 +10,7 @@ use skiff_schema::Schema;
 use crate::row::stored;
 use skiff_machinery::cells::{self, age, age_column, name_column, strings, text};
 use skiff_machinery::{
-    Context, FieldError, FieldErrors, GroupVersion, Kind, Object, Row, Scope, Strategy, Subresource,
+    Context, FieldError, FieldErrors, GroupVersion, Kind, Object, Printer, Row, Scope, Strategy, Subresource,
     addresses,
 };
 
@@ -18,7 +18,7 @@ pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
     let gv = GroupVersion::fixed("networking.k8s.io", "v1");
     Kind {
         columns: vec![name_column(), text("CIDRs", "The ranges, one per address family."), age_column()],
-        print,
+        print: Printer::Fixed(print),
         ..stored(schema, gv, "io.k8s.api.networking.v1.ServiceCIDR", Scope::Cluster, RangeStrategy)
             .below(&[Subresource::Status])
     }

@@ -11,7 +11,9 @@ use crate::row::stored;
 use crate::shared::defaults::{existing_mut, fill_text, list_mut};
 use skiff_machinery::cells::{self, age, age_column, items, name_column, str_of, text, wide};
 use skiff_machinery::names::{self, Form};
-use skiff_machinery::{Context, FieldError, FieldErrors, GroupVersion, Kind, Object, Row, Scope, Strategy};
+use skiff_machinery::{
+    Context, FieldError, FieldErrors, GroupVersion, Kind, Object, Printer, Row, Scope, Strategy,
+};
 
 const GV: GroupVersion = GroupVersion::fixed("rbac.authorization.k8s.io", "v1");
 
@@ -28,9 +30,9 @@ pub(crate) fn rows(schema: &Arc<Schema>) -> Vec<Kind> {
 fn role(schema: &Arc<Schema>, definition: &'static str, scope: Scope) -> Kind {
     Kind {
         columns: vec![name_column(), cells::date("Created At", "When the object was created.")],
-        print: |object, _| {
+        print: Printer::Fixed(|object, _| {
             cells::row([object.name().into(), object.str(&["metadata", "creationTimestamp"]).into()])
-        },
+        }),
         ..stored(schema, GV, definition, scope, RoleStrategy(scope))
     }
 }
@@ -45,7 +47,7 @@ fn binding(schema: &Arc<Schema>, definition: &'static str, scope: Scope) -> Kind
             wide("Groups", "Groups that it is granted to."),
             wide("ServiceAccounts", "Service accounts that it is granted to."),
         ],
-        print: print_binding,
+        print: Printer::Fixed(print_binding),
         ..stored(schema, GV, definition, scope, BindingStrategy(scope))
     }
 }

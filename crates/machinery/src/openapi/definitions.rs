@@ -1,13 +1,17 @@
 //! Full definitions, with descriptions and Kubernetes' extensions, made of the schema.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 use skiff_descriptions::Descriptions;
 use skiff_schema::{Definition, Field, Kinds, ListKind, Raw, Schema, Type, Union};
 
-use crate::{Catalogue, discovery};
+use crate::{Catalogue, Kind, discovery};
 
+const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
+const LIST_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta";
+/// A kind whose descriptions of the fields that all kinds have are taken for those that have none.
+const ANY_KIND: &str = "io.k8s.api.core.v1.ConfigMap";
 const TIME: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Time";
 const MICRO_TIME: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime";
 const QUANTITY: &str = "io.k8s.apimachinery.pkg.api.resource.Quantity";
@@ -23,14 +27,16 @@ const SCHEMA_OR_STRINGS: &str =
 
 /// Which version of OpenAPI the definitions are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Dialect {
+pub enum Dialect {
+    /// Swagger 2.0.
     V2,
+    /// OpenAPI 3.0.
     V3,
 }
 
 impl Dialect {
     /// A reference to a definition.
-    pub(super) fn reference(self, name: &str) -> Value {
+    pub fn reference(self, name: &str) -> Value {
         let prefix = match self {
             Self::V2 => "#/definitions/",
             Self::V3 => "#/components/schemas/",
@@ -61,6 +67,7 @@ pub(super) fn each<'n>(
 ) {
     let Some(kind) = catalogue.iter().next() else { return };
     let writer = Writer { schema: kind.root.schema(), dialect, texts: &Descriptions::unpack() };
+    let others = Others::of(catalogue, writer.schema);
     let mut pending: BTreeSet<String> = roots.into_iter().map(str::to_owned).collect();
     let mut given = BTreeSet::new();
     while let Some(name) = pending.pop_first() {
@@ -72,12 +79,85 @@ pub(super) fn each<'n>(
                 pending.extend(new.map(str::to_owned));
                 writer.definition(definition, catalogue)
             }
-            None => writer.special(&name),
+            None => match others.definition(&name, &writer) {
+                Some((definition, referred)) => {
+                    pending.extend(referred.into_iter().filter(|other| !given.contains(other)));
+                    definition
+                }
+                None => writer.special(&name),
+            },
         };
         writer.describe(&mut document, &name, "");
         given.insert(name.clone());
         take(name, document);
     }
+}
+
+/// The kinds that have schemas of their own, by the names of their definitions.
+struct Others<'c>(BTreeMap<&'c str, &'c Kind>);
+
+impl<'c> Others<'c> {
+    fn of(catalogue: &'c Catalogue, common: &Schema) -> Self {
+        let has_own = |kind: &&Kind| !std::ptr::eq(kind.root.schema(), common);
+        Self(
+            catalogue
+                .iter()
+                .map(AsRef::as_ref)
+                .filter(has_own)
+                .map(|kind| (kind.root.name(), kind))
+                .collect(),
+        )
+    }
+
+    /// The definition of one of the kinds or of its list, and to which others it refers.
+    fn definition(&self, name: &str, writer: &Writer<'_>) -> Option<(Value, Vec<String>)> {
+        if let Some(kind) = self.0.get(name) {
+            let published = kind.strategy.publish(kind, writer.dialect, &Common(writer.texts))?;
+            return Some((published, vec![OBJECT_META.to_owned()]));
+        }
+        let kind = self.0.get(name.strip_suffix("List")?)?;
+        let referred = vec![kind.root.name().to_owned(), LIST_META.to_owned()];
+        Some((list_of(kind, writer.dialect, &Common(writer.texts)), referred))
+    }
+}
+
+/// What the fields that all objects have mean.
+pub struct Common<'d>(&'d Descriptions);
+
+impl Common<'_> {
+    /// The description of `apiVersion`, `kind` or `metadata`.
+    pub fn text(&self, field: &str) -> &str {
+        self.0.field(ANY_KIND, field).unwrap_or_default()
+    }
+}
+
+/// The definition of a list of objects with a schema of their own.
+fn list_of(kind: &Kind, dialect: Dialect, common: &Common<'_>) -> Value {
+    const CONVENTIONS: &str =
+        "https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md";
+    let (list, name, plural) = (kind.names.list_kind(), &kind.names.kind, &kind.names.plural);
+    let mut meta = match dialect {
+        Dialect::V2 => dialect.reference(LIST_META),
+        Dialect::V3 => json!({"allOf": [dialect.reference(LIST_META)]}),
+    };
+    meta["description"] = format!("Standard list metadata. More info: {CONVENTIONS}#types-kinds").into();
+    json!({
+        "description": format!("{list} is a list of {name}"),
+        "type": "object",
+        "required": ["items"],
+        "properties": {
+            "apiVersion": {"type": "string", "description": common.text("apiVersion")},
+            "kind": {"type": "string", "description": common.text("kind")},
+            "metadata": meta,
+            "items": {
+                "type": "array",
+                "description": format!("List of {plural}. More info: {CONVENTIONS}"),
+                "items": dialect.reference(kind.root.name()),
+            },
+        },
+        "x-kubernetes-group-version-kind":
+            [{"group": kind.gv.group, "version": kind.gv.version, "kind": list}],
+    })
 }
 
 struct Writer<'a> {

@@ -88,6 +88,8 @@ pub(super) struct Operation {
     pub(super) definition: Option<String>,
     /// What it concerns below the object, if anything.
     pub(super) subresource: Option<Subresource>,
+    /// Whether strategic merge patches are taken.
+    pub(super) strategic: bool,
 }
 
 /// A parameter: name, JSON type, description.
@@ -233,7 +235,7 @@ pub(super) fn of(kind: &Kind) -> Vec<Operation> {
         everywhere.id.push_str("ForAllNamespaces");
         out.push(everywhere);
     }
-    for subresource in kind.subresources {
+    for subresource in kind.subresources.iter() {
         out.extend(subresource.verbs().iter().filter_map(|verb| below(kind, *subresource, *verb, &item)));
         if *subresource == Subresource::Proxy {
             out.extend(proxied(kind, &item));
@@ -333,6 +335,7 @@ fn operation(kind: &Kind, path: &str, method: Method, action: Action) -> Operati
         of: gvk,
         definition: Some(kind.root.name().to_owned()),
         subresource: None,
+        strategic: kind.strategy.merges_strategically(),
     }
 }
 

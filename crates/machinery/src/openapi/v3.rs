@@ -130,6 +130,7 @@ fn body(operation: &Operation) -> Option<(&'static [&'static str], Value)> {
     match operation.method {
         Method::Get | Method::Head | Method::Options => None,
         Method::Delete => Some((&["*/*"], Dialect::V3.reference(DELETE_OPTIONS))),
+        Method::Patch if !operation.strategic => Some((&PATCH_TYPES[..3], json!({"type": "object"}))),
         Method::Patch => Some((PATCH_TYPES, json!({"type": "object"}))),
         Method::Post | Method::Put => Some((&["*/*"], Dialect::V3.reference(definition))),
     }

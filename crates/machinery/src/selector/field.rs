@@ -103,7 +103,7 @@ impl FieldSelector {
                 "metadata.name" => object.name() == r.value,
                 "metadata.namespace" => object.namespace() == r.value,
                 label => match kind.selectable.iter().find(|s| s.label == label) {
-                    Some(selectable) => (selectable.value)(object) == r.value,
+                    Some(selectable) => selectable.value(object) == r.value,
                     None => r.value.is_empty(),
                 },
             };

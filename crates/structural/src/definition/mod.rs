@@ -68,6 +68,36 @@ pub fn note_stored_version(crd: &mut Value) {
     }
 }
 
+/// What keeps a deleted definition until the objects of its kind are gone.
+const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
+
+/// Writes into a definition that it is being deleted: a finalizer and the condition `Terminating`. Once.
+pub fn mark_deletion(crd: &mut Value, now: &str) {
+    let has = |list: &Value, is_it: &dyn Fn(&Value) -> bool| {
+        list.as_array().is_some_and(|list| list.iter().any(is_it))
+    };
+    if has(&crd["status"]["conditions"], &|one| one["type"] == "Terminating") {
+        return;
+    }
+    let add = |list: &mut Value, item: Value| match list {
+        Value::Array(items) => items.push(item),
+        other => *other = json!([item]),
+    };
+    if !has(&crd["metadata"]["finalizers"], &|name| name == CLEANUP) {
+        add(&mut crd["metadata"]["finalizers"], CLEANUP.into());
+    }
+    add(
+        &mut crd["status"]["conditions"],
+        json!({
+            "type": "Terminating",
+            "status": "True",
+            "lastTransitionTime": now,
+            "reason": "InstanceDeletionPending",
+            "message": "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon",
+        }),
+    );
+}
+
 /// Checks a new definition.
 pub fn validate(crd: &Value, meta: &ObjectMeta) -> FieldErrors {
     let mut errors = FieldErrors::new();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::Deserialize;
 
-use crate::auth::view::Model;
+use crate::view::Model;
 
 /// A namespaced kind of object that pods refer to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -50,6 +50,10 @@ impl NodeGraph {
 
 impl Model for NodeGraph {
     const PREFIX: &'static str = "/registry/core/pods/";
+
+    fn reset(&mut self) {
+        *self = Self::default();
+    }
 
     fn put(&mut self, key: &str, value: &[u8]) {
         self.remove(key);

@@ -8,8 +8,8 @@ use skiff_machinery::Object;
 use super::Rule;
 use super::aggregate::{Role, aggregate};
 use super::rule::nullable;
-use crate::auth::view::Model;
 use crate::auth::{Attributes, UserInfo, user};
+use crate::view::Model;
 
 /// What a binding binds to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -199,6 +199,10 @@ fn not_found(role: &RoleRef) -> String {
 
 impl Model for Policy {
     const PREFIX: &'static str = "/registry/rbac.authorization.k8s.io/";
+
+    fn reset(&mut self) {
+        *self = Self::default();
+    }
 
     fn put(&mut self, key: &str, value: &[u8]) {
         let Some((kind, id)) = parse_key(key) else { return };

@@ -28,7 +28,9 @@ use skiff_schema::Schema;
 use crate::row::{CORE, stored};
 use crate::shared::defaults::object_mut;
 use skiff_machinery::cells::{self, age_column, name_column, text, wide};
-use skiff_machinery::{Context, FieldErrors, Grace, Kind, Object, Scope, Selectable, Strategy, Subresource};
+use skiff_machinery::{
+    Context, FieldErrors, Grace, Kind, Object, Printer, Scope, Selectable, Strategy, Subresource,
+};
 
 pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
     Kind {
@@ -43,9 +45,9 @@ pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
             wide("Nominated Node", "Node that the pod waits to be placed on."),
             wide("Readiness Gates", "Further conditions that must hold, of all."),
         ],
-        print: print::print,
+        print: Printer::Fixed(print::print),
         counts_generations: true,
-        selectable: SELECTABLE,
+        selectable: SELECTABLE.into(),
         ..stored(schema, CORE, "io.k8s.api.core.v1.Pod", Scope::Namespaced, PodStrategy)
             .short(&["po"])
             .in_all()
@@ -64,14 +66,14 @@ pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
 }
 
 const SELECTABLE: &[Selectable] = &[
-    Selectable { label: "spec.nodeName", value: |pod| spec(pod, "nodeName") },
-    Selectable { label: "spec.restartPolicy", value: |pod| spec(pod, "restartPolicy") },
-    Selectable { label: "spec.schedulerName", value: |pod| spec(pod, "schedulerName") },
-    Selectable { label: "spec.serviceAccountName", value: |pod| spec(pod, "serviceAccountName") },
-    Selectable { label: "spec.hostNetwork", value: |pod| host_network(pod).to_string() },
-    Selectable { label: "status.phase", value: |pod| status(pod, "phase") },
-    Selectable { label: "status.podIP", value: |pod| status(pod, "podIP") },
-    Selectable { label: "status.nominatedNodeName", value: |pod| status(pod, "nominatedNodeName") },
+    Selectable::fixed("spec.nodeName", |pod| spec(pod, "nodeName")),
+    Selectable::fixed("spec.restartPolicy", |pod| spec(pod, "restartPolicy")),
+    Selectable::fixed("spec.schedulerName", |pod| spec(pod, "schedulerName")),
+    Selectable::fixed("spec.serviceAccountName", |pod| spec(pod, "serviceAccountName")),
+    Selectable::fixed("spec.hostNetwork", |pod| host_network(pod).to_string()),
+    Selectable::fixed("status.phase", |pod| status(pod, "phase")),
+    Selectable::fixed("status.podIP", |pod| status(pod, "podIP")),
+    Selectable::fixed("status.nominatedNodeName", |pod| status(pod, "nominatedNodeName")),
 ];
 
 fn spec(pod: &Object, field: &str) -> String {
@@ -90,6 +92,10 @@ fn host_network(pod: &Object) -> bool {
 struct PodStrategy;
 
 impl Strategy for PodStrategy {
+    fn answers_deleted(&self) -> bool {
+        true
+    }
+
     fn default(&self, object: &mut Object) {
         defaults::pod(object.as_map_mut());
         let classless = object.str(&["status", "qosClass"]).is_empty();

@@ -20,8 +20,8 @@ use skiff_schema::Schema;
 use crate::row::{CORE, stored};
 use skiff_machinery::cells::{age_column, name_column, text, wide};
 use skiff_machinery::{
-    AddressSpace, AllocationError, Claim, Context, FieldError, FieldErrors, Kind, Object, Scope, Selectable,
-    Strategy, Subresource,
+    AddressSpace, AllocationError, Claim, Companion, Context, FieldError, FieldErrors, Kind, Object, Printer,
+    Scope, Selectable, Strategy, Subresource,
 };
 
 pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
@@ -35,14 +35,12 @@ pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
             age_column(),
             wide("Selector", "Labels of the pods behind the Service."),
         ],
-        print: print::print,
-        selectable: &[
-            Selectable {
-                label: "spec.clusterIP",
-                value: |object| object.str(&["spec", "clusterIP"]).to_owned(),
-            },
-            Selectable { label: "spec.type", value: |object| object.str(&["spec", "type"]).to_owned() },
-        ],
+        print: Printer::Fixed(print::print),
+        selectable: vec![
+            Selectable::fixed("spec.clusterIP", |object| object.str(&["spec", "clusterIP"]).to_owned()),
+            Selectable::fixed("spec.type", |object| object.str(&["spec", "type"]).to_owned()),
+        ]
+        .into(),
         ..stored(schema, CORE, "io.k8s.api.core.v1.Service", Scope::Namespaced, ServiceStrategy)
             .short(&["svc"])
             .in_all()
@@ -54,6 +52,16 @@ pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
 struct ServiceStrategy;
 
 impl Strategy for ServiceStrategy {
+    fn answers_deleted(&self) -> bool {
+        true
+    }
+
+    /// The Endpoints of its name.
+    fn leaves_with(&self, object: &Object) -> Vec<Companion> {
+        let (namespace, name) = (object.namespace().to_owned(), object.name().to_owned());
+        vec![Companion { resource: "endpoints", namespace, name }]
+    }
+
     fn default(&self, object: &mut Object) {
         prepare::default(object);
     }

@@ -1,7 +1,7 @@
-//! What authorisation knows of the store: models of the objects under a prefix, kept current by a watch.
+//! What the server itself knows of its store: models of the objects under a prefix, kept current by a watch.
 //!
-//! A model may be a moment behind the store. Whoever is about to refuse a request calls
-//! [`View::catch_up`] first, so that a permission counts from the moment its write was acknowledged.
+//! A model may be a moment behind the store. Whoever is about to refuse a request by it calls [`View::catch_up`] first, so
+//! that a permission, or a kind, counts from the moment its write was acknowledged.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,9 +13,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Something computed from all objects under a prefix.
-pub(super) trait Model: Default + Send + Sync + 'static {
+pub(crate) trait Model: Send + Sync + 'static {
     /// What the keys of its objects start with.
     const PREFIX: &'static str;
+    /// Forgets everything: a listing follows.
+    fn reset(&mut self);
     /// An object was created or replaced.
     fn put(&mut self, key: &str, value: &[u8]);
     /// An object is gone.
@@ -28,7 +30,7 @@ pub(super) trait Model: Default + Send + Sync + 'static {
 const RETRY: Duration = Duration::from_secs(1);
 
 /// A model and the task that keeps it current. The task ends when the view is dropped or the store closes.
-pub(super) struct View<M> {
+pub(crate) struct View<M> {
     shared: Arc<Shared<M>>,
     waiters: mpsc::Sender<Waiter>,
     _task: DropGuard,
@@ -55,8 +57,8 @@ impl<M: Model> View<M> {
     ///
     /// # Errors
     /// When the first listing fails.
-    pub(super) async fn start(store: Arc<dyn Store>) -> Result<Self, ReadError> {
-        let shared = Arc::new(Shared { model: RwLock::default(), seen: AtomicU64::new(0) });
+    pub(crate) async fn start(store: Arc<dyn Store>, model: M) -> Result<Self, ReadError> {
+        let shared = Arc::new(Shared { model: RwLock::new(model), seen: AtomicU64::new(0) });
         let watch = shared.list(&*store).await?;
         let (waiters, requests) = mpsc::channel(MAX_WAITING);
         let ended = CancellationToken::new();
@@ -67,13 +69,13 @@ impl<M: Model> View<M> {
     }
 
     /// The model as it is now. Do not hold it across an await.
-    pub(super) fn read(&self) -> RwLockReadGuard<'_, M> {
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, M> {
         self.shared.model.read()
     }
 
     /// Waits until the model reflects a revision, which the store must have reached. Returns at once when
     /// the store is closed.
-    pub(super) async fn catch_up(&self, wanted: Revision) {
+    pub(crate) async fn catch_up(&self, wanted: Revision) {
         if self.shared.seen.load(Ordering::Acquire) >= wanted.get() {
             return;
         }
@@ -90,12 +92,14 @@ impl<M: Model> Shared<M> {
     async fn list(&self, store: &dyn Store) -> Result<Watch, ReadError> {
         loop {
             let listing = store.list(M::PREFIX, Page::default()).await?;
-            let mut model = M::default();
-            for entry in &listing.entries {
-                model.put(entry.key.as_str(), &entry.value);
+            {
+                let mut model = self.model.write();
+                model.reset();
+                for entry in &listing.entries {
+                    model.put(entry.key.as_str(), &entry.value);
+                }
+                model.settle();
             }
-            model.settle();
-            *self.model.write() = model;
             match store.watch(M::PREFIX, listing.revision).await {
                 Ok(watch) => {
                     self.seen.store(listing.revision.get(), Ordering::Release);
@@ -109,13 +113,13 @@ impl<M: Model> Shared<M> {
     }
 
     /// As [`Shared::list`], until it succeeds: a model that stops following would keep permissions alive that
-    /// were taken away.
+    /// were taken away, and kinds that are gone.
     async fn list_again(&self, store: &dyn Store) -> Watch {
         loop {
             match self.list(store).await {
                 Ok(watch) => return watch,
                 Err(error) => {
-                    tracing::error!(prefix = M::PREFIX, %error, "authorisation cannot follow the store; trying again");
+                    tracing::error!(prefix = M::PREFIX, %error, "the server cannot follow its store; trying again");
                     // The store gives no sign of recovery that could be waited for.
                     tokio::time::sleep(RETRY).await;
                 }
@@ -177,6 +181,10 @@ mod tests {
     impl Model for Keys {
         const PREFIX: &'static str = "k/";
 
+        fn reset(&mut self) {
+            self.0.clear();
+        }
+
         fn put(&mut self, key: &str, _value: &[u8]) {
             self.0.insert(key.to_owned());
         }
@@ -199,7 +207,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store: Arc<dyn Store> = Arc::new(Embedded::open(dir.path().join("db")).unwrap());
         write(&*store, put("k/0")).await;
-        let view: View<Keys> = View::start(Arc::clone(&store)).await.unwrap();
+        let view: View<Keys> = View::start(Arc::clone(&store), Keys::default()).await.unwrap();
         let check =
             |expected: &[&str]| assert!(view.read().0.iter().eq(expected.iter()), "{:?}", view.read().0);
         check(&["k/0"]);

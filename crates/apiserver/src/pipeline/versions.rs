@@ -1,0 +1,95 @@
+//! Objects between the version that is stored and the one that a request speaks.
+//!
+//! The pipeline works in the version of the request. What it reads passes [`shown`] and what it writes [`stored`]; for
+//! kinds of one version, and these are most, both do nothing.
+
+use bytes::Bytes;
+use skiff_machinery::{Conversion, GroupVersion, Kind, Object};
+use skiff_store::{Entry, Event};
+
+use super::call::Call;
+use super::codec;
+use crate::errors::ApiError;
+
+/// Whether stored objects of a kind may differ from what is shown of them.
+fn may_differ(kind: &Kind) -> bool {
+    kind.versions.storage.is_some() || kind.strategy.reads_anew()
+}
+
+/// Entries as the call's version has them.
+pub(crate) async fn shown(call: &Call, entries: Vec<Entry>) -> Result<Vec<Entry>, ApiError> {
+    if !may_differ(&call.kind) {
+        return Ok(entries);
+    }
+    let objects = entries.iter().map(codec::decode).collect::<Result<Vec<_>, _>>()?;
+    let objects = converted(&call.kind, objects, &call.kind.gv).await?;
+    let shown = entries.into_iter().zip(objects).map(|(entry, object)| {
+        let object = read_anew(&call.kind, object);
+        Entry { value: codec::encode(&object), ..entry }
+    });
+    Ok(shown.collect())
+}
+
+/// An entry as the call's version has it.
+pub(crate) async fn shown_one(call: &Call, entry: Entry) -> Result<Entry, ApiError> {
+    if !may_differ(&call.kind) {
+        return Ok(entry);
+    }
+    let key = entry.key.clone();
+    let shown = shown(call, vec![entry]).await?.pop();
+    shown.ok_or_else(|| ApiError::Internal(format!("the conversion of {key} answered nothing")))
+}
+
+/// An event as the call's version has it; none where it is as it is.
+pub(crate) async fn shown_event(call: &Call, event: &Event) -> Result<Option<Event>, ApiError> {
+    if !may_differ(&call.kind) {
+        return Ok(None);
+    }
+    let previous = match &event.previous {
+        Some(entry) => Some(shown_one(call, entry.clone()).await?),
+        None => None,
+    };
+    Ok(Some(Event { entry: shown_one(call, event.entry.clone()).await?, previous, ..event.clone() }))
+}
+
+/// The bytes to store of an object in the call's version.
+pub(crate) async fn stored(call: &Call, object: &Object) -> Result<Bytes, ApiError> {
+    let kind = &call.kind;
+    let storage = kind.versions.storage.as_ref().filter(|storage| **storage != kind.gv.version);
+    let Some(storage) = storage else { return Ok(codec::encode(object)) };
+    let to = GroupVersion { group: kind.gv.group.clone(), version: storage.clone() };
+    let objects = converted(kind, vec![object.clone()], &to).await?;
+    objects
+        .first()
+        .map(codec::encode)
+        .ok_or_else(|| ApiError::Internal("a conversion answered nothing".to_owned()))
+}
+
+async fn converted(kind: &Kind, objects: Vec<Object>, to: &GroupVersion) -> Result<Vec<Object>, ApiError> {
+    let wanted = to.to_string();
+    match &kind.versions.conversion {
+        Conversion::Same => Ok(objects.into_iter().map(|object| renamed(object, &wanted)).collect()),
+        Conversion::Asked(_) if objects.iter().all(|object| object.api_version() == wanted) => Ok(objects),
+        Conversion::Asked(asked) => {
+            let converted = asked.convert(objects, to).await;
+            converted.map_err(|error| ApiError::Internal(error.to_string()))
+        }
+    }
+}
+
+fn renamed(mut object: Object, version: &str) -> Object {
+    if object.api_version() != version {
+        object.set(&["apiVersion"], version);
+    }
+    object
+}
+
+/// A stored object with the fields and defaults of today's schema. What cannot be read so is shown as it is.
+fn read_anew(kind: &Kind, object: Object) -> Object {
+    if !kind.strategy.reads_anew() {
+        return object;
+    }
+    let mut object = object;
+    kind.strategy.revive(&mut object);
+    object
+}
