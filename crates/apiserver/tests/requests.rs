@@ -370,3 +370,39 @@ async fn others_are_answered_while_a_large_body_waits() {
     assert!(poll!(&mut large).is_pending(), "no thread was lent to it");
     assert!(poll!(&mut patch).is_pending());
 }
+
+/// The Pod Security Standards: labels of a namespace refuse pods, warn of templates, and look at the pods that are there.
+#[tokio::test]
+async fn a_namespace_asks_its_pods_for_a_level() {
+    let api = api_with_pod().await;
+    let namespace = "/api/v1/namespaces/default";
+    let labelled = |mode: &str, level: &str| {
+        let label = format!("pod-security.kubernetes.io/{mode}");
+        json!({"metadata": {"labels": {label: level}}})
+    };
+    api.merge(namespace, labelled("enforce", "strict")).await.expect(422);
+    let tightened = api.merge(namespace, labelled("enforce", "restricted")).await.expect(200);
+    let warnings = tightened.warnings();
+    assert!(
+        warnings[0]
+            .contains(r#"existing pods in namespace \"default\" violate the new PodSecurity enforce level"#),
+        "{warnings:?}"
+    );
+    assert!(warnings[1].contains("x: allowPrivilegeEscalation != false"), "{warnings:?}");
+    let refused = api.post(PODS, pod("y")).await.expect(403);
+    let start = r#"pods "y" is forbidden: violates PodSecurity "restricted:latest": allowPrivilegeEscalation != false (container "main""#;
+    assert!(refused.message().starts_with(start), "{}", refused.message());
+    api.post(&format!("{PODS}?dryRun=All"), pod("y")).await.expect(403);
+    // What is there may go on changing in what is not asked about.
+    api.merge(&format!("{PODS}/x"), json!({"metadata": {"labels": {"a": "b"}}})).await.expect(200);
+
+    api.merge(namespace, labelled("warn", "baseline")).await.expect(200);
+    let mut workload = controller("w");
+    workload["spec"]["template"]["spec"]["hostNetwork"] = true.into();
+    let made = api.post(CONTROLLERS, workload).await.expect(201);
+    assert!(
+        made.warnings()[0].contains(r#"would violate PodSecurity \"baseline:latest\": host namespaces"#),
+        "{:?}",
+        made.warnings()
+    );
+}

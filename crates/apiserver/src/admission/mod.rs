@@ -3,6 +3,7 @@
 
 mod caller;
 mod namespace;
+mod pod_security;
 mod priority;
 mod runtime_class;
 mod service_account;
@@ -65,8 +66,9 @@ impl Review<'_> {
 }
 
 /// What is refused only of an object that is right in itself: after its validation.
-pub(crate) fn confirm(mut review: Review<'_>) -> Result<(), ApiError> {
-    runtime_class::confirm(&mut review)
+pub(crate) async fn confirm(mut review: Review<'_>) -> Result<(), ApiError> {
+    runtime_class::confirm(&mut review)?;
+    pod_security::confirm(&review).await
 }
 
 /// Runs every plugin; the first refusal counts.

@@ -68,7 +68,8 @@ async fn create_named(call: &Call, mut object: Object, operation: Operation) -> 
             subresource: "",
             object: Some(&mut attempt),
             old: None,
-        })?;
+        })
+        .await?;
         if call.dry_run {
             return dry(call, &key, attempt).await;
         }

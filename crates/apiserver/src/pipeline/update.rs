@@ -149,6 +149,14 @@ impl Attempt<'_> {
             metadata::count_generation(&call.kind, &mut new, old);
         }
         self.validate(&new)?;
+        admission::confirm(Review {
+            call,
+            write: Write::Update,
+            subresource: self.part.subresource(),
+            object: Some(&mut new),
+            old: Some(old),
+        })
+        .await?;
         if call.dry_run {
             return Ok(Some(Outcome::object(StatusCode::OK, new)));
         }
