@@ -236,7 +236,6 @@ impl Attributes {
     }
 
     /// The namespace whose object expressions see; empty for what is in none. A Namespace is not in itself.
-    #[expect(dead_code, reason = "policies use it")]
     pub(crate) fn surrounding_namespace(&self) -> &str {
         let namespace = self.kind == GroupVersionKind::new("", "v1", "Namespace");
         if namespace { "" } else { &self.namespace }

@@ -17,6 +17,8 @@
 //!
 //! [`MutatingWebhooks`] and [`ValidatingWebhooks`] get their [`Configuration`]s by `set` whenever one changes: compiled once from
 //! the objects' JSON, not for each request. What they need of the server are [`Surroundings`], and [`Webhooks`] for outgoing calls.
+//! In the same way [`MutatingPolicies`] and [`ValidatingPolicies`] get theirs, each with its [`Binding`]s, and read parameters through
+//! [`Params`]. A controller of the server writes what [`check_types`] finds into the status of ValidatingAdmissionPolicies.
 //! Validation and defaults of these objects are functions, which `skiff_kinds` calls.
 //!
 //! Three facts shaped this crate. Messages are part of the interface, and are Kubernetes' word for word. What webhooks answer comes from
@@ -25,10 +27,10 @@
 
 mod attributes;
 mod chain;
-#[expect(dead_code, unused_imports, reason = "policies use it all")]
 mod expressions;
 mod fields;
 mod notes;
+mod policy;
 mod refusal;
 mod reinvocation;
 mod rules;
@@ -41,9 +43,15 @@ mod webhook;
 pub use attributes::{Attributes, GroupVersionKind, GroupVersionResource, Operation, User};
 pub use chain::{Chain, Plugin};
 pub use notes::AuditLevel;
+pub use policy::{
+    Binding, MutatingPolicies, MutatingPolicy, Params, ValidatingPolicies, ValidatingPolicy, check_types,
+    default_binding, default_policy, validate_mutating_binding, validate_mutating_policy,
+    validate_mutating_policy_update, validate_validating_binding, validate_validating_policy,
+    validate_validating_policy_status, validate_validating_policy_update,
+};
 pub use refusal::{Cause, Details, Refusal};
 pub use reinvocation::Reinvocation;
-pub use surroundings::{Authorizers, Equivalent, Kinds, Namespaces, Surroundings};
+pub use surroundings::{Authorizers, Equivalent, Kinds, Namespaces, Surroundings, Unknown};
 pub use webhook::{
     CallError, ClientConfig, Configuration, MutatingWebhooks, Target, Type, ValidatingWebhooks, Webhooks,
     default_configuration, validate_configuration, validate_configuration_update,

@@ -19,6 +19,15 @@ pub struct Equivalent {
     pub kind: Option<GroupVersionKind>,
 }
 
+/// What becomes of fields that a kind does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unknown {
+    /// They are left out.
+    Dropped,
+    /// They are an error: `strict decoding error: unknown field "spec.x"`.
+    Refused,
+}
+
 /// The kinds that are served.
 pub trait Kinds: Send + Sync {
     /// All resources with the objects of this one, itself included, that have this subresource. Their order is that in which
@@ -31,11 +40,11 @@ pub trait Kinds: Send + Sync {
     /// When there is no such version, or no way to it.
     fn convert(&self, object: &Object, kind: &GroupVersionKind) -> Result<Object, String>;
 
-    /// Reads a tree as an object of the kind: what the kind does not have is dropped.
+    /// Reads a tree as an object of the kind.
     ///
     /// # Errors
-    /// When a value does not fit its field.
-    fn decode(&self, kind: &GroupVersionKind, tree: Object) -> Result<Object, String>;
+    /// When a value does not fit its field, or a field that the kind does not have is to be refused.
+    fn decode(&self, kind: &GroupVersionKind, tree: Object, unknown: Unknown) -> Result<Object, String>;
 
     /// Fills the kind's defaults.
     fn fill(&self, kind: &GroupVersionKind, object: &mut Object);

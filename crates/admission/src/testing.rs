@@ -10,7 +10,7 @@ use skiff_machinery::Object;
 use skiff_schema::{Root, Schema};
 
 use crate::attributes::{Attributes, GroupVersionKind, GroupVersionResource, Operation};
-use crate::surroundings::{Authorizers, Equivalent, Kinds, Namespaces, Surroundings};
+use crate::surroundings::{Authorizers, Equivalent, Kinds, Namespaces, Surroundings, Unknown};
 
 /// Alice creates the pod `default/web`.
 pub(crate) fn request() -> Attributes {
@@ -55,8 +55,10 @@ impl Kinds for Served {
     }
 
     /// Fields called `drop` are not known; `spec` must be an object.
-    fn decode(&self, _: &GroupVersionKind, mut tree: Object) -> Result<Object, String> {
-        tree.remove(&["drop"]);
+    fn decode(&self, _: &GroupVersionKind, mut tree: Object, unknown: Unknown) -> Result<Object, String> {
+        if tree.remove(&["drop"]).is_some() && unknown == Unknown::Refused {
+            return Err("strict decoding error: unknown field \"drop\"".to_owned());
+        }
         if tree.get(&["spec"]).is_some_and(|spec| !spec.is_object()) {
             return Err("json: cannot unmarshal into Go struct field Pod.spec".to_owned());
         }

@@ -8,6 +8,7 @@ mod apply;
 mod compare;
 mod configuration;
 mod entries;
+mod overlay;
 mod set;
 mod shape;
 
@@ -21,6 +22,7 @@ pub use apply::{ApplyError, Conflict, apply};
 use compare::compare;
 pub use configuration::refuse_configuration;
 use entries::Entries;
+pub use overlay::{atomics, overlay};
 use set::{Element, Set};
 use shape::Place;
 

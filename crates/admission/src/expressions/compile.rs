@@ -146,6 +146,8 @@ pub(crate) struct Known {
     pub(crate) params: Option<DeclaredType>,
     /// Whether there are `variables`.
     pub(crate) variables: bool,
+    /// Whether there is `authorizer.requestResource`.
+    pub(crate) request_resource: bool,
 }
 
 impl Environments {
@@ -157,15 +159,19 @@ impl Environments {
     /// For policies, with parameters or without. Of variables there are none until they are compiled.
     pub(crate) fn new(params: bool, variables: bool) -> Self {
         let params = params.then(DeclaredType::any);
-        Self::known(&Known { object: DeclaredType::any(), params, variables })
+        Self::known(&Known { object: DeclaredType::any(), params, variables, request_resource: true })
     }
 
     /// For checks with types.
     pub(crate) fn known(known: &Known) -> Self {
         let authorizer = |builder: Builder| {
-            builder
-                .variable("authorizer", DeclaredType::kubernetes(Kubernetes::Authorizer))
-                .variable("authorizer.requestResource", DeclaredType::kubernetes(Kubernetes::ResourceCheck))
+            let of = DeclaredType::kubernetes(Kubernetes::Authorizer);
+            let builder = builder.variable("authorizer", of);
+            if !known.request_resource {
+                return builder;
+            }
+            let of = DeclaredType::kubernetes(Kubernetes::ResourceCheck);
+            builder.variable("authorizer.requestResource", of)
         };
         Self {
             authorizer: authorizer(base(known)).build(),

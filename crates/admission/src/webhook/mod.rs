@@ -16,6 +16,7 @@ pub use client::{CallError, ClientConfig, Target, Webhooks};
 pub use configuration::{Configuration, Type};
 pub use fields::default_configuration;
 pub use mutating::MutatingWebhooks;
+pub(crate) use select::Versioned;
 pub use validate::{validate_configuration, validate_configuration_update};
 pub use validating::ValidatingWebhooks;
 

@@ -17,7 +17,7 @@ use crate::expressions::FailurePolicy;
 use crate::notes::{AuditLevel, Notes};
 use crate::refusal::Refusal;
 use crate::rules::Matched;
-use crate::surroundings::Surroundings;
+use crate::surroundings::{Surroundings, Unknown};
 
 const NAME: &str = "MutatingAdmissionWebhook";
 const PATCH: &str = "patch.webhook.admission.k8s.io/";
@@ -172,7 +172,7 @@ impl MutatingWebhooks {
         patch: Vec<Map<String, Value>>,
     ) -> Result<Change, String> {
         let kinds = &self.surroundings.kinds;
-        let mut object = kinds.decode(kind, patched)?;
+        let mut object = kinds.decode(kind, patched, Unknown::Dropped)?;
         let changed = object != *before;
         kinds.fill(kind, &mut object);
         Ok(Change { object, changed, patch })

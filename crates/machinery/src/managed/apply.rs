@@ -204,7 +204,7 @@ fn merge_lists(
     out
 }
 
-fn merge_entries(
+pub(super) fn merge_entries(
     place: Place<'_>,
     live: &Map<String, Value>,
     config: &Map<String, Value>,
