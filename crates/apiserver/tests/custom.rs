@@ -97,6 +97,9 @@ async fn objects_are_defaulted_pruned_and_checked_by_their_schema() {
     let strict = format!("{WIDGETS}?fieldValidation=Strict");
     let refused = api.post(&strict, widget("b", json!({"size": 3, "odd": true}))).await.expect(400);
     assert!(refused.message().contains(r#"unknown field "spec.odd""#), "{}", refused.message());
+    let twice = r#"{"apiVersion":"example.com/v1","kind":"Widget","metadata":{"name":"b"},"spec":{"size":1,"size":2}}"#;
+    let refused = api.send("POST", &strict, "application/json", twice).await.expect(400);
+    assert!(refused.message().ends_with(r#"duplicate field "spec.size""#), "{}", refused.message());
     let refused = api.post(WIDGETS, widget("b", json!({"size": 10}))).await.expect(422);
     assert_eq!(
         refused.message(),
@@ -124,6 +127,17 @@ async fn objects_are_changed_as_those_of_other_kinds() {
     );
     api.send("PATCH", &path, "application/strategic-merge-patch+json", "{}").await.expect(415);
     api.put(&path, widget("a", json!({"size": 5}))).await.expect(422);
+    api.put(&format!("{WIDGETS}/none"), widget("none", json!({"size": 5}))).await.expect(404);
+    let protobuf = "application/vnd.kubernetes.protobuf";
+    api.get_as(&path, protobuf).await.expect(406);
+    let list = api.get_as(WIDGETS, &format!("{protobuf},application/json")).await.expect(200);
+    assert_eq!(
+        (&list.body["items"][0]["kind"], &list.body["metadata"]["continue"]),
+        (&json!("Widget"), &json!(""))
+    );
+    let relabelled = json!({"metadata": {"labels": {"a": "b"}}, "status": {"ready": 2}});
+    let status = api.merge(&format!("{path}/status"), relabelled).await.expect(200);
+    assert_eq!(status.body["metadata"]["labels"], Value::Null);
 
     let scale = api.get(&format!("{path}/scale")).await.expect(200);
     assert_eq!((&scale.body["spec"]["replicas"], &scale.body["status"]["replicas"]), (&json!(4), &json!(2)));

@@ -87,11 +87,12 @@ pub fn of(object: &Object, paths: &Paths) -> Result<Object, NoReplicas> {
     Ok(scale)
 }
 
-/// The number of replicas that a Scale asks for.
+/// The number of replicas that a Scale asks for. Whether a negative one is refused here, or by the validation of the
+/// object, is for `checked` to say.
 ///
 /// # Errors
 /// When it is none that an object can have.
-pub fn replicas(scale: &Object) -> Result<i64, FieldError> {
+pub fn replicas(scale: &Object, checked: bool) -> Result<i64, FieldError> {
     const FIELD: &str = "spec.replicas";
     let value = match scale.get(&["spec", "replicas"]) {
         None | Some(Value::Null) => return Ok(0),
@@ -100,7 +101,7 @@ pub fn replicas(scale: &Object) -> Result<i64, FieldError> {
     let invalid = |why: &str| Err(FieldError::invalid(FIELD, value.clone(), why));
     match value.as_i64() {
         None => invalid("must be an integer"),
-        Some(negative) if negative < 0 => invalid("must be greater than or equal to 0"),
+        Some(negative) if negative < 0 && checked => invalid("must be greater than or equal to 0"),
         Some(huge) if huge > i64::from(i32::MAX) => invalid("must be less than or equal to 2147483647"),
         Some(right) => Ok(right),
     }
@@ -169,7 +170,7 @@ mod tests {
     fn replicas_are_those_of_an_object() {
         let check = |given: Value, expected: Result<i64, &str>| {
             let scale = Object::from_value(json!({"spec": {"replicas": given}})).unwrap();
-            let found = replicas(&scale).map_err(|error| error.to_string());
+            let found = replicas(&scale, true).map_err(|error| error.to_string());
             assert_eq!(
                 found,
                 expected.map_err(|why| format!("spec.replicas: Invalid value: {given}: {why}"))

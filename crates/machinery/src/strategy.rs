@@ -128,8 +128,9 @@ pub trait Strategy: Send + Sync + 'static {
         None
     }
 
-    /// Whether strategic merge patches are taken: it takes a schema that says how lists merge.
-    fn merges_strategically(&self) -> bool {
+    /// Whether the kind is one of Kubernetes' own types. Of others there is no protobuf and no strategic merge, lists
+    /// say of each item what it is, and a change of the status changes no metadata.
+    fn is_typed(&self) -> bool {
         true
     }
 

@@ -5,6 +5,7 @@
 //! refused. The caller decides what becomes of the reports (`fieldValidation`).
 
 mod complete;
+mod duplicates;
 pub(crate) mod scalar;
 mod walk;
 
@@ -19,6 +20,7 @@ use skiff_schema::{Definition, Root, Schema, Type};
 
 use crate::Object;
 pub use complete::{complete, show};
+pub use duplicates::duplicates;
 use walk::Seed;
 
 /// An object and what was wrong with its text.

@@ -63,13 +63,23 @@ pub(crate) struct Encoding {
     pub(crate) view: View,
 }
 
+/// What there is of what is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Offered {
+    pub(crate) tables: bool,
+    pub(crate) protobuf: bool,
+}
+
+impl Offered {
+    const ALL: Self = Self { tables: true, protobuf: true };
+}
+
 impl Encoding {
     /// Objects as they are, in JSON.
     pub(crate) const JSON: Self = Self { format: Format::Json, view: View::Whole };
 
-    /// The best encoding that the `Accept` header allows; JSON without one. `tables`: whether there are Tables of what is
-    /// asked for.
-    pub(crate) fn negotiate(headers: &HeaderMap, tables: bool) -> Result<Self, ApiError> {
+    /// The best encoding that the `Accept` header allows; JSON without one.
+    pub(crate) fn negotiate(headers: &HeaderMap, offered: Offered) -> Result<Self, ApiError> {
         let values: Vec<&str> =
             headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
         if values.iter().all(|value| value.is_empty()) {
@@ -82,18 +92,21 @@ impl Encoding {
             return Err(ApiError::NotAcceptable(OFFERED));
         }
         ranges.sort_by_key(MediaRange::rank);
-        let offer = |range: MediaRange<'_>| Self::offer(range, tables);
+        let offer = |range: MediaRange<'_>| Self::offer(range, offered);
         ranges.into_iter().find_map(offer).ok_or(ApiError::NotAcceptable(OFFERED))
     }
 
-    fn offer(range: MediaRange<'_>, tables: bool) -> Option<Self> {
+    fn offer(range: MediaRange<'_>, offered: Offered) -> Option<Self> {
         let format = match range.media_type {
             ANY | "application/*" => Format::Json,
             media_type => format(media_type)?,
         };
         // A Table has no form in protobuf.
-        let tables = tables && format != Format::Protobuf;
-        Some(Self { format, view: Self::view(range, tables)? })
+        let tables = offered.tables && format != Format::Protobuf;
+        let view = Self::view(range, tables)?;
+        // The metadata alone has one, whatever the kind.
+        let is_there = format != Format::Protobuf || offered.protobuf || matches!(view, View::Metadata(..));
+        is_there.then_some(Self { format, view })
     }
 
     fn view(range: MediaRange<'_>, tables: bool) -> Option<View> {
@@ -142,7 +155,7 @@ impl Encoding {
 
     /// The format of errors: what is not shown whole is answered in JSON then.
     pub(crate) fn of_errors(headers: &HeaderMap) -> Format {
-        match Self::negotiate(headers, true) {
+        match Self::negotiate(headers, Offered::ALL) {
             Ok(Self { format, view: View::Whole }) => format,
             _ => Format::Json,
         }
@@ -196,7 +209,9 @@ mod tests {
     fn negotiate(accept: &str, tables: bool) -> Option<(Format, View)> {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, accept.parse().unwrap());
-        Encoding::negotiate(&headers, tables).ok().map(|encoding| (encoding.format, encoding.view))
+        Encoding::negotiate(&headers, Offered { tables, protobuf: true })
+            .ok()
+            .map(|encoding| (encoding.format, encoding.view))
     }
 
     #[test]

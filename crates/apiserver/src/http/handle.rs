@@ -16,7 +16,7 @@ use skiff_streams::Content;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::accept::{Encoding, Format};
+use super::accept::{Encoding, Format, Offered};
 use super::body::{self, Body};
 use super::client::Caller;
 use super::gate::{Pass, Share, Work};
@@ -162,7 +162,10 @@ impl Exchange {
 
     /// Why there is no kind at a path.
     fn unknown(&self, path: &ResourcePath) -> ApiError {
-        let is_served = |kind: &Arc<Kind>| kind.gv.group == path.group && kind.gv.version == path.version;
+        // In groups of custom kinds there is nothing but these.
+        let is_served = |kind: &Arc<Kind>| {
+            kind.gv.group == path.group && kind.gv.version == path.version && kind.strategy.is_typed()
+        };
         if self.server.offers.catalogue().iter().any(is_served) {
             ApiError::UnknownPath
         } else {
@@ -304,7 +307,7 @@ impl Exchange {
             "" => None,
             name => {
                 let known = kind.subresources.iter().copied().find(|s| s.as_str() == name);
-                Some(known.ok_or(ApiError::UnknownPath)?)
+                Some(known.ok_or_else(|| no_subresource(&kind, &path))?)
             }
         };
         let call = self.call((user, share), kind, (path, verb), request.headers(), subresource)?;
@@ -356,10 +359,15 @@ impl Exchange {
     ) -> Result<Call, ApiError> {
         let text = |name: HeaderName| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
         let content_type = text(CONTENT_TYPE).split(';').next().unwrap_or_default().trim().to_owned();
+        let offered = |subresource| Offered {
+            tables: kind.has_table(subresource),
+            // A Scale is of Kubernetes' own types, whatever it is of.
+            protobuf: kind.strategy.is_typed() || subresource == Some(Subresource::Scale),
+        };
         let encoding = match subresource {
             Some(subresource) if subresource.connects() => Encoding::JSON,
-            _ if verb == Verb::Watch => Encoding::negotiate(headers, kind.has_table(None))?.of_watch()?,
-            subresource => Encoding::negotiate(headers, kind.has_table(subresource))?,
+            _ if verb == Verb::Watch => Encoding::negotiate(headers, offered(None))?.of_watch()?,
+            subresource => Encoding::negotiate(headers, offered(subresource))?,
         };
         // Of deletions the options say so, which may be in the body.
         let deletes = matches!(verb, Verb::Delete | Verb::DeleteCollection);
@@ -393,11 +401,26 @@ fn selected_name(fields: &FieldSelector) -> &str {
     fields.exact("metadata.name").filter(is_name).unwrap_or_default()
 }
 
+/// A kind has no such subresource; custom kinds are said not to have the object.
+fn no_subresource(kind: &Kind, path: &ResourcePath) -> ApiError {
+    if kind.strategy.is_typed() {
+        return ApiError::UnknownPath;
+    }
+    ApiError::NotFound(Subject::new(kind, path.name.as_str()))
+}
+
 /// Refuses URLs that do not fit the kind's scope.
 fn check_scope(kind: &Kind, path: &ResourcePath, verb: Verb) -> Result<(), ApiError> {
     let in_namespace = !path.namespace.is_empty();
+    let is_misplaced = match kind.scope {
+        Scope::Cluster => in_namespace && kind.names.plural != "namespaces",
+        Scope::Namespaced => !in_namespace && !matches!(verb, Verb::List | Verb::Watch),
+    };
+    if is_misplaced && !kind.strategy.is_typed() {
+        return Err(ApiError::NoSuchPage);
+    }
     match kind.scope {
-        Scope::Cluster if in_namespace && kind.names.plural != "namespaces" => Err(ApiError::UnknownPath),
+        Scope::Cluster if is_misplaced => Err(ApiError::UnknownPath),
         Scope::Namespaced if !in_namespace && !path.name.is_empty() => Err(ApiError::UnknownPath),
         Scope::Namespaced if !in_namespace && !matches!(verb, Verb::List | Verb::Watch) => {
             Err(ApiError::MethodNotAllowed)

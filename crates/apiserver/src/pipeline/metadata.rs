@@ -15,7 +15,9 @@ const MAX_ANNOTATIONS: usize = 256 * 1024;
 /// Puts the object where the URL says.
 pub(crate) fn locate(call: &Call, object: &mut Object) -> Result<(), ApiError> {
     match call.kind.scope {
-        Scope::Cluster => {}
+        // Where there is a type, its validation says so.
+        Scope::Cluster if call.kind.strategy.is_typed() => {}
+        Scope::Cluster => drop(object.remove(&["metadata", "namespace"])),
         Scope::Namespaced => {
             let (given, wanted) = (object.namespace(), call.namespace());
             if !given.is_empty() && given != wanted {
@@ -80,6 +82,17 @@ pub(crate) fn keep(new: &mut Object, old: &Object) {
             Some(value) => new.set(&["metadata", field], value.clone()),
             None => drop(new.remove(&["metadata", field])),
         }
+    }
+}
+
+/// Gives `new` all metadata of `old` but for the managed fields, which say what the request changed elsewhere.
+pub(crate) fn restore(new: &mut Object, old: &Object) {
+    const MANAGED: [&str; 2] = ["metadata", "managedFields"];
+    let managed = new.remove(&MANAGED);
+    new.set(&["metadata"], old.get(&["metadata"]).cloned().unwrap_or_default());
+    match managed {
+        Some(managed) => new.set(&MANAGED, managed),
+        None => drop(new.remove(&MANAGED)),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::errors::{ApiError, Cause, Subject};
 
 /// What kinds take whose schemas do not say how lists merge.
 const CUSTOM_FORMATS: &str =
-    "application/apply-patch+yaml, application/json-patch+json, application/merge-patch+json";
+    "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
 
 const FORMATS: &str = "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml";
 
@@ -27,7 +27,7 @@ enum Format {
 
 impl Format {
     fn of(call: &Call) -> Result<Self, ApiError> {
-        let strategic = call.kind.strategy.merges_strategically();
+        let strategic = call.kind.strategy.is_typed();
         match call.content_type.as_str() {
             "application/json-patch+json" => Ok(Self::Json),
             "application/merge-patch+json" => Ok(Self::Merge),

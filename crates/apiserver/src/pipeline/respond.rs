@@ -43,7 +43,7 @@ fn in_protobuf(call: &Call, status: StatusCode, content: Content) -> Result<Resp
         Content::Tree(value) => protobuf::object(call, &Object::from_value(value).unwrap_or_default())?,
         Content::List(selected) => {
             let room = call.server.gate.list(call.share, list_size(call, &selected))?;
-            let bytes = protobuf::list(call, &selected, &list_meta(&selected))?;
+            let bytes = protobuf::list(call, &selected, &list_meta(call, &selected))?;
             return Ok(answer(status, call.encoding.content_type(), body::holding(body::full(bytes), room)));
         }
     };
@@ -172,12 +172,15 @@ fn serialize(object: &Object) -> Bytes {
 }
 
 fn list_bytes(call: &Call, selected: &Selected) -> Result<Bytes, ApiError> {
-    let meta = list_meta(selected);
+    let meta = list_meta(call, selected);
     match call.encoding.view {
         View::Whole => {
-            let ending = codec::ending(&call.kind);
+            let (ending, typed) = (codec::ending(&call.kind), call.kind.strategy.is_typed());
             let item = |out: &mut Vec<u8>, entry: &Entry| {
-                codec::splice_item(out, &entry.value, entry.modified, &ending);
+                match typed {
+                    true => codec::splice_item(out, &entry.value, entry.modified, &ending),
+                    false => codec::splice(out, &entry.value, entry.modified),
+                }
                 Ok(())
             };
             let kind = call.kind.names.list_kind();
@@ -215,10 +218,13 @@ fn list_size(call: &Call, selected: &Selected) -> usize {
     }
 }
 
-fn list_meta(selected: &Selected) -> ListMeta {
+/// Lists of custom kinds have an empty token where others have none.
+fn list_meta(call: &Call, selected: &Selected) -> ListMeta {
+    let shows_empty = !call.kind.strategy.is_typed() && call.encoding.view == View::Whole;
     ListMeta {
         resource_version: selected.revision.to_string(),
-        continue_token: Some(selected.continue_token.clone()).filter(|token| !token.is_empty()),
+        continue_token: Some(selected.continue_token.clone())
+            .filter(|token| shows_empty || !token.is_empty()),
         remaining: selected.remaining.map(|n| n as u64),
     }
 }

@@ -55,14 +55,18 @@ pub(crate) async fn update(call: &Call, part: Part, body: &Bytes) -> Result<Outc
     }
     wanted.set(&["metadata", "name"], name);
     let strategy = &call.kind.strategy;
-    if wanted.resource_version().is_empty() && !strategy.allows_unconditional_update() {
-        let error = FieldError::invalid("metadata.resourceVersion", 0, "must be specified for an update");
-        // Kubernetes puts the resource where the kind belongs.
-        let subject = call.subject(name);
-        let subject = Subject { kind: subject.resource.clone(), ..subject };
-        return Err(ApiError::invalid(subject, vec![error]));
-    }
-    let changed = change(call, part, Operation::Update, |_| Ok(wanted.clone())).await;
+    let is_unconditional = wanted.resource_version().is_empty() && !strategy.allows_unconditional_update();
+    let changed = change(call, part, Operation::Update, |_| {
+        if is_unconditional {
+            let error = FieldError::invalid("metadata.resourceVersion", 0, "must be specified for an update");
+            // Kubernetes puts the resource where the kind belongs.
+            let subject = call.subject(name);
+            let subject = Subject { kind: subject.resource.clone(), ..subject };
+            return Err(ApiError::invalid(subject, vec![error]));
+        }
+        Ok(wanted.clone())
+    })
+    .await;
     match changed {
         Err(ApiError::NotFound(_)) if part == Part::Whole && strategy.creates_on_update() => {
             wanted.remove(&["metadata", "resourceVersion"]);
@@ -177,6 +181,9 @@ impl Attempt<'_> {
                 kind.strategy.prepare_update(self.call.context(), new, old);
             }
             Part::Status => {
+                if !kind.strategy.is_typed() {
+                    metadata::restore(new, old);
+                }
                 metadata::keep(new, old);
                 let members: Vec<String> = new.as_map().keys().chain(old.as_map().keys()).cloned().collect();
                 for member in members.iter().filter(|m| !matches!(m.as_str(), "metadata" | "status")) {

@@ -34,7 +34,9 @@ pub(super) async fn update(call: &Call, body: &Bytes) -> Result<Outcome, ApiErro
 /// PATCH, of the Scale and not of the object.
 pub(super) async fn patch(call: &Call, body: &Bytes) -> Result<Outcome, ApiError> {
     let outcome = update::change(call, PART, Operation::Update, |old| {
-        let patched = patch::to_tree(call, &scale_of(call, old)?, body)?;
+        let lenient = scale::Paths { must_say: false, ..call.kind.scale.clone() };
+        let current = scale::of(old, &lenient).map_err(|error| ApiError::Internal(error.to_string()))?;
+        let patched = patch::to_tree(call, &current, body)?;
         scaled(call, old, &decode::exchanged_patch(call, Subresource::Scale, patched)?)
     });
     show(call, outcome.await?)
@@ -56,7 +58,7 @@ fn show(call: &Call, outcome: Outcome) -> Result<Outcome, ApiError> {
 
 /// The object with the replicas that a Scale asks for, and its preconditions.
 fn scaled(call: &Call, old: &Object, wanted: &Object) -> Result<Object, ApiError> {
-    let replicas = scale::replicas(wanted).map_err(|error| {
+    let replicas = scale::replicas(wanted, call.kind.strategy.is_typed()).map_err(|error| {
         let subject = Subject {
             group: "autoscaling".into(),
             kind: "Scale".into(),

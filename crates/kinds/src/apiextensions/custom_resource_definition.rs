@@ -77,8 +77,13 @@ impl Strategy for DefinitionStrategy {
 
     /// It stays until a controller has deleted the objects of its kind.
     fn mark_deletion(&self, cx: Context<'_>, object: &mut Object) {
+        object.remove(&["metadata", "deletionGracePeriodSeconds"]);
         let now = cx.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         changed(object, |tree| definition::mark_deletion(tree, &now));
+    }
+
+    fn allows_unconditional_update(&self) -> bool {
+        false
     }
 
     fn warnings(&self, new: &Object, old: Option<&Object>) -> Vec<String> {

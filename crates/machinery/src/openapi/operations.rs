@@ -335,7 +335,7 @@ fn operation(kind: &Kind, path: &str, method: Method, action: Action) -> Operati
         of: gvk,
         definition: Some(kind.root.name().to_owned()),
         subresource: None,
-        strategic: kind.strategy.merges_strategically(),
+        strategic: kind.strategy.is_typed(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use skiff_machinery::openapi::{Common, Dialect};
-use skiff_machinery::strict::{DecodeFailure, Decoded};
+use skiff_machinery::strict::{self, DecodeFailure, Decoded};
 use skiff_machinery::{Context, FieldErrors, Kind, Object, Strategy, Subresource};
 use skiff_schema::Root;
 use skiff_structural::openapi::{self, Texts};
@@ -35,7 +35,10 @@ fn tree(object: &Object) -> Value {
 
 impl Strategy for CustomStrategy {
     fn decode(&self, text: &[u8], _: &Root) -> Result<Decoded, DecodeFailure> {
-        self.read(serde_json::from_slice(text)?, Malformed::Refuse)
+        let mut decoded = self.read(serde_json::from_slice(text)?, Malformed::Refuse)?;
+        let twice = strict::duplicates(text).into_iter().map(|path| format!("duplicate field {path:?}"));
+        decoded.problems = twice.chain(decoded.problems).collect();
+        Ok(decoded)
     }
 
     fn prune(&self, tree: Value, _: &Root) -> Result<Decoded, DecodeFailure> {
@@ -74,7 +77,7 @@ impl Strategy for CustomStrategy {
         Some(published)
     }
 
-    fn merges_strategically(&self) -> bool {
+    fn is_typed(&self) -> bool {
         false
     }
 
