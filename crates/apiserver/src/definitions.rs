@@ -5,25 +5,28 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use skiff_kinds::custom;
-use skiff_machinery::{Convert, ConvertError, Converting, GroupVersion, Kind, Object};
+use skiff_machinery::{Convert, Kind, Object};
 use skiff_schema::Schema;
 
 use crate::offer::Offers;
 use crate::pipeline::keys;
 use crate::view::Model;
+use crate::webhooks::{Converter, Outgoing};
 
 /// The kinds of each definition that is served.
 pub(crate) struct Definitions {
     kubernetes: Arc<Schema>,
     offers: Arc<Offers>,
+    /// Calls conversion webhooks.
+    outgoing: Arc<Outgoing>,
     /// By the definition's key.
     kinds: BTreeMap<String, Vec<Arc<Kind>>>,
 }
 
 impl Definitions {
     /// None as yet. The schema is that of the built-in kinds.
-    pub(crate) fn new(kubernetes: Arc<Schema>, offers: Arc<Offers>) -> Self {
-        Self { kubernetes, offers, kinds: BTreeMap::new() }
+    pub(crate) fn new(kubernetes: Arc<Schema>, offers: Arc<Offers>, outgoing: Arc<Outgoing>) -> Self {
+        Self { kubernetes, offers, outgoing, kinds: BTreeMap::new() }
     }
 }
 
@@ -44,7 +47,10 @@ impl Model for Definitions {
         if !custom::is_established(&definition) {
             return;
         }
-        match custom::kinds(&definition, &self.kubernetes, &|_| Arc::new(NoWebhook)) {
+        let converter = |webhook: &Value| -> Arc<dyn Convert> {
+            Arc::new(Converter::new(self.outgoing.clone(), webhook))
+        };
+        match custom::kinds(&definition, &self.kubernetes, &converter) {
             Ok(kinds) => drop(self.kinds.insert(key.to_owned(), kinds.into_iter().map(Arc::new).collect())),
             Err(error) => tracing::error!(key, %error, "a definition cannot be served"),
         }
@@ -57,15 +63,5 @@ impl Model for Definitions {
     fn settle(&mut self) {
         let kinds: Vec<Arc<Kind>> = self.kinds.values().flatten().cloned().collect();
         self.offers.replace(&kinds);
-    }
-}
-
-/// What converts objects as long as webhooks are not called.
-struct NoWebhook;
-
-impl Convert for NoWebhook {
-    fn convert(&self, _: Vec<Object>, to: &GroupVersion) -> Converting<'_> {
-        let error = ConvertError(format!("conversion webhook for {to} cannot be called"));
-        Box::pin(async { Err(error) })
     }
 }

@@ -190,7 +190,7 @@ pub(crate) enum ApiError {
 }
 
 /// Several errors print in brackets, one alone does not; repetitions are dropped.
-fn aggregate(errors: &FieldErrors) -> String {
+pub(crate) fn aggregate(errors: &FieldErrors) -> String {
     let mut known = HashSet::new();
     // A request of one body may have a hundred thousand errors.
     let texts: Vec<String> =

@@ -19,6 +19,7 @@ mod subresources;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod view;
+mod webhooks;
 
 pub use auth::UserInfo;
 pub use build_info::{BuildInfo, KUBERNETES_VERSION};

@@ -24,6 +24,7 @@ use crate::offer::Offers;
 use crate::pipeline::recent::Recent;
 use crate::pki::{Pki, PkiError};
 use crate::view::View;
+use crate::webhooks::Outgoing;
 use skiff_listener::Checks;
 
 /// What all requests share.
@@ -92,7 +93,9 @@ impl ApiServer {
         let shutdown = CancellationToken::new();
         let kubernetes = catalogue.iter().next().map(|kind| kind.root.share()).unwrap_or_default();
         let offers = Arc::new(Offers::new(catalogue, address.to_string(), build));
-        let definitions = View::start(store.clone(), Definitions::new(kubernetes, offers.clone())).await?;
+        let outgoing = Arc::new(Outgoing::new(store.clone()));
+        let definitions = Definitions::new(kubernetes, offers.clone(), outgoing.clone());
+        let definitions = View::start(store.clone(), definitions).await?;
         let shared = Shared {
             auth,
             kubelet_tls: pki.kubelet_client_tls()?,

@@ -66,7 +66,7 @@ const SHOWN: usize = 2048;
 
 impl ClientConfig {
     /// Reads a `WebhookClientConfig`.
-    pub(crate) fn of(config: &Value) -> Self {
+    pub fn of(config: &Value) -> Self {
         let target = match config.get("service").filter(|service| service.is_object()) {
             Some(service) => {
                 let port = service.get("port").and_then(Value::as_u64).filter(|port| *port != 0);
@@ -108,7 +108,7 @@ fn whole_seconds(timeout: Duration) -> String {
 
 impl CallError {
     /// As messages say it.
-    pub(crate) fn text(&self, client: &ClientConfig, timeout: Duration) -> String {
+    pub fn text(&self, client: &ClientConfig, timeout: Duration) -> String {
         match self {
             Self::Failed(why) => format!("Post {:?}: {why}", client.url(timeout)),
             Self::Status { code, body, is_text } => {

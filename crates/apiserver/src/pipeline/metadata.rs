@@ -188,14 +188,16 @@ fn members<'a>(object: &'a Object, field: &str) -> impl Iterator<Item = (&'a Str
     object.get(&["metadata", field]).and_then(Value::as_object).into_iter().flat_map(Map::iter)
 }
 
-fn labels(object: &Object, errors: &mut FieldErrors) {
+/// Checks labels.
+pub(crate) fn labels(object: &Object, errors: &mut FieldErrors) {
     for (key, value) in members(object, "labels") {
         errors.extend(Form::QualifiedName.check("metadata.labels", key));
         errors.extend(Form::LabelValue.check("metadata.labels", value.as_str().unwrap_or_default()));
     }
 }
 
-fn annotations(object: &Object, errors: &mut FieldErrors) {
+/// Checks annotations.
+pub(crate) fn annotations(object: &Object, errors: &mut FieldErrors) {
     let mut size = 0;
     for (key, value) in members(object, "annotations") {
         // Their form is that of labels in lower case; what is shown is what was sent.

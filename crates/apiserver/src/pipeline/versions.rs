@@ -72,7 +72,7 @@ async fn converted(kind: &Kind, objects: Vec<Object>, to: &GroupVersion) -> Resu
         Conversion::Asked(_) if objects.iter().all(|object| object.api_version() == wanted) => Ok(objects),
         Conversion::Asked(asked) => {
             let converted = asked.convert(objects, to).await;
-            converted.map_err(|error| ApiError::Internal(error.to_string()))
+            converted.map_err(|error| ApiError::Unclassified(error.to_string()))
         }
     }
 }

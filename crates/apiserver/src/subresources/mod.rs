@@ -3,6 +3,7 @@
 mod binding;
 mod connect;
 mod connection;
+pub(crate) mod endpoints;
 mod ephemeral;
 mod eviction;
 mod finalize;

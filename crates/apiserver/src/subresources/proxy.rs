@@ -16,14 +16,12 @@ use skiff_machinery::Object;
 use skiff_store::Page;
 use tokio::net::TcpStream;
 
+use super::endpoints::{SLICES, port_number, service_port, slice_addresses};
 use super::{connection, node};
 use crate::errors::ApiError;
 use crate::http::body::Body;
 use crate::pipeline::call::Call;
 use crate::pipeline::keys;
-
-/// Prefix of the EndpointSlices.
-const SLICES: &str = "/registry/discovery.k8s.io/endpointslices/";
 
 /// How a target is spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,10 +134,6 @@ fn pod_address(pod: &Object, port: &str) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip, number.or_else(|| port.parse().ok()).or(port.is_empty().then_some(80))?))
 }
 
-fn port_number(value: &Value) -> Option<u16> {
-    value.as_u64().and_then(|number| u16::try_from(number).ok())
-}
-
 /// A ready endpoint of a Service, chosen at random.
 async fn endpoint(call: &Call, service: &Object, port: &str) -> Result<Option<SocketAddr>, ApiError> {
     let Some(port_name) = service_port(service, port) else { return Ok(None) };
@@ -153,31 +147,6 @@ async fn endpoint(call: &Call, service: &Object, port: &str) -> Result<Option<So
         }
     }
     Ok(addresses.choose(&mut rand::rng()).copied())
-}
-
-/// The name (possibly empty) of the Service's port with this name or number; of its only port without one.
-fn service_port<'a>(service: &'a Object, port: &str) -> Option<&'a str> {
-    let ports = service.get(&["spec", "ports"]).and_then(Value::as_array)?;
-    let found = match (port, ports.as_slice()) {
-        ("", [only]) => only,
-        (port, ports) => ports.iter().find(|declared| {
-            declared["name"] == port
-                || declared["port"].as_u64().is_some_and(|number| number.to_string() == port)
-        })?,
-    };
-    Some(found["name"].as_str().unwrap_or_default())
-}
-
-/// The ready addresses of a slice with its port of this name.
-fn slice_addresses(slice: &Object, port_name: &str) -> Vec<SocketAddr> {
-    let list = |field: &str| slice.get(&[field]).and_then(Value::as_array).into_iter().flatten();
-    let mut ports = list("ports").filter(|port| port["name"].as_str().unwrap_or_default() == port_name);
-    let Some(port) = ports.next().and_then(|port| port_number(&port["port"])) else { return Vec::new() };
-    list("endpoints")
-        .filter(|endpoint| endpoint["conditions"]["ready"] != false)
-        .filter_map(|endpoint| endpoint["addresses"][0].as_str()?.parse().ok())
-        .map(|ip| SocketAddr::new(ip, port))
-        .collect()
 }
 
 #[cfg(test)]

@@ -1,0 +1,111 @@
+//! Whom a webhook's certificate has to come from: the authorities of its configuration, or those of the system.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use rustls::crypto::ring;
+use rustls::{CertificateError, ClientConfig, Error, RootCertStore};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, UnixTime};
+
+/// So many configurations are kept, as many as Kubernetes keeps clients.
+const KEPT: usize = 200;
+
+/// TLS configurations by the authorities that they trust, in PEM.
+#[derive(Default)]
+pub(super) struct Configs(Mutex<HashMap<Vec<u8>, Arc<ClientConfig>>>);
+
+impl Configs {
+    /// The configuration for these authorities; those of the system if there are none.
+    pub(super) fn of(&self, bundle: &[u8]) -> Result<Arc<ClientConfig>, String> {
+        if let Some(known) = self.0.lock().get(bundle) {
+            return Ok(known.clone());
+        }
+        let made = Arc::new(config(bundle)?);
+        let mut known = self.0.lock();
+        if known.len() >= KEPT {
+            known.clear();
+        }
+        known.insert(bundle.to_vec(), made.clone());
+        Ok(made)
+    }
+}
+
+fn config(bundle: &[u8]) -> Result<ClientConfig, String> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let builder = builder.with_safe_default_protocol_versions().map_err(|error| format!("tls: {error}"))?;
+    let mut config = builder.with_root_certificates(roots(bundle)?).with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+fn roots(bundle: &[u8]) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    if bundle.trim_ascii().is_empty() {
+        // What cannot be read is left out, as everywhere on this system.
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        return Ok(roots);
+    }
+    let certificates = CertificateDer::pem_slice_iter(bundle).filter_map(Result::ok);
+    let (added, _) = roots.add_parsable_certificates(certificates);
+    if added == 0 {
+        return Err("unable to load root certificates: unable to parse bytes as PEM block".to_owned());
+    }
+    Ok(roots)
+}
+
+/// Why there is no secure connection, as messages of Kubernetes have it.
+pub(super) fn explain(error: &io::Error) -> String {
+    let Some(refused) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) else {
+        let ended = error.kind() == io::ErrorKind::UnexpectedEof;
+        return if ended { "EOF".to_owned() } else { super::system_error(error) };
+    };
+    match refused {
+        Error::InvalidCertificate(why) => {
+            format!("tls: failed to verify certificate: x509: {}", of_certificate(why))
+        }
+        Error::InvalidMessage(_) => "http: server gave HTTP response to HTTPS client".to_owned(),
+        Error::AlertReceived(alert) => format!("remote error: tls: {alert:?}"),
+        other => format!("tls: {other}"),
+    }
+}
+
+fn of_certificate(why: &CertificateError) -> String {
+    let expired = "certificate has expired or is not yet valid: ";
+    match why {
+        // An authority of the same name with another key is another one.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            "certificate signed by unknown authority".to_owned()
+        }
+        CertificateError::ExpiredContext { time, not_after } => {
+            format!("{expired}current time {} is after {}", moment(*time), moment(*not_after))
+        }
+        CertificateError::NotValidYetContext { time, not_before } => {
+            format!("{expired}current time {} is before {}", moment(*time), moment(*not_before))
+        }
+        CertificateError::NotValidForNameContext { expected, presented } => {
+            let wanted = expected.to_str();
+            let names: Vec<&str> = presented.iter().map(|name| plain(name)).collect();
+            if names.is_empty() {
+                format!("certificate is not valid for any names, but wanted to match {wanted}")
+            } else {
+                format!("certificate is valid for {}, not {wanted}", names.join(", "))
+            }
+        }
+        other => other.to_string(),
+    }
+}
+
+/// `a.example.com` of `DnsName("a.example.com")`.
+fn plain(name: &str) -> &str {
+    let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
+    inner.unwrap_or(name).trim_matches('"')
+}
+
+fn moment(time: UnixTime) -> String {
+    let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+    let time = jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::MAX);
+    crate::pipeline::call::timestamp(time)
+}
