@@ -33,7 +33,9 @@ impl Strategy for PolicyStrategy {
     }
 
     fn warnings(&self, new: &Object, _: Option<&Object>) -> Vec<String> {
-        warn_of_name(new.name())
+        // Nothing is accepted and silently ignored.
+        let absent = format!("{}: has no effect yet: policies are kept, and not evaluated", new.kind());
+        warn_of_name(new.name()).into_iter().chain([absent]).collect()
     }
 
     fn allows_unconditional_update(&self) -> bool {
