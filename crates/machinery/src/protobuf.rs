@@ -31,12 +31,48 @@ pub enum ProtobufError {
     /// The body does not start as Kubernetes' encoding does.
     #[error("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]")]
     Magic,
-    /// The bytes end within a field, or are none of the encoding's forms.
-    #[error("proto: illegal wireType or unexpected EOF at byte {0} of a message")]
-    Malformed(usize),
+    /// There is nothing after the prefix.
+    #[error("empty body")]
+    Empty,
+    /// The bytes end within a field.
+    #[error("unexpected EOF")]
+    End,
+    /// A number has more than 64 bits.
+    #[error("proto: integer overflow")]
+    Overflow,
+    /// A length has more than 63 bits.
+    #[error("proto: negative length found during unmarshaling")]
+    NegativeLength,
+    /// A field has none of the encoding's forms.
+    #[error("proto: illegal wireType {0}")]
+    IllegalForm(u64),
+    /// A group ends that did not begin, in this message.
+    #[error("proto: {0}: wiretype end group for non-group")]
+    EndGroup(String),
+    /// A group ends that did not begin, where the message has no name.
+    #[error("proto: unexpected end of group")]
+    UnexpectedEndGroup,
+    /// The number of a field is not above zero.
+    #[error("proto: {message}: illegal tag {number} (wire type {key})")]
+    Tag {
+        /// The message's name, without its group and version.
+        message: String,
+        /// The field's number.
+        number: i32,
+        /// Number and form as they are sent, in one.
+        key: u64,
+    },
+    /// Messages are in each other deeper than any definition is.
+    #[error("exceeded max depth of {0} messages")]
+    Depth(usize),
     /// A field has another form than its type.
-    #[error("proto: wrong wireType for field {0}")]
-    Form(String),
+    #[error("proto: wrong wireType = {form} for field {field}")]
+    Form {
+        /// The form that was sent.
+        form: u8,
+        /// The field.
+        field: String,
+    },
     /// Text is not UTF-8.
     #[error("proto: field {0} contains invalid UTF-8")]
     Text(String),

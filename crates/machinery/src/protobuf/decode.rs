@@ -18,25 +18,11 @@ const MAX_DEPTH: usize = 64;
 /// Reads a body (envelope and object) as an object of a definition. `apiVersion` and `kind` are those of the envelope,
 /// if it has them.
 pub fn decode(body: &[u8], root: &Root) -> Result<Object, ProtobufError> {
-    let envelope = body.strip_prefix(MAGIC).ok_or(ProtobufError::Magic)?;
-    let (mut api_version, mut kind, mut raw) = (String::new(), String::new(), &[][..]);
-    let mut reader = Reader::new(envelope);
-    while let Some((number, value)) = reader.next()? {
-        match (number, value) {
-            (1, Wire::Bytes(meta)) => {
-                let mut reader = Reader::new(meta);
-                while let Some((number, value)) = reader.next()? {
-                    match (number, value) {
-                        (1, value) => api_version = value.text("apiVersion")?,
-                        (2, value) => kind = value.text("kind")?,
-                        _ => {}
-                    }
-                }
-            }
-            (2, Wire::Bytes(bytes)) => raw = bytes,
-            _ => {}
-        }
+    let body = body.strip_prefix(MAGIC).ok_or(ProtobufError::Magic)?;
+    if body.is_empty() {
+        return Err(ProtobufError::Empty);
     }
+    let Envelope { api_version, kind, raw } = envelope(body)?;
     let tree = Decoder { schema: root.schema(), depth: 0 }.object(root.id(), raw)?;
     let mut object = Object::from_value(Value::Object(tree)).unwrap_or_default();
     for (field, text) in [("apiVersion", api_version), ("kind", kind)] {
@@ -45,6 +31,40 @@ pub fn decode(body: &[u8], root: &Root) -> Result<Object, ProtobufError> {
         }
     }
     Ok(object)
+}
+
+/// What is around an object.
+#[derive(Default)]
+struct Envelope<'a> {
+    api_version: String,
+    kind: String,
+    raw: &'a [u8],
+}
+
+/// Reads `runtime.Unknown`. What it says of the object's encoding and type changes nothing, as with Kubernetes' API server:
+/// the object is in protobuf.
+fn envelope(body: &[u8]) -> Result<Envelope<'_>, ProtobufError> {
+    let (mut envelope, mut reader) = (Envelope::default(), Reader::new("Unknown", body));
+    while let Some((number, value)) = reader.next()? {
+        match number {
+            1 => {
+                let mut reader = Reader::new("TypeMeta", value.bytes("TypeMeta")?);
+                while let Some((number, value)) = reader.next()? {
+                    match number {
+                        1 => envelope.api_version = value.text("APIVersion")?,
+                        2 => envelope.kind = value.text("Kind")?,
+                        _ => {}
+                    }
+                }
+            }
+            2 => envelope.raw = value.bytes("Raw")?,
+            3 | 4 => {
+                let _text = value.bytes(if number == 3 { "ContentEncoding" } else { "ContentType" })?;
+            }
+            _ => {}
+        }
+    }
+    Ok(envelope)
 }
 
 /// Walks bytes and schema side by side.
@@ -62,7 +82,7 @@ impl Decoder<'_> {
         }
         let deeper = Self { depth: self.depth + 1, ..self };
         if deeper.depth > MAX_DEPTH {
-            return Err(ProtobufError::Malformed(0));
+            return Err(ProtobufError::Depth(MAX_DEPTH));
         }
         let mut out = Map::new();
         deeper.fields(definition, Level::default(), bytes, &mut out)?;
@@ -76,7 +96,7 @@ impl Decoder<'_> {
         bytes: &[u8],
         out: &mut Map<String, Value>,
     ) -> Result<(), ProtobufError> {
-        let mut reader = Reader::new(bytes);
+        let mut reader = Reader::new(last_part(definition.name()), bytes);
         while let Some((number, value)) = reader.next()? {
             match definition.slot(level, number) {
                 None => {}
@@ -132,7 +152,7 @@ impl Decoder<'_> {
     ) -> Result<(), ProtobufError> {
         let is_number = matches!(ty, Type::Int32 | Type::Int64 | Type::Bool);
         if let (true, Wire::Bytes(packed)) = (is_number, value) {
-            let mut reader = Reader::new(packed);
+            let mut reader = Reader::nameless(packed);
             while let Some(number) = reader.packed()? {
                 items.extend(self.value(ty, name, Wire::Varint(number))?);
             }
@@ -144,7 +164,7 @@ impl Decoder<'_> {
 
     /// A map's entry: a message of key and value.
     fn entry(self, ty: Type, name: &str, value: Wire<'_>) -> Result<(String, Value), ProtobufError> {
-        let mut reader = Reader::new(value.bytes(name)?);
+        let mut reader = Reader::nameless(value.bytes(name)?);
         let (mut key, mut found) = (String::new(), None);
         while let Some((number, value)) = reader.next()? {
             match number {
@@ -164,7 +184,7 @@ impl Decoder<'_> {
     /// A value outside of lists: there a list is a message with the items as its field 1.
     fn wrapped(self, ty: Type, name: &str, value: Wire<'_>) -> Result<Option<Value>, ProtobufError> {
         let Type::List(inner) = ty else { return self.value(ty, name, value) };
-        let (mut reader, mut items) = (Reader::new(value.bytes(name)?), Vec::new());
+        let (mut reader, mut items) = (Reader::new(name, value.bytes(name)?), Vec::new());
         while let Some((number, value)) = reader.next()? {
             if number == 1 {
                 self.items(self.schema.inner(inner), name, value, &mut items)?;
@@ -182,11 +202,13 @@ impl Decoder<'_> {
             Type::Int32 | Type::Int64 => Some(value.number(name)?.into()),
             Type::Float => Some(scalar::float(value.float(name)?)),
             Type::Object(id) => Some(Value::Object(self.object(id, value.bytes(name)?)?)),
-            Type::Quantity => Some(part_text(value.bytes(name)?, 1, name)?.into()),
+            Type::Quantity => Some(quantity(value.bytes(name)?, name)?.into()),
             Type::IntOrString => Some(int_or_string(value.bytes(name)?, name)?),
             Type::Time => time(value.bytes(name)?, name)?.map(|time| format!("{time:.0}").into()),
             Type::MicroTime => time(value.bytes(name)?, name)?.map(|time| micro(time).into()),
-            Type::Raw(Raw::Json | Raw::Extension | Raw::FieldsV1) => raw_json(value.bytes(name)?)?,
+            Type::Raw(Raw::Json) => raw_json("JSON", value.bytes(name)?)?,
+            Type::Raw(Raw::Extension) => raw_json("RawExtension", value.bytes(name)?)?,
+            Type::Raw(Raw::FieldsV1) => raw_json("FieldsV1", value.bytes(name)?)?,
             Type::Raw(other) => self.schema_or(other, name, value.bytes(name)?)?,
             Type::Map(_) | Type::List(_) => None,
         })
@@ -196,7 +218,12 @@ impl Decoder<'_> {
     fn schema_or(self, other: Raw, name: &str, bytes: &[u8]) -> Result<Option<Value>, ProtobufError> {
         let Some(schema) = self.schema.find(JSON_SCHEMA).map(Type::Object) else { return Ok(None) };
         let (mut found, mut items) = (None, Vec::new());
-        let mut reader = Reader::new(bytes);
+        let message = match other {
+            Raw::SchemaOrBool => "JSONSchemaPropsOrBool",
+            Raw::SchemaOrStrings => "JSONSchemaPropsOrStringArray",
+            _ => "JSONSchemaPropsOrArray",
+        };
+        let mut reader = Reader::new(message, bytes);
         while let Some((number, value)) = reader.next()? {
             match (other, number) {
                 (Raw::SchemaOrBool, 1) => {
@@ -212,21 +239,26 @@ impl Decoder<'_> {
     }
 }
 
-/// The text in one field of a small message; empty when it is not there.
-fn part_text(bytes: &[u8], wanted: u32, name: &str) -> Result<String, ProtobufError> {
-    let mut reader = Reader::new(bytes);
+/// `io.k8s.api.core.v1.Pod` is `Pod`.
+fn last_part(name: &str) -> &str {
+    name.rsplit('.').next().unwrap_or(name)
+}
+
+/// The text of a quantity; empty when it is not there.
+fn quantity(bytes: &[u8], name: &str) -> Result<String, ProtobufError> {
+    let (mut reader, mut text) = (Reader::new("Quantity", bytes), String::new());
     while let Some((number, value)) = reader.next()? {
-        if number == wanted {
-            return value.text(name);
+        if number == 1 {
+            text = value.text(name)?;
         }
     }
-    Ok(String::new())
+    Ok(text)
 }
 
 /// `{type, intVal, strVal}`; type 1 is text.
 fn int_or_string(bytes: &[u8], name: &str) -> Result<Value, ProtobufError> {
     let (mut is_text, mut number, mut text) = (false, 0, String::new());
-    let mut reader = Reader::new(bytes);
+    let mut reader = Reader::new("IntOrString", bytes);
     while let Some((field, value)) = reader.next()? {
         match field {
             1 => is_text = value.number(name)? == 1,
@@ -241,7 +273,7 @@ fn int_or_string(bytes: &[u8], name: &str) -> Result<Value, ProtobufError> {
 /// `{seconds, nanos}` since 1970; Go's zero time and an empty message are no time.
 fn time(bytes: &[u8], name: &str) -> Result<Option<Timestamp>, ProtobufError> {
     let (mut seconds, mut nanos) = (None, 0);
-    let mut reader = Reader::new(bytes);
+    let mut reader = Reader::new("Timestamp", bytes);
     while let Some((field, value)) = reader.next()? {
         match field {
             1 => seconds = Some(value.number(name)?),
@@ -258,12 +290,12 @@ fn micro(time: Timestamp) -> String {
 }
 
 /// Raw JSON in field 1 (`fieldsV1`, extensions).
-fn raw_json(bytes: &[u8]) -> Result<Option<Value>, ProtobufError> {
-    let mut reader = Reader::new(bytes);
+fn raw_json(message: &str, bytes: &[u8]) -> Result<Option<Value>, ProtobufError> {
+    let (mut reader, mut found) = (Reader::new(message, bytes), None);
     while let Some((number, value)) = reader.next()? {
-        if let (1, Wire::Bytes(json)) = (number, value) {
-            return Ok(serde_json::from_slice(json).ok());
+        if number == 1 {
+            found = serde_json::from_slice(value.bytes("Raw")?).ok();
         }
     }
-    Ok(None)
+    Ok(found)
 }
