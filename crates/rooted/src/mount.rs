@@ -72,10 +72,20 @@ impl Detached {
         set_attributes(&self.fd, &Attributes { propagation, ..Attributes::default() }, libc::AT_RECURSIVE)
     }
 
-    /// Forbids writing to it and the mounts below it.
+    /// Forbids writing to it and the mounts below it. Where it is copied to a mount namespace of another user namespace,
+    /// that stays so: there nobody may allow it again.
     pub fn read_only(&self) -> io::Result<()> {
+        self.forbid_writing(libc::AT_RECURSIVE)
+    }
+
+    /// The same for itself alone, not for the mounts below it.
+    pub fn read_only_itself(&self) -> io::Result<()> {
+        self.forbid_writing(0)
+    }
+
+    fn forbid_writing(&self, depth: i32) -> io::Result<()> {
         let set = libc::MOUNT_ATTR_RDONLY;
-        set_attributes(&self.fd, &Attributes { set, ..Attributes::default() }, libc::AT_RECURSIVE)
+        set_attributes(&self.fd, &Attributes { set, ..Attributes::default() }, depth)
     }
 
     /// Shows the files of ID 0 as those of the user namespace's ID 0, and so on, and stores new ones the other way round.

@@ -7,12 +7,12 @@ mod common;
 
 use common::{Machine, PATIENCE, code, exited, log_text, supervisors_of, until};
 use skiff_runtime::{
-    ContainerId, ContainerStatus, Device, ExecSpec, FileIds, IdRange, Mount, MountKind, PodHandle,
-    PodSandbox, Propagation, RuntimeError, UserSpec,
+    AttachSpec, ContainerId, ContainerStatus, Device, ExecSpec, FileIds, IdRange, Mount, MountKind,
+    PodHandle, PodSandbox, Propagation, RuntimeError, UserSpec,
 };
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Starts a machine or leaves the test with a printed reason.
 macro_rules! machine {
@@ -223,6 +223,57 @@ async fn files_in_volumes_have_the_owners_that_are_stored() {
     machine.finish().await;
 }
 
+/// Who administers the pod's own mounts, its root with `CAP_SYS_ADMIN`, cannot write to what is read-only for it: not
+/// where it is mounted, nor through a copy of it, nor in a mount namespace of its own.
+const MAKE_WRITABLE: &str = "write() { echo more > $1/user 2>/dev/null && echo wrote $1; }; \
+    try() { mount -o remount,rw,bind none $1 && echo again $1; write $1; }; \
+    copy() { mkdir $2; mount -o $3 $1 $2 && echo copied $1; try $2; }; \
+    for d in /ro /all /all/below /ro/below; do write $d; try $d; done; \
+    copy /ro /copy rbind; copy /all /deep rbind; try /deep/below; copy /all/below /flat bind; \
+    unshare -m sh -c 'mount -o remount,rw,bind none /ro; echo more > /ro/user && echo wrote unshared'; \
+    umount /ro/below && echo bared; umount /all/below && echo bared; write /rw; try /ro";
+
+#[tokio::test]
+async fn what_is_read_only_stays_so_for_its_administrator() {
+    let machine = machine!();
+    let volume = volume(&machine, "vol");
+    let below = volume.join("below");
+    std::fs::create_dir(&below).unwrap();
+    rustix::mount::mount("below", &below, "tmpfs", rustix::mount::MountFlags::empty(), Some(c"mode=777"))
+        .unwrap();
+    let pod = start(&machine, "administrator", 2).await;
+    for (name, privileged) in [("capable", false), ("privileged", true)] {
+        let mut spec = machine.shell(&pod, name, MAKE_WRITABLE).await;
+        spec.capabilities.push("CAP_SYS_ADMIN".into());
+        spec.privileged = privileged;
+        let shown = |destination: &str, readonly, recursive| Mount {
+            readonly,
+            recursive,
+            ..bind(&volume, destination, FileIds::Container)
+        };
+        spec.mounts = vec![shown("/ro", true, false), shown("/all", true, true), shown("/rw", false, false)];
+        let log = spec.log_path.clone();
+        let id = pod.start_container(spec).await.unwrap();
+        exited(&pod, &id).await;
+        let log = log_text(&log);
+        println!("{log}");
+        let done: Vec<_> = log.lines().filter(|line| line.starts_with("stdout")).collect();
+        // Only what is mounted below the one that is read-only by itself is written to.
+        let expected = [
+            "stdout wrote /ro/below",
+            "stdout again /ro/below",
+            "stdout wrote /ro/below",
+            "stdout copied /ro",
+            "stdout copied /all",
+            "stdout copied /all/below",
+            "stdout wrote /rw",
+        ];
+        assert_eq!(done, expected, "{log}");
+    }
+    rustix::mount::unmount(&below, rustix::mount::UnmountFlags::DETACH).unwrap();
+    machine.finish().await;
+}
+
 #[tokio::test]
 async fn what_cannot_be_mapped_is_refused_by_name() {
     let machine = machine!();
@@ -346,6 +397,61 @@ async fn processes_are_shared_and_debugged_in_it() {
     assert_eq!(self::code(&exited(&pod, &id).await), 0);
     let log = log_text(&log);
     assert!(log.contains("    1 sleep 999") && log.contains("passwd"), "{log}");
+    machine.finish().await;
+}
+
+#[tokio::test]
+async fn its_streams_are_attached_and_it_starts_again_as_the_same() {
+    let machine = machine!();
+    let pod = start(&machine, "streams", 6).await;
+    let volume = volume(&machine, "vol");
+    let script = "[ -e /mine ] && echo an old layer; touch /mine; read x; echo got $x; echo $x >> /v/told; \
+        stat -c %u:%g /v/told; cat /proc/self/uid_map; exit 3";
+    let mut said = Vec::new();
+    for attempt in 0..2 {
+        let mut spec = machine.shell(&pod, "c", script).await;
+        (spec.attempt, spec.stdin, spec.stdin_once) = (attempt, true, true);
+        spec.mounts.push(bind(&volume, "/v", FileIds::Container));
+        let id = pod.start_container(spec).await.unwrap();
+        let both = AttachSpec { stdin: true, stdout: true, stderr: false };
+        let mut session = pod.attach(&id, both).await.unwrap();
+        session.stdin.take().unwrap().write_all(b"one\n").await.unwrap();
+        let mut text = String::new();
+        session.stdout.take().unwrap().read_to_string(&mut text).await.unwrap();
+        assert_eq!(code(&exited(&pod, &id).await), 3, "{text}");
+        said.push(text);
+    }
+    let map = format!("got one\n0:0\n{:>10} {:>10} {:>10}\n", 0, range(6).first(), IdRange::LENGTH);
+    assert_eq!(said, [map.clone(), map]);
+    assert_eq!(std::fs::read_to_string(volume.join("told")).unwrap(), "one\none\n");
+    machine.finish().await;
+}
+
+/// What root may in its own namespaces, and what it may not though it is privileged there.
+const PRIVILEGED: &str = "grep CapEff /proc/self/status; mount -t tmpfs x /work && echo mounted; unshare -m true && echo apart; \
+    echo 1 > /proc/sys/net/ipv4/ip_forward && echo forwards; mknod /null c 1 3 && echo made; \
+    for f in /proc/sys/kernel/panic /proc/sys/vm/swappiness /proc/sysrq-trigger /sys/kernel/mm/ksm/run; do \
+        [ -e $f ] && echo 1 > $f && echo wrote $f; done; \
+    for d in /dev/*; do [ -b $d ] && head -c1 $d > /dev/null && echo read $d; done; \
+    [ -e /dev/mem ] && head -c1 /dev/mem > /dev/null && echo read memory; \
+    find /sys/fs/cgroup -name cgroup.procs | while read f; do echo 1 > $f && echo moved $f; done; echo end";
+
+#[tokio::test]
+async fn a_privileged_container_is_so_in_its_own_namespaces_only() {
+    let machine = machine!();
+    let pod = start(&machine, "privileged", 7).await;
+    let mut spec = machine.shell(&pod, "c", PRIVILEGED).await;
+    spec.privileged = true;
+    let log = spec.log_path.clone();
+    let id = pod.start_container(spec).await.unwrap();
+    exited(&pod, &id).await;
+    let log = log_text(&log);
+    let own = std::fs::read_to_string("/proc/self/status").unwrap();
+    let bounding = own.lines().find_map(|line| line.strip_prefix("CapBnd:\t")).unwrap();
+    let capabilities = format!("stdout CapEff:\t{bounding}");
+    let done: Vec<_> = log.lines().filter(|line| line.starts_with("stdout")).collect();
+    let expected = [&*capabilities, "stdout mounted", "stdout apart", "stdout forwards", "stdout end"];
+    assert_eq!(done, expected, "{log}");
     machine.finish().await;
 }
 

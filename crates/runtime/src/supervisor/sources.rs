@@ -48,6 +48,8 @@ fn resolve(source: &Path, below: &Path) -> io::Result<Handle> {
     }
 }
 
+/// What is read-only is so from here on, in the node's user namespace: a container with one of its own and
+/// `CAP_SYS_ADMIN` there could undo what was done within it, and nothing that came from outside.
 fn copy(handle: &Handle, mount: &Mount) -> io::Result<Detached> {
     let copy = Detached::copy_of(handle)?;
     copy.spread(match mount.propagation {
@@ -55,6 +57,11 @@ fn copy(handle: &Handle, mount: &Mount) -> io::Result<Detached> {
         Propagation::HostToContainer => Spread::Receive,
         Propagation::Bidirectional => Spread::Keep,
     })?;
+    match (mount.readonly, mount.recursive) {
+        (false, _) => {}
+        (true, false) => copy.read_only_itself()?,
+        (true, true) => copy.read_only()?,
+    }
     Ok(copy)
 }
 

@@ -227,7 +227,7 @@ pub(crate) fn busybox_layer() -> Vec<u8> {
     layer.into_inner().unwrap()
 }
 
-const APPLETS: &str = "cat chown chroot date dd df echo env false grep head hostname id ifconfig ip kill ls mkdir mknod mount \
+const APPLETS: &str = "cat chown chroot date dd df echo env false find grep head hostname id ifconfig ip kill ls mkdir mknod mount \
     mv nc ping ps pwd readlink sh sleep stat stty tail test touch tr true tty umount uname unshare wc whoami yes";
 
 pub(crate) fn add_file(archive: &mut tar::Builder<Vec<u8>>, path: &str, mode: u32, content: &[u8]) {
