@@ -136,11 +136,22 @@ impl PodHandle {
     }
 
     /// Sends a signal (by name, `SIGTERM` or `TERM`, or number) to the container's first process. `SIGKILL` ends every
-    /// process of the container. Ended containers are a success.
+    /// process of the container. Ended containers are a success. A supervisor that does not answer is replaced: nothing that
+    /// happens to it keeps a container running.
     pub async fn signal(&self, container: &ContainerId, signal: &str) -> Result<(), RuntimeError> {
-        let signal = parse_signal(signal)?;
-        let reply = self.ask(&Request::Signal { id: container.clone(), signal }).await?;
-        self.done(reply, container)
+        let request = Request::Signal { id: container.clone(), signal: parse_signal(signal)? };
+        for _ in 0..runtime::SUCCESSORS {
+            match tokio::time::timeout(runtime::ANSWER, self.ask(&request)).await {
+                // It died, or was ended by another who waited for it.
+                Ok(Err(RuntimeError::SupervisorGone { .. })) if self.inner.pod_dir.exists() => {}
+                Ok(reply) => return self.done(reply?, container),
+                Err(_elapsed) => {
+                    tracing::warn!(pod = %self.uid(), "the supervisor does not answer; another takes its place");
+                    runtime::end_supervisor(&self.inner.shared, self.uid()).await?;
+                }
+            }
+        }
+        self.done(self.ask(&request).await?, container)
     }
 
     /// Asks the container to stop with `signal`, kills it after `grace`, and returns when it has ended.
@@ -161,17 +172,15 @@ impl PodHandle {
         Ok(())
     }
 
-    /// Waits until the container has ended (or was removed).
+    /// Waits until the container has ended, was removed, or is lost with its pod. A supervisor's death is not the
+    /// container's.
     async fn ended(&self, container: &ContainerId) {
         let mut state = self.inner.state.clone();
         let over = |state: &PodState| {
-            !state.supervised
-                || matches!(
-                    state.container(container).map(|c| &c.status),
-                    None | Some(ContainerStatus::Exited { .. })
-                )
+            let status = state.container(container).map(|c| &c.status);
+            matches!(status, None | Some(ContainerStatus::Exited { .. }))
         };
-        // The sender only goes away with this handle's last clone, which is still here.
+        // The sender goes away when nobody follows the pod any more.
         let _closed = state.wait_for(over).await;
     }
 

@@ -271,13 +271,13 @@ async fn adopt_one(shared: &Arc<Shared>, uid: &PodUid) -> Result<PodHandle, Runt
 }
 
 /// How long a supervisor may take to answer. It answers from memory; only a stopped or broken one does not.
-const ANSWER: Duration = Duration::from_secs(10);
+pub(crate) const ANSWER: Duration = Duration::from_secs(10);
 
 /// How long a supervisor may take to end its pod: for processes that die slowly it waits ten seconds itself.
 const SHUTDOWN: Duration = Duration::from_secs(30);
 
 /// Kills a supervisor and leaves its pod alone.
-async fn end_supervisor(shared: &Shared, uid: &PodUid) -> Result<(), RuntimeError> {
+pub(crate) async fn end_supervisor(shared: &Shared, uid: &PodUid) -> Result<(), RuntimeError> {
     let cgroups = shared.cgroups()?;
     let groups = PodGroups::possible(&shared.config.cgroup_parent, uid);
     let work = move || groups.iter().try_for_each(|groups| cgroups.kill(&groups.supervisor, || {}));

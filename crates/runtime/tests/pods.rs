@@ -412,6 +412,73 @@ async fn a_supervisor_that_hangs_is_replaced_and_holds_up_no_other_pod() {
     machine.finish().await;
 }
 
+/// Stops the supervisor of the only pod, as a process can be stopped, and not ended.
+fn hang_supervisor(machine: &Machine) {
+    let [supervisor] = common::supervisors_of(machine.directory.path())[..] else { panic!("one supervisor") };
+    let stop = nix::sys::signal::Signal::SIGSTOP;
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(supervisor), stop).unwrap();
+}
+
+/// Ignores what asks it to end.
+const STUBBORN: &str = "trap '' TERM; while true; do sleep 0.02; done";
+
+#[tokio::test]
+async fn a_pod_that_hangs_while_it_stops_ends_after_its_grace_and_holds_up_no_other() {
+    let machine = machine!();
+    let hangs = machine.pod("hangs").await;
+    let id = hangs.start_container(machine.shell(&hangs, "c", STUBBORN).await).await.unwrap();
+    let deaf = ["sh", "-c", "until grep -q 'SigIgn:.*[4567cdef]...$' /proc/1/status; do sleep 0.01; done"];
+    let waited = hangs.exec_captured(&id, deaf.map(String::from).to_vec(), PATIENCE, 100).await.unwrap();
+    assert_eq!(waited.status.code, 0);
+    hang_supervisor(&machine);
+
+    let stopping = hangs.stop_container(&id, "SIGTERM", Duration::from_millis(500));
+    let mut stopping = std::pin::pin!(stopping);
+    let others = async {
+        let pod = machine.pod("other").await;
+        let id = pod.start_container(machine.shell(&pod, "c", "exec sleep 1000").await).await.unwrap();
+        pod.stop_container(&id, "SIGKILL", PATIENCE).await.unwrap();
+        pod.stop().await.unwrap();
+    };
+    tokio::select! {
+        biased;
+        _ = &mut stopping => panic!("its supervisor does not answer yet"),
+        () = others => {}
+    }
+    tokio::time::timeout(PATIENCE, stopping).await.unwrap().unwrap();
+    assert_eq!(code(&exited(&hangs, &id).await), 137, "it was killed");
+    tokio::time::timeout(PATIENCE, hangs.clone().stop()).await.unwrap().unwrap();
+    machine.finish().await;
+}
+
+#[tokio::test]
+async fn two_who_end_a_container_of_a_supervisor_that_hangs_both_have_their_way() {
+    let machine = machine!();
+    let pod = machine.pod("twice").await;
+    let id = pod.start_container(machine.shell(&pod, "c", STUBBORN).await).await.unwrap();
+    hang_supervisor(&machine);
+    let kill = async || tokio::time::timeout(PATIENCE, pod.signal(&id, "KILL")).await.unwrap();
+    let (first, second) = tokio::join!(kill(), kill());
+    first.and(second).unwrap();
+    assert_eq!(code(&exited(&pod, &id).await), 137);
+    machine.finish().await;
+}
+
+#[tokio::test]
+async fn a_pod_is_removed_though_its_supervisor_hangs() {
+    let machine = machine!();
+    let pod = machine.pod("stuck").await;
+    let id = pod.start_container(machine.shell(&pod, "c", STUBBORN).await).await.unwrap();
+    let state = until(&pod, &id, |status| matches!(status, ContainerStatus::Running { .. })).await;
+    let ContainerStatus::Running { pid, .. } = state.status else { panic!("{state:?}") };
+    hang_supervisor(&machine);
+    tokio::time::timeout(PATIENCE * 2, pod.stop()).await.unwrap().unwrap();
+    // Whoever collects it may not have done so yet; a process that has ended has no command.
+    let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    assert!(command.is_empty(), "{}", command.escape_ascii());
+    machine.finish().await;
+}
+
 #[tokio::test]
 async fn a_terminal_survives_its_supervisor() {
     let machine = machine!();
