@@ -1,7 +1,7 @@
 //! From inside a container: what it may use, see and do, and that what isolates it is either there or refused.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
 
 use skiff_tests::{Cluster, Kubectl, Output};
@@ -124,6 +124,24 @@ spec:
     image: luksa/kubia
     command: [sleep, "1000"]
     securityContext: {procMount: Unmasked, capabilities: {add: [NET_ADMIN]}}
+"#;
+
+/// A pod with a user namespace whose first container serves, with all privileges there, and whose second echoes its input.
+const SERVED: &str = r#"
+apiVersion: v1
+kind: Pod
+metadata: {name: served}
+spec:
+  terminationGracePeriodSeconds: 0
+  hostUsers: false
+  containers:
+  - name: main
+    image: luksa/kubia
+    securityContext: {privileged: true}
+  - name: talk
+    image: luksa/kubia
+    stdin: true
+    command: [bash, -c, "while read line; do echo got $line; done; sleep 1000"]
 "#;
 
 /// Pods that must not run without what they ask for: name, the part of the specification, the reason.
@@ -310,6 +328,68 @@ fn user_namespaces_hold() {
     cluster.start();
     assert_eq!(ids_are_its_own(&cluster, "apart"), first, "a server after this one finds the same");
     volumes_have_their_owners(&cluster);
+}
+
+#[test]
+fn a_pod_with_a_user_namespace_is_reached_like_others() {
+    let cluster = Cluster::up();
+    cluster.apply(SERVED);
+    cluster.k("wait pod/served --for=condition=Ready --timeout=90s");
+    let first = ids_are_its_own(&cluster, "served");
+    for (client, port) in [(Kubectl::New, 7070), (Kubectl::Old, 7071)] {
+        attached(&cluster, client);
+        forwarded(&cluster, client, port);
+    }
+    let privileges = "id -u; while read name value; do [ $name = CapEff: ] && echo $value; done < /proc/self/status; \
+                      (echo 1 > /proc/sys/net/ipv4/ip_forward) && echo forwards; \
+                      for f in kernel/panic vm/swappiness; do (echo 1 > /proc/sys/$f) 2>/dev/null && echo wrote $f; done; \
+                      mknod /null c 1 3 2>/dev/null && echo made; \
+                      for d in /dev/*; do [ -b $d ] && head -c1 $d >/dev/null 2>&1 && echo read $d; done";
+    let all = cluster.sh("grep CapBnd /proc/self/status | cut -f2").ok();
+    let own = format!("0\n{all}forwards\n");
+    assert_eq!(inside(&cluster, "served", privileges), own, "everything, in its own namespaces only");
+
+    assert_eq!(inside(&cluster, "served", "touch /layer && ls /layer"), "/layer\n");
+    // `kill` shares its fate if the kernel is faster.
+    let killed = cluster.kubectl(Kubectl::New, "exec served -c main -- kill 1");
+    assert!(matches!(killed.code, Some(0 | 137)), "{killed}");
+    let again = "wait pod/served --timeout=60s --for=jsonpath={.status.containerStatuses[0].restartCount}=1";
+    cluster.k(again);
+    cluster.k("wait pod/served --for=condition=Ready --timeout=60s");
+    assert_eq!(
+        ids_are_its_own(&cluster, "served"),
+        first,
+        "a container that is started again has the same IDs"
+    );
+    assert_eq!(inside(&cluster, "served", "ls /layer 2>/dev/null; id -u"), "0\n", "and files of its own");
+    forwarded(&cluster, Kubectl::New, 7072);
+}
+
+/// Types a line to the second container of [`SERVED`] and reads what it says to it.
+fn attached(cluster: &Cluster, client: Kubectl) {
+    let mut command = cluster.kubectl_command(client, "attach served -c talk -i");
+    let mut attach = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    attach.stdin.as_mut().unwrap().write_all(b"a line\n").unwrap();
+    let mut line = String::new();
+    BufReader::new(attach.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    attach.kill().unwrap();
+    attach.wait().unwrap();
+    assert_eq!(line, "got a line\n", "{client:?}");
+}
+
+/// Asks the server of [`SERVED`] through a port of the client's machine.
+fn forwarded(cluster: &Cluster, client: Kubectl, port: u16) {
+    let mut command = cluster.kubectl_command(client, &format!("port-forward pod/served {port}:8080"));
+    let mut forward = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    // Kept open: kubectl ends when it cannot say what it forwards.
+    let mut output = BufReader::new(forward.stdout.take().unwrap());
+    output.read_line(&mut line).unwrap();
+    let answer = cluster.sh(&format!("curl -sS http://127.0.0.1:{port}"));
+    forward.kill().unwrap();
+    forward.wait().unwrap();
+    assert!(line.contains(&format!("Forwarding from 127.0.0.1:{port} -> 8080")), "{client:?}: {line}");
+    assert_eq!(answer.ok(), "You've hit served\n", "{client:?}");
 }
 
 /// Checks what a pod's processes are on the node; returns the first of its IDs there.
