@@ -200,6 +200,38 @@ fn a_killed_supervisor_leaves_its_containers_alone() {
     everything_works(&cluster);
 }
 
+/// A pod that does not end when it is asked to.
+const STUBBORN: &str = r#"
+apiVersion: v1
+kind: Pod
+metadata: {name: stubborn}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+  - {name: main, image: luksa/kubia, command: [bash, -c, "trap '' TERM; while :; do sleep 0.1; done"]}
+"#;
+
+#[test]
+fn a_pod_whose_supervisor_hangs_is_deleted_and_holds_up_no_other() {
+    let cluster = Cluster::up();
+    cluster.apply(STUBBORN);
+    cluster.k("run other --image=luksa/kubia");
+    cluster.k("wait pod/stubborn pod/other --for=condition=Ready --timeout=60s");
+    let uid = cluster.k("get pod stubborn -o jsonpath={.metadata.uid}");
+    let of_it = |line: &&String| line.contains("pod-supervisor") && line.contains(&uid);
+    let processes = cluster.host().processes();
+    let supervisor = processes.iter().find(of_it).unwrap().split_whitespace().next().unwrap();
+    cluster.sh(&format!("kill -STOP {supervisor}")).ok();
+    cluster.k("delete pod stubborn --wait=false");
+    cluster.k("delete pod other --now --timeout=30s");
+    cluster.k("run next --image=luksa/kubia");
+    cluster.k("wait pod/next --for=condition=Ready --timeout=30s");
+    cluster.k("wait pod/stubborn --for=delete --timeout=60s");
+    assert_eq!(cluster.host().processes().iter().filter(of_it).count(), 0, "its supervisor is gone, too");
+    let trapped = cluster.host().processes().into_iter().filter(|line| line.contains("trap '' TERM")).count();
+    assert_eq!(trapped, 0, "nothing of it runs");
+}
+
 /// Creates ConfigMaps and Services one after the other and prints the name of each that was accepted.
 fn writer(cluster: &Cluster, name: &str) -> Dialogue {
     let script = format!(
