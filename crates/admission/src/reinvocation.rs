@@ -24,7 +24,7 @@ impl Reinvocation {
     }
 
     /// Starts the second round if anybody wants one.
-    pub(crate) fn begin_second(&mut self) -> bool {
+    pub fn begin_second(&mut self) -> bool {
         self.second = self.wanted;
         self.second
     }

@@ -10,6 +10,7 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::admission::AdmissionWebhooks;
 use crate::auth::{Auth, Issuer, UserInfo};
 use crate::bootstrap::{self, Bootstrap, BootstrapError};
 use crate::config::{ClusterConfig, Config};
@@ -34,6 +35,7 @@ pub(crate) struct Shared {
     /// What keeps the offers current.
     pub(crate) definitions: View<Definitions>,
     pub(crate) auth: Auth,
+    pub(crate) webhooks: AdmissionWebhooks,
     pub(crate) pki: Arc<Pki>,
     /// For connections to nodes.
     pub(crate) kubelet_tls: Arc<rustls::ClientConfig>,
@@ -96,7 +98,10 @@ impl ApiServer {
         let outgoing = Arc::new(Outgoing::new(store.clone()));
         let definitions = Definitions::new(kubernetes, offers.clone(), outgoing.clone());
         let definitions = View::start(store.clone(), definitions).await?;
+        let webhooks =
+            AdmissionWebhooks::start(store.clone(), offers.clone(), auth.clone(), outgoing).await?;
         let shared = Shared {
+            webhooks,
             auth,
             kubelet_tls: pki.kubelet_client_tls()?,
             facts: cluster.facts(),

@@ -7,13 +7,18 @@ mod pod_security;
 mod priority;
 mod runtime_class;
 mod service_account;
+mod surroundings;
 mod taint;
 mod tolerations;
+mod webhooks;
 
 use skiff_machinery::Object;
 
 use crate::errors::ApiError;
 use crate::pipeline::call::Call;
+use crate::pipeline::options::DeleteOptions;
+
+pub(crate) use webhooks::{AdmissionWebhooks, connect};
 
 /// What is about to happen to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +49,8 @@ pub(crate) struct Review<'a> {
     pub(crate) object: Option<&'a mut Object>,
     /// The object as it is; not there on create.
     pub(crate) old: Option<&'a Object>,
+    /// How it is deleted; only there on delete.
+    pub(crate) deletion: Option<&'a DeleteOptions>,
 }
 
 impl Review<'_> {
@@ -68,16 +75,54 @@ impl Review<'_> {
 /// What is refused only of an object that is right in itself: after its validation.
 pub(crate) async fn confirm(mut review: Review<'_>) -> Result<(), ApiError> {
     runtime_class::confirm(&mut review)?;
-    pod_security::confirm(&review).await
+    pod_security::confirm(&review).await?;
+    webhooks::validate(&review).await
 }
 
-/// Runs every plugin; the first refusal counts.
-pub(crate) async fn admit(mut review: Review<'_>) -> Result<(), ApiError> {
-    namespace::admit(&review).await?;
-    priority::admit(&mut review)?;
-    tolerations::admit(&mut review);
-    taint::admit(&mut review);
-    service_account::admit(&mut review).await?;
-    runtime_class::admit(&mut review)?;
-    caller::admit(&review).await
+/// Runs every plugin; the first refusal counts. Tells whether a webhook changed the object.
+pub(crate) async fn admit(mut review: Review<'_>) -> Result<bool, ApiError> {
+    built_in(&mut review).await?;
+    webhooks::mutate(&mut review).await
+}
+
+/// Lets webhooks change and refuse what a subresource takes that is no part of the object, e.g. a Binding.
+pub(crate) async fn review_exchanged(
+    call: &Call,
+    subresource: &str,
+    object: &mut Object,
+) -> Result<(), ApiError> {
+    let (write, old, deletion) = (Write::Create, None, None);
+    let mut review = Review { call, write, subresource, object: Some(object), old, deletion };
+    webhooks::mutate(&mut review).await?;
+    webhooks::validate(&review).await
+}
+
+/// The whole of admission for what is answered and not stored.
+pub(crate) async fn admit_transient(
+    call: &Call,
+    subresource: &str,
+    object: &mut Object,
+) -> Result<(), ApiError> {
+    let (write, old, deletion) = (Write::Create, None, None);
+    let mut review = Review { call, write, subresource, object: Some(object), old, deletion };
+    built_in(&mut review).await?;
+    webhooks::mutate(&mut review).await?;
+    webhooks::validate(&review).await
+}
+
+/// Waits until a change of webhooks counts, so that it does when it is acknowledged.
+pub(crate) async fn settle(call: &Call) {
+    if call.kind.gv.group == "admissionregistration.k8s.io" && !call.dry_run {
+        call.server.webhooks.catch_up(call.server.store.revision()).await;
+    }
+}
+
+async fn built_in(review: &mut Review<'_>) -> Result<(), ApiError> {
+    namespace::admit(review).await?;
+    priority::admit(review)?;
+    tolerations::admit(review);
+    taint::admit(review);
+    service_account::admit(review).await?;
+    runtime_class::admit(review)?;
+    caller::admit(review).await
 }

@@ -68,6 +68,7 @@ async fn create_named(call: &Call, mut object: Object, operation: Operation) -> 
             subresource: "",
             object: Some(&mut attempt),
             old: None,
+            deletion: None,
         })
         .await?;
         if call.dry_run {
@@ -95,8 +96,17 @@ async fn prepare(call: &Call, object: &mut Object, operation: Operation) -> Resu
         track_writer(call, object);
     }
     call.kind.show(object);
-    let review = Review { call, write: Write::Create, subresource: "", object: Some(object), old: None };
-    admission::admit(review).await?;
+    let review = Review {
+        call,
+        write: Write::Create,
+        subresource: "",
+        object: Some(object),
+        old: None,
+        deletion: None,
+    };
+    if admission::admit(review).await? {
+        call.kind.show(object);
+    }
     strategy.prepare_create(call.context(), object);
     Ok(())
 }

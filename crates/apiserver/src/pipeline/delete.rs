@@ -70,8 +70,12 @@ async fn delete_entry(
 ) -> Result<Option<Outcome>, ApiError> {
     let old = call.decoded(entry)?;
     check_preconditions(call, &old, options)?;
-    let review = Review { call, write: Write::Delete, subresource: "", object: None, old: Some(&old) };
-    admission::admit(review).await?;
+    let review = || {
+        let (write, object, old) = (Write::Delete, None, Some(&*old));
+        Review { call, write, subresource: "", object, old, deletion: Some(options) }
+    };
+    admission::admit(review()).await?;
+    admission::confirm(review()).await?;
 
     let mut new = (*old).clone();
     set_finalizers(&call.kind, &mut new, options);

@@ -96,6 +96,25 @@ pub(crate) fn restore(new: &mut Object, old: &Object) {
     }
 }
 
+/// Gives a new object back what [`begin`] gave it, whatever became of it since.
+pub(crate) fn keep_given(object: &mut Object, before: &Object) {
+    const GIVEN: &[&str] = &[
+        "selfLink",
+        "uid",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "generation",
+        "resourceVersion",
+    ];
+    for field in GIVEN {
+        match before.get(&["metadata", field]) {
+            Some(value) => object.set(&["metadata", field], value.clone()),
+            None => drop(object.remove(&["metadata", field])),
+        }
+    }
+}
+
 /// Copies `uid` and `resourceVersion`, where given, into an object that is made from the current one, so that
 /// they count as preconditions.
 pub(crate) fn take_preconditions(new: &mut Object, wanted: &Object) {

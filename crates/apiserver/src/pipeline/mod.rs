@@ -25,6 +25,7 @@ use serde_json::Value;
 use skiff_machinery::{Object, Verb};
 use skiff_store::Entry;
 
+use crate::admission;
 use crate::errors::ApiError;
 use crate::http::body::Body;
 use call::Call;
@@ -105,5 +106,8 @@ pub(crate) async fn run(call: Call, verb: Verb, body: Bytes) -> Result<Response<
         Verb::DeleteCollection => delete::delete_collection(&call, &body).await,
         Verb::Watch => unreachable!("answered above"),
     }?;
+    if !matches!(verb, Verb::Get | Verb::List) {
+        admission::settle(&call).await;
+    }
     respond::respond(&call, outcome)
 }

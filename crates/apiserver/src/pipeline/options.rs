@@ -73,6 +73,33 @@ impl DeleteOptions {
     }
 }
 
+impl DeleteOptions {
+    /// As the kind DeleteOptions.
+    pub(crate) fn to_json(&self) -> Value {
+        let mut options = Object::default();
+        options.set(&["kind"], "DeleteOptions");
+        options.set(&["apiVersion"], "meta.k8s.io/v1");
+        if let Some(seconds) = self.grace_period {
+            options.set(&["gracePeriodSeconds"], seconds);
+        }
+        for (field, value) in [("uid", &self.uid), ("resourceVersion", &self.resource_version)] {
+            if let Some(value) = value {
+                options.set(&["preconditions", field], value.as_str());
+            }
+        }
+        match self.propagation {
+            Some(Propagation::Orphan) => options.set(&["propagationPolicy"], "Orphan"),
+            Some(Propagation::Background) => options.set(&["propagationPolicy"], "Background"),
+            Some(Propagation::Foreground) => options.set(&["propagationPolicy"], "Foreground"),
+            None => {}
+        }
+        if self.dry_run {
+            options.set(&["dryRun"], vec!["All"]);
+        }
+        options.into_value()
+    }
+}
+
 fn dry_runs(options: &Object) -> Vec<&str> {
     let list = options.get(&["dryRun"]).and_then(Value::as_array);
     list.into_iter().flatten().filter_map(Value::as_str).collect()

@@ -143,8 +143,11 @@ impl Attempt<'_> {
             subresource: self.part.subresource(),
             object: Some(&mut new),
             old: Some(old),
+            deletion: None,
         };
-        admission::admit(review).await?;
+        if admission::admit(review).await? {
+            self.prepare(&mut new);
+        }
         let claims = match self.part {
             Part::Whole => Some(allocate::allocate(call, &mut new, Some(old)).await?),
             Part::Status | Part::Narrow(_) => None,
@@ -159,6 +162,7 @@ impl Attempt<'_> {
             subresource: self.part.subresource(),
             object: Some(&mut new),
             old: Some(old),
+            deletion: None,
         })
         .await?;
         if call.dry_run {

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use skiff_machinery::managed::Operation;
 use skiff_machinery::{FieldError, Object, Subresource};
 
+use crate::admission;
 use crate::errors::{ApiError, Subject};
 use crate::pipeline::call::{Call, timestamp};
 use crate::pipeline::update::{self, Part};
@@ -13,10 +14,11 @@ use crate::pipeline::{Outcome, decode};
 
 /// POST.
 pub(super) async fn bind(call: &Call, body: &Bytes) -> Result<Outcome, ApiError> {
-    let binding = decode::exchanged(call, Subresource::Binding, body)?;
+    let mut binding = decode::exchanged(call, Subresource::Binding, body)?;
     if binding.name() != call.path.name {
         return Err(ApiError::BadRequest("name in URL does not match name in Binding object".to_owned()));
     }
+    admission::review_exchanged(call, "binding", &mut binding).await?;
     let node = target(&binding)?;
     let make = |old: &Object| bound(call, old, &binding, &node);
     update::change(call, Part::Narrow(Subresource::Binding), Operation::Update, make).await?;

@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use skiff_machinery::{FieldError, FieldErrors, Object, Subresource};
 
 use super::{node, proxy};
+use crate::admission;
 use crate::auth;
 use crate::errors::{ApiError, Subject};
 use crate::http::body::{self, Body};
@@ -35,6 +36,9 @@ pub(super) async fn connect(
     subresource: Subresource,
     mut request: Request<Body>,
 ) -> Result<Response<Body>, ApiError> {
+    if subresource != Subresource::Log {
+        admission::connect(call, subresource).await?;
+    }
     if subresource == Subresource::Proxy {
         let route = proxy::Route::of(call, request.uri());
         let backend = proxy::Backend::find(call).await?;

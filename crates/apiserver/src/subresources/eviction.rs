@@ -6,19 +6,21 @@ use http::StatusCode;
 use serde_json::json;
 use skiff_machinery::Subresource;
 
+use crate::admission;
 use crate::errors::ApiError;
 use crate::pipeline::call::Call;
 use crate::pipeline::{Outcome, decode, delete, options};
 
 /// POST.
 pub(super) async fn evict(call: &Call, body: &Bytes) -> Result<Outcome, ApiError> {
-    let eviction = decode::exchanged(call, Subresource::Eviction, body)?;
+    let mut eviction = decode::exchanged(call, Subresource::Eviction, body)?;
     let name = eviction.name();
     if name != call.path.name {
         return Err(ApiError::BadRequest("name in URL does not match name in Eviction object".to_owned()));
     }
     // Of a pod that is not there nothing else is said.
     call.entry().await?;
+    admission::review_exchanged(call, "eviction", &mut eviction).await?;
     let options = options::of_eviction(call, &eviction)?;
     delete::delete_named(call, &call.path.name, &options).await?;
     let success =

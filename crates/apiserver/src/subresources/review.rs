@@ -3,7 +3,7 @@
 use http::StatusCode;
 use skiff_machinery::{Object, Scope};
 
-use crate::admission::{self, Review, Write};
+use crate::admission;
 use crate::errors::ApiError;
 use crate::pipeline::Outcome;
 use crate::pipeline::call::{Call, timestamp};
@@ -11,9 +11,7 @@ use crate::pipeline::call::{Call, timestamp};
 /// POST of a review.
 pub(crate) async fn answer(call: &Call, mut request: Object) -> Result<Outcome, ApiError> {
     call.kind.fill(&mut request);
-    let review =
-        Review { call, write: Write::Create, subresource: "", object: Some(&mut request), old: None };
-    admission::admit(review).await?;
+    admission::admit_transient(call, "", &mut request).await?;
     if call.kind.scope == Scope::Namespaced {
         request.set(&["metadata", "namespace"], call.namespace());
     }

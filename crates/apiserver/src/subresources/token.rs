@@ -5,7 +5,7 @@ use http::StatusCode;
 use serde_json::Value;
 use skiff_machinery::Subresource;
 
-use crate::admission::{self, Review, Write};
+use crate::admission;
 use crate::errors::ApiError;
 use crate::pipeline::call::{Call, timestamp};
 use crate::pipeline::{Outcome, decode};
@@ -13,9 +13,7 @@ use crate::pipeline::{Outcome, decode};
 /// POST.
 pub(super) async fn issue(call: &Call, body: &Bytes) -> Result<Outcome, ApiError> {
     let mut request = decode::exchanged(call, Subresource::Token, body)?;
-    let review =
-        Review { call, write: Write::Create, subresource: "token", object: Some(&mut request), old: None };
-    admission::admit(review).await?;
+    admission::admit_transient(call, "token", &mut request).await?;
     let account = call.path.name.as_str();
     let mut answer = call.server.auth.issue_token(call.namespace(), account, request).await?;
     answer.set(&["apiVersion"], "authentication.k8s.io/v1");
