@@ -4,7 +4,7 @@ use std::sync::{Arc, LazyLock};
 
 use skiff_machinery::{Catalogue, ClusterFacts, Context, Kind};
 
-static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(Catalogue::builtin);
+static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(skiff_kinds::builtin);
 static CLUSTER: LazyLock<ClusterFacts> =
     LazyLock::new(|| ClusterFacts { domain: "cluster.local".to_owned(), node_ports: (30_000, 32_767) });
 
