@@ -2,15 +2,14 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use skiff_fuzz::{context, halves, kind};
 use skiff_machinery::managed::{self, Writer};
 use skiff_machinery::strict;
-use skiff_fuzz::{context, halves, kind};
 
 fuzz_target!(|data: &[u8]| {
     let Some((kind, rest)) = kind(data) else { return };
     let Some((live, config)) = halves(rest) else { return };
-    let (Ok(mut live), Ok(config)) =
-        (strict::decode(live, &kind.root), strict::decode(config, &kind.root))
+    let (Ok(mut live), Ok(config)) = (strict::decode(live, &kind.root), strict::decode(config, &kind.root))
     else {
         return;
     };

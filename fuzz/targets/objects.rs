@@ -2,8 +2,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use skiff_machinery::{honour, strict};
 use skiff_fuzz::{context, kind};
+use skiff_kinds::honour;
+use skiff_machinery::strict;
 
 fuzz_target!(|data: &[u8]| {
     let Some((kind, body)) = kind(data) else { return };
@@ -16,8 +17,8 @@ fuzz_target!(|data: &[u8]| {
     let errors = strategy.validate(cx, &object);
     strategy.warnings(&object, None);
     honour::warnings(&kind.root, &object);
-    (kind.print)(&object, cx.now);
-    kind.selectable.iter().for_each(|field| drop((field.value)(&object)));
+    kind.print.row(&object, cx.now);
+    kind.selectable.iter().for_each(|field| drop(field.value(&object)));
     strategy.validate_update(cx, &object, &old);
     strategy.validate_status(cx, &object, &old);
     if errors.is_empty() {

@@ -2,8 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use skiff_machinery::{patch, strict};
 use skiff_fuzz::{halves, kind};
+use skiff_machinery::{patch, strict};
 
 fuzz_target!(|data: &[u8]| {
     let Some((kind, rest)) = kind(data) else { return };

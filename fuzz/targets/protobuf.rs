@@ -2,8 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use skiff_machinery::{protobuf, strict};
 use skiff_fuzz::kind;
+use skiff_machinery::{protobuf, strict};
 
 fuzz_target!(|data: &[u8]| {
     if let Some((kind, body)) = kind(data) {

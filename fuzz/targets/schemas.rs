@@ -26,14 +26,20 @@ fuzz_target!(|data: &[u8]| {
     }
     let Ok(json) = serde_json::from_slice::<Value>(text) else { return };
     let Ok(structural) = Structural::parse(&json) else { return };
-    let errors = check(&structural, "spec.validation.openAPIV3Schema", Definition { has_status: true, ..Definition::default() }, &META);
+    let errors = check(
+        &structural,
+        "spec.validation.openAPIV3Schema",
+        Definition { has_status: true, ..Definition::default() },
+        &META,
+    );
     let kind = KindName { group: "example.com", version: "v1", kind: "Widget" };
     schema(&structural, kind, &KUBERNETES).expect("Kubernetes has ObjectMeta");
     if errors.is_empty() {
         let read = Structural::parse(&openapi::document(&structural));
         assert_eq!(read.as_ref(), Ok(&structural), "what was written is read again");
     }
-    let (Ok(mut value), Ok(old)) = (serde_json::from_slice::<Value>(value), serde_json::from_slice::<Value>(old))
+    let (Ok(mut value), Ok(old)) =
+        (serde_json::from_slice::<Value>(value), serde_json::from_slice::<Value>(old))
     else {
         return;
     };
