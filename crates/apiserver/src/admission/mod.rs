@@ -104,10 +104,9 @@ pub(crate) async fn admit_transient(
     object: &mut Object,
 ) -> Result<(), ApiError> {
     let (write, old, deletion) = (Write::Create, None, None);
-    let mut review = Review { call, write, subresource, object: Some(object), old, deletion };
+    let mut review = Review { call, write, subresource, object: Some(&mut *object), old, deletion };
     built_in(&mut review).await?;
-    webhooks::mutate(&mut review).await?;
-    webhooks::validate(&review).await
+    review_exchanged(call, subresource, object).await
 }
 
 /// Waits until a change of webhooks counts, so that it does when it is acknowledged.
