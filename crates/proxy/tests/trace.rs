@@ -14,6 +14,7 @@ use std::{
 use namespace::Namespace;
 use skiff_podnet::{NodeNetwork, PodNetwork};
 use skiff_proxy::kernel::{Flow, Loser, Lost, Trace};
+use skiff_proxy::model::Protocol;
 
 const NODE: Ipv4Addr = Ipv4Addr::new(10, 244, 7, 1);
 const PORT: u16 = 8080;
@@ -123,7 +124,16 @@ fn whoever_loses_packets_is_named() {
 #[test]
 fn a_trace_ends_with_its_holder() {
     let host = Host::new();
-    drop(host.node.run(|| Trace::start(Flow::To(NODE, PORT)).unwrap()));
-    let tables = host.node.run(|| Command::new("nft").args(["list", "tables"]).output().unwrap());
-    assert_eq!(String::from_utf8(tables.stdout).unwrap(), "");
+    let rules = || {
+        let output = host.node.run(|| Command::new("nft").args(["list", "ruleset"]).output().unwrap());
+        String::from_utf8(output.stdout).unwrap()
+    };
+    for flow in [Flow::From(NODE), Flow::To(Protocol::Tcp, NODE, PORT), Flow::To(Protocol::Udp, NODE, PORT)] {
+        let trace = host.node.run(|| Trace::start(flow).unwrap());
+        // Who looks meanwhile sees rules that the program understands.
+        let seen = rules();
+        assert!(seen.contains("nftrace set 1") && !seen.contains("invalid"), "{flow:?}: {seen}");
+        drop(trace);
+        assert_eq!(rules(), "");
+    }
 }

@@ -12,6 +12,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use skiff_podnet::{NodeNetwork, PodNetwork, TrialPod};
 use skiff_proxy::kernel::{Flow, Trace};
+use skiff_proxy::model::Protocol;
 use tokio::net::{TcpSocket, UdpSocket};
 use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
@@ -45,6 +46,15 @@ enum Means {
     Tcp,
     /// By a question over UDP that the cluster's DNS must answer.
     Dns,
+}
+
+impl Means {
+    fn protocol(self) -> Protocol {
+        match self {
+            Self::Tcp => Protocol::Tcp,
+            Self::Dns => Protocol::Udp,
+        }
+    }
 }
 
 /// Ways to the API server's ClusterIP.
@@ -154,7 +164,7 @@ impl Prober {
     async fn trace(&self, way: Way) -> anyhow::Result<Option<Cut>> {
         let flow = match way.from {
             Source::Pod => Flow::From(self.pod.ip()),
-            Source::Node => Flow::To(*way.to.ip(), way.to.port()),
+            Source::Node => Flow::To(way.by.protocol(), *way.to.ip(), way.to.port()),
         };
         let turn = self.tracing.clone().lock_owned().await;
         let trace = spawn_blocking(move || Trace::start(flow)).await??;

@@ -9,6 +9,8 @@ use std::{fmt, net::Ipv4Addr, time::Duration};
 
 use skiff_netlink::Message;
 
+use crate::model::Protocol;
+
 use super::{
     abi, read,
     rule::{self, Expr},
@@ -29,8 +31,8 @@ const LAST: i32 = 400;
 pub enum Flow {
     /// All that this address has begun.
     From(Ipv4Addr),
-    /// All that was begun to this address and port, before any translation.
-    To(Ipv4Addr, u16),
+    /// All that was begun with this protocol to this address and port, before any translation.
+    To(Protocol, Ipv4Addr, u16),
 }
 
 /// A place in the kernel that packets pass.
@@ -153,7 +155,10 @@ impl Flow {
         let octets = |address: Ipv4Addr| address.octets().to_vec();
         let mut rule = match self {
             Self::From(address) => vec![Expr::OriginalSource(0), Expr::Equal(0, octets(address))],
-            Self::To(address, port) => vec![
+            // Without the protocol, what a port means is not said: the nft program would show an invalid rule.
+            Self::To(protocol, address, port) => vec![
+                Expr::TransportProtocol(0),
+                Expr::Equal(0, vec![protocol.number()]),
                 Expr::OriginalAddress(0),
                 Expr::Equal(0, octets(address)),
                 Expr::OriginalPort(0),
