@@ -47,8 +47,14 @@ impl Chain {
         Self { plugins }
     }
 
+    /// Whether there is no plugin.
+    pub fn is_empty(&self) -> bool {
+        self.plugins.is_empty()
+    }
+
     /// Lets every plugin change the object or refuse it; the first refusal counts. When a webhook or policy changed the object,
-    /// all run once more (KEP-492).
+    /// all run once more (KEP-492). A server with plugins of its own beside the chain calls [`Chain::round`], asks
+    /// [`crate::Reinvocation::begin_second`], lets its own see the object again, and calls it once more.
     ///
     /// # Errors
     /// When a plugin refuses.
@@ -60,7 +66,11 @@ impl Chain {
         Ok(())
     }
 
-    async fn round(&self, attributes: &mut Attributes) -> Result<(), Refusal> {
+    /// One round of [`Chain::admit`].
+    ///
+    /// # Errors
+    /// When a plugin refuses.
+    pub async fn round(&self, attributes: &mut Attributes) -> Result<(), Refusal> {
         for plugin in &self.plugins {
             if plugin.handles(attributes) {
                 plugin.admit(attributes).await?;

@@ -29,6 +29,21 @@ impl Reinvocation {
         self.second
     }
 
+    /// A plugin that calls others begins its round with this object: if somebody changed it since the plugin left it, all who wait
+    /// for that are to be called again.
+    pub(crate) fn enter(&mut self, plugin: &'static str, object: Option<&Object>) {
+        let second = self.second;
+        let invoked = self.of(plugin);
+        if second && invoked.is_changed(object) {
+            invoked.changed();
+        }
+    }
+
+    /// A plugin that calls others ends its round with this object.
+    pub(crate) fn leave(&mut self, plugin: &'static str, object: Option<&Object>) {
+        self.of(plugin).output = object.cloned();
+    }
+
     /// What a plugin, which calls others, noted of those.
     pub(crate) fn of(&mut self, plugin: &'static str) -> &mut Invoked {
         self.plugins.entry(plugin).or_default()
@@ -48,13 +63,8 @@ pub(crate) struct Invoked {
 
 impl Invoked {
     /// Whether the object is another one than this plugin left.
-    pub(crate) fn is_changed(&self, object: Option<&Object>) -> bool {
+    fn is_changed(&self, object: Option<&Object>) -> bool {
         self.output.as_ref() != object
-    }
-
-    /// Keeps the object as this plugin leaves it.
-    pub(crate) fn leave(&mut self, object: Option<&Object>) {
-        self.output = object.cloned();
     }
 
     /// The object changed: all who wait are to be called again.

@@ -27,8 +27,8 @@ const RESERVED: &[&str] = &[
 
 const ESCAPES: &[(&str, &str)] = &[("__", "underscores"), (".", "dot"), ("-", "dash"), ("/", "slash")];
 
-/// Whether a name is a word of the language.
-pub(crate) fn is_reserved(name: &str) -> bool {
+/// Whether a name is a word of the language, which no identifier may be.
+pub fn is_reserved(name: &str) -> bool {
     RESERVED.contains(&name)
 }
 

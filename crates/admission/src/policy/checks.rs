@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
+use skiff_cel::is_reserved;
 use skiff_machinery::names::Form;
 use skiff_machinery::{FieldError, FieldErrors};
 
@@ -175,33 +176,8 @@ pub(super) fn validate_variables(spec: &Value, environments: &mut Environments) 
     errors
 }
 
-/// Words of the language, which are no names.
-const RESERVED: &[&str] = &[
-    "true",
-    "false",
-    "null",
-    "in",
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
-
 fn is_identifier(name: &str) -> bool {
     let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let starts = name.starts_with(|c: char| word(c) && !c.is_ascii_digit());
-    starts && name.chars().all(word) && !RESERVED.contains(&name)
+    starts && name.chars().all(word) && !is_reserved(name)
 }

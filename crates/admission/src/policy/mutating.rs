@@ -290,15 +290,9 @@ impl Plugin for MutatingPolicies {
     }
 
     async fn admit(&self, attributes: &mut Attributes) -> Result<(), Refusal> {
-        let second = attributes.reinvocation.is_second();
-        let object = attributes.object.as_ref();
-        let invoked = attributes.reinvocation.of(NAME);
-        if second && invoked.is_changed(object) {
-            invoked.changed();
-        }
+        attributes.reinvocation.enter(NAME, attributes.object.as_ref());
         let outcome = self.run(attributes).await;
-        let object = attributes.object.as_ref();
-        attributes.reinvocation.of(NAME).leave(object);
+        attributes.reinvocation.leave(NAME, attributes.object.as_ref());
         outcome
     }
 }

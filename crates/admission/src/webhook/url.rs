@@ -1,5 +1,7 @@
 //! The address of a webhook as Go's library takes it apart.
 
+use skiff_cel::split_scheme;
+
 /// The parts that are checked.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Url<'a> {
@@ -50,19 +52,6 @@ impl<'a> Url<'a> {
         (url.user, url.host) = (user, host);
         Ok(url)
     }
-}
-
-fn split_scheme(text: &str) -> Result<(&str, &str), String> {
-    for (at, c) in text.char_indices() {
-        match c {
-            'a'..='z' | 'A'..='Z' => {}
-            '0'..='9' | '+' | '-' | '.' if at > 0 => {}
-            ':' if at == 0 => return Err("missing protocol scheme".to_owned()),
-            ':' => return Ok((&text[..at], &text[at + 1..])),
-            _ => break,
-        }
-    }
-    Ok(("", text))
 }
 
 fn check_host(host: &str) -> Result<(), String> {

@@ -223,7 +223,11 @@ impl fmt::Display for Url {
     }
 }
 
-fn split_scheme(text: &str) -> Result<(&str, &str), String> {
+/// The scheme of a URL, empty where there is none, and what follows it.
+///
+/// # Errors
+/// When the URL begins with a colon; the text is that of Go's library.
+pub fn split_scheme(text: &str) -> Result<(&str, &str), String> {
     for (at, c) in text.char_indices() {
         match c {
             'a'..='z' | 'A'..='Z' => {}
