@@ -34,7 +34,16 @@ impl Amounts {
         self.0.is_empty()
     }
 
-    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+    /// Whether the same amounts are there, however they are written.
+    pub fn equals(&self, other: &Self) -> bool {
+        let nanos = |amounts: &Self| -> BTreeMap<String, i128> {
+            amounts.iter().map(|(name, amount)| (name.to_owned(), amount.nanos())).collect()
+        };
+        nanos(self) == nanos(other)
+    }
+
+    /// The resources, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
     }
 
@@ -42,12 +51,13 @@ impl Amounts {
         self.0.iter().map(|(name, amount)| (name.as_str(), *amount))
     }
 
-    pub(crate) fn set(&mut self, name: impl Into<String>, amount: impl Into<Quantity>) {
+    /// Puts an amount in the place of the one that is there.
+    pub fn set(&mut self, name: impl Into<String>, amount: impl Into<Quantity>) {
         self.0.insert(name.into(), amount.into());
     }
 
     /// Adds each amount.
-    pub(crate) fn add(&mut self, other: &Self) {
+    pub fn add(&mut self, other: &Self) {
         self.merge(other, Quantity::plus);
     }
 

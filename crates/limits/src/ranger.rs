@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 
 use serde_json::{Map, Value};
+use skiff_machinery::Object;
 use skiff_machinery::quantity::Quantity;
 
-use crate::Operation;
 use crate::amounts::{Amounts, items, text};
 use crate::pod::{Which, in_spec};
 
@@ -13,11 +13,9 @@ use crate::pod::{Which, in_spec};
 const ANNOTATION: &str = "kubernetes.io/limit-ranger";
 
 /// Whether the plugin looks at a request: pods that are made or resized, claims that are made or updated; nothing
-/// that is being deleted.
-pub fn applies(group: &str, resource: &str, subresource: Option<&str>, operation: Operation<'_>) -> bool {
-    let deleting =
-        matches!(operation, Operation::Update { old } if !old["metadata"]["deletionTimestamp"].is_null());
-    let is_update = matches!(operation, Operation::Update { .. });
+/// that is being deleted. `old` is the object as it is, of one that is there.
+pub fn applies(group: &str, resource: &str, subresource: Option<&str>, old: Option<&Object>) -> bool {
+    let (is_update, deleting) = (old.is_some(), old.is_some_and(Object::is_terminating));
     let looks = match (group, resource, subresource) {
         ("", "pods", None) => !is_update,
         ("", "pods", Some("resize")) => is_update,

@@ -11,7 +11,7 @@ fn limit_ranger() {
     let ranges = [json!({"metadata": {"name": "r"}, "spec": {"limits": [limits]}})];
     let mut pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c"}]}});
 
-    assert!(ranger::applies("", "pods", None, Operation::Create));
+    assert!(ranger::applies("", "pods", None, None));
     ranger::set_defaults(&ranges, &mut pod);
     assert_eq!(pod["spec"]["containers"][0]["resources"]["limits"]["cpu"], "500m");
 

@@ -134,6 +134,11 @@ pub trait Strategy: Send + Sync + 'static {
         true
     }
 
+    /// Whether a change through the status subresource can change labels and the like with it.
+    fn status_carries_metadata(&self) -> bool {
+        self.is_typed()
+    }
+
     /// Whether a change of the status counts in the generation, too.
     fn counts_status(&self) -> bool {
         false

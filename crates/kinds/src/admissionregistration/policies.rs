@@ -20,6 +20,17 @@ impl Strategy for PolicyStrategy {
         (self.default)(object);
     }
 
+    /// Nothing is known yet, where there is a status at all.
+    fn prepare_create(&self, _: Context<'_>, object: &mut Object) {
+        if object.remove(&["status"]).is_some() {
+            object.set(&["status"], serde_json::Map::new());
+        }
+    }
+
+    fn status_carries_metadata(&self) -> bool {
+        false
+    }
+
     fn validate(&self, _: Context<'_>, object: &Object) -> FieldErrors {
         (self.validate)(object)
     }
@@ -33,9 +44,7 @@ impl Strategy for PolicyStrategy {
     }
 
     fn warnings(&self, new: &Object, _: Option<&Object>) -> Vec<String> {
-        // Nothing is accepted and silently ignored.
-        let absent = format!("{}: has no effect yet: policies are kept, and not evaluated", new.kind());
-        warn_of_name(new.name()).into_iter().chain([absent]).collect()
+        warn_of_name(new.name())
     }
 
     fn allows_unconditional_update(&self) -> bool {

@@ -4,10 +4,13 @@ mod config_map;
 mod data;
 mod endpoints;
 mod event;
+mod limit_range;
 mod namespace;
 mod node;
 mod pod;
 mod replication_controller;
+mod resource_quota;
+mod resources;
 mod secret;
 mod service;
 mod service_account;
@@ -23,10 +26,12 @@ pub(crate) fn rows(schema: &Arc<Schema>) -> Vec<Kind> {
         config_map::row(schema),
         endpoints::row(schema),
         event::row(schema),
+        limit_range::row(schema),
         namespace::row(schema),
         node::row(schema),
         pod::row(schema),
         replication_controller::row(schema),
+        resource_quota::row(schema),
         secret::row(schema),
         service_account::row(schema),
         service::row(schema),

@@ -87,7 +87,7 @@ impl<'a> Counted<'a> {
     }
 
     /// Whether objects are counted by a name in a quota.
-    pub(super) fn counts(self, name: &str) -> bool {
+    pub fn counts(self, name: &str) -> bool {
         match self {
             Self::Pods => {
                 POD_RESOURCES.contains(&name)
