@@ -10,7 +10,7 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::admission::AdmissionWebhooks;
+use crate::admission::{self, Configured};
 use crate::auth::{Auth, Issuer, UserInfo};
 use crate::bootstrap::{self, Bootstrap, BootstrapError};
 use crate::config::{ClusterConfig, Config};
@@ -35,7 +35,7 @@ pub(crate) struct Shared {
     /// What keeps the offers current.
     pub(crate) definitions: View<Definitions>,
     pub(crate) auth: Auth,
-    pub(crate) webhooks: AdmissionWebhooks,
+    pub(crate) configured: Configured,
     pub(crate) pki: Arc<Pki>,
     /// For connections to nodes.
     pub(crate) kubelet_tls: Arc<rustls::ClientConfig>,
@@ -98,10 +98,9 @@ impl ApiServer {
         let outgoing = Arc::new(Outgoing::new(store.clone()));
         let definitions = Definitions::new(kubernetes, offers.clone(), outgoing.clone());
         let definitions = View::start(store.clone(), definitions).await?;
-        let webhooks =
-            AdmissionWebhooks::start(store.clone(), offers.clone(), auth.clone(), outgoing).await?;
+        let configured = Configured::start(store.clone(), offers.clone(), auth.clone(), outgoing).await?;
         let shared = Shared {
-            webhooks,
+            configured,
             auth,
             kubelet_tls: pki.kubelet_client_tls()?,
             facts: cluster.facts(),
@@ -126,6 +125,11 @@ impl ApiServer {
     /// A client in the same process that acts as `user`: no TCP, no TLS, the same pipeline.
     pub fn client(&self, user: UserInfo) -> kube::Client {
         kube::Client::new(self.service(user), "default")
+    }
+
+    /// The kinds that are served at any time, with their types.
+    pub fn kinds(&self) -> Arc<dyn skiff_admission::Kinds> {
+        admission::kinds(self.shared.offers.clone())
     }
 
     /// The API as a `tower` service for one user in the same process.

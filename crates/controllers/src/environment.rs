@@ -1,12 +1,16 @@
 //! What every controller is given when it is assembled.
 
+use std::sync::Arc;
+
 use futures::future::BoxFuture;
 use kube::Client;
+use skiff_admission::Kinds;
 use skiff_informer::Vitals;
 use tokio_util::sync::CancellationToken;
 
 use crate::ControllersConfig;
 use crate::informers::Informers;
+use crate::removals::Removals;
 
 /// A controller, subscribed and ready: runs until shutdown when polled.
 pub(crate) type Controller = BoxFuture<'static, ()>;
@@ -15,6 +19,10 @@ pub(crate) type Controller = BoxFuture<'static, ()>;
 pub(crate) struct Environment<'a> {
     /// Shared caches. Subscribe while assembling: the watches start afterwards.
     pub(crate) informers: Informers,
+    /// Tells of every object that is gone.
+    pub(crate) removals: Removals,
+    /// The types of what is served.
+    pub(crate) kinds: Arc<dyn Kinds>,
     /// Where queues come from, so that one which is stuck can be named.
     pub(crate) vitals: &'a Vitals,
     /// How the cluster is set up.

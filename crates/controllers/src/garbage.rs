@@ -53,7 +53,7 @@ struct Collector {
 pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
     let (client, shutdown) = (environment.client(NAME), environment.shutdown.clone());
     let queue = environment.vitals.queue("garbage");
-    let monitors = Monitors::new(client.clone(), queue.clone());
+    let monitors = Monitors::new(client.clone(), queue.clone(), environment.removals.clone());
     let collector = Collector { client, monitors, queue: queue.clone(), absent: Mutex::default() };
     Box::pin(async move {
         let start = Queue::<&'static str>::new();

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Endpoints, Namespace, Node, Pod, ReplicationController, Service, ServiceAccount,
+    ConfigMap, Endpoints, Namespace, Node, Pod, ReplicationController, ResourceQuota, Service, ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{IPAddress, ServiceCIDR};
@@ -44,6 +45,8 @@ pub(crate) struct Informers {
     pub(crate) root_ca_maps: Cache<ConfigMap>,
     pub(crate) service_cidrs: Cache<ServiceCIDR>,
     pub(crate) ip_addresses: Cache<IPAddress>,
+    pub(crate) quotas: Cache<ResourceQuota>,
+    pub(crate) policies: Cache<ValidatingAdmissionPolicy>,
     /// Without their schemas.
     pub(crate) definitions: Cache<CustomResourceDefinition>,
 }
@@ -66,6 +69,8 @@ impl Informers {
             root_ca_maps: Cache::new(),
             service_cidrs: Cache::new(),
             ip_addresses: Cache::new(),
+            quotas: Cache::new(),
+            policies: Cache::new(),
             definitions: Cache::new(),
         }
     }
@@ -97,6 +102,8 @@ impl Informers {
         self.root_ca_maps.watch::<ConfigMap>(Api::all(client()), root_ca, shutdown, Some);
         self.service_cidrs.watch::<ServiceCIDR>(Api::all(client()), everything(), shutdown, Some);
         self.ip_addresses.watch::<IPAddress>(Api::all(client()), everything(), shutdown, Some);
+        self.quotas.watch::<ResourceQuota>(Api::all(client()), everything(), shutdown, Some);
+        self.policies.watch::<ValidatingAdmissionPolicy>(Api::all(client()), everything(), shutdown, Some);
         self.definitions.watch::<CustomResourceDefinition>(
             Api::all(client()),
             everything(),
@@ -119,6 +126,8 @@ impl Informers {
         vitals.cache("configmaps", &self.root_ca_maps);
         vitals.cache("servicecidrs", &self.service_cidrs);
         vitals.cache("ipaddresses", &self.ip_addresses);
+        vitals.cache("resourcequotas", &self.quotas);
+        vitals.cache("validatingadmissionpolicies", &self.policies);
         vitals.cache("customresourcedefinitions", &self.definitions);
     }
 

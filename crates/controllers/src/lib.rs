@@ -1,13 +1,16 @@
 //! The controllers of a cluster: one file each, a pure decision and a thin executor, all through `kube::Client`.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use kube::Client;
+use skiff_admission::Kinds;
 use skiff_informer::Vitals;
 use tokio_util::sync::CancellationToken;
 
 use environment::{Controller, Environment};
 use informers::Informers;
+use removals::Removals;
 
 mod cidr;
 mod definitions;
@@ -28,6 +31,9 @@ mod nodeipam;
 mod nodelifecycle;
 mod podgc;
 mod pods;
+mod policytypes;
+mod quota;
+mod removals;
 mod replicationcontroller;
 mod rootca;
 mod serviceaccount;
@@ -66,16 +72,19 @@ pub enum ControllersError {
     },
 }
 
-/// Runs every controller until `shutdown`. `client_for` gives a client that acts as [`identity`]`(name)`; `vitals` tells how
-/// they are.
+/// Runs every controller until `shutdown`. `client_for` gives a client that acts as [`identity`]`(name)`; `kinds` knows the types of
+/// what is served; `vitals` tells how they are.
 pub async fn run(
     client_for: impl Fn(&str) -> Client + Send + Sync,
     config: ControllersConfig,
+    kinds: Arc<dyn Kinds>,
     vitals: Vitals,
     shutdown: CancellationToken,
 ) -> Result<(), ControllersError> {
     let environment = Environment {
         informers: Informers::new(),
+        removals: Removals::default(),
+        kinds,
         vitals: &vitals,
         config: &config,
         shutdown: shutdown.clone(),
@@ -114,6 +123,8 @@ fn assemble(environment: &Environment<'_>) -> Result<Vec<Controller>, Controller
         ipaddresses::controller(environment),
         namespace::controller(environment),
         definitions::controller(environment),
+        quota::controller(environment),
+        policytypes::controller(environment),
         garbage::controller(environment),
     ])
 }

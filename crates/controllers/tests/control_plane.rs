@@ -6,8 +6,10 @@ mod common;
 use std::time::Instant;
 
 use common::{Cluster, pod, replication_controller, service, until};
+use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Endpoints, Event, Namespace, Node, Pod, ReplicationController, Service, ServiceAccount,
+    ConfigMap, Endpoints, Event, Namespace, Node, Pod, ReplicationController, ResourceQuota, Service,
+    ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::ServiceCIDR;
@@ -343,4 +345,87 @@ async fn pods_that_fail_at_once_are_not_replaced_in_a_loop() {
         running = all.iter().filter(|pod| !ended(pod)).count();
     }
     assert_eq!(running, 20);
+}
+
+#[tokio::test]
+async fn quotas_are_counted_and_counted_again() {
+    let cluster = Cluster::start().await;
+    let used = |quota: &ResourceQuota, name: &str| {
+        let used = quota.status.as_ref().and_then(|status| status.used.as_ref());
+        used.and_then(|used| used.get(name)).map(|amount| amount.0.clone())
+    };
+    let until_used = |name: &'static str, amount: &'static str| {
+        cluster.until::<ResourceQuota>("default", move |all| {
+            all.first().is_some_and(|quota| used(quota, name).as_deref() == Some(amount))
+        })
+    };
+    cluster.create::<ConfigMap>(json!({"metadata": {"name": "early"}})).await;
+    let hard = json!({"pods": "1", "requests.cpu": "1", "count/configmaps": "9"});
+    let quota = json!({"metadata": {"name": "q"}, "spec": {"hard": hard}});
+    cluster.create::<ResourceQuota>(quota).await;
+    // The CA's map and the one from before.
+    let counted = until_used("count/configmaps", "2").await;
+    assert_eq!(used(&counted[0], "pods").as_deref(), Some("0"));
+
+    let worker = |name: &str| {
+        let mut worker = pod(name, "a");
+        worker["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": "600m"}});
+        worker
+    };
+    cluster.create::<Pod>(worker("a")).await;
+    let charged = until_used("requests.cpu", "600m").await;
+    assert_eq!(used(&charged[0], "pods").as_deref(), Some("1"));
+    let pods = cluster.in_default::<Pod>();
+    let second: Pod = serde_json::from_value(worker("b")).unwrap();
+    let refused = pods.create(&PostParams::default(), &second).await.unwrap_err();
+    assert!(refused.to_string().contains("exceeded quota: q"), "{refused}");
+
+    // A pod that has ended uses nothing, and neither does one that is gone.
+    let ended = Patch::Merge(json!({"status": {"phase": "Succeeded"}}));
+    pods.patch_status("a", &PatchParams::default(), &ended).await.unwrap();
+    until_used("requests.cpu", "0").await;
+    pods.create(&PostParams::default(), &second).await.unwrap();
+    until_used("requests.cpu", "600m").await;
+    pods.delete("b", &DeleteParams::default().grace_period(0)).await.unwrap();
+    until_used("requests.cpu", "0").await;
+    cluster.in_default::<ConfigMap>().delete("early", &DeleteParams::default()).await.unwrap();
+    until_used("count/configmaps", "1").await;
+
+    // What the spec asks for is taken over.
+    let more = Patch::Merge(json!({"spec": {"hard": {"pods": null, "services": "9"}}}));
+    cluster.in_default::<ResourceQuota>().patch("q", &PatchParams::default(), &more).await.unwrap();
+    let changed = until_used("services", "1").await;
+    assert_eq!(used(&changed[0], "pods"), None);
+}
+
+#[tokio::test]
+async fn policies_are_told_what_is_wrong_with_their_types() {
+    let cluster = Cluster::start().await;
+    let rule =
+        json!({"operations": ["*"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"]});
+    let policy = |name: &str, expression: &str| {
+        serde_json::from_value::<ValidatingAdmissionPolicy>(json!({
+            "metadata": {"name": name},
+            "spec": {"matchConstraints": {"resourceRules": [rule]}, "validations": [{"expression": expression}]},
+        }))
+        .unwrap()
+    };
+    let policies = cluster.all::<ValidatingAdmissionPolicy>();
+    let checked = |policy: &ValidatingAdmissionPolicy| {
+        let status = policy.status.as_ref();
+        status.and_then(|status| status.observed_generation) == policy.metadata.generation
+    };
+    for (name, expression) in [("right", "object.data.size() < 3"), ("wrong", "object.spec.replicas < 3")] {
+        policies.create(&PostParams::default(), &policy(name, expression)).await.unwrap();
+    }
+    let all = until(policies, |all| all.len() == 2 && all.iter().all(checked)).await;
+    let warnings = |policy: &ValidatingAdmissionPolicy| {
+        let checking = policy.status.as_ref().unwrap().type_checking.clone().unwrap();
+        checking.expression_warnings.unwrap_or_default()
+    };
+    assert!(warnings(&all[0]).is_empty());
+    let warning = &warnings(&all[1])[0];
+    assert_eq!(warning.field_ref, "spec.validations[0].expression");
+    assert!(warning.warning.contains("v1, Kind=ConfigMap: ERROR"), "{}", warning.warning);
+    assert!(warning.warning.contains("undefined field 'spec'"), "{}", warning.warning);
 }

@@ -156,7 +156,7 @@ pub(crate) async fn start(
     let config = controllers(&cluster, &pki);
     parts.run(
         "controllers",
-        skiff_controllers::run(controller_client(&api), config, vitals, shutdown.clone()),
+        skiff_controllers::run(controller_client(&api), config, api.kinds(), vitals, shutdown.clone()),
     );
     let vitals = watched(&checks, "scheduler", "scheduler-informer-sync");
     parts.run("scheduler", scheduler(api.client(UserInfo::scheduler()), vitals, shutdown.clone()));

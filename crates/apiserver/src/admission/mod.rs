@@ -1,24 +1,35 @@
 //! Admission: what may change or refuse a write after it was authorised. Each plugin is one file; they run
 //! for every kind, in the order of [`admit`].
 
+mod asking;
+mod attributes;
 mod caller;
+mod configured;
+mod limits;
+mod mountable;
 mod namespace;
+mod params;
 mod pod_security;
 mod priority;
+mod quota;
 mod runtime_class;
 mod service_account;
 mod surroundings;
 mod taint;
 mod tolerations;
-mod webhooks;
+mod topology;
 
+use serde_json::Value;
 use skiff_machinery::Object;
 
 use crate::errors::ApiError;
 use crate::pipeline::call::Call;
 use crate::pipeline::options::DeleteOptions;
 
-pub(crate) use webhooks::{AdmissionWebhooks, connect};
+pub(crate) use asking::connect;
+pub(crate) use configured::Configured;
+pub(crate) use quota::{Charges, charge};
+pub(crate) use surroundings::kinds;
 
 /// What is about to happen to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,18 +85,20 @@ impl Review<'_> {
 
 /// What is refused only of an object that is right in itself: after its validation.
 pub(crate) async fn confirm(mut review: Review<'_>) -> Result<(), ApiError> {
-    runtime_class::confirm(&mut review)?;
+    limits::confirm(&review).await?;
+    service_account::confirm(&review).await?;
     pod_security::confirm(&review).await?;
-    webhooks::validate(&review).await
+    runtime_class::confirm(&mut review)?;
+    asking::validate(&review).await
 }
 
-/// Runs every plugin; the first refusal counts. Tells whether a webhook changed the object.
+/// Runs every plugin; the first refusal counts. Tells whether a policy or webhook changed the object.
 pub(crate) async fn admit(mut review: Review<'_>) -> Result<bool, ApiError> {
     built_in(&mut review).await?;
-    webhooks::mutate(&mut review).await
+    asking::mutate(&mut review).await
 }
 
-/// Lets webhooks change and refuse what a subresource takes that is no part of the object, e.g. a Binding.
+/// Lets policies and webhooks change and refuse what a subresource takes that is no part of the object, e.g. a Binding.
 pub(crate) async fn review_exchanged(
     call: &Call,
     subresource: &str,
@@ -93,8 +106,9 @@ pub(crate) async fn review_exchanged(
 ) -> Result<(), ApiError> {
     let (write, old, deletion) = (Write::Create, None, None);
     let mut review = Review { call, write, subresource, object: Some(object), old, deletion };
-    webhooks::mutate(&mut review).await?;
-    webhooks::validate(&review).await
+    topology::admit(&mut review).await?;
+    asking::mutate(&mut review).await?;
+    asking::validate(&review).await
 }
 
 /// The whole of admission for what is answered and not stored.
@@ -109,19 +123,26 @@ pub(crate) async fn admit_transient(
     review_exchanged(call, subresource, object).await
 }
 
-/// Waits until a change of webhooks counts, so that it does when it is acknowledged.
+/// Waits until a change of policies and webhooks counts, so that it does when it is acknowledged.
 pub(crate) async fn settle(call: &Call) {
     if call.kind.gv.group == "admissionregistration.k8s.io" && !call.dry_run {
-        call.server.webhooks.catch_up(call.server.store.revision()).await;
+        call.server.configured.catch_up(call.server.store.revision()).await;
     }
+}
+
+/// An object as the crates that decide have it.
+fn tree(object: &Object) -> Value {
+    Value::Object(object.as_map().clone())
 }
 
 async fn built_in(review: &mut Review<'_>) -> Result<(), ApiError> {
     namespace::admit(review).await?;
+    limits::admit(review).await?;
+    service_account::admit(review).await?;
+    taint::admit(review);
     priority::admit(review)?;
     tolerations::admit(review);
-    taint::admit(review);
-    service_account::admit(review).await?;
     runtime_class::admit(review)?;
+    topology::admit(review).await?;
     caller::admit(review).await
 }

@@ -10,7 +10,7 @@ use skiff_podsecurity::{
 };
 use skiff_store::Page;
 
-use super::{Review, Write};
+use super::{Review, Write, tree};
 use crate::errors::ApiError;
 use crate::pipeline::{codec, keys};
 
@@ -42,10 +42,6 @@ fn decide(review: &Review<'_>, object: &Object, decision: Decision) -> Result<()
         Some(Denial::Forbidden(why)) => Err(ApiError::forbidden(call.subject(object.name()), &why)),
         Some(Denial::Invalid(errors)) => Err(ApiError::invalid(call.subject(object.name()), errors)),
     }
-}
-
-fn tree(object: &Object) -> Value {
-    Value::Object(object.as_map().clone())
 }
 
 fn labels_of(object: &Object) -> Value {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use skiff_machinery::{Object, names};
 use skiff_store::{Entry, Event, EventKind, Key};
 
-use super::Review;
+use super::{Review, Write, mountable};
 use crate::errors::ApiError;
 use crate::pipeline::call::Call;
 use crate::pipeline::keys;
@@ -26,7 +26,7 @@ pub(super) async fn admit(review: &mut Review<'_>) -> Result<(), ApiError> {
     let call = review.call;
     let Some(pod) = review.new_pod() else { return Ok(()) };
     if pod.annotations().contains_key(MIRROR) {
-        return Ok(());
+        return refuse(call, pod, mountable::mirror_refusal(pod));
     }
     let name = match pod.str(&["spec", "serviceAccountName"]) {
         "" => DEFAULT.to_owned(),
@@ -40,7 +40,40 @@ pub(super) async fn admit(review: &mut Review<'_>) -> Result<(), ApiError> {
         mount_token(pod);
     }
     take_pull_secrets(pod, &account);
-    Ok(())
+    let is_enforced = mountable::is_enforced(&account);
+    refuse(call, pod, is_enforced.then(|| mountable::refusal(pod, &account)).flatten())
+}
+
+/// Whether the pod, as others left it, uses only what it may.
+pub(super) async fn confirm(review: &Review<'_>) -> Result<(), ApiError> {
+    let adds = review.write == Write::Update && review.subresource == "ephemeralcontainers";
+    let creates = review.write == Write::Create && review.subresource.is_empty();
+    let Some(pod) = review.object.as_deref().filter(|_| review.is_core("Pod") && (adds || creates)) else {
+        return Ok(());
+    };
+    let call = review.call;
+    if creates && pod.annotations().contains_key(MIRROR) {
+        return refuse(call, pod, mountable::mirror_refusal(pod));
+    }
+    let name = pod.str(&["spec", "serviceAccountName"]);
+    if name.is_empty() {
+        let why = format!("no service account specified for pod {}/{}", call.namespace(), pod.name());
+        return refuse(call, pod, Some(why));
+    }
+    let account = find(call, name).await?.ok_or_else(|| missing(call, pod, name))?;
+    let account = call.decoded(&account)?;
+    if !mountable::is_enforced(&account) {
+        return Ok(());
+    }
+    let look = if adds { mountable::ephemeral_refusal } else { mountable::refusal };
+    refuse(call, pod, look(pod, &account))
+}
+
+fn refuse(call: &Call, pod: &Object, why: Option<impl AsRef<str>>) -> Result<(), ApiError> {
+    match why {
+        Some(why) => Err(ApiError::forbidden(call.subject(pod.name()), why.as_ref())),
+        None => Ok(()),
+    }
 }
 
 /// A pod that names no image pull secrets gets those of its account.

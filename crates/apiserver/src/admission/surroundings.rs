@@ -1,4 +1,4 @@
-//! What webhooks ask of the server: its kinds, its namespaces and what users may do.
+//! What webhooks and policies ask of the server: its kinds, its namespaces and what users may do.
 
 use std::sync::Arc;
 
@@ -21,15 +21,21 @@ use crate::pipeline::{codec, keys};
 /// All of them.
 pub(super) fn of(store: Arc<dyn Store>, offers: Arc<Offers>, auth: Auth) -> Surroundings {
     Surroundings {
-        kinds: Arc::new(Served(offers)),
+        kinds: kinds(offers),
         namespaces: Arc::new(Stored(store)),
         authorizers: Arc::new(Rights(auth)),
     }
 }
 
+/// The kinds that are served at any time.
+pub(crate) fn kinds(offers: Arc<Offers>) -> Arc<dyn Kinds> {
+    Arc::new(Served(offers))
+}
+
 struct Served(Arc<Offers>);
 
-fn find(catalogue: &Catalogue, kind: &GroupVersionKind) -> Option<Arc<Kind>> {
+/// The kind that is served in this version.
+pub(super) fn find(catalogue: &Catalogue, kind: &GroupVersionKind) -> Option<Arc<Kind>> {
     let gv = GroupVersion { group: kind.group.clone().into(), version: kind.version.clone().into() };
     catalogue.find_kind(&gv, &kind.kind).cloned()
 }
@@ -118,7 +124,8 @@ impl Kinds for Served {
     }
 
     fn root(&self, kind: &GroupVersionKind) -> Option<Root> {
-        find(&self.0.catalogue(), kind).map(|served| served.root.clone())
+        let catalogue = self.0.catalogue();
+        find(&catalogue, kind).map(|served| served.root.clone()).or_else(|| exchanged(&catalogue, kind))
     }
 
     fn kinds_of(&self, resource: &GroupVersionResource) -> Vec<GroupVersionKind> {

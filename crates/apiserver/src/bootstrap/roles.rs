@@ -238,6 +238,18 @@ pub(super) const CONTROLLERS: &[(&str, &str)] = &[
         patch core pods/status",
     ),
     (
+        "resourcequota-controller",
+        "
+        list,watch * *
+        update core resourcequotas/status",
+    ),
+    (
+        "validatingadmissionpolicy-status-controller",
+        "
+        read admissionregistration.k8s.io validatingadmissionpolicies
+        get,patch,update admissionregistration.k8s.io validatingadmissionpolicies/status",
+    ),
+    (
         "deployment-controller",
         "
         get,list,update,watch apps,extensions deployments

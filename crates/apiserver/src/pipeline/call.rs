@@ -46,6 +46,11 @@ impl Call {
         self.warnings.lock().add(text.into());
     }
 
+    /// Warns of fields without effect in an object that nobody refused: others have nothing to do with what was wrong.
+    pub(crate) fn warn_of_ignored(&self, object: &Object) {
+        skiff_kinds::honour::warnings(&self.kind.root, object).into_iter().for_each(|text| self.warn(text));
+    }
+
     /// The object that the URL names.
     pub(crate) fn key(&self) -> Key {
         keys::object(&self.kind, self.namespace(), &self.path.name)

@@ -17,6 +17,10 @@ const NAMES_TRIED: usize = 8;
 /// How often claims are chosen again when another writer took them first.
 const CLAIMS_TRIED: usize = 32;
 
+/// How often an object is charged again when others were charged first. With group commit a round is one fsync, in which one of
+/// them is.
+const CHARGES_TRIED: usize = 100;
+
 /// POST to a collection.
 pub(crate) async fn create(call: &Call, body: &Bytes) -> Result<Outcome, ApiError> {
     let object = decode::object(call, body)?;
@@ -55,36 +59,57 @@ fn generated_prefix(object: &Object) -> Option<String> {
 
 async fn create_named(call: &Call, mut object: Object, operation: Operation) -> Result<Outcome, ApiError> {
     prepare(call, &mut object, operation).await?;
-    let key = keys::object(&call.kind, call.namespace(), object.name());
     let attempts = if call.kind.strategy.allocates() { CLAIMS_TRIED } else { 1 };
     for left in (0..attempts).rev() {
         // The last attempt needs no copy to go back to.
         let mut attempt = if left > 0 { object.clone() } else { std::mem::take(&mut object) };
         let claims = allocate::allocate(call, &mut attempt, None).await?;
         validate(call, &attempt)?;
-        admission::confirm(Review {
-            call,
-            write: Write::Create,
-            subresource: "",
-            object: Some(&mut attempt),
-            old: None,
-            deletion: None,
-        })
-        .await?;
-        if call.dry_run {
-            return dry(call, &key, attempt).await;
-        }
-        let value = versions::stored(call, &attempt).await?;
-        match commit(call, &key, &attempt, value, &claims).await {
-            Err(CommitError::Conflict { key: taken, .. }) if taken == key => {
-                return Err(ApiError::AlreadyExists(call.subject(attempt.name())));
-            }
-            Err(CommitError::Conflict { .. }) => {}
-            Err(other) => return Err(other.into()),
-            Ok(entry) => return Ok(Outcome::entry(StatusCode::CREATED, entry)),
+        admission::confirm(review(call, &mut attempt)).await?;
+        if let Some(outcome) = place(call, attempt, &claims).await? {
+            return Ok(outcome);
         }
     }
     Err(ApiError::Internal("addresses or ports chosen for the object were taken again and again".to_owned()))
+}
+
+fn review<'r>(call: &'r Call, object: &'r mut Object) -> Review<'r> {
+    let (write, old, deletion) = (Write::Create, None, None);
+    Review { call, write, subresource: "", object: Some(object), old, deletion }
+}
+
+/// Writes an object with its claims and what it costs; `None`: another writer took a claim first.
+async fn place(call: &Call, mut object: Object, claims: &[Claim]) -> Result<Option<Outcome>, ApiError> {
+    let key = keys::object(&call.kind, call.namespace(), object.name());
+    let mut charges = admission::charge(&review(call, &mut object)).await?;
+    call.warn_of_ignored(&object);
+    if call.dry_run {
+        return dry(call, &key, object).await.map(Some);
+    }
+    let value = versions::stored(call, &object).await?;
+    let mut alone =
+        Txn { expect: vec![Expect::Absent(key.clone())], ops: vec![Op::Put { key: key.clone(), value }] };
+    allocate::claim(call, &mut alone, &object, &[], claims);
+    for _ in 0..CHARGES_TRIED {
+        let mut txn = alone.clone();
+        charges.join(&mut txn);
+        match call.server.store.commit(txn).await {
+            Ok(revision) => {
+                let value = codec::encode(&object);
+                let entry = Entry { key, value, created: revision, modified: revision };
+                return Ok(Some(Outcome::entry(StatusCode::CREATED, entry)));
+            }
+            Err(CommitError::Conflict { key: taken, .. }) if taken == key => {
+                return Err(ApiError::AlreadyExists(call.subject(object.name())));
+            }
+            Err(CommitError::Conflict { key: other, .. }) if charges.concern(&other) => {
+                charges = admission::charge(&review(call, &mut object)).await?;
+            }
+            Err(CommitError::Conflict { .. }) => return Ok(None),
+            Err(other) => return Err(other.into()),
+        }
+    }
+    Err(ApiError::Internal("the quotas of the namespace changed again and again".to_owned()))
 }
 
 /// Everything between decoding and allocation. The writer owns what it wrote and the defaults, not what admission,
@@ -96,15 +121,7 @@ async fn prepare(call: &Call, object: &mut Object, operation: Operation) -> Resu
         track_writer(call, object);
     }
     call.kind.show(object);
-    let review = Review {
-        call,
-        write: Write::Create,
-        subresource: "",
-        object: Some(object),
-        old: None,
-        deletion: None,
-    };
-    if admission::admit(review).await? {
+    if admission::admit(review(call, object)).await? {
         call.kind.show(object);
     }
     strategy.prepare_create(call.context(), object);
@@ -127,7 +144,6 @@ fn validate(call: &Call, object: &Object) -> Result<(), ApiError> {
         return Err(ApiError::invalid(call.subject(object.name()), errors));
     }
     call.kind.strategy.warnings(object, None).into_iter().for_each(|text| call.warn(text));
-    skiff_kinds::honour::warnings(&call.kind.root, object).into_iter().for_each(|text| call.warn(text));
     Ok(())
 }
 
@@ -136,18 +152,4 @@ async fn dry(call: &Call, key: &Key, object: Object) -> Result<Outcome, ApiError
         return Err(ApiError::AlreadyExists(call.subject(object.name())));
     }
     Ok(Outcome::object(StatusCode::CREATED, object))
-}
-
-async fn commit(
-    call: &Call,
-    key: &Key,
-    object: &Object,
-    value: Bytes,
-    claims: &[Claim],
-) -> Result<Entry, CommitError> {
-    let mut txn =
-        Txn { expect: vec![Expect::Absent(key.clone())], ops: vec![Op::Put { key: key.clone(), value }] };
-    allocate::claim(call, &mut txn, object, &[], claims);
-    let revision = call.server.store.commit(txn).await?;
-    Ok(Entry { key: key.clone(), value: codec::encode(object), created: revision, modified: revision })
 }

@@ -9,7 +9,7 @@ use skiff_store::{CommitError, Entry, Expect, Op, Txn};
 
 use super::call::Call;
 use super::{Outcome, allocate, codec, create, decode, delete, metadata, versions};
-use crate::admission::{self, Review, Write};
+use crate::admission::{self, Charges, Review, Write};
 use crate::errors::{ApiError, Subject};
 
 /// How often a change is made again after losing a race. With group commit a round is one fsync, in which
@@ -137,15 +137,7 @@ impl Attempt<'_> {
         if tracked && self.operation == Operation::Update {
             metadata::track(call, &mut new, Some(old), self.part.subresource());
         }
-        let review = Review {
-            call,
-            write: Write::Update,
-            subresource: self.part.subresource(),
-            object: Some(&mut new),
-            old: Some(old),
-            deletion: None,
-        };
-        if admission::admit(review).await? {
+        if admission::admit(self.review(&mut new)).await? {
             self.prepare(&mut new);
         }
         let claims = match self.part {
@@ -156,19 +148,26 @@ impl Attempt<'_> {
             metadata::count_generation(&call.kind, &mut new, old);
         }
         self.validate(&new)?;
-        admission::confirm(Review {
-            call,
-            write: Write::Update,
-            subresource: self.part.subresource(),
-            object: Some(&mut new),
-            old: Some(old),
-            deletion: None,
-        })
-        .await?;
+        admission::confirm(self.review(&mut new)).await?;
+        let charges = admission::charge(&self.review(&mut new)).await?;
+        if self.part == Part::Whole {
+            call.warn_of_ignored(&new);
+        }
         if call.dry_run {
             return Ok(Some(Outcome::object(StatusCode::OK, new)));
         }
-        self.commit(new, claims).await
+        self.commit(new, claims, &charges).await
+    }
+
+    fn review<'r>(&'r self, new: &'r mut Object) -> Review<'r> {
+        Review {
+            call: self.call,
+            write: Write::Update,
+            subresource: self.part.subresource(),
+            object: Some(new),
+            old: Some(self.old),
+            deletion: None,
+        }
     }
 
     /// Puts back what this request may not change.
@@ -185,7 +184,7 @@ impl Attempt<'_> {
                 kind.strategy.prepare_update(self.call.context(), new, old);
             }
             Part::Status => {
-                if !kind.strategy.is_typed() {
+                if !kind.strategy.status_carries_metadata() {
                     metadata::restore(new, old);
                 }
                 metadata::keep(new, old);
@@ -217,13 +216,15 @@ impl Attempt<'_> {
             return Err(ApiError::invalid(call.subject(new.name()), errors));
         }
         strategy.warnings(new, Some(old)).into_iter().for_each(|text| call.warn(text));
-        if matches!(self.part, Part::Whole) {
-            skiff_kinds::honour::warnings(&call.kind.root, new).into_iter().for_each(|text| call.warn(text));
-        }
         Ok(())
     }
 
-    async fn commit(&self, new: Object, claims: Option<Vec<Claim>>) -> Result<Option<Outcome>, ApiError> {
+    async fn commit(
+        &self,
+        new: Object,
+        claims: Option<Vec<Claim>>,
+        charges: &Charges,
+    ) -> Result<Option<Outcome>, ApiError> {
         let Self { call, entry, old, .. } = *self;
         if old.is_terminating() && delete::is_released(&call.kind, &new) {
             // Whoever updates gets the object back, also when the update was what let it go.
@@ -243,6 +244,7 @@ impl Attempt<'_> {
             let before = call.kind.strategy.held(old);
             allocate::claim(call, &mut txn, &new, &before, &claims);
         }
+        charges.join(&mut txn);
         match call.server.store.commit(txn).await {
             Ok(revision) => {
                 let written = Entry { value: shown, modified: revision, ..entry.clone() };

@@ -18,13 +18,18 @@ fn may_differ(kind: &Kind) -> bool {
 
 /// Entries as the call's version has them.
 pub(crate) async fn shown(call: &Call, entries: Vec<Entry>) -> Result<Vec<Entry>, ApiError> {
-    if !may_differ(&call.kind) {
+    shown_of(&call.kind, entries).await
+}
+
+/// Entries as a kind's version has them.
+pub(crate) async fn shown_of(kind: &Kind, entries: Vec<Entry>) -> Result<Vec<Entry>, ApiError> {
+    if !may_differ(kind) {
         return Ok(entries);
     }
     let objects = entries.iter().map(codec::decode).collect::<Result<Vec<_>, _>>()?;
-    let objects = converted(&call.kind, objects, &call.kind.gv).await?;
+    let objects = converted(kind, objects, &kind.gv).await?;
     let shown = entries.into_iter().zip(objects).map(|(entry, object)| {
-        let object = read_anew(&call.kind, object);
+        let object = read_anew(kind, object);
         Entry { value: codec::encode(&object), ..entry }
     });
     Ok(shown.collect())

@@ -16,6 +16,7 @@ use tracing::{debug, info, warn};
 
 use super::graph::{Graph, GroupKind, Uid, Work};
 use crate::discovery::{ResourceKind, resource_kinds};
+use crate::removals::{Removals, Removed};
 
 /// Kinds that own nothing and are owned by nothing, and change all the time.
 const IGNORED: [(&str, &str); 2] = [("", "Event"), ("events.k8s.io", "Event")];
@@ -28,6 +29,8 @@ pub(super) struct Monitors {
     client: Client,
     pub(super) graph: Arc<Mutex<Graph>>,
     queue: Queue<Work>,
+    /// Told of every object that is gone.
+    removals: Removals,
     kinds: Mutex<HashMap<GroupKind, Monitored>>,
     /// New kinds may exist.
     changed: Arc<Notify>,
@@ -40,9 +43,9 @@ struct Monitored {
 }
 
 impl Monitors {
-    pub(super) fn new(client: Client, queue: Queue<Work>) -> Self {
+    pub(super) fn new(client: Client, queue: Queue<Work>, removals: Removals) -> Self {
         let (graph, kinds) = (Arc::default(), Mutex::default());
-        Self { client, graph, queue, kinds, changed: Arc::new(Notify::new()) }
+        Self { client, graph, queue, removals, kinds, changed: Arc::new(Notify::new()) }
     }
 
     /// The kind of that group and name, if the server has it.
@@ -110,6 +113,9 @@ impl Monitors {
             name: name.clone(),
             graph: self.graph.clone(),
             queue: self.queue.clone(),
+            removals: self.removals.clone(),
+            resource: kind.api.plural.clone(),
+            group: kind.api.group.clone(),
             changed: defines.then(|| self.changed.clone()),
             done,
         };
@@ -124,6 +130,10 @@ struct Monitor {
     name: GroupKind,
     graph: Arc<Mutex<Graph>>,
     queue: Queue<Work>,
+    removals: Removals,
+    /// The kind's plural name.
+    resource: String,
+    group: String,
     /// Told of every change, if the objects of this kind define kinds.
     changed: Option<Arc<Notify>>,
     done: watch::Sender<bool>,
@@ -142,7 +152,10 @@ impl Monitor {
                 }
                 Ok(Event::InitDone) => self.finish_list(&std::mem::take(&mut listed)),
                 Ok(Event::Apply(object)) => self.put(object),
-                Ok(Event::Delete(object)) => self.remove(uid(object.meta())),
+                Ok(Event::Delete(object)) => {
+                    let meta = object.meta();
+                    self.remove(uid(meta), meta.namespace.as_deref().unwrap_or_default());
+                }
                 Err(error) => debug!(kind = %self.name, %error, "watch interrupted"),
             }
         }
@@ -155,15 +168,23 @@ impl Monitor {
         self.add(work);
     }
 
-    fn remove(&self, uid: Option<Uid>) {
+    fn remove(&self, uid: Option<Uid>, namespace: &str) {
         let work = uid.map(|uid| self.graph.lock().remove(&uid)).unwrap_or_default();
         self.add(work);
+        self.removals.tell(Removed { group: &self.group, resource: &self.resource, namespace });
     }
 
     fn finish_list(&self, listed: &HashSet<Uid>) {
-        let gone: Vec<Uid> =
-            self.graph.lock().of_kind(&self.name).into_iter().filter(|uid| !listed.contains(uid)).collect();
-        gone.into_iter().for_each(|uid| self.remove(Some(uid)));
+        let gone: Vec<(Uid, String)> = {
+            let graph = self.graph.lock();
+            let gone = graph.of_kind(&self.name).into_iter().filter(|uid| !listed.contains(uid));
+            let place = |uid: Uid| {
+                let namespace = graph.get(&uid).map(|node| node.target.key.namespace().to_owned());
+                (uid, namespace.unwrap_or_default())
+            };
+            gone.map(place).collect()
+        };
+        gone.into_iter().for_each(|(uid, namespace)| self.remove(Some(uid), &namespace));
         self.done.send_replace(true);
     }
 

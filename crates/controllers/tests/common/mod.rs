@@ -52,12 +52,13 @@ impl Cluster {
             kubernetes_service_ip: IpAddr::from([10, 96, 0, 1]),
         };
         let (server, shutdown) = (cluster.server.clone(), cluster.shutdown.clone());
+        let kinds = server.kinds();
         let client_for = move |name: &str| {
             let identity = skiff_controllers::identity(name);
             server.client(UserInfo::authenticated(identity.user, identity.groups))
         };
         tokio::spawn(async move {
-            skiff_controllers::run(client_for, config, Vitals::default(), shutdown).await.unwrap()
+            skiff_controllers::run(client_for, config, kinds, Vitals::default(), shutdown).await.unwrap()
         });
         // Pods need their account.
         cluster.until::<k8s_openapi::api::core::v1::ServiceAccount>("default", |all| !all.is_empty()).await;
