@@ -82,6 +82,14 @@ pub enum RuntimeError {
         /// The cause.
         source: std::io::Error,
     },
+    /// The supervisor of the pod hung and was ended. Its successor can be asked; what was asked for may have been done.
+    #[error("supervisor of pod {pod} did not answer within {limit:?}; another takes its place, try again")]
+    NoAnswer {
+        /// The pod.
+        pod: PodUid,
+        /// The bound.
+        limit: Duration,
+    },
     /// Something of the pod could not be removed. Trying again is safe.
     #[error("failed to clean up pod {pod}: {reason}")]
     Cleanup {

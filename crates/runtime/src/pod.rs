@@ -54,7 +54,8 @@ impl PodHandle {
         let paths = shared.pod_paths(&config.sandbox.uid);
         let uid = config.sandbox.uid.clone();
         let gone = |source| RuntimeError::SupervisorGone { pod: uid.clone(), source };
-        let (connection, first) = subscribe(&paths.dir).await.map_err(gone)?;
+        let first = async { subscribe(Connection::open(&paths.dir).await?).await };
+        let (connection, first) = first.await.map_err(gone)?;
         let (sender, state) = watch::channel(first);
         let stopping = Arc::new(AtomicBool::new(false));
         let terminals = Terminals::default();
@@ -98,8 +99,10 @@ impl PodHandle {
         let rootfs = images.rootfs(&spec.image).await?;
         let start = || StartRequest { id: ContainerId::random(), spec: spec.clone(), rootfs: rootfs.clone() };
         match self.start(start()).await {
-            // The supervisor died meanwhile, which is no fault of the container's: its successor is asked, once.
-            Err(RuntimeError::SupervisorGone { .. }) => self.start(start()).await,
+            // What happened to the supervisor is no fault of the container's: its successor is asked, once.
+            Err(RuntimeError::SupervisorGone { .. } | RuntimeError::NoAnswer { .. }) => {
+                self.start(start()).await
+            }
             result => result,
         }
     }
@@ -140,18 +143,8 @@ impl PodHandle {
     /// happens to it keeps a container running.
     pub async fn signal(&self, container: &ContainerId, signal: &str) -> Result<(), RuntimeError> {
         let request = Request::Signal { id: container.clone(), signal: parse_signal(signal)? };
-        for _ in 0..runtime::SUCCESSORS {
-            match tokio::time::timeout(runtime::ANSWER, self.ask(&request)).await {
-                // It died, or was ended by another who waited for it.
-                Ok(Err(RuntimeError::SupervisorGone { .. })) if self.inner.pod_dir.exists() => {}
-                Ok(reply) => return self.done(reply?, container),
-                Err(_elapsed) => {
-                    tracing::warn!(pod = %self.uid(), "the supervisor does not answer; another takes its place");
-                    runtime::end_supervisor(&self.inner.shared, self.uid()).await?;
-                }
-            }
-        }
-        self.done(self.ask(&request).await?, container)
+        let reply = self.insist(|| self.ask(&request)).await?;
+        self.done(reply, container)
     }
 
     /// Asks the container to stop with `signal`, kills it after `grace`, and returns when it has ended.
@@ -186,19 +179,20 @@ impl PodHandle {
 
     /// Kills the container if need be and removes what is left of it, except its log.
     pub async fn remove_container(&self, container: &ContainerId) -> Result<(), RuntimeError> {
-        let reply = self.ask(&Request::Remove { id: container.clone() }).await?;
+        let request = Request::Remove { id: container.clone() };
+        let reply = self.insist(|| self.ask(&request)).await?;
         self.done(reply, container)?;
         self.discard_data(container).await
     }
 
-    /// Runs a command inside a container. Dropping the session kills the command.
+    /// Runs a command inside a container. Dropping the session kills the command. It is not run again when the supervisor
+    /// does not answer, because it may have begun: that is [`RuntimeError::NoAnswer`].
     pub async fn exec(&self, container: &ContainerId, spec: ExecSpec) -> Result<ExecSession, RuntimeError> {
         let gone = |source| self.gone(source);
         let tty = spec.tty;
         let with_stdin = spec.stdin && !tty;
         let pipe = |wanted: bool| wanted.then(io::pipe).transpose().map_err(gone);
         let (stdin, stdout, stderr) = (pipe(with_stdin)?, pipe(!tty)?, pipe(!tty)?);
-        let mut connection = self.open().await.map_err(gone)?;
         let wants_stdin = spec.stdin;
         let request = Request::Exec { id: container.clone(), spec };
         let theirs = [
@@ -207,9 +201,8 @@ impl PodHandle {
             stderr.as_ref().map(|p| p.1.as_fd()),
         ];
         let theirs: Vec<_> = theirs.into_iter().flatten().collect();
-        connection.send(&request, &theirs).await.map_err(gone)?;
+        let (connection, reply, mut fds) = self.begin(&request, &theirs).await?;
         drop(theirs);
-        let (reply, mut fds) = connection.receive().await.map_err(gone)?;
         if let Reply::Failed(failure) = reply {
             return Err(self.exec_refused(container, failure));
         }
@@ -256,10 +249,8 @@ impl PodHandle {
         spec: AttachSpec,
     ) -> Result<AttachSession, RuntimeError> {
         let gone = |source| self.gone(source);
-        let mut connection = self.open().await.map_err(gone)?;
         let request = Request::Attach { id: container.clone(), spec };
-        connection.send(&request, &[]).await.map_err(gone)?;
-        let (reply, fds) = connection.receive().await.map_err(gone)?;
+        let (connection, reply, fds) = self.insist(|| self.begin(&request, &[])).await?;
         let Reply::Attached { tty, stdin, stdout, stderr } = reply else {
             let Reply::Failed(failure) = reply else { return Err(gone(io::ErrorKind::InvalidData.into())) };
             return Err(self.refused(container, failure));
@@ -286,9 +277,10 @@ impl PodHandle {
         open().map_err(gone)
     }
 
-    /// The state now, asked of the supervisor; the last known one if it is gone.
+    /// The state now, asked of the supervisor or its successor; the last known one if there is none.
     pub async fn state(&self) -> PodState {
-        match subscribe(&self.inner.pod_dir).await {
+        let ask = || self.answered(async { subscribe(self.open().await?).await });
+        match self.insist(ask).await {
             Ok((_, state)) => state,
             Err(_gone) => PodState { supervised: false, ..self.inner.state.borrow().clone() },
         }
@@ -344,8 +336,66 @@ impl PodHandle {
     }
 
     async fn exchange(&self, request: &Request) -> Result<(Reply, Vec<OwnedFd>), RuntimeError> {
-        let answer = async { exchange(self.open().await?, request, &[]).await };
-        answer.await.map_err(|source| self.gone(source))
+        self.answered(async { exchange(self.open().await?, request, &[]).await }).await
+    }
+
+    /// Sends one request and waits for its first answer, over a connection that others follow on.
+    async fn begin(
+        &self,
+        request: &Request,
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<(Connection, Reply, Vec<OwnedFd>), RuntimeError> {
+        let answer = async {
+            let mut connection = self.open().await?;
+            connection.send(request, fds).await?;
+            let (reply, fds) = connection.receive().await?;
+            Ok((connection, reply, fds))
+        };
+        self.answered(answer).await
+    }
+
+    /// Asks for what does no harm if it is done twice, until a supervisor answers.
+    async fn insist<T, F>(&self, ask: impl Fn() -> F) -> Result<T, RuntimeError>
+    where
+        F: Future<Output = Result<T, RuntimeError>>,
+    {
+        for _ in 0..runtime::SUCCESSORS {
+            match ask().await {
+                Err(RuntimeError::NoAnswer { .. }) => {}
+                // It died, or was ended by another who waited for it.
+                Err(RuntimeError::SupervisorGone { .. }) if self.inner.pod_dir.exists() => {}
+                outcome => return outcome,
+            }
+        }
+        ask().await
+    }
+
+    /// The answer to a request, however long the work takes, as long as the supervisor lives. One that hangs is ended, and
+    /// another takes its place: nothing that happens to it holds up a container or whoever asks.
+    async fn answered<T>(&self, answer: impl Future<Output = io::Result<T>>) -> Result<T, RuntimeError> {
+        tokio::select! {
+            biased;
+            outcome = answer => outcome.map_err(|source| self.gone(source)),
+            () = self.hangs() => {
+                tracing::warn!(pod = %self.uid(), "the supervisor does not answer; another takes its place");
+                runtime::end_supervisor(&self.inner.shared, self.uid()).await?;
+                Err(RuntimeError::NoAnswer { pod: self.uid().clone(), limit: runtime::ANSWER })
+            }
+        }
+    }
+
+    /// Ends when the supervisor does not even tell the state, which it has in memory. Nobody else tells of a process that
+    /// hangs, so it is asked again and again.
+    async fn hangs(&self) {
+        let mut pause = AT_ONCE;
+        loop {
+            tokio::time::sleep(pause).await;
+            let state = async { subscribe(Connection::open(&self.inner.pod_dir).await?).await };
+            if tokio::time::timeout(runtime::ANSWER, state).await.is_err() {
+                return;
+            }
+            pause = runtime::ANSWER;
+        }
     }
 
     /// Connects to the supervisor or, when it has just died, to its successor.
@@ -411,6 +461,9 @@ fn terminal_session(master: OwnedFd, stdin: bool, process: ExecProcess) -> io::R
     Ok(ExecSession { stdin: input, stdout: Some(output), stderr: None, terminal, process })
 }
 
+/// How long an answer may take before it is asked whether the supervisor hangs.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
 /// How long a supervisor's successor may take to serve.
 const SUCCESSION: Duration = Duration::from_secs(5);
 
@@ -458,8 +511,7 @@ struct Followed {
 }
 
 /// Asks for the state and its changes.
-async fn subscribe(pod_dir: &Path) -> io::Result<(Connection, PodState)> {
-    let mut connection = Connection::open(pod_dir).await?;
+async fn subscribe(mut connection: Connection) -> io::Result<(Connection, PodState)> {
     connection.send(&Request::Watch, &[]).await?;
     match connection.receive().await? {
         (Reply::State(state), _) => Ok((connection, state)),
@@ -505,7 +557,8 @@ async fn revive(shared: &Shared, uid: &PodUid, pod_dir: &Path) -> Result<(Connec
     let mut reason = String::new();
     for _ in 0..runtime::SUCCESSORS {
         runtime::launch(shared, uid, true).await?;
-        match subscribe(pod_dir).await {
+        let state = async { subscribe(Connection::open(pod_dir).await?).await };
+        match state.await {
             Ok(revived) => return Ok(revived),
             Err(error) => reason = error.to_string(),
         }

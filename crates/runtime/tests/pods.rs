@@ -479,6 +479,58 @@ async fn a_pod_is_removed_though_its_supervisor_hangs() {
     machine.finish().await;
 }
 
+/// Stops the supervisors of all pods.
+fn hang_supervisors(machine: &Machine) {
+    for supervisor in common::supervisors_of(machine.directory.path()) {
+        let stop = nix::sys::signal::Signal::SIGSTOP;
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(supervisor), stop).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn nothing_that_is_asked_of_a_supervisor_that_hangs_waits_for_ever() {
+    let machine = machine!();
+    let mut pods = Vec::new();
+    for name in ["told", "attached", "removed", "commanded", "started"] {
+        let pod = machine.pod(name).await;
+        let mut spec = machine.shell(&pod, "c", "read x; echo got $x; exec sleep 1000").await;
+        spec.stdin = true;
+        let id = pod.start_container(spec).await.unwrap();
+        let before = pod.state().await;
+        pods.push((pod, id, before));
+    }
+    let [told, attached, removed, commanded, started] = &pods[..] else { panic!("five pods") };
+    let next = machine.shell(&started.0, "d", "exec sleep 1000").await;
+    hang_supervisors(&machine);
+
+    let streams = AttachSpec { stdin: true, stdout: true, stderr: false };
+    let hostname = || ExecSpec { args: vec!["hostname".into()], ..ExecSpec::default() };
+    let answers = async {
+        tokio::join!(
+            told.0.state(),
+            attached.0.attach(&attached.1, streams),
+            removed.0.remove_container(&removed.1),
+            commanded.0.exec(&commanded.1, hostname()),
+            started.0.start_container(next),
+        )
+    };
+    let (state, session, gone, command, id) = tokio::time::timeout(PATIENCE * 2, answers).await.unwrap();
+    assert_eq!(state, told.2, "the container runs on");
+    let mut session = session.unwrap();
+    session.stdin.as_mut().unwrap().write_all(b"it\n").await.unwrap();
+    read_until(session.stdout.as_mut().unwrap(), "got it").await;
+    gone.unwrap();
+    assert!(removed.0.state().await.containers.is_empty());
+    assert!(matches!(started.0.state().await.container(&id.unwrap()), Some(started) if started.name == "d"));
+    assert_eq!(
+        command.unwrap_err().to_string(),
+        "supervisor of pod uid-commanded did not answer within 10s; another takes its place, try again"
+    );
+    let again = commanded.0.exec_captured(&commanded.1, hostname().args, PATIENCE, 100).await.unwrap();
+    assert_eq!(again.output, b"commanded\n");
+    machine.finish().await;
+}
+
 #[tokio::test]
 async fn a_terminal_survives_its_supervisor() {
     let machine = machine!();
