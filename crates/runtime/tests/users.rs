@@ -274,6 +274,94 @@ async fn what_is_read_only_stays_so_for_its_administrator() {
     machine.finish().await;
 }
 
+/// The same for a root file system. On `/dev` there is memory of the container's own.
+const MAKE_ROOT_WRITABLE: &str = "write() { echo more > $1/made 2>/dev/null && echo wrote $1; }; \
+    try() { mount -o remount,rw none $1 && echo again $1; mount -o remount,rw,bind none $1; write $1; }; \
+    write /; try /; mkdir -p /dev/copy; mount -o bind / /dev/copy && echo copied; try /dev/copy; \
+    unshare -m sh -c 'mount -o remount,rw none /; mount -o remount,rw,bind none /; echo more > /made && echo wrote apart'; \
+    write /dev";
+
+#[tokio::test]
+async fn a_read_only_root_stays_so_for_its_administrator() {
+    let machine = machine!();
+    let pod = start(&machine, "root", 2).await;
+    for (name, privileged) in [("capable", false), ("privileged", true)] {
+        let mut spec =
+            machine.shell(&pod, name, &format!("{MAKE_ROOT_WRITABLE}; > /dev/done; exec sleep 1000")).await;
+        spec.capabilities.push("CAP_SYS_ADMIN".into());
+        (spec.privileged, spec.rootfs_readonly) = (privileged, true);
+        let log = spec.log_path.clone();
+        let id = pod.start_container(spec).await.unwrap();
+        // Commands have the same root.
+        let then = format!("until [ -e /dev/done ]; do sleep 0.01; done; {MAKE_ROOT_WRITABLE}");
+        let said = in_container(&pod, &id, &then).await;
+        assert!(said.contains("wrote /dev\n") && !said.contains("wrote /\n"), "{said}");
+        pod.stop_container(&id, "SIGKILL", PATIENCE).await.unwrap();
+        let log = log_text(&log);
+        println!("{log}");
+        let done: Vec<_> = log.lines().filter(|line| line.starts_with("stdout")).collect();
+        assert_eq!(done, ["stdout copied", "stdout wrote /dev"], "{log}");
+    }
+    machine.finish().await;
+}
+
+/// Takes away what covers parts of `/proc` and `/sys`, and looks at what is there. A file that can be opened for writing is
+/// left as it is.
+const UNCOVER: &str = "while read a b c d at e; do case $at in /proc/*|/sys/*) echo $at;; esac; done < /proc/self/mountinfo \
+        > /dev/covers; \
+    for at in $(cat /dev/covers); do umount $at 2> /dev/null && echo uncovered $at; done; \
+    mount -o remount,rw,bind none /sys && echo opened /sys; \
+    for f in /proc/kcore /proc/timer_list /proc/sysrq-trigger /dev/mem /dev/kmem; do \
+        head -c1 $f > /dev/null 2>&1 && echo read $f; done; \
+    find /sys /proc/[!0-9]* -type f 2> /dev/null | while read f; do true 2> /dev/null >> $f && echo writable $f; done; echo end";
+
+#[tokio::test]
+async fn what_covers_proc_and_sys_can_be_taken_away_and_hides_nothing_of_the_nodes() {
+    let machine = machine!();
+    let pod = start(&machine, "uncovered", 2).await;
+    let look = async |name: &str, administrator: bool| {
+        let mut spec = machine.shell(&pod, name, UNCOVER).await;
+        spec.capabilities.extend(
+            ["CAP_SYS_ADMIN", "CAP_NET_ADMIN"].iter().filter(|_| administrator).map(|name| (*name).into()),
+        );
+        let log = spec.log_path.clone();
+        let id = pod.start_container(spec).await.unwrap();
+        exited(&pod, &id).await;
+        log_text(&log)
+    };
+    let log = look("plain", false).await;
+    assert!(!log.contains("uncovered") && !log.contains("opened"), "{log}");
+
+    let log = look("administrator", true).await;
+    println!("{log}");
+    let with = |word: &str| -> Vec<&str> {
+        let start = format!("stdout {word} ");
+        log.lines().filter_map(|line| line.strip_prefix(&start)).collect()
+    };
+    assert!(log.ends_with("stdout end\n"), "{log}");
+    assert!(["/proc/sys", "/proc/interrupts"].iter().all(|path| with("uncovered").contains(path)), "{log}");
+    assert_eq!(with("read"), Vec::<&str>::new(), "{log}");
+    let writable = with("writable");
+    assert!(writable.contains(&"/proc/sys/net/ipv4/ip_forward"), "its own network: {log}");
+    let own = [
+        // Its own network, processes, messages and memory.
+        "/proc/sys/net/",
+        "/proc/sys/fs/mqueue/",
+        "/proc/sys/kernel/auto_msgmni",
+        "/proc/sys/kernel/msg",
+        "/proc/sys/kernel/sem",
+        "/proc/sys/kernel/shm",
+        "/proc/sys/kernel/ns_last_pid",
+        "/proc/sys/kernel/pid_max",
+        // Anybody may ask to be told.
+        "/proc/pressure/",
+    ];
+    let of_the_node: Vec<_> =
+        writable.iter().filter(|path| !own.iter().any(|own| path.starts_with(own))).collect();
+    assert!(of_the_node.is_empty(), "{of_the_node:?}");
+    machine.finish().await;
+}
+
 #[tokio::test]
 async fn what_cannot_be_mapped_is_refused_by_name() {
     let machine = machine!();

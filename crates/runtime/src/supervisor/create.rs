@@ -83,7 +83,9 @@ pub(super) fn create(plan: &Plan<'_>, stdio: ContainerSide, reporter: Reporter) 
         let master = console.receive_master().map_err(|error| failure(Stage::Create, &error))?;
         reporter.terminal(std::os::fd::AsFd::as_fd(&master));
     }
-    withdraw_devices(plan).map_err(|error| failure(Stage::Create, &*error))?;
+    withdraw_devices(plan)
+        .and_then(|()| Ok(lock_rootfs(plan)?))
+        .map_err(|error| failure(Stage::Create, &*error))?;
     container.start().map_err(|error| failure(Stage::Start, &error))
 }
 
@@ -247,6 +249,16 @@ fn withdraw_devices(plan: &Plan<'_>) -> Result<(), Box<dyn Error>> {
         plan.cgroups.deny_device(plan.around.cgroup, &format!("c {}:{} rwm", TUNNELS.0, TUNNELS.1))?;
     }
     Ok(())
+}
+
+/// In a user namespace the container's mount of a read-only root file system is its own, and its administrator's to make
+/// writable. The file system itself is the node's: it is made read-only when everything in it is made.
+fn lock_rootfs(plan: &Plan<'_>) -> Result<(), String> {
+    if plan.users.is_none() || !plan.spec.rootfs_readonly {
+        return Ok(());
+    }
+    let locked = rustix::mount::mount_remount(plan.paths.rootfs(), rustix::mount::MountFlags::RDONLY, c"");
+    locked.map_err(|error| format!("make the root file system read-only: {error}"))
 }
 
 /// Receives the master of the container's terminal.
