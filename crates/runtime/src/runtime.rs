@@ -273,6 +273,9 @@ async fn adopt_one(shared: &Arc<Shared>, uid: &PodUid) -> Result<PodHandle, Runt
 /// How long a supervisor may take to answer. It answers from memory; only a stopped or broken one does not.
 pub(crate) const ANSWER: Duration = Duration::from_secs(10);
 
+/// How long a supervisor may take until it serves: it makes namespaces, of which the kernel may have many to clear away.
+const SERVES: Duration = Duration::from_secs(60);
+
 /// How long a supervisor may take to end its pod: for processes that die slowly it waits ten seconds itself.
 const SHUTDOWN: Duration = Duration::from_secs(30);
 
@@ -296,10 +299,13 @@ pub(crate) async fn launch(shared: &Shared, uid: &PodUid, adopt: bool) -> Result
         command.arg("--adopt");
     }
     command.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let output = command
-        .output()
-        .await
-        .map_err(|error| format!("run {}: {error}", shared.config.executable.display()))?;
+    command.kill_on_drop(true);
+    let Ok(output) = timeout(SERVES, command.output()).await else {
+        // It may have left the process that is to serve.
+        end_supervisor(shared, uid).await.map_err(|error| error.to_string())?;
+        return Err(format!("the supervisor did not begin to serve within {SERVES:?}"));
+    };
+    let output = output.map_err(|error| format!("run {}: {error}", shared.config.executable.display()))?;
     if output.status.success() {
         return Ok(());
     }

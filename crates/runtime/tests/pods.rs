@@ -532,6 +532,24 @@ async fn nothing_that_is_asked_of_a_supervisor_that_hangs_waits_for_ever() {
 }
 
 #[tokio::test]
+async fn a_supervisor_that_never_serves_is_given_up() {
+    use std::os::unix::fs::PermissionsExt;
+    let machine = machine!();
+    let program = machine.directory.path().join("sleeps");
+    std::fs::write(&program, "#!/bin/sh\nexec sleep 1000\n").unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let runtime = machine.with_executable(program);
+    // While nothing else happens, time passes at once.
+    tokio::time::pause();
+    let started = runtime.start_pod(machine.sandbox("never"));
+    let started = tokio::time::timeout(Duration::from_secs(3600), started).await.expect("in an hour");
+    let reason = started.unwrap_err().to_string();
+    assert!(reason.ends_with("the supervisor did not begin to serve within 60s"), "{reason}");
+    tokio::time::resume();
+    machine.finish().await;
+}
+
+#[tokio::test]
 async fn a_terminal_survives_its_supervisor() {
     let machine = machine!();
     let pod = machine.pod("ttykeep").await;

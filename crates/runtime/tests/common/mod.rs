@@ -73,8 +73,13 @@ impl Machine {
 
     /// The same, which cannot start any process.
     pub(crate) fn without_processes(&self) -> Runtime {
+        self.with_executable("/does-not-exist".into())
+    }
+
+    /// The same with other supervisors.
+    pub(crate) fn with_executable(&self, executable: PathBuf) -> Runtime {
         let config = config(self.directory.path(), &self.cgroup);
-        Runtime::new(RuntimeConfig { executable: "/does-not-exist".into(), ..config }).unwrap()
+        Runtime::new(RuntimeConfig { executable, ..config }).unwrap()
     }
 
     pub(crate) fn sandbox(&self, name: &str) -> PodSandbox {
