@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use serde_json::{Map, Value};
-use skiff_machinery::Object;
 use skiff_machinery::quantity::Quantity;
+use skiff_machinery::{MOST_ERRORS, Object};
 
 use crate::amounts::{Amounts, items, text};
 use crate::pod::{Which, in_spec};
@@ -80,13 +80,16 @@ impl Defaults {
 /// Why a pod is refused, after `pods "name" is forbidden: `: what the first LimitRange that it breaks says.
 pub fn pod_violation<'a>(ranges: impl IntoIterator<Item = &'a Value>, pod: &Value) -> Option<String> {
     ranges.into_iter().find_map(|range| {
-        let mut errors = Vec::new();
+        let mut errors = Texts::default();
         for limit in items(&range["spec"]["limits"]) {
             match text(&limit["type"]) {
                 "Container" => {
                     for container in
                         ["containers", "initContainers"].iter().flat_map(|l| items(&pod["spec"][*l]))
                     {
+                        if errors.is_full() {
+                            break;
+                        }
                         let resources = &container["resources"];
                         let of = |field: &str| Amounts::read(&resources[field]);
                         Use { per: "Container", requests: of("requests"), limits: of("limits") }
@@ -100,7 +103,7 @@ pub fn pod_violation<'a>(ranges: impl IntoIterator<Item = &'a Value>, pod: &Valu
                 _ => {}
             }
         }
-        joined(errors)
+        errors.joined()
     })
 }
 
@@ -110,13 +113,13 @@ pub fn claim_violation<'a>(ranges: impl IntoIterator<Item = &'a Value>, claim: &
     let requests = Amounts::read(&claim["spec"]["resources"]["requests"]);
     let usage = Use { per: "PersistentVolumeClaim", requests, limits: Amounts::default() };
     ranges.into_iter().find_map(|range| {
-        let mut errors = Vec::new();
+        let mut errors = Texts::default();
         for limit in limits_of(range, usage.per) {
             errors.extend(bounds(limit, "min").filter_map(|(name, bound)| usage.below(&name, bound)));
             errors
                 .extend(bounds(limit, "max").filter_map(|(name, bound)| usage.requests_above(&name, bound)));
         }
-        joined(errors)
+        errors.joined()
     })
 }
 
@@ -130,14 +133,41 @@ fn bounds(limit: &Value, field: &str) -> impl Iterator<Item = (String, Quantity)
     bounds.iter().map(|(name, bound)| (name.to_owned(), bound)).collect::<Vec<_>>().into_iter()
 }
 
-/// One error, or several in brackets; each text once.
-fn joined(errors: Vec<String>) -> Option<String> {
-    let mut seen = HashSet::new();
-    let errors: Vec<String> = errors.into_iter().filter(|error| seen.insert(error.clone())).collect();
-    match errors.len() {
-        0 => None,
-        1 => errors.into_iter().next(),
-        _ => Some(format!("[{}]", errors.join(", "))),
+/// What is wrong, each text once: as many as are told of an object's fields, and one that says that there are more.
+#[derive(Default)]
+struct Texts {
+    seen: HashSet<String>,
+    told: Vec<String>,
+}
+
+impl Texts {
+    fn is_full(&self) -> bool {
+        self.told.len() > MOST_ERRORS
+    }
+
+    /// Takes what is new, as long as there is room.
+    fn extend(&mut self, found: impl Iterator<Item = String>) {
+        for text in found {
+            if self.is_full() {
+                return;
+            }
+            if self.seen.insert(text.clone()) {
+                self.told.push(text);
+            }
+        }
+    }
+
+    /// One text, or several in brackets.
+    fn joined(mut self) -> Option<String> {
+        if self.is_full() {
+            self.told.truncate(MOST_ERRORS);
+            self.told.push(format!("errors: Too many: must have at most {MOST_ERRORS} items"));
+        }
+        match self.told.len() {
+            0 => None,
+            1 => self.told.pop(),
+            _ => Some(format!("[{}]", self.told.join(", "))),
+        }
     }
 }
 
@@ -150,7 +180,7 @@ struct Use {
 }
 
 impl Use {
-    fn check(&self, limit: &Value, errors: &mut Vec<String>) {
+    fn check(&self, limit: &Value, errors: &mut Texts) {
         errors.extend(bounds(limit, "min").filter_map(|(name, bound)| self.below(&name, bound)));
         errors.extend(bounds(limit, "max").filter_map(|(name, bound)| self.above(&name, bound)));
         let ratios = bounds(limit, "maxLimitRequestRatio");
@@ -229,4 +259,25 @@ fn comparable<const N: usize>(amounts: [Option<Quantity>; N]) -> [i64; N] {
 #[expect(clippy::cast_precision_loss, reason = "53 bits are what Kubernetes compares")]
 fn as_float(amount: i64) -> f64 {
     amount as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn of_many_texts_the_first_are_told() {
+        let range = json!({"spec": {"limits": [{"type": "Container", "max": {"cpu": "1"}}]}});
+        let check = |containers: usize, told: usize, last: &str| {
+            let limit = |n: usize| json!({"resources": {"limits": {"cpu": (n + 2).to_string()}}});
+            let pod = json!({"spec": {"containers": (0..containers).map(limit).collect::<Vec<_>>()}});
+            let text = pod_violation([&range], &pod).unwrap();
+            assert_eq!(text.split(", ").filter(|part| !part.starts_with("but ")).count(), told, "{text}");
+            assert!(text.ends_with(last), "{text}");
+        };
+        check(2, 2, "maximum cpu usage per Container is 1, but limit is 3]");
+        check(MOST_ERRORS, MOST_ERRORS, "maximum cpu usage per Container is 1, but limit is 1001]");
+        check(5000, MOST_ERRORS + 1, "errors: Too many: must have at most 1000 items]");
+    }
 }
