@@ -3,6 +3,9 @@
 
 mod common;
 
+use std::future::poll_fn;
+use std::pin::pin;
+
 use common::{Answer, Api, config_map, pod};
 use futures::poll;
 use serde_json::{Value, json};
@@ -369,6 +372,77 @@ async fn others_are_answered_while_a_large_body_waits() {
     api.post(PODS, pod("x")).await.expect(201);
     assert!(poll!(&mut large).is_pending(), "no thread was lent to it");
     assert!(poll!(&mut patch).is_pending());
+}
+
+/// Formats that are made of trees; of JSON, that is indented.
+const LONG_WORK: [&str; 4] = [
+    "application/json;as=Table;v=v1;g=meta.k8s.io",
+    "application/yaml",
+    "application/vnd.kubernetes.protobuf",
+    "application/json",
+];
+
+async fn three_config_maps(limits: Limits) -> Api {
+    let api = Api::with_limits(limits).await;
+    for name in ["a", "b", "c"] {
+        let mut large = config_map(name);
+        large["data"] = json!({"text": "x".repeat(30_000)});
+        api.post(CONFIG_MAPS, large).await.expect(201);
+    }
+    api
+}
+
+#[tokio::test]
+async fn others_are_answered_while_a_large_list_is_written() {
+    let api = three_config_maps(Limits { large: 0, ..Limits::default() }).await;
+    let path = format!("{CONFIG_MAPS}?pretty=true");
+    let mut all: Vec<_> = LONG_WORK.iter().map(|accept| Box::pin(api.get_as(&path, accept))).collect();
+    // More often than a list waits for the store.
+    for _ in 0..10 {
+        for (large, accept) in all.iter_mut().zip(LONG_WORK) {
+            assert!(poll!(large).is_pending(), "{accept}: no thread was lent to it");
+        }
+        api.get("/livez").await.expect(200);
+    }
+    // Neither what is small nor what is sent as it is stored takes a thread.
+    for accept in LONG_WORK {
+        api.get_as(&format!("{path}&limit=2"), accept).await.expect(200);
+    }
+    assert_eq!(api.get(CONFIG_MAPS).await.expect(200).names().len(), 3);
+}
+
+#[tokio::test]
+async fn a_large_list_is_written_in_every_format() {
+    let api = three_config_maps(Limits { large: 1, ..Limits::default() }).await;
+    for accept in LONG_WORK {
+        let answer = api.get_as(&format!("{CONFIG_MAPS}?pretty=true"), accept).await.expect(200);
+        let told = answer.headers["content-type"].to_str().unwrap().to_owned();
+        assert!(accept.starts_with(told.split(';').next().unwrap()), "{accept}: {told}");
+    }
+    let one = api.get_as(&format!("{CONFIG_MAPS}/a"), "application/yaml").await.expect(200);
+    assert!(one.text.contains("kind: ConfigMap\n"), "{}", one.text);
+}
+
+/// How often a future is asked until it is done.
+async fn turns(future: impl Future) -> usize {
+    let mut turns = 0;
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        turns += 1;
+        future.as_mut().poll(context).map(drop)
+    })
+    .await;
+    turns
+}
+
+#[tokio::test]
+async fn others_have_their_turn_while_a_large_collection_is_searched() {
+    let api = three_config_maps(Limits::default()).await;
+    let search = async |plural: &str| {
+        let path = format!("/api/v1/namespaces/default/{plural}?labelSelector=a%3Db");
+        turns(async { assert!(api.get(&path).await.expect(200).names().is_empty()) }).await
+    };
+    assert!(search("configmaps").await > search("secrets").await);
 }
 
 /// The Pod Security Standards: labels of a namespace refuse pods, warn of templates, and look at the pods that are there.

@@ -28,7 +28,7 @@ use super::warnings::Warnings;
 use crate::auth::{self, Attributes, AuthnError, Decision, UserInfo};
 use crate::errors::{ApiError, Subject};
 use crate::pipeline::call::{Call, options_kind};
-use crate::pipeline::{self, codec, respond};
+use crate::pipeline::{self, Done, codec, respond};
 use crate::server::Shared;
 use crate::subresources;
 
@@ -435,7 +435,10 @@ async fn objects(call: Call, verb: Verb, request: Request<Body>) -> Result<Respo
         _ => body::read(request.into_body()).await?,
     };
     let server = call.server.clone();
-    server.aside.run(bytes.len(), pipeline::run(call, verb, bytes)).await
+    match server.aside.run(bytes.len(), pipeline::run(call, verb, bytes)).await? {
+        Done::Stream(response) => Ok(response),
+        Done::Outcome(call, outcome) => respond::respond(*call, outcome).await,
+    }
 }
 
 #[cfg(test)]

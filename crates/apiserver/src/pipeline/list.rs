@@ -12,6 +12,7 @@ use super::call::Call;
 use super::select::Selection;
 use super::{Outcome, keys, versions};
 use crate::errors::{ApiError, Subject};
+use crate::http::aside;
 
 const TOKEN_TOO_OLD: &str = "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.";
 
@@ -161,6 +162,7 @@ async fn select(call: &Call, selection: &Selection, mut request: Request) -> Res
         return Ok(page(listing, request.limit.is_some()));
     }
     let mut entries = Vec::new();
+    let mut looked_at = 0;
     loop {
         let listing = read(call, &prefix, &request).await?;
         let (revision, remaining) = (listing.revision, listing.remaining);
@@ -169,6 +171,12 @@ async fn select(call: &Call, selection: &Selection, mut request: Request) -> Res
         let full = |found: usize| request.limit.is_some_and(|limit| found >= limit.get());
         let mut rest = listing.entries.into_iter();
         while let Some(entry) = rest.next() {
+            looked_at += entry.value.len();
+            if looked_at > aside::SMALL {
+                looked_at = 0;
+                // The store does not wait for anything: nobody else would be served before the end.
+                tokio::task::yield_now().await;
+            }
             if selection.matches(call, &entry)? {
                 entries.push(entry);
             }

@@ -84,14 +84,22 @@ fn check_revision(call: &Call) -> Result<(), ApiError> {
     Ok(())
 }
 
+/// A request that was carried out.
+pub(crate) enum Done {
+    /// Its answer goes on for as long as somebody listens.
+    Stream(Response<Body>),
+    /// Its answer is still to be written.
+    Outcome(Box<Call>, Outcome),
+}
+
 /// Carries out a request for objects (not for their subresources).
-pub(crate) async fn run(call: Call, verb: Verb, body: Bytes) -> Result<Response<Body>, ApiError> {
+pub(crate) async fn run(call: Call, verb: Verb, body: Bytes) -> Result<Done, ApiError> {
     if !call.kind.offers(verb) || (verb == Verb::Create && !call.path.name.is_empty()) {
         return Err(ApiError::MethodNotAllowed);
     }
     if verb == Verb::Watch {
         let encoding = call.encoding;
-        return Ok(respond::stream(encoding, watch::watch(call).await?));
+        return Ok(Done::Stream(respond::stream(encoding, watch::watch(call).await?)));
     }
     let outcome = match verb {
         Verb::Create => create::create(&call, &body).await,
@@ -109,5 +117,5 @@ pub(crate) async fn run(call: Call, verb: Verb, body: Bytes) -> Result<Response<
     if !matches!(verb, Verb::Get | Verb::List) {
         admission::settle(&call).await;
     }
-    respond::respond(&call, outcome)
+    Ok(Done::Outcome(Box::new(call), outcome))
 }

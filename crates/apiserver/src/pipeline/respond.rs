@@ -15,39 +15,74 @@ use super::{Content, Outcome, codec, protobuf};
 use crate::errors::ApiError;
 use crate::http::accept::{Amount, Encoding, Format, MetaVersion, View};
 use crate::http::body::{self, Body};
+use crate::http::gate::Pass;
 
-/// The answer to a request that succeeded.
-pub(crate) fn respond(call: &Call, outcome: Outcome) -> Result<Response<Body>, ApiError> {
-    let Outcome { status, content } = outcome;
-    check_amount(call, &content)?;
-    if call.encoding.format == Format::Protobuf {
-        return in_protobuf(call, status, content);
-    }
-    let bytes = match content {
-        Content::Entry(entry) => entry_bytes(call, &entry)?,
-        Content::Object(object) => object_bytes(call, &object)?,
-        Content::List(selected) => {
-            let room = call.server.gate.list(call.share, list_size(call, &selected))?;
-            let bytes = written(call, list_bytes(call, &selected)?)?;
-            return Ok(answer(status, call.encoding.content_type(), body::holding(body::full(bytes), room)));
-        }
-        Content::Tree(value) => codec::to_json(&other_view(call, value)?),
-    };
-    Ok(answer(status, call.encoding.content_type(), body::full(written(call, bytes)?)))
+/// The answer to a request that succeeded. A large one is written beside the threads that serve connections.
+pub(crate) async fn respond(call: Call, outcome: Outcome) -> Result<Response<Body>, ApiError> {
+    check_amount(&call, &outcome.content)?;
+    let Content::List(selected) = &outcome.content else { return write_aside(call, outcome, None).await };
+    let room = call.server.gate.list(call.share, list_size(&call, selected))?;
+    write_aside(call, outcome, Some(room)).await
 }
 
-fn in_protobuf(call: &Call, status: StatusCode, content: Content) -> Result<Response<Body>, ApiError> {
+/// `room` is kept until the answer is sent, or nobody wants it any more.
+async fn write_aside(call: Call, outcome: Outcome, room: Option<Pass>) -> Result<Response<Body>, ApiError> {
+    let (server, size) = (call.server.clone(), work(&call, &outcome.content));
+    let work = async move {
+        let response = write(&call, outcome)?;
+        Ok(match room {
+            Some(room) => response.map(|body| body::holding(body, room)),
+            None => response,
+        })
+    };
+    server.aside.run(size, work).await
+}
+
+/// Splicing stored bytes takes so many times less than making trees of them.
+const SPLICING: usize = 16;
+
+/// How much work it is to write an answer, in bytes of requests whose bodies take as long.
+fn work(call: &Call, content: &Content) -> usize {
     let bytes = match content {
-        Content::Entry(entry) => protobuf::entry(call, &entry)?,
-        Content::Object(object) => protobuf::object(call, &object)?,
-        Content::Tree(value) => protobuf::object(call, &Object::from_value(value).unwrap_or_default())?,
-        Content::List(selected) => {
-            let room = call.server.gate.list(call.share, list_size(call, &selected))?;
-            let bytes = protobuf::list(call, &selected, &list_meta(call, &selected))?;
-            return Ok(answer(status, call.encoding.content_type(), body::holding(body::full(bytes), room)));
-        }
+        Content::Entry(entry) => entry.value.len(),
+        Content::List(selected) => selected.entries.iter().map(|entry| entry.value.len()).sum(),
+        // These came with a request, or are small.
+        Content::Object(_) | Content::Tree(_) => 0,
+    };
+    if is_spliced(call) { bytes / SPLICING } else { bytes }
+}
+
+/// Whether stored objects are sent as they are, or parts of them.
+fn is_spliced(call: &Call) -> bool {
+    let is_part = matches!(call.encoding.view, View::Whole | View::Metadata(..));
+    call.encoding.format == Format::Json && is_part && !is_pretty(call)
+}
+
+fn write(call: &Call, outcome: Outcome) -> Result<Response<Body>, ApiError> {
+    let Outcome { status, content } = outcome;
+    let bytes = match call.encoding.format {
+        Format::Protobuf => in_protobuf(call, content)?,
+        Format::Json | Format::Yaml => written(call, as_json(call, content)?)?,
     };
     Ok(answer(status, call.encoding.content_type(), body::full(bytes)))
+}
+
+fn as_json(call: &Call, content: Content) -> Result<Bytes, ApiError> {
+    match content {
+        Content::Entry(entry) => entry_bytes(call, &entry),
+        Content::Object(object) => object_bytes(call, &object),
+        Content::List(selected) => list_bytes(call, &selected),
+        Content::Tree(value) => Ok(codec::to_json(&other_view(call, value)?)),
+    }
+}
+
+fn in_protobuf(call: &Call, content: Content) -> Result<Bytes, ApiError> {
+    match content {
+        Content::Entry(entry) => protobuf::entry(call, &entry),
+        Content::Object(object) => protobuf::object(call, &object),
+        Content::Tree(value) => protobuf::object(call, &Object::from_value(value).unwrap_or_default()),
+        Content::List(selected) => protobuf::list(call, &selected, &list_meta(call, &selected)),
+    }
 }
 
 /// The answer to a request that failed, in a format; any definition of the schema will do as `beside`.
@@ -210,11 +245,11 @@ const TREE: usize = 8;
 /// The memory that a list takes until it is sent, about.
 fn list_size(call: &Call, selected: &Selected) -> usize {
     let bytes: usize = selected.entries.iter().map(|entry| entry.value.len() + codec::SPLICE_ROOM).sum();
-    match (call.encoding.format, call.encoding.view) {
-        (Format::Json, View::Whole | View::Metadata(..)) if !is_pretty(call) => bytes,
+    match call.encoding.format {
+        _ if is_spliced(call) => bytes,
         // The items, and the list of them.
-        (Format::Protobuf, _) => bytes.saturating_mul(2),
-        _ => bytes.saturating_mul(TREE),
+        Format::Protobuf => bytes.saturating_mul(2),
+        Format::Json | Format::Yaml => bytes.saturating_mul(TREE),
     }
 }
 

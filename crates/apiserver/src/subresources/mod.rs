@@ -44,9 +44,10 @@ pub(crate) async fn run(
     let server = call.server.clone();
     let work = async move {
         let outcome = answer(&call, verb, subresource, &body).await?;
-        respond::respond(&call, outcome)
+        Ok::<_, ApiError>((call, outcome))
     };
-    server.aside.run(size, work).await
+    let (call, outcome) = server.aside.run(size, work).await?;
+    respond::respond(call, outcome).await
 }
 
 async fn answer(
