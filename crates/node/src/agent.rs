@@ -21,6 +21,7 @@ use futures::StreamExt;
 use k8s_openapi::api::core::v1::{Node, Service};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client};
+use skiff_errors::error_text;
 use skiff_informer::{Cache, EventType, Recorder, Vitals, overdue, watch_objects};
 use skiff_listener::{Checks, Concern};
 use skiff_podnet::{NodeNetwork, PodNetwork, Restored, primary_address};
@@ -41,6 +42,16 @@ pub struct Reports {
     pub is_up: watch::Sender<bool>,
 }
 
+/// Why pods cannot have user namespaces on this machine, if they cannot.
+async fn without_users(runtime: &Arc<Runtime>) -> Option<String> {
+    let runtime = runtime.clone();
+    let trial = move || runtime.check_users().map_err(|error| error_text(&error));
+    let tried = tokio::task::spawn_blocking(trial).await;
+    let reason = tried.unwrap_or_else(|error| Err(error.to_string())).err()?;
+    tracing::warn!(reason, "pods with hostUsers: false cannot run here");
+    Some(reason)
+}
+
 /// Runs the node agent until `shutdown`. Pods that run go on running; the next agent takes them over.
 pub async fn run(
     config: AgentConfig,
@@ -55,14 +66,17 @@ pub async fn run(
     let pods = pods_dir(&config.data_dir);
     directory::prepare(&config.data_dir)
         .map_err(|source| AgentError::Directory { path: pods.display().to_string(), source })?;
-    let machine = Machine::inspect(&config.data_dir, &config.version, &config.kubernetes_version);
+    let no_users = without_users(&runtime).await;
+    let versions = (&*config.version, &*config.kubernetes_version);
+    let machine = Machine::inspect(&config.data_dir, versions, no_users.is_none());
     let events = Recorder::start(client.clone(), "kubelet", &config.node_name);
     let services = follow_services(&client);
     let left = runtime.existing().await.map_err(|error| AgentError::Adopt(Box::new(error)))?;
 
     let ranges = left.iter().filter_map(|uid| Some((uid.clone(), runtime.users(uid)?)));
     let users = UserRanges::remembered(&config.data_dir, ranges)
-        .map_err(|source| AgentError::Directory { path: pods.display().to_string(), source })?;
+        .map_err(|source| AgentError::Directory { path: pods.display().to_string(), source })?
+        .unless(no_users);
     let node_ip = match config.node_ip {
         Some(ip) => Some(ip),
         None => primary_address().await?,

@@ -42,6 +42,8 @@ struct Mapping {
 pub(crate) struct UserRanges {
     data_dir: PathBuf,
     taken: Mutex<HashMap<PodUid, IdRange>>,
+    /// Why no pod can have a user namespace here, if none can.
+    missing: Option<String>,
 }
 
 impl UserRanges {
@@ -59,13 +61,22 @@ impl UserRanges {
                 Err(error) => tracing::warn!(pod = %uid, %error, "its range of user IDs is forgotten"),
             }
         }
-        Ok(Self { data_dir: data_dir.to_owned(), taken: Mutex::new(taken) })
+        Ok(Self { data_dir: data_dir.to_owned(), taken: Mutex::new(taken), missing: None })
+    }
+
+    /// The same on a machine where pods cannot have user namespaces, for this reason.
+    pub(crate) fn unless(self, missing: Option<String>) -> Self {
+        Self { missing, ..self }
     }
 
     /// The range of a pod that is to have a user namespace: the one that it has, or a new one.
     pub(crate) fn of(&self, pod: &LocalPod) -> Result<Option<IdRange>, String> {
         if pod.spec.host_users != Some(false) {
             return Ok(None);
+        }
+        if let Some(reason) = &self.missing {
+            let text = "can't set `spec.hostUsers: false`, runtime does not support user namespaces";
+            return Err(format!("{text}: {reason}"));
         }
         let mut taken = self.taken.lock();
         if let Some(range) = taken.get(&pod.uid) {
@@ -161,6 +172,22 @@ mod tests {
         assert_eq!((first(&next, "c"), first(&next, "b")), (196_608, 131_072));
         next.release(&pod("a").uid);
         assert_eq!(first(&next, "d"), 65_536);
+    }
+
+    #[test]
+    fn without_user_namespaces_pods_that_need_none_run() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("pods")).unwrap();
+        let running = [(PodUid::new("before").unwrap(), IdRange::nth(7).unwrap())];
+        let ranges = UserRanges::remembered(directory.path(), running.into_iter()).unwrap();
+        let ranges = ranges.unless(Some("this kernel has none".into()));
+        assert_eq!(ranges.of(&pod_of(r#"{"containers": []}"#)), Ok(None));
+        for uid in ["new", "before"] {
+            assert_eq!(
+                ranges.of(&pod(uid)).unwrap_err(),
+                "can't set `spec.hostUsers: false`, runtime does not support user namespaces: this kernel has none"
+            );
+        }
     }
 
     #[test]

@@ -152,6 +152,12 @@ pub enum CheckError {
          overlay` says why"
     )]
     NoOverlay,
+    /// Pods cannot have user namespaces; others run.
+    #[error("{reason}")]
+    NoUsers {
+        /// What is missing and how to get it.
+        reason: String,
+    },
     /// The data directory cannot hold writable layers.
     #[error("{} cannot hold container layers: {reason}", path.display())]
     DataDir {

@@ -78,6 +78,12 @@ impl Runtime {
         crate::trial::overlay(&self.shared.config.data_dir)
     }
 
+    /// Whether pods can have user namespaces here, which [`Runtime::check`] does not ask for. Tried in the same way; it blocks
+    /// for a moment.
+    pub fn check_users(&self) -> Result<(), CheckError> {
+        crate::trial::users(&self.shared.config.data_dir)
+    }
+
     /// What the whole machine uses, in pods and outside. Reads files of the kernel, which may take milliseconds.
     pub fn machine_usage(&self) -> Result<Usage, RuntimeError> {
         Ok(self.shared.cgroups()?.usage("/"))

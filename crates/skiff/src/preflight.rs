@@ -23,6 +23,15 @@ pub(crate) fn check(args: &ServerArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What cannot run on this machine, in one sentence each, though a cluster can.
+pub(crate) fn lacks(layout: &Layout) -> anyhow::Result<Vec<String>> {
+    let users = runtime(layout)?.check_users().err();
+    Ok(users
+        .map(|error| format!("pods with hostUsers: false cannot run here: {error}"))
+        .into_iter()
+        .collect())
+}
+
 /// Makes once what the network of pods and Services is made of, in a network namespace that ends with its thread.
 fn network() -> anyhow::Result<()> {
     let trial = || -> anyhow::Result<()> {

@@ -122,7 +122,11 @@ async fn examine(layout: &Layout, record: &daemon::Record) -> Vec<Part> {
             return parts;
         }
     };
-    parts.push(node_health(&node));
+    let lacks = if has_users(&node) { Ok(Vec::new()) } else { preflight::lacks(layout) };
+    parts.push(match lacks {
+        Ok(lacks) => node_health(&node, &lacks),
+        Err(error) => Part::of("node", Err(error)),
+    });
     match ready::node_network(&node) {
         Ok(network) => {
             let name = node.metadata.name.clone().unwrap_or_default();
@@ -190,14 +194,23 @@ async fn own_node(client: &Client) -> anyhow::Result<Node> {
         .context("there is no node; a server that was started without one needs `skiff agent`")
 }
 
-fn node_health(node: &Node) -> Part {
+/// Whether pods can have user namespaces, as the Node says.
+fn has_users(node: &Node) -> bool {
+    let handlers = node.status.as_ref().and_then(|status| status.runtime_handlers.as_deref());
+    let features = handlers.into_iter().flatten().filter_map(|handler| handler.features.as_ref());
+    features.map(|features| features.user_namespaces).all(|has| has != Some(false))
+}
+
+/// A node is well though it lacks something that few pods need; what that is, is told.
+fn node_health(node: &Node, lacks: &[String]) -> Part {
     let name = node.metadata.name.clone().unwrap_or_default();
     let conditions = node.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
     let pressure = conditions.iter().filter(|c| c.type_.ends_with("Pressure") && c.status == "True");
     let pressure =
         pressure.map(|c| format!("{name} has {}: {}", c.type_, c.message.clone().unwrap_or_default()));
     let not_ready = ready::not_ready(node).map(|why| format!("{name} is not Ready: {why}"));
-    Part::unless("node", Ok(not_ready.into_iter().chain(pressure).collect()), format!("{name} Ready"))
+    let well: Vec<String> = [format!("{name} Ready")].into_iter().chain(lacks.iter().cloned()).collect();
+    Part::unless("node", Ok(not_ready.into_iter().chain(pressure).collect()), well.join("; "))
 }
 
 /// Interfaces, routes and forwarding, in the kernel.
@@ -296,6 +309,21 @@ mod tests {
         let verbose = "[+]ping ok\n[-]etcd failed: reason withheld\n[+]log excluded: ok\n[-]post/start failed: x\nreadyz check failed\n";
         assert_eq!(failing_checks(verbose), ["etcd", "post/start"]);
         assert_eq!(failing_checks("ok"), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn a_node_is_well_though_it_lacks_what_few_pods_need() {
+        let node = |user_namespaces: bool| -> Node {
+            serde_json::from_value(serde_json::json!({"metadata": {"name": "n"}, "status": {
+                "conditions": [{"type": "Ready", "status": "True"}],
+                "runtimeHandlers": [{"name": "", "features": {"userNamespaces": user_namespaces}}],
+            }}))
+            .unwrap()
+        };
+        assert!(has_users(&node(true)) && has_users(&Node::default()) && !has_users(&node(false)));
+        let health = |lacks: &[String]| node_health(&node(false), lacks).health;
+        assert_eq!(health(&[]), Ok("n Ready".to_owned()));
+        assert_eq!(health(&["no such pods".to_owned()]), Ok("n Ready; no such pods".to_owned()));
     }
 
     #[test]

@@ -49,6 +49,9 @@ pub(crate) fn run(args: &UpArgs) -> anyhow::Result<()> {
         args.server.context
     ));
     skiff_print::note("  skiff status, skiff down    see `skiff --help`");
+    if !args.server.without_agent {
+        preflight::lacks(&layout)?.iter().for_each(|lack| skiff_print::note(format_args!("  {lack}")));
+    }
     Ok(())
 }
 

@@ -23,7 +23,11 @@ pub(crate) struct Machine {
 
 impl Machine {
     /// Looks at the machine; what cannot be found out stays empty.
-    pub(crate) fn inspect(data_dir: &Path, version: &str, kubernetes_version: &str) -> Self {
+    pub(crate) fn inspect(
+        data_dir: &Path,
+        (version, kubernetes_version): (&str, &str),
+        user_namespaces: bool,
+    ) -> Self {
         let uname = rustix::system::uname();
         let text = |value: &std::ffi::CStr| value.to_string_lossy().into_owned();
         Self {
@@ -44,7 +48,7 @@ impl Machine {
                 swap: None,
                 system_uuid: read("/sys/class/dmi/id/product_uuid"),
             },
-            user_namespaces: !matches!(read("/proc/sys/user/max_user_namespaces").as_str(), "" | "0"),
+            user_namespaces,
         }
     }
 

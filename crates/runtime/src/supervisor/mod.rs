@@ -50,6 +50,8 @@ mod stdio;
 #[allow(clippy::disallowed_methods, reason = "the pod's own directory and the kernel's files")]
 mod users;
 
+pub(crate) use users::explain as explain_no_users;
+
 use crate::cgroup::{Cgroups, PodGroups};
 use crate::paths::PodPaths;
 use crate::wire::SupervisorConfig;

@@ -171,7 +171,7 @@ pub(super) fn collect(child: i32) -> io::Result<()> {
 }
 
 /// What to do where the node has user namespaces switched off.
-fn explain(error: io::Error) -> io::Error {
+pub(crate) fn explain(error: io::Error) -> io::Error {
     let none = fs::read_to_string("/proc/sys/user/max_user_namespaces");
     if none.is_ok_and(|text| text.trim() == "0") {
         return io::Error::other(format!(
