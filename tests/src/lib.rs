@@ -9,6 +9,7 @@
 
 mod cluster;
 mod host;
+pub mod oracle;
 mod output;
 pub mod registry;
 mod terminal;

@@ -11,6 +11,8 @@
 //! cargo xtask schema $M/kubernetes@v1.36.3/api/openapi-spec/swagger.json \
 //!     $M/{api,apimachinery,apiextensions-apiserver,kube-aggregator}@v0.36.3
 //! ```
+//!
+//! `cargo xtask oracle …` is about what kube-apiserver answers; see `tests/oracle/README.md`.
 
 mod golang;
 mod swagger;
@@ -20,8 +22,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
+use skiff_tests::oracle;
 
-const USAGE: &str = "usage: cargo xtask schema SWAGGER.json MODULE…";
+const USAGE: &str = "usage: cargo xtask schema SWAGGER.json MODULE…
+       cargo xtask oracle check KUBECONFIG [REGEX]
+       cargo xtask oracle record KUBECONFIG KUBECONFIG
+       cargo xtask oracle pack SCENARIOS.jsonl";
 
 /// Where the table is kept, from the repository's root.
 const TABLE: &str = "crates/schema/src/kubernetes.txt";
@@ -39,10 +45,25 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &[&str]) -> anyhow::Result<()> {
-    let ["schema", swagger, modules @ ..] = args else { bail!(USAGE) };
-    if modules.is_empty() {
-        bail!(USAGE);
+    match args {
+        ["schema", swagger, modules @ ..] if !modules.is_empty() => schema(swagger, modules),
+        ["oracle", "check", kubeconfig, ids @ ..] if ids.len() < 2 => {
+            oracle::check(Path::new(kubeconfig), ids.first().copied());
+            Ok(())
+        }
+        ["oracle", "record", first, second] => {
+            oracle::record(Path::new(first), Path::new(second));
+            Ok(())
+        }
+        ["oracle", "pack", lines] => {
+            oracle::pack(Path::new(lines));
+            Ok(())
+        }
+        _ => bail!(USAGE),
     }
+}
+
+fn schema(swagger: &str, modules: &[&str]) -> anyhow::Result<()> {
     let modules: Vec<PathBuf> = modules.iter().map(PathBuf::from).collect();
     let document = swagger::read(Path::new(swagger))?;
     let structs = golang::read(&modules)?;
