@@ -98,8 +98,10 @@ struct Writer<'a> {
 impl Writer<'_> {
     fn fields(&self, schema: &Value, out: &mut String) -> anyhow::Result<()> {
         let Some(properties) = schema["properties"].as_object() else { return Ok(()) };
+        let order = self.order(self.name);
         let mut names: Vec<&String> = properties.keys().collect();
         names.sort();
+        names.sort_by_key(|name| order.iter().position(|other| other == *name).unwrap_or(usize::MAX));
         for name in names {
             let required = schema["required"].as_array().into_iter().flatten().any(|v| v == name.as_str());
             let line = self.field(name, &properties[name], required);
@@ -150,6 +152,17 @@ impl Writer<'_> {
             }
             _ => bail!("a type that the table has no word for: {schema}"),
         })
+    }
+
+    /// The fields of a definition in the order in which Go declares them.
+    fn order(&self, definition: &str) -> Vec<String> {
+        let members = self.structs.get(definition).map_or(&[][..], Vec::as_slice);
+        let package = definition.rsplit_once('.').map_or("", |(package, _)| package);
+        let fields = |member: &Member| match member.is_inline() {
+            true => self.order(&golang::resolve(package, &member.ty)),
+            false => vec![member.json.clone()],
+        };
+        members.iter().flat_map(fields).collect()
     }
 
     /// The Go member behind a field of a definition, and the path of numbers that leads to it in protobuf.

@@ -127,6 +127,7 @@ impl Field {
             list_stated: false,
             default: None,
             wrapped: false,
+            rank: 0,
         }
     }
 }

@@ -138,6 +138,8 @@ pub struct Field {
     pub default: Option<Box<Value>>,
     /// Whether protobuf sends the list as a message with the items as its field 1.
     pub wrapped: bool,
+    /// Its place among the fields in the order in which Go declares, and writes, them.
+    rank: usize,
 }
 
 /// What becomes of the zero of a field: `""`, `0`, `false`, an empty list, map or struct.
@@ -219,10 +221,18 @@ pub struct Root {
     id: DefinitionId,
 }
 
+/// The definitions of a release of Kubernetes.
+const TABLE: &str = include_str!("kubernetes.txt");
+
+/// The release whose definitions these are, e.g. `1.36.3`.
+pub fn release() -> &'static str {
+    table::release(TABLE)
+}
+
 impl Schema {
     /// The definitions of Kubernetes, those of kinds that are not served included.
     pub fn kubernetes() -> Self {
-        table::read(include_str!("kubernetes.txt"))
+        table::read(TABLE)
     }
 
     /// What a definition is found by.
@@ -404,6 +414,11 @@ impl Definition {
     /// A field by name.
     pub fn field(&self, name: &str) -> Option<&Field> {
         self.index(name).map(|i| &self.fields[i])
+    }
+
+    /// Where Go writes a field, among the others; fields that it does not know come last.
+    pub fn rank(&self, name: &str) -> usize {
+        self.field(name).map_or(usize::MAX, |field| field.rank)
     }
 
     /// The place of a field in [`Definition::fields`].

@@ -5,7 +5,7 @@
 //! - `@PACKAGE`: the definitions that follow belong to it, e.g. `io.k8s.api.core.v1`.
 //! - `NAME FACT…`: a definition, with the facts `kind=GROUP/VERSION/KIND` (`kind=*`: one in every group), `atomic`,
 //!   `union=DISCRIMINATOR:FIELD,…`.
-//! - ` NAME TYPE [NUMBERS] FACT…`: a field of it.
+//! - ` NAME TYPE [NUMBERS] FACT…`: a field of it; they are in the order in which Go declares them.
 //!
 //! A `!` after a field's name says that it must be there. Before its type, `*` says that its zero is a value other
 //! than none, `+` that the zero is written; else it is left out. A type is a word of [`scalar`], the name of a
@@ -20,6 +20,13 @@ use super::{
     Definition, DefinitionId, Field, Kinds, ListKind, Numbers, PatchRule, Raw, Schema, Text, Type, TypeId,
     Union, Zero,
 };
+
+/// The release that a table names in its first line.
+pub(super) fn release(text: &'static str) -> &'static str {
+    let words = text.lines().next().unwrap_or_default().split(' ');
+    let number = words.map(|word| word.trim_end_matches('.'));
+    number.into_iter().find(|word| word.starts_with(|c: char| c.is_ascii_digit())).unwrap_or_default()
+}
 
 /// Reads a table.
 ///
@@ -36,8 +43,9 @@ pub(super) fn read(text: &'static str) -> Schema {
         }
         let mut fields = Vec::new();
         while let Some(line) = lines.next_if(|line| line.starts_with(' ')) {
-            fields.push(reader.field(&line[1..]));
+            fields.push(reader.field(&line[1..], fields.len()));
         }
+        fields.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
         let definition = reader.definition(line, fields);
         reader.schema.definitions.push(definition);
     }
@@ -101,7 +109,7 @@ impl Reader {
         definition
     }
 
-    fn field(&mut self, line: &'static str) -> (Field, Option<Numbers>) {
+    fn field(&mut self, line: &'static str, rank: usize) -> (Field, Option<Numbers>) {
         let (line, default) = match line.split_once(" default=") {
             Some((line, json)) => (line, Some(json)),
             None => (line, None),
@@ -131,6 +139,7 @@ impl Reader {
             list_stated: false,
             default,
             wrapped,
+            rank,
         };
         words.for_each(|word| merge_fact(&mut field, word));
         (field, place.map(|place| path(place.trim_end_matches('m'))))

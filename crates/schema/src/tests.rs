@@ -45,6 +45,22 @@ fn definitions_and_fields_are_in_order() {
 }
 
 #[test]
+fn the_release_is_a_version() {
+    let parts: Vec<u32> = release().split('.').map(|part| part.parse().unwrap()).collect();
+    assert_eq!(parts[..2], [1, 36]);
+}
+
+#[test]
+fn fields_have_the_order_of_go_too() {
+    let schema = Schema::kubernetes();
+    let mut names: Vec<&str> =
+        schema.definition(&core("ConfigMap")).unwrap().fields().iter().map(|field| &*field.name).collect();
+    names.push("unknown");
+    names.sort_by_key(|name| schema.definition(&core("ConfigMap")).unwrap().rank(name));
+    assert_eq!(names, ["kind", "apiVersion", "metadata", "immutable", "data", "binaryData", "unknown"]);
+}
+
+#[test]
 fn keys_and_unions_name_fields() {
     let schema = Schema::kubernetes();
     let known = |ty: Type, key: &Text| schema.field(schema.innermost(ty), key).is_some();
