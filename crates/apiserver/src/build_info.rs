@@ -9,7 +9,9 @@ const MINOR: &str = "36";
 /// Clients and nodes of so old a minor version may still speak to us.
 const OLDEST_MINOR: &str = "35";
 /// The Kubernetes version that is announced, with `v`.
-pub const KUBERNETES_VERSION: &str = concat!("v1.36.2+skiff", env!("CARGO_PKG_VERSION"));
+pub fn kubernetes_version() -> String {
+    format!("v{}+skiff{}", skiff_schema::release(), env!("CARGO_PKG_VERSION"))
+}
 
 /// What the program knows of its own build.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +50,7 @@ impl BuildInfo {
             "emulationMinor": MINOR,
             "minCompatibilityMajor": MAJOR,
             "minCompatibilityMinor": OLDEST_MINOR,
-            "gitVersion": KUBERNETES_VERSION,
+            "gitVersion": kubernetes_version(),
             "gitCommit": self.commit,
             "gitTreeState": self.tree_state,
             "buildDate": crate::pipeline::call::timestamp(self.commit_time),

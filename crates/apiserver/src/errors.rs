@@ -94,6 +94,9 @@ pub(crate) enum ApiError {
     /// 406, with the media types on offer.
     #[error("only the following media types are accepted: {0}")]
     NotAcceptable(&'static str),
+    /// 406: nothing of what is offered is named in full.
+    #[error("406: Not Acceptable\n\nAvailable representations: {0}")]
+    NoRepresentation(&'static str),
     /// 406: what is asked for cannot be shown in this way. The whole message.
     #[error("{0}")]
     NoSuchView(String),
@@ -133,6 +136,12 @@ pub(crate) enum ApiError {
     /// 415, with the media types on offer.
     #[error("the body of the request was in an unknown format - accepted media types include: {0}")]
     UnsupportedMediaType(&'static str),
+    /// 415: a patch of another format than there are.
+    #[error("415: Unsupported Media Type")]
+    UnknownPatch,
+    /// 413: a JSON patch with more operations than are taken. The whole message.
+    #[error("{0}")]
+    TooManyOperations(String),
     /// 422: fields of the object (or of the options) are wrong.
     #[error("{} {:?} is invalid: {}", .subject.qualified_kind(), .subject.name, aggregate(.errors))]
     Invalid {
@@ -143,10 +152,7 @@ pub(crate) enum ApiError {
     },
     /// 422: a patch cannot be applied.
     #[error("the server rejected our request due to an error in our request")]
-    Unprocessable {
-        /// What is wrong.
-        message: String,
-    },
+    Unprocessable,
     /// 400.
     #[error("{0}")]
     BadRequest(String),
@@ -239,15 +245,19 @@ impl ApiError {
             Self::Forbidden { .. } => (StatusCode::FORBIDDEN, "Forbidden"),
             Self::NoSuchPage | Self::UnknownPath | Self::NotFound(_) => (StatusCode::NOT_FOUND, "NotFound"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed"),
-            Self::NotAcceptable(_) | Self::NoSuchView(_) => (StatusCode::NOT_ACCEPTABLE, "NotAcceptable"),
+            Self::NotAcceptable(_) | Self::NoRepresentation(_) | Self::NoSuchView(_) => {
+                (StatusCode::NOT_ACCEPTABLE, "NotAcceptable")
+            }
             Self::AlreadyExists(_) | Self::GeneratedNamesTaken(_) => (StatusCode::CONFLICT, "AlreadyExists"),
             Self::Conflict { .. } | Self::ApplyConflict { .. } => (StatusCode::CONFLICT, "Conflict"),
             Self::Expired { .. } => (StatusCode::GONE, "Expired"),
-            Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge"),
-            Self::UnsupportedMediaType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType"),
-            Self::Invalid { .. } | Self::Unprocessable { .. } => {
-                (StatusCode::UNPROCESSABLE_ENTITY, "Invalid")
+            Self::TooLarge(_) | Self::TooManyOperations(_) => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge")
             }
+            Self::UnsupportedMediaType(_) | Self::UnknownPatch => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType")
+            }
+            Self::Invalid { .. } | Self::Unprocessable => (StatusCode::UNPROCESSABLE_ENTITY, "Invalid"),
             Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "BadRequest"),
             Self::TooManyRequests | Self::TooManyOfUser(_) => {
                 (StatusCode::TOO_MANY_REQUESTS, "TooManyRequests")
@@ -299,8 +309,17 @@ impl ApiError {
             status["reason"] = reason.into();
         }
         let details = self.details();
-        // What a router refuses, and not a kind's handler, has details without anything in them.
-        if !details.is_empty() || matches!(self, Self::UnknownPath | Self::MethodNotAllowed) {
+        // What a router or an authorizer refuses, and not a kind's handler, has details without anything in them.
+        let routed = matches!(
+            self,
+            Self::UnknownPath
+                | Self::Forbidden { .. }
+                | Self::MethodNotAllowed
+                | Self::NoRepresentation(_)
+                | Self::UnknownPatch
+                | Self::Unprocessable
+        );
+        if !details.is_empty() || routed {
             status["details"] = Value::Object(details);
         }
         status
@@ -351,7 +370,6 @@ impl ApiError {
             Self::FutureRevision { .. } => {
                 vec![plain("ResourceVersionTooLarge", "Too large resource version")]
             }
-            Self::Unprocessable { message } => vec![plain("", message)],
             Self::Internal(message) => vec![plain("", message)],
             _ => Vec::new(),
         }
@@ -422,8 +440,13 @@ impl From<Refusal> for ApiError {
             Refusal::Conflict { resource, name, message } => {
                 Self::Conflict { subject: Subject::core(resource, name), message }
             }
-            Refusal::Invalid { kind, name, errors } => {
-                let subject = Subject { kind: kind.into(), name: name.into(), ..Subject::default() };
+            Refusal::Invalid { group, kind, name, errors } => {
+                let subject = Subject {
+                    group: group.into(),
+                    kind: kind.into(),
+                    name: name.into(),
+                    ..Subject::default()
+                };
                 Self::invalid(subject, errors)
             }
             Refusal::BadRequest(message) => Self::BadRequest(message),

@@ -1,13 +1,11 @@
 //! Decoders of this crate for the fuzz targets.
 
-use bytes::Bytes;
 use http::header::SEC_WEBSOCKET_PROTOCOL;
 use http::{HeaderMap, HeaderValue};
 
 use crate::auth;
 use crate::http::path::RequestInfo;
 use crate::http::query::Query;
-use crate::pipeline::decode;
 
 /// Reads a path and a query, with a `?` between them.
 pub fn url(text: &str) {
@@ -20,7 +18,7 @@ pub fn url(text: &str) {
 
 /// Reads a body in YAML.
 pub fn yaml(body: &[u8]) {
-    drop(decode::to_json("application/yaml", &Bytes::copy_from_slice(body)));
+    drop(crate::pipeline::yaml::to_json(body));
 }
 
 /// Reads lists of WebSocket subprotocols, one in each line, for the token among them, and takes it out.

@@ -22,7 +22,7 @@ mod view;
 mod webhooks;
 
 pub use auth::UserInfo;
-pub use build_info::{BuildInfo, KUBERNETES_VERSION};
+pub use build_info::{BuildInfo, kubernetes_version};
 pub use config::{Cidr, CidrError, ClusterConfig, Config};
 pub use http::body::{Body, BodyError, BoxError};
 pub use http::client::ApiService;

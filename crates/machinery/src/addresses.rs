@@ -4,7 +4,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use crate::{FieldError, FieldErrors};
 
-const NOT_AN_IP: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+/// What is said of a text that is no address.
+pub const NOT_AN_IP: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
 const NOT_A_CIDR: &str = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
 
 /// Parses an address; the error is the text for a field error. IPv4 addresses in IPv6 clothes are refused.
@@ -12,14 +13,27 @@ pub fn ip(text: &str) -> Result<IpAddr, &'static str> {
     match text.parse::<IpAddr>() {
         Ok(IpAddr::V6(v6)) if v6.to_ipv4_mapped().is_some() => Err("must not be an IPv4-mapped IPv6 address"),
         Ok(ip) => Ok(ip),
+        Err(_) if has_leading_zeros(text) => Err("must not have leading 0s"),
         Err(_) => Err(NOT_AN_IP),
     }
+}
+
+/// Whether a text would be an IPv4 address without zeros before other digits.
+fn has_leading_zeros(text: &str) -> bool {
+    let trimmed = text.split('.').map(|part| match part.trim_start_matches('0') {
+        "" if !part.is_empty() => "0",
+        rest => rest,
+    });
+    trimmed.collect::<Vec<_>>().join(".").parse::<Ipv4Addr>().is_ok()
 }
 
 /// Parses `network/length`; the error is the text for a field error. Host bits may be set.
 pub fn cidr(text: &str) -> Result<(IpAddr, u8), &'static str> {
     let (network, length) = text.split_once('/').ok_or(NOT_A_CIDR)?;
     let network: IpAddr = network.parse().map_err(|_| NOT_A_CIDR)?;
+    if matches!(network, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some()) {
+        return Err("must not have an IPv4-mapped IPv6 address");
+    }
     let plain = !length.is_empty() && length.bytes().all(|b| b.is_ascii_digit());
     let length: u8 = length.parse().ok().filter(|_| plain).ok_or(NOT_A_CIDR)?;
     if length > bits(network) { Err(NOT_A_CIDR) } else { Ok((network, length)) }

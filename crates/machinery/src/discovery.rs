@@ -124,8 +124,9 @@ impl Group<'_> {
             let resources: Vec<Value> = kinds.iter().map(|kind| aggregated_resource(kind)).collect();
             json!({"version": version, "resources": resources, "freshness": "Current"})
         };
+        let metadata = if self.name.is_empty() { json!({}) } else { json!({"name": self.name}) };
         json!({
-            "metadata": {"name": self.name, "creationTimestamp": null},
+            "metadata": metadata,
             "versions": self.versions.iter().map(version).collect::<Vec<_>>(),
         })
     }

@@ -14,6 +14,7 @@ mod convert;
 pub mod discovery;
 pub mod duration;
 mod field;
+pub mod go;
 mod kind;
 pub mod managed;
 pub mod names;
@@ -40,6 +41,7 @@ pub use kind::{
 };
 pub use object::{DecodeError, NotAnObject, Object};
 pub use strategy::{
-    AddressSpace, AllocationError, Claim, ClusterFacts, Companion, Context, Dependents, Grace, Strategy,
+    AddressSpace, AllocationError, Claim, ClusterFacts, Companion, Context, Dependents, Grace,
+    MetadataChecks, Strategy,
 };
 pub use subresource::{Exchange, version_path};

@@ -19,7 +19,9 @@ use crate::subresource::version_path;
 use crate::{Catalogue, GroupVersion, Kind, discovery};
 
 /// Version in the documents' `info`.
-const VERSION: &str = "v1.36.2";
+fn version() -> String {
+    format!("v{}", skiff_schema::release())
+}
 
 /// The media type in the Accept header of clients that want the version 2 document.
 pub const V2_ACCEPT: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
@@ -57,7 +59,7 @@ pub fn v2_protobuf(catalogue: &Catalogue) -> Vec<u8> {
 pub fn hash(catalogue: &Catalogue, gv: &GroupVersion) -> String {
     let mut digest = Sha256::new();
     digest.update(env!("CARGO_PKG_VERSION"));
-    digest.update(VERSION);
+    digest.update(version());
     for kind in catalogue.iter().filter(|kind| kind.gv == *gv) {
         let Kind { names, scope, verbs, subresources, edition, .. } = &**kind;
         digest.update(format!("{names:?} {scope:?} {verbs:?} {subresources:?} {edition}\n"));

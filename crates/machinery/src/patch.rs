@@ -5,32 +5,31 @@ mod json;
 mod merge;
 mod strategic;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use thiserror::Error;
 
 use skiff_schema::Root;
 
-use crate::Object;
+use crate::{Object, go};
 
 /// Why a patch was refused.
 #[derive(Debug, Error)]
 pub enum PatchError {
     /// The patch is not JSON, or not JSON of the right shape: 400.
-    #[error("error decoding patch: {}", if .0.is_eof() { "unexpected end of JSON input".to_owned() } else { .0.to_string() })]
-    Decode(#[from] serde_json::Error),
+    #[error("error decoding patch: {0}")]
+    Decode(String),
     /// The patch is JSON but says something that no patch of its kind may say: 400.
     #[error("{0}")]
     Malformed(String),
+    /// There are too many operations in it: 413.
+    #[error("{0}")]
+    TooLarge(String),
     /// The patch does not apply to this object (failed test, missing path): 422.
     #[error("{0}")]
     Unprocessable(String),
-}
-
-impl PatchError {
-    /// Whether the fault is in the patch alone (400), not in how it meets the object (422).
-    pub fn is_malformed(&self) -> bool {
-        !matches!(self, Self::Unprocessable(_))
-    }
+    /// The same, where Kubernetes takes it for a fault of its own: 500 without a reason.
+    #[error("{0}")]
+    Unclassified(String),
 }
 
 /// Applies a JSON patch (RFC 6902).
@@ -41,9 +40,18 @@ pub fn json(object: &Object, patch: &[u8]) -> Result<Object, PatchError> {
     Object::from_value(document).map_err(|error| PatchError::Unprocessable(error.to_string()))
 }
 
+/// The containers that a JSON patch or a merge patch takes apart, as objects in objects; see [`crate::go::written`].
+pub fn touched(patch: &[u8]) -> Value {
+    match serde_json::from_slice(patch) {
+        Ok(Value::Array(operations)) => json::touched(&operations),
+        Ok(other) => other,
+        Err(_) => Value::Null,
+    }
+}
+
 /// Applies a JSON merge patch (RFC 7386).
 pub fn merge(object: &Object, patch: &[u8]) -> Result<Object, PatchError> {
-    let patch = parse_object(patch)?;
+    let patch = parse_object(patch).map_err(PatchError::Decode)?;
     let mut document = object.as_map().clone();
     merge::apply(&mut document, patch);
     Ok(document.into())
@@ -51,11 +59,24 @@ pub fn merge(object: &Object, patch: &[u8]) -> Result<Object, PatchError> {
 
 /// Applies a strategic merge patch to an object of a definition.
 pub fn strategic(object: &Object, patch: &[u8], root: &Root) -> Result<Object, PatchError> {
-    let patch = parse_object(patch)?;
+    let patch = parse_object(patch).map_err(PatchError::Malformed)?;
     let merged = strategic::apply(root.schema(), root.ty(), object.as_map().clone(), patch)?;
     Ok(merged.into())
 }
 
-fn parse_object(patch: &[u8]) -> Result<serde_json::Map<String, Value>, PatchError> {
-    Ok(serde_json::from_slice(patch)?)
+/// The patch as an object, or why it is none in Go's words.
+fn parse_object(patch: &[u8]) -> Result<Map<String, Value>, String> {
+    match parse(patch)? {
+        Value::Object(map) => Ok(map),
+        Value::Null => Ok(Map::new()),
+        other => {
+            let found = go::json_type(&other);
+            Err(format!("json: cannot unmarshal {found} into Go value of type map[string]interface {{}}"))
+        }
+    }
+}
+
+fn parse(patch: &[u8]) -> Result<Value, String> {
+    serde_json::from_slice(patch)
+        .map_err(|error| go::syntax_error(patch).unwrap_or_else(|| error.to_string()))
 }

@@ -81,6 +81,34 @@ pub enum Dependents {
     Follow,
     /// They stay and lose their owner: so for kinds from before garbage collection.
     Orphaned,
+    /// There are none, whatever the request says of them.
+    Unthinkable,
+}
+
+/// Which checks of the metadata a kind's validation of a change makes again, after those that are made for every kind.
+/// Kubernetes tells an error once for each check, and clients see how often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetadataChecks {
+    /// None.
+    None,
+    /// Those of a whole object.
+    Object,
+    /// Those of a change.
+    Change,
+    /// First those of a change, then those of the whole object.
+    Both,
+}
+
+impl MetadataChecks {
+    /// Whether those of a change are among them.
+    pub fn of_change(self) -> bool {
+        matches!(self, Self::Change | Self::Both)
+    }
+
+    /// Whether those of a whole object are among them.
+    pub fn of_object(self) -> bool {
+        matches!(self, Self::Object | Self::Both)
+    }
 }
 
 /// An object of another kind that goes with an object.
@@ -134,8 +162,8 @@ pub trait Strategy: Send + Sync + 'static {
         true
     }
 
-    /// Whether a change through the status subresource can change labels and the like with it.
-    fn status_carries_metadata(&self) -> bool {
+    /// Whether a change through the status subresource may change metadata, too.
+    fn status_changes_metadata(&self) -> bool {
         self.is_typed()
     }
 
@@ -209,6 +237,21 @@ pub trait Strategy: Send + Sync + 'static {
         crate::names::subdomain(name)
     }
 
+    /// What Kubernetes calls the kind's folder in its store, where that is not its resource. Some errors tell it.
+    fn folder(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Which checks of the metadata are made again when a whole object is changed.
+    fn metadata_checks(&self) -> MetadataChecks {
+        MetadataChecks::Both
+    }
+
+    /// Whether finalizers without a domain have to be those of Kubernetes itself.
+    fn knows_finalizers(&self) -> bool {
+        self.is_typed()
+    }
+
     /// How a delete request is to be carried out; `requested` is `gracePeriodSeconds`.
     fn grace(&self, object: &Object, requested: Option<i64>) -> Grace {
         Grace::Immediate
@@ -240,6 +283,11 @@ pub trait Strategy: Send + Sync + 'static {
     /// Whether what is in objects may not be shown in errors and logs.
     fn is_confidential(&self) -> bool {
         false
+    }
+
+    /// Whether the beginning of a deletion counts in the generation.
+    fn counts_deletion(&self) -> bool {
+        true
     }
 
     /// Whether a change of labels counts in the generation, too.

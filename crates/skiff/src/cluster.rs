@@ -395,7 +395,7 @@ fn agent_config(
         eviction_hard: settings.args.eviction_hard.unwrap_or_default(),
         max_pods: 110,
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        kubernetes_version: skiff_apiserver::KUBERNETES_VERSION.to_owned(),
+        kubernetes_version: skiff_apiserver::kubernetes_version(),
     })
 }
 

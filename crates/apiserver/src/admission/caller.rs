@@ -1,7 +1,7 @@
 //! The checks that depend on who writes: NodeRestriction, and that nobody grants more than they hold.
 
 use super::Review;
-use crate::auth::Attributes;
+use crate::auth::{Attributes, Refusal};
 use crate::errors::ApiError;
 
 pub(super) async fn admit(review: &Review<'_>) -> Result<(), ApiError> {
@@ -19,5 +19,10 @@ pub(super) async fn admit(review: &Review<'_>) -> Result<(), ApiError> {
         ..Attributes::resource(&call.user, verb, &call.kind.gv.group, &call.kind.names.plural)
     };
     let refused = call.server.auth.admit(&attributes, review.object.as_deref(), review.old).await;
-    refused.map_err(ApiError::from)
+    refused.map_err(|refusal| match refusal {
+        Refusal::Forbidden(message) => {
+            ApiError::Forbidden { subject: call.subject(name), message, causes: Vec::new() }
+        }
+        other => other.into(),
+    })
 }

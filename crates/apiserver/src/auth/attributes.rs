@@ -152,9 +152,11 @@ pub enum Refusal {
         message: String,
     },
     /// 422. The request's own fields are wrong.
-    #[error("{kind} {name:?} is invalid: {}", list(.errors))]
+    #[error("{} {name:?} is invalid: {}", qualified(.group, .kind), list(.errors))]
     Invalid {
-        /// Kind of the request.
+        /// API group of the request.
+        group: &'static str,
+        /// Kind of the request; empty where Kubernetes does not say it.
         kind: &'static str,
         /// Name of the object that the request concerns; empty for reviews.
         name: String,

@@ -231,7 +231,7 @@ async fn reviews_of_access() {
     let error = cluster.auth.review("", empty, &user).await.unwrap_err().to_string();
     assert_eq!(
         error,
-        "SubjectAccessReview \"\" is invalid: spec.resourceAttributes: Invalid value: null: \
+        ".authorization.k8s.io \"\" is invalid: spec.resourceAttributes: Invalid value: null: \
          exactly one of nonResourceAttributes or resourceAttributes must be specified"
     );
 }

@@ -39,6 +39,7 @@ pub(super) const CLUSTER_BINDINGS: &[ClusterBindingRow] = &[
     bind("system:kube-dns", &[Account("kube-dns")]),
     bind("system:coredns", &[Account("coredns")]),
     bind("system:kube-scheduler", &[User("system:kube-scheduler")]),
+    bind("system:volume-scheduler", &[User("system:kube-scheduler")]),
     bind("system:service-account-issuer-discovery", &[Group("system:serviceaccounts")]),
     // Nodes get these rules from the node authoriser; the binding is there for whoever looks for it.
     bind("system:node", &[]),

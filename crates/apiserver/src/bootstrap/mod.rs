@@ -70,9 +70,9 @@ pub async fn run(store: &dyn Store, cluster: &Bootstrap) -> Result<(), Bootstrap
     }
 }
 
-/// The rules of `system:node`, which the node authoriser grants.
+/// The rules of `system:node` and what the node agent needs besides, which the node authoriser grants.
 pub(crate) fn node_rules() -> Vec<Rule> {
-    rules::parse(roles::NODE_RULES)
+    [roles::NODE_RULES, roles::AGENT_RULES].into_iter().flat_map(rules::parse).collect()
 }
 
 /// The transaction that adds what the store lacks.

@@ -29,8 +29,7 @@ const fn aggregate(name: &'static str, part_of: Option<&'static str>) -> Cluster
     ClusterRoleRow { name, part_of, aggregates: true, rules: "" }
 }
 
-/// What every node agent may do, besides what depends on its own pods. The service proxy and the pod
-/// network run in the agent, hence the last lines.
+/// What every node agent may do, besides what depends on its own pods.
 pub(super) const NODE_RULES: &str = "
     create authentication.k8s.io tokenreviews
     create authorization.k8s.io localsubjectaccessreviews,subjectaccessreviews
@@ -38,22 +37,28 @@ pub(super) const NODE_RULES: &str = "
     create,get,list,watch core nodes
     patch,update core nodes/status
     patch,update core nodes
+    create,patch,update core,events.k8s.io events
     read core pods
     create,delete core pods
     patch,update core pods/status
     create core pods/eviction
     get,list,watch core configmaps,secrets
     get core persistentvolumeclaims,persistentvolumes
+    get core endpoints
     create,get,list,watch certificates.k8s.io certificatesigningrequests
     create,delete,get,patch,update coordination.k8s.io leases
     get storage.k8s.io volumeattachments
     create core serviceaccounts/token
-    get core serviceaccounts
     get,patch,update core persistentvolumeclaims/status
     read storage.k8s.io csidrivers
     create,delete,get,patch,update storage.k8s.io csinodes
     read node.k8s.io runtimeclasses
-    create,patch,update core,events.k8s.io events
+    get resource.k8s.io resourceclaims
+    deletecollection resource.k8s.io resourceslices
+    get core serviceaccounts";
+
+/// What it may do besides, because the service proxy and the pod network run in it.
+pub(super) const AGENT_RULES: &str = "
     read discovery.k8s.io endpointslices
     read networking.k8s.io servicecidrs";
 
@@ -82,26 +87,30 @@ pub(super) const CLUSTER_ROLES: &[ClusterRoleRow] = &[
         impersonate core serviceaccounts
         write core pods,pods/attach,pods/exec,pods/portforward,pods/proxy
         create core pods/eviction
-        write core configmaps,events,persistentvolumeclaims,replicationcontrollers,replicationcontrollers/scale,secrets,serviceaccounts,services,services/proxy
+        write core configmaps,persistentvolumeclaims,replicationcontrollers,replicationcontrollers/scale,secrets,serviceaccounts,services,services/proxy
         create core serviceaccounts/token
+        write core,events.k8s.io events
         write apps daemonsets,deployments,deployments/rollback,deployments/scale,replicasets,replicasets/scale,statefulsets,statefulsets/scale
         write autoscaling horizontalpodautoscalers
         write batch cronjobs,jobs
         write extensions daemonsets,deployments,deployments/rollback,deployments/scale,ingresses,networkpolicies,replicasets,replicasets/scale,replicationcontrollers/scale
         write policy poddisruptionbudgets
         write networking.k8s.io ingresses,networkpolicies
-        create,delete,deletecollection,get,list,patch,update,watch coordination.k8s.io leases"),
+        create,delete,deletecollection,get,list,patch,update,watch coordination.k8s.io leases
+        write resource.k8s.io resourceclaims,resourceclaimtemplates"),
     part("system:aggregate-to-view", "view", "
         read core configmaps,endpoints,persistentvolumeclaims,persistentvolumeclaims/status,pods,replicationcontrollers,replicationcontrollers/scale,serviceaccounts,services,services/status
-        read core bindings,events,limitranges,namespaces/status,pods/log,pods/status,replicationcontrollers/status,resourcequotas,resourcequotas/status
+        read core bindings,limitranges,namespaces/status,pods/log,pods/status,replicationcontrollers/status,resourcequotas,resourcequotas/status
         read core namespaces
+        read core,events.k8s.io events
         read discovery.k8s.io endpointslices
         read apps controllerrevisions,daemonsets,daemonsets/status,deployments,deployments/scale,deployments/status,replicasets,replicasets/scale,replicasets/status,statefulsets,statefulsets/scale,statefulsets/status
         read autoscaling horizontalpodautoscalers,horizontalpodautoscalers/status
         read batch cronjobs,cronjobs/status,jobs,jobs/status
         read extensions daemonsets,daemonsets/status,deployments,deployments/scale,deployments/status,ingresses,ingresses/status,networkpolicies,replicasets,replicasets/scale,replicasets/status,replicationcontrollers/scale
         read policy poddisruptionbudgets,poddisruptionbudgets/status
-        read networking.k8s.io ingresses,ingresses/status,networkpolicies"),
+        read networking.k8s.io ingresses,ingresses/status,networkpolicies
+        read resource.k8s.io resourceclaims,resourceclaims/status,resourceclaimtemplates"),
     role("system:node", NODE_RULES),
     role("system:kubelet-api-admin", "
         read core nodes
@@ -111,8 +120,8 @@ pub(super) const CLUSTER_ROLES: &[ClusterRoleRow] = &[
         list,watch core endpoints,services
         read core nodes
         create,patch,update core,events.k8s.io events
-        list,watch discovery.k8s.io endpointslices
-        list,watch networking.k8s.io servicecidrs"),
+        list,watch networking.k8s.io servicecidrs
+        list,watch discovery.k8s.io endpointslices"),
     role("system:kube-controller-manager", "
         create,patch,update core,events.k8s.io events
         create coordination.k8s.io leases
@@ -128,7 +137,8 @@ pub(super) const CLUSTER_ROLES: &[ClusterRoleRow] = &[
     role("system:kube-scheduler", "
         create,patch,update core,events.k8s.io events
         create coordination.k8s.io leases
-        get,list,watch,update coordination.k8s.io leases kube-scheduler
+        get,list,update,watch coordination.k8s.io leases kube-scheduler
+        create,delete,deletecollection,get,list,patch,update,watch coordination.k8s.io leasecandidates
         read core nodes
         delete,get,list,watch core pods
         create core bindings,pods/binding
@@ -140,8 +150,33 @@ pub(super) const CLUSTER_ROLES: &[ClusterRoleRow] = &[
         read core persistentvolumeclaims,persistentvolumes
         create authentication.k8s.io tokenreviews
         create authorization.k8s.io subjectaccessreviews
-        read storage.k8s.io csidrivers,csinodes,csistoragecapacities,storageclasses,volumeattachments
-        read core namespaces"),
+        read storage.k8s.io csinodes
+        read storage.k8s.io volumeattachments
+        read core namespaces
+        read storage.k8s.io csidrivers
+        read storage.k8s.io csistoragecapacities
+        read resource.k8s.io deviceclasses
+        get,list,patch,update,watch resource.k8s.io resourceclaims
+        get,list,patch,update,watch resource.k8s.io resourceclaims/status
+        update core pods/finalizers
+        read resource.k8s.io resourceslices
+        create,delete resource.k8s.io resourceclaims
+        patch,update resource.k8s.io resourceclaims/binding"),
+    role("system:volume-scheduler", "
+        get,list,patch,update,watch core persistentvolumes
+        read storage.k8s.io storageclasses
+        get,list,patch,update,watch core persistentvolumeclaims"),
+    role("system:persistent-volume-provisioner", "
+        create,delete,get,list,watch core persistentvolumes
+        get,list,update,watch core persistentvolumeclaims
+        read storage.k8s.io storageclasses
+        watch core events
+        create,patch,update core,events.k8s.io events"),
+    role("system:heapster", "
+        read core events,namespaces,nodes,pods
+        read extensions deployments"),
+    role("system:certificates.k8s.io:legacy-unknown-approver", "
+        approve certificates.k8s.io signers kubernetes.io/legacy-unknown"),
     role("system:kube-dns", "
         list,watch core endpoints,services"),
     role("system:coredns", "
@@ -157,7 +192,7 @@ pub(super) const CLUSTER_ROLES: &[ClusterRoleRow] = &[
 ];
 
 /// The ClusterRoles of controllers: `system:controller:<name>`, bound to the ServiceAccount of that name in
-/// `kube-system`. Each may besides write events.
+/// `kube-system`. All but one may besides write events.
 pub(super) const CONTROLLERS: &[(&str, &str)] = &[
     (
         "replication-controller",
@@ -199,7 +234,7 @@ pub(super) const CONTROLLERS: &[(&str, &str)] = &[
         "
         delete,get,list,watch core namespaces
         update core namespaces/finalize,namespaces/status
-        delete,deletecollection,get,list * *",
+        delete,deletecollection,get,list,watch * *",
     ),
     (
         "service-account-controller",
@@ -289,9 +324,15 @@ pub(super) const ROLES: &[RoleRow] = &[
         namespace: "kube-system",
         name: "system::leader-locking-kube-scheduler",
         rules: "
-            watch core configmaps
-            get,update core configmaps kube-scheduler
-            create coordination.k8s.io leases
-            get,update coordination.k8s.io leases kube-scheduler",
+            create,get,list,update,watch coordination.k8s.io leases
+            create,get,list,update,watch coordination.k8s.io leasecandidates",
+    },
+    RoleRow {
+        namespace: "kube-public",
+        name: "system:controller:bootstrap-signer",
+        rules: "
+            read core configmaps
+            update core configmaps cluster-info
+            create,patch,update core,events.k8s.io events",
     },
 ];

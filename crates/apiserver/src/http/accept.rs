@@ -89,7 +89,7 @@ impl Encoding {
         let mut ranges: Vec<MediaRange<'_>> = ranges.map(MediaRange::parse).collect();
         // Kubernetes finds the route by what is named in full, and takes `application/*` only then.
         if !ranges.iter().any(|range| range.media_type == ANY || format(range.media_type).is_some()) {
-            return Err(ApiError::NotAcceptable(OFFERED));
+            return Err(ApiError::NoRepresentation(OFFERED));
         }
         ranges.sort_by_key(MediaRange::rank);
         let offer = |range: MediaRange<'_>| Self::offer(range, offered);

@@ -300,9 +300,6 @@ impl Exchange {
         self.authorize_resource(&user, &path, verb).await?;
         let kind = self.newest_kind(&path).await?;
         check_scope(&kind, &path, verb)?;
-        if let Some(text) = &kind.deprecation {
-            self.warnings.lock().add(text.to_string());
-        }
         let subresource = match path.subresource.as_str() {
             "" => None,
             name => {
@@ -310,6 +307,9 @@ impl Exchange {
                 Some(known.ok_or_else(|| no_subresource(&kind, &path))?)
             }
         };
+        if let Some(text) = &kind.deprecation {
+            self.warnings.lock().add(text.to_string());
+        }
         let call = self.call((user, share), kind, (path, verb), request.headers(), subresource)?;
         match subresource {
             Some(subresource) => subresources::run(call, verb, subresource, request).await,

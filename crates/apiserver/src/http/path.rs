@@ -99,15 +99,15 @@ impl ResourcePath {
     pub(crate) fn verb(&self, method: &Method, watch: bool) -> Option<Verb> {
         let whole = self.name.is_empty();
         match *method {
-            Method::GET | Method::HEAD if whole && (watch || self.watch_prefix) => Some(Verb::Watch),
-            Method::GET | Method::HEAD if self.watch_prefix => Some(Verb::Watch),
-            Method::GET | Method::HEAD if whole => Some(Verb::List),
-            Method::GET | Method::HEAD => Some(Verb::Get),
-            // Only proxies know it; authorisation knows no verb for it.
-            Method::OPTIONS if self.subresource == "proxy" => Some(Verb::Get),
+            Method::GET if whole && (watch || self.watch_prefix) => Some(Verb::Watch),
+            Method::GET if self.watch_prefix => Some(Verb::Watch),
+            Method::GET if whole => Some(Verb::List),
+            Method::GET => Some(Verb::Get),
+            // Only proxies know them.
+            Method::HEAD | Method::OPTIONS if self.subresource == "proxy" => Some(Verb::Get),
             Method::POST => Some(Verb::Create),
-            Method::PUT => Some(Verb::Update),
-            Method::PATCH => Some(Verb::Patch),
+            Method::PUT if !whole => Some(Verb::Update),
+            Method::PATCH if !whole => Some(Verb::Patch),
             Method::DELETE if whole => Some(Verb::DeleteCollection),
             Method::DELETE => Some(Verb::Delete),
             _ => None,

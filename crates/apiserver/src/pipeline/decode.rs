@@ -5,14 +5,14 @@ use std::fmt;
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
-use skiff_machinery::strict::{DecodeFailure, Decoded};
-use skiff_machinery::{
-    Exchange, FieldError, GroupVersion, Object, Strategy, Subresource, managed, protobuf, strict,
-};
+use skiff_machinery::protobuf::{self, ProtobufError};
+use skiff_machinery::strict::{self, DecodeFailure, Decoded};
+use skiff_machinery::{Exchange, FieldError, GroupVersion, Object, Strategy, Subresource, go, managed};
 
 use skiff_schema::Root;
 
 use super::call::Call;
+use super::yaml::{self, Text};
 use crate::errors::{ApiError, Subject};
 use crate::http::query::FieldValidation;
 
@@ -20,22 +20,14 @@ const BODIES: &str = "application/json, application/yaml, application/vnd.kubern
 
 const DELETE_OPTIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
 
-/// The JSON text of a body in JSON or YAML.
-pub(crate) fn to_json(content_type: &str, body: &Bytes) -> Result<Bytes, ApiError> {
+/// Why a body is no object at all: what cannot be told by the kind that it says it has.
+type Unrecognized = String;
+
+/// The text of a body in JSON or YAML.
+fn text(content_type: &str, body: &Bytes) -> Result<Result<Text, Unrecognized>, ApiError> {
     match content_type {
-        "" | "application/json" | "*/*" => Ok(body.clone()),
-        "application/yaml" | "application/apply-patch+yaml" => {
-            let text = std::str::from_utf8(body)
-                .map_err(|_| ApiError::BadRequest("error decoding YAML: the text is not UTF-8".to_owned()))?;
-            let value: Value = serde_saphyr::from_str(text).map_err(|error| {
-                // What follows the first line shows the text, which may be a Secret's.
-                let error = error.to_string();
-                let line = error.lines().next().unwrap_or_default();
-                let line = line.strip_prefix("error: ").unwrap_or(line);
-                ApiError::BadRequest(format!("error converting YAML to JSON: yaml: {line}"))
-            })?;
-            Ok(super::codec::to_json(&value))
-        }
+        "" | "application/json" | "*/*" => Ok(Ok(Text { json: body.clone(), repeated: None })),
+        "application/yaml" | "application/apply-patch+yaml" => Ok(yaml::to_json(body)),
         _ => Err(ApiError::UnsupportedMediaType(BODIES)),
     }
 }
@@ -48,9 +40,8 @@ pub(crate) fn delete_options(call: &Call, content_type: &str, body: &Bytes) -> R
     if content_type == protobuf::CONTENT_TYPE {
         return protobuf::decode(body, &root).map_err(|error| refuse(&error));
     }
-    let text = to_json(content_type, body)?;
-    let told: Told = serde_json::from_slice(&text)
-        .map_err(|error| refuse(&format_args!("couldn't get version/kind; json parse error: {error}")))?;
+    let text = text(content_type, body)?.map_err(|why| refuse(&why))?.json;
+    let told = Told::read(&text).map_err(|why| refuse(&why))?;
     if !matches!(&*told.kind, "" | "DeleteOptions") {
         return Err(refuse(&not_registered(&told.kind, &told.api_version)));
     }
@@ -69,6 +60,53 @@ impl Told {
     fn of(object: &Object) -> Self {
         Self { kind: object.kind().to_owned(), api_version: object.api_version().to_owned() }
     }
+
+    /// What a JSON text says, or why it says nothing.
+    fn read(text: &[u8]) -> Result<Self, Unrecognized> {
+        const STRUCT: &str = r#"struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"#;
+        let told: Option<Self> = match serde_json::from_slice(text) {
+            Ok(told) => told,
+            Err(error) => {
+                let parsed: Result<Value, _> = serde_json::from_slice(text);
+                let why = match (go::syntax_error(text), parsed) {
+                    (Some(why), _) => why,
+                    (None, Ok(Value::Object(map))) => {
+                        let wrong = |field: &&str| map.get(*field).is_some_and(|value| !value.is_string());
+                        let field = ["kind", "apiVersion"].into_iter().find(wrong).unwrap_or_default();
+                        let found = go::json_type(map.get(field).unwrap_or(&Value::Null));
+                        format!("json: cannot unmarshal {found} into Go struct field .{field} of type string")
+                    }
+                    (None, Ok(other)) => {
+                        let found = go::json_type(&other);
+                        format!("json: cannot unmarshal {found} into Go value of type {STRUCT}")
+                    }
+                    (None, Err(_)) => error.to_string(),
+                };
+                return Err(format!("couldn't get version/kind; json parse error: {why}"));
+            }
+        };
+        let told = told.unwrap_or_default();
+        match told.api_version.matches('/').count() {
+            0 | 1 => Ok(told),
+            _ => Err(format!("unexpected GroupVersion string: {}", told.api_version)),
+        }
+    }
+}
+
+/// Refuses a body that is no object at all, and shows how it begins.
+fn unrecognized(kind: &str, why: &str, body: &[u8]) -> ApiError {
+    const SHOWN: usize = 30;
+    let (start, more) = body
+        .split_at_checked(SHOWN)
+        .map_or((body, ""), |(start, rest)| (start, if rest.is_empty() { "" } else { " ..." }));
+    let start = match body.first() {
+        None => "<empty>".to_owned(),
+        Some(b'{') => String::from_utf8_lossy(start).into_owned(),
+        Some(_) => start.iter().map(|byte| format!("{byte:02x}")).collect(),
+    };
+    ApiError::BadRequest(format!(
+        "the object provided is unrecognized (must be of type {kind}): {why} ({start}{more})"
+    ))
 }
 
 fn not_registered(kind: &str, version: &str) -> String {
@@ -112,6 +150,11 @@ impl<'e> Expected<'e> {
         Ok(Self { strategy: None, gv: &exchange.gv, kind: &exchange.kind, root, any_version: true })
     }
 
+    /// Whether objects have to say themselves what they are.
+    fn is_custom(&self) -> bool {
+        self.strategy.is_some_and(|strategy| !strategy.is_typed())
+    }
+
     fn decode(&self, text: &[u8]) -> Result<Decoded, DecodeFailure> {
         match self.strategy {
             Some(strategy) => strategy.decode(text, self.root),
@@ -129,9 +172,16 @@ impl<'e> Expected<'e> {
 
 /// A body as the configuration that server-side apply takes: its own rules come before those of other bodies.
 pub(crate) fn configuration(call: &Call, body: &Bytes) -> Result<Object, ApiError> {
-    let json = to_json(&call.content_type, body)?;
-    let tree: Value = serde_json::from_slice(&json)
-        .map_err(|error| ApiError::BadRequest(format!("error decoding YAML: {error}")))?;
+    let refuse = |why: &dyn fmt::Display| ApiError::BadRequest(format!("error decoding YAML: {why}"));
+    let json = text(&call.content_type, body)?;
+    let json = json.map_err(|why| refuse(&format_args!("error converting YAML to JSON: {why}")))?.json;
+    let tree: Value = serde_json::from_slice(&json).map_err(|error| refuse(&error))?;
+    if !matches!(tree, Value::Object(_) | Value::Null) {
+        let found = go::json_type(&tree);
+        return Err(refuse(&format_args!(
+            "error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {found} into Go value of type map[string]interface {{}}"
+        )));
+    }
     let text =
         |path: &[&str]| path.iter().try_fold(&tree, |value, key| value.get(key)).and_then(Value::as_str);
     let kind = &call.kind;
@@ -163,16 +213,16 @@ pub(crate) fn exchanged(call: &Call, subresource: Subresource, body: &Bytes) -> 
     typed(call, body, &Expected::exchange(&exchange)?)
 }
 
-/// What a patch made of what a subresource exchanges, checked as a body would be.
+/// What a patch made of what a subresource exchanges, checked as a body would be; `shown` is what an answer shows of it.
 pub(crate) fn exchanged_patch(
     call: &Call,
     subresource: Subresource,
     patched: Object,
+    shown: &dyn Fn(&Root) -> String,
 ) -> Result<Object, ApiError> {
     let exchange = call.kind.exchange(subresource);
     let expected = Expected::exchange(&exchange)?;
-    let text = super::codec::to_json(&Value::Object(patched.as_map().clone()));
-    check_patched(call, &expected, patched, &text)
+    check_patched(call, &expected, patched, &|| shown(expected.root))
 }
 
 /// Checks what became of an object by a patch; problems are worded as for patches.
@@ -180,54 +230,141 @@ fn check_patched(
     call: &Call,
     expected: &Expected<'_>,
     patched: Object,
-    shown: &[u8],
+    shown: &dyn Fn() -> String,
 ) -> Result<Object, ApiError> {
     let refuse = |detail: String| {
-        let error = FieldError::invalid("patch", presentable(call, shown), detail);
+        let error = FieldError::invalid("patch", presentable(call, shown()), detail);
         ApiError::invalid(Subject::default(), vec![error])
     };
-    check_kind(call, &Told::of(&patched), expected).map_err(|error| refuse(error.to_string()))?;
+    let told = Told::of(&patched);
+    if expected.is_custom() {
+        check_version(&told, expected)?;
+    } else if let Some(Mismatch { why, .. }) = mismatch(call, &told, expected, None) {
+        return Err(refuse(why));
+    }
     let decoded = expected.prune(patched.into_value()).map_err(|failure| refuse(failure.to_string()))?;
     report(call, decoded.problems, |problems| refuse(format!("strict decoding error: {problems}")))?;
+    check_custom_kind(&decoded.object, expected)?;
     Ok(decoded.object)
 }
 
 /// The most of a client's text that an answer shows, in bytes. Answers are read by people, and end up in the logs of clients.
-const SHOWN: usize = 1024;
+const SHOWN: usize = 16 << 10;
 
 /// A client's text as an answer may show it: cut, and nothing of a Secret.
-fn presentable(call: &Call, text: &[u8]) -> String {
+fn presentable(call: &Call, mut text: String) -> String {
     if call.kind.strategy.is_confidential() {
         return "(a Secret's content is not shown)".to_owned();
     }
-    match text.split_at_checked(SHOWN) {
-        Some((start, _)) => format!("{}…", String::from_utf8_lossy(start)),
-        None => String::from_utf8_lossy(text).into_owned(),
+    if text.len() > SHOWN {
+        text.truncate(text.floor_char_boundary(SHOWN));
+        text.push('…');
     }
+    text
 }
 
-/// Refuses an object that says it is of another kind than is expected.
-fn check_kind(call: &Call, told: &Told, expected: &Expected<'_>) -> Result<(), ApiError> {
+/// An object that says it is of another kind than is expected.
+struct Mismatch {
+    kind: String,
+    /// The version, without the group.
+    version: String,
+    why: String,
+}
+
+/// What is wrong with what an object says that it is; `text` is the JSON that it was, if it was that.
+fn mismatch(call: &Call, told: &Told, expected: &Expected<'_>, text: Option<&[u8]>) -> Option<Mismatch> {
     let Expected { gv, kind, .. } = *expected;
     let (given, version) = (told.kind.as_str(), told.api_version.as_str());
     let (group, number) = version.split_once('/').unwrap_or(("", version));
     let same_version =
         version.is_empty() || version == gv.to_string() || (expected.any_version && group == gv.group);
     if (given.is_empty() || given == kind) && same_version {
-        return Ok(());
+        return None;
     }
     let given = if given.is_empty() { kind } else { given };
     let (version, number) =
         if version.is_empty() { (gv.to_string(), &*gv.version) } else { (version.to_owned(), number) };
-    let known =
-        call.server.offers.catalogue().iter().any(|k| k.names.kind == given && k.gv.to_string() == version);
-    let why = if known {
-        let family = gv.group.split('.').next().filter(|g| !g.is_empty()).unwrap_or("core");
-        format!("converting ({number}.{given}) to ({family}.{kind}): unknown conversion")
-    } else {
-        not_registered(given, &version)
+    let why = match registered(call, given, &version) {
+        None => not_registered(given, &version),
+        Some(other) => {
+            // It is read as what it says that it is, and only then found to be something else.
+            let wrong = text.zip(other).and_then(|(text, root)| strict::decode(text, &root).err());
+            let family = gv.group.split('.').next().filter(|g| !g.is_empty()).unwrap_or("core");
+            let unknown =
+                || format!("converting ({number}.{given}) to ({family}.{kind}): unknown conversion");
+            wrong.map_or_else(unknown, |wrong| wrong.to_string())
+        }
     };
-    Err(ApiError::BadRequest(format!("{given} in version {number:?} cannot be handled as a {kind}: {why}")))
+    Some(Mismatch { kind: given.to_owned(), version: number.to_owned(), why })
+}
+
+fn check_kind(
+    call: &Call,
+    told: &Told,
+    expected: &Expected<'_>,
+    text: Option<&[u8]>,
+) -> Result<(), ApiError> {
+    if expected.is_custom() {
+        return check_version(told, expected);
+    }
+    match mismatch(call, told, expected, text) {
+        None => Ok(()),
+        Some(Mismatch { kind, version, why }) => Err(ApiError::BadRequest(format!(
+            "{kind} in version {version:?} cannot be handled as a {}: {why}",
+            expected.kind
+        ))),
+    }
+}
+
+/// Refuses a custom object of another version.
+fn check_version(told: &Told, expected: &Expected<'_>) -> Result<(), ApiError> {
+    let (given, wanted) = (&told.api_version, expected.gv.to_string());
+    if *given == wanted {
+        return Ok(());
+    }
+    let text =
+        format!("the API version in the data ({given}) does not match the expected API version ({wanted})");
+    Err(ApiError::BadRequest(text))
+}
+
+/// Refuses a custom object of another kind.
+fn check_custom_kind(object: &Object, expected: &Expected<'_>) -> Result<(), ApiError> {
+    let (given, wanted) = (object.kind(), expected.kind);
+    if !expected.is_custom() || given == wanted {
+        return Ok(());
+    }
+    let error = FieldError::invalid("kind", given, format!("must be {wanted}"));
+    let subject = Subject {
+        group: expected.gv.group.as_ref().into(),
+        kind: given.into(),
+        name: object.name().into(),
+        ..Subject::default()
+    };
+    Err(ApiError::invalid(subject, vec![error]))
+}
+
+/// Whether there is a kind of this name in a version, and the definition of its objects if it is one that is served.
+fn registered(call: &Call, given: &str, version: &str) -> Option<Option<Root>> {
+    /// What every version has beside its own kinds.
+    const EVERYWHERE: [&str; 8] = [
+        "CreateOptions",
+        "DeleteOptions",
+        "GetOptions",
+        "ListOptions",
+        "PatchOptions",
+        "Status",
+        "UpdateOptions",
+        "WatchEvent",
+    ];
+    let catalogue = call.server.offers.catalogue();
+    let kinds = catalogue.iter().filter(|kind| kind.gv.to_string() == version);
+    let kinds: Vec<(&str, &Root)> = kinds.map(|kind| (&*kind.names.kind, &kind.root)).collect();
+    if let Some((_, root)) = kinds.iter().find(|(name, _)| *name == given) {
+        return Some(Some((*root).clone()));
+    }
+    let is_list = given.strip_suffix("List").is_some_and(|item| kinds.iter().any(|(name, _)| *name == item));
+    let is_common = !kinds.is_empty() && EVERYWHERE.contains(&given);
+    (is_list || is_common || (version, given) == ("v1", "List")).then_some(None)
 }
 
 fn typed(call: &Call, body: &Bytes, expected: &Expected<'_>) -> Result<Object, ApiError> {
@@ -236,20 +373,35 @@ fn typed(call: &Call, body: &Bytes, expected: &Expected<'_>) -> Result<Object, A
         let version = &gv.version;
         ApiError::BadRequest(format!("{kind} in version {version:?} cannot be handled as a {kind}: {why}"))
     };
-    let decoded = if call.content_type == protobuf::CONTENT_TYPE {
-        let object = protobuf::decode(body, root).map_err(|error| refuse(&error))?;
-        check_kind(call, &Told::of(&object), expected)?;
-        expected.prune(object.into_value())
+    let (decoded, repeated) = if call.content_type == protobuf::CONTENT_TYPE {
+        let object = protobuf::decode(body, root).map_err(|error| match error {
+            ProtobufError::Magic => unrecognized(kind, &error.to_string(), body),
+            _ => refuse(&error),
+        })?;
+        check_kind(call, &Told::of(&object), expected, None)?;
+        (expected.prune(object.into_value()).map_err(|failure| refuse(&failure))?, None)
     } else {
-        let text = to_json(&call.content_type, body)?;
-        // Whoever sends something else is told that, and not which of its fields are unknown here.
-        if let Ok(told) = serde_json::from_slice(&text) {
-            check_kind(call, &told, expected)?;
+        let text = text(&call.content_type, body)?.map_err(|why| unrecognized(kind, &why, body))?;
+        let told = Told::read(&text.json).map_err(|why| unrecognized(kind, &why, body))?;
+        if expected.is_custom() && told.kind.is_empty() {
+            let shown = String::from_utf8_lossy(&text.json);
+            return Err(unrecognized(kind, &format!("Object 'Kind' is missing in '{shown}'"), body));
         }
-        expected.decode(&text)
+        check_kind(call, &told, expected, Some(&text.json[..]))?;
+        // Nothing is read as an object of which nothing is set.
+        let json = if text.json.trim_ascii() == b"null" { &b"{}"[..] } else { &text.json[..] };
+        let decoded = expected.decode(json).map_err(|failure| match go::syntax_error(json) {
+            // Not told before: it is nested too deeply to be JSON for Go.
+            Some(why) => {
+                unrecognized(kind, &format!("couldn't get version/kind; json parse error: {why}"), body)
+            }
+            None => refuse(&failure),
+        })?;
+        (decoded, text.repeated)
     };
-    let decoded = decoded.map_err(|failure| refuse(&failure))?;
-    report(call, decoded.problems, |problems| refuse(&format_args!("strict decoding error: {problems}")))?;
+    let problems = repeated.into_iter().chain(decoded.problems).collect();
+    report(call, problems, |problems| refuse(&format_args!("strict decoding error: {problems}")))?;
+    check_custom_kind(&decoded.object, expected)?;
     Ok(decoded.object)
 }
 
@@ -265,9 +417,9 @@ fn report(call: &Call, problems: Vec<String>, refuse: impl Fn(&str) -> ApiError)
     }
 }
 
-/// A patched object, checked as a body would be; problems are worded as for patches.
-pub(crate) fn patched(call: &Call, object: Object, patch: &[u8]) -> Result<Object, ApiError> {
-    let mut object = check_patched(call, &Expected::object(call), object, patch)?;
+/// A patched object, checked as a body would be; `shown` is what an answer shows of it where it is wrong.
+pub(crate) fn patched(call: &Call, object: Object, shown: &dyn Fn() -> String) -> Result<Object, ApiError> {
+    let mut object = check_patched(call, &Expected::object(call), object, shown)?;
     identify(call, &mut object);
     Ok(object)
 }

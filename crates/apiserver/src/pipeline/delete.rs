@@ -80,7 +80,7 @@ async fn delete_entry(
     let mut new = (*old).clone();
     set_finalizers(&call.kind, &mut new, options);
     match plan(&call.kind, &old, options.grace_period, call.now) {
-        Plan::Pending if new == *old => return Ok(Some(Outcome::entry(StatusCode::OK, entry.clone()))),
+        Plan::Pending if new == *old => return Ok(Some(Outcome::entry(pending(options), entry.clone()))),
         Plan::Pending => {}
         Plan::Mark { deletion, grace } => mark(call, &mut new, &old, deletion, grace),
         Plan::Remove => {
@@ -93,7 +93,12 @@ async fn delete_entry(
             }
         }
     }
-    store(call, entry, new, options.dry_run).await
+    store(call, entry, new, options).await
+}
+
+/// The status of what is not gone yet.
+fn pending(options: &DeleteOptions) -> StatusCode {
+    if options.cascades { StatusCode::ACCEPTED } else { StatusCode::OK }
 }
 
 /// What a request means for an object.
@@ -141,7 +146,9 @@ fn mark(call: &Call, new: &mut Object, old: &Object, deletion: Timestamp, grace:
 
 fn mark_or_keep(call: &Call, new: &mut Object, old: &Object, grace: Option<i64>) {
     if !old.is_terminating() {
-        metadata::bump_generation(new);
+        if call.kind.strategy.counts_deletion() {
+            metadata::bump_generation(new);
+        }
         new.set(&["metadata", "deletionTimestamp"], timestamp(call.now));
     }
     if let Some(grace) = grace {
@@ -182,6 +189,9 @@ fn check_preconditions(call: &Call, old: &Object, options: &DeleteOptions) -> Re
 
 /// Adds and removes the garbage collector's finalizers as the propagation policy says.
 fn set_finalizers(kind: &Kind, object: &mut Object, options: &DeleteOptions) {
+    if kind.strategy.dependents() == Dependents::Unthinkable {
+        return;
+    }
     let current: Vec<String> = object.finalizers().into_iter().map(str::to_owned).collect();
     let has = |name: &str| current.iter().any(|f| f == name);
     let wanted = match options.propagation {
@@ -204,9 +214,15 @@ fn set_finalizers(kind: &Kind, object: &mut Object, options: &DeleteOptions) {
     }
 }
 
-async fn store(call: &Call, entry: &Entry, new: Object, dry_run: bool) -> Result<Option<Outcome>, ApiError> {
-    if dry_run {
-        return Ok(Some(Outcome::object(StatusCode::OK, new)));
+async fn store(
+    call: &Call,
+    entry: &Entry,
+    new: Object,
+    options: &DeleteOptions,
+) -> Result<Option<Outcome>, ApiError> {
+    let status = pending(options);
+    if options.dry_run {
+        return Ok(Some(Outcome::object(status, new)));
     }
     let value = versions::stored(call, &new).await?;
     let txn = Txn {
@@ -216,7 +232,7 @@ async fn store(call: &Call, entry: &Entry, new: Object, dry_run: bool) -> Result
     match call.server.store.commit(txn).await {
         Ok(revision) => {
             let written = Entry { value: codec::encode(&new), modified: revision, ..entry.clone() };
-            Ok(Some(Outcome::entry(StatusCode::OK, written)))
+            Ok(Some(Outcome::entry(status, written)))
         }
         Err(CommitError::Conflict { .. }) => Ok(None),
         Err(other) => Err(other.into()),
@@ -311,5 +327,6 @@ mod tests {
         check("services", &[ORPHAN], Some(Propagation::Background), &[]);
         check("replicationcontrollers", &[], None, &[ORPHAN]);
         check("replicationcontrollers", &[], Some(Propagation::Background), &[]);
+        check("events", &[], Some(Propagation::Orphan), &[]);
     }
 }

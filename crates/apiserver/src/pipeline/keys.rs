@@ -30,6 +30,19 @@ pub(crate) fn core(resource: &str, namespace: &str, name: &str) -> Key {
     })
 }
 
+/// Where Kubernetes keeps an object in etcd, as its errors tell.
+pub(crate) fn registry(kind: &Kind, namespace: &str, name: &str) -> String {
+    let folder = match kind.strategy.folder() {
+        Some(folder) => folder.to_owned(),
+        None if kind.strategy.is_typed() => kind.names.plural.to_string(),
+        None => format!("{}/{}", kind.gv.group, kind.names.plural),
+    };
+    match kind.scope {
+        Scope::Namespaced => format!("/registry/{folder}/{namespace}/{name}"),
+        Scope::Cluster => format!("/registry/{folder}/{name}"),
+    }
+}
+
 /// Prefix of the CustomResourceDefinitions.
 pub(crate) const DEFINITIONS: &str = "/registry/apiextensions.k8s.io/customresourcedefinitions/";
 

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 use skiff_machinery::managed;
 use skiff_machinery::names::Form;
-use skiff_machinery::{FieldError, FieldErrors, Kind, Object, Scope};
+use skiff_machinery::{FieldError, FieldErrors, Kind, MetadataChecks, Object, Scope};
 use uuid::Uuid;
 
 use super::call::{Call, timestamp};
@@ -40,7 +40,8 @@ pub(crate) fn begin(call: &Call, object: &mut Object) -> Result<(), ApiError> {
         ));
     }
     locate(call, object)?;
-    for field in ["selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"] {
+    // The generation of a kind that counts none is its creator's.
+    for field in ["selfLink", "deletionTimestamp", "deletionGracePeriodSeconds"] {
         object.remove(&["metadata", field]);
     }
     object.set(&["metadata", "uid"], Uuid::new_v4().to_string());
@@ -160,9 +161,32 @@ pub(crate) fn bump_generation(object: &mut Object) {
     }
 }
 
-/// Checks the metadata of an object that is about to be written.
+/// Checks the metadata of an object that is about to be created.
 pub(crate) fn validate(kind: &Kind, object: &Object) -> FieldErrors {
     let mut errors = FieldErrors::new();
+    whole(kind, object, &mut errors);
+    known_finalizers(kind, object, &mut errors);
+    errors
+}
+
+/// Checks the metadata of a change, as often as the kind's own checks are made.
+pub(crate) fn validate_update(kind: &Kind, again: MetadataChecks, new: &Object, old: &Object) -> FieldErrors {
+    let mut errors = FieldErrors::new();
+    whole(kind, new, &mut errors);
+    change(new, old, &mut errors);
+    if again.of_change() {
+        change(new, old, &mut errors);
+    }
+    if again.of_object() {
+        whole(kind, new, &mut errors);
+        known_finalizers(kind, new, &mut errors);
+    }
+    errors
+}
+
+/// What is checked of every object.
+fn whole(kind: &Kind, object: &Object, errors: &mut FieldErrors) {
+    errors.extend(generate_name(kind, object));
     if object.name().is_empty() {
         errors.push(FieldError::required("metadata.name", "name or generateName is required"));
     } else {
@@ -171,21 +195,35 @@ pub(crate) fn validate(kind: &Kind, object: &Object) -> FieldErrors {
     if kind.scope == Scope::Cluster && !object.namespace().is_empty() {
         errors.push(FieldError::forbidden("metadata.namespace", "not allowed on this type"));
     }
-    labels(object, &mut errors);
-    annotations(object, &mut errors);
-    owners(object, &mut errors);
+    let generation = object.get(&["metadata", "generation"]).and_then(Value::as_i64).unwrap_or(0);
+    if generation < 0 {
+        let detail = "must be greater than or equal to 0";
+        errors.push(FieldError::invalid("metadata.generation", generation, detail));
+    }
+    labels(object, errors);
+    annotations(object, errors);
+    owners(object, errors);
     for finalizer in object.finalizers() {
         errors.extend(Form::QualifiedName.check("metadata.finalizers", finalizer));
     }
-    errors
 }
 
-/// Checks the metadata of a change.
-pub(crate) fn validate_update(kind: &Kind, new: &Object, old: &Object) -> FieldErrors {
-    let mut errors = validate(kind, new);
-    if new.name() != old.name() {
-        errors.push(FieldError::invalid("metadata.name", new.name(), "field is immutable"));
+/// What names are made from has to have their form; it may end with a dash.
+fn generate_name(kind: &Kind, object: &Object) -> Option<FieldError> {
+    let prefix = object.str(&["metadata", "generateName"]);
+    if prefix.is_empty() {
+        return None;
     }
+    let masked = match prefix.strip_suffix('-') {
+        Some(start) if !start.is_empty() => format!("{start}a"),
+        _ => prefix.to_owned(),
+    };
+    let error = kind.strategy.validate_name(&masked)?;
+    Some(FieldError { field: "metadata.generateName".to_owned(), value: prefix.into(), ..error })
+}
+
+/// What is checked of every change.
+fn change(new: &Object, old: &Object, errors: &mut FieldErrors) {
     if old.is_terminating() {
         let before = old.finalizers();
         let added: Vec<&str> = new.finalizers().into_iter().filter(|f| !before.contains(f)).collect();
@@ -200,7 +238,26 @@ pub(crate) fn validate_update(kind: &Kind, new: &Object, old: &Object) -> FieldE
             ));
         }
     }
-    errors
+    if new.name() != old.name() {
+        errors.push(FieldError::invalid("metadata.name", new.name(), "field is immutable"));
+    }
+    labels(new, errors);
+    annotations(new, errors);
+    owners(new, errors);
+}
+
+/// Finalizers without a domain are Kubernetes' own.
+fn known_finalizers(kind: &Kind, object: &Object, errors: &mut FieldErrors) {
+    const STANDARD: [&str; 3] = ["kubernetes", "orphan", "foregroundDeletion"];
+    if !kind.strategy.knows_finalizers() {
+        return;
+    }
+    for (i, finalizer) in object.finalizers().into_iter().enumerate() {
+        if !finalizer.contains('/') && !STANDARD.contains(&finalizer) {
+            let detail = "name is neither a standard finalizer name nor is it fully qualified";
+            errors.push(FieldError::invalid(format!("metadata.finalizers[{i}]"), finalizer, detail));
+        }
+    }
 }
 
 fn members<'a>(object: &'a Object, field: &str) -> impl Iterator<Item = (&'a String, &'a Value)> {
@@ -233,8 +290,10 @@ pub(crate) fn annotations(object: &Object, errors: &mut FieldErrors) {
 
 fn owners(object: &Object, errors: &mut FieldErrors) {
     let owners = object.get(&["metadata", "ownerReferences"]).and_then(Value::as_array);
+    let owners = owners.map_or(&[][..], Vec::as_slice);
     let mut controller: Option<&str> = None;
-    for (i, owner) in owners.into_iter().flatten().enumerate() {
+    for owner in owners {
+        // Kubernetes does not say which of them it is.
         for (field, detail) in [
             ("apiVersion", "version must not be empty"),
             ("kind", "must not be empty"),
@@ -243,7 +302,7 @@ fn owners(object: &Object, errors: &mut FieldErrors) {
         ] {
             let value = owner[field].as_str().unwrap_or_default();
             if value.is_empty() {
-                let path = format!("metadata.ownerReferences[{i}].{field}");
+                let path = format!("metadata.ownerReferences.{field}");
                 errors.push(FieldError::invalid(path, value, detail));
             }
         }
@@ -253,13 +312,23 @@ fn owners(object: &Object, errors: &mut FieldErrors) {
         let name = owner["name"].as_str().unwrap_or_default();
         match controller {
             None => controller = Some(name),
-            Some(first) => errors.push(FieldError::invalid(
-                "metadata.ownerReferences",
-                object.get(&["metadata", "ownerReferences"]).cloned().unwrap_or_default(),
-                format!(
+            Some(first) => {
+                let detail = format!(
                     "Only one reference can have Controller set to true. Found \"true\" in references for {first} and {name}"
-                ),
-            )),
+                );
+                let error = FieldError::invalid("metadata.ownerReferences", Value::Null, detail);
+                errors.push(error.showing(shown_owners(owners)));
+            }
         }
     }
+}
+
+/// Owners as Go writes them: with their fields in the order of the type.
+fn shown_owners(owners: &[Value]) -> String {
+    const FIELDS: [&str; 6] = ["apiVersion", "kind", "name", "uid", "controller", "blockOwnerDeletion"];
+    let shown = |owner: &Value| {
+        let field = |name: &&str| Some(format!("\"{name}\":{}", owner.get(name)?));
+        format!("{{{}}}", FIELDS.iter().filter_map(field).collect::<Vec<_>>().join(","))
+    };
+    format!("[{}]", owners.iter().map(shown).collect::<Vec<_>>().join(","))
 }

@@ -18,6 +18,7 @@ pub(crate) mod select;
 pub(crate) mod update;
 pub(crate) mod versions;
 pub(crate) mod watch;
+pub(crate) mod yaml;
 
 use bytes::Bytes;
 use http::{Response, StatusCode};

@@ -25,6 +25,9 @@ pub(crate) struct DeleteOptions {
     pub(crate) propagation: Option<Propagation>,
     pub(crate) uid: Option<String>,
     pub(crate) resource_version: Option<String>,
+    /// Whether dependents shall go along by the field from before propagation policies: what cannot go at once is answered
+    /// 202 then.
+    pub(crate) cascades: bool,
     /// Nothing is to be written.
     pub(crate) dry_run: bool,
 }
@@ -61,6 +64,7 @@ impl DeleteOptions {
         }
         let text = |path: &[&str]| options.get(path).and_then(Value::as_str).map(str::to_owned);
         let orphan = options.get(&["orphanDependents"]).and_then(Value::as_bool);
+        let cascades = orphan == Some(false);
         let orphan = orphan.map(|orphan| if orphan { Propagation::Orphan } else { Propagation::Background });
         let grace = options.get(&["gracePeriodSeconds"]).and_then(Value::as_i64);
         Ok(Self {
@@ -68,6 +72,7 @@ impl DeleteOptions {
             propagation: propagation(options.str(&["propagationPolicy"])).or(orphan),
             uid: text(&["preconditions", "uid"]),
             resource_version: text(&["preconditions", "resourceVersion"]),
+            cascades,
             dry_run: dry_run || !dry_runs(options).is_empty(),
         })
     }

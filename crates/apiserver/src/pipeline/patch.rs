@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use skiff_machinery::managed::{self, ApplyError, Operation};
-use skiff_machinery::{FieldError, Object, patch};
+use skiff_machinery::patch::{self, PatchError};
+use skiff_machinery::{FieldError, Object, Subresource, go};
 use skiff_schema::Root;
 
 use super::call::Call;
@@ -13,8 +14,6 @@ use crate::errors::{ApiError, Cause, Subject};
 /// What kinds take whose schemas do not say how lists merge.
 const CUSTOM_FORMATS: &str =
     "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
-
-const FORMATS: &str = "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml";
 
 /// How a patch is to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +32,9 @@ impl Format {
             "application/merge-patch+json" => Ok(Self::Merge),
             "application/strategic-merge-patch+json" if strategic => Ok(Self::Strategic),
             "application/apply-patch+yaml" => Ok(Self::Apply),
-            _ => Err(ApiError::UnsupportedMediaType(if strategic { FORMATS } else { CUSTOM_FORMATS })),
+            // Kubernetes finds the handlers of its own types by what they take.
+            _ if strategic => Err(ApiError::UnknownPatch),
+            _ => Err(ApiError::UnsupportedMediaType(CUSTOM_FORMATS)),
         }
     }
 }
@@ -50,29 +51,59 @@ pub(crate) async fn patch(call: &Call, part: Part, body: &Bytes) -> Result<Outco
 /// The object that a JSON, merge or strategic patch makes of another.
 pub(crate) fn patched(call: &Call, old: &Object, body: &Bytes) -> Result<Object, ApiError> {
     let format = Format::of(call)?;
-    let patched = apply_to(format, old, body, &call.kind.root)?;
-    let mut patched = decode::patched(call, patched, body)?;
-    let (name, wanted) = (patched.name(), call.path.name.as_str());
-    if !name.is_empty() && name != wanted {
-        let text = format!("the name of the object ({name}) does not match the name on the URL ({wanted})");
-        return Err(ApiError::BadRequest(text));
-    }
+    let root = &call.kind.root;
+    let patched = apply_to(format, old, body, root)?;
+    let mut patched = decode::patched(call, patched, &|| shown(format, old, body, root))?;
+    check_name(call, &patched)?;
     if !patched.uid().is_empty() && patched.uid() != old.uid() {
-        // Kubernetes finds it twice.
+        let times = if call.kind.strategy.metadata_checks().of_change() { 2 } else { 1 };
         let error = FieldError::invalid("metadata.uid", patched.uid(), "field is immutable");
-        return Err(ApiError::invalid(call.subject(wanted), vec![error.clone(), error]));
+        return Err(ApiError::invalid(call.subject(&call.path.name), vec![error; times]));
     }
     metadata::locate(call, &mut patched)?;
     Ok(patched)
 }
 
-/// Applies a JSON, merge or strategic patch to any tree (also a Scale).
-pub(crate) fn to_tree(call: &Call, old: &Object, body: &Bytes) -> Result<Object, ApiError> {
+/// Refuses an object with another name than the URL has, or without one.
+pub(crate) fn check_name(call: &Call, object: &Object) -> Result<(), ApiError> {
+    let (name, wanted) = (object.name(), call.path.name.as_str());
+    if name.is_empty() {
+        return Err(ApiError::BadRequest(format!(
+            "the name of the object ({wanted} based on URL) was undeterminable: name must be provided"
+        )));
+    }
+    if name != wanted {
+        return Err(ApiError::BadRequest(format!(
+            "the name of the object ({name}) does not match the name on the URL ({wanted})"
+        )));
+    }
+    Ok(())
+}
+
+/// What an answer shows where a patch makes something wrong: the outcome, or the patch if it is a strategic one.
+fn shown(format: Format, old: &Object, body: &Bytes, root: &Root) -> String {
+    match format {
+        Format::Json | Format::Merge => {
+            let patched = apply_to(format, old, body, root).map(Object::into_value).unwrap_or_default();
+            go::written(&patched, root, &patch::touched(body))
+        }
+        Format::Strategic | Format::Apply => go::printed(&serde_json::from_slice(body).unwrap_or_default()),
+    }
+}
+
+/// Applies a JSON, merge or strategic patch to what a subresource exchanges, e.g. a Scale.
+pub(crate) fn exchanged(
+    call: &Call,
+    subresource: Subresource,
+    old: &Object,
+    body: &Bytes,
+) -> Result<Object, ApiError> {
     let format = match Format::of(call)? {
         Format::Json => Format::Json,
         Format::Merge | Format::Strategic | Format::Apply => Format::Merge,
     };
-    apply_to(format, old, body, &call.kind.root)
+    let patched = apply_to(format, old, body, &call.kind.root)?;
+    decode::exchanged_patch(call, subresource, patched, &|root| shown(format, old, body, root))
 }
 
 fn apply_to(format: Format, old: &Object, body: &Bytes, root: &Root) -> Result<Object, ApiError> {
@@ -84,11 +115,15 @@ fn apply_to(format: Format, old: &Object, body: &Bytes, root: &Root) -> Result<O
     outcome.map_err(refuse)
 }
 
-fn refuse(error: patch::PatchError) -> ApiError {
-    if error.is_malformed() {
-        ApiError::BadRequest(error.to_string())
-    } else {
-        ApiError::Unprocessable { message: error.to_string() }
+fn refuse(error: PatchError) -> ApiError {
+    match error {
+        PatchError::Decode(_) | PatchError::Malformed(_) => ApiError::BadRequest(error.to_string()),
+        PatchError::TooLarge(text) => ApiError::TooManyOperations(text),
+        PatchError::Unprocessable(why) => {
+            tracing::debug!(why, "a patch does not apply");
+            ApiError::Unprocessable
+        }
+        PatchError::Unclassified(text) => ApiError::Unclassified(text),
     }
 }
 
@@ -102,14 +137,7 @@ async fn apply(call: &Call, part: Part, body: &Bytes) -> Result<Outcome, ApiErro
     }
     let mut intent = decode::configuration(call, body)?;
     metadata::locate(call, &mut intent)?;
-    if !intent.name().is_empty() && intent.name() != call.path.name {
-        return Err(ApiError::BadRequest(format!(
-            "the name of the object ({}) does not match the name on the URL ({})",
-            intent.name(),
-            call.path.name
-        )));
-    }
-    intent.set(&["metadata", "name"], call.path.name.as_str());
+    check_name(call, &intent)?;
     let (manager, force) = (call.manager(), call.query.flag("force"));
     let writer = call.writer(&manager, part.subresource());
     let merge = |live: Option<&Object>| {

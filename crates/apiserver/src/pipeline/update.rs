@@ -4,11 +4,11 @@
 use bytes::Bytes;
 use http::StatusCode;
 use skiff_machinery::managed::Operation;
-use skiff_machinery::{Claim, FieldError, FieldErrors, Object, Subresource};
+use skiff_machinery::{Claim, FieldError, FieldErrors, MetadataChecks, Object, Subresource};
 use skiff_store::{CommitError, Entry, Expect, Op, Txn};
 
 use super::call::Call;
-use super::{Outcome, allocate, codec, create, decode, delete, metadata, versions};
+use super::{Outcome, allocate, codec, create, decode, delete, keys, metadata, patch, versions};
 use crate::admission::{self, Charges, Review, Write};
 use crate::errors::{ApiError, Subject};
 
@@ -47,16 +47,12 @@ impl Part {
 pub(crate) async fn update(call: &Call, part: Part, body: &Bytes) -> Result<Outcome, ApiError> {
     let mut wanted = decode::object(call, body)?;
     metadata::locate(call, &mut wanted)?;
-    let (given, name) = (wanted.name(), call.path.name.as_str());
-    if !given.is_empty() && given != name {
-        return Err(ApiError::BadRequest(format!(
-            "the name of the object ({given}) does not match the name on the URL ({name})"
-        )));
-    }
-    wanted.set(&["metadata", "name"], name);
+    patch::check_name(call, &wanted)?;
+    let name = call.path.name.as_str();
     let strategy = &call.kind.strategy;
     let is_unconditional = wanted.resource_version().is_empty() && !strategy.allows_unconditional_update();
-    let changed = change(call, part, Operation::Update, |_| {
+    let changed = change(call, part, Operation::Update, |old| {
+        check_uid(call, &wanted, old)?;
         if is_unconditional {
             let error = FieldError::invalid("metadata.resourceVersion", 0, "must be specified for an update");
             // Kubernetes puts the resource where the kind belongs.
@@ -99,24 +95,31 @@ pub(crate) async fn change(
 }
 
 fn check_preconditions(call: &Call, new: &Object, old: &Object) -> Result<(), ApiError> {
-    let subject = || call.subject(&call.path.name);
-    if !new.uid().is_empty() && new.uid() != old.uid() {
-        let message = format!(
-            "Precondition failed: UID in precondition: {}, UID in object meta: {}",
-            new.uid(),
-            old.uid()
-        );
-        return Err(ApiError::Conflict { subject: subject(), message });
-    }
-    let version = new.resource_version();
-    if !version.is_empty() && version != old.resource_version() {
-        if version.parse::<u64>().is_err() {
-            let error = FieldError::invalid("metadata.resourceVersion", version, "must be an integer");
-            return Err(ApiError::invalid(subject(), vec![error]));
+    check_uid(call, new, old)?;
+    match new.resource_version() {
+        // No precondition.
+        "" | "0" => Ok(()),
+        version if version == old.resource_version() => Ok(()),
+        version if version.parse::<u64>().is_ok() => Err(ApiError::modified(call.subject(&call.path.name))),
+        version => {
+            Err(ApiError::Unclassified(format!("strconv.ParseUint: parsing {version:?}: invalid syntax")))
         }
-        return Err(ApiError::modified(subject()));
     }
-    Ok(())
+}
+
+/// Refuses to change an object that is another one of the same name.
+pub(crate) fn check_uid(call: &Call, new: &Object, old: &Object) -> Result<(), ApiError> {
+    if new.uid().is_empty() || new.uid() == old.uid() {
+        return Ok(());
+    }
+    // In the words of Kubernetes' store, which tell where it keeps the object.
+    let message = format!(
+        "StorageError: invalid object, Code: 4, Key: {}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {}, UID in object meta: {}",
+        keys::registry(&call.kind, old.namespace(), old.name()),
+        new.uid(),
+        old.uid()
+    );
+    Err(ApiError::Conflict { subject: call.subject(&call.path.name), message })
 }
 
 /// One try to change an object that was read as `entry`.
@@ -184,7 +187,7 @@ impl Attempt<'_> {
                 kind.strategy.prepare_update(self.call.context(), new, old);
             }
             Part::Status => {
-                if !kind.strategy.status_carries_metadata() {
+                if !kind.strategy.status_changes_metadata() {
                     metadata::restore(new, old);
                 }
                 metadata::keep(new, old);
@@ -206,7 +209,11 @@ impl Attempt<'_> {
     fn validate(&self, new: &Object) -> Result<(), ApiError> {
         let Self { call, old, .. } = *self;
         let strategy = &call.kind.strategy;
-        let mut errors: FieldErrors = metadata::validate_update(&call.kind, new, old);
+        let again = match self.part {
+            Part::Whole => strategy.metadata_checks(),
+            Part::Status | Part::Narrow(_) => MetadataChecks::Change,
+        };
+        let mut errors: FieldErrors = metadata::validate_update(&call.kind, again, new, old);
         errors.extend(match self.part {
             Part::Whole => strategy.validate_update(call.context(), new, old),
             Part::Status => strategy.validate_status(call.context(), new, old),

@@ -41,13 +41,7 @@ fn bound(call: &Call, old: &Object, binding: &Object, node: &str) -> Result<Obje
     let name = old.name();
     let conflict =
         |message: String| Err(ApiError::Conflict { subject: Subject::core("pods/binding", name), message });
-    let uid = binding.uid();
-    if !uid.is_empty() && uid != old.uid() {
-        return conflict(format!(
-            "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
-            old.uid()
-        ));
-    }
+    update::check_uid(call, binding, old)?;
     if old.is_terminating() {
         return conflict(format!("pod {name} is being deleted, cannot be assigned to a host"));
     }

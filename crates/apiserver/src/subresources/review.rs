@@ -6,7 +6,7 @@ use skiff_machinery::{Object, Scope};
 use crate::admission;
 use crate::errors::ApiError;
 use crate::pipeline::Outcome;
-use crate::pipeline::call::{Call, timestamp};
+use crate::pipeline::call::Call;
 
 /// POST of a review.
 pub(crate) async fn answer(call: &Call, mut request: Object) -> Result<Outcome, ApiError> {
@@ -15,7 +15,6 @@ pub(crate) async fn answer(call: &Call, mut request: Object) -> Result<Outcome, 
     if call.kind.scope == Scope::Namespaced {
         request.set(&["metadata", "namespace"], call.namespace());
     }
-    request.set(&["metadata", "creationTimestamp"], timestamp(call.now));
     let answered = call.server.auth.review(call.namespace(), request, &call.user).await?;
     Ok(Outcome::object(StatusCode::CREATED, answered))
 }

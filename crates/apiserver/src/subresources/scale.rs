@@ -21,12 +21,7 @@ pub(super) async fn get(call: &Call) -> Result<Outcome, ApiError> {
 /// PUT.
 pub(super) async fn update(call: &Call, body: &Bytes) -> Result<Outcome, ApiError> {
     let wanted = decode::exchanged(call, Subresource::Scale, body)?;
-    let (given, name) = (wanted.name(), call.path.name.as_str());
-    if given != name {
-        return Err(ApiError::BadRequest(format!(
-            "the name of the object ({given}) does not match the name on the URL ({name})"
-        )));
-    }
+    patch::check_name(call, &wanted)?;
     let outcome = update::change(call, PART, Operation::Update, |old| scaled(call, old, &wanted)).await?;
     show(call, outcome)
 }
@@ -36,8 +31,7 @@ pub(super) async fn patch(call: &Call, body: &Bytes) -> Result<Outcome, ApiError
     let outcome = update::change(call, PART, Operation::Update, |old| {
         let lenient = scale::Paths { must_say: false, ..call.kind.scale.clone() };
         let current = scale::of(old, &lenient).map_err(|error| ApiError::Internal(error.to_string()))?;
-        let patched = patch::to_tree(call, &current, body)?;
-        scaled(call, old, &decode::exchanged_patch(call, Subresource::Scale, patched)?)
+        scaled(call, old, &patch::exchanged(call, Subresource::Scale, &current, body)?)
     });
     show(call, outcome.await?)
 }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use serde_json::Value;
 use skiff_machinery::Subresource;
+use uuid::Uuid;
 
 use crate::admission;
 use crate::errors::ApiError;
@@ -20,6 +21,10 @@ pub(super) async fn issue(call: &Call, body: &Bytes) -> Result<Outcome, ApiError
     answer.set(&["kind"], "TokenRequest");
     answer.set(&["metadata", "name"], account);
     answer.set(&["metadata", "namespace"], call.namespace());
+    answer.set(&["metadata", "uid"], Uuid::new_v4().to_string());
     answer.set(&["metadata", "creationTimestamp"], timestamp(call.now));
+    if answer.get(&["spec", "boundObjectRef"]).is_none() {
+        answer.set(&["spec", "boundObjectRef"], Value::Null);
+    }
     Ok(Outcome::status(StatusCode::CREATED, Value::Object(answer.as_map().clone())))
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::Value;
 use skiff_machinery::cells::{self, age, age_column, integer, name_column, text};
-use skiff_machinery::{Column, Context, FieldErrors, Object, Row, Strategy};
+use skiff_machinery::{Column, Context, FieldErrors, MetadataChecks, Object, Row, Strategy};
 
 use super::warn_of_name;
 
@@ -16,6 +16,14 @@ pub(super) struct PolicyStrategy {
 }
 
 impl Strategy for PolicyStrategy {
+    fn metadata_checks(&self) -> MetadataChecks {
+        MetadataChecks::Object
+    }
+
+    fn knows_finalizers(&self) -> bool {
+        false
+    }
+
     fn default(&self, object: &mut Object) {
         (self.default)(object);
     }
@@ -27,7 +35,7 @@ impl Strategy for PolicyStrategy {
         }
     }
 
-    fn status_carries_metadata(&self) -> bool {
+    fn status_changes_metadata(&self) -> bool {
         false
     }
 

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use skiff_admission::Type;
 use skiff_machinery::cells::{self, age, age_column, integer, name_column};
-use skiff_machinery::{Column, Context, FieldErrors, Object, Row, Strategy};
+use skiff_machinery::{Column, Context, FieldErrors, MetadataChecks, Object, Row, Strategy};
 
 use super::warn_of_name;
 
@@ -22,6 +22,14 @@ pub(super) fn print(object: &Object, now: Timestamp) -> Row {
 pub(super) struct WebhooksStrategy(pub(super) Type);
 
 impl Strategy for WebhooksStrategy {
+    fn metadata_checks(&self) -> MetadataChecks {
+        MetadataChecks::Object
+    }
+
+    fn knows_finalizers(&self) -> bool {
+        false
+    }
+
     fn default(&self, object: &mut Object) {
         skiff_admission::default_configuration(object, self.0);
     }

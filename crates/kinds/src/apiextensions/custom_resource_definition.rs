@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use skiff_machinery::cells::{self, name_column, text};
 use skiff_machinery::{
-    Context, FieldErrors, GroupVersion, Kind, Object, Printer, Row, Scope, Strategy, Subresource,
+    Context, FieldErrors, GroupVersion, Kind, MetadataChecks, Object, Printer, Row, Scope, Strategy,
+    Subresource,
 };
 use skiff_schema::Schema;
 use skiff_structural::{ObjectMeta, definition};
@@ -49,6 +50,22 @@ fn tree(object: &Object) -> Value {
 }
 
 impl Strategy for DefinitionStrategy {
+    fn counts_deletion(&self) -> bool {
+        false
+    }
+
+    fn folder(&self) -> Option<&'static str> {
+        Some("apiextensions.k8s.io/customresourcedefinitions")
+    }
+
+    fn metadata_checks(&self) -> MetadataChecks {
+        MetadataChecks::Change
+    }
+
+    fn knows_finalizers(&self) -> bool {
+        false
+    }
+
     fn default(&self, object: &mut Object) {
         changed(object, definition::default);
     }

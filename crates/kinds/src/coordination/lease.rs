@@ -9,7 +9,8 @@ use skiff_schema::Schema;
 use crate::row::stored;
 use skiff_machinery::cells::{self, age, age_column, name_column, text};
 use skiff_machinery::{
-    Context, FieldError, FieldErrors, GroupVersion, Kind, Object, Printer, Row, Scope, Strategy,
+    Context, FieldError, FieldErrors, GroupVersion, Kind, MetadataChecks, Object, Printer, Row, Scope,
+    Strategy,
 };
 
 pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
@@ -29,6 +30,18 @@ fn print(object: &Object, now: Timestamp) -> Row {
 struct LeaseStrategy;
 
 impl Strategy for LeaseStrategy {
+    fn metadata_checks(&self) -> MetadataChecks {
+        MetadataChecks::Change
+    }
+
+    fn prepare_create(&self, _: Context<'_>, object: &mut Object) {
+        drop_election(object, None);
+    }
+
+    fn prepare_update(&self, _: Context<'_>, new: &mut Object, old: &Object) {
+        drop_election(new, Some(old));
+    }
+
     fn validate(&self, _: Context<'_>, object: &Object) -> FieldErrors {
         let number = |field: &str| object.get(&["spec", field]).and_then(serde_json::Value::as_i64);
         let mut errors = FieldErrors::new();
@@ -50,5 +63,15 @@ impl Strategy for LeaseStrategy {
     /// Holders compete, so every change names the version that it is based on.
     fn allows_unconditional_update(&self) -> bool {
         false
+    }
+}
+
+/// Drops the fields of coordinated leader election, which is off by default (KEP-4355), where they were not used before.
+fn drop_election(object: &mut Object, old: Option<&Object>) {
+    for field in ["strategy", "preferredHolder"] {
+        let path = ["spec", field];
+        if old.is_none_or(|old| old.get(&path).is_none()) {
+            object.remove(&path);
+        }
     }
 }

@@ -63,6 +63,10 @@ fn host_port(ip: &str, port: i64) -> String {
 struct EndpointsStrategy;
 
 impl Strategy for EndpointsStrategy {
+    fn folder(&self) -> Option<&'static str> {
+        Some("services/endpoints")
+    }
+
     fn default(&self, object: &mut Object) {
         for subset in list_mut(object.as_map_mut(), "subsets") {
             for port in list_mut(subset, "ports") {
@@ -92,7 +96,12 @@ fn validate_subset(path: &str, subset: &Value) -> FieldErrors {
     for field in ["addresses", "notReadyAddresses"] {
         for (index, address) in list(field).iter().enumerate() {
             let path = format!("{path}.{field}[{index}]");
-            errors.extend(addresses::check_not_special(&format!("{path}.ip"), str_of(address, "ip")));
+            let (field, ip) = (format!("{path}.ip"), str_of(address, "ip"));
+            errors.extend(addresses::check_not_special(&field, ip));
+            // Kubernetes looks twice, and does not mind zeros the second time.
+            if addresses::ip(ip).is_err_and(|why| why == addresses::NOT_AN_IP) {
+                errors.push(FieldError::invalid(field, ip, "must be a valid IP address"));
+            }
             let names = [("hostname", Form::DnsLabel), ("nodeName", Form::Subdomain)];
             for (field, form) in names {
                 let name = str_of(address, field);

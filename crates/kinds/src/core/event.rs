@@ -10,7 +10,8 @@ use crate::row::{CORE, stored};
 use skiff_machinery::cells::{self, int_of, name_column, text, wide};
 use skiff_machinery::duration::since;
 use skiff_machinery::{
-    Context, FieldError, FieldErrors, Kind, Object, Printer, Row, Scope, Selectable, Strategy, names,
+    Context, Dependents, FieldError, FieldErrors, Kind, MetadataChecks, Object, Printer, Row, Scope,
+    Selectable, Strategy, names,
 };
 
 pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
@@ -83,7 +84,7 @@ fn print(event: &Object, now: Timestamp) -> Row {
         source(event).into(),
         event.str(&["message"]).trim().into(),
         first_seen.into(),
-        count.to_string().into(),
+        count.into(),
         event.name().into(),
     ])
 }
@@ -98,18 +99,66 @@ fn source(event: &Object) -> String {
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
 }
 
+fn elsewhere(about: &str) -> FieldError {
+    FieldError::invalid("involvedObject.namespace", about, "does not match event.namespace")
+}
+
+/// Checks an event of the newer form, which has a time of its own: who reports what is told, and not at length.
+fn validate_new(event: &Object) -> FieldErrors {
+    const LONGEST: usize = 128;
+    const LONGEST_MESSAGE: usize = 1024;
+    let mut errors = FieldErrors::new();
+    let about = event.str(&["involvedObject", "namespace"]);
+    if about.is_empty() && !matches!(event.namespace(), "default" | "kube-system") {
+        errors.push(elsewhere(about));
+    }
+    let controller = event.str(&["reportingComponent"]);
+    if controller.is_empty() {
+        errors.push(FieldError::required("reportingComponent", ""));
+    }
+    errors.extend(names::Form::QualifiedName.check("reportingComponent", controller));
+    let fields = [
+        ("reportingInstance", LONGEST),
+        ("action", LONGEST),
+        ("reason", LONGEST),
+        ("message", LONGEST_MESSAGE),
+    ];
+    for (field, most) in fields {
+        let text = event.str(&[field]);
+        if text.is_empty() && field != "message" {
+            errors.push(FieldError::required(field, ""));
+        }
+        if text.len() > most {
+            errors.push(FieldError::invalid(field, "", format!("can have at most {most} characters")));
+        }
+    }
+    errors
+}
+
 /// What is special about events.
 struct EventStrategy;
 
 impl Strategy for EventStrategy {
+    fn metadata_checks(&self) -> MetadataChecks {
+        MetadataChecks::None
+    }
+
+    fn knows_finalizers(&self) -> bool {
+        false
+    }
+
+    fn dependents(&self) -> Dependents {
+        Dependents::Unthinkable
+    }
+
     /// An event lives in the namespace of what it is about; those about cluster-scoped objects in `default`.
     fn validate(&self, _: Context<'_>, object: &Object) -> FieldErrors {
+        if object.get(&["eventTime"]).is_some_and(|time| !time.is_null()) {
+            return validate_new(object);
+        }
         let (own, about) = (object.namespace(), object.str(&["involvedObject", "namespace"]));
         let fits = if about.is_empty() { matches!(own, "" | "default") } else { own == about };
-        if fits {
-            return FieldErrors::new();
-        }
-        [FieldError::invalid("involvedObject.namespace", about, "does not match event.namespace")].into()
+        if fits { FieldErrors::new() } else { [elsewhere(about)].into() }
     }
 
     fn validate_name(&self, name: &str) -> Option<FieldError> {

@@ -16,8 +16,8 @@ use skiff_machinery::cells::{
 };
 use skiff_machinery::names::Form;
 use skiff_machinery::{
-    Context, FieldError, FieldErrors, Kind, Object, Printer, Row, Scope, Selectable, Strategy, Subresource,
-    addresses,
+    Context, FieldError, FieldErrors, Kind, MetadataChecks, Object, Printer, Row, Scope, Selectable,
+    Strategy, Subresource, addresses,
 };
 
 pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
@@ -110,6 +110,14 @@ fn address(node: &Object, kind: &str) -> String {
 struct NodeStrategy;
 
 impl Strategy for NodeStrategy {
+    fn folder(&self) -> Option<&'static str> {
+        Some("minions")
+    }
+
+    fn metadata_checks(&self) -> MetadataChecks {
+        MetadataChecks::Change
+    }
+
     /// `podCIDR` is the first of `podCIDRs`; what is allocatable is the capacity unless the node says less.
     fn default(&self, object: &mut Object) {
         let first = strings(object, &["spec", "podCIDRs"]).first().map(|cidr| (*cidr).to_owned());
@@ -146,17 +154,29 @@ impl Strategy for NodeStrategy {
     }
 }
 
+/// Checks taints, which Kubernetes says are in the metadata.
 fn validate_taints(taints: &[Value]) -> FieldErrors {
     let mut errors = FieldErrors::new();
     let mut seen = BTreeSet::new();
     for (index, taint) in taints.iter().enumerate() {
-        let at = |field: &str| format!("spec.taints[{index}].{field}");
+        let at = |field: &str| format!("metadata.taints[{index}].{field}");
         let (key, effect) = (str_of(taint, "key"), str_of(taint, "effect"));
         errors.extend(Form::QualifiedName.check(&at("key"), key));
         errors.extend(Form::LabelValue.check(&at("value"), str_of(taint, "value")));
         errors.extend(one_of(&at("effect"), Some(effect), &["NoSchedule", "PreferNoSchedule", "NoExecute"]));
         if !seen.insert((key, effect)) {
-            let mut error = FieldError::duplicate(format!("spec.taints[{index}]"), taint.clone());
+            let field = |name: &str| taint.get(name).cloned().unwrap_or_default();
+            let text = |name: &str| Value::from(str_of(taint, name));
+            // As Kubernetes' own type has it.
+            let shown = format!(
+                r#"{{"Key":{},"Value":{},"Effect":{},"TimeAdded":{}}}"#,
+                text("key"),
+                text("value"),
+                text("effect"),
+                field("timeAdded")
+            );
+            let mut error =
+                FieldError::duplicate(format!("metadata.taints[{index}]"), Value::Null).showing(shown);
             error.detail = "taints must be unique by key and effect pair".to_owned();
             errors.push(error);
         }
@@ -273,13 +293,13 @@ mod tests {
         check(
             json!([{"key": "a", "effect": "Never"}]),
             &[
-                r#"spec.taints[0].effect: Unsupported value: "Never": supported values: "NoSchedule", "PreferNoSchedule", "NoExecute""#,
+                r#"metadata.taints[0].effect: Unsupported value: "Never": supported values: "NoSchedule", "PreferNoSchedule", "NoExecute""#,
             ],
         );
         check(
             json!([{"key": "a", "effect": "NoSchedule"}, {"key": "a", "effect": "NoSchedule"}]),
             &[
-                r#"spec.taints[1]: Duplicate value: {"effect":"NoSchedule","key":"a"}: taints must be unique by key and effect pair"#,
+                r#"metadata.taints[1]: Duplicate value: {"Key":"a","Value":"","Effect":"NoSchedule","TimeAdded":null}: taints must be unique by key and effect pair"#,
             ],
         );
     }

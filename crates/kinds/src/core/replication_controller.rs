@@ -14,8 +14,8 @@ use crate::shared::check::{self, not_negative};
 use crate::shared::defaults::{fill, object_mut};
 use skiff_machinery::cells::{self, age, age_column, integer, items, name_column, str_of, string_map, wide};
 use skiff_machinery::{
-    Context, Dependents, FieldError, FieldErrors, Kind, Object, Printer, Row, Scope, Selectable, Strategy,
-    Subresource,
+    Context, Dependents, FieldError, FieldErrors, Kind, MetadataChecks, Object, Printer, Row, Scope,
+    Selectable, Strategy, Subresource,
 };
 
 pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
@@ -72,6 +72,14 @@ fn print(object: &Object, now: Timestamp) -> Row {
 struct ControllerStrategy;
 
 impl Strategy for ControllerStrategy {
+    fn folder(&self) -> Option<&'static str> {
+        Some("controllers")
+    }
+
+    fn metadata_checks(&self) -> MetadataChecks {
+        MetadataChecks::Change
+    }
+
     fn dependents(&self) -> Dependents {
         Dependents::Orphaned
     }

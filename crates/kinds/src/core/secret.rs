@@ -14,7 +14,7 @@ use crate::row::{CORE, stored};
 use crate::shared::defaults::{fill_text, object_mut};
 use skiff_machinery::cells::{self, age, age_column, name_column, text};
 use skiff_machinery::{
-    Context, FieldError, FieldErrors, Kind, Object, Printer, Row, Scope, Selectable, Strategy,
+    Context, FieldError, FieldErrors, Kind, Object, Printer, Row, Scope, Selectable, Strategy, go,
 };
 
 pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
@@ -118,10 +118,15 @@ fn json_key(object: &Object, key: &str) -> FieldErrors {
         return [FieldError::required(path, "")].into();
     };
     let decoded = STANDARD.decode(text).unwrap_or_default();
-    match serde_json::from_slice::<Value>(&decoded) {
-        Ok(_) => FieldErrors::new(),
-        Err(error) => [FieldError::invalid(path, REDACTED, error.to_string())].into(),
-    }
+    let why = match serde_json::from_slice::<Value>(&decoded) {
+        Ok(Value::Object(_) | Value::Null) => return FieldErrors::new(),
+        Ok(other) => {
+            let found = go::json_type(&other);
+            format!("json: cannot unmarshal {found} into Go value of type map[string]interface {{}}")
+        }
+        Err(error) => go::syntax_error(&decoded).unwrap_or_else(|| error.to_string()),
+    };
+    [FieldError::invalid(path, REDACTED, why)].into()
 }
 
 #[cfg(test)]

@@ -15,7 +15,8 @@ use crate::shared::defaults::{fill, fill_text, list_mut};
 use skiff_machinery::cells::{self, age, age_column, items, name_column, str_of, text};
 use skiff_machinery::names::Form;
 use skiff_machinery::{
-    Context, FieldError, FieldErrors, GroupVersion, Kind, Object, Printer, Row, Scope, Strategy, addresses,
+    Context, FieldError, FieldErrors, GroupVersion, Kind, MetadataChecks, Object, Printer, Row, Scope,
+    Strategy, addresses,
 };
 
 pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
@@ -69,6 +70,10 @@ const MOST_HINTS: usize = 8;
 struct SliceStrategy;
 
 impl Strategy for SliceStrategy {
+    fn metadata_checks(&self) -> MetadataChecks {
+        MetadataChecks::Object
+    }
+
     fn default(&self, object: &mut Object) {
         for port in list_mut(object.as_map_mut(), "ports") {
             fill(port, "name", "");
@@ -174,9 +179,6 @@ fn validate_ports(ports: &[Value]) -> FieldErrors {
             errors.push(FieldError::duplicate(at("name"), name));
         }
         errors.extend(one_of(&at("protocol"), Some(str_of(port, "protocol")), &["SCTP", "TCP", "UDP"]));
-        if let Some(number) = port.get("port").and_then(Value::as_i64) {
-            errors.extend(check::port(&at("port"), number));
-        }
         let app = str_of(port, "appProtocol");
         if !app.is_empty() {
             errors.extend(Form::QualifiedName.check(&at("appProtocol"), app));

@@ -8,31 +8,23 @@ use skiff_schema::Schema;
 
 use crate::row::stored;
 use crate::shared::check::immutable;
-use skiff_machinery::cells::{self, age, age_column, name_column, text};
+use skiff_machinery::cells::{self, age, name_column, text};
 use skiff_machinery::names::Form;
 use skiff_machinery::{
-    Context, FieldError, FieldErrors, GroupVersion, Kind, Object, Printer, Row, Scope, Selectable, Strategy,
-    addresses,
+    Context, FieldError, FieldErrors, GroupVersion, Kind, Object, Printer, Row, Scope, Strategy, addresses,
 };
 
 pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
     let gv = GroupVersion::fixed("networking.k8s.io", "v1");
     Kind {
-        columns: vec![name_column(), text("ParentRef", "The object that holds the address."), age_column()],
+        // As in Kubernetes, rows have a cell more: the age.
+        columns: vec![name_column(), text("ParentRef", "The object that holds the address.")],
         print: Printer::Fixed(print),
-        selectable: PARENT.into(),
         ..stored(schema, gv, "io.k8s.api.networking.v1.IPAddress", Scope::Cluster, AddressStrategy)
             .short(&["ip"])
             .plural("ipaddresses")
     }
 }
-
-const PARENT: &[Selectable] = &[
-    Selectable::fixed("spec.parentRef.group", |object| parent(object, "group").to_owned()),
-    Selectable::fixed("spec.parentRef.resource", |object| parent(object, "resource").to_owned()),
-    Selectable::fixed("spec.parentRef.namespace", |object| parent(object, "namespace").to_owned()),
-    Selectable::fixed("spec.parentRef.name", |object| parent(object, "name").to_owned()),
-];
 
 fn parent<'a>(object: &'a Object, field: &str) -> &'a str {
     object.str(&["spec", "parentRef", field])
@@ -46,6 +38,14 @@ fn print(object: &Object, now: Timestamp) -> Row {
     let path = [resource.as_str(), parent(object, "namespace"), parent(object, "name")];
     let path: Vec<&str> = path.into_iter().filter(|part| !part.is_empty()).collect();
     cells::row([object.name().into(), path.join("/").into(), age(object, now)])
+}
+
+/// The parent as Kubernetes' own type has it.
+fn shown(object: &Object) -> String {
+    let field = |name: &str| serde_json::Value::from(parent(object, name));
+    let (group, resource) = (field("group"), field("resource"));
+    let (namespace, name) = (field("namespace"), field("name"));
+    format!(r#"{{"Group":{group},"Resource":{resource},"Namespace":{namespace},"Name":{name}}}"#)
 }
 
 /// What is special about IPAddresses.
@@ -81,7 +81,8 @@ impl Strategy for AddressStrategy {
     fn validate_update(&self, cx: Context<'_>, new: &Object, old: &Object) -> FieldErrors {
         let parent = ["spec", "parentRef"];
         let mut errors = self.validate(cx, new);
-        errors.extend(immutable("spec.parentRef", new.get(&parent), old.get(&parent)));
+        let wrong = immutable("spec.parentRef", new.get(&parent), old.get(&parent));
+        errors.extend(wrong.into_iter().map(|error| error.showing(shown(new))));
         errors
     }
 

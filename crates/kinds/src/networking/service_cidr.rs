@@ -10,8 +10,8 @@ use skiff_schema::Schema;
 use crate::row::stored;
 use skiff_machinery::cells::{self, age, age_column, name_column, strings, text};
 use skiff_machinery::{
-    Context, FieldError, FieldErrors, GroupVersion, Kind, Object, Printer, Row, Scope, Strategy, Subresource,
-    addresses,
+    Context, FieldError, FieldErrors, GroupVersion, Kind, MetadataChecks, Object, Printer, Row, Scope,
+    Strategy, Subresource, addresses,
 };
 
 pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
@@ -35,12 +35,25 @@ const CIDRS: &str = "spec.cidrs";
 struct RangeStrategy;
 
 impl Strategy for RangeStrategy {
+    fn status_changes_metadata(&self) -> bool {
+        false
+    }
+
+    fn metadata_checks(&self) -> MetadataChecks {
+        MetadataChecks::Change
+    }
+
     fn validate(&self, _: Context<'_>, object: &Object) -> FieldErrors {
         let cidrs = strings(object, &["spec", "cidrs"]);
         match cidrs.len() {
             0 => return [FieldError::required(CIDRS, "at least one CIDR required")].into(),
             1 | 2 => {}
-            _ => return [FieldError::invalid(CIDRS, json!(cidrs), "may only hold up to 2 values")].into(),
+            _ => {
+                // The whole spec, as Kubernetes' own type has it.
+                let shown = format!(r#"{{"CIDRs":{}}}"#, json!(cidrs));
+                let error = FieldError::invalid(CIDRS, json!(null), "may only hold up to 2 values");
+                return [error.showing(shown)].into();
+            }
         }
         let mut errors = FieldErrors::new();
         let mut families = Vec::new();

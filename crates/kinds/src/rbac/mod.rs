@@ -156,8 +156,11 @@ impl Strategy for BindingStrategy {
     fn validate_update(&self, cx: Context<'_>, new: &Object, old: &Object) -> FieldErrors {
         let mut errors = self.validate(cx, new);
         if new.get(&["roleRef"]) != old.get(&["roleRef"]) {
-            let role = new.get(&["roleRef"]).cloned().unwrap_or_default();
-            errors.push(FieldError::invalid("roleRef", role, "cannot change roleRef"));
+            let field = |name: &str| Value::from(new.str(&["roleRef", name]));
+            // As Kubernetes' own type has it.
+            let (group, kind, name) = (field("apiGroup"), field("kind"), field("name"));
+            let shown = format!(r#"{{"APIGroup":{group},"Kind":{kind},"Name":{name}}}"#);
+            errors.push(FieldError::invalid("roleRef", Value::Null, "cannot change roleRef").showing(shown));
         }
         errors
     }
@@ -178,7 +181,7 @@ fn validate_role_ref(object: &Object, scope: Scope) -> FieldErrors {
         errors.push(FieldError::not_supported("roleRef.apiGroup", group, &[&GV.group]));
     }
     let kinds: &[&str] = match scope {
-        Scope::Namespaced => &["ClusterRole", "Role"],
+        Scope::Namespaced => &["Role", "ClusterRole"],
         Scope::Cluster => &["ClusterRole"],
     };
     let kind = object.str(&["roleRef", "kind"]);

@@ -32,7 +32,7 @@ pub(super) fn document(catalogue: &Catalogue) -> Vec<u8> {
     let definitions = definitions::of(catalogue, Dialect::V2, roots.iter().map(String::as_str));
     let document = wire::Document {
         swagger: "2.0".to_owned(),
-        info: Some(wire::Info { title: "Kubernetes".to_owned(), version: super::VERSION.to_owned() }),
+        info: Some(wire::Info { title: "Kubernetes".to_owned(), version: super::version() }),
         paths: Some(wire::Paths { path: paths.into_iter().map(path).collect() }),
         definitions: Some(schemas(&definitions)),
     };

@@ -33,7 +33,7 @@ pub(super) fn document(catalogue: &Catalogue, kinds: &[&Kind]) -> String {
             "in": "header",
         },
     });
-    let info = json!({"title": "Kubernetes", "version": super::VERSION});
+    let info = json!({"title": "Kubernetes", "version": super::version()});
     let before = format!(r#"}},"securitySchemes":{security}}},"info":{info},"openapi":"3.0.0","paths":{{"#);
     let mut paths = Entries(schemas.0 + &before);
     let mut by_path: BTreeMap<&str, Vec<&Operation>> = BTreeMap::new();

@@ -1,76 +1,74 @@
-//! JSON patch: a list of operations on places named by JSON pointers.
+//! JSON patch: a list of operations on places named by JSON pointers, with the liberties that Kubernetes' implementation takes.
 
-use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::PatchError;
+use crate::go;
 
 /// Kubernetes refuses patches with more operations.
 const MAX_OPERATIONS: usize = 10_000;
 /// Copies may add this many bytes to a document; each could double it.
 const MAX_COPIED: usize = 3 << 20;
 
-#[derive(Debug, Deserialize)]
-#[serde(tag = "op", rename_all = "lowercase")]
-pub(super) enum Operation {
-    Add {
-        path: Pointer,
-        #[serde(default)]
-        value: Value,
-    },
-    Remove {
-        path: Pointer,
-    },
-    Replace {
-        path: Pointer,
-        #[serde(default)]
-        value: Value,
-    },
-    Move {
-        from: Pointer,
-        path: Pointer,
-    },
-    Copy {
-        from: Pointer,
-        path: Pointer,
-    },
-    Test {
-        path: Pointer,
-        #[serde(default)]
-        value: Value,
-    },
+/// One operation, as it was sent.
+#[derive(Debug)]
+pub(super) struct Operation {
+    op: String,
+    path: Pointer,
+    from: Pointer,
+    value: Value,
 }
 
-/// A parsed JSON pointer (RFC 6901).
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(try_from = "String")]
+/// A JSON pointer (RFC 6901).
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Pointer {
     text: String,
+    /// What stands before the first slash counts for nothing.
     tokens: Vec<String>,
 }
 
-impl TryFrom<String> for Pointer {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        if !text.is_empty() && !text.starts_with('/') {
-            return Err(format!("the JSON pointer {text:?} does not start with '/'"));
-        }
+impl Pointer {
+    fn new(text: &str) -> Self {
         let tokens = text.split('/').skip(1).map(|t| t.replace("~1", "/").replace("~0", "~")).collect();
-        Ok(Self { text, tokens })
+        Self { text: text.to_owned(), tokens }
     }
 }
 
 /// Reads the operations.
 pub(super) fn parse(patch: &[u8]) -> Result<Vec<Operation>, PatchError> {
-    let operations: Vec<Operation> = serde_json::from_slice(patch)?;
+    let operations = match super::parse(patch).map_err(PatchError::Decode)? {
+        Value::Array(operations) => operations,
+        Value::Null => Vec::new(),
+        other => return Err(wrong_type(&other, "value of type []handlers.jsonPatchOp")),
+    };
+    let operations: Vec<Operation> = operations.into_iter().map(operation).collect::<Result<_, _>>()?;
     if operations.len() > MAX_OPERATIONS {
-        return Err(PatchError::Unprocessable(format!(
+        return Err(PatchError::TooLarge(format!(
             "The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {}",
             operations.len()
         )));
     }
     Ok(operations)
+}
+
+fn operation(value: Value) -> Result<Operation, PatchError> {
+    let mut members = match value {
+        Value::Object(members) => members,
+        Value::Null => Map::new(),
+        other => return Err(wrong_type(&other, "value of type handlers.jsonPatchOp")),
+    };
+    let mut text = |field: &str| match members.remove(field).unwrap_or_default() {
+        Value::String(text) => Ok(text),
+        Value::Null => Ok(String::new()),
+        other => Err(wrong_type(&other, &format!("struct field jsonPatchOp.{field} of type string"))),
+    };
+    let (op, path, from) = (text("op")?, text("path")?, text("from")?);
+    let value = members.remove("value").unwrap_or_default();
+    Ok(Operation { op, path: Pointer::new(&path), from: Pointer::new(&from), value })
+}
+
+fn wrong_type(found: &Value, place: &str) -> PatchError {
+    PatchError::Decode(format!("json: cannot unmarshal {} into Go {place}", go::json_type(found)))
 }
 
 /// Carries the operations out in order; on an error the document is left half-changed.
@@ -79,20 +77,37 @@ pub(super) fn apply(document: &mut Value, operations: &[Operation]) -> Result<()
     operations.iter().try_for_each(|operation| one(document, operation, &mut copied))
 }
 
+/// What the operations take apart, as objects in objects.
+pub(super) fn touched(operations: &[Value]) -> Value {
+    let mut root = Value::Object(Map::new());
+    let places = operations.iter().flat_map(|operation| [&operation["path"], &operation["from"]]);
+    for pointer in places.filter_map(Value::as_str).map(Pointer::new) {
+        let Some((_, parents)) = pointer.tokens.split_last() else { continue };
+        parents.iter().fold(&mut root, |place, token| &mut place[token.as_str()]);
+    }
+    fill(&mut root);
+    root
+}
+
+/// Makes an object of what was only passed through.
+fn fill(place: &mut Value) {
+    match place {
+        Value::Object(members) => members.values_mut().for_each(fill),
+        other => *other = Value::Object(Map::new()),
+    }
+}
+
 fn one(document: &mut Value, operation: &Operation, copied: &mut usize) -> Result<(), PatchError> {
-    match operation {
-        Operation::Add { path, value } => add(document, "add", path, value.clone()),
-        Operation::Remove { path } => remove(document, "remove", path).map(drop),
-        Operation::Replace { path, value } => {
-            let place = find_mut(document, path).ok_or_else(|| missing("replace", path))?;
-            *place = value.clone();
-            Ok(())
-        }
-        Operation::Move { from, path } => {
+    let Operation { op, path, from, value } = operation;
+    match op.as_str() {
+        "add" => add(document, "add", path, value.clone()),
+        "remove" => remove(document, "remove", path).map(drop),
+        "replace" => replace(document, path, value.clone()),
+        "move" => {
             let value = remove(document, "move", from)?;
             add(document, "move", path, value)
         }
-        Operation::Copy { from, path } => {
+        "copy" => {
             let value = find_mut(document, from).ok_or_else(|| missing("copy", from))?.clone();
             *copied += value.to_string().len();
             if *copied > MAX_COPIED {
@@ -102,12 +117,8 @@ fn one(document: &mut Value, operation: &Operation, copied: &mut usize) -> Resul
             }
             add(document, "copy", path, value)
         }
-        Operation::Test { path, value } => match find_mut(document, path) {
-            Some(found) if found == value => Ok(()),
-            // As in Go's implementation: what is not there equals null.
-            None if value.is_null() => Ok(()),
-            _ => Err(PatchError::Unprocessable(format!("testing value {} failed: test failed", path.text))),
-        },
+        "test" => test(document, path, value),
+        other => Err(PatchError::Unprocessable(format!("Unexpected kind: {other}"))),
     }
 }
 
@@ -126,34 +137,35 @@ fn bad_index(operation: &str, path: &Pointer) -> PatchError {
 }
 
 fn find_mut<'v>(document: &'v mut Value, path: &Pointer) -> Option<&'v mut Value> {
-    path.tokens.iter().try_fold(document, |value, token| match value {
+    walk(document, &path.tokens)
+}
+
+fn walk<'v>(document: &'v mut Value, tokens: &[String]) -> Option<&'v mut Value> {
+    tokens.iter().try_fold(document, |value, token| match value {
         Value::Object(map) => map.get_mut(token),
         Value::Array(list) => {
-            let at = index(token)?;
+            let at = index(token, list.len())?;
             list.get_mut(at)
         }
         _ => None,
     })
 }
 
-/// An array index: digits without a leading zero.
-fn index(token: &str) -> Option<usize> {
-    let canonical = token == "0" || !token.starts_with(['0', '+']);
-    token.parse().ok().filter(|_| canonical)
+/// The place that a token means among so many; from the end, if it is negative.
+fn index(token: &str, places: usize) -> Option<usize> {
+    let at: i64 = token.parse().ok()?;
+    let places = i64::try_from(places).ok()?;
+    let at = if at < 0 { at + places } else { at };
+    (0..places).contains(&at).then(|| usize::try_from(at).ok()).flatten()
 }
 
 /// The container of a place and the last token.
 fn parent<'v, 'p>(document: &'v mut Value, path: &'p Pointer) -> Option<(&'v mut Value, &'p str)> {
     let (last, before) = path.tokens.split_last()?;
-    let before = Pointer { text: String::new(), tokens: before.to_vec() };
-    Some((find_mut(document, &before)?, last))
+    Some((walk(document, before)?, last))
 }
 
 fn add(document: &mut Value, operation: &str, path: &Pointer, value: Value) -> Result<(), PatchError> {
-    if path.tokens.is_empty() {
-        *document = value;
-        return Ok(());
-    }
     match parent(document, path) {
         Some((Value::Object(map), key)) => {
             map.insert(key.to_owned(), value);
@@ -163,7 +175,7 @@ fn add(document: &mut Value, operation: &str, path: &Pointer, value: Value) -> R
             list.push(value);
             Ok(())
         }
-        Some((Value::Array(list), token)) => match index(token).filter(|i| *i <= list.len()) {
+        Some((Value::Array(list), token)) => match index(token, list.len() + 1) {
             Some(at) => {
                 list.insert(at, value);
                 Ok(())
@@ -174,14 +186,50 @@ fn add(document: &mut Value, operation: &str, path: &Pointer, value: Value) -> R
     }
 }
 
+/// What is not there in an object is added.
+fn replace(document: &mut Value, path: &Pointer, value: Value) -> Result<(), PatchError> {
+    match parent(document, path) {
+        Some((Value::Object(map), key)) => {
+            map.insert(key.to_owned(), value);
+            Ok(())
+        }
+        Some((Value::Array(list), token)) => {
+            let at = index(token, list.len()).ok_or_else(|| missing("replace", path))?;
+            list[at] = value;
+            Ok(())
+        }
+        _ => Err(missing("replace", path)),
+    }
+}
+
 fn remove(document: &mut Value, operation: &str, path: &Pointer) -> Result<Value, PatchError> {
     match parent(document, path) {
         Some((Value::Object(map), key)) => map.remove(key).ok_or_else(|| missing(operation, path)),
-        Some((Value::Array(list), token)) => match index(token).filter(|i| *i < list.len()) {
+        Some((Value::Array(list), token)) => match index(token, list.len()) {
             Some(at) => Ok(list.remove(at)),
             None => Err(bad_index(operation, path)),
         },
         _ => Err(missing(operation, path)),
+    }
+}
+
+/// What is not there in a container equals null.
+fn test(document: &mut Value, path: &Pointer, value: &Value) -> Result<(), PatchError> {
+    let failed = || PatchError::Unprocessable(format!("testing value {} failed: test failed", path.text));
+    match parent(document, path) {
+        Some((Value::Object(map), key)) => {
+            if map.get(key).unwrap_or(&Value::Null) == value {
+                Ok(())
+            } else {
+                Err(failed())
+            }
+        }
+        Some((Value::Array(list), token)) => match index(token, list.len()) {
+            Some(at) if list[at] == *value => Ok(()),
+            Some(_) => Err(failed()),
+            None => Err(bad_index("test", path)),
+        },
+        _ => Err(missing("test", path)),
     }
 }
 
@@ -224,21 +272,60 @@ mod tests {
     }
 
     #[test]
+    fn takes_liberties() {
+        let check = |document: Value, patch: Value, expected: Value| {
+            assert_eq!(patched(document, patch.clone()).unwrap(), expected, "{patch}");
+        };
+        let op = |op: &str, path: &str| json!([{"op": op, "path": path, "value": 9}]);
+        check(json!({}), op("replace", "/a"), json!({"a": 9}));
+        check(json!({"a": [1, 2]}), op("remove", "/a/-1"), json!({"a": [1]}));
+        check(json!({"a": [1, 2]}), op("replace", "/a/-2"), json!({"a": [9, 2]}));
+        check(json!({"a": [1, 2]}), op("add", "/a/-1"), json!({"a": [1, 2, 9]}));
+        check(json!({"a": [1]}), op("add", "/a/01"), json!({"a": [1, 9]}));
+        check(json!({}), op("add", "x/a"), json!({"a": 9}));
+    }
+
+    #[test]
+    fn what_is_taken_apart_is_told() {
+        let patch = json!([{"op": "add", "path": "/a/b/c", "value": 1}, {"op": "remove", "path": "/a/d/0"}, {"op": "test", "path": "/e"}]);
+        let Value::Array(operations) = &patch else { panic!() };
+        assert_eq!(touched(operations), json!({"a": {"b": {}, "d": {}}}));
+    }
+
+    #[test]
     fn refuses() {
         let check = |document: Value, patch: Value, malformed: bool, error: &str| {
             let got = patched(document, patch.clone()).unwrap_err();
             assert!(got.to_string().contains(error), "{patch}: {got}");
-            assert_eq!(got.is_malformed(), malformed, "{patch}");
+            assert_eq!(matches!(got, PatchError::Decode(_)), malformed, "{patch}");
         };
         let op = |op: &str, path: &str| json!([{"op": op, "path": path, "value": 1}]);
-        check(json!({}), op("replace", "/a"), false, "doc is missing path: \"/a\": missing value");
         check(json!({}), op("remove", "/a"), false, "remove operation does not apply");
         check(json!({}), op("add", "/a/b"), false, "doc is missing path");
+        check(json!({}), op("add", ""), false, "doc is missing path");
         check(json!({"a": []}), op("add", "/a/1"), false, "invalid index referenced");
-        check(json!({"a": [1]}), op("add", "/a/01"), false, "invalid index referenced");
+        check(json!({"a": []}), op("test", "/a/0"), false, "invalid index referenced");
         check(json!({"a": 2}), op("test", "/a"), false, "testing value /a failed: test failed");
-        check(json!({}), op("test", "a"), true, "does not start with '/'");
-        check(json!({}), op("frob", "/a"), true, "unknown variant");
-        check(json!({}), json!({}), true, "error decoding patch");
+        check(json!({}), op("frob", "/a"), false, "Unexpected kind: frob");
+        check(json!({}), json!([{"path": "/a"}]), false, "Unexpected kind: ");
+        let type_error = "error decoding patch: json: cannot unmarshal";
+        check(
+            json!({}),
+            json!({}),
+            true,
+            &format!("{type_error} object into Go value of type []handlers.jsonPatchOp"),
+        );
+        check(
+            json!({}),
+            json!([1]),
+            true,
+            &format!("{type_error} number into Go value of type handlers.jsonPatchOp"),
+        );
+        check(
+            json!({}),
+            json!([{"op": 1}]),
+            true,
+            &format!("{type_error} number into Go struct field jsonPatchOp.op of type string"),
+        );
     }
 }

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use skiff_schema::{PatchRule, Schema, Text, Type};
 
 use super::PatchError;
+use crate::go;
 
 const PATCH: &str = "$patch";
 const RETAIN_KEYS: &str = "$retainKeys";
@@ -102,14 +103,14 @@ impl<'s> Merger<'s> {
             }
             return Ok(reorder(list, &patch, &before, None));
         };
+        if !patch.iter().all(Value::is_object) {
+            let lists = go::printed(&Value::Array(vec![list.into(), patch.into()]));
+            return Err(PatchError::Unclassified(format!("list element types are not identical: {lists}")));
+        }
         let mut changes = Vec::new();
         let mut replace = false;
         for value in patch {
-            let Value::Object(mut change) = value else {
-                return Err(PatchError::Malformed(format!(
-                    "expected a map in a list merged by {key}, got {value}"
-                )));
-            };
+            let Value::Object(mut change) = value else { continue };
             let explicit = change.contains_key(PATCH);
             match take_directive(&mut change)? {
                 Directive::Delete => {
@@ -119,7 +120,7 @@ impl<'s> Merger<'s> {
                 Directive::Replace => replace = true,
                 Directive::Merge if explicit => {
                     let text = "merging lists cannot yet be specified in the patch";
-                    return Err(PatchError::Malformed(text.to_owned()));
+                    return Err(PatchError::Unclassified(text.to_owned()));
                 }
                 Directive::Merge => changes.push(change),
             }
@@ -171,13 +172,19 @@ impl<'s> Merger<'s> {
 }
 
 fn take_directive(patch: &mut Tree) -> Result<Directive, PatchError> {
-    match patch.remove(PATCH) {
-        None => Ok(Directive::Merge),
-        Some(Value::String(text)) if text == "merge" => Ok(Directive::Merge),
-        Some(Value::String(text)) if text == "replace" => Ok(Directive::Replace),
-        Some(Value::String(text)) if text == "delete" => Ok(Directive::Delete),
-        Some(other) => Err(PatchError::Malformed(format!("unknown patch type found: {other}"))),
-    }
+    let directive = match patch.get(PATCH) {
+        None => return Ok(Directive::Merge),
+        Some(Value::String(text)) if text == "merge" => Directive::Merge,
+        Some(Value::String(text)) if text == "replace" => Directive::Replace,
+        Some(Value::String(text)) if text == "delete" => Directive::Delete,
+        Some(other) => {
+            let (directive, map) = (go::printed(other), go::printed(&Value::Object(patch.clone())));
+            let text = format!("unknown patch type: {directive} in map: {map}");
+            return Err(PatchError::Unclassified(text));
+        }
+    };
+    patch.remove(PATCH);
+    Ok(directive)
 }
 
 /// Drops what `$retainKeys` does not list; the patch itself may not set what it drops.
@@ -216,8 +223,8 @@ fn take_prefixed(patch: &mut Tree, prefix: &str) -> Result<Vec<(String, Vec<Valu
 
 fn key_of<'v>(item: &'v Tree, key: &str) -> Result<&'v Value, PatchError> {
     item.get(key).ok_or_else(|| {
-        let item = Value::Object(item.clone());
-        PatchError::Malformed(format!("map: {item} does not contain declared merge key: {key}"))
+        let item = go::printed(&Value::Object(item.clone()));
+        PatchError::Unclassified(format!("map: {item} does not contain declared merge key: {key}"))
     })
 }
 
@@ -433,12 +440,12 @@ mod tests {
         let check = |patch: Value, error: &str| {
             let original = json!({"spec": {"ports": [{"port": 80}]}});
             let got = patched(SERVICE, original, patch.clone()).unwrap_err();
-            assert!(got.to_string().contains(error) && got.is_malformed(), "{patch}: {got}");
+            assert!(got.to_string().contains(error), "{patch}: {got}");
         };
         check(spec("ports", json!([{"name": "x"}])), "does not contain declared merge key: port");
         check(spec("ports", json!([{"$patch": "delete"}])), "does not contain declared merge key: port");
-        check(spec("ports", json!([1])), "expected a map");
-        check(spec("$patch", json!("frob")), "unknown patch type found");
+        check(spec("ports", json!([1])), "list element types are not identical: [[map[port:80]] [1]]");
+        check(spec("$patch", json!("frob")), "unknown patch type: frob in map: map[$patch:frob]");
         check(spec("$setElementOrder/ports", json!(1)), "invalid patch format of setElementOrder");
         check(json!({"spec": {"$retainKeys": ["a"], "type": "x"}}), "invalid patch format of retainKeys");
     }

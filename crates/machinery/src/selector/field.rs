@@ -89,7 +89,7 @@ impl FieldSelector {
         };
         match self.requirements.iter().find(unknown) {
             None => Ok(()),
-            Some(r) if kind.selectable.is_empty() => {
+            Some(r) if kind.selectable.is_empty() && kind.strategy.is_typed() => {
                 Err(FieldSelectorError::LabelOfPlainKind(r.label.clone()))
             }
             Some(r) => Err(FieldSelectorError::Label(r.label.clone())),

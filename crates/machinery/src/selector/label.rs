@@ -41,7 +41,7 @@ pub struct LabelSelector {
 
 /// A selector that cannot be understood, in Kubernetes' words.
 #[derive(Debug, Error, PartialEq, Eq)]
-#[error("unable to parse requirement: {0}")]
+#[error("{0}")]
 pub struct LabelSelectorError(String);
 
 impl LabelSelector {
@@ -93,7 +93,7 @@ impl LabelRequirement {
 
     fn check(self) -> Result<Self, String> {
         if let Some(problem) = Form::QualifiedName.problems(&self.key).first() {
-            return Err(format!("key: Invalid value: {:?}: {problem}", self.key));
+            return Err(format!("<nil>: Invalid value: {:?}: {problem}", self.key));
         }
         if let LabelOperator::In(values) | LabelOperator::NotIn(values) = &self.operator {
             for (i, value) in values.iter().enumerate() {
@@ -164,8 +164,13 @@ impl Parser {
         if self.peek() == Token::End {
             return Ok(LabelSelector { requirements });
         }
+        match self.peek() {
+            Token::Word(_) | Token::Symbol("!") => {}
+            other => return Err(format!("found '{other}', expected: !, identifier, or 'end of string'")),
+        }
         loop {
-            requirements.push(self.requirement()?.check()?);
+            let requirement = self.requirement().and_then(LabelRequirement::check);
+            requirements.push(requirement.map_err(|why| format!("unable to parse requirement: {why}"))?);
             match self.next() {
                 Token::End => break,
                 Token::Symbol(",") => match self.peek() {
@@ -186,10 +191,7 @@ impl Parser {
             let key = self.identifier()?;
             return Ok(LabelRequirement { key, operator: LabelOperator::DoesNotExist });
         }
-        let key = match self.next() {
-            Token::Word(key) => key,
-            other => return Err(format!("found '{other}', expected: !, identifier, or 'end of string'")),
-        };
+        let key = self.identifier()?;
         if matches!(self.peek(), Token::End | Token::Symbol(",")) {
             return Ok(LabelRequirement { key, operator: LabelOperator::Exists });
         }
@@ -291,16 +293,21 @@ mod tests {
     fn words_errors_as_kubernetes_does() {
         let check = |text: &str, error: &str| {
             let got = LabelSelector::parse(text).unwrap_err().to_string();
-            assert!(got.starts_with("unable to parse requirement: ") && got.contains(error), "{text}: {got}");
+            assert!(got.starts_with(error), "{text}: {got}");
         };
+        let check_one =
+            |text: &str, error: &str| check(text, &format!("unable to parse requirement: {error}"));
         check("a,", "found '', expected: identifier after ','");
         check("=a", "found '=', expected: !, identifier, or 'end of string'");
-        check("a b", "found 'b', expected: in, notin, =, ==, !=, gt, lt");
-        check("a in b", "found 'b', expected: '('");
-        check("a in (b", "found '', expected: ',' or ')'");
+        check_one("a b", "found 'b', expected: in, notin, =, ==, !=, gt, lt");
+        check_one("a in b", "found 'b', expected: '('");
+        check_one("a in (b", "found '', expected: ',' or ')'");
         check("a=b c", "found 'c', expected: ',' or 'end of string'");
-        check("a=-", "values[0][a]: Invalid value: \"-\": a valid label");
-        check("/a", "key: Invalid value: \"/a\": prefix part must be non-empty");
-        check("a>b", "the value must be an integer");
+        check_one("a=-", "values[0][a]: Invalid value: \"-\": a valid label");
+        check_one("/a", "<nil>: Invalid value: \"/a\": prefix part must be non-empty");
+        check_one(
+            "a>b",
+            "values[0][a]: Invalid value: \"b\": for 'Gt', 'Lt' operators, the value must be an integer",
+        );
     }
 }

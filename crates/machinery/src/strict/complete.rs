@@ -36,6 +36,8 @@ fn fill(schema: &Schema, id: DefinitionId, map: &mut Map<String, Value>, filling
     for field in schema.get(id).fields() {
         match map.get_mut(&*field.name).filter(|value| !value.is_null()) {
             Some(value) if is_nothing(field, value) => drop(map.remove(&*field.name)),
+            // Whoever wrote it owns it; what is kept does not tell it from nothing.
+            Some(value) if filling == Filling::All && is_unwritten(field, value) => *value = Value::Null,
             Some(value) => descend(schema, field.ty, value, filling),
             None => {
                 if let Some(zero) = written(schema, field, filling) {
@@ -49,7 +51,16 @@ fn fill(schema: &Schema, id: DefinitionId, map: &mut Map<String, Value>, filling
 /// Whether a value is the same as none, and not written.
 fn is_nothing(field: &Field, value: &Value) -> bool {
     let is_struct = matches!(field.ty, Type::Object(_));
-    field.zero == Zero::Omitted && !is_struct && field.ty.plain_zero().as_ref() == Some(value)
+    let is_zero = match field.ty {
+        Type::Bytes => value == "",
+        ty => !is_struct && ty.plain_zero().as_ref() == Some(value),
+    };
+    field.zero == Zero::Omitted && is_zero
+}
+
+/// Whether a value is an empty list where null is written for none.
+fn is_unwritten(field: &Field, value: &Value) -> bool {
+    field.zero == Zero::Written && value.as_array().is_some_and(Vec::is_empty)
 }
 
 /// What is written where there is nothing.

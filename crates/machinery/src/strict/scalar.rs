@@ -36,7 +36,39 @@ pub(super) fn micro_time(text: &str) -> Result<String, String> {
 }
 
 fn timestamp(text: &str, layout: &str) -> Result<Timestamp, String> {
-    text.parse().map_err(|_| format!("parsing time {text:?} as {layout:?}: cannot parse {text:?}"))
+    text.parse().map_err(|_| {
+        let (rest, element) = mismatch(text);
+        format!("parsing time {text:?} as {layout:?}: cannot parse {rest:?} as {element:?}")
+    })
+}
+
+/// Where a text stops to be a time, and what Go expects there.
+fn mismatch(text: &str) -> (&str, &'static str) {
+    const ELEMENTS: [(&str, usize); 11] = [
+        ("2006", 4),
+        ("-", 0),
+        ("01", 2),
+        ("-", 0),
+        ("02", 2),
+        ("T", 0),
+        ("15", 2),
+        (":", 0),
+        ("04", 2),
+        (":", 0),
+        ("05", 2),
+    ];
+    let mut rest = text;
+    for (element, digits) in ELEMENTS {
+        let end = match digits {
+            0 => rest.starts_with(element).then_some(1),
+            count => rest.bytes().take(count).all(|byte| byte.is_ascii_digit()).then_some(count),
+        };
+        match end.and_then(|end| rest.get(end..)) {
+            Some(after) => rest = after,
+            None => return (rest, element),
+        }
+    }
+    (rest, "Z07:00")
 }
 
 /// Base64, without the line breaks that Go's decoder skips.

@@ -7,7 +7,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 use serde_json::{Map, Value};
 
 use super::{Reader, Step, scalar};
-use skiff_schema::{Definition, DefinitionId, Type, TypeId};
+use skiff_schema::{Definition, DefinitionId, Type, TypeId, Zero};
 
 /// Reads one value of a type; `None` for null.
 pub(super) struct Seed<'r, 's> {
@@ -181,7 +181,7 @@ impl<'s> Reader<'s> {
             let value = entries.next_value_seed(Seed { reader: self, ty: field.ty })?;
             self.path.pop();
             match value {
-                Some(value) if !is_empty_collection(field.ty, &value) => {
+                Some(value) if field.zero == Zero::Written || !is_empty_collection(field.ty, &value) => {
                     map.insert(field.name.to_string(), value);
                 }
                 _ => {}

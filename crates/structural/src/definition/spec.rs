@@ -111,22 +111,27 @@ impl<'v> Spec<'v> {
         schemas.filter_map(|schema| Structural::parse(schema).ok()).any(|schema| has_defaults(&schema))
     }
 
-    /// The versions as messages show them: with the fields of the server's own type.
-    fn shown(&self) -> Value {
+    /// The versions as messages show them: with the fields of the server's own type, in their order there.
+    fn shown(&self) -> String {
         let show = |version: &Version<'_>| {
-            json!({
-                "Name": version.name,
-                "Served": version.value["served"] == true,
-                "Storage": version.storage,
-                "Deprecated": version.value["deprecated"] == true,
-                "DeprecationWarning": version.value.get("deprecationWarning"),
-                "Schema": version.schema,
-                "Subresources": version.subresources,
-                "AdditionalPrinterColumns": Some(version.columns).filter(|columns| !columns.is_empty()),
-                "SelectableFields": Some(version.selectable).filter(|fields| !fields.is_empty()),
-            })
+            let fields = [
+                ("Name", json!(version.name)),
+                ("Served", json!(version.value["served"] == true)),
+                ("Storage", json!(version.storage)),
+                ("Deprecated", json!(version.value["deprecated"] == true)),
+                ("DeprecationWarning", json!(version.value.get("deprecationWarning"))),
+                ("Schema", json!(version.schema)),
+                ("Subresources", json!(version.subresources)),
+                (
+                    "AdditionalPrinterColumns",
+                    json!(Some(version.columns).filter(|columns| !columns.is_empty())),
+                ),
+                ("SelectableFields", json!(Some(version.selectable).filter(|fields| !fields.is_empty()))),
+            ];
+            let fields = fields.map(|(name, value)| format!("\"{name}\":{value}"));
+            format!("{{{}}}", fields.join(","))
         };
-        self.versions.iter().map(show).collect()
+        format!("[{}]", self.versions.iter().map(show).collect::<Vec<_>>().join(","))
     }
 }
 
@@ -236,7 +241,9 @@ fn check_group(group: &str, errors: &mut FieldErrors) {
 }
 
 fn check_versions(spec: &Spec<'_>, errors: &mut FieldErrors) {
-    let mut refuse = |detail: &str| errors.push(FieldError::invalid("spec.versions", spec.shown(), detail));
+    let mut refuse = |detail: &str| {
+        errors.push(FieldError::invalid("spec.versions", Value::Null, detail).showing(spec.shown()))
+    };
     let names: Vec<&str> = spec.versions.iter().map(|version| version.name).collect();
     if (1..names.len()).any(|at| names[..at].contains(&names[at])) {
         refuse("must contain unique version names");

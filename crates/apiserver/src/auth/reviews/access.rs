@@ -31,13 +31,13 @@ impl Auth {
         if let Some(namespace) = local {
             errors.extend(what_is_not_local(request, namespace));
         }
-        refuse("SubjectAccessReview", errors)?;
+        refuse(errors)?;
         Ok(self.answer(request, &user).await)
     }
 
     /// Whether the caller may do what `spec` says.
     pub(super) async fn self_access(&self, request: &Object, user: &UserInfo) -> Result<Value, Refusal> {
-        refuse("SelfSubjectAccessReview", what_is_wrong(request))?;
+        refuse(what_is_wrong(request))?;
         Ok(self.answer(request, user).await)
     }
 
@@ -70,9 +70,12 @@ impl Auth {
     }
 
     /// Every rule that holds for the caller in a namespace.
-    pub(super) async fn self_rules(&self, request: &Object, user: &UserInfo) -> Value {
-        self.catch_up().await;
+    pub(super) async fn self_rules(&self, request: &Object, user: &UserInfo) -> Result<Value, Refusal> {
         let namespace = request.str(&["spec", "namespace"]);
+        if namespace.is_empty() {
+            return Err(Refusal::BadRequest("no namespace on request".to_owned()));
+        }
+        self.catch_up().await;
         let (rules, mut problems) = self.0.policy.read().rules_of(user, namespace);
         let is_node = user.node_name().is_some();
         if is_node {
@@ -88,23 +91,30 @@ impl Auth {
         if !problems.is_empty() {
             status["evaluationError"] = problems.join(", ").into();
         }
-        status
+        Ok(status)
     }
 }
 
-fn refuse(kind: &'static str, errors: FieldErrors) -> Result<(), Refusal> {
-    if errors.is_empty() { Ok(()) } else { Err(Refusal::Invalid { kind, name: String::new(), errors }) }
+fn refuse(errors: FieldErrors) -> Result<(), Refusal> {
+    if errors.is_empty() {
+        return Ok(());
+    }
+    Err(Refusal::Invalid { group: "authorization.k8s.io", kind: "", name: String::new(), errors })
+}
+
+/// An error that shows what is asked about that is no resource, as Kubernetes' own type has it.
+fn wrong_path(other: &Value, detail: &str) -> FieldError {
+    let text = |field: &str| Value::from(other[field].as_str().unwrap_or_default());
+    let shown = format!("{{\"Path\":{},\"Verb\":{}}}", text("path"), text("verb"));
+    FieldError::invalid("spec.nonResourceAttributes", Value::Null, detail).showing(shown)
 }
 
 fn what_is_wrong(request: &Object) -> FieldErrors {
     let given = |field: &str| request.get(&["spec", field]).filter(|value| value.is_object());
     match (given("resourceAttributes"), given("nonResourceAttributes")) {
-        (Some(_), Some(other)) => [FieldError::invalid(
-            "spec.nonResourceAttributes",
-            other.clone(),
-            "cannot be specified in combination with resourceAttributes",
-        )]
-        .into(),
+        (Some(_), Some(other)) => {
+            [wrong_path(other, "cannot be specified in combination with resourceAttributes")].into()
+        }
         (None, None) => [FieldError::invalid(
             "spec.resourceAttributes",
             Value::Null,
@@ -170,12 +180,12 @@ fn what_is_wrong_with_selectors(request: &Object) -> FieldErrors {
 
 fn what_is_not_local(request: &Object, namespace: &str) -> FieldErrors {
     let mut errors = FieldErrors::new();
-    if request.get(&["spec", "nonResourceAttributes"]).is_some_and(Value::is_object) {
-        let text = "disallowed on this kind of request";
-        errors.push(FieldError::invalid("spec.nonResourceAttributes", Value::Null, text));
+    let given = |field: &str| request.get(&["spec", field]).filter(|value| value.is_object());
+    if let Some(other) = given("nonResourceAttributes") {
+        errors.push(wrong_path(other, "disallowed on this kind of request"));
     }
     let asked = request.str(&["spec", "resourceAttributes", "namespace"]);
-    if asked != namespace {
+    if given("resourceAttributes").is_some() && asked != namespace {
         let text = "must match metadata.namespace";
         errors.push(FieldError::invalid("spec.resourceAttributes.namespace", asked, text));
     }

@@ -1,7 +1,7 @@
 //! TokenReview and SelfSubjectReview.
 
 use serde_json::{Value, json};
-use skiff_machinery::{FieldError, Object};
+use skiff_machinery::Object;
 
 use super::{strings, user_info};
 use crate::auth::{Auth, AuthnError, Refusal, UserInfo};
@@ -11,8 +11,9 @@ impl Auth {
     pub(super) async fn token_review(&self, request: &Object) -> Result<Value, Refusal> {
         let token = request.str(&["spec", "token"]);
         if token.is_empty() {
-            let errors = [FieldError::required("spec.token", "")].into();
-            return Err(Refusal::Invalid { kind: "TokenReview", name: String::new(), errors });
+            return Err(Refusal::BadRequest(
+                "token is required for TokenReview in authentication".to_owned(),
+            ));
         }
         let asked = strings(request, &["spec", "audiences"]);
         let own = vec![self.0.issuer.url.clone()];

@@ -4,6 +4,7 @@ mod access;
 mod authentication;
 mod token_request;
 
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 use skiff_machinery::Object;
 
@@ -24,11 +25,19 @@ impl Auth {
     ) -> Result<Object, Refusal> {
         let status = match request.kind() {
             "TokenReview" => self.token_review(&request).await?,
-            "SelfSubjectReview" => authentication::self_review(user),
+            "SelfSubjectReview" => {
+                request.set(&["metadata", "creationTimestamp"], format!("{:.0}", Timestamp::now()));
+                authentication::self_review(user)
+            }
             "SubjectAccessReview" => self.subject_access(&request, None).await?,
             "LocalSubjectAccessReview" => self.subject_access(&request, Some(namespace)).await?,
             "SelfSubjectAccessReview" => self.self_access(&request, user).await?,
-            "SelfSubjectRulesReview" => self.self_rules(&request, user).await,
+            "SelfSubjectRulesReview" => {
+                let rules = self.self_rules(&request, user).await?;
+                // What was asked is not told again.
+                request.set(&["spec"], Map::new());
+                rules
+            }
             other => return Err(Refusal::BadRequest(format!("{other:?} is not a review"))),
         };
         request.set(&["status"], status);

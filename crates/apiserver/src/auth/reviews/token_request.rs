@@ -27,7 +27,7 @@ impl Auth {
         mut request: Object,
     ) -> Result<Object, Refusal> {
         let now = Timestamp::now();
-        let seconds = duration(&request, account)?;
+        let seconds = duration(&request)?;
         let store = &*self.0.store;
         let live = live::read(store, "serviceaccounts", namespace, account).await?;
         let live = live.ok_or_else(|| not_found("serviceaccounts", account))?;
@@ -85,6 +85,9 @@ impl Auth {
                 return Err(Refusal::BadRequest(text));
             }
         };
+        if name.is_empty() {
+            return Err(Refusal::BadRequest("Name parameter required.".to_owned()));
+        }
         let live = live::read(store, resource, namespace, name).await?;
         let live = live.ok_or_else(|| not_found(resource, name))?;
         if !uid.is_empty() && uid != live.metadata.uid {
@@ -128,7 +131,7 @@ fn not_found(resource: &'static str, name: &str) -> Refusal {
 }
 
 /// `spec.expirationSeconds`, checked.
-fn duration(request: &Object, account: &str) -> Result<i64, Refusal> {
+fn duration(request: &Object) -> Result<i64, Refusal> {
     let asked = request.get(&["spec", "expirationSeconds"]).and_then(Value::as_i64);
     let seconds = asked.unwrap_or(DEFAULT_SECONDS);
     let problem = match seconds {
@@ -137,5 +140,6 @@ fn duration(request: &Object, account: &str) -> Result<i64, Refusal> {
         _ => "may not specify a duration larger than 2^32 seconds",
     };
     let errors = [FieldError::invalid("spec.expirationSeconds", seconds, problem)].into();
-    Err(Refusal::Invalid { kind: "TokenRequest", name: account.to_owned(), errors })
+    let (group, kind) = ("authentication.k8s.io", "TokenRequest");
+    Err(Refusal::Invalid { group, kind, name: String::new(), errors })
 }

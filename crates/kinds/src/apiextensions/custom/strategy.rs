@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use skiff_machinery::openapi::{Common, Dialect};
 use skiff_machinery::strict::{self, DecodeFailure, Decoded};
-use skiff_machinery::{Context, FieldErrors, Kind, Object, Strategy, Subresource};
+use skiff_machinery::{Context, FieldErrors, Kind, MetadataChecks, Object, Strategy, Subresource};
 use skiff_schema::Root;
 use skiff_structural::openapi::{self, Texts};
 use skiff_structural::{KindName, Malformed, ObjectMeta, Validator};
@@ -34,6 +34,10 @@ fn tree(object: &Object) -> Value {
 }
 
 impl Strategy for CustomStrategy {
+    fn metadata_checks(&self) -> MetadataChecks {
+        MetadataChecks::Change
+    }
+
     fn decode(&self, text: &[u8], _: &Root) -> Result<Decoded, DecodeFailure> {
         let mut decoded = self.read(serde_json::from_slice(text)?, Malformed::Refuse)?;
         let twice = strict::duplicates(text).into_iter().map(|path| format!("duplicate field {path:?}"));

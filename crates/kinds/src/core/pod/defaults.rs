@@ -12,6 +12,19 @@ const FILE_MODE: i64 = 0o644;
 
 const GRACE: &str = "terminationGracePeriodSeconds";
 
+/// What volumes of providers have where nothing is said.
+const PROVIDERS: [(&str, &str, &str); 9] = [
+    ("azureDisk", "cachingMode", "ReadWrite"),
+    ("azureDisk", "kind", "Shared"),
+    ("azureDisk", "fsType", "ext4"),
+    ("iscsi", "iscsiInterface", "default"),
+    ("rbd", "pool", "rbd"),
+    ("rbd", "user", "admin"),
+    ("rbd", "keyring", "/etc/ceph/keyring"),
+    ("scaleIO", "storageMode", "ThinProvisioned"),
+    ("scaleIO", "fsType", "xfs"),
+];
+
 /// The lists of containers in a pod spec.
 pub(super) const CONTAINER_LISTS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];
 
@@ -170,6 +183,19 @@ fn volume(volume: &mut Tree) {
     }
     if let Some(path) = existing_mut(volume, "hostPath") {
         fill(path, "type", "");
+    }
+    for (name, field, value) in PROVIDERS {
+        if let Some(source) = existing_mut(volume, name) {
+            fill_text(source, field, value);
+        }
+    }
+    if let Some(disk) = existing_mut(volume, "azureDisk") {
+        fill(disk, "readOnly", false);
+    }
+    let template =
+        existing_mut(volume, "ephemeral").and_then(|source| existing_mut(source, "volumeClaimTemplate"));
+    if let Some(claim) = template.and_then(|template| existing_mut(template, "spec")) {
+        fill_text(claim, "volumeMode", "Filesystem");
     }
     if let Some(image) = existing_mut(volume, "image") {
         let policy = pull_policy(image.get("reference").and_then(Value::as_str).unwrap_or(""));

@@ -10,11 +10,13 @@ mod validate;
 mod validate_containers;
 mod validate_env;
 mod validate_ephemeral;
+mod validate_placement;
 mod validate_probes;
 mod validate_resources;
 mod validate_security;
 mod validate_update;
 mod validate_volumes;
+mod warnings;
 
 pub(super) use defaults::pod_spec as default_spec;
 pub(super) use validate::validate_spec;
@@ -26,7 +28,7 @@ use std::sync::Arc;
 use skiff_schema::Schema;
 
 use crate::row::{CORE, stored};
-use crate::shared::defaults::object_mut;
+use crate::shared::defaults::{fill, list_mut, object_mut};
 use skiff_machinery::cells::{self, age_column, name_column, text, wide};
 use skiff_machinery::{
     Context, FieldErrors, Grace, Kind, Object, Printer, Scope, Selectable, Strategy, Subresource,
@@ -108,6 +110,7 @@ impl Strategy for PodStrategy {
     fn prepare_create(&self, cx: Context<'_>, object: &mut Object) {
         // Admission may have chosen the service account after defaulting.
         defaults::service_account(object_mut(object.as_map_mut(), "spec"));
+        app_armor_fields(object);
         let class = qos::class(object);
         let mut status = json!({"phase": "Pending", "qosClass": class});
         if !cells::items(object, &["spec", "schedulingGates"]).is_empty() {
@@ -145,7 +148,7 @@ impl Strategy for PodStrategy {
     }
 
     fn warnings(&self, new: &Object, _: Option<&Object>) -> Vec<String> {
-        warnings(new)
+        warnings::warnings(new)
     }
 
     fn ends_gracefully(&self) -> bool {
@@ -166,21 +169,26 @@ impl Strategy for PodStrategy {
     }
 }
 
-/// What is legal in a pod but probably not what was meant.
-fn warnings(pod: &Object) -> Vec<String> {
-    let mut warnings = Vec::new();
+/// Profiles of containers in annotations, as they were named before there was a field, become fields.
+fn app_armor_fields(pod: &mut Object) {
+    const PREFIX: &str = "container.apparmor.security.beta.kubernetes.io/";
+    let annotations = pod.annotations();
+    let named = annotations.into_iter().filter_map(|(key, profile)| {
+        let profile = match profile {
+            "runtime/default" => json!({"type": "RuntimeDefault"}),
+            "unconfined" => json!({"type": "Unconfined"}),
+            other => json!({"type": "Localhost", "localhostProfile": other.strip_prefix("localhost/")?}),
+        };
+        Some((key.strip_prefix(PREFIX)?.to_owned(), profile))
+    });
+    let named: std::collections::BTreeMap<String, Value> = named.collect();
+    let spec = object_mut(pod.as_map_mut(), "spec");
     for list in ["initContainers", "containers"] {
-        for (index, container) in cells::items(pod, &["spec", list]).iter().enumerate() {
-            let mut names = std::collections::BTreeSet::new();
-            let env = container.get("env").and_then(Value::as_array).into_iter().flatten();
-            for (position, name) in env.map(|variable| cells::str_of(variable, "name")).enumerate() {
-                if !names.insert(name) {
-                    warnings.push(format!(
-                        "spec.{list}[{index}].env[{position}]: hides previous definition of {name:?}, which may be dropped when using apply"
-                    ));
-                }
+        for container in list_mut(spec, list) {
+            let name = container.get("name").and_then(Value::as_str).unwrap_or_default();
+            if let Some(profile) = named.get(name).cloned() {
+                fill(object_mut(container, "securityContext"), "appArmorProfile", profile);
             }
         }
     }
-    warnings
 }

@@ -80,7 +80,7 @@ fn checks_the_spec() {
     );
     check_spec(
         json!({"initContainers": [{"name": "a", "image": "b"}]}),
-        &[r#"spec.containers[0].name: Duplicate value: "a""#],
+        &[r#"spec.initContainers[0].name: Duplicate value: "a""#],
     );
     check_spec(
         json!({"hostAliases": [{"ip": "x", "hostnames": ["a"]}]}),
@@ -128,13 +128,14 @@ fn checks_containers() {
     check_container(
         json!({"resources": {"requests": {"gold": "2"}}}),
         &[
-            r#"resources.requests: Invalid value: "gold": must be a standard resource type or fully qualified"#,
+            r#"resources.requests[gold]: Invalid value: "gold": must be a standard resource type or fully qualified"#,
+            r#"resources.requests[gold]: Invalid value: "gold": must be a standard resource for containers"#,
         ],
     );
     check_container(
         json!({"securityContext": {"privileged": true, "allowPrivilegeEscalation": false}}),
         &[
-            r#"securityContext: Invalid value: {"allowPrivilegeEscalation":false,"privileged":true}: cannot set `allowPrivilegeEscalation` to false and `privileged` to true"#,
+            r#"securityContext: Invalid value: {"Capabilities":null,"Privileged":true,"SELinuxOptions":null,"WindowsOptions":null,"RunAsUser":null,"RunAsGroup":null,"RunAsNonRoot":null,"ReadOnlyRootFilesystem":null,"AllowPrivilegeEscalation":false,"ProcMount":null,"SeccompProfile":null,"AppArmorProfile":null}: cannot set `allowPrivilegeEscalation` to false and `privileged` to true"#,
         ],
     );
 }
@@ -195,7 +196,7 @@ fn checks_environment() {
     );
     check_container(
         json!({"envFrom": [{}]}),
-        &[r#"envFrom[0]: Invalid value: "": must specify one of: `configMapRef` or `secretRef`"#],
+        &[r#"envFrom: Invalid value: "": must specify one of: `configMapRef` or `secretRef`"#],
     );
 }
 

@@ -3,7 +3,9 @@
 use k8s_openapi::api::core::v1::{HostAlias, Pod, PodDNSConfig, PodSpec, ResourceRequirements, Toleration};
 use serde_json::{Value, json};
 
-use super::{validate_containers, validate_resources, validate_security, validate_volumes};
+use super::{
+    validate_containers, validate_placement, validate_resources, validate_security, validate_volumes,
+};
 use crate::shared::check::{self, one_of};
 use skiff_machinery::names::Form;
 use skiff_machinery::{FieldError, FieldErrors, Object, addresses};
@@ -16,11 +18,10 @@ const MOST_SEARCH_CHARACTERS: usize = 2048;
 
 /// Checks a pod that is about to be created.
 pub(super) fn validate(object: &Object) -> FieldErrors {
-    let pod: Pod = match check::typed(object) {
-        Ok(pod) => pod,
+    let spec = match check::typed::<Pod>(object) {
+        Ok(pod) => pod.spec.unwrap_or_default(),
         Err(errors) => return errors,
     };
-    let spec = pod.spec.unwrap_or_default();
     let mut errors = validate_spec("spec", &spec, object.get(&["spec"]).unwrap_or(&Value::Null));
     if spec.ephemeral_containers.is_some_and(|list| !list.is_empty()) {
         errors.push(FieldError::forbidden("spec.ephemeralContainers", "cannot be set on create"));
@@ -31,6 +32,17 @@ pub(super) fn validate(object: &Object) -> FieldErrors {
         errors.push(FieldError::forbidden("spec.nodeName", detail));
     }
     errors
+}
+
+/// Checks a pod as far as it does not matter whether it is there already.
+pub(super) fn validate_whole(object: &Object) -> FieldErrors {
+    match check::typed::<Pod>(object) {
+        Ok(pod) => {
+            let tree = object.get(&["spec"]).unwrap_or(&Value::Null);
+            validate_spec("spec", &pod.spec.unwrap_or_default(), tree)
+        }
+        Err(errors) => errors,
+    }
 }
 
 /// Checks a pod spec at `path`; `tree` is its JSON form.
@@ -46,11 +58,7 @@ pub(crate) fn validate_spec(path: &str, spec: &PodSpec, tree: &Value) -> FieldEr
     errors.extend(validate_resources::whole_pod(&at("resources"), spec, tree));
     let overhead = ResourceRequirements { limits: spec.overhead.clone(), ..ResourceRequirements::default() };
     errors.extend(validate_resources::requirements(&at("overhead"), &overhead));
-    for (index, secret) in spec.image_pull_secrets.iter().flatten().enumerate() {
-        if secret.name.is_empty() {
-            errors.push(FieldError::required(format!("{path}.imagePullSecrets[{index}].name"), ""));
-        }
-    }
+    errors.extend(validate_placement::affinity(&at("affinity"), spec.affinity.as_ref()));
     errors.extend(names(path, spec));
     if let Some(seconds) = spec.active_deadline_seconds {
         errors.extend(active_deadline(&at("activeDeadlineSeconds"), seconds));
@@ -62,6 +70,12 @@ pub(crate) fn validate_spec(path: &str, spec: &PodSpec, tree: &Value) -> FieldEr
         errors.extend(host_alias(&format!("{path}.hostAliases[{index}]"), alias));
     }
     errors.extend(dns_config(path, spec.dns_policy.as_deref(), spec.dns_config.as_ref()));
+    let spread = spec.topology_spread_constraints.as_deref().unwrap_or_default();
+    errors.extend(validate_placement::spread(&at("topologySpreadConstraints"), spread));
+    match spec.os.as_ref().map(|os| os.name.as_str()) {
+        Some("") => errors.push(FieldError::required(at("os.name"), "")),
+        name => errors.extend(check::one_of_optional(&at("os"), name, &["linux", "windows"])),
+    }
     for (index, gate) in spec.readiness_gates.iter().flatten().enumerate() {
         let field = format!("{path}.readinessGates[{index}].conditionType");
         errors.extend(Form::QualifiedName.check(&field, &gate.condition_type));

@@ -13,6 +13,9 @@ use skiff_machinery::{FieldError, FieldErrorKind, FieldErrors, addresses};
 
 const PULL_POLICIES: &[&str] = &["Always", "IfNotPresent", "Never"];
 const MESSAGE_POLICIES: &[&str] = &["FallbackToLogsOnError", "File"];
+/// Of restart rules, and of exit codes in one of them.
+const MOST_RULES: usize = 20;
+const MOST_CODES: usize = 255;
 const RESTART_POLICIES: &[&str] = &["Always", "Never", "OnFailure"];
 
 /// Checks every container of a pod spec at `path`.
@@ -23,11 +26,6 @@ pub(super) fn validate(path: &str, spec: &PodSpec, volumes: &Volumes) -> FieldEr
     }
     let init = spec.init_containers.as_deref().unwrap_or_default();
     let mut pod = PodFacts { names: BTreeSet::new(), host_network: spec.host_network == Some(true), volumes };
-    for (index, container) in init.iter().enumerate() {
-        let role =
-            if container.restart_policy.as_deref() == Some("Always") { Role::Sidecar } else { Role::Init };
-        errors.extend(self::container(&mut pod, &format!("{path}.initContainers[{index}]"), container, role));
-    }
     for (index, container) in spec.containers.iter().enumerate() {
         errors.extend(self::container(
             &mut pod,
@@ -37,6 +35,11 @@ pub(super) fn validate(path: &str, spec: &PodSpec, volumes: &Volumes) -> FieldEr
         ));
     }
     errors.extend(host_port_conflicts(path, "containers", &spec.containers));
+    for (index, container) in init.iter().enumerate() {
+        let role =
+            if container.restart_policy.as_deref() == Some("Always") { Role::Sidecar } else { Role::Init };
+        errors.extend(self::container(&mut pod, &format!("{path}.initContainers[{index}]"), container, role));
+    }
     let seconds = spec.termination_grace_period_seconds.unwrap_or(0);
     for (list, containers) in [("initContainers", init), ("containers", &spec.containers)] {
         for (index, container) in containers.iter().enumerate() {
@@ -64,11 +67,8 @@ fn container<'a>(pod: &mut PodFacts<'a>, path: &str, container: &'a Container, r
     errors.extend(one_of(&at("imagePullPolicy"), container.image_pull_policy.as_deref(), PULL_POLICIES));
     let message_policy = container.termination_message_policy.as_deref();
     errors.extend(one_of(&at("terminationMessagePolicy"), message_policy, MESSAGE_POLICIES));
-    errors.extend(one_of_optional(
-        &at("restartPolicy"),
-        container.restart_policy.as_deref(),
-        RESTART_POLICIES,
-    ));
+    errors.extend(restart(path, container));
+    errors.extend(resize(&at("resizePolicy"), container));
     errors.extend(ports(&at("ports"), container.ports.as_deref().unwrap_or_default(), pod.host_network));
     errors.extend(validate_env::validate(path, container));
     let privileged = container.security_context.as_ref().and_then(|sc| sc.privileged) == Some(true);
@@ -80,6 +80,57 @@ fn container<'a>(pod: &mut PodFacts<'a>, path: &str, container: &'a Container, r
     }
     if let Some(context) = &container.security_context {
         errors.extend(validate_security::container(&at("securityContext"), context));
+    }
+    errors
+}
+
+/// When a container is started again: by its policy, or by rules before that.
+fn restart(path: &str, container: &Container) -> FieldErrors {
+    const ACTIONS: [&str; 2] = ["Restart", "RestartAllContainers"];
+    let at = |field: &str| format!("{path}.{field}");
+    let rules = container.restart_policy_rules.as_deref().unwrap_or_default();
+    let policy = container.restart_policy.as_deref();
+    let mut errors = one_of_optional(&at("restartPolicy"), policy, RESTART_POLICIES);
+    if policy.is_none() && !rules.is_empty() {
+        let detail = "must specify restartPolicy when restart rules are used";
+        errors.push(FieldError::required(at("restartPolicy"), detail));
+    }
+    if rules.len() > MOST_RULES {
+        errors.push(FieldError::too_many(at("restartPolicyRules"), rules.len(), MOST_RULES));
+    }
+    for (index, rule) in rules.iter().enumerate() {
+        let path = format!("{path}.restartPolicyRules[{index}]");
+        if !ACTIONS.contains(&rule.action.as_str()) {
+            errors.push(FieldError::not_supported(format!("{path}.action"), rule.action.as_str(), &ACTIONS));
+        }
+        let path = format!("{path}.exitCodes");
+        let Some(codes) = &rule.exit_codes else {
+            errors.push(FieldError::required(path, "must be specified"));
+            continue;
+        };
+        let operator = codes.operator.as_str();
+        if !["In", "NotIn"].contains(&operator) {
+            errors.push(FieldError::not_supported(format!("{path}.operator"), operator, &["In", "NotIn"]));
+        }
+        let count = codes.values.iter().flatten().count();
+        if count > MOST_CODES {
+            errors.push(FieldError::too_many(format!("{path}.values"), count, MOST_CODES));
+        }
+    }
+    errors
+}
+
+/// What a change of each resource does to a running container.
+fn resize(path: &str, container: &Container) -> FieldErrors {
+    let mut errors = FieldErrors::new();
+    let mut seen = BTreeSet::new();
+    for (index, policy) in container.resize_policy.iter().flatten().enumerate() {
+        let (resource, restart) = (policy.resource_name.as_str(), policy.restart_policy.as_str());
+        if !seen.insert(resource) {
+            errors.push(FieldError::duplicate(format!("{path}[{index}]"), resource));
+        }
+        errors.extend(one_of(path, Some(resource), &["cpu", "memory"]));
+        errors.extend(one_of(path, Some(restart), &["NotRequired", "RestartContainer"]));
     }
     errors
 }
@@ -120,8 +171,8 @@ fn ports(path: &str, ports: &[ContainerPort], host_network: bool) -> FieldErrors
             errors.extend(check::port(&at("hostPort"), host_port.into()));
         }
         if host_network && host_port != port.container_port {
-            let detail = "must match `hostPort` when `hostNetwork` is true";
-            errors.push(FieldError::invalid(at("containerPort"), port.container_port, detail));
+            let detail = "must match `containerPort` when `hostNetwork` is true";
+            errors.push(FieldError::invalid(at("hostPort"), host_port, detail));
         }
         if let Some(ip) = port.host_ip.as_deref().filter(|ip| !ip.is_empty())
             && let Err(detail) = addresses::ip(ip)
@@ -168,11 +219,12 @@ fn mounts(path: &str, mounts: &[VolumeMount], volumes: &Volumes, privileged: boo
         }
         let sub_path = mount.sub_path.as_deref().unwrap_or("");
         let expression = mount.sub_path_expr.as_deref().unwrap_or("");
-        errors.extend(inside(&at("subPath"), sub_path));
-        errors.extend(inside(&at("subPathExpr"), expression));
+        // Kubernetes does not say of some fields which mount they are of.
+        errors.extend(inside(&format!("{path}.subPath"), sub_path));
+        errors.extend(inside(&format!("{path}.subPathExpr"), expression));
         if !sub_path.is_empty() && !expression.is_empty() {
             let detail = "subPathExpr and subPath are mutually exclusive";
-            errors.push(FieldError::invalid(at("subPathExpr"), "", detail));
+            errors.push(FieldError::invalid(at("subPathExpr"), expression, detail));
         }
         let propagation = mount.mount_propagation.as_deref();
         let supported = ["Bidirectional", "HostToContainer", "None"];
@@ -181,6 +233,24 @@ fn mounts(path: &str, mounts: &[VolumeMount], volumes: &Volumes, privileged: boo
             let detail = "Bidirectional mount propagation is available only to privileged containers";
             errors.push(FieldError::forbidden(at("mountPropagation"), detail));
         }
+        errors.extend(recursive(&format!("{path}.recursiveReadOnly"), mount));
+    }
+    errors
+}
+
+/// Mounts below a mount are read-only with it where nothing can be mounted there later.
+fn recursive(path: &str, mount: &VolumeMount) -> FieldErrors {
+    let supported = ["Disabled", "Enabled", "IfPossible"];
+    let mut errors = one_of_optional(path, mount.recursive_read_only.as_deref(), &supported);
+    if !matches!(mount.recursive_read_only.as_deref(), Some("Enabled" | "IfPossible")) {
+        return errors;
+    }
+    if mount.read_only != Some(true) {
+        errors.push(FieldError::forbidden(path, "may only be specified when readOnly is true"));
+    }
+    if mount.mount_propagation.as_deref().is_some_and(|propagation| propagation != "None") {
+        let detail = "may only be specified when mountPropagation is None or not specified";
+        errors.push(FieldError::forbidden(path, detail));
     }
     errors
 }

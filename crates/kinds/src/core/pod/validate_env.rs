@@ -35,16 +35,17 @@ pub(super) fn validate(path: &str, container: &Container) -> FieldErrors {
         errors.extend(env(&format!("{path}.env[{index}]"), variable));
     }
     for (index, source) in container.env_from.iter().flatten().enumerate() {
-        let path = format!("{path}.envFrom[{index}]");
+        // Kubernetes does not say of which element the choice is wrong.
+        let (whole, path) = (format!("{path}.envFrom"), format!("{path}.envFrom[{index}]"));
         if let Some(prefix) = source.prefix.as_deref().filter(|prefix| !prefix.is_empty()) {
             errors.extend(Form::EnvName.check(&format!("{path}.prefix"), prefix));
         }
         match (&source.config_map_ref, &source.secret_ref) {
             (None, None) => {
                 let detail = "must specify one of: `configMapRef` or `secretRef`";
-                errors.push(FieldError::invalid(path, "", detail));
+                errors.push(FieldError::invalid(whole, "", detail));
             }
-            (Some(_), Some(_)) => errors.push(FieldError::invalid(path, "", ONE_AT_A_TIME)),
+            (Some(_), Some(_)) => errors.push(FieldError::invalid(whole, "", ONE_AT_A_TIME)),
             (Some(map), None) => errors.extend(reference(&format!("{path}.configMapRef.name"), &map.name)),
             (None, Some(secret)) => errors.extend(reference(&format!("{path}.secretRef.name"), &secret.name)),
         }
@@ -101,36 +102,86 @@ fn value_from(path: &str, source: &EnvVarSource) -> FieldErrors {
     errors
 }
 
+/// The fields that a reference may name at all, in environment variables or in volumes.
+const FIELDS: &[&str] = &[
+    "metadata.annotations",
+    "metadata.labels",
+    "metadata.name",
+    "metadata.namespace",
+    "metadata.uid",
+    "spec.nodeName",
+    "spec.restartPolicy",
+    "spec.schedulerName",
+    "spec.serviceAccountName",
+    "status.hostIP",
+    "status.hostIPs",
+    "status.phase",
+    "status.podIP",
+    "status.podIPs",
+];
+
 /// A reference to a field of the pod; single labels and annotations are always allowed.
 pub(super) fn field_ref(path: &str, field: &ObjectFieldSelector, supported: &[&str]) -> FieldErrors {
-    if field.field_path.is_empty() {
-        return [FieldError::required(format!("{path}.fieldPath"), "")].into();
+    let at = format!("{path}.fieldPath");
+    let given = field.field_path.as_str();
+    if given.is_empty() {
+        return [FieldError::required(at, "")].into();
     }
-    let (whole, subscript) = match field.field_path.split_once("['") {
-        Some((whole, rest)) => (whole, rest.strip_suffix("']")),
-        None => (field.field_path.as_str(), None),
+    let refuse = |why: String| {
+        let detail = format!("error converting fieldPath: {why}");
+        FieldErrors::from([FieldError::invalid(at.as_str(), given, detail)])
     };
-    let known = match subscript {
-        Some(key) => {
-            matches!(whole, "metadata.labels" | "metadata.annotations")
-                && Form::QualifiedName.fits(&key.to_lowercase())
+    if let Some(version) = field.api_version.as_deref().filter(|version| !matches!(*version, "" | "v1")) {
+        return refuse(format!("unsupported pod version: {version}"));
+    }
+    let subscripted =
+        given.split_once("['").and_then(|(whole, rest)| Some((whole, rest.strip_suffix("']")?)));
+    match subscripted {
+        Some(("metadata.labels", key)) => Form::QualifiedName.check(path, key),
+        Some(("metadata.annotations", key)) => {
+            let errors = Form::QualifiedName.check(path, &key.to_lowercase());
+            errors.into_iter().map(|error| FieldError { value: key.into(), ..error }).collect()
         }
-        None => supported.contains(&field.field_path.as_str()),
-    };
-    if known {
-        return FieldErrors::new();
+        Some(_) => refuse(format!("field label does not support subscript: {given}")),
+        None if supported.contains(&given) => FieldErrors::new(),
+        None if FIELDS.contains(&given) => [FieldError::not_supported(at, given, supported)].into(),
+        None => refuse(format!("field label not supported: {given}")),
     }
-    [FieldError::not_supported(format!("{path}.fieldPath"), field.field_path.as_str(), supported)].into()
 }
 
 /// A reference to a request or limit of a container.
 pub(super) fn resource_ref(path: &str, resource: &ResourceFieldSelector) -> FieldErrors {
     let field = format!("{path}.resource");
-    match resource.resource.as_str() {
-        "" => [FieldError::required(field, "")].into(),
+    let mut errors = match resource.resource.as_str() {
+        "" => return [FieldError::required(field, "")].into(),
         name if RESOURCE_FIELDS.contains(&name) || name.contains(".hugepages-") => FieldErrors::new(),
-        name => [FieldError::not_supported(field, name, RESOURCE_FIELDS)].into(),
+        name => return [FieldError::not_supported(field, name, RESOURCE_FIELDS)].into(),
+    };
+    if let Some(divisor) = &resource.divisor {
+        errors.extend(self::divisor(&format!("{path}.divisor"), &resource.resource, &divisor.0));
     }
+    errors
+}
+
+/// What an amount is divided by: a unit, which depends on what it is an amount of.
+fn divisor(path: &str, resource: &str, divisor: &str) -> FieldErrors {
+    const SIZES: &str = "1, 1k, 1M, 1G, 1T, 1P, 1E, 1Ki, 1Mi, 1Gi, 1Ti, 1Pi, 1Ei are supported with the";
+    let (_, name) = resource.split_once('.').unwrap_or(("", resource));
+    let detail = match name {
+        "cpu" => "only divisor's values 1m and 1 are supported with the cpu resource".to_owned(),
+        "memory" => format!("only divisor's values {SIZES} memory resource"),
+        "ephemeral-storage" => format!("only divisor's values {SIZES} local ephemeral storage resource"),
+        _ => format!("only divisor's values {SIZES} hugepages resource"),
+    };
+    let units: &[&str] = match name {
+        "cpu" => &["1m", "1"],
+        _ => &["1", "1k", "1M", "1G", "1T", "1P", "1E", "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei"],
+    };
+    // As good as none.
+    if matches!(divisor, "" | "0") || units.contains(&divisor) {
+        return FieldErrors::new();
+    }
+    [FieldError::invalid(path, resource, detail)].into()
 }
 
 fn reference(path: &str, name: &str) -> FieldErrors {

@@ -14,7 +14,7 @@ pub(super) fn requirements(path: &str, resources: &ResourceRequirements) -> Fiel
     for (list, amounts) in [("limits", &resources.limits), ("requests", &resources.requests)] {
         for (name, amount) in amounts.iter().flatten() {
             let field = format!("{path}.{list}[{name}]");
-            errors.extend(resource_name(&format!("{path}.{list}"), name));
+            errors.extend(resource_name(&field, name));
             errors.extend(self::amount(&field, name, &amount.0));
         }
     }
@@ -37,6 +37,7 @@ pub(super) fn requirements(path: &str, resources: &ResourceRequirements) -> Fiel
             errors.push(FieldError::invalid(format!("{path}.requests"), request.0.as_str(), detail));
         }
     }
+    errors.extend(huge_pages(path, resources));
     errors
 }
 
@@ -81,8 +82,20 @@ fn resource_name(path: &str, name: &str) -> FieldErrors {
     let known = matches!(name, "cpu" | "memory" | "ephemeral-storage");
     if errors.is_empty() && !known && !is_extended(name) {
         errors.push(FieldError::invalid(path, name, "must be a standard resource type or fully qualified"));
+        errors.push(FieldError::invalid(path, name, "must be a standard resource for containers"));
     }
     errors
+}
+
+/// Huge pages alone are asked for by nobody.
+fn huge_pages(path: &str, resources: &ResourceRequirements) -> FieldErrors {
+    let lists = [&resources.limits, &resources.requests];
+    let names = || lists.into_iter().flatten().flat_map(|amounts| amounts.keys().map(String::as_str));
+    let alone = !names().any(|name| matches!(name, "cpu" | "memory"));
+    if names().any(|name| name.starts_with("hugepages-")) && alone {
+        return [FieldError::forbidden(path, "HugePages require cpu or memory")].into();
+    }
+    FieldErrors::new()
 }
 
 fn amount(path: &str, name: &str, text: &str) -> FieldErrors {

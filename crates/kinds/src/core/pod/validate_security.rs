@@ -1,7 +1,9 @@
 //! Checks of security contexts and of sharing with the host.
 
-use k8s_openapi::api::core::v1::{PodSpec, SeccompProfile, SecurityContext};
-use serde_json::json;
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::core::v1::{AppArmorProfile, PodSpec, SeccompProfile, SecurityContext};
+use serde_json::{Value, json};
 
 use crate::shared::check::{one_of, one_of_optional};
 use skiff_machinery::{FieldError, FieldErrors};
@@ -11,7 +13,8 @@ pub(super) fn pod(path: &str, spec: &PodSpec) -> FieldErrors {
     let mut errors = FieldErrors::new();
     if spec.share_process_namespace == Some(true) && spec.host_pid == Some(true) {
         let detail = "ShareProcessNamespace and HostPID cannot both be enabled";
-        errors.push(FieldError::invalid(format!("{path}.shareProcessNamespace"), true, detail));
+        let path = format!("{path}.securityContext.shareProcessNamespace");
+        errors.push(FieldError::invalid(path, true, detail));
     }
     errors.extend(proc_mounts(path, spec));
     errors.extend(host_namespaces(path, spec));
@@ -28,8 +31,10 @@ pub(super) fn pod(path: &str, spec: &PodSpec) -> FieldErrors {
     for (index, group) in context.supplemental_groups.iter().flatten().enumerate() {
         errors.extend(id(&format!("{path}.supplementalGroups[{index}]"), *group));
     }
+    let mut known = BTreeSet::new();
     for (index, sysctl) in context.sysctls.iter().flatten().enumerate() {
         let path = format!("{path}.sysctls[{index}].name");
+        let name = sysctl.name.replace('/', ".");
         let parts = |separator| sysctl.name.split(separator);
         let shaped = parts(['.', '/']).all(|part| {
             let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
@@ -42,9 +47,20 @@ pub(super) fn pod(path: &str, spec: &PodSpec) -> FieldErrors {
             let detail = "must have at most 253 characters and match regex \
                           ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$";
             errors.push(FieldError::invalid(path, sysctl.name.as_str(), detail));
+        } else if !known.insert(name) {
+            errors.push(FieldError::duplicate(path, sysctl.name.as_str()));
         }
     }
+    let policy = context.fs_group_change_policy.as_deref();
+    errors.extend(one_of_optional(
+        &format!("{path}.fsGroupChangePolicy"),
+        policy,
+        &["Always", "OnRootMismatch"],
+    ));
     errors.extend(seccomp(&path, context.seccomp_profile.as_ref()));
+    errors.extend(app_armor(&path, context.app_armor_profile.as_ref()));
+    let policy = context.supplemental_groups_policy.as_deref();
+    errors.extend(one_of_optional(&format!("{path}.supplementalGroupsPolicy"), policy, &["Merge", "Strict"]));
     errors
 }
 
@@ -86,6 +102,7 @@ pub(super) fn container(path: &str, context: &SecurityContext) -> FieldErrors {
         errors.extend(id.iter().flat_map(|id| self::id(&format!("{path}.{field}"), *id)));
     }
     errors.extend(seccomp(path, context.seccomp_profile.as_ref()));
+    errors.extend(app_armor(path, context.app_armor_profile.as_ref()));
     if context.allow_privilege_escalation != Some(false) {
         return errors;
     }
@@ -96,7 +113,50 @@ pub(super) fn container(path: &str, context: &SecurityContext) -> FieldErrors {
         (_, true) => "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN",
         _ => return errors,
     };
-    errors.push(FieldError::invalid(path, json!(context), conflict));
+    errors.push(FieldError::invalid(path, Value::Null, conflict).showing(shown(context)));
+    errors
+}
+
+/// A security context as Kubernetes' own type has it, as far as its fields are of a simple type there.
+fn shown(context: &SecurityContext) -> String {
+    let list = |names: &Option<Vec<String>>| json!(names);
+    let capabilities = context.capabilities.as_ref().map_or("null".to_owned(), |capabilities| {
+        format!(r#"{{"Add":{},"Drop":{}}}"#, list(&capabilities.add), list(&capabilities.drop))
+    });
+    format!(
+        r#"{{"Capabilities":{capabilities},"Privileged":{},"SELinuxOptions":null,"WindowsOptions":null,"RunAsUser":{},"RunAsGroup":{},"RunAsNonRoot":{},"ReadOnlyRootFilesystem":{},"AllowPrivilegeEscalation":{},"ProcMount":{},"SeccompProfile":null,"AppArmorProfile":null}}"#,
+        json!(context.privileged),
+        json!(context.run_as_user),
+        json!(context.run_as_group),
+        json!(context.run_as_non_root),
+        json!(context.read_only_root_filesystem),
+        json!(context.allow_privilege_escalation),
+        json!(context.proc_mount),
+    )
+}
+
+fn app_armor(path: &str, profile: Option<&AppArmorProfile>) -> FieldErrors {
+    let Some(profile) = profile else { return FieldErrors::new() };
+    let path = format!("{path}.appArmorProfile");
+    let types = ["Localhost", "RuntimeDefault", "Unconfined"];
+    let mut errors = one_of(&format!("{path}.type"), Some(&profile.type_), &types);
+    let name = format!("{path}.localhostProfile");
+    match (profile.type_.as_str(), profile.localhost_profile.as_deref()) {
+        ("Localhost", None) => {
+            errors.push(FieldError::required(name, "must be set when AppArmor type is Localhost"));
+        }
+        ("Localhost", Some(given)) if given.trim().is_empty() => {
+            errors.push(FieldError::required(name, "must be set when AppArmor type is Localhost"));
+        }
+        ("Localhost", Some(given)) if given.trim() != given => {
+            errors.push(FieldError::invalid(name, given, "must not be padded with whitespace"));
+        }
+        ("Localhost", _) | (_, None) => {}
+        (_, Some(given)) => {
+            let detail = "can only be set when AppArmor type is Localhost";
+            errors.push(FieldError::invalid(name, given, detail));
+        }
+    }
     errors
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::core::v1::Toleration;
 use serde_json::{Map, Value};
 
-use super::validate::{active_deadline, toleration};
+use super::validate::{active_deadline, toleration, validate_whole};
 use super::validate_containers::image;
 use crate::shared::defaults::list_mut;
 use skiff_machinery::cells::{items, str_of};
@@ -17,11 +17,12 @@ const CHANGEABLE: &str = "`spec.containers[*].image`,`spec.initContainers[*].ima
 
 /// Checks the change of everything but the status.
 pub(super) fn validate_update(new: &Object, old: &Object) -> FieldErrors {
-    let mut errors = FieldErrors::new();
-    for (list, what) in [("containers", "containers"), ("initContainers", "initContainers")] {
+    let mut errors = validate_whole(new);
+    for list in ["containers", "initContainers"] {
         if items(new, &["spec", list]).len() != items(old, &["spec", list]).len() {
-            let detail = format!("pod updates may not add or remove {what}");
-            return [FieldError::forbidden(format!("spec.{list}"), detail)].into();
+            let detail = "pod updates may not add or remove containers";
+            errors.push(FieldError::forbidden(format!("spec.{list}"), detail));
+            return errors;
         }
         for (index, container) in items(new, &["spec", list]).iter().enumerate() {
             errors.extend(image(&format!("spec.{list}[{index}].image"), str_of(container, "image")));
@@ -35,9 +36,6 @@ pub(super) fn validate_update(new: &Object, old: &Object) -> FieldErrors {
         errors.extend(affinity_change(new, old));
     }
     errors.extend(toleration_change(new, old));
-    if !errors.is_empty() {
-        return errors;
-    }
     if fixed_part(new, old, gated) != fixed_part(old, old, gated) {
         let detail = format!("pod updates may not change fields other than {CHANGEABLE}\n");
         errors.push(FieldError::forbidden("spec", detail));

@@ -86,7 +86,11 @@ fn source(path: &str, kind: &str, source: &Value) -> FieldErrors {
         }
         "projected" => projected(path, source),
         "persistentVolumeClaim" => required(path, source, &["claimName"]),
-        "nfs" => required(path, source, &["server", "path"]),
+        "nfs" => nfs(path, source),
+        "azureDisk" => azure_disk(path, source),
+        "ephemeral" if source.get("volumeClaimTemplate").is_none_or(Value::is_null) => {
+            [FieldError::required(format!("{path}.volumeClaimTemplate"), "")].into()
+        }
         "csi" => required(path, source, &["driver"]),
         "image" => required(path, source, &["reference"]),
         _ => FieldErrors::new(),
@@ -96,6 +100,35 @@ fn source(path: &str, kind: &str, source: &Value) -> FieldErrors {
 fn required(path: &str, source: &Value, fields: &[&str]) -> FieldErrors {
     let missing = fields.iter().filter(|field| str_of(source, field).is_empty());
     missing.map(|field| FieldError::required(format!("{path}.{field}"), "")).collect()
+}
+
+fn nfs(path: &str, source: &Value) -> FieldErrors {
+    let mut errors = required(path, source, &["server", "path"]);
+    let location = str_of(source, "path");
+    if !location.is_empty() && !location.starts_with('/') {
+        errors.push(FieldError::invalid(format!("{path}.path"), location, "must be an absolute path"));
+    }
+    errors
+}
+
+fn azure_disk(path: &str, source: &Value) -> FieldErrors {
+    const MANAGED: &str =
+        "/subscriptions/{sub-id}/resourcegroups/{group-name}/providers/microsoft.compute/disks/{disk-id}";
+    const BLOB: &str = "https://{account-name}.blob.core.windows.net/{container-name}/{disk-name}.vhd";
+    let text = |field: &str| source.get(field).and_then(Value::as_str);
+    let mut errors = required(path, source, &["diskName", "diskURI"]);
+    let modes = ["None", "ReadOnly", "ReadWrite"];
+    errors.extend(one_of_optional(&format!("{path}.cachingMode"), text("cachingMode"), &modes));
+    let kinds = ["Dedicated", "Managed", "Shared"];
+    errors.extend(one_of_optional(&format!("{path}.kind"), text("kind"), &kinds));
+    let location = str_of(source, "diskURI");
+    let form = match text("kind") {
+        Some("Managed") if !location.starts_with("/subscriptions/") => MANAGED,
+        Some("Dedicated" | "Shared") if !location.starts_with("https://") => BLOB,
+        _ => return errors,
+    };
+    errors.push(FieldError::not_supported(format!("{path}.diskURI"), location, &[form]));
+    errors
 }
 
 fn empty_dir(path: &str, source: &Value) -> FieldErrors {
@@ -160,10 +193,10 @@ fn file(path: &str, item: &Value) -> FieldErrors {
 
 fn downward_items(path: &str, source: &Value) -> FieldErrors {
     let mut errors = FieldErrors::new();
-    for (index, item) in list(source, "items").iter().enumerate() {
-        let path = format!("{path}.items[{index}]");
-        errors.extend(file(&path, item));
-        errors.extend(mode(&path, "mode", item));
+    // Kubernetes does not say of which item it speaks.
+    for item in list(source, "items") {
+        errors.extend(file(path, item));
+        errors.extend(mode(path, "mode", item));
         match (item.get("fieldRef"), item.get("resourceFieldRef")) {
             (Some(_), Some(_)) => {
                 let detail = "fieldRef and resourceFieldRef can not be specified simultaneously";
@@ -171,7 +204,7 @@ fn downward_items(path: &str, source: &Value) -> FieldErrors {
             }
             (Some(field), None) => {
                 let field = ObjectFieldSelector {
-                    api_version: None,
+                    api_version: Some(str_of(field, "apiVersion").to_owned()),
                     field_path: str_of(field, "fieldPath").to_owned(),
                 };
                 errors.extend(field_ref(&format!("{path}.fieldRef"), &field, VOLUME_FIELDS));
@@ -179,8 +212,12 @@ fn downward_items(path: &str, source: &Value) -> FieldErrors {
             (None, Some(resource)) => {
                 let path = format!("{path}.resourceFieldRef");
                 errors.extend(required(&path, resource, &["containerName"]));
+                let divisor = resource.get("divisor").and_then(Value::as_str);
+                let divisor = divisor.map(|divisor| {
+                    k8s_openapi::apimachinery::pkg::api::resource::Quantity(divisor.to_owned())
+                });
                 let resource = str_of(resource, "resource").to_owned();
-                let selector = ResourceFieldSelector { resource, ..Default::default() };
+                let selector = ResourceFieldSelector { resource, divisor, ..Default::default() };
                 errors.extend(resource_ref(&path, &selector));
             }
             (None, None) => {
@@ -193,13 +230,17 @@ fn downward_items(path: &str, source: &Value) -> FieldErrors {
 
 fn projected(path: &str, source: &Value) -> FieldErrors {
     let mut errors = mode(path, "defaultMode", source);
+    let mut files = BTreeSet::new();
     for (index, part) in list(source, "sources").iter().enumerate() {
-        let path = format!("{path}.sources[{index}]");
+        let (whole, path) = (path, format!("{path}.sources[{index}]"));
         let mut kinds = part.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
-        let Some((kind, inner)) = kinds.next() else {
-            errors.push(FieldError::required(path, "must specify a volume type"));
-            continue;
-        };
+        // A source of nothing is one.
+        let Some((kind, inner)) = kinds.next() else { continue };
+        for file in projected_files(kind, inner) {
+            if !files.insert(file.to_owned()) {
+                errors.push(FieldError::invalid(whole, file, "conflicting duplicate paths"));
+            }
+        }
         let at = format!("{path}.{kind}");
         match kind.as_str() {
             "secret" | "configMap" => {
@@ -215,6 +256,15 @@ fn projected(path: &str, source: &Value) -> FieldErrors {
         }));
     }
     errors
+}
+
+/// The files that a source of a projected volume names.
+fn projected_files<'a>(kind: &str, source: &'a Value) -> Vec<&'a str> {
+    let files: Vec<&str> = match kind {
+        "serviceAccountToken" => vec![str_of(source, "path")],
+        _ => list(source, "items").iter().map(|item| str_of(item, "path")).collect(),
+    };
+    files.into_iter().filter(|file| !file.is_empty()).collect()
 }
 
 /// A projected token: valid for ten minutes at least.

@@ -130,7 +130,7 @@ impl Request<'_> {
         Err(AllocationError::Exhausted("failed to allocate a serviceIP: range is full".to_owned()))
     }
 
-    /// Node ports of a Service: ports with the same number share one, whatever their protocol.
+    /// Node ports of a Service: ports with the same number share one, whatever their protocol, and no others.
     fn node_ports(&mut self, range: (u16, u16), service: &mut Object) -> Result<(), AllocationError> {
         if !needs_node_port(service) {
             return Ok(());
@@ -143,7 +143,14 @@ impl Request<'_> {
         let mut shared: BTreeMap<i64, i64> = BTreeMap::new();
         for (index, (port, node_port)) in ports.iter().enumerate() {
             if *node_port != 0 {
-                self.asked_node_port(range, *node_port, &format!("spec.ports[{index}].nodePort"))?;
+                let path = format!("spec.ports[{index}].nodePort");
+                let claim = u16::try_from(*node_port).ok().map(Claim::NodePort);
+                let taken = claim.is_some_and(|c| self.claims.contains(&c) && !self.held.contains(&c));
+                if taken && shared.get(port) != Some(node_port) {
+                    let detail = "provided port is already allocated";
+                    return Err(invalid([FieldError::invalid(path, *node_port, detail)].into()));
+                }
+                self.asked_node_port(range, *node_port, &path)?;
                 shared.entry(*port).or_insert(*node_port);
             }
         }

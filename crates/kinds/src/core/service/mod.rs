@@ -52,6 +52,10 @@ pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
 struct ServiceStrategy;
 
 impl Strategy for ServiceStrategy {
+    fn folder(&self) -> Option<&'static str> {
+        Some("services/specs")
+    }
+
     fn answers_deleted(&self) -> bool {
         true
     }

@@ -129,7 +129,7 @@ fn restore_allocated(new: &mut Object, old: &Object) {
             copy(new, old, "clusterIPs");
         }
     }
-    if needs_node_port(old) && needs_node_port(new) {
+    if facts::allocates_node_ports(old) && facts::allocates_node_ports(new) {
         restore_node_ports(new, old);
     }
     if needs_health_check_port(old)

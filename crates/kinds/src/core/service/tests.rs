@@ -346,7 +346,7 @@ fn status_belongs_to_load_balancers() {
     check(
         "ClusterIP",
         json!({"hostname": "a"}),
-        &format!("{path}: Forbidden: may only be used when `spec.type` is \"LoadBalancer\""),
+        &format!("{path}: Forbidden: may only be used when `spec.type` is 'LoadBalancer'"),
     );
     check(
         "LoadBalancer",

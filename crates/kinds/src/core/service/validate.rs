@@ -148,11 +148,14 @@ fn unique_ports(object: &Object, ports: &[ServicePort]) -> FieldErrors {
     let mut seen = BTreeSet::new();
     for (index, port) in ports.iter().enumerate() {
         if !seen.insert((port.protocol.as_deref(), port.port)) {
-            let value = json!({
-                "Name": "", "Protocol": port.protocol, "AppProtocol": null,
-                "Port": port.port, "TargetPort": 0, "NodePort": 0,
-            });
-            errors.push(FieldError::duplicate(format!("spec.ports[{index}]"), value));
+            // As Kubernetes' own type has it.
+            let shown = format!(
+                r#"{{"Name":"","Protocol":{},"AppProtocol":null,"Port":{},"TargetPort":0,"NodePort":0}}"#,
+                json!(port.protocol),
+                port.port
+            );
+            let error = FieldError::duplicate(format!("spec.ports[{index}]"), Value::Null);
+            errors.push(error.showing(shown));
         }
     }
     errors
@@ -218,7 +221,8 @@ fn source_ranges(object: &Object, spec: &ServiceSpec, is_balancer: bool) -> Fiel
     let (path, ranges): (&str, Vec<(String, &str)>) = if !listed.is_empty() {
         let path = |index| format!("spec.loadBalancerSourceRanges[{index}]");
         let ranges = listed.iter().enumerate().map(|(index, range)| (path(index), range.as_str()));
-        ("spec.loadBalancerSourceRanges", ranges.collect())
+        // The name of the field in Go.
+        ("spec.LoadBalancerSourceRanges", ranges.collect())
     } else if let Some(text) = annotation {
         let ranges = text.split(',').map(|range| (in_annotation.clone(), range));
         (
@@ -268,7 +272,7 @@ fn traffic_policies(object: &Object, spec: &ServiceSpec) -> FieldErrors {
         "ClusterIP" | "NodePort" | "LoadBalancer" => one_of("spec.internalTrafficPolicy", internal, POLICIES),
         _ => one_of_optional("spec.internalTrafficPolicy", internal, POLICIES),
     });
-    let distributions = ["PreferClose", "PreferSameNode", "PreferSameZone"];
+    let distributions = ["PreferClose", "PreferSameZone", "PreferSameNode"];
     let distribution = spec.traffic_distribution.as_deref();
     errors.extend(one_of_optional("spec.trafficDistribution", distribution, &distributions));
     errors
@@ -279,7 +283,7 @@ pub(super) fn validate_status(object: &Object) -> FieldErrors {
     let points = skiff_machinery::cells::items(object, &["status", "loadBalancer", "ingress"]);
     let path = "status.loadBalancer.ingress";
     if kind(object) != "LoadBalancer" && !points.is_empty() {
-        let detail = "may only be used when `spec.type` is \"LoadBalancer\"";
+        let detail = "may only be used when `spec.type` is 'LoadBalancer'";
         return [FieldError::forbidden(path, detail)].into();
     }
     let points = points.iter().enumerate();
