@@ -92,7 +92,7 @@ impl Cluster {
     /// A `skiff` that has not been started.
     #[must_use]
     pub fn skiff_command(&self) -> Command {
-        self.with_environment(program("SKIFF_TEST_BINARY"))
+        self.command(program("SKIFF_TEST_BINARY"))
     }
 
     /// Runs kubectl with these arguments, split at spaces.
@@ -109,8 +109,8 @@ impl Cluster {
     #[must_use]
     pub fn kubectl_command(&self, which: Kubectl, arguments: &str) -> Command {
         let mut command = match which {
-            Kubectl::New => self.with_environment(program("SKIFF_TEST_KUBECTL_NEW")),
-            Kubectl::Old => self.with_environment(program("SKIFF_TEST_KUBECTL_OLD")),
+            Kubectl::New => self.command(program("SKIFF_TEST_KUBECTL_NEW")),
+            Kubectl::Old => self.command(program("SKIFF_TEST_KUBECTL_OLD")),
             Kubectl::Skiff => {
                 let mut command = self.skiff_command();
                 command.arg("kubectl");
@@ -129,7 +129,7 @@ impl Cluster {
     /// A shell on the node that has not been started.
     #[must_use]
     pub fn shell(&self, script: &str) -> Command {
-        let mut command = self.with_environment("bash");
+        let mut command = self.command("bash");
         command.args(["-c", script]);
         command
     }
@@ -170,7 +170,9 @@ impl Cluster {
         self.k(&format!("get service {service} -o jsonpath={{.spec.clusterIP}}"))
     }
 
-    fn with_environment(&self, program: impl AsRef<Path>) -> Command {
+    /// A program on the node, with the cluster's environment, that has not been started.
+    #[must_use]
+    pub fn command(&self, program: impl AsRef<Path>) -> Command {
         let mut command = self.host.command(program.as_ref());
         command.env("KUBECONFIG", self.kubeconfig());
         command.env("SKIFF_DATA_DIR", self.data_dir()).env("SKIFF_RUN_DIR", self.run_dir());

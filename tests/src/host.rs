@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -53,6 +54,8 @@ impl Host {
             .args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", script])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            // A terminal's interrupt is for the test; the host ends with it.
+            .process_group(0)
             .spawn()
             .expect("unshare runs (tests need root and util-linux)");
         let lifeline = holder.stdin.take().unwrap();
