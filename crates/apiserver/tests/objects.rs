@@ -458,5 +458,10 @@ async fn discovery_and_schema_documents() {
     let unchanged = api.request(request.body(Default::default()).unwrap()).await.expect(304);
     assert!(unchanged.text.is_empty());
     let old = api.get("/openapi/v2").await.expect(200);
+    assert_eq!(old.headers["content-type"], "application/json");
+    assert_eq!(old.body["swagger"], "2.0");
+    let request =
+        http::Request::builder().uri("/openapi/v2").header("accept", skiff_machinery::openapi::V2_ACCEPT);
+    let old = api.request(request.body(Default::default()).unwrap()).await.expect(200);
     assert_eq!(old.headers["content-type"], skiff_machinery::openapi::V2_CONTENT_TYPE);
 }

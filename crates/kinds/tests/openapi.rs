@@ -6,7 +6,7 @@ use prost::Message as _;
 use serde_json::{Value, json};
 use skiff_kinds::builtin;
 use skiff_machinery::openapi::gnostic as wire;
-use skiff_machinery::openapi::{hash, v2_protobuf, v3_document, v3_index};
+use skiff_machinery::openapi::{hash, v2_json, v2_protobuf, v3_document, v3_index};
 use skiff_machinery::{GroupVersion, discovery};
 
 const CORE: GroupVersion = GroupVersion::fixed("", "v1");
@@ -185,6 +185,29 @@ fn documents_stay_small() {
         .max();
     assert!(largest.unwrap() < 1 << 20, "{largest:?}");
     assert!(v2_protobuf(&catalogue).len() < 2 << 20);
+    assert!(v2_json(&catalogue).len() < 3 << 20);
+}
+
+#[test]
+fn the_old_document_says_the_same_in_both_formats() {
+    let json: Value = serde_json::from_slice(&v2_json(&builtin())).unwrap();
+    let protobuf = wire::Document::decode(v2_protobuf(&builtin()).as_slice()).unwrap();
+    assert_eq!((&json["swagger"], &json["info"]["title"]), (&json!("2.0"), &json!("Kubernetes")));
+    let names = |value: &Value| -> Vec<String> { value.as_object().unwrap().keys().cloned().collect() };
+    let schemas = protobuf.definitions.unwrap().entries;
+    assert_eq!(
+        names(&json["definitions"]),
+        schemas.iter().map(|schema| schema.name.clone()).collect::<Vec<_>>()
+    );
+    let paths = protobuf.paths.unwrap().path;
+    assert_eq!(names(&json["paths"]), paths.iter().map(|path| path.name.clone()).collect::<Vec<_>>());
+    let pod = "/api/v1/namespaces/{namespace}/pods/{name}";
+    let item = paths.iter().find(|path| path.name == pod).unwrap().value.clone().unwrap();
+    let (patch, described) = (item.patch.unwrap(), &json["paths"][pod]["patch"]);
+    assert_eq!(patch.operation_id, described["operationId"].as_str().unwrap());
+    assert_eq!(patch.parameters.len(), described["parameters"].as_array().unwrap().len());
+    assert_eq!(patch.vendor_extension.len(), 2);
+    assert_eq!(patch.responses.unwrap().response_code[0].name, "200");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The OpenAPI documents: version 3 per group and version (JSON), version 2 as one protobuf.
+//! The OpenAPI documents: version 3 per group and version (JSON), version 2 as one, in JSON and protobuf.
 //!
 //! kubectl reads from them which fields there are (`explain`, client-side validation), how lists merge
 //! (`apply`), and that a PATCH knows `fieldValidation` and `dryRun`. Making a document takes milliseconds
@@ -9,6 +9,8 @@ pub mod gnostic;
 mod operations;
 mod v2;
 mod v3;
+
+use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -23,10 +25,10 @@ fn version() -> String {
     format!("v{}", skiff_schema::release())
 }
 
-/// The media type in the Accept header of clients that want the version 2 document.
+/// The media type in the Accept header of clients that want the version 2 document in protobuf.
 pub const V2_ACCEPT: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
 
-/// The Content-Type of the version 2 document: not the type that clients ask for, whose `@` is not allowed
+/// The Content-Type of the version 2 document in protobuf: not the type that clients ask for, whose `@` is not allowed
 /// in a media type, so that they could not parse it in an answer.
 pub const V2_CONTENT_TYPE: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 
@@ -52,7 +54,12 @@ pub fn v3_document(catalogue: &Catalogue, gv: &GroupVersion) -> Option<Vec<u8>> 
 
 /// The document of `/openapi/v2` as protobuf, for clients before 1.27.
 pub fn v2_protobuf(catalogue: &Catalogue) -> Vec<u8> {
-    v2::document(catalogue)
+    v2::protobuf(catalogue)
+}
+
+/// The document of `/openapi/v2` as JSON text.
+pub fn v2_json(catalogue: &Catalogue) -> Vec<u8> {
+    v2::json(catalogue).into_bytes()
 }
 
 /// Identifies the document of a version: made from what goes into it, which is cheaper than the document.
@@ -65,4 +72,15 @@ pub fn hash(catalogue: &Catalogue, gv: &GroupVersion) -> String {
         digest.update(format!("{names:?} {scope:?} {verbs:?} {subresources:?} {edition}\n"));
     }
     digest.finalize().iter().map(|byte| format!("{byte:02X}")).collect()
+}
+
+/// The entries of a JSON object, after the text that opens it. A document is written part by part: as one tree it takes megabytes,
+/// which the allocator would keep.
+struct Entries(String);
+
+impl Entries {
+    fn push(&mut self, name: &str, value: &Value) {
+        let comma = if self.0.ends_with('{') { "" } else { "," };
+        write!(self.0, "{comma}{}:{value}", Value::from(name)).expect("writing into a String");
+    }
 }

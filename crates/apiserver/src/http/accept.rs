@@ -191,7 +191,7 @@ impl<'a> MediaRange<'a> {
     }
 
     /// Smaller for what the client likes better: by weight (in thousandths, 1 when not given), then the more special.
-    fn rank(&self) -> (i32, bool) {
+    pub(crate) fn rank(&self) -> (i32, bool) {
         let weight: f32 = self.parameter("q").and_then(|q| q.parse().ok()).unwrap_or(1.0);
         #[allow(clippy::cast_possible_truncation, reason = "a weight is between 0 and 1; others are cut off")]
         let thousandths = (weight * 1000.0) as i32;

@@ -19,6 +19,8 @@ use super::body::{self, Body};
 use crate::build_info::BuildInfo;
 use crate::errors::ApiError;
 
+const V2_OFFERED: &str = "application/json, application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+
 /// The documents made so far.
 pub(crate) struct Documents {
     catalogue: Arc<Catalogue>,
@@ -47,7 +49,14 @@ enum Wanted {
     Resources(GroupVersion),
     OpenApiV3,
     OpenApiV3Group(GroupVersion),
-    OpenApiV2,
+    OpenApiV2(V2Format),
+}
+
+/// How the OpenAPI document of version 2 is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum V2Format {
+    Json,
+    Protobuf,
 }
 
 impl Documents {
@@ -58,7 +67,10 @@ impl Documents {
 
     /// Answers the paths of documents; `None` for other paths.
     pub(crate) fn answer(&self, path: &str, headers: &HeaderMap) -> Option<Result<Response<Body>, ApiError>> {
-        let wanted = Wanted::of(path, headers)?;
+        let wanted = match Wanted::of(path, headers)? {
+            Ok(wanted) => wanted,
+            Err(error) => return Some(Err(error)),
+        };
         let Some(document) = self.document(&wanted) else { return Some(Err(ApiError::NoSuchPage)) };
         Some(Ok(document.answer(headers)))
     }
@@ -86,20 +98,25 @@ impl Documents {
             Wanted::OpenApiV3Group(gv) => {
                 return Some(Document::new(openapi::v3_document(catalogue, gv)?, wanted));
             }
-            Wanted::OpenApiV2 => return Some(Document::new(openapi::v2_protobuf(catalogue), wanted)),
+            Wanted::OpenApiV2(V2Format::Json) => {
+                return Some(Document::new(openapi::v2_json(catalogue), wanted));
+            }
+            Wanted::OpenApiV2(V2Format::Protobuf) => {
+                return Some(Document::new(openapi::v2_protobuf(catalogue), wanted));
+            }
         };
         Some(Document::new(crate::pipeline::codec::to_json(&value), wanted))
     }
 }
 
 impl Wanted {
-    fn of(path: &str, headers: &HeaderMap) -> Option<Self> {
+    fn of(path: &str, headers: &HeaderMap) -> Option<Result<Self, ApiError>> {
         let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
         let gv = |group: &str, version: &str| GroupVersion {
             group: group.to_owned().into(),
             version: version.to_owned().into(),
         };
-        Some(match segments.as_slice() {
+        Some(Ok(match segments.as_slice() {
             [] => Self::Index,
             ["version"] => Self::Version,
             ["api"] => Self::aggregated(true, headers).unwrap_or(Self::CoreVersions),
@@ -107,12 +124,12 @@ impl Wanted {
             ["api", version] => Self::Resources(gv("", version)),
             ["apis", group] => Self::Group((*group).to_owned()),
             ["apis", group, version] => Self::Resources(gv(group, version)),
-            ["openapi", "v2"] => Self::OpenApiV2,
+            ["openapi", "v2"] => return Some(V2Format::negotiate(headers).map(Self::OpenApiV2)),
             ["openapi", "v3"] => Self::OpenApiV3,
             ["openapi", "v3", "api", version] => Self::OpenApiV3Group(gv("", version)),
             ["openapi", "v3", "apis", group, version] => Self::OpenApiV3Group(gv(group, version)),
             _ => return None,
-        })
+        }))
     }
 
     /// The aggregated form, when the client puts it first.
@@ -139,9 +156,28 @@ impl Wanted {
     fn content_type(&self) -> &'static str {
         match self {
             Self::Aggregated { version, .. } => version.content_type(),
-            Self::OpenApiV2 => openapi::V2_CONTENT_TYPE,
+            Self::OpenApiV2(V2Format::Protobuf) => openapi::V2_CONTENT_TYPE,
             _ => "application/json",
         }
+    }
+}
+
+impl V2Format {
+    /// The first that the client takes; JSON for clients that do not say.
+    fn negotiate(headers: &HeaderMap) -> Result<Self, ApiError> {
+        let accepts = || headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+        if accepts().all(str::is_empty) {
+            return Ok(Self::Json);
+        }
+        let mut ranges: Vec<MediaRange<'_>> =
+            accepts().flat_map(|value| value.split(',')).map(MediaRange::parse).collect();
+        ranges.sort_by_key(MediaRange::rank);
+        let format = |range: MediaRange<'_>| match range.media_type {
+            "application/json" | "application/*" | "*/*" => Some(Self::Json),
+            openapi::V2_ACCEPT | openapi::V2_CONTENT_TYPE => Some(Self::Protobuf),
+            _ => None,
+        };
+        ranges.into_iter().find_map(format).ok_or(ApiError::NotAcceptable(V2_OFFERED))
     }
 }
 
@@ -212,7 +248,7 @@ mod tests {
         let check = |accept: &str, expected: Wanted| {
             let mut headers = HeaderMap::new();
             headers.insert(ACCEPT, accept.parse().unwrap());
-            assert_eq!(Wanted::of("/apis", &headers), Some(expected), "{accept}");
+            assert_eq!(Wanted::of("/apis", &headers).unwrap().unwrap(), expected, "{accept}");
         };
         check("application/json", Wanted::Groups);
         check(
@@ -223,5 +259,22 @@ mod tests {
             "application/json;as=APIGroupDiscoveryList;v=v2beta1;g=apidiscovery.k8s.io,application/json",
             Wanted::Aggregated { core: false, version: AggregatedVersion::V2beta1 },
         );
+    }
+
+    #[test]
+    fn the_old_description_has_the_format_that_the_client_takes() {
+        let check = |accept: &str, expected: Option<V2Format>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT, accept.parse().unwrap());
+            assert_eq!(V2Format::negotiate(&headers).ok(), expected, "{accept}");
+        };
+        check("", Some(V2Format::Json));
+        check("*/*", Some(V2Format::Json));
+        check("application/json", Some(V2Format::Json));
+        check(openapi::V2_ACCEPT, Some(V2Format::Protobuf));
+        check(openapi::V2_CONTENT_TYPE, Some(V2Format::Protobuf));
+        check(&format!("application/json;q=0.5, {}", openapi::V2_ACCEPT), Some(V2Format::Protobuf));
+        check("text/html, application/json;q=0.1", Some(V2Format::Json));
+        check("text/html", None);
     }
 }

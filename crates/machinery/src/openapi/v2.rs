@@ -1,17 +1,39 @@
-//! Version 2: one document for everything, in protobuf because clients before 1.27 read nothing else.
+//! Version 2: one document for everything, in JSON, and in protobuf because clients before 1.27 ask for that.
 
 use std::collections::BTreeMap;
 
 use prost::Message as _;
 use serde_json::{Value, json};
 
+use super::Entries;
 use super::definitions::{self, Dialect};
 use super::gnostic as wire;
 use super::operations::{self, Action, Method, Operation};
 use crate::Catalogue;
 
-/// The encoded document.
-pub(super) fn document(catalogue: &Catalogue) -> Vec<u8> {
+/// The document as JSON text.
+pub(super) fn json(catalogue: &Catalogue) -> String {
+    let operations: Vec<Operation> = catalogue.iter().flat_map(|kind| operations::of(kind)).collect();
+    let roots = operations::definitions(catalogue.iter().map(AsRef::as_ref), &operations);
+    let mut schemas = Entries(r#"{"definitions":{"#.to_owned());
+    definitions::each(catalogue, Dialect::V2, roots.iter().map(String::as_str), |name, definition| {
+        schemas.push(&name, &definition);
+    });
+    let info = json!({"title": "Kubernetes", "version": super::VERSION});
+    let mut paths = Entries(schemas.0 + &format!(r#"}},"info":{info},"paths":{{"#));
+    let mut by_path: BTreeMap<&str, Value> = BTreeMap::new();
+    for operation in &operations {
+        let item = by_path.entry(&operation.path).or_insert_with(|| json!({}));
+        item[operation.method.as_str()] = describe(operation);
+    }
+    for (path, item) in by_path {
+        paths.push(path, &item);
+    }
+    paths.0 + r#"},"swagger":"2.0"}"#
+}
+
+/// The document in protobuf.
+pub(super) fn protobuf(catalogue: &Catalogue) -> Vec<u8> {
     let operations: Vec<Operation> = catalogue.iter().flat_map(|kind| operations::of(kind)).collect();
     let mut paths: BTreeMap<String, wire::PathItem> = BTreeMap::new();
     for operation in &operations {
@@ -25,7 +47,7 @@ pub(super) fn document(catalogue: &Catalogue) -> Vec<u8> {
             Method::Post => &mut item.post,
             Method::Put => &mut item.put,
         };
-        *slot = Some(describe(operation));
+        *slot = Some(encode(&describe(operation)));
     }
     let path = |(name, item)| wire::NamedPathItem { name, value: Some(item) };
     let roots = operations::definitions(catalogue.iter().map(AsRef::as_ref), &operations);
@@ -39,46 +61,63 @@ pub(super) fn document(catalogue: &Catalogue) -> Vec<u8> {
     document.encode_to_vec()
 }
 
-fn describe(operation: &Operation) -> wire::Operation {
+fn describe(operation: &Operation) -> Value {
     let (group, version, kind) = &operation.gvk;
-    let in_path = operation.path_parameters().map(|(name, ty, _)| wire::NonBodyParameter {
-        path: Some(wire::PathParameter {
-            required: true,
-            location: "path".to_owned(),
-            name: (*name).to_owned(),
-            ty: (*ty).to_owned(),
-        }),
-        query: None,
-    });
+    let in_path = operation
+        .path_parameters()
+        .map(|(name, ty, _)| json!({"in": "path", "name": name, "required": true, "type": ty}));
     let pretty = Some(&operations::PRETTY).filter(|_| operation.action != Action::Connect);
-    let query = operation.parameters().chain(pretty);
-    let in_query = query.map(|(name, ty, description)| wire::NonBodyParameter {
-        path: None,
-        query: Some(wire::QueryParameter {
-            location: "query".to_owned(),
-            description: (*description).to_owned(),
-            name: (*name).to_owned(),
-            ty: (*ty).to_owned(),
+    let in_query = operation.parameters().chain(pretty).map(
+        |(name, ty, description)| json!({"in": "query", "name": name, "type": ty, "description": description}),
+    );
+    json!({
+        "operationId": operation.id,
+        "parameters": in_path.chain(in_query).collect::<Vec<_>>(),
+        "responses": {"200": {"description": "OK"}},
+        "x-kubernetes-action": operation.action.as_str(),
+        "x-kubernetes-group-version-kind": {"group": group, "version": version, "kind": kind},
+    })
+}
+
+/// An operation's message.
+fn encode(operation: &Value) -> wire::Operation {
+    let response = |(code, response): (&String, &Value)| wire::NamedResponse {
+        name: code.clone(),
+        value: Some(wire::ResponseValue {
+            response: Some(wire::Response { description: text(response, "description") }),
         }),
-    });
-    let parameter =
-        |non_body| wire::ParametersItem { parameter: Some(wire::Parameter { non_body: Some(non_body) }) };
-    let ok = wire::NamedResponse {
-        name: "200".to_owned(),
-        value: Some(wire::ResponseValue { response: Some(wire::Response { description: "OK".to_owned() }) }),
     };
     wire::Operation {
-        operation_id: operation.id.clone(),
-        parameters: in_path.chain(in_query).map(parameter).collect(),
-        responses: Some(wire::Responses { response_code: vec![ok] }),
-        vendor_extension: vec![
-            extension("x-kubernetes-action", &operation.action.as_str().into()),
-            extension(
-                "x-kubernetes-group-version-kind",
-                &json!({"group": group, "version": version, "kind": kind}),
-            ),
-        ],
+        operation_id: text(operation, "operationId"),
+        parameters: operation["parameters"].as_array().into_iter().flatten().map(parameter).collect(),
+        responses: operation["responses"]
+            .as_object()
+            .map(|responses| wire::Responses { response_code: responses.iter().map(response).collect() }),
+        vendor_extension: extensions(operation),
     }
+}
+
+fn parameter(parameter: &Value) -> wire::ParametersItem {
+    let (location, name, ty) = (text(parameter, "in"), text(parameter, "name"), text(parameter, "type"));
+    let non_body = if location == "path" {
+        let required = parameter["required"] == true;
+        let path = wire::PathParameter { required, location, name, ty };
+        wire::NonBodyParameter { path: Some(path), query: None }
+    } else {
+        let query = wire::QueryParameter { location, description: text(parameter, "description"), name, ty };
+        wire::NonBodyParameter { path: None, query: Some(query) }
+    };
+    wire::ParametersItem { parameter: Some(wire::Parameter { non_body: Some(non_body) }) }
+}
+
+fn text(value: &Value, name: &str) -> String {
+    value[name].as_str().unwrap_or("").to_owned()
+}
+
+/// The members of an object that OpenAPI does not define.
+fn extensions(value: &Value) -> Vec<wire::NamedAny> {
+    let members = value.as_object().into_iter().flatten().filter(|(name, _)| name.starts_with("x-"));
+    members.map(|(name, value)| extension(name, value)).collect()
 }
 
 fn extension(name: &str, value: &Value) -> wire::NamedAny {
@@ -94,21 +133,18 @@ fn schemas<'v>(entries: impl IntoIterator<Item = (&'v String, &'v Value)>) -> wi
 }
 
 fn schema(value: &Value) -> wire::Schema {
-    let text = |name: &str| value[name].as_str().unwrap_or("").to_owned();
-    let map = value.as_object();
-    let extensions = map.into_iter().flatten().filter(|(name, _)| name.starts_with("x-"));
     let required = value["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
     let inner = |name: &str| value.get(name).filter(|inner| inner.is_object()).map(schema);
     wire::Schema {
-        reference: text("$ref"),
-        format: text("format"),
-        description: text("description"),
+        reference: text(value, "$ref"),
+        format: text(value, "format"),
+        description: text(value, "description"),
         required: required.map(str::to_owned).collect(),
         additional_properties: inner("additionalProperties")
             .map(|schema| Box::new(wire::AdditionalProperties { schema: Some(Box::new(schema)) })),
         ty: value["type"].as_str().map(|ty| wire::TypeItem { value: vec![ty.to_owned()] }),
         items: inner("items").map(|schema| wire::Items { schema: vec![schema] }),
         properties: value["properties"].as_object().map(schemas),
-        vendor_extension: extensions.map(|(name, value)| extension(name, value)).collect(),
+        vendor_extension: extensions(value),
     }
 }

@@ -1,10 +1,10 @@
 //! Version 3: one JSON document for each group and version.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
+use super::Entries;
 use super::definitions::{self, Dialect};
 use super::operations::{self, Action, DELETE_OPTIONS, Method, Operation, STATUS};
 use crate::{Catalogue, Kind};
@@ -16,8 +16,7 @@ const PATCH_TYPES: &[&str] = &[
     "application/strategic-merge-patch+json",
 ];
 
-/// The document of the kinds of one version, as JSON text. It is written part by part: as one tree it takes megabytes, which the
-/// allocator would keep.
+/// The document of the kinds of one version, as JSON text.
 pub(super) fn document(catalogue: &Catalogue, kinds: &[&Kind]) -> String {
     let operations: Vec<Operation> = kinds.iter().flat_map(|kind| operations::of(kind)).collect();
     let roots = operations::definitions(kinds.iter().copied(), &operations);
@@ -48,16 +47,6 @@ pub(super) fn document(catalogue: &Catalogue, kinds: &[&Kind]) -> String {
         paths.push(path, &item);
     }
     paths.0 + "}}"
-}
-
-/// The entries of a JSON object, after the text that opens it.
-struct Entries(String);
-
-impl Entries {
-    fn push(&mut self, name: &str, value: &Value) {
-        let comma = if self.0.ends_with('{') { "" } else { "," };
-        write!(self.0, "{comma}{}:{value}", Value::from(name)).expect("writing into a String");
-    }
 }
 
 /// What the operations of a path share.
