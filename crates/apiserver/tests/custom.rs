@@ -148,6 +148,27 @@ async fn objects_are_changed_as_those_of_other_kinds() {
 }
 
 #[tokio::test]
+async fn apply_takes_fields_that_the_schema_preserves() {
+    let api = Api::start().await;
+    let mut open = definition();
+    for version in open["spec"]["versions"].as_array_mut().unwrap() {
+        version["schema"] =
+            json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
+        version.as_object_mut().unwrap().remove("selectableFields");
+    }
+    let created = api.post(DEFINITIONS, open).await.expect(201);
+    establish(&api, &created.body).await;
+    let apply = async |manager: &str, spec: Value| {
+        let path = format!("{WIDGETS}/a?fieldManager={manager}&fieldValidation=Strict");
+        api.send("PATCH", &path, "application/apply-patch+yaml", &widget("a", spec).to_string()).await
+    };
+    apply("one", json!({"any": {"a": 1}})).await.expect(201);
+    let both = apply("two", json!({"any": {"b": [2]}})).await.expect(200);
+    assert_eq!(both.body["spec"], json!({"any": {"a": 1, "b": [2]}}));
+    apply("two", json!({"any": {"a": 2}})).await.expect(409);
+}
+
+#[tokio::test]
 async fn apply_merges_lists_by_their_keys() {
     let api = with_widgets().await;
     let apply = async |manager: &str, spec: Value| {

@@ -51,10 +51,16 @@ impl Builder {
             fields: fields.into(),
             numbers: Box::default(),
             atomic,
+            open: false,
             kinds,
             unions: Box::default(),
         });
         Some(id)
+    }
+
+    /// Lets objects have fields that the definition does not have.
+    pub fn leave_open(&mut self, id: DefinitionId) {
+        self.schema.definitions[usize::from(id.0)].open = true;
     }
 
     /// Takes over a definition of another schema with all that it refers to. Always the same one for a builder.
@@ -74,6 +80,7 @@ impl Builder {
         new.fields = fields;
         new.numbers = definition.numbers.clone();
         new.unions = definition.unions.clone();
+        new.open = definition.open;
         Some(place)
     }
 
@@ -153,6 +160,7 @@ mod tests {
                 Kinds::None,
             )
             .unwrap();
+        builder.leave_open(spec);
         let fields = vec![Field::new("spec", Type::Object(spec)), Field::new("metadata", Type::Object(meta))];
         let kinds = Kinds::Of(Box::new([["g".into(), "v1".into(), "K".into()]]));
         let root = builder.define("a.K", fields, false, kinds).unwrap();
@@ -166,7 +174,7 @@ mod tests {
         assert_eq!(at(&["metadata", "ownerReferences", "controller"]), Some(Type::Bool));
         assert_eq!(at(&["metadata", "managedFields", "time"]), Some(Type::Time));
         let spec = schema.definition("z.Spec").unwrap();
-        assert!(spec.atomic);
+        assert!(spec.atomic && spec.open && !schema.definition("a.K").unwrap().open);
         let lists = |name: &str| match spec.field(name).unwrap().ty {
             Type::Map(inner) | Type::List(inner) => schema.inner_list(inner).clone(),
             other => panic!("{other:?}"),

@@ -90,6 +90,8 @@ pub struct Definition {
     numbers: Box<[(Numbers, u16)]>,
     /// Whether server-side apply treats the whole as one value.
     pub atomic: bool,
+    /// Whether objects may have fields that are not defined here, of which nothing is known.
+    pub open: bool,
     /// The kinds of objects that it describes.
     pub kinds: Kinds,
     /// Groups of fields of which one may be set.

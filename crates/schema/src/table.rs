@@ -88,6 +88,7 @@ impl Reader {
             fields: Box::default(),
             numbers: numbers(&fields),
             atomic: false,
+            open: false,
             kinds: Kinds::None,
             unions: Box::default(),
         };

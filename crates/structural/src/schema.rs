@@ -73,7 +73,11 @@ impl Maker {
             fields.push(made);
         }
         let atomic = schema.map_type == Some(MapType::Atomic);
-        self.builder.define(name.to_owned(), fields, atomic, kinds)
+        let id = self.builder.define(name.to_owned(), fields, atomic, kinds)?;
+        if schema.preserve_unknown_fields {
+            self.builder.leave_open(id);
+        }
+        Some(id)
     }
 
     /// The type of a value; beyond what a schema can hold, nothing is known of it.
@@ -183,6 +187,8 @@ mod tests {
         assert_eq!(field("labels").list, ListKind::Atomic);
         let Known::Object(whole) = field("whole").ty else { panic!("no object") };
         assert!(root.schema().get(whole).atomic);
+        let Known::Object(pod) = field("pod").ty else { panic!("no object") };
+        assert!(root.schema().get(pod).open && !root.schema().get(whole).open);
         let Known::Map(inner) = field("lists").ty else { panic!("no map") };
         assert_eq!(*root.schema().inner_list(inner), ListKind::Set);
     }

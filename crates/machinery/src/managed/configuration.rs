@@ -126,6 +126,7 @@ fn go_type(value: &Value) -> &'static str {
 mod tests {
     use super::*;
     use serde_json::json;
+    use skiff_schema::{Builder, Field, Kinds};
 
     fn check(config: Value, expected: Option<&str>) {
         let config = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, "spec": config});
@@ -148,6 +149,23 @@ mod tests {
         check(json!({"containers": [{"name": "a", "image": 5}]}), Some(number));
         let text = ".spec.priority: expected numeric (int or float), got string";
         check(json!({"priority": "x"}), Some(text));
+    }
+
+    #[test]
+    fn what_an_open_definition_does_not_have_may_be_anything() {
+        let mut builder = Builder::default();
+        let spec =
+            builder.define("a.Spec", vec![Field::new("known", Type::Bool)], false, Kinds::None).unwrap();
+        builder.leave_open(spec);
+        let fields = vec![Field::new("spec", Type::Object(spec))];
+        let kind = builder.define("a.K", fields, false, Kinds::None).unwrap();
+        let root = builder.finish(kind, None);
+        let check = |config: Value, expected: Option<&str>| {
+            assert_eq!(refuse_configuration(&root, &config).as_deref(), expected, "{config}");
+        };
+        check(json!({"spec": {"known": true, "other": {"list": [1, 1]}}}), None);
+        check(json!({"spec": {"known": "x"}}), Some(".spec.known: expected boolean, got &{x}"));
+        check(json!({"other": 1}), Some(".other: field not declared in schema"));
     }
 
     #[test]

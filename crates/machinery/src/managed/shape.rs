@@ -71,10 +71,13 @@ impl<'s> Place<'s> {
         }
     }
 
-    /// The place of a field that the schema knows.
+    /// The place of a field that the schema knows or allows.
     pub(super) fn field(self, name: &str) -> Option<Self> {
-        let field = self.schema.field(self.ty, name)?;
-        Some(Self { schema: self.schema, ty: field.ty, list: &field.list })
+        match (self.schema.field(self.ty, name), self.ty) {
+            (Some(field), _) => Some(Self { schema: self.schema, ty: field.ty, list: &field.list }),
+            (None, Type::Object(id)) if self.schema.get(id).open => Some(self.unknown()),
+            (None, _) => None,
+        }
     }
 
     /// The place of the items of a list at this place.
