@@ -82,6 +82,39 @@ async fn bodies_may_be_yaml() {
 }
 
 #[tokio::test]
+async fn keys_that_yaml_repeats_are_refused_warned_of_or_ignored() {
+    let api = Api::start().await;
+    let yaml = |name: &str| {
+        format!(
+            "\napiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\ndata:\n  a: \"1\"\n  a: \"2\"\n"
+        )
+    };
+    let problem = "yaml: unmarshal errors:\n  line 8: key \"a\" already set in map";
+    let strict = format!("{MAPS}?fieldValidation=Strict");
+    let refused = api.send("POST", &strict, "application/yaml", &yaml("a")).await.expect(400);
+    let expected = format!(
+        "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding error: {problem}"
+    );
+    assert_eq!(refused.message(), expected);
+    let warned = api.send("POST", MAPS, "application/yaml", &yaml("b")).await.expect(201);
+    assert_eq!(warned.body["data"]["a"], "2");
+    let warning = r#"299 - "line 8: key \"a\" already set in map""#;
+    assert_eq!(warned.warnings(), [warning]);
+    let ignored = format!("{MAPS}?fieldValidation=Ignore");
+    assert!(
+        api.send("POST", &ignored, "application/yaml", &yaml("c")).await.expect(201).warnings().is_empty()
+    );
+    let apply = "application/apply-patch+yaml";
+    let strict = format!("{MAPS}/d?fieldManager=m&fieldValidation=Strict");
+    let refused = api.send("PATCH", &strict, apply, &yaml("d")).await.expect(400);
+    let expected = format!("error strict decoding YAML: error converting YAML to JSON: {problem}");
+    assert_eq!(refused.message(), expected);
+    let warned = api.send("PATCH", &format!("{MAPS}/d?fieldManager=m"), apply, &yaml("d")).await.expect(201);
+    assert_eq!(warned.body["data"]["a"], "2");
+    assert_eq!(warned.warnings(), [warning]);
+}
+
+#[tokio::test]
 async fn unknown_fields_are_refused_warned_of_or_ignored() {
     let api = Api::start().await;
     let body = |name: &str| {

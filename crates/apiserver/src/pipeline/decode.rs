@@ -20,6 +20,9 @@ const BODIES: &str = "application/json, application/yaml, application/vnd.kubern
 
 const DELETE_OPTIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
 
+/// What precedes that YAML has a key twice; warnings go without.
+const YAML_PROBLEMS: &str = "yaml: unmarshal errors:\n  ";
+
 /// Why a body is no object at all: what cannot be told by the kind that it says it has.
 type Unrecognized = String;
 
@@ -150,6 +153,12 @@ impl<'e> Expected<'e> {
         Ok(Self { strategy: None, gv: &exchange.gv, kind: &exchange.kind, root, any_version: true })
     }
 
+    fn refuse(&self, why: &dyn fmt::Display) -> ApiError {
+        let Self { kind, gv, .. } = self;
+        let version = &gv.version;
+        ApiError::BadRequest(format!("{kind} in version {version:?} cannot be handled as a {kind}: {why}"))
+    }
+
     /// Whether objects have to say themselves what they are.
     fn is_custom(&self) -> bool {
         self.strategy.is_some_and(|strategy| !strategy.is_typed())
@@ -173,9 +182,9 @@ impl<'e> Expected<'e> {
 /// A body as the configuration that server-side apply takes: its own rules come before those of other bodies.
 pub(crate) fn configuration(call: &Call, body: &Bytes) -> Result<Object, ApiError> {
     let refuse = |why: &dyn fmt::Display| ApiError::BadRequest(format!("error decoding YAML: {why}"));
-    let json = text(&call.content_type, body)?;
-    let json = json.map_err(|why| refuse(&format_args!("error converting YAML to JSON: {why}")))?.json;
-    let tree: Value = serde_json::from_slice(&json).map_err(|error| refuse(&error))?;
+    let read = text(&call.content_type, body)?;
+    let mut read = read.map_err(|why| refuse(&format_args!("error converting YAML to JSON: {why}")))?;
+    let tree: Value = serde_json::from_slice(&read.json).map_err(|error| refuse(&error))?;
     if !matches!(tree, Value::Object(_) | Value::Null) {
         let found = go::json_type(&tree);
         return Err(refuse(&format_args!(
@@ -204,7 +213,14 @@ pub(crate) fn configuration(call: &Call, body: &Bytes) -> Result<Object, ApiErro
         };
         return Err(ApiError::Unclassified(format!("failed to create typed patch object ({object}): {why}")));
     }
-    self::object(call, body)
+    let repeated = read.repeated.take();
+    let repeated = repeated.map(|problem| format!("error converting YAML to JSON: {YAML_PROBLEMS}{problem}"));
+    report(call, repeated.into_iter().collect(), |problem| {
+        ApiError::BadRequest(format!("error strict decoding YAML: {problem}"))
+    })?;
+    let mut object = from_text(call, read, body, &Expected::object(call))?;
+    identify(call, &mut object);
+    Ok(object)
 }
 
 /// A body as what a subresource exchanges, e.g. a Scale or a Binding.
@@ -368,39 +384,48 @@ fn registered(call: &Call, given: &str, version: &str) -> Option<Option<Root>> {
 }
 
 fn typed(call: &Call, body: &Bytes, expected: &Expected<'_>) -> Result<Object, ApiError> {
-    let Expected { gv, kind, root, .. } = *expected;
-    let refuse = |why: &dyn fmt::Display| {
-        let version = &gv.version;
-        ApiError::BadRequest(format!("{kind} in version {version:?} cannot be handled as a {kind}: {why}"))
-    };
-    let (decoded, repeated) = if call.content_type == protobuf::CONTENT_TYPE {
-        let object = protobuf::decode(body, root).map_err(|error| match error {
-            ProtobufError::Magic => unrecognized(kind, &error.to_string(), body),
-            _ => refuse(&error),
-        })?;
-        check_kind(call, &Told::of(&object), expected, None)?;
-        (expected.prune(object.into_value()).map_err(|failure| refuse(&failure))?, None)
-    } else {
+    let Expected { kind, root, .. } = *expected;
+    if call.content_type != protobuf::CONTENT_TYPE {
         let text = text(&call.content_type, body)?.map_err(|why| unrecognized(kind, &why, body))?;
-        let told = Told::read(&text.json).map_err(|why| unrecognized(kind, &why, body))?;
-        if expected.is_custom() && told.kind.is_empty() {
-            let shown = String::from_utf8_lossy(&text.json);
-            return Err(unrecognized(kind, &format!("Object 'Kind' is missing in '{shown}'"), body));
-        }
-        check_kind(call, &told, expected, Some(&text.json[..]))?;
-        // Nothing is read as an object of which nothing is set.
-        let json = if text.json.trim_ascii() == b"null" { &b"{}"[..] } else { &text.json[..] };
-        let decoded = expected.decode(json).map_err(|failure| match go::syntax_error(json) {
-            // Not told before: it is nested too deeply to be JSON for Go.
-            Some(why) => {
-                unrecognized(kind, &format!("couldn't get version/kind; json parse error: {why}"), body)
-            }
-            None => refuse(&failure),
-        })?;
-        (decoded, text.repeated)
-    };
+        return from_text(call, text, body, expected);
+    }
+    let object = protobuf::decode(body, root).map_err(|error| match error {
+        ProtobufError::Magic => unrecognized(kind, &error.to_string(), body),
+        _ => expected.refuse(&error),
+    })?;
+    check_kind(call, &Told::of(&object), expected, None)?;
+    let decoded = expected.prune(object.into_value()).map_err(|failure| expected.refuse(&failure))?;
+    accept(call, decoded, None, expected)
+}
+
+/// The object of a text that was made from `body`, which answers show.
+fn from_text(call: &Call, text: Text, body: &Bytes, expected: &Expected<'_>) -> Result<Object, ApiError> {
+    let kind = expected.kind;
+    let told = Told::read(&text.json).map_err(|why| unrecognized(kind, &why, body))?;
+    if expected.is_custom() && told.kind.is_empty() {
+        let shown = String::from_utf8_lossy(&text.json);
+        return Err(unrecognized(kind, &format!("Object 'Kind' is missing in '{shown}'"), body));
+    }
+    check_kind(call, &told, expected, Some(&text.json[..]))?;
+    // Nothing is read as an object of which nothing is set.
+    let json = if text.json.trim_ascii() == b"null" { &b"{}"[..] } else { &text.json[..] };
+    let decoded = expected.decode(json).map_err(|failure| match go::syntax_error(json) {
+        // Not told before: it is nested too deeply to be JSON for Go.
+        Some(why) => unrecognized(kind, &format!("couldn't get version/kind; json parse error: {why}"), body),
+        None => expected.refuse(&failure),
+    })?;
+    accept(call, decoded, text.repeated, expected)
+}
+
+fn accept(
+    call: &Call,
+    decoded: Decoded,
+    repeated: Option<String>,
+    expected: &Expected<'_>,
+) -> Result<Object, ApiError> {
+    let repeated = repeated.map(|problem| format!("{YAML_PROBLEMS}{problem}"));
     let problems = repeated.into_iter().chain(decoded.problems).collect();
-    report(call, problems, |problems| refuse(&format_args!("strict decoding error: {problems}")))?;
+    report(call, problems, |problems| expected.refuse(&format_args!("strict decoding error: {problems}")))?;
     check_custom_kind(&decoded.object, expected)?;
     Ok(decoded.object)
 }
@@ -410,7 +435,8 @@ fn report(call: &Call, problems: Vec<String>, refuse: impl Fn(&str) -> ApiError)
     match call.query.field_validation(call.options_kind())? {
         FieldValidation::Strict if !problems.is_empty() => Err(refuse(&problems.join(", "))),
         FieldValidation::Warn => {
-            problems.into_iter().for_each(|problem| call.warn(problem));
+            let told = |problem: &String| problem.rsplit(YAML_PROBLEMS).next().unwrap_or_default().to_owned();
+            problems.iter().map(told).for_each(|problem| call.warn(problem));
             Ok(())
         }
         FieldValidation::Strict | FieldValidation::Ignore => Ok(()),
