@@ -16,6 +16,9 @@ mod events;
 mod index;
 mod key;
 mod queue;
+#[doc(hidden)]
+pub mod shared;
+mod text;
 mod tolerant;
 mod unreadable;
 mod vitals;

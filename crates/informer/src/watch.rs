@@ -1,26 +1,24 @@
 //! Starts the watch that fills a cache.
 
-use std::fmt::Debug;
-
 use futures::StreamExt;
 use k8s_openapi::serde::de::DeserializeOwned;
 use kube::runtime::watcher;
 use kube::{Api, Resource};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Cache, Tolerant, watch_objects};
+use crate::{Cache, watch_objects};
 
 impl<T: Send + Sync + 'static> Cache<T> {
     /// Fills this cache from `api` in a task of its own until `shutdown`, keeping `project(object)` of each object
     /// with its managed fields removed; `None` leaves the object out. Failures are logged and retried with back-off.
     pub fn watch<K>(
         &self,
-        api: Api<Tolerant<K>>,
+        api: Api<K>,
         selection: watcher::Config,
         shutdown: &CancellationToken,
         project: impl Fn(K) -> Option<T> + Send + Sync + 'static,
     ) where
-        K: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+        K: Resource + DeserializeOwned + Send + 'static,
         K::DynamicType: Default,
     {
         let (cache, shutdown) = (self.clone(), shutdown.clone());

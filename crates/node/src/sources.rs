@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::runtime::watcher;
 use kube::{Api, Client};
 use parking_lot::Mutex;
-use skiff_informer::{Tolerant, watch_objects};
+use skiff_informer::watch_objects;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Weak};
 use tokio::sync::{Notify, watch};
@@ -90,11 +90,11 @@ impl SourceWatches {
         let seen = Arc::new(Seen { held: watch::Sender::new(Held::Unknown), users: Mutex::default() });
         let task = match source.kind {
             SourceKind::ConfigMap => {
-                let api: Api<Tolerant<ConfigMap>> = Api::namespaced(client, namespace);
+                let api: Api<ConfigMap> = Api::namespaced(client, namespace);
                 tokio::spawn(follow(seen.clone(), watch_one(api, &name), hold_config_map))
             }
             SourceKind::Secret => {
-                let api: Api<Tolerant<Secret>> = Api::namespaced(client, namespace);
+                let api: Api<Secret> = Api::namespaced(client, namespace);
                 tokio::spawn(follow(seen.clone(), watch_one(api, &name), hold_secret))
             }
         };
@@ -103,7 +103,7 @@ impl SourceWatches {
 }
 
 /// The object called `name` now and after each change; `None` while it does not exist.
-fn watch_one<K>(api: Api<Tolerant<K>>, name: &str) -> impl Stream<Item = Option<K>> + Send + use<K>
+fn watch_one<K>(api: Api<K>, name: &str) -> impl Stream<Item = Option<K>> + Send + use<K>
 where
     K: kube::Resource + Clone + serde::de::DeserializeOwned + std::fmt::Debug + Send + 'static,
     K::DynamicType: Default,

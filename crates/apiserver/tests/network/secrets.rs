@@ -118,7 +118,7 @@ async fn what_secrets_hold_is_not_told() {
     api.merge(&format!("{SECRETS}/worse"), json!({})).await.expect(500);
     let client = api.server.client(UserInfo::api_server());
     let config = watcher::Config::default().fields("metadata.name=bad");
-    let secrets = kube::Api::<Tolerant<Secret>>::namespaced(client.clone(), "default");
+    let secrets = kube::Api::<Secret>::namespaced(client.clone(), "default");
     let mut events = watch_objects::<Secret>(secrets, config).boxed();
     loop {
         match events.next().await.unwrap().unwrap() {

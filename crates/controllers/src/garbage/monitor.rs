@@ -7,7 +7,7 @@ use futures::StreamExt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::{ApiResource, DynamicObject, PartialObjectMeta};
 use kube::runtime::watcher::{self, Event};
-use kube::{Api, Client, Resource as _};
+use kube::{Api, Client};
 use parking_lot::Mutex;
 use skiff_informer::{Queue, Tolerant, watch_objects_of};
 use tokio::sync::{Notify, watch};
@@ -119,7 +119,7 @@ impl Monitors {
             changed: defines.then(|| self.changed.clone()),
             done,
         };
-        let api = Api::<Tolerant<PartialObjectMeta<DynamicObject>>>::all_with(self.client.clone(), &kind.api);
+        let api = Api::<PartialObjectMeta<DynamicObject>>::all_with(self.client.clone(), &kind.api);
         let (token, resource) = (stop.clone(), kind.api.clone());
         tokio::spawn(async move { token.run_until_cancelled(monitor.follow(api, &resource)).await });
         Monitored { kind, stop, synced }
@@ -140,7 +140,7 @@ struct Monitor {
 }
 
 impl Monitor {
-    async fn follow(self, api: Api<Tolerant<PartialObjectMeta<DynamicObject>>>, kind: &ApiResource) {
+    async fn follow(self, api: Api<PartialObjectMeta<DynamicObject>>, kind: &ApiResource) {
         let mut events = watch_objects_of(api, kind, watcher::Config::default()).boxed();
         let mut listed = HashSet::new();
         while let Some(event) = events.next().await {

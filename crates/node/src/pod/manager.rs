@@ -14,7 +14,7 @@ use crate::volumes::setup::remove_pod_files;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
 use kube::runtime::watcher;
-use kube::{Api, Resource as _};
+use kube::Api;
 use skiff_errors::error_text;
 use skiff_informer::EventType::Warning;
 use skiff_informer::{Pulse, Tolerant, Vitals, watch_objects};
