@@ -10,6 +10,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 type Decode<K> = fn(&'static str) -> serde_json::Result<K>;
 
 /// Named by nobody: that it exists makes the compiler compile what it names.
+#[allow(clippy::type_complexity, reason = "a list of types is what it is for")]
 pub static DECODERS: (
     Decode<Pod>,
     Decode<Node>,

@@ -33,17 +33,6 @@ impl Strategy for AccountStrategy {
     fn answers_deleted(&self) -> bool {
         true
     }
-
-    fn warnings(&self, new: &Object, old: Option<&Object>) -> Vec<String> {
-        const ENFORCE: &str = "kubernetes.io/enforce-mountable-secrets";
-        let has = |object: &Object| object.annotations().contains_key(ENFORCE);
-        if !has(new) || old.is_some_and(has) {
-            return Vec::new();
-        }
-        vec![format!(
-            "metadata.annotations[{ENFORCE}]: deprecated in v1.32+; prefer separate namespaces to isolate access to mounted secrets"
-        )]
-    }
 }
 
 #[cfg(test)]

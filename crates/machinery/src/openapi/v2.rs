@@ -19,7 +19,7 @@ pub(super) fn json(catalogue: &Catalogue) -> String {
     definitions::each(catalogue, Dialect::V2, roots.iter().map(String::as_str), |name, definition| {
         schemas.push(&name, &definition);
     });
-    let info = json!({"title": "Kubernetes", "version": super::VERSION});
+    let info = json!({"title": "Kubernetes", "version": super::version()});
     let mut paths = Entries(schemas.0 + &format!(r#"}},"info":{info},"paths":{{"#));
     let mut by_path: BTreeMap<&str, Value> = BTreeMap::new();
     for operation in &operations {
