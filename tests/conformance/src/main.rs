@@ -10,6 +10,7 @@ mod results;
 mod run;
 mod suite;
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -45,7 +46,7 @@ fn conformance(args: &[&str]) -> anyhow::Result<ExitCode> {
         _ => bail!(USAGE),
     };
     let jobs = match std::env::var("SKIFF_CONFORMANCE_JOBS") {
-        Ok(text) => text.parse().context("SKIFF_CONFORMANCE_JOBS is no number")?,
+        Ok(text) => text.parse::<NonZeroUsize>().context("SKIFF_CONFORMANCE_JOBS is no number from 1")?.get(),
         Err(_) => 3,
     };
     let directory = Path::new(directory);
