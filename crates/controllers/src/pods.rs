@@ -2,11 +2,17 @@
 
 pub(crate) mod pace;
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, PodCondition, PodSpec, PodStatus};
 
+/// Annotation by which a user ranks pods for scale-down; lower goes first.
+pub(crate) const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
+
 /// Keeps what controllers read and drops the rest (environments, volumes, images, …), which is most of a pod.
 pub(crate) fn trim(mut pod: Pod) -> Pod {
+    pod.metadata.annotations = pod.metadata.annotations.take().and_then(trim_annotations);
     pod.spec = pod.spec.map(trim_spec);
     pod.status = pod.status.map(|status| PodStatus {
         phase: status.phase,
@@ -22,16 +28,28 @@ pub(crate) fn trim(mut pod: Pod) -> Pod {
     pod
 }
 
+fn trim_annotations(mut annotations: BTreeMap<String, String>) -> Option<BTreeMap<String, String>> {
+    annotations.retain(|name, _| name == DELETION_COST);
+    Some(annotations).filter(|annotations| !annotations.is_empty())
+}
+
+/// The containers with ports that Services can name.
+fn trim_containers(containers: Vec<Container>) -> Vec<Container> {
+    let is_named = |container: &Container| container.ports.iter().flatten().any(|port| port.name.is_some());
+    containers.into_iter().filter(is_named).map(trim_container).collect()
+}
+
 fn trim_spec(spec: PodSpec) -> PodSpec {
-    let trim_containers =
-        |containers: Vec<Container>| containers.into_iter().map(trim_container).collect::<Vec<_>>();
     PodSpec {
         node_name: spec.node_name,
         hostname: spec.hostname,
         subdomain: spec.subdomain,
         tolerations: spec.tolerations,
         containers: trim_containers(spec.containers),
-        init_containers: spec.init_containers.map(trim_containers),
+        init_containers: spec
+            .init_containers
+            .map(trim_containers)
+            .filter(|containers| !containers.is_empty()),
         ..PodSpec::default()
     }
 }
@@ -98,4 +116,37 @@ pub(crate) fn addresses(pod: &Pod) -> impl Iterator<Item = &str> {
     let has_list = status.is_some_and(|status| status.pod_ips.as_ref().is_some_and(|ips| !ips.is_empty()));
     let single = status.and_then(|status| status.pod_ip.as_deref()).filter(|_| !has_list);
     listed.chain(single).filter(|ip| !ip.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn keeps_what_is_read() {
+        let port = json!({"name": "web", "containerPort": 80});
+        let pod = json!({
+            "metadata": {"name": "p", "labels": {"app": "a"}, "annotations": {(DELETION_COST): "5", "large": "x"}},
+            "spec": {"nodeName": "n1", "containers": [
+                {"name": "a", "image": "i", "ports": [port]}, {"name": "b", "image": "i", "ports": [{"containerPort": 81}]},
+            ], "initContainers": [{"name": "c", "restartPolicy": "Always"}]},
+            "status": {"phase": "Running", "containerStatuses": [
+                {"name": "a", "restartCount": 3, "image": "i", "imageID": "x", "ready": true},
+            ]},
+        });
+        let expected = json!({
+            "metadata": {"name": "p", "labels": {"app": "a"}, "annotations": {(DELETION_COST): "5"}},
+            "spec": {"nodeName": "n1", "containers": [{"name": "a", "ports": [port]}]},
+            "status": {"phase": "Running", "containerStatuses": [
+                {"name": "a", "restartCount": 3, "image": "", "imageID": "", "ready": false},
+            ]},
+        });
+        let read = |pod| serde_json::from_value::<Pod>(pod).unwrap();
+        assert_eq!(trim(read(pod)), read(expected));
+        let plain =
+            json!({"metadata": {"annotations": {"large": "x"}}, "spec": {"containers": [{"name": "a"}]}});
+        assert_eq!(trim(read(plain)), read(json!({"metadata": {}, "spec": {"containers": []}})));
+    }
 }

@@ -13,12 +13,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::ResourceExt;
 
 use crate::meta::{self, Strings};
-use crate::pods;
+use crate::pods::{self, DELETION_COST};
 
 /// Most pods that one pass creates or deletes.
 const BURST: usize = 500;
-/// Annotation by which a user ranks pods for scale-down; lower goes first.
-const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 
 /// The pods of a namespace as they relate to one controller.
 #[derive(Debug, Default)]
