@@ -4,12 +4,12 @@
 use std::io::Write as _;
 
 use libfuzzer_sys::fuzz_target;
-use skiff_store::Embedded;
+use skiff_store::{Embedded, no_terms};
 
 fuzz_target!(|data: &[u8]| {
     let mut file = tempfile::NamedTempFile::new_in("/dev/shm").expect("memory for a file");
     file.write_all(data).expect("memory for a file");
-    if let Ok(store) = Embedded::open(file.path()) {
+    if let Ok(store) = Embedded::open(file.path(), no_terms) {
         store.close();
     }
 });

@@ -27,5 +27,6 @@ pub use config::{Cidr, CidrError, ClusterConfig, Config};
 pub use http::body::{Body, BodyError, BoxError};
 pub use http::client::ApiService;
 pub use limits::Limits;
+pub use pipeline::terms::terms;
 pub use server::{ApiServer, StartError};
 pub use skiff_listener::{Checks, Concern};

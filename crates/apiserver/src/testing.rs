@@ -63,7 +63,9 @@ impl TestServer {
 
 /// An empty store below a directory.
 pub(crate) fn store(dir: &Path) -> Arc<dyn Store> {
-    Arc::new(Embedded::open(dir.join("store")).expect("an empty store"))
+    Arc::new(
+        Embedded::open(dir.join("store"), crate::terms(&skiff_kinds::builtin())).expect("an empty store"),
+    )
 }
 
 /// New certificates below a directory.

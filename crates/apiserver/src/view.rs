@@ -91,16 +91,16 @@ impl<M: Model> Shared<M> {
     /// Replaces the model by one made from a listing; the watch goes on from there.
     async fn list(&self, store: &dyn Store) -> Result<Watch, ReadError> {
         loop {
-            let listing = store.list(M::PREFIX, Page::default()).await?;
+            let listing = store.list(M::PREFIX.into(), Page::default()).await?;
             {
                 let mut model = self.model.write();
                 model.reset();
                 for entry in &listing.entries {
-                    model.put(entry.key.as_str(), &entry.value);
+                    model.put(entry.key.as_str(), &entry.value.bytes());
                 }
                 model.settle();
             }
-            match store.watch(M::PREFIX, listing.revision).await {
+            match store.watch(M::PREFIX.into(), listing.revision).await {
                 Ok(watch) => {
                     self.seen.store(listing.revision.get(), Ordering::Release);
                     return Ok(watch);
@@ -132,7 +132,7 @@ impl<M: Model> Shared<M> {
         for event in &batch.events {
             let key = event.entry.key.as_str();
             match event.kind {
-                EventKind::Put => model.put(key, &event.entry.value),
+                EventKind::Put => model.put(key, &event.entry.value.bytes()),
                 EventKind::Delete => model.remove(key),
             }
         }
@@ -170,7 +170,7 @@ async fn follow<M: Model>(
 mod tests {
     use std::collections::BTreeSet;
 
-    use skiff_store::{Embedded, Key, Op, Txn};
+    use skiff_store::{Embedded, Key, Op, Txn, no_terms};
 
     use super::*;
 
@@ -205,7 +205,7 @@ mod tests {
     #[tokio::test]
     async fn catching_up_includes_everything_written() {
         let dir = tempfile::tempdir().unwrap();
-        let store: Arc<dyn Store> = Arc::new(Embedded::open(dir.path().join("db")).unwrap());
+        let store: Arc<dyn Store> = Arc::new(Embedded::open(dir.path().join("db"), no_terms).unwrap());
         write(&*store, put("k/0")).await;
         let view: View<Keys> = View::start(Arc::clone(&store), Keys::default()).await.unwrap();
         let check =
@@ -221,7 +221,7 @@ mod tests {
     #[tokio::test]
     async fn a_watch_that_fell_behind_starts_again() {
         let dir = tempfile::tempdir().unwrap();
-        let store: Arc<dyn Store> = Arc::new(Embedded::open(dir.path().join("db")).unwrap());
+        let store: Arc<dyn Store> = Arc::new(Embedded::open(dir.path().join("db"), no_terms).unwrap());
         let shared = Arc::new(Shared { model: RwLock::new(Keys::default()), seen: AtomicU64::new(0) });
         let behind = shared.list(&*store).await.unwrap();
         write(&*store, put("k/1")).await;

@@ -61,7 +61,9 @@ async fn pages_are_of_one_revision() {
     let selected = api.get(&format!("{MAPS}?limit=1&labelSelector=app%3Dx")).await.expect(200);
     assert_eq!(selected.names(), ["a"]);
     assert!(selected.body["metadata"].get("remainingItemCount").is_none());
-    api.get(&format!("{MAPS}?limit=2&continue=nonsense")).await.expect(400);
+    let nonsense = api.get(&format!("{MAPS}?limit=2&continue=a*b")).await.expect(400);
+    let why = "invalid continue token: continue key is not valid: illegal base64 data at input byte 1";
+    assert_eq!(nonsense.message(), why);
 }
 
 #[tokio::test]
@@ -70,11 +72,107 @@ async fn revisions_that_are_gone_or_to_come() {
     api.post(MAPS, config_map("a")).await.expect(201);
     let future = api.get(&format!("{MAPS}?resourceVersion=99999")).await.expect(504);
     assert_eq!(future.body["details"]["causes"][0]["reason"], "ResourceVersionTooLarge");
-    let old = api.get(&format!("{MAPS}?resourceVersion=1&resourceVersionMatch=Exact")).await.expect(410);
-    assert_eq!(old.body["reason"], "Expired");
+    let then = api.get(MAPS).await.body["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
+    api.post(MAPS, config_map("b")).await.expect(201);
+    api.delete(&format!("{MAPS}/a"), json!(null)).await.expect(200);
+    let exact = format!("{MAPS}?resourceVersion={then}&resourceVersionMatch=Exact");
+    let list = api.get(&exact).await.expect(200);
+    assert_eq!((list.names(), &list.body["metadata"]["resourceVersion"]), (vec!["a"], &json!(then)));
+    api.store.compact(api.store.revision()).await.unwrap();
+    assert_eq!(api.get(&exact).await.expect(410).body["reason"], "Expired");
+    api.get(&format!("{MAPS}?sendInitialEvents=true")).await.expect(422);
     api.get(&format!("{MAPS}?resourceVersion=1&resourceVersionMatch=NotOlderThan")).await.expect(200);
     api.get(&format!("{MAPS}?resourceVersionMatch=Exact")).await.expect(422);
     api.get(&format!("{MAPS}?resourceVersion=x")).await.expect(400);
+}
+
+/// What was listed in part goes on without its revision, when that is gone and the client agrees.
+#[tokio::test]
+async fn a_list_goes_on_inconsistently_when_told_so() {
+    let api = Api::start().await;
+    for name in ["a", "b", "c"] {
+        api.post(MAPS, config_map(name)).await.expect(201);
+    }
+    let revision = api.store.revision();
+    api.delete(&format!("{MAPS}/b"), json!(null)).await.expect(200);
+    let first = api.get(&format!("{MAPS}?limit=1&resourceVersion={revision}")).await.expect(200);
+    assert_eq!(first.names(), ["a"]);
+    let token = first.body["metadata"]["continue"].as_str().unwrap();
+    let rest = api.get(&format!("{MAPS}?continue={token}")).await.expect(200);
+    assert_eq!(rest.names(), ["b", "c"], "of the revision that was asked for");
+    api.store.compact(api.store.revision()).await.unwrap();
+    let gone = api.get(&format!("{MAPS}?continue={token}")).await.expect(410);
+    let token = gone.body["metadata"]["continue"].as_str().unwrap();
+    assert_eq!(api.get(&format!("{MAPS}?continue={token}")).await.expect(200).names(), ["c"]);
+}
+
+#[tokio::test]
+async fn a_nodes_pods_are_listed_and_watched() {
+    let api = Api::start().await;
+    api.make_default_account("default").await;
+    let on = |name: &str, node: Option<&str>, app: &str| {
+        let mut pod = pod(name);
+        pod["spec"]["nodeName"] = json!(node);
+        pod["metadata"]["labels"] = json!({"app": app});
+        pod
+    };
+    let all = "/api/v1/pods?watch=1&fieldSelector=spec.nodeName%3Dn1";
+    let mut watch = api.watch(all, JSON).await;
+    for (name, node, app) in [
+        ("a", Some("n1"), "x"),
+        ("b", Some("n2"), "x"),
+        ("c", Some("n1"), "y"),
+        ("d", None, "x"),
+        ("e", Some("n1"), "x"),
+    ] {
+        api.post(PODS, on(name, node, app)).await.expect(201);
+    }
+    let check = async |query: &str, expected: &[&str]| {
+        let list = api.get(&format!("{PODS}?{query}")).await.expect(200);
+        assert_eq!(list.names(), expected, "{query}");
+        assert!(list.body["metadata"].get("remainingItemCount").is_none(), "{query}");
+        list.body["metadata"]["continue"].as_str().unwrap_or_default().to_owned()
+    };
+    check("fieldSelector=spec.nodeName%3Dn1", &["a", "c", "e"]).await;
+    check("fieldSelector=spec.nodeName%3D", &["d"]).await;
+    check("fieldSelector=spec.nodeName%3Dnone", &[]).await;
+    check("fieldSelector=spec.nodeName!%3Dn1", &["b", "d"]).await;
+    check("fieldSelector=spec.nodeName%3Dn1,spec.nodeName%3Dn2", &[]).await;
+    check("fieldSelector=spec.nodeName%3Dn1&labelSelector=app%3Dx", &["a", "e"]).await;
+    check("fieldSelector=spec.nodeName%3Dn1,metadata.name%3Dc", &["c"]).await;
+    check("fieldSelector=spec.nodeName%3Dn1,metadata.namespace%3Dother", &[]).await;
+    let token = check("fieldSelector=spec.nodeName%3Dn1&limit=2", &["a", "c"]).await;
+    check(&format!("fieldSelector=spec.nodeName%3Dn1&limit=2&continue={token}"), &["e"]).await;
+
+    let binding = json!({"metadata": {"name": "d"}, "target": {"kind": "Node", "name": "n1"}});
+    api.post(&format!("{PODS}/d/binding"), binding).await.expect(201);
+    api.delete(&format!("{PODS}/b?gracePeriodSeconds=0"), json!(null)).await.expect(200);
+    api.delete(&format!("{PODS}/c?gracePeriodSeconds=0"), json!(null)).await.expect(200);
+    for expected in ["ADDED a", "ADDED c", "ADDED e", "ADDED d", "DELETED c"] {
+        assert_eq!(watch.next_name().await, expected);
+    }
+    check("fieldSelector=spec.nodeName%3Dn1", &["a", "d", "e"]).await;
+}
+
+/// A list that is larger than a chunk is the same, however it is sent.
+#[tokio::test]
+async fn large_lists_are_whole() {
+    let api = Api::start().await;
+    let names: Vec<String> = (0..40).map(|number| format!("m-{number:02}")).collect();
+    for name in &names {
+        let mut map = labelled(name, "x");
+        map["data"] = json!({"a": name.repeat(1500)});
+        api.post(MAPS, map).await.expect(201);
+    }
+    let metadata = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+    for accept in [JSON, metadata, "application/yaml"] {
+        let list = api.get_as(&format!("{MAPS}?labelSelector=app%3Dx"), accept).await.expect(200);
+        let found: Vec<bool> = names.iter().map(|name| list.text.contains(&name.repeat(1500))).collect();
+        assert!(found.iter().all(|whole| *whole == (accept != metadata)), "{accept}");
+        if accept != "application/yaml" {
+            assert_eq!(list.names(), names);
+        }
+    }
 }
 
 #[tokio::test]
@@ -139,6 +237,12 @@ async fn watches_end_in_time_and_say_when_they_are_too_late() {
     let mut events = api.watch(&format!("{MAPS}?watch=1&timeoutSeconds=1"), JSON).await;
     assert_eq!(events.next_name().await, "ADDED a");
     assert!(events.next().await.is_none());
+    let query = "watch=1&timeoutSeconds=3&allowWatchBookmarks=true&sendInitialEvents=false";
+    let mut marked = api.watch(&format!("{MAPS}?{query}&resourceVersionMatch=NotOlderThan"), JSON).await;
+    let bookmark = marked.next().await.unwrap();
+    assert_eq!(bookmark["type"], "BOOKMARK", "a watch that is about to end says how far it was");
+    assert_eq!(bookmark["object"]["metadata"]["resourceVersion"], api.store.revision().to_string());
+    assert!(marked.next().await.is_none());
     api.store.compact(api.store.revision()).await.unwrap();
     let mut late = api.watch(&format!("{MAPS}?watch=1&resourceVersion=1"), JSON).await;
     let error = late.next().await.unwrap();

@@ -262,12 +262,20 @@ pub struct Selectable {
     pub label: Text,
     /// Its value in an object.
     pub getter: Getter,
+    /// Whether the store keeps objects indexed by it; its label is then the path to its text, empty when it is absent. For
+    /// what many ask for and few objects share.
+    pub indexed: bool,
 }
 
 impl Selectable {
     /// A field of a built-in kind.
     pub const fn fixed(label: &'static str, value: fn(&Object) -> String) -> Self {
-        Self { label: Cow::Borrowed(label), getter: Native::Fixed(value) }
+        Self { label: Cow::Borrowed(label), getter: Native::Fixed(value), indexed: false }
+    }
+
+    /// The same of one by which the store keeps objects indexed.
+    pub const fn indexed(label: &'static str, value: fn(&Object) -> String) -> Self {
+        Self { label: Cow::Borrowed(label), getter: Native::Fixed(value), indexed: true }
     }
 
     /// Its value in an object; empty when unset.

@@ -125,17 +125,19 @@ pub(crate) async fn start(
     let mut parts = Parts::new(shutdown.clone());
 
     progress.step("opening the store");
-    let store = Arc::new(Embedded::open(settings.layout.store())?);
+    let catalogue = Arc::new(skiff_kinds::builtin());
+    let store = Arc::new(Embedded::open(settings.layout.store(), skiff_apiserver::terms(&catalogue))?);
     let checks = Checks::default();
     watch_store(&mut parts, &store, &checks);
     let pki = Arc::new(Pki::open_or_create(&settings.layout.pki(), &pki_subject(&settings, node_ip))?);
     parts.run("certificates", keep_certificates(pki.clone(), shutdown.clone()));
+    parts.run("memory", keep_small(shutdown.clone()));
 
     progress.step("starting the API server");
     let cluster = ClusterConfig { port: settings.args.api_port, ..ClusterConfig::new(node_ip.into()) };
     let config = skiff_apiserver::Config {
         store: store.clone(),
-        catalogue: Arc::new(skiff_kinds::builtin()),
+        catalogue,
         pki: pki.clone(),
         cluster: cluster.clone(),
         checks: checks.clone(),
@@ -275,6 +277,12 @@ fn watch_store(parts: &mut Parts, store: &Embedded, checks: &Checks) {
             _ => bail!("closed"),
         }
     });
+}
+
+/// Gives memory back after bursts of work, until the shutdown.
+async fn keep_small(shutdown: CancellationToken) -> anyhow::Result<()> {
+    shutdown.run_until_cancelled(skiff_heap::keep_small()).await;
+    Ok(())
 }
 
 /// The Service proxy's own word on how it is doing.

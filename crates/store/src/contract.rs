@@ -1,23 +1,48 @@
 //! The suite that every backend passes. Each function takes an empty store and panics on a broken promise.
+//!
+//! The stores are indexed by [`terms`].
+
+mod servers;
+
+pub use servers::run_pairs;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::{CommitError, Entry, EventKind, Expect, Key, Listing, Op, Page, ReadError, Revision, Store, Txn};
+use crate::{
+    Batch, CommitError, Entry, EventKind, Expect, Key, Listing, Op, Page, Range, ReadError, Revision, Store,
+    Term, Txn, Value, Watch,
+};
+
+/// The terms of a value of this suite: its words with an equals sign.
+pub fn terms(_: &Key, value: &[u8]) -> Vec<Term> {
+    let text = String::from_utf8_lossy(value);
+    text.split(' ').filter(|word| word.contains('=')).map(Term::new).collect()
+}
 
 /// Runs every case, each against a store made by `make`.
-pub async fn run_all<S: Store, F: AsyncFnMut() -> S>(mut make: F) {
-    commits_take_one_revision_each(&make().await).await;
-    expectations_guard_all_or_nothing(&make().await).await;
-    lists_page_through_one_snapshot(&make().await).await;
-    lists_keep_to_their_prefix(&make().await).await;
-    watches_see_every_commit_once(&make().await).await;
-    watches_give_previous_values(&make().await).await;
-    compaction_ends_old_watches(&make().await).await;
-    racing_writers_never_both_win(Arc::new(make().await)).await;
-    a_revision_that_was_seen_can_be_watched(Arc::new(make().await)).await;
+pub async fn run_all<S: Store, F: AsyncFnMut() -> Arc<S>>(mut make: F) {
+    servers::run_pairs(async || {
+        let store = make().await;
+        (Arc::clone(&store), store)
+    })
+    .await;
+    commits_take_one_revision_each(&*make().await).await;
+    a_key_changes_once_at_a_revision(&*make().await).await;
+    expectations_guard_all_or_nothing(&*make().await).await;
+    lists_page_through_one_snapshot(&*make().await).await;
+    lists_go_back_as_far_as_the_history(&*make().await).await;
+    lists_keep_to_their_prefix(&*make().await).await;
+    lists_by_term(&*make().await).await;
+    watches_see_every_commit_once(&*make().await).await;
+    watches_give_previous_values(&*make().await).await;
+    watches_by_term(&*make().await).await;
+    quiet_watches_outlive_the_history_of_others(&*make().await).await;
+    compaction_ends_old_watches(&*make().await).await;
+    racing_writers_never_both_win(make().await).await;
+    a_revision_that_was_seen_can_be_watched(make().await).await;
 }
 
 fn put(key: &str, value: &str) -> Op {
@@ -34,11 +59,19 @@ async fn write(store: &impl Store, ops: Vec<Op>) -> Revision {
 
 async fn value(store: &impl Store, key: &str) -> Option<String> {
     let entry = store.get(&Key::from(key)).await.expect("a read succeeds");
-    entry.map(|entry| String::from_utf8_lossy(&entry.value).into_owned())
+    entry.map(|entry| String::from_utf8_lossy(&entry.value.bytes()).into_owned())
 }
 
-async fn list(store: &impl Store, prefix: &str, page: Page) -> Listing {
-    store.list(prefix, page).await.expect("a list succeeds")
+async fn list<'a>(store: &impl Store, range: impl Into<Range<'a>>, page: Page) -> Listing {
+    store.list(range.into(), page).await.expect("a list succeeds")
+}
+
+async fn watch<'a>(store: &impl Store, range: impl Into<Range<'a>>, after: Revision) -> Watch {
+    store.watch(range.into(), after).await.expect("a watch starts")
+}
+
+async fn next(watch: &mut Watch) -> Batch {
+    watch.next().await.expect("the watch goes on")
 }
 
 fn keys(entries: &[Entry]) -> Vec<&str> {
@@ -64,6 +97,29 @@ async fn commits_take_one_revision_each(store: &impl Store) {
         fourth,
         "a commit without effect takes no revision"
     );
+}
+
+async fn a_key_changes_once_at_a_revision(store: &impl Store) {
+    let start = store.revision();
+    let mut watch = watch(store, "", start).await;
+    let first =
+        write(store, vec![put("a", "1"), put("b", "1"), put("a", "2"), delete("c"), delete("b")]).await;
+    assert_eq!(first, start.next());
+    let events = next(&mut watch).await.events;
+    let seen: Vec<_> = events.iter().map(|e| (e.entry.key.as_str(), e.kind, e.entry.value.bytes())).collect();
+    assert_eq!(seen, [("a", EventKind::Put, Bytes::from_static(b"2"))], "the last operation on a key counts");
+    let same = write(store, vec![delete("a"), put("a", "3")]).await;
+    let entry = store.get(&Key::from("a")).await.expect("a read succeeds").expect("a exists");
+    assert_eq!(
+        (entry.created, entry.modified),
+        (first, same),
+        "a key that is put again at once was never gone"
+    );
+    assert_eq!(next(&mut watch).await.events[0].previous.as_ref().map(|e| e.modified), Some(first));
+    let last = write(store, vec![put("a", "4"), put("d", "1"), delete("a")]).await;
+    let events = next(&mut watch).await.events;
+    let seen: Vec<_> = events.iter().map(|e| (e.entry.key.as_str(), e.kind, e.entry.modified)).collect();
+    assert_eq!(seen, [("d", EventKind::Put, last), ("a", EventKind::Delete, last)]);
 }
 
 async fn expectations_guard_all_or_nothing(store: &impl Store) {
@@ -101,8 +157,53 @@ async fn lists_page_through_one_snapshot(store: &impl Store) {
     let rest = list(store, "p/", Page { after, limit, at: Some(first.revision) }).await;
     assert_eq!((keys(&rest.entries), rest.remaining), (vec!["p/3"], 0), "a page belongs to its revision");
     let future = store.revision().next();
-    let answer = store.list("p/", Page { at: Some(future), ..Page::default() }).await;
+    let answer = store.list("p/".into(), Page { at: Some(future), ..Page::default() }).await;
     assert!(matches!(answer, Err(ReadError::Future { .. })), "got {answer:?}");
+}
+
+async fn lists_go_back_as_far_as_the_history(store: &impl Store) {
+    write(store, vec![put("h/1", "n=1"), put("h/2", "n=1"), put("i/1", "x")]).await;
+    let old = write(store, vec![put("h/3", "n=1")]).await;
+    write(store, vec![delete("h/1"), put("h/2", "n=2"), put("h/4", "n=1"), delete("i/1")]).await;
+    let last = write(store, vec![put("h/2", "n=3")]).await;
+    let one = Term::new("n=1");
+    for range in [Range::from("h/"), Range { prefix: "h/", term: Some(&one) }] {
+        let then = list(store, range, Page { at: Some(old), ..Page::default() }).await;
+        assert_eq!((keys(&then.entries), then.revision), (vec!["h/1", "h/2", "h/3"], old), "{range:?}");
+        assert!(then.entries.iter().all(|entry| entry.value == b"n=1"[..]));
+        let page = Page { at: Some(old), limit: NonZeroUsize::new(1), after: Some(Key::from("h/1")) };
+        let page = list(store, range, page).await;
+        assert_eq!((keys(&page.entries), page.remaining), (vec!["h/2"], 1), "{range:?}");
+    }
+    store.compact(last).await.expect("compaction succeeds");
+    let answer = store.list("h/".into(), Page { at: Some(old), ..Page::default() }).await;
+    assert!(matches!(answer, Err(ReadError::Compacted { .. })), "got {answer:?}");
+}
+
+async fn lists_by_term(store: &impl Store) {
+    let values =
+        [("a/1", "n=1"), ("a/2", "n=2 m=1"), ("a/3", "n=1 m=1"), ("b/1", "n=1"), ("b/2", "n=12"), ("c", "")];
+    write(store, values.iter().map(|(key, value)| put(key, value)).collect()).await;
+    let check = async |prefix: &str, term: &str, expected: &[&str]| {
+        let term = Term::new(term);
+        let range = Range { prefix, term: Some(&term) };
+        let all = list(store, range, Page::default()).await;
+        assert_eq!((keys(&all.entries), all.remaining), (expected.to_vec(), 0), "{prefix} {term:?}");
+        let first = list(store, range, Page { limit: NonZeroUsize::new(1), ..Page::default() }).await;
+        let after = first.entries.last().map(|entry| entry.key.clone());
+        assert_eq!(first.remaining, expected.len().saturating_sub(1));
+        let rest = list(store, range, Page { after, at: Some(first.revision), limit: None }).await;
+        assert_eq!(keys(&rest.entries), expected.get(1..).unwrap_or_default());
+    };
+    check("", "n=1", &["a/1", "a/3", "b/1"]).await;
+    check("a/", "n=1", &["a/1", "a/3"]).await;
+    check("a/3", "n=1", &["a/3"]).await;
+    check("", "m=1", &["a/2", "a/3"]).await;
+    check("", "n=3", &[]).await;
+    write(store, vec![put("a/1", "n=3"), delete("a/3"), put("c", "n=1")]).await;
+    check("", "n=1", &["b/1", "c"]).await;
+    check("", "n=3", &["a/1"]).await;
+    check("", "m=1", &["a/2"]).await;
 }
 
 async fn lists_keep_to_their_prefix(store: &impl Store) {
@@ -114,48 +215,96 @@ async fn lists_keep_to_their_prefix(store: &impl Store) {
 
 async fn watches_see_every_commit_once(store: &impl Store) {
     let start = write(store, vec![put("w/1", "1")]).await;
-    let mut watch = store.watch("w/", start).await.expect("a watch from now starts");
+    let mut watch = watch(store, "w/", start).await;
     let early = write(store, vec![put("w/2", "1"), put("x/1", "1")]).await;
     write(store, vec![put("x/2", "1")]).await;
     let late = write(store, vec![delete("w/1")]).await;
-    let batch = watch.next().await.expect("the watch goes on");
+    let batch = next(&mut watch).await;
     assert_eq!(batch.revision, early);
     assert_eq!(batch.events.len(), 1, "events outside the prefix are left out");
-    let batch = watch.next().await.expect("the watch goes on");
+    let batch = next(&mut watch).await;
     assert_eq!((batch.revision, batch.events[0].kind), (late, EventKind::Delete));
     let other = write(store, vec![put("x/3", "1")]).await;
     assert_eq!(watch.progress(), other, "commits elsewhere move the watch's progress");
-    let mut replay = store.watch("w/", start).await.expect("a watch can start in the past");
-    assert_eq!(replay.next().await.expect("the watch goes on").revision, early);
+    let mut replay = self::watch(store, "w/", start).await;
+    assert_eq!(next(&mut replay).await.revision, early, "a watch can start in the past");
 }
 
 async fn watches_give_previous_values(store: &impl Store) {
-    let mut watch = store.watch("k", store.revision()).await.expect("a watch from now starts");
+    let mut watch = watch(store, "k", store.revision()).await;
     write(store, vec![put("k", "1")]).await;
     write(store, vec![put("k", "2")]).await;
     let removed = write(store, vec![delete("k")]).await;
     let mut seen = Vec::new();
     for _ in 0..3 {
-        let event = watch.next().await.expect("the watch goes on").events.remove(0);
+        let event = next(&mut watch).await.events.remove(0);
         seen.push((event.entry.value, event.previous.map(|entry| entry.value), event.entry.modified));
     }
-    let one = Bytes::from_static(b"1");
-    let two = Bytes::from_static(b"2");
+    let one = Value::from(&b"1"[..]);
+    let two = Value::from(&b"2"[..]);
     assert_eq!((&seen[0].0, &seen[0].1), (&one, &None));
     assert_eq!((&seen[1].0, &seen[1].1), (&two, &Some(one)));
     assert_eq!(seen[2], (two.clone(), Some(two), removed), "a removal carries the last value");
 }
 
+async fn watches_by_term(store: &impl Store) {
+    let term = Term::new("n=1");
+    let range = Range { prefix: "t/", term: Some(&term) };
+    let start = store.revision();
+    let mut live = watch(store, range, start).await;
+    let comes = write(store, vec![put("t/1", "n=1"), put("t/2", "n=2"), put("u/1", "n=1")]).await;
+    write(store, vec![put("t/2", "n=3")]).await;
+    let leaves = write(store, vec![put("t/1", "n=2")]).await;
+    write(store, vec![put("t/1", "n=3")]).await;
+    let returns = write(store, vec![put("t/2", "m=1 n=1")]).await;
+    let ends = write(store, vec![delete("t/1"), delete("t/2")]).await;
+    let last = write(store, vec![put("t/3", "n=2")]).await;
+    let mut replay = watch(store, range, start).await;
+    for watch in [&mut live, &mut replay] {
+        for (revision, key) in [(comes, "t/1"), (leaves, "t/1"), (returns, "t/2"), (ends, "t/2")] {
+            let batch = next(watch).await;
+            let seen: Vec<&str> = batch.events.iter().map(|event| event.entry.key.as_str()).collect();
+            assert_eq!((batch.revision, seen), (revision, vec![key]));
+        }
+        assert_eq!(watch.progress(), last);
+    }
+}
+
+/// What others write, and how much of it is kept, is nothing to a watch that it does not concern.
+async fn quiet_watches_outlive_the_history_of_others(store: &impl Store) {
+    let start = write(store, vec![put("/r/g/quiet/1", "1")]).await;
+    let mut quiet = watch(store, "/r/g/quiet/", start).await;
+    // Nothing in it repeats, so it is as large as it is long.
+    let letter = |number: u32| {
+        let mixed = (number ^ (number >> 16)).wrapping_mul(0x7FEB_352D);
+        let mixed = (mixed ^ (mixed >> 15)).wrapping_mul(0x846C_A68B);
+        char::from(b'A' + u8::try_from(mixed >> 27).unwrap_or(0))
+    };
+    let large: String = (0..1 << 19).map(letter).collect();
+    for _ in 0..24 {
+        write(store, vec![put("/r/g/noisy/1", &large)]).await;
+    }
+    let answer = store.watch("/r/g/noisy/".into(), start).await;
+    assert!(matches!(answer, Err(ReadError::Compacted { .. })), "a history has a bound: {:?}", answer.err());
+    let mut late = watch(store, "/r/g/quiet/", start).await;
+    let second = write(store, vec![put("/r/g/quiet/2", "2")]).await;
+    assert_eq!(next(&mut quiet).await.revision, second);
+    assert_eq!(next(&mut late).await.revision, second);
+    store.compact(second).await.expect("compaction succeeds");
+    let third = write(store, vec![put("/r/g/quiet/2", "3")]).await;
+    assert_eq!(next(&mut quiet).await.revision, third, "what was delivered may be forgotten");
+}
+
 async fn compaction_ends_old_watches(store: &impl Store) {
     let first = write(store, vec![put("c", "1")]).await;
-    let mut slow = store.watch("c", first).await.expect("a watch from now starts");
+    let mut slow = watch(store, "c", first).await;
     write(store, vec![put("c", "2")]).await;
     let last = write(store, vec![put("c", "3")]).await;
     store.compact(last).await.expect("compaction succeeds");
-    let answer = store.watch("c", first).await;
+    let answer = store.watch("c".into(), first).await;
     assert!(matches!(answer, Err(ReadError::Compacted { .. })), "got {answer:?}");
     assert!(slow.next().await.is_err(), "a watch that has not read what is forgotten is told");
-    store.watch("c", last).await.expect("a watch from the newest revision starts");
+    watch(store, "c", last).await;
 }
 
 async fn racing_writers_never_both_win<S: Store>(store: Arc<S>) {
@@ -185,7 +334,7 @@ async fn a_revision_that_was_seen_can_be_watched<S: Store>(store: Arc<S>) {
     while !writer.is_finished() {
         let now = list(&*store, "k", Page::default()).await.revision;
         if now > seen {
-            store.watch("k", now).await.expect("a watch from what was listed starts");
+            watch(&*store, "k", now).await;
             seen = now;
         }
         tokio::task::yield_now().await;

@@ -5,11 +5,16 @@
 //! passes the suite in [`contract`].
 //!
 //! Facts that shaped the crate:
-//! - Current state is an immutable tree in memory, so a read or LIST never waits for a write.
+//! - Current state is an immutable tree in memory, so a read or LIST never waits for a write. It counts, so that a page
+//!   costs what it shows and not what follows.
+//! - Values lie packed in memory ([`Value`]) and plain on disk.
+//! - Values are indexed by [`Terms`], a pure function of what is stored: entries are found and watched by a term at the
+//!   cost of those that have it.
 //! - A commit is visible to reads and watches only once it is durable: nobody can act on a write that a
 //!   crash would take back.
 //! - Watchers share one log of recent commits and hold a cursor each; a watcher that falls behind the log is
-//!   told so ([`WatchError::Compacted`]) instead of holding memory.
+//!   told so ([`WatchError::Compacted`]) instead of holding memory. The log is one history for each space of keys
+//!   ([`Key::space`]), and a commit looks up whom it concerns, so neither memory nor time of a kind is spent by another.
 //! - What was published is in memory, so a file that failed can always be written anew; and the file keeps a reserve,
 //!   so that a full disk never stands in the way of deletions ([`Condition`]).
 //!
@@ -18,20 +23,33 @@
 #[doc(hidden)]
 pub mod contract;
 mod embedded;
+mod history;
 mod log;
 mod state;
+mod tree;
 mod types;
+mod value;
+mod watchers;
 
 use async_trait::async_trait;
 
 pub use embedded::{Embedded, OpenError};
 pub use log::{Watch, WatchError};
 pub use types::{
-    Batch, CommitError, Condition, Entry, Event, EventKind, Expect, Key, Listing, Op, Page, ReadError,
-    Revision, Txn,
+    Batch, CommitError, Condition, Entry, Event, EventKind, Expect, Key, Listing, Op, Page, Range, ReadError,
+    Revision, Term, Terms, Txn, no_terms,
 };
+pub use value::Value;
 
 /// The store's contract. Object safe, so that the API server holds an `Arc<dyn Store>`.
+///
+/// Several servers may stand on one store, each with a handle of its own. A backend may keep a replica: state, index and log
+/// fed by one watch of what all servers share, with commits sent there. For that the contract asks no more than this:
+/// - Revisions are those of the shared store, and every handle sees every commit at the same one, in the same order.
+/// - A read without `at` sees every commit that was acknowledged by any handle before the read began; a replica asks for the
+///   shared store's revision and waits until it has come so far. [`Store::revision`] need not wait.
+/// - A commit is acknowledged by a handle only once that handle shows it.
+/// - Calls may be given up at any point. A commit that was given up has happened whole or not at all.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// The newest revision that reads see.
@@ -40,23 +58,25 @@ pub trait Store: Send + Sync + 'static {
     /// The entry of one key at the newest revision.
     async fn get(&self, key: &Key) -> Result<Option<Entry>, ReadError>;
 
-    /// Entries whose keys start with `prefix`, in key order, all of one revision.
+    /// The entries of a range, in key order, all of one revision.
     ///
     /// # Errors
     /// [`ReadError::Compacted`] if the snapshot of `page.at` is gone, [`ReadError::Future`] if it is yet to come.
-    async fn list(&self, prefix: &str, page: Page) -> Result<Listing, ReadError>;
+    async fn list(&self, range: Range<'_>, page: Page) -> Result<Listing, ReadError>;
 
-    /// Applies all of a transaction at one new revision, or nothing. Returns once it would survive a crash.
+    /// Applies all of a transaction at one new revision, or nothing. Returns once it would survive a crash. A transaction
+    /// that changes nothing takes no revision and returns the newest.
     ///
     /// # Errors
     /// [`CommitError::Conflict`] names the first expectation that did not hold; nothing was written.
     async fn commit(&self, txn: Txn) -> Result<Revision, CommitError>;
 
-    /// Every commit after `after` that touches a key under `prefix`, in order, without gap or repetition.
+    /// Every commit after `after` that changes a key in the range, in order, without gap or repetition. A change that brings
+    /// a key into the range or takes it out of it is one in the range.
     ///
     /// # Errors
     /// [`ReadError::Compacted`] if commits after `after` are no longer kept.
-    async fn watch(&self, prefix: &str, after: Revision) -> Result<Watch, ReadError>;
+    async fn watch(&self, range: Range<'_>, after: Revision) -> Result<Watch, ReadError>;
 
     /// Forgets commits up to and including `upto`: watches can no longer start there.
     async fn compact(&self, upto: Revision) -> Result<(), ReadError>;

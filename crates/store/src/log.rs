@@ -1,36 +1,18 @@
 //! The log of recent commits that watchers read, each at its own pace.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::sync::Notify;
 
-use crate::types::{Batch, Event, ReadError, Revision};
+use crate::history::{Commit, History};
+use crate::state::{Change, State};
+use crate::types::{Batch, Range, ReadError, Revision, Term};
+use crate::watchers::Watchers;
 
-/// Bounds of the log. Whichever is reached first drops the oldest commits.
-const MAX_COMMITS: usize = 16_384;
-const MAX_BYTES: usize = 8 << 20;
-
-/// One durable commit.
-#[derive(Debug)]
-pub(crate) struct Commit {
-    pub(crate) revision: Revision,
-    pub(crate) events: Vec<Event>,
-}
-
-impl Commit {
-    fn bytes(&self) -> usize {
-        self.events.iter().map(|event| event.entry.value.len() + event.entry.key.as_str().len()).sum()
-    }
-
-    fn touches(&self, prefix: &str) -> bool {
-        self.events.iter().any(|event| event.entry.key.as_str().starts_with(prefix))
-    }
-}
-
-/// Recent commits in revision order.
+/// Recent commits, and who waits for more.
 #[derive(Debug)]
 pub(crate) struct Log {
     inner: Mutex<Inner>,
@@ -38,29 +20,29 @@ pub(crate) struct Log {
 
 #[derive(Debug)]
 struct Inner {
-    commits: VecDeque<Arc<Commit>>,
-    bytes: usize,
-    /// Commits up to and including this one are forgotten.
-    compacted: Revision,
-    /// The newest commit, kept or not.
-    head: Revision,
-    watchers: Vec<Weak<Watcher>>,
+    history: History,
+    watchers: Watchers<Watcher>,
     closed: bool,
 }
 
 /// A watcher as the publisher sees it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Watcher {
-    prefix: Box<str>,
+    /// The first commit in its range that it has not been given; 0 if there is none. Guarded by the log's lock. Because the
+    /// publisher sets it, commits that do not concern a watcher cost it nothing, not even when they are forgotten.
+    pending: AtomicU64,
     wake: Notify,
 }
 
-/// A stream of commits under a prefix. Dropping it ends the watch.
+/// A stream of the commits in a range. Dropping it ends the watch.
 #[derive(Debug)]
 pub struct Watch {
     log: Arc<Log>,
     watcher: Arc<Watcher>,
-    /// Everything up to here has been delivered or does not concern the prefix.
+    number: u64,
+    prefix: Box<str>,
+    term: Option<Term>,
+    /// Everything up to here has been delivered or does not concern the range.
     cursor: Revision,
 }
 
@@ -80,17 +62,20 @@ pub enum WatchError {
     Closed,
 }
 
+impl Watcher {
+    fn pending(&self) -> Option<Revision> {
+        Some(Revision::new(self.pending.load(Ordering::Relaxed))).filter(|first| *first != Revision::ZERO)
+    }
+
+    fn set_pending(&self, first: Option<Revision>) {
+        self.pending.store(first.unwrap_or(Revision::ZERO).get(), Ordering::Relaxed);
+    }
+}
+
 impl Log {
     /// An empty log of a store at `head`; nothing before is kept.
     pub(crate) fn new(head: Revision) -> Arc<Self> {
-        let inner = Inner {
-            commits: VecDeque::new(),
-            bytes: 0,
-            compacted: head,
-            head,
-            watchers: Vec::new(),
-            closed: false,
-        };
+        let inner = Inner { history: History::new(head), watchers: Watchers::default(), closed: false };
         Arc::new(Self { inner: Mutex::new(inner) })
     }
 
@@ -98,80 +83,76 @@ impl Log {
     /// the current one: nobody who has seen it finds a log that is behind it, and no watcher is told of what the state
     /// does not show.
     pub(crate) fn publish(&self, commits: Vec<Commit>, show: impl FnOnce()) {
-        let Some(last) = commits.last() else { return };
         let mut inner = self.inner.lock();
         show();
-        inner.head = last.revision;
-        inner.watchers.retain(|watcher| {
-            let Some(watcher) = watcher.upgrade() else { return false };
-            if commits.iter().any(|commit| commit.touches(&watcher.prefix)) {
-                watcher.wake.notify_one();
-            }
-            true
-        });
+        let mut freed = 0;
         for commit in commits {
-            inner.bytes += commit.bytes();
-            inner.commits.push_back(Arc::new(commit));
+            for change in &commit.changes {
+                inner.watchers.touched(change, |watcher| {
+                    if watcher.pending().is_none() {
+                        watcher.set_pending(Some(commit.revision));
+                    }
+                    watcher.wake.notify_one();
+                });
+            }
+            freed += inner.history.push(commit);
         }
-        while inner.commits.len() > MAX_COMMITS || inner.bytes > MAX_BYTES {
-            inner.forget_oldest();
-        }
+        skiff_heap::freed(freed);
     }
 
     /// Forgets commits up to and including `upto`.
     pub(crate) fn compact(&self, upto: Revision) -> Result<(), ReadError> {
         let mut inner = self.inner.lock();
-        if upto > inner.head {
-            return Err(ReadError::Future { requested: upto, current: inner.head });
-        }
-        while inner.commits.front().is_some_and(|commit| commit.revision <= upto) {
-            inner.forget_oldest();
-        }
-        inner.compacted = inner.compacted.max(upto);
+        inner.not_in_future(upto)?;
+        inner.history.compact(upto);
         Ok(())
     }
 
     /// Starts a watch after a revision.
-    pub(crate) fn watch(self: &Arc<Self>, prefix: &str, after: Revision) -> Result<Watch, ReadError> {
+    pub(crate) fn watch(self: &Arc<Self>, range: Range<'_>, after: Revision) -> Result<Watch, ReadError> {
         let mut inner = self.inner.lock();
-        if after < inner.compacted {
-            return Err(ReadError::Compacted { requested: after, oldest: inner.compacted });
+        let oldest = inner.history.compacted(range);
+        if after < oldest {
+            return Err(ReadError::Compacted { requested: after, oldest });
         }
-        if after > inner.head {
-            return Err(ReadError::Future { requested: after, current: inner.head });
-        }
-        let watcher = Arc::new(Watcher { prefix: prefix.into(), wake: Notify::new() });
-        inner.watchers.push(Arc::downgrade(&watcher));
-        Ok(Watch { log: Arc::clone(self), watcher, cursor: after })
+        inner.not_in_future(after)?;
+        let watcher = Arc::new(Watcher::default());
+        watcher.set_pending(inner.history.next_after(after, range));
+        let number = inner.watchers.add(range, Arc::clone(&watcher));
+        let (prefix, term) = (range.prefix.into(), range.term.cloned());
+        Ok(Watch { log: Arc::clone(self), watcher, number, prefix, term, cursor: after })
+    }
+
+    /// Makes of a state that is or was the current one the state at an earlier revision, as far as keys with this prefix
+    /// are concerned. `None` if the history does not reach back so far.
+    pub(crate) fn rewind(&self, state: &State, to: Revision, prefix: &str) -> Option<State> {
+        // What the state does not show yet cannot be taken back from it.
+        let shown = |change: &&Change| change.event.entry.modified <= state.revision;
+        let changes: Vec<Change> =
+            self.inner.lock().history.since(to, prefix)?.filter(shown).cloned().collect();
+        let mut state = state.clone();
+        changes.iter().for_each(|change| state.undo(change));
+        state.revision = to;
+        Some(state)
     }
 
     /// Ends all watches.
     pub(crate) fn close(&self) {
         let mut inner = self.inner.lock();
         inner.closed = true;
-        for watcher in inner.watchers.drain(..).filter_map(|weak| weak.upgrade()) {
-            watcher.wake.notify_one();
-        }
+        inner.watchers.all().for_each(|watcher| watcher.wake.notify_one());
     }
 }
 
 impl Inner {
-    fn forget_oldest(&mut self) {
-        if let Some(commit) = self.commits.pop_front() {
-            self.bytes -= commit.bytes();
-            self.compacted = commit.revision;
-        }
-    }
-
-    /// The first commit after `cursor` that touches the prefix.
-    fn next_after(&self, cursor: Revision, prefix: &str) -> Option<&Arc<Commit>> {
-        let start = self.commits.partition_point(|commit| commit.revision <= cursor);
-        self.commits.range(start..).find(|commit| commit.touches(prefix))
+    fn not_in_future(&self, requested: Revision) -> Result<(), ReadError> {
+        let current = self.history.head();
+        if requested > current { Err(ReadError::Future { requested, current }) } else { Ok(()) }
     }
 }
 
 impl Watch {
-    /// The next commit under the prefix; waits until there is one. Cancel safe.
+    /// The next commit in the range; waits until there is one. Cancel safe.
     ///
     /// # Errors
     /// When the watch cannot go on, see [`WatchError`].
@@ -184,39 +165,38 @@ impl Watch {
         }
     }
 
-    /// The next commit under the prefix, if it is there already.
+    /// The next commit in the range, if it is there already.
     pub fn try_next(&mut self) -> Result<Option<Batch>, WatchError> {
-        let found = {
-            let inner = self.log.inner.lock();
-            if self.cursor < inner.compacted {
-                return Err(WatchError::Compacted { cursor: self.cursor, oldest: inner.compacted });
-            }
-            let found = inner.next_after(self.cursor, &self.watcher.prefix).cloned();
-            if found.is_none() && inner.closed {
-                return Err(WatchError::Closed);
-            }
-            self.cursor = found.as_ref().map_or(inner.head, |commit| commit.revision);
-            found
+        let range = Range { prefix: &self.prefix, term: self.term.as_ref() };
+        let inner = self.log.inner.lock();
+        let Some(revision) = self.watcher.pending() else {
+            self.cursor = inner.history.head();
+            return if inner.closed { Err(WatchError::Closed) } else { Ok(None) };
         };
-        Ok(found.map(|commit| self.batch(&commit)))
+        let oldest = inner.history.compacted(range);
+        if revision <= oldest {
+            return Err(WatchError::Compacted { cursor: self.cursor, oldest });
+        }
+        self.watcher.set_pending(inner.history.next_after(revision, range));
+        self.cursor = revision;
+        Ok(Some(Batch { revision, events: inner.history.events(revision, range) }))
     }
 
-    /// A revision up to which everything under the prefix has been delivered; moves on when commits do not
-    /// concern the prefix, so that a bookmark can be given.
+    /// A revision up to which everything in the range has been delivered; moves on when commits do not
+    /// concern the range, so that a bookmark can be given.
     pub fn progress(&mut self) -> Revision {
         let inner = self.log.inner.lock();
-        if self.cursor >= inner.compacted {
-            self.cursor = match inner.next_after(self.cursor, &self.watcher.prefix) {
-                Some(commit) => Revision::new(commit.revision.get() - 1),
-                None => inner.head,
-            };
-        }
+        self.cursor = match self.watcher.pending() {
+            Some(first) => Revision::new(first.get() - 1),
+            None => inner.history.head(),
+        };
         self.cursor
     }
+}
 
-    fn batch(&self, commit: &Commit) -> Batch {
-        let prefix = &*self.watcher.prefix;
-        let mine = |event: &&Event| event.entry.key.as_str().starts_with(prefix);
-        Batch { revision: commit.revision, events: commit.events.iter().filter(mine).cloned().collect() }
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let range = Range { prefix: &self.prefix, term: self.term.as_ref() };
+        self.log.inner.lock().watchers.remove(range, self.number);
     }
 }

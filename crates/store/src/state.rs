@@ -1,61 +1,169 @@
-//! The current state as an immutable tree, and what a transaction makes of it. No I/O.
+//! The current state as immutable trees, and what a transaction makes of it. No I/O.
 
-use std::ops::Bound;
+use std::collections::HashSet;
+use std::sync::Arc;
 
-use imbl::OrdMap;
+use crate::tree::{Keyed, Tree};
+use crate::types::{
+    CommitError, Entry, Event, EventKind, Expect, Key, Listing, Op, Page, Range, Revision, Term, Terms, Txn,
+};
+use crate::value::Value;
 
-use crate::types::{CommitError, Entry, Event, EventKind, Expect, Key, Listing, Op, Page, Revision, Txn};
-
-/// All entries at one revision. Clones share structure, so a snapshot costs a pointer.
+/// All entries at one revision. Clones share structure, so a snapshot costs two pointers.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct State {
     /// The revision of the last commit in it.
     pub(crate) revision: Revision,
-    entries: OrdMap<Key, Entry>,
+    entries: Tree<Stored>,
+    index: Tree<Indexed>,
+}
+
+/// An entry and what it is indexed by.
+#[derive(Clone, Debug)]
+struct Stored {
+    entry: Entry,
+    terms: Arc<[Term]>,
+}
+
+impl Keyed for Stored {
+    type Key = Key;
+
+    fn key(&self) -> &Key {
+        &self.entry.key
+    }
+}
+
+/// An entry that has a term.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Indexed {
+    term: Term,
+    key: Key,
+}
+
+impl Keyed for Indexed {
+    type Key = Self;
+
+    fn key(&self) -> &Self {
+        self
+    }
+}
+
+/// A transaction with what the index needs to know of it.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) txn: Txn,
+    /// What each operation writes, and its terms.
+    written: Vec<Option<(Value, Arc<[Term]>)>>,
+}
+
+impl Prepared {
+    /// Packs what is written and reads its terms. Of several operations on a key the last is kept.
+    pub(crate) fn new(mut txn: Txn, terms: &Terms) -> Self {
+        if txn.ops.len() > 1 {
+            let mut seen = HashSet::new();
+            txn.ops.reverse();
+            txn.ops.retain(|op| seen.insert(op.key().clone()));
+            txn.ops.reverse();
+        }
+        let written = txn.ops.iter().map(|op| match op {
+            Op::Put { key, value } => Some((Value::pack(value), terms.of(key, value).into())),
+            Op::Delete { .. } => None,
+        });
+        Self { written: written.collect(), txn }
+    }
+}
+
+/// An event, and what its entry is and was indexed by.
+#[derive(Clone, Debug)]
+pub(crate) struct Change {
+    pub(crate) event: Event,
+    pub(crate) before: Arc<[Term]>,
+    pub(crate) after: Arc<[Term]>,
+}
+
+impl Change {
+    /// Whether its key lies in the range before or after it.
+    pub(crate) fn touches(&self, range: Range<'_>) -> bool {
+        self.event.entry.key.as_str().starts_with(range.prefix)
+            && range.term.is_none_or(|term| self.before.contains(term) || self.after.contains(term))
+    }
 }
 
 impl State {
     /// The state read from disk.
-    pub(crate) fn new(revision: Revision, entries: impl IntoIterator<Item = Entry>) -> Self {
-        Self { revision, entries: entries.into_iter().map(|entry| (entry.key.clone(), entry)).collect() }
+    pub(crate) fn new(revision: Revision, entries: impl IntoIterator<Item = Entry>, terms: &Terms) -> Self {
+        let mut state = Self { revision, ..Self::default() };
+        for entry in entries {
+            let terms = terms.of(&entry.key, &entry.value.bytes()).into();
+            state.put(Stored { entry, terms });
+        }
+        state
     }
 
     /// All entries, in key order.
     pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.values()
+        self.entries.iter().map(|stored| &stored.entry)
     }
 
     /// The entry of a key.
     pub(crate) fn get(&self, key: &Key) -> Option<&Entry> {
-        self.entries.get(key)
+        self.entries.get(key).map(|stored| &stored.entry)
     }
 
-    /// One page of the entries under a prefix; `page.at` is not looked at.
-    pub(crate) fn list(&self, prefix: &str, page: &Page) -> Listing {
-        let start = match &page.after {
-            Some(after) if after.as_str() >= prefix => Bound::Excluded(after.clone()),
-            _ => Bound::Included(Key::from(prefix)),
+    /// One page of a range; `page.at` is not looked at.
+    pub(crate) fn list(&self, range: Range<'_>, page: &Page) -> Listing {
+        let prefix = range.prefix;
+        let before = |key: &Key| match &page.after {
+            Some(after) if after.as_str() >= prefix => key <= after,
+            _ => key.as_str() < prefix,
         };
-        let mut rest = self
-            .entries
-            .range((start, Bound::Unbounded))
-            .map(|(_, entry)| entry)
-            .take_while(|entry| entry.key.as_str().starts_with(prefix));
+        let not_behind = |key: &Key| key.as_str() < prefix || key.as_str().starts_with(prefix);
+        let (all, entries) = match range.term {
+            None => {
+                let all = self.entries.position(not_behind).saturating_sub(self.entries.position(before));
+                let rest = self.entries.iter_from(before).map(|stored| &stored.entry);
+                (all, self.take(rest, all, page))
+            }
+            Some(term) => {
+                let place = |with: &Indexed, inside: &dyn Fn(&Key) -> bool| {
+                    with.term < *term || (with.term == *term && inside(&with.key))
+                };
+                let start = |with: &Indexed| place(with, &before);
+                let end = self.index.position(|with| place(with, &not_behind));
+                let all = end.saturating_sub(self.index.position(start));
+                let rest = self.index.iter_from(start).filter_map(|with| self.get(&with.key));
+                (all, self.take(rest, all, page))
+            }
+        };
+        Listing { revision: self.revision, remaining: all - entries.len(), entries }
+    }
+
+    /// As many of the `all` first entries as the page may have.
+    fn take<'a>(&self, rest: impl Iterator<Item = &'a Entry>, all: usize, page: &Page) -> Vec<Entry> {
         let limit = page.limit.map_or(usize::MAX, std::num::NonZero::get);
-        let entries: Vec<Entry> = rest.by_ref().take(limit).cloned().collect();
-        Listing { revision: self.revision, entries, remaining: rest.count() }
+        rest.take(all.min(limit)).cloned().collect()
     }
 
     /// Applies a transaction in place at the next revision and returns what it changed, or leaves the state
-    /// as it was. A transaction that changes nothing takes no revision and returns no events.
-    pub(crate) fn apply(&mut self, txn: &Txn) -> Result<Vec<Event>, CommitError> {
-        self.expect(txn)?;
+    /// as it was. A transaction that changes nothing takes no revision and returns nothing.
+    pub(crate) fn apply(&mut self, prepared: &Prepared) -> Result<Vec<Change>, CommitError> {
+        self.expect(&prepared.txn)?;
         let revision = self.revision.next();
-        let events: Vec<Event> = txn.ops.iter().filter_map(|op| self.apply_op(op, revision)).collect();
-        if !events.is_empty() {
+        let ops = prepared.txn.ops.iter().zip(&prepared.written);
+        let changes: Vec<Change> =
+            ops.filter_map(|(op, written)| self.apply_op(op.key(), written.clone(), revision)).collect();
+        if !changes.is_empty() {
             self.revision = revision;
         }
-        Ok(events)
+        Ok(changes)
+    }
+
+    /// Takes a change back, the newest first; the revision is the caller's to set.
+    pub(crate) fn undo(&mut self, change: &Change) {
+        match &change.event.previous {
+            Some(entry) => self.put(Stored { entry: entry.clone(), terms: Arc::clone(&change.before) }),
+            None => self.remove(&change.event.entry.key),
+        };
     }
 
     /// Whether all that a transaction expects holds; the error names the first that does not.
@@ -74,19 +182,50 @@ impl State {
         Err(CommitError::Conflict { key: key.clone(), actual: self.get(key).cloned().map(Box::new) })
     }
 
-    fn apply_op(&mut self, op: &Op, revision: Revision) -> Option<Event> {
-        match op {
-            Op::Put { key, value } => {
-                let created = self.get(key).map_or(revision, |entry| entry.created);
-                let entry = Entry { key: key.clone(), value: value.clone(), created, modified: revision };
-                let previous = self.entries.insert(key.clone(), entry.clone());
-                Some(Event { kind: EventKind::Put, entry, previous })
+    /// Writes a value with its terms, or removes the key.
+    fn apply_op(
+        &mut self,
+        key: &Key,
+        written: Option<(Value, Arc<[Term]>)>,
+        revision: Revision,
+    ) -> Option<Change> {
+        let Some((value, after)) = written else {
+            let Stored { entry: previous, terms: before } = self.remove(key)?;
+            let entry = Entry { modified: revision, ..previous.clone() };
+            let event = Event { kind: EventKind::Delete, entry, previous: Some(previous) };
+            return Some(Change { event, before, after: Arc::default() });
+        };
+        // One allocation for a key, however often it is written.
+        let (key, created) = self.get(key).map_or((key, revision), |entry| (&entry.key, entry.created));
+        let entry = Entry { key: key.clone(), value, created, modified: revision };
+        let previous = self.put(Stored { entry: entry.clone(), terms: Arc::clone(&after) });
+        let (previous, before) = previous.map(|stored| (stored.entry, stored.terms)).unzip();
+        let event = Event { kind: EventKind::Put, entry, previous };
+        Some(Change { event, before: before.unwrap_or_default(), after })
+    }
+
+    fn put(&mut self, stored: Stored) -> Option<Stored> {
+        let (key, terms) = (stored.entry.key.clone(), Arc::clone(&stored.terms));
+        let previous = self.entries.insert(stored);
+        let before: &[Term] = previous.as_ref().map_or(&[], |stored| &*stored.terms);
+        if *before != *terms {
+            self.unindex(&key, before);
+            for term in &*terms {
+                self.index.insert(Indexed { term: term.clone(), key: key.clone() });
             }
-            Op::Delete { key } => {
-                let previous = self.entries.remove(key)?;
-                let entry = Entry { modified: revision, ..previous.clone() };
-                Some(Event { kind: EventKind::Delete, entry, previous: Some(previous) })
-            }
+        }
+        previous
+    }
+
+    fn remove(&mut self, key: &Key) -> Option<Stored> {
+        let removed = self.entries.remove(key)?;
+        self.unindex(key, &removed.terms);
+        Some(removed)
+    }
+
+    fn unindex(&mut self, key: &Key, terms: &[Term]) {
+        for term in terms {
+            self.index.remove(&Indexed { term: term.clone(), key: key.clone() });
         }
     }
 }

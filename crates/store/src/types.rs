@@ -7,6 +7,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use thiserror::Error;
 
+use crate::value::Value;
+
 /// A point in the store's history. Each commit takes the next one; 0 is before any commit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Revision(u64);
@@ -83,13 +85,79 @@ impl fmt::Display for Key {
     }
 }
 
+impl Key {
+    /// The space that a key of this text lies in: its text up to the fourth slash, or the last if it has fewer. That of
+    /// an object is its kind's, `/registry/<group>/<plural>/`. Each space has a history of its own.
+    pub fn space(text: &str) -> &str {
+        let end = text.match_indices('/').take(4).last().map_or(0, |(slash, _)| slash + 1);
+        &text[..end]
+    }
+}
+
+/// A property of a value by which entries are found and watched, e.g. `spec.nodeName=n1`. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Term(Arc<str>);
+
+impl Term {
+    /// A term of this text.
+    pub fn new(text: impl Into<Arc<str>>) -> Self {
+        Self(text.into())
+    }
+}
+
+/// The terms of a value, by which a store keeps it indexed: a pure function of what is stored, so that every server on a
+/// store, and the same one after a restart, finds the same. It is called once for each write.
+#[derive(Clone)]
+pub struct Terms(Arc<Read>);
+
+type Read = dyn Fn(&Key, &[u8]) -> Vec<Term> + Send + Sync;
+
+impl Terms {
+    /// Those of a value.
+    pub fn of(&self, key: &Key, value: &[u8]) -> Vec<Term> {
+        (self.0)(key, value)
+    }
+}
+
+impl<F: Fn(&Key, &[u8]) -> Vec<Term> + Send + Sync + 'static> From<F> for Terms {
+    fn from(read: F) -> Self {
+        Self(Arc::new(read))
+    }
+}
+
+impl fmt::Debug for Terms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Terms")
+    }
+}
+
+/// Values have no terms.
+pub fn no_terms(_: &Key, _: &[u8]) -> Vec<Term> {
+    Vec::new()
+}
+
+/// Entries that are listed or watched together: those whose keys start with a prefix, or those of them that have a term.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range<'a> {
+    /// What the keys start with.
+    pub prefix: &'a str,
+    /// What the values have.
+    pub term: Option<&'a Term>,
+}
+
+impl<'a> From<&'a str> for Range<'a> {
+    fn from(prefix: &'a str) -> Self {
+        Self { prefix, term: None }
+    }
+}
+
 /// A key with its value and history. Clones share the bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// The key.
     pub key: Key,
     /// The value.
-    pub value: Bytes,
+    pub value: Value,
     /// The revision at which the key came into being (again, after a deletion).
     pub created: Revision,
     /// The revision of the last write.
@@ -136,7 +204,7 @@ pub enum Expect {
 pub struct Txn {
     /// Checked first, against the state just before the transaction.
     pub expect: Vec<Expect>,
-    /// Applied in order.
+    /// Of several on one key the last counts: a key changes once at a revision.
     pub ops: Vec<Op>,
 }
 
@@ -147,8 +215,8 @@ pub struct Page {
     pub after: Option<Key>,
     /// At most this many entries; no bound when absent.
     pub limit: Option<NonZeroUsize>,
-    /// At this revision; the newest when absent. A revision is kept for continuation only after a listing
-    /// of it answered `more`, and for a bounded time.
+    /// At this revision; the newest when absent. An older one can be read as long as the history since then is kept, and
+    /// for a bounded time if it was the newest when a listing of it told of entries that remain.
     pub at: Option<Revision>,
 }
 
@@ -159,7 +227,7 @@ pub struct Listing {
     pub revision: Revision,
     /// In key order.
     pub entries: Vec<Entry>,
-    /// How many entries of the prefix follow the last one returned.
+    /// How many entries of the range follow the last one returned.
     pub remaining: usize,
 }
 
@@ -183,12 +251,12 @@ pub struct Event {
     pub previous: Option<Entry>,
 }
 
-/// What one commit changed under a watch's prefix.
+/// What one commit changed in a watch's range: every change of a key before or after which it lies there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
     /// The commit's revision.
     pub revision: Revision,
-    /// Never empty; in the order of the transaction.
+    /// Never empty; each key once, in the order of the transaction.
     pub events: Vec<Event>,
 }
 

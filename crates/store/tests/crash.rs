@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use skiff_store::{Embedded, Entry, Key, Op, Page, Store, Txn};
+use skiff_store::{Embedded, Entry, Key, Op, Page, Store, Txn, no_terms};
 
 const WRITER: &str = "SKIFF_CRASH_TEST_FILE";
 const ROUNDS: usize = 12;
@@ -33,7 +33,7 @@ fn keeps_every_acknowledged_write() {
 fn write_until_killed(path: &Path) -> ! {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        let store = Arc::new(Embedded::open(path).unwrap());
+        let store = Arc::new(Embedded::open(path, no_terms).unwrap());
         let mut clients = tokio::task::JoinSet::new();
         for client in 0..CLIENTS {
             let store = Arc::clone(&store);
@@ -82,8 +82,8 @@ fn kill_a_writer(path: &Path, after: usize, acknowledged: &mut [u64]) {
 fn check(path: &Path, acknowledged: &mut [u64]) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        let store = Embedded::open(path).unwrap();
-        let entries = store.list("", Page::default()).await.unwrap().entries;
+        let store = Embedded::open(path, no_terms).unwrap();
+        let entries = store.list("".into(), Page::default()).await.unwrap().entries;
         let known =
             |entry: &Entry| (0..CLIENTS).any(|c| entry.key.as_str().trim_end_matches("/twin") == key(c));
         assert!(entries.iter().all(known), "something else is there: {entries:?}");
@@ -111,5 +111,5 @@ fn put(key: &str, number: u64) -> Op {
 /// The number under a key; 0 when the key is not there.
 async fn number(store: &Embedded, key: &str) -> u64 {
     let entry = store.get(&Key::from(key)).await.unwrap();
-    entry.map_or(0, |entry| std::str::from_utf8(&entry.value).unwrap().parse().unwrap())
+    entry.map_or(0, |entry| std::str::from_utf8(&entry.value.bytes()).unwrap().parse().unwrap())
 }

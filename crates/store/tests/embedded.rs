@@ -2,9 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use skiff_store::{CommitError, Embedded, Key, Op, OpenError, Page, Store, Txn, contract};
+use skiff_store::{CommitError, Embedded, Key, Op, OpenError, Page, Store, Txn, contract, no_terms};
 
 fn put(key: &str, value: &str) -> Txn {
     let value = Bytes::copy_from_slice(value.as_bytes());
@@ -23,7 +24,7 @@ async fn passes_the_contract() {
     let mut number = 0;
     contract::run_all(async || {
         number += 1;
-        Embedded::open(dir.path().join(number.to_string())).unwrap()
+        Arc::new(Embedded::open(dir.path().join(number.to_string()), contract::terms).unwrap())
     })
     .await;
 }
@@ -31,23 +32,23 @@ async fn passes_the_contract() {
 #[tokio::test]
 async fn finds_everything_again() {
     let (_dir, path) = file();
-    let store = Embedded::open(&path).unwrap();
+    let store = Embedded::open(&path, no_terms).unwrap();
     store.commit(put("a", "1")).await.unwrap();
     store.commit(put("b", "1")).await.unwrap();
     let revision = store.commit(put("a", "2")).await.unwrap();
-    let before = store.list("", Page::default()).await.unwrap();
+    let before = store.list("".into(), Page::default()).await.unwrap();
     drop(store);
-    let store = Embedded::open(&path).unwrap();
-    let after = store.list("", Page::default()).await.unwrap();
+    let store = Embedded::open(&path, no_terms).unwrap();
+    let after = store.list("".into(), Page::default()).await.unwrap();
     assert_eq!((after.revision, &after.entries), (revision, &before.entries));
-    assert!(store.watch("", revision).await.is_ok());
+    assert!(store.watch("".into(), revision).await.is_ok());
 }
 
 #[tokio::test]
 async fn a_closed_store_refuses_writes_and_ends_watches() {
     let (_dir, path) = file();
-    let store = Embedded::open(path).unwrap();
-    let mut watch = store.watch("", store.revision()).await.unwrap();
+    let store = Embedded::open(path, no_terms).unwrap();
+    let mut watch = store.watch("".into(), store.revision()).await.unwrap();
     store.close();
     assert!(matches!(store.commit(put("a", "1")).await, Err(CommitError::Closed)));
     assert!(watch.next().await.is_err());
@@ -56,8 +57,8 @@ async fn a_closed_store_refuses_writes_and_ends_watches() {
 #[test]
 fn refuses_a_file_in_use() {
     let (_dir, path) = file();
-    let _open = Embedded::open(&path).unwrap();
-    let error = Embedded::open(&path).unwrap_err();
+    let _open = Embedded::open(&path, no_terms).unwrap();
+    let error = Embedded::open(&path, no_terms).unwrap_err();
     assert!(matches!(error, OpenError::InUse { .. }), "got {error}");
 }
 
@@ -65,7 +66,7 @@ fn refuses_a_file_in_use() {
 fn refuses_a_damaged_file() {
     let (_dir, path) = file();
     std::fs::write(&path, b"this is no database, whatever its name says").unwrap();
-    let error = Embedded::open(&path).unwrap_err();
+    let error = Embedded::open(&path, no_terms).unwrap_err();
     assert!(matches!(error, OpenError::Damaged { .. }), "got {error}");
     assert!(error.to_string().contains("is damaged"));
 }
@@ -73,6 +74,6 @@ fn refuses_a_damaged_file() {
 #[test]
 fn refuses_a_directory_that_is_missing() {
     let (dir, _) = file();
-    let error = Embedded::open(dir.path().join("missing/state.redb")).unwrap_err();
+    let error = Embedded::open(dir.path().join("missing/state.redb"), no_terms).unwrap_err();
     assert!(matches!(error, OpenError::Io { .. }), "got {error}");
 }

@@ -10,7 +10,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use bytes::Bytes;
-use skiff_store::{CommitError, Condition, Embedded, Key, Op, Page, Store, Txn};
+use skiff_store::{CommitError, Condition, Embedded, Key, Op, Page, Store, Txn, no_terms};
 
 const DISK: &str = "SKIFF_FULL_DISK_TEST";
 const SIZE: usize = 2_000;
@@ -38,7 +38,7 @@ fn other_programs_cannot_take_the_room_for_deletions() {
 
 async fn on_a_small_disk(disk: &Path) {
     let path = disk.join("state.redb");
-    let store = Embedded::open(&path).unwrap();
+    let store = Embedded::open(&path, no_terms).unwrap();
     for object in 0..200 {
         store.commit(put(object, SIZE)).await.unwrap();
     }
@@ -48,8 +48,8 @@ async fn on_a_small_disk(disk: &Path) {
 
     // A restart on the full disk.
     drop(store);
-    let store = Embedded::open(&path).unwrap();
-    assert_eq!(store.list("", Page::default()).await.unwrap().entries.len(), number);
+    let store = Embedded::open(&path, no_terms).unwrap();
+    assert_eq!(store.list("".into(), Page::default()).await.unwrap().entries.len(), number);
     let number = until_full(&store, number).await;
     for object in 0..number {
         store.commit(put(object, SIZE + 80)).await.unwrap();

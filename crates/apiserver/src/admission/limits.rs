@@ -49,7 +49,7 @@ async fn ranges(review: &Review<'_>) -> Result<Vec<Value>, ApiError> {
         return Ok(Vec::new());
     }
     let prefix = keys::core("limitranges", call.namespace(), "");
-    let listing = call.server.store.list(prefix.as_str(), Page::default()).await?;
+    let listing = call.server.store.list(prefix.as_str().into(), Page::default()).await?;
     let ranges = listing.entries.iter().map(|entry| Ok(codec::decode(entry)?.into_value()));
     ranges.collect()
 }

@@ -40,7 +40,8 @@ impl Stored {
     }
 
     async fn all(&self, kind: &Kind, namespace: &str) -> Result<Vec<Arc<Object>>, ApiError> {
-        let listing = self.store.list(&keys::collection(kind, namespace), Page::default()).await?;
+        let listing =
+            self.store.list(keys::collection(kind, namespace).as_str().into(), Page::default()).await?;
         self.shown(kind, listing.entries).await
     }
 }

@@ -94,7 +94,7 @@ async fn existing_pods(
     level: LevelVersion,
 ) -> Result<Vec<String>, ApiError> {
     let prefix = keys::core("pods", namespace, "");
-    let listing = review.call.server.store.list(prefix.as_str(), Page::default()).await?;
+    let listing = review.call.server.store.list(prefix.as_str().into(), Page::default()).await?;
     let pods = listing.entries.iter().map(codec::decode).collect::<Result<Vec<_>, _>>()?;
     let pods: Vec<Value> = pods.into_iter().map(Object::into_value).collect();
     let started = Instant::now();

@@ -73,5 +73,5 @@ pub(crate) async fn charge(review: &Review<'_>) -> Result<Charges, ApiError> {
 /// The quotas of the object's namespace.
 async fn quotas(review: &Review<'_>) -> Result<Vec<Entry>, ApiError> {
     let prefix = keys::core("resourcequotas", review.call.namespace(), "");
-    Ok(review.call.server.store.list(prefix.as_str(), Page::default()).await?.entries)
+    Ok(review.call.server.store.list(prefix.as_str().into(), Page::default()).await?.entries)
 }

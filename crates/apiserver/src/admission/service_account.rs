@@ -104,7 +104,7 @@ async fn find(call: &Call, name: &str) -> Result<Option<Entry>, ApiError> {
     if name != DEFAULT {
         return Ok(None);
     }
-    let mut watch = store.watch(key.as_str(), since).await?;
+    let mut watch = store.watch(key.as_str().into(), since).await?;
     let written = tokio::time::timeout(PATIENCE, async {
         while let Ok(batch) = watch.next().await {
             if batch.events.iter().any(|event| is_write_of(event, &key)) {

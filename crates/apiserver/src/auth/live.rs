@@ -53,5 +53,5 @@ pub(super) async fn read(
         source,
     };
     let Some(entry) = store.get(&key).await.map_err(|error| failed(error.into()))? else { return Ok(None) };
-    serde_json::from_slice(&entry.value).map(Some).map_err(|error| failed(error.into()))
+    serde_json::from_slice(&entry.value.bytes()).map(Some).map_err(|error| failed(error.into()))
 }

@@ -83,7 +83,7 @@ async fn plan(store: &dyn Store, wanted: &[(Key, Object)]) -> Result<Txn, Bootst
         let stored = match &entry {
             None => None,
             Some(entry) => {
-                let decoded = serde_json::from_slice(&entry.value).map(Object::from_value);
+                let decoded = serde_json::from_slice(&entry.value.bytes()).map(Object::from_value);
                 let damaged = |source| BootstrapError::Damaged { key: key.clone(), source };
                 Some(decoded.map_err(damaged)?.unwrap_or_default())
             }

@@ -19,9 +19,9 @@ async fn the_first_start_is_one_transaction_and_the_next_writes_nothing() {
     assert_eq!(first.get(), 1);
     run(&*store, &cluster()).await.unwrap();
     assert_eq!(store.revision(), first);
-    let objects = store.list("/registry/", Page::default()).await.unwrap();
+    let objects = store.list("/registry/".into(), Page::default()).await.unwrap();
     for entry in &objects.entries {
-        assert!(entry.value.starts_with(br#"{"metadata":{"#), "{}", entry.key);
+        assert!(entry.value.bytes().starts_with(br#"{"metadata":{"#), "{}", entry.key);
     }
 }
 
@@ -40,7 +40,7 @@ async fn what_was_deleted_comes_back_and_what_was_changed_stays() {
     run(&*store, &cluster()).await.unwrap();
     assert!(store.get(&deleted).await.unwrap().is_some());
     let value = store.get(&changed).await.unwrap().unwrap().value;
-    assert_eq!(value, r#"{"metadata":{"name":"default"}}"#);
+    assert_eq!(value.bytes(), r#"{"metadata":{"name":"default"}}"#);
 }
 
 #[test]

@@ -53,6 +53,14 @@ pub(crate) fn stream(chunks: impl Stream<Item = Bytes> + Send + 'static) -> Body
     StreamBody::new(chunks.map(|chunk| Ok(Frame::data(chunk)))).boxed_unsync()
 }
 
+/// A body that arrives over time and may break off.
+pub(crate) fn fallible<E: Into<BoxError>>(
+    chunks: impl Stream<Item = Result<Bytes, E>> + Send + 'static,
+) -> Body {
+    let frames = chunks.map(|chunk| chunk.map(Frame::data).map_err(|error| BodyError(error.into())));
+    StreamBody::new(frames).boxed_unsync()
+}
+
 /// Reads a request's body, up to [`MAX_REQUEST`].
 pub(crate) async fn read(body: Body) -> Result<Bytes, ApiError> {
     match Limited::new(body, MAX_REQUEST).collect().await {

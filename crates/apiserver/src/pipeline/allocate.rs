@@ -105,7 +105,7 @@ async fn look_up(call: &Call, space: &mut Space) -> Result<bool, ApiError> {
         }
         right = false;
         let prefix = keys::claims(claim);
-        let listing = call.server.store.list(prefix, Page::default()).await?;
+        let listing = call.server.store.list(prefix.into(), Page::default()).await?;
         let texts = listing.entries.iter().map(|entry| &entry.key.as_str()[prefix.len()..]);
         match claim {
             Claim::Ip(_) => {
@@ -133,7 +133,7 @@ async fn space(call: &Call) -> Result<Space, ApiError> {
 
 /// The ranges of the ServiceCIDRs that are not said to be unready; before there are any, the cluster's own.
 async fn service_cidrs(call: &Call) -> Result<Vec<(IpAddr, u8)>, ApiError> {
-    let listing = call.server.store.list(keys::SERVICE_CIDRS, Page::default()).await?;
+    let listing = call.server.store.list(keys::SERVICE_CIDRS.into(), Page::default()).await?;
     if listing.entries.is_empty() {
         let own = call.server.cluster.service_cidr;
         return Ok(vec![(own.network, own.prefix)]);

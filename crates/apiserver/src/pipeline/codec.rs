@@ -6,10 +6,11 @@
 //! items of a list, which names them once.
 
 use bytes::Bytes;
+use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 use skiff_machinery::{Kind, Object};
-use skiff_store::{Entry, Revision};
+use skiff_store::{Entry, Key, Revision};
 use thiserror::Error;
 
 use crate::errors::ApiError;
@@ -47,7 +48,8 @@ pub(crate) fn encode(object: &Object) -> Bytes {
         members(&mut out, content.into_iter().chain(types));
     }
     out.push(b'}');
-    Bytes::from(out)
+    // It is kept, perhaps for months: without the room that it grew in.
+    Bytes::from(out.into_boxed_slice())
 }
 
 /// Writes `"key":value,…` without braces.
@@ -77,7 +79,7 @@ pub(crate) fn to_json(value: &Value) -> Bytes {
 /// The object of an entry, with its `resourceVersion`.
 pub(crate) fn decode(entry: &Entry) -> Result<Object, DamagedEntry> {
     let damaged = |source| DamagedEntry { key: entry.key.to_string(), source };
-    let map: Map<String, Value> = serde_json::from_slice(&entry.value).map_err(damaged)?;
+    let map: Map<String, Value> = serde_json::from_slice(&entry.value.bytes()).map_err(damaged)?;
     let mut object = Object::from_value(Value::Object(map)).unwrap_or_default();
     object.set(&["metadata", "resourceVersion"], entry.modified.to_string());
     Ok(object)
@@ -124,19 +126,31 @@ pub(crate) fn splice_metadata(
     entry: &Entry,
     version: MetaVersion,
 ) -> Result<(), DamagedEntry> {
-    let damaged = |source| DamagedEntry { key: entry.key.to_string(), source };
-    let misplaced = || serde::de::Error::custom("metadata does not come first");
-    let rest = entry.value.strip_prefix(HEAD).ok_or_else(misplaced).map_err(damaged)?;
-    let opened = &entry.value[HEAD.len() - 1..];
-    let mut metadata = serde_json::Deserializer::from_slice(opened).into_iter::<IgnoredAny>();
-    metadata.next().transpose().map_err(damaged)?;
-    let length = metadata.byte_offset().saturating_sub(1);
+    let bytes = entry.value.bytes();
+    let (IgnoredAny, text) = metadata(&entry.key, &bytes)?;
     out.extend_from_slice(br#"{"kind":"PartialObjectMetadata","apiVersion":""#);
     out.extend_from_slice(version.api_version().as_bytes());
     out.extend_from_slice(br#"","metadata":{"#);
-    insert_version(out, &rest[..length], entry.modified);
+    insert_version(out, &text[1..], entry.modified);
     out.push(b'}');
     Ok(())
+}
+
+/// Reads the metadata of the object stored at a key, without looking at the rest; also returns their text.
+pub(crate) fn metadata<'a, T: Deserialize<'a>>(
+    key: &Key,
+    value: &'a [u8],
+) -> Result<(T, &'a [u8]), DamagedEntry> {
+    let damaged = |source| DamagedEntry { key: key.to_string(), source };
+    let custom = |why: &str| damaged(serde::de::Error::custom(why));
+    if !value.starts_with(HEAD) {
+        return Err(custom("metadata does not come first"));
+    }
+    let opened = &value[HEAD.len() - 1..];
+    let mut values = serde_json::Deserializer::from_slice(opened).into_iter();
+    let read = values.next().ok_or_else(|| custom("there is no metadata"))?;
+    let length = values.byte_offset();
+    Ok((read.map_err(damaged)?, &opened[..length]))
 }
 
 /// Appends `rest`, the stored text behind the opening brace of the metadata, with the version as its first member.
@@ -157,7 +171,6 @@ pub(crate) const SPLICE_ROOM: usize = 48;
 mod tests {
     use super::*;
     use serde_json::json;
-    use skiff_store::Key;
 
     #[test]
     fn splices_the_version_into_stored_bytes() {
@@ -198,8 +211,12 @@ mod tests {
     fn shows_the_metadata_alone() {
         let check = |stored: &'static [u8], sent: Option<&str>| {
             let (revision, key) = (Revision::new(7), Key::from("/k"));
-            let entry =
-                Entry { key, value: Bytes::from_static(stored), created: revision, modified: revision };
+            let entry = Entry {
+                key,
+                value: Bytes::from_static(stored).into(),
+                created: revision,
+                modified: revision,
+            };
             let mut out = Vec::new();
             let shown = splice_metadata(&mut out, &entry, MetaVersion::V1);
             assert_eq!(shown.ok().map(|()| String::from_utf8(out).unwrap()).as_deref(), sent);
@@ -226,7 +243,7 @@ mod tests {
     fn decodes_with_the_version() {
         let entry = Entry {
             key: Key::from("/k"),
-            value: Bytes::from_static(br#"{"metadata":{"name":"n"}}"#),
+            value: Bytes::from_static(br#"{"metadata":{"name":"n"}}"#).into(),
             created: Revision::new(1),
             modified: Revision::new(9),
         };

@@ -7,7 +7,7 @@ use skiff_machinery::{Claim, Object, Persistence, Subresource, names};
 use skiff_store::{CommitError, Entry, Expect, Key, Op, Txn};
 
 use super::call::Call;
-use super::{Outcome, allocate, codec, decode, keys, metadata, versions};
+use super::{Outcome, allocate, decode, keys, metadata, versions};
 use crate::admission::{self, Review, Write};
 use crate::errors::ApiError;
 
@@ -86,7 +86,7 @@ async fn place(call: &Call, mut object: Object, claims: &[Claim]) -> Result<Opti
     if call.dry_run {
         return dry(call, &key, object).await.map(Some);
     }
-    let value = versions::stored(call, &object).await?;
+    let versions::Written { stored: value, shown } = versions::written(call, &object).await?;
     let mut alone =
         Txn { expect: vec![Expect::Absent(key.clone())], ops: vec![Op::Put { key: key.clone(), value }] };
     allocate::claim(call, &mut alone, &object, &[], claims);
@@ -95,8 +95,7 @@ async fn place(call: &Call, mut object: Object, claims: &[Claim]) -> Result<Opti
         charges.join(&mut txn);
         match call.server.store.commit(txn).await {
             Ok(revision) => {
-                let value = codec::encode(&object);
-                let entry = Entry { key, value, created: revision, modified: revision };
+                let entry = Entry { key, value: shown.into(), created: revision, modified: revision };
                 return Ok(Some(Outcome::entry(StatusCode::CREATED, entry)));
             }
             Err(CommitError::Conflict { key: taken, .. }) if taken == key => {

@@ -9,7 +9,8 @@ use skiff_store::{CommitError, Entry, Expect, Op, Txn};
 
 use super::call::{Call, timestamp};
 use super::options::{self, DeleteOptions, Propagation};
-use super::{Outcome, allocate, codec, keys, list, metadata, versions};
+use super::select::Selection;
+use super::{Outcome, allocate, keys, list, metadata, versions};
 use crate::admission::{self, Review, Write};
 use crate::errors::{ApiError, Subject};
 
@@ -46,7 +47,7 @@ pub(crate) async fn delete_named(
 /// DELETE of a collection: every object that the selectors match.
 pub(crate) async fn delete_collection(call: &Call, body: &Bytes) -> Result<Outcome, ApiError> {
     let options = DeleteOptions::read(call, body)?;
-    let selected = list::select_all(call).await?;
+    let selected = list::select_all(call, &Selection::of(call)?).await?;
     for entry in &selected.entries {
         let mut current = Some(entry.clone());
         while let Some(entry) = current {
@@ -224,14 +225,14 @@ async fn store(
     if options.dry_run {
         return Ok(Some(Outcome::object(status, new)));
     }
-    let value = versions::stored(call, &new).await?;
+    let versions::Written { stored: value, shown } = versions::written(call, &new).await?;
     let txn = Txn {
         expect: vec![Expect::At(entry.key.clone(), entry.modified)],
         ops: vec![Op::Put { key: entry.key.clone(), value }],
     };
     match call.server.store.commit(txn).await {
         Ok(revision) => {
-            let written = Entry { value: codec::encode(&new), modified: revision, ..entry.clone() };
+            let written = Entry { value: shown.into(), modified: revision, ..entry.clone() };
             Ok(Some(Outcome::entry(status, written)))
         }
         Err(CommitError::Conflict { .. }) => Ok(None),

@@ -8,13 +8,16 @@ pub(crate) mod decode;
 pub(crate) mod delete;
 pub(crate) mod keys;
 pub(crate) mod list;
+pub(crate) mod listed;
 pub(crate) mod metadata;
 pub(crate) mod options;
+pub(crate) mod paging;
 pub(crate) mod patch;
 pub(crate) mod protobuf;
 pub(crate) mod recent;
 pub(crate) mod respond;
 pub(crate) mod select;
+pub(crate) mod terms;
 pub(crate) mod update;
 pub(crate) mod versions;
 pub(crate) mod watch;
@@ -75,7 +78,7 @@ impl Outcome {
 
 /// Whether a GET may be answered with the newest state: its `resourceVersion` must not be of the future.
 fn check_revision(call: &Call) -> Result<(), ApiError> {
-    let requested = list::parse_revision(call.query.get("resourceVersion"))
+    let requested = paging::parse_revision(call.query.get("resourceVersion"))
         .map_err(|error| ApiError::Unclassified(error.to_string()))?;
     let Some(requested) = requested else { return Ok(()) };
     let current = call.server.store.revision();

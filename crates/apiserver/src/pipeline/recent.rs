@@ -66,8 +66,12 @@ mod tests {
         let filler = Bytes::from("x".repeat(BUDGET / 4 + 1));
         for i in 0..20 {
             let revision = Revision::new(i);
-            let entry =
-                Entry { key: Key::from("/k"), value: filler.clone(), created: revision, modified: revision };
+            let entry = Entry {
+                key: Key::from("/k"),
+                value: filler.clone().into(),
+                created: revision,
+                modified: revision,
+            };
             let make = |value| recent.get(&entry, || Ok::<_, Infallible>(value));
             assert_eq!((make(i), make(100)), (Ok(i), Ok(i)));
         }

@@ -10,32 +10,16 @@ use skiff_schema::Root;
 use skiff_store::Entry;
 
 use super::call::Call;
-use super::list::Selected;
-use super::{Content, Outcome, codec, protobuf};
+use super::{Content, Outcome, codec, listed, protobuf};
 use crate::errors::ApiError;
 use crate::http::accept::{Amount, Encoding, Format, MetaVersion, View};
 use crate::http::body::{self, Body};
-use crate::http::gate::Pass;
 
 /// The answer to a request that succeeded. A large one is written beside the threads that serve connections.
 pub(crate) async fn respond(call: Call, outcome: Outcome) -> Result<Response<Body>, ApiError> {
     check_amount(&call, &outcome.content)?;
-    let Content::List(selected) = &outcome.content else { return write_aside(call, outcome, None).await };
-    let room = call.server.gate.list(call.share, list_size(&call, selected))?;
-    write_aside(call, outcome, Some(room)).await
-}
-
-/// `room` is kept until the answer is sent, or nobody wants it any more.
-async fn write_aside(call: Call, outcome: Outcome, room: Option<Pass>) -> Result<Response<Body>, ApiError> {
     let (server, size) = (call.server.clone(), work(&call, &outcome.content));
-    let work = async move {
-        let response = write(&call, outcome)?;
-        Ok(match room {
-            Some(room) => response.map(|body| body::holding(body, room)),
-            None => response,
-        })
-    };
-    server.aside.run(size, work).await
+    server.aside.run(size, async move { write(&call, outcome) }).await
 }
 
 /// Splicing stored bytes takes so many times less than making trees of them.
@@ -45,6 +29,8 @@ const SPLICING: usize = 16;
 fn work(call: &Call, content: &Content) -> usize {
     let bytes = match content {
         Content::Entry(entry) => entry.value.len(),
+        // Written chunk by chunk, as the client takes it.
+        Content::List(_) if is_spliced(call) => 0,
         Content::List(selected) => selected.entries.iter().map(|entry| entry.value.len()).sum(),
         // These came with a request, or are small.
         Content::Object(_) | Content::Tree(_) => 0,
@@ -60,29 +46,19 @@ fn is_spliced(call: &Call) -> bool {
 
 fn write(call: &Call, outcome: Outcome) -> Result<Response<Body>, ApiError> {
     let Outcome { status, content } = outcome;
-    let bytes = match call.encoding.format {
-        Format::Protobuf => in_protobuf(call, content)?,
-        Format::Json | Format::Yaml => written(call, as_json(call, content)?)?,
+    let in_protobuf = call.encoding.format == Format::Protobuf;
+    let body = match content {
+        Content::List(selected) => listed::body(call, selected)?,
+        Content::Entry(entry) if in_protobuf => body::full(protobuf::entry(call, &entry)?),
+        Content::Entry(entry) => body::full(written(call, entry_bytes(call, &entry)?)?),
+        Content::Object(object) if in_protobuf => body::full(protobuf::object(call, &object)?),
+        Content::Object(object) => body::full(written(call, object_bytes(call, &object)?)?),
+        Content::Tree(value) if in_protobuf => {
+            body::full(protobuf::object(call, &Object::from_value(value).unwrap_or_default())?)
+        }
+        Content::Tree(value) => body::full(written(call, codec::to_json(&other_view(call, value)?))?),
     };
-    Ok(answer(status, call.encoding.content_type(), body::full(bytes)))
-}
-
-fn as_json(call: &Call, content: Content) -> Result<Bytes, ApiError> {
-    match content {
-        Content::Entry(entry) => entry_bytes(call, &entry),
-        Content::Object(object) => object_bytes(call, &object),
-        Content::List(selected) => list_bytes(call, &selected),
-        Content::Tree(value) => Ok(codec::to_json(&other_view(call, value)?)),
-    }
-}
-
-fn in_protobuf(call: &Call, content: Content) -> Result<Bytes, ApiError> {
-    match content {
-        Content::Entry(entry) => protobuf::entry(call, &entry),
-        Content::Object(object) => protobuf::object(call, &object),
-        Content::Tree(value) => protobuf::object(call, &Object::from_value(value).unwrap_or_default()),
-        Content::List(selected) => protobuf::list(call, &selected, &list_meta(call, &selected)),
-    }
+    Ok(answer(status, call.encoding.content_type(), body))
 }
 
 /// The answer to a request that failed, in a format; any definition of the schema will do as `beside`.
@@ -145,7 +121,7 @@ fn one_row(call: &Call, shape: Shape<'_>, object: &Object) -> Result<Value, ApiE
 }
 
 /// JSON text in the format of the answer.
-fn written(call: &Call, json: Bytes) -> Result<Bytes, ApiError> {
+pub(crate) fn written(call: &Call, json: Bytes) -> Result<Bytes, ApiError> {
     let tree = || serde_json::from_slice::<Value>(&json).map_err(|error| ApiError::internal(&error));
     match call.encoding.format {
         Format::Json if is_pretty(call) => {
@@ -159,7 +135,7 @@ fn written(call: &Call, json: Bytes) -> Result<Bytes, ApiError> {
 }
 
 /// Whether JSON is indented: for who asks for it, and for programs behind which people sit.
-fn is_pretty(call: &Call) -> bool {
+pub(crate) fn is_pretty(call: &Call) -> bool {
     match call.query.get("pretty") {
         "" => ["curl", "Wget", "Mozilla/5.0"].iter().any(|people| call.agent.starts_with(people)),
         asked => matches!(asked, "1" | "t" | "T" | "true" | "TRUE" | "True"),
@@ -181,7 +157,7 @@ fn answer(status: StatusCode, content_type: &'static str, body: Body) -> Respons
 fn entry_bytes(call: &Call, entry: &Entry) -> Result<Bytes, ApiError> {
     let mut out = Vec::with_capacity(entry.value.len() + codec::SPLICE_ROOM);
     match call.encoding.view {
-        View::Whole => codec::splice(&mut out, &entry.value, entry.modified),
+        View::Whole => codec::splice(&mut out, &entry.value.bytes(), entry.modified),
         View::Metadata(version, _) => codec::splice_metadata(&mut out, entry, version)?,
         View::Table(_) => return object_bytes(call, &*call.decoded(entry)?),
     }
@@ -204,96 +180,6 @@ fn serialize(object: &Object) -> Bytes {
     let mut out = Vec::with_capacity(1024);
     codec::write_json(&mut out, object.as_map());
     out.into()
-}
-
-fn list_bytes(call: &Call, selected: &Selected) -> Result<Bytes, ApiError> {
-    let meta = list_meta(call, selected);
-    match call.encoding.view {
-        View::Whole => {
-            let (ending, typed) = (codec::ending(&call.kind), call.kind.strategy.is_typed());
-            let item = |out: &mut Vec<u8>, entry: &Entry| {
-                match typed {
-                    true => codec::splice_item(out, &entry.value, entry.modified, &ending),
-                    false => codec::splice(out, &entry.value, entry.modified),
-                }
-                Ok(())
-            };
-            let kind = call.kind.names.list_kind();
-            spliced_list(&kind, &call.kind.gv.to_string(), &selected.entries, &meta, item)
-        }
-        View::Metadata(version, _) => {
-            let item = |out: &mut Vec<u8>, entry: &Entry| Ok(codec::splice_metadata(out, entry, version)?);
-            let api_version = version.api_version();
-            spliced_list(METADATA_LIST, api_version, &selected.entries, &meta, item)
-        }
-        View::Table(version) => {
-            let objects: Result<Vec<_>, ApiError> =
-                selected.entries.iter().map(|entry| call.decoded(entry)).collect();
-            let objects = objects?;
-            let rows = objects.iter().map(|object| &**object);
-            let table = table::render(call.kind.shape(), rows, call.now, include(call)?, &meta);
-            Ok(codec::to_json(&versioned(table, version)))
-        }
-    }
-}
-
-const METADATA_LIST: &str = "PartialObjectMetadataList";
-
-/// A tree takes so many times the memory of its text.
-const TREE: usize = 8;
-
-/// The memory that a list takes until it is sent, about.
-fn list_size(call: &Call, selected: &Selected) -> usize {
-    let bytes: usize = selected.entries.iter().map(|entry| entry.value.len() + codec::SPLICE_ROOM).sum();
-    match call.encoding.format {
-        _ if is_spliced(call) => bytes,
-        // The items, and the list of them.
-        Format::Protobuf => bytes.saturating_mul(2),
-        Format::Json | Format::Yaml => bytes.saturating_mul(TREE),
-    }
-}
-
-/// Lists of custom kinds have an empty token where others have none.
-fn list_meta(call: &Call, selected: &Selected) -> ListMeta {
-    let shows_empty = !call.kind.strategy.is_typed() && call.encoding.view == View::Whole;
-    ListMeta {
-        resource_version: selected.revision.to_string(),
-        continue_token: Some(selected.continue_token.clone())
-            .filter(|token| shows_empty || !token.is_empty()),
-        remaining: selected.remaining.map(|n| n as u64),
-    }
-}
-
-/// A list without decoding its items, each written by `item`.
-fn spliced_list(
-    kind: &str,
-    api_version: &str,
-    entries: &[Entry],
-    meta: &ListMeta,
-    item: impl Fn(&mut Vec<u8>, &Entry) -> Result<(), ApiError>,
-) -> Result<Bytes, ApiError> {
-    let size: usize = entries.iter().map(|entry| entry.value.len() + codec::SPLICE_ROOM).sum();
-    let mut out = Vec::with_capacity(size + 512);
-    out.extend_from_slice(br#"{"kind":"#);
-    codec::write_json(&mut out, &kind);
-    out.extend_from_slice(br#","apiVersion":"#);
-    codec::write_json(&mut out, &api_version);
-    out.extend_from_slice(br#","metadata":"#);
-    codec::write_json(&mut out, &meta.to_value());
-    // The metadata alone of nothing is the one list that Kubernetes writes as null.
-    if entries.is_empty() && kind == METADATA_LIST {
-        out.extend_from_slice(b",\"items\":null}\n");
-        return Ok(out.into());
-    }
-    out.extend_from_slice(br#","items":["#);
-    for (i, entry) in entries.iter().enumerate() {
-        if i > 0 {
-            out.push(b',');
-        }
-        item(&mut out, entry)?;
-    }
-    out.extend_from_slice(b"]}\n");
-    Ok(out.into())
 }
 
 /// The `includeObject` parameter.

@@ -8,7 +8,7 @@ use skiff_machinery::{Claim, FieldError, FieldErrors, MetadataChecks, Object, Su
 use skiff_store::{CommitError, Entry, Expect, Op, Txn};
 
 use super::call::Call;
-use super::{Outcome, allocate, codec, create, decode, delete, keys, metadata, patch, versions};
+use super::{Outcome, allocate, create, decode, delete, keys, metadata, patch, versions};
 use crate::admission::{self, Charges, Review, Write};
 use crate::errors::{ApiError, Subject};
 
@@ -238,10 +238,9 @@ impl Attempt<'_> {
             let removed = delete::remove(call, entry, &new, false).await?;
             return Ok(removed.map(|_| Outcome::object(StatusCode::OK, new)));
         }
-        let value = versions::stored(call, &new).await?;
-        let shown = codec::encode(&new);
-        if value == entry.value {
-            return Ok(Some(Outcome::entry(StatusCode::OK, Entry { value: shown, ..entry.clone() })));
+        let versions::Written { stored: value, shown } = versions::written(call, &new).await?;
+        if entry.value == value[..] {
+            return Ok(Some(Outcome::entry(StatusCode::OK, Entry { value: shown.into(), ..entry.clone() })));
         }
         let mut txn = Txn {
             expect: vec![Expect::At(entry.key.clone(), entry.modified)],
@@ -254,7 +253,7 @@ impl Attempt<'_> {
         charges.join(&mut txn);
         match call.server.store.commit(txn).await {
             Ok(revision) => {
-                let written = Entry { value: shown, modified: revision, ..entry.clone() };
+                let written = Entry { value: shown.into(), modified: revision, ..entry.clone() };
                 Ok(Some(Outcome::entry(StatusCode::OK, written)))
             }
             Err(CommitError::Conflict { .. }) => Ok(None),

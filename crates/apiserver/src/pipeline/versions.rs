@@ -1,6 +1,6 @@
 //! Objects between the version that is stored and the one that a request speaks.
 //!
-//! The pipeline works in the version of the request. What it reads passes [`shown`] and what it writes [`stored`]; for
+//! The pipeline works in the version of the request. What it reads passes [`shown`] and what it writes [`written`]; for
 //! kinds of one version, and these are most, both do nothing.
 
 use bytes::Bytes;
@@ -30,7 +30,7 @@ pub(crate) async fn shown_of(kind: &Kind, entries: Vec<Entry>) -> Result<Vec<Ent
     let objects = converted(kind, objects, &kind.gv).await?;
     let shown = entries.into_iter().zip(objects).map(|(entry, object)| {
         let object = read_anew(kind, object);
-        Entry { value: codec::encode(&object), ..entry }
+        Entry { value: codec::encode(&object).into(), ..entry }
     });
     Ok(shown.collect())
 }
@@ -57,17 +57,27 @@ pub(crate) async fn shown_event(call: &Call, event: &Event) -> Result<Option<Eve
     Ok(Some(Event { entry: shown_one(call, event.entry.clone()).await?, previous, ..event.clone() }))
 }
 
-/// The bytes to store of an object in the call's version.
-pub(crate) async fn stored(call: &Call, object: &Object) -> Result<Bytes, ApiError> {
+/// An object of the call's version as bytes.
+#[derive(Debug)]
+pub(crate) struct Written {
+    /// To be stored.
+    pub(crate) stored: Bytes,
+    /// To be shown; mostly the same.
+    pub(crate) shown: Bytes,
+}
+
+/// Writes an object of the call's version.
+pub(crate) async fn written(call: &Call, object: &Object) -> Result<Written, ApiError> {
     let kind = &call.kind;
+    let shown = codec::encode(object);
     let storage = kind.versions.storage.as_ref().filter(|storage| **storage != kind.gv.version);
-    let Some(storage) = storage else { return Ok(codec::encode(object)) };
+    let Some(storage) = storage else { return Ok(Written { stored: shown.clone(), shown }) };
     let to = GroupVersion { group: kind.gv.group.clone(), version: storage.clone() };
     let objects = converted(kind, vec![object.clone()], &to).await?;
-    objects
-        .first()
-        .map(codec::encode)
-        .ok_or_else(|| ApiError::Internal("a conversion answered nothing".to_owned()))
+    match objects.first() {
+        Some(object) => Ok(Written { stored: codec::encode(object), shown }),
+        None => Err(ApiError::Internal("a conversion answered nothing".to_owned())),
+    }
 }
 
 async fn converted(kind: &Kind, objects: Vec<Object>, to: &GroupVersion) -> Result<Vec<Object>, ApiError> {

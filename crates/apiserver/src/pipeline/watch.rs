@@ -8,20 +8,23 @@ use bytes::Bytes;
 use rand::RngExt as _;
 use serde_json::{Value, json};
 use skiff_machinery::table::{self, Headers};
-use skiff_machinery::{FieldError, Object, protobuf as wire};
+use skiff_machinery::{Object, protobuf as wire};
 use skiff_store::{Entry, Event, EventKind, ReadError, Revision, Watch, WatchError};
 use tokio::time::{Instant, Sleep};
 
 use super::call::Call;
-use super::list::{options_subject, parse_revision};
+use super::paging::{self, parse_revision};
 use super::select::Selection;
-use super::{codec, keys, list, protobuf, respond, versions};
+use super::{codec, list, protobuf, respond, versions};
 use crate::errors::ApiError;
 use crate::http::accept::{Format, MetaVersion, View};
 use crate::http::body::{self, Body};
 
 /// How often a quiet watch tells how far it is, for clients that asked for bookmarks.
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
+
+/// How long before its end a watch tells it once more.
+const BEFORE_END: Duration = Duration::from_secs(2);
 
 /// How long a watch lasts when the client does not say: this, and up to as much again at random, so that
 /// clients do not all come back at the same time.
@@ -67,7 +70,7 @@ impl Request {
         let query = &call.query;
         let (version, rule) = (query.get("resourceVersion"), query.get("resourceVersionMatch"));
         let send_initial = query.all("sendInitialEvents").next().map(|_| query.flag("sendInitialEvents"));
-        check_options(rule, send_initial)?;
+        paging::refuse(paging::check_watch_options(rule, query.get("continue"), send_initial.is_some()))?;
         let revision = parse_revision(version)
             .map_err(|error| ApiError::Unclassified(error.to_string()))?
             .filter(|revision| *revision != Revision::ZERO);
@@ -93,15 +96,6 @@ fn default_life() -> Duration {
     DEFAULT_LIFE.mul_f64(1.0 + rand::rng().random_range(0.0..1.0))
 }
 
-fn check_options(rule: &str, send_initial: Option<bool>) -> Result<(), ApiError> {
-    let why = match (rule, send_initial) {
-        ("", None) | ("NotOlderThan", Some(_)) => return Ok(()),
-        (_, None) => "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
-        (_, Some(_)) => "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-    };
-    Err(ApiError::invalid(options_subject(), vec![FieldError::forbidden("resourceVersionMatch", why)]))
-}
-
 /// A running watch.
 struct Streaming {
     call: Call,
@@ -110,7 +104,6 @@ struct Streaming {
     bookmarks: bool,
     /// Columns are named in the first event of a Table watch only.
     headers: Headers,
-    next_bookmark: Instant,
     last_bookmark: Revision,
     timer: std::pin::Pin<Box<Sleep>>,
     end: Instant,
@@ -128,17 +121,16 @@ enum Source {
 
 impl Streaming {
     async fn start(call: Call, selection: Selection, request: Request) -> Result<Self, ApiError> {
-        let source = source(&call, &request).await?;
+        let source = source(&call, &selection, &request).await?;
         let now = Instant::now();
-        let (next_bookmark, end) = (now + BOOKMARK_EVERY, now + request.life);
-        let first = if request.bookmarks { next_bookmark.min(end) } else { end };
+        let end = now + request.life;
+        let first = if request.bookmarks { next_bookmark(now, end) } else { end };
         Ok(Self {
             call,
             selection,
             source,
             bookmarks: request.bookmarks,
             headers: Headers::Shown,
-            next_bookmark,
             last_bookmark: Revision::ZERO,
             timer: Box::pin(tokio::time::sleep_until(first)),
             end,
@@ -178,11 +170,7 @@ impl Streaming {
                 self.source = Source::Live(watch);
                 return;
             };
-            match self.selection.matches(&self.call, &entry) {
-                Ok(true) => self.event(out, "ADDED", &entry),
-                Ok(false) => {}
-                Err(error) => self.fail(&error),
-            }
+            self.event(out, "ADDED", &entry);
         }
     }
 
@@ -234,8 +222,7 @@ impl Streaming {
                 self.bookmark(out, revision, false);
             }
         }
-        self.next_bookmark = now + BOOKMARK_EVERY;
-        self.timer.as_mut().reset(self.next_bookmark.min(self.end));
+        self.timer.as_mut().reset(next_bookmark(now, self.end));
         Some(())
     }
 
@@ -309,7 +296,7 @@ impl Streaming {
 
     fn object(&mut self, out: &mut Vec<u8>, entry: &Entry) -> Result<(), ApiError> {
         match self.call.encoding.view {
-            View::Whole => codec::splice(out, &entry.value, entry.modified),
+            View::Whole => codec::splice(out, &entry.value.bytes(), entry.modified),
             View::Metadata(version, _) => codec::splice_metadata(out, entry, version)?,
             View::Table(version) => codec::write_json(out, &self.row(entry, version)?),
         }
@@ -350,15 +337,15 @@ impl Streaming {
     }
 }
 
-async fn source(call: &Call, request: &Request) -> Result<Source, ApiError> {
+async fn source(call: &Call, selection: &Selection, request: &Request) -> Result<Source, ApiError> {
     let store = &call.server.store;
-    let prefix = keys::collection(&call.kind, call.namespace());
+    let range = selection.range();
     match request.start {
         Start::Current => {
-            let selected = list::select_all(call).await?;
+            let selected = list::select_all(call, selection).await?;
             let mut rest = selected.entries;
             rest.reverse();
-            let watch = store.watch(&prefix, selected.revision).await?;
+            let watch = store.watch(range, selected.revision).await?;
             Ok(Source::Initial {
                 rest,
                 revision: selected.revision,
@@ -368,7 +355,7 @@ async fn source(call: &Call, request: &Request) -> Result<Source, ApiError> {
         }
         Start::After(revision) => {
             let after = revision.unwrap_or_else(|| store.revision());
-            match store.watch(&prefix, after).await {
+            match store.watch(range, after).await {
                 Ok(watch) => Ok(Source::Live(watch)),
                 Err(ReadError::Compacted { requested, oldest }) => {
                     let text = format!("too old resource version: {requested} ({oldest})");
@@ -378,6 +365,12 @@ async fn source(call: &Call, request: &Request) -> Result<Source, ApiError> {
             }
         }
     }
+}
+
+/// Bookmarks are given in turn, and shortly before the end, so that who comes back need not hear again what was said.
+fn next_bookmark(now: Instant, end: Instant) -> Instant {
+    let last = end.checked_sub(BEFORE_END).filter(|last| *last > now);
+    (now + BOOKMARK_EVERY).min(last.unwrap_or(end))
 }
 
 fn too_old(message: &str) -> Value {

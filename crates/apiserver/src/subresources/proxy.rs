@@ -138,7 +138,7 @@ fn pod_address(pod: &Object, port: &str) -> Option<SocketAddr> {
 async fn endpoint(call: &Call, service: &Object, port: &str) -> Result<Option<SocketAddr>, ApiError> {
     let Some(port_name) = service_port(service, port) else { return Ok(None) };
     let prefix = format!("{SLICES}{}/", service.namespace());
-    let listing = call.server.store.list(&prefix, Page::default()).await?;
+    let listing = call.server.store.list((&*prefix).into(), Page::default()).await?;
     let mut addresses = Vec::new();
     for entry in &listing.entries {
         let slice = call.decoded(entry)?;

@@ -49,7 +49,7 @@ async fn endpoint(store: &dyn Store, service: &Object, port: u16) -> Result<(Str
     let none = || format!("no endpoints available for service {:?}", service.name());
     let port_name = endpoints::service_port(service, &port.to_string()).ok_or_else(none)?;
     let prefix = format!("{}{}/", endpoints::SLICES, service.namespace());
-    let listing = store.list(&prefix, Page::default()).await.map_err(|error| error.to_string())?;
+    let listing = store.list((&*prefix).into(), Page::default()).await.map_err(|error| error.to_string())?;
     for entry in &listing.entries {
         let slice = codec::decode(entry).map_err(|error| error.to_string())?;
         let is_its = slice.labels().get("kubernetes.io/service-name") == Some(&service.name());

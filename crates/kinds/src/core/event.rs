@@ -42,7 +42,7 @@ const SELECTABLE: &[Selectable] = &[
     Selectable::fixed("involvedObject.kind", |event| involved(event, "kind")),
     Selectable::fixed("involvedObject.namespace", |event| involved(event, "namespace")),
     Selectable::fixed("involvedObject.name", |event| involved(event, "name")),
-    Selectable::fixed("involvedObject.uid", |event| involved(event, "uid")),
+    Selectable::indexed("involvedObject.uid", |event| involved(event, "uid")),
     Selectable::fixed("involvedObject.apiVersion", |event| involved(event, "apiVersion")),
     Selectable::fixed("involvedObject.resourceVersion", |event| involved(event, "resourceVersion")),
     Selectable::fixed("involvedObject.fieldPath", |event| involved(event, "fieldPath")),

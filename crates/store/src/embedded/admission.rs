@@ -71,7 +71,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::types::{Entry, Key, Revision};
+    use crate::types::{Entry, Key, Revision, no_terms};
 
     fn put(key: &str, length: usize) -> Op {
         Op::Put { key: Key::from(key), value: Bytes::from(vec![0; length]) }
@@ -86,11 +86,11 @@ mod tests {
         let revision = Revision::new(1);
         let entry = |key: &str, length: usize| Entry {
             key: Key::from(key),
-            value: Bytes::from(vec![0; length]),
+            value: Bytes::from(vec![0; length]).into(),
             created: revision,
             modified: revision,
         };
-        let state = State::new(revision, [entry("a", 10_000), entry("b", 100)]);
+        let state = State::new(revision, [entry("a", 10_000), entry("b", 100)], &no_terms.into());
         let check = |ops: Vec<Op>, left: i64, taken: Option<i64>| {
             let mut allowance = Allowance(left);
             let txn = Txn { expect: Vec::new(), ops };

@@ -12,9 +12,10 @@ use redb::{
 
 use super::OpenError;
 use super::medium::Medium;
-use crate::log::Commit;
+use crate::history::Commit;
 use crate::state::State;
-use crate::types::{Entry, EventKind, Key, Revision};
+use crate::types::{Entry, EventKind, Key, Revision, Terms};
+use crate::value::Value;
 
 /// Written into every file; grows when the meaning of the bytes changes.
 const FORMAT: u64 = 1;
@@ -55,14 +56,18 @@ pub(super) struct Disk {
 
 impl Disk {
     /// Opens or makes the file and reads it whole.
-    pub(super) fn open(medium: Arc<dyn Medium>, path: &Path) -> Result<(Self, State), OpenError> {
+    pub(super) fn open(
+        medium: Arc<dyn Medium>,
+        path: &Path,
+        terms: &Terms,
+    ) -> Result<(Self, State), OpenError> {
         // Made aside, so that a crash meanwhile leaves no file rather than half of one.
         let disk = if path.exists() {
             Self::reopen(medium, path)?
         } else {
             Self::anew(medium, path, &State::default())?
         };
-        let state = disk.read(path)?;
+        let state = disk.read(path, terms)?;
         Ok((disk, state))
     }
 
@@ -173,14 +178,14 @@ impl Disk {
         value.ok_or_else(|| redb::Error::Corrupted(format!("no {name:?} in table meta")))
     }
 
-    fn read(&self, path: &Path) -> Result<State, OpenError> {
+    fn read(&self, path: &Path, terms: &Terms) -> Result<State, OpenError> {
         let damaged = |reason: String| OpenError::Damaged { path: path.to_owned(), reason };
         let revision = Revision::new(self.meta("revision").map_err(|e| damaged(e.to_string()))?);
         let entries = self.entries().map_err(|e| damaged(e.to_string()))?;
         if let Some(entry) = entries.iter().find(|entry| entry.modified > revision) {
             return Err(damaged(format!("key {} is newer than the store's revision {revision}", entry.key)));
         }
-        Ok(State::new(revision, entries))
+        Ok(State::new(revision, entries, terms))
     }
 
     fn entries(&self) -> Result<Vec<Entry>, redb::Error> {
@@ -203,7 +208,7 @@ impl Disk {
         commits: &[Commit],
         guarded: bool,
     ) -> Result<(), redb::Error> {
-        let events = || commits.iter().flat_map(|commit| &commit.events);
+        let events = || commits.iter().flat_map(|commit| &commit.changes).map(|change| &change.event);
         self.unguarded += events().map(|event| event.entry.value.len() + PAGE).sum::<usize>();
         self.transact(guarded, |transaction| {
             let mut objects = transaction.open_table(OBJECTS)?;
@@ -259,7 +264,7 @@ fn encode(entry: &Entry, buffer: &mut Vec<u8>) {
     buffer.clear();
     buffer.extend_from_slice(&entry.created.get().to_le_bytes());
     buffer.extend_from_slice(&entry.modified.get().to_le_bytes());
-    buffer.extend_from_slice(&entry.value);
+    buffer.extend_from_slice(&entry.value.bytes());
 }
 
 fn decode(key: &str, bytes: &[u8]) -> Option<Entry> {
@@ -267,7 +272,7 @@ fn decode(key: &str, bytes: &[u8]) -> Option<Entry> {
     let (modified, _) = rest.split_first_chunk::<8>()?;
     Some(Entry {
         key: Key::from(key),
-        value: Bytes::copy_from_slice(&bytes[HEADER..]),
+        value: Value::pack(&Bytes::copy_from_slice(&bytes[HEADER..])),
         created: Revision::new(u64::from_le_bytes(*created)),
         modified: Revision::new(u64::from_le_bytes(*modified)),
     })

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use super::Embedded;
 use super::medium::{self, Allocated, Medium};
-use crate::types::{CommitError, Condition, Key, Op, Page, Txn};
+use crate::types::{CommitError, Condition, Key, Op, Page, Txn, no_terms};
 use crate::{Store, contract};
 
 /// A disk that fails.
@@ -111,7 +111,7 @@ fn setup() -> Setup {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("state.redb");
     let faults = Arc::new(Faults::default());
-    let store = Embedded::open_on(Arc::new(Failing(Arc::clone(&faults))), &path).unwrap();
+    let store = Embedded::open_on(Arc::new(Failing(Arc::clone(&faults))), &path, no_terms.into()).unwrap();
     Setup { _dir: dir, path, faults, store }
 }
 
@@ -125,8 +125,8 @@ fn delete(key: &str) -> Txn {
 }
 
 async fn content(store: &Embedded) -> BTreeMap<String, Bytes> {
-    let entries = store.list("", Page::default()).await.unwrap().entries;
-    entries.into_iter().map(|entry| (entry.key.as_str().to_owned(), entry.value)).collect()
+    let entries = store.list("".into(), Page::default()).await.unwrap().entries;
+    entries.into_iter().map(|entry| (entry.key.as_str().to_owned(), entry.value.bytes())).collect()
 }
 
 async fn until(condition: &mut watch::Receiver<Condition>, wanted: impl FnMut(&Condition) -> bool) {
@@ -144,11 +144,13 @@ async fn keeps_the_contract_on_a_disk_that_fails_now_and_then() {
         number += 1;
         let faults = Arc::new(Faults::default());
         let medium = Failing(Arc::clone(&faults));
-        let store = Embedded::open_on(Arc::new(medium), &dir.path().join(number.to_string())).unwrap();
+        let store =
+            Embedded::open_on(Arc::new(medium), &dir.path().join(number.to_string()), contract::terms.into())
+                .unwrap();
         faults.again.store(500, Ordering::SeqCst);
         faults.countdown.store(5, Ordering::SeqCst);
         all.push(faults);
-        store
+        Arc::new(store)
     })
     .await;
     assert_eq!(all.len(), number);
@@ -178,7 +180,7 @@ async fn shows_what_it_acknowledged_wherever_a_write_fails() {
     }
     let revision = store.revision();
     drop(store);
-    let store = Embedded::open(&path).unwrap();
+    let store = Embedded::open(&path, no_terms).unwrap();
     assert_eq!((content(&store).await, store.revision()), (model, revision));
 }
 
@@ -191,10 +193,10 @@ async fn a_file_half_made_is_none() {
         let path = dir.path().join(write.to_string());
         let faults = Arc::new(Faults::default());
         faults.countdown.store(write, Ordering::SeqCst);
-        let opened = Embedded::open_on(Arc::new(Failing(faults)), &path);
+        let opened = Embedded::open_on(Arc::new(Failing(faults)), &path, no_terms.into());
         let done = opened.is_ok();
         drop(opened);
-        assert!(content(&Embedded::open(&path).unwrap()).await.is_empty(), "write {write}");
+        assert!(content(&Embedded::open(&path, no_terms).unwrap()).await.is_empty(), "write {write}");
         if done {
             break;
         }
@@ -214,7 +216,7 @@ async fn says_that_it_cannot_be_put_right() {
     let there = BTreeMap::from([("kept".to_owned(), Bytes::from_static(b"1"))]);
     assert_eq!(content(&store).await, there, "reads go on");
     drop(store);
-    assert_eq!(content(&Embedded::open(&path).unwrap()).await, there);
+    assert_eq!(content(&Embedded::open(&path, no_terms).unwrap()).await, there);
 }
 
 #[tokio::test]
@@ -226,7 +228,7 @@ async fn comes_back_by_itself_when_the_disk_does() {
     until(&mut store.condition(), |condition| *condition == Condition::Good).await;
     store.commit(put("a", "2")).await.unwrap();
     drop(store);
-    assert_eq!(content(&Embedded::open(&path).unwrap()).await["a"], "2");
+    assert_eq!(content(&Embedded::open(&path, no_terms).unwrap()).await["a"], "2");
 }
 
 /// Objects of many sizes until the disk is full: everything can be deleted, and then there is room again.
@@ -254,7 +256,8 @@ async fn a_full_disk_takes_deletions_and_recovers() {
         assert_eq!(first.value.len(), size);
         // A restart finds everything, and is full again when what was left is used.
         drop(store);
-        let store = Embedded::open_on(Arc::new(Failing(Arc::clone(&faults))), &path).unwrap();
+        let store =
+            Embedded::open_on(Arc::new(Failing(Arc::clone(&faults))), &path, no_terms.into()).unwrap();
         assert_eq!(content(&store).await.len(), number);
         let refused = loop {
             match store.commit(put(&format!("object/{number:05}"), vec![1; size])).await {

@@ -14,14 +14,16 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use thiserror::Error;
 use tokio::sync::watch;
 
 use crate::Store;
 use crate::log::{Log, Watch};
-use crate::state::State;
-use crate::types::{CommitError, Condition, Entry, Key, Listing, Page, ReadError, Revision, Txn};
+use crate::state::{Prepared, State};
+use crate::types::{
+    CommitError, Condition, Entry, Key, Listing, Page, Range, ReadError, Revision, Terms, Txn,
+};
 use disk::Disk;
 use medium::{FileSystem, Medium};
 use writer::Writer;
@@ -35,6 +37,7 @@ const PINNED_FOR: Duration = Duration::from_secs(300);
 pub struct Embedded {
     shared: Arc<Shared>,
     writer: Writer,
+    terms: Terms,
     pinned: Mutex<VecDeque<Pinned>>,
 }
 
@@ -91,21 +94,21 @@ pub enum OpenError {
 }
 
 impl Embedded {
-    /// Opens the file, or makes it (its directory must exist), and reads all of it.
+    /// Opens the file, or makes it (its directory must exist), and reads all of it. Values are indexed by `terms`.
     ///
     /// # Errors
     /// See [`OpenError`]; nothing is changed on disk.
-    pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
-        Self::open_on(Arc::new(FileSystem), path.as_ref())
+    pub fn open(path: impl AsRef<Path>, terms: impl Into<Terms>) -> Result<Self, OpenError> {
+        Self::open_on(Arc::new(FileSystem), path.as_ref(), terms.into())
     }
 
-    fn open_on(medium: Arc<dyn Medium>, path: &Path) -> Result<Self, OpenError> {
-        let (disk, state) = Disk::open(medium, path)?;
+    fn open_on(medium: Arc<dyn Medium>, path: &Path, terms: Terms) -> Result<Self, OpenError> {
+        let (disk, state) = Disk::open(medium, path, &terms)?;
         let log = Log::new(state.revision);
         let condition = watch::Sender::default();
         let shared = Arc::new(Shared { state: ArcSwap::from_pointee(state), log, condition });
         let writer = Writer::start(Arc::clone(&shared), disk);
-        Ok(Self { shared, writer, pinned: Mutex::default() })
+        Ok(Self { shared, writer, terms, pinned: Mutex::default() })
     }
 
     /// How the store is doing, now and whenever that changes.
@@ -119,8 +122,8 @@ impl Embedded {
         self.shared.log.close();
     }
 
-    /// The state for a listing: the newest, or one pinned by an earlier page.
-    fn state_at(&self, at: Option<Revision>) -> Result<Arc<State>, ReadError> {
+    /// The state for a listing: the newest, one pinned by an earlier page, or one made of the newest and the history.
+    fn state_at(&self, at: Option<Revision>, prefix: &str) -> Result<Arc<State>, ReadError> {
         let current = self.shared.state.load_full();
         let Some(requested) = at.filter(|revision| *revision != current.revision) else {
             return Ok(current);
@@ -128,19 +131,27 @@ impl Embedded {
         if requested > current.revision {
             return Err(ReadError::Future { requested, current: current.revision });
         }
-        let pinned = self.pinned.lock();
-        let found =
-            pinned.iter().find(|pin| pin.state.revision == requested && pin.since.elapsed() < PINNED_FOR);
+        let pinned =
+            self.pinned().iter().find(|pin| pin.state.revision == requested).map(|pin| pin.state.clone());
+        let rewound = || self.shared.log.rewind(&current, requested, prefix).map(Arc::new);
         let compacted = ReadError::Compacted { requested, oldest: current.revision };
-        found.map(|pin| Arc::clone(&pin.state)).ok_or(compacted)
+        pinned.or_else(rewound).ok_or(compacted)
+    }
+
+    /// The snapshots that are kept and not too old.
+    fn pinned(&self) -> MutexGuard<'_, VecDeque<Pinned>> {
+        let mut pinned = self.pinned.lock();
+        while pinned.front().is_some_and(|pin| pin.since.elapsed() >= PINNED_FOR) {
+            pinned.pop_front();
+        }
+        pinned
     }
 
     fn pin(&self, state: &Arc<State>) {
-        let mut pinned = self.pinned.lock();
+        let mut pinned = self.pinned();
         if pinned.iter().any(|pin| pin.state.revision == state.revision) {
             return;
         }
-        pinned.retain(|pin| pin.since.elapsed() < PINNED_FOR);
         if pinned.len() == MAX_PINNED {
             pinned.pop_front();
         }
@@ -158,21 +169,24 @@ impl Store for Embedded {
         Ok(self.shared.state.load().get(key).cloned())
     }
 
-    async fn list(&self, prefix: &str, page: Page) -> Result<Listing, ReadError> {
-        let state = self.state_at(page.at)?;
-        let listing = state.list(prefix, &page);
-        if listing.remaining > 0 {
+    async fn list(&self, range: Range<'_>, page: Page) -> Result<Listing, ReadError> {
+        let state = self.state_at(page.at, range.prefix)?;
+        let listing = state.list(range, &page);
+        // One that was made again is right for its prefix only.
+        if listing.remaining > 0 && page.at.is_none_or(|at| at == self.revision()) {
             self.pin(&state);
         }
         Ok(listing)
     }
 
     async fn commit(&self, txn: Txn) -> Result<Revision, CommitError> {
-        self.writer.commit(txn).await
+        // Snapshots of what a burst left must not outlive their time because nobody lists.
+        drop(self.pinned());
+        self.writer.commit(Prepared::new(txn, &self.terms)).await
     }
 
-    async fn watch(&self, prefix: &str, after: Revision) -> Result<Watch, ReadError> {
-        self.shared.log.watch(prefix, after)
+    async fn watch(&self, range: Range<'_>, after: Revision) -> Result<Watch, ReadError> {
+        self.shared.log.watch(range, after)
     }
 
     async fn compact(&self, upto: Revision) -> Result<(), ReadError> {

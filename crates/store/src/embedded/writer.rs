@@ -17,9 +17,9 @@ use super::Shared;
 use super::admission::Allowance;
 use super::disk::{self, Disk};
 use super::medium::Medium;
-use crate::log::Commit;
-use crate::state::State;
-use crate::types::{CommitError, Condition, Op, Revision, Txn};
+use crate::history::Commit;
+use crate::state::{Prepared, State};
+use crate::types::{CommitError, Condition, Op, Revision};
 
 /// The most transactions that share one fsync; bounds the time that the first of them waits.
 const MAX_GROUP: usize = 1024;
@@ -41,7 +41,7 @@ const REPAIR_AFTER: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 
 
 /// A transaction that waits, and where its answer goes.
 struct Request {
-    txn: Txn,
+    work: Prepared,
     answer: oneshot::Sender<Result<Revision, CommitError>>,
     /// Its place among [`MAX_WAITING`].
     _place: OwnedSemaphorePermit,
@@ -51,7 +51,7 @@ impl Request {
     /// How much it writes.
     fn bytes(&self) -> usize {
         let written = |op: &Op| if let Op::Put { value, .. } = op { value.len() } else { 0 };
-        self.txn.ops.iter().map(written).sum()
+        self.work.txn.ops.iter().map(written).sum()
     }
 }
 
@@ -76,13 +76,13 @@ impl Writer {
         Self { inner: Mutex::new(Some((sender, thread))), places: Arc::new(Semaphore::new(MAX_WAITING)) }
     }
 
-    pub(super) async fn commit(&self, txn: Txn) -> Result<Revision, CommitError> {
+    pub(super) async fn commit(&self, work: Prepared) -> Result<Revision, CommitError> {
         let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| CommitError::Closed)?;
         let (answer, result) = oneshot::channel();
         {
             let inner = self.inner.lock();
             let (sender, _) = inner.as_ref().ok_or(CommitError::Closed)?;
-            sender.send(Request { txn, answer, _place: place }).map_err(|_| CommitError::Closed)?;
+            sender.send(Request { work, answer, _place: place }).map_err(|_| CommitError::Closed)?;
         }
         result.await.map_err(|_| CommitError::Closed)?
     }
@@ -217,11 +217,11 @@ impl AtWork {
         let mut state: State = State::clone(&self.shared.state.load());
         let mut commits = Vec::new();
         let mut answers = Vec::with_capacity(group.len());
-        for Request { txn, .. } in group {
-            let admitted = full.as_mut().map_or(Ok(()), |allowance| allowance.admit(&state, txn));
-            answers.push(admitted.and_then(|()| state.apply(txn)).map(|events| {
-                if !events.is_empty() {
-                    commits.push(Commit { revision: state.revision, events });
+        for Request { work, .. } in group {
+            let admitted = full.as_mut().map_or(Ok(()), |allowance| allowance.admit(&state, &work.txn));
+            answers.push(admitted.and_then(|()| state.apply(work)).map(|changes| {
+                if !changes.is_empty() {
+                    commits.push(Commit { revision: state.revision, changes });
                 }
                 state.revision
             }));

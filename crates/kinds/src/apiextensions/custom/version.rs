@@ -125,5 +125,5 @@ fn selectable(field: &Value) -> Option<Selectable> {
         found.filter(|value| !value.is_null()).map(|value| jsonpath::print(&value)).unwrap_or_default()
     };
     let getter: Getter = Native::Made(Arc::new(value));
-    Some(Selectable { label: path.trim_start_matches('.').to_owned().into(), getter })
+    Some(Selectable { label: path.trim_start_matches('.').to_owned().into(), getter, indexed: false })
 }

@@ -68,7 +68,7 @@ pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
 }
 
 const SELECTABLE: &[Selectable] = &[
-    Selectable::fixed("spec.nodeName", |pod| spec(pod, "nodeName")),
+    Selectable::indexed("spec.nodeName", |pod| spec(pod, "nodeName")),
     Selectable::fixed("spec.restartPolicy", |pod| spec(pod, "restartPolicy")),
     Selectable::fixed("spec.schedulerName", |pod| spec(pod, "schedulerName")),
     Selectable::fixed("spec.serviceAccountName", |pod| spec(pod, "serviceAccountName")),

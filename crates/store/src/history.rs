@@ -1,0 +1,181 @@
+//! Recent commits, apart for each space of keys: a storm of one kind's changes takes nothing from another's history.
+//! No I/O.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::state::Change;
+use crate::types::{Event, Key, Range, Revision};
+
+/// Bytes of all histories together. Who has most gives the oldest up first, so a space that stays below its even share
+/// loses nothing.
+const MAX_BYTES: usize = 8 << 20;
+
+/// What an event takes beside its key and value, about.
+const EVENT_BYTES: usize = 256;
+
+/// One durable commit.
+#[derive(Debug)]
+pub(crate) struct Commit {
+    pub(crate) revision: Revision,
+    pub(crate) changes: Vec<Change>,
+}
+
+/// The commits of every space.
+#[derive(Debug)]
+pub(crate) struct History {
+    spaces: BTreeMap<Box<str>, Space>,
+    bytes: usize,
+    /// Commits up to and including this one are forgotten everywhere.
+    compacted: Revision,
+    /// The newest commit, kept or not.
+    head: Revision,
+}
+
+/// The commits of one space, in revision order.
+#[derive(Debug, Default)]
+struct Space {
+    parts: VecDeque<Part>,
+    bytes: usize,
+    /// Commits up to and including this one are forgotten here.
+    compacted: Revision,
+}
+
+/// What a commit changed in one space.
+#[derive(Debug)]
+struct Part {
+    revision: Revision,
+    /// With their places in the transaction.
+    changes: Vec<(usize, Change)>,
+    bytes: usize,
+}
+
+impl History {
+    /// Of a store at `head`; nothing before is kept.
+    pub(crate) fn new(head: Revision) -> Self {
+        Self { spaces: BTreeMap::new(), bytes: 0, compacted: head, head }
+    }
+
+    /// The newest commit.
+    pub(crate) fn head(&self) -> Revision {
+        self.head
+    }
+
+    /// Adds the commit after the newest; how many bytes that pushes out.
+    pub(crate) fn push(&mut self, commit: Commit) -> usize {
+        let Commit { revision, changes } = commit;
+        self.head = revision;
+        for (place, change) in changes.into_iter().enumerate() {
+            let bytes = bytes(&change);
+            self.bytes += bytes;
+            self.space(Key::space(change.event.entry.key.as_str())).push(revision, place, change, bytes);
+        }
+        let mut freed = 0;
+        while self.bytes > MAX_BYTES {
+            let Some(largest) = self.spaces.values_mut().max_by_key(|space| space.bytes) else { break };
+            let bytes = largest.forget_oldest();
+            self.bytes -= bytes;
+            freed += bytes;
+        }
+        freed
+    }
+
+    fn space(&mut self, name: &str) -> &mut Space {
+        if !self.spaces.contains_key(name) {
+            self.spaces.insert(name.into(), Space::default());
+        }
+        self.spaces.get_mut(name).expect("it was there or has just been put there")
+    }
+
+    /// Forgets commits up to and including `upto`.
+    pub(crate) fn compact(&mut self, upto: Revision) {
+        self.compacted = self.compacted.max(upto);
+        for space in self.spaces.values_mut() {
+            while space.parts.front().is_some_and(|part| part.revision <= upto) {
+                self.bytes -= space.forget_oldest();
+            }
+        }
+        self.spaces.retain(|_, space| !space.parts.is_empty() || space.compacted > self.compacted);
+    }
+
+    /// The commits of a range are forgotten up to and including this one.
+    pub(crate) fn compacted(&self, range: Range<'_>) -> Revision {
+        let spaces = self.spaces_of(range.prefix).map(|space| space.compacted);
+        spaces.fold(self.compacted, Revision::max)
+    }
+
+    /// The first commit after `cursor` that touches a range.
+    pub(crate) fn next_after(&self, cursor: Revision, range: Range<'_>) -> Option<Revision> {
+        let firsts = self.spaces_of(range.prefix).filter_map(|space| {
+            let touches = |part: &&Part| part.changes.iter().any(|(_, change)| change.touches(range));
+            space.after(cursor).find(touches).map(|part| part.revision)
+        });
+        firsts.min()
+    }
+
+    /// What a commit changed in a range, in the order of the transaction.
+    pub(crate) fn events(&self, revision: Revision, range: Range<'_>) -> Vec<Event> {
+        let parts = self.spaces_of(range.prefix).filter_map(|space| space.at(revision));
+        let changes = parts.flat_map(|part| &part.changes);
+        let mut found: Vec<_> = changes.filter(|(_, change)| change.touches(range)).collect();
+        found.sort_by_key(|(place, _)| *place);
+        found.into_iter().map(|(_, change)| change.event.clone()).collect()
+    }
+
+    /// What was changed after a revision under a prefix, each key's newest first; none if that is no longer known.
+    pub(crate) fn since(&self, revision: Revision, prefix: &str) -> Option<impl Iterator<Item = &Change>> {
+        if self.compacted(prefix.into()) > revision {
+            return None;
+        }
+        let spaces = self.spaces_of(prefix);
+        let parts = spaces.flat_map(move |space| space.after(revision).rev());
+        Some(parts.flat_map(|part| part.changes.iter().map(|(_, change)| change)))
+    }
+
+    /// The spaces that can hold keys with this prefix: its own, and those that lie in it.
+    fn spaces_of(&self, prefix: &str) -> impl Iterator<Item = &Space> {
+        let own = Key::space(prefix);
+        // A prefix that goes beyond the name of its space holds no other.
+        let whole = own.len() == prefix.len();
+        let own = (!whole).then(|| self.spaces.get(own)).flatten();
+        let from = (std::ops::Bound::Included(prefix), std::ops::Bound::Unbounded);
+        let inside = self.spaces.range::<str, _>(from);
+        let prefix = prefix.to_owned();
+        let inside = inside.take_while(move |(name, _)| name.starts_with(&*prefix));
+        own.into_iter().chain(inside.map(|(_, space)| space))
+    }
+}
+
+impl Space {
+    fn push(&mut self, revision: Revision, place: usize, change: Change, bytes: usize) {
+        self.bytes += bytes;
+        match self.parts.back_mut().filter(|part| part.revision == revision) {
+            Some(part) => {
+                part.bytes += bytes;
+                part.changes.push((place, change));
+            }
+            None => self.parts.push_back(Part { revision, changes: vec![(place, change)], bytes }),
+        }
+    }
+
+    /// How many bytes that frees.
+    fn forget_oldest(&mut self) -> usize {
+        let Some(part) = self.parts.pop_front() else { return 0 };
+        self.bytes -= part.bytes;
+        self.compacted = part.revision;
+        part.bytes
+    }
+
+    fn after(&self, cursor: Revision) -> std::collections::vec_deque::Iter<'_, Part> {
+        self.parts.range(self.parts.partition_point(|part| part.revision <= cursor)..)
+    }
+
+    fn at(&self, revision: Revision) -> Option<&Part> {
+        let index = self.parts.binary_search_by_key(&revision, |part| part.revision).ok()?;
+        self.parts.get(index)
+    }
+}
+
+fn bytes(change: &Change) -> usize {
+    let entry = &change.event.entry;
+    entry.value.held() + entry.key.as_str().len() + EVENT_BYTES
+}

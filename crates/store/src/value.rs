@@ -1,0 +1,130 @@
+//! Values as they lie in memory.
+
+use std::fmt;
+
+use bytes::Bytes;
+use lz4_flex::block;
+
+/// Shorter values are kept as they are.
+const SHORT: usize = 512;
+
+/// A value, packed if that makes it much smaller: objects of the API are, to less than half. Packing costs a write some
+/// microseconds, and unpacking is hardly slower than a copy. Clones share the bytes.
+#[derive(Clone)]
+pub struct Value(Form);
+
+#[derive(Clone)]
+enum Form {
+    Plain(Bytes),
+    Packed {
+        bytes: Bytes,
+        /// Of the value itself.
+        length: usize,
+    },
+}
+
+impl Value {
+    /// Packs a value, if that pays.
+    pub(crate) fn pack(plain: &Bytes) -> Self {
+        if plain.len() < SHORT {
+            return Self(Form::Plain(plain.clone()));
+        }
+        let packed = block::compress(plain);
+        if packed.len() > plain.len() / 4 * 3 {
+            return Self(Form::Plain(plain.clone()));
+        }
+        // It is kept, perhaps for months: without the room that it grew in.
+        Self(Form::Packed { bytes: packed.into_boxed_slice().into(), length: plain.len() })
+    }
+
+    /// The value's bytes. Not free: keep them while they are needed.
+    pub fn bytes(&self) -> Bytes {
+        match &self.0 {
+            Form::Plain(bytes) => bytes.clone(),
+            Form::Packed { bytes, length } => {
+                block::decompress(bytes, *length).expect("what was packed here unpacks to its length").into()
+            }
+        }
+    }
+
+    /// How many bytes the value has.
+    pub fn len(&self) -> usize {
+        match &self.0 {
+            Form::Plain(bytes) => bytes.len(),
+            Form::Packed { length, .. } => *length,
+        }
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many bytes it takes.
+    pub(crate) fn held(&self) -> usize {
+        match &self.0 {
+            Form::Plain(bytes) | Form::Packed { bytes, .. } => bytes.len(),
+        }
+    }
+}
+
+impl<B: Into<Bytes>> From<B> for Value {
+    /// A value that is not packed.
+    fn from(bytes: B) -> Self {
+        Self(Form::Plain(bytes.into()))
+    }
+}
+
+impl PartialEq for Value {
+    fn eq(&self, other: &Self) -> bool {
+        self.len() == other.len() && self.bytes() == other.bytes()
+    }
+}
+
+impl Eq for Value {}
+
+impl PartialEq<[u8]> for Value {
+    fn eq(&self, other: &[u8]) -> bool {
+        self.len() == other.len() && *self.bytes() == *other
+    }
+}
+
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.bytes().fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn come_out_as_they_went_in(text in prop::collection::vec(0_u8..4, 0..3000), tail in prop::collection::vec(any::<u8>(), 0..3000)) {
+            for plain in [&text, &tail, &[text.clone(), tail.clone()].concat()] {
+                let plain = Bytes::copy_from_slice(plain);
+                let value = Value::pack(&plain);
+                prop_assert_eq!(value.bytes(), plain.clone());
+                prop_assert_eq!((value.len(), value.held() <= plain.len()), (plain.len(), true));
+                prop_assert!(value == Value::from(plain));
+            }
+        }
+    }
+
+    #[test]
+    fn objects_take_less_than_half() {
+        let container = |n: usize| {
+            format!(
+                r#"{{"env":[{{"name":"VARIABLE_{n}","value":"http://service-{n}.default.svc.cluster.local"}}],"image":"example.com/team/application:v1.{n}","imagePullPolicy":"IfNotPresent","name":"main-{n}","resources":{{"limits":{{"memory":"256Mi"}},"requests":{{"cpu":"100m","memory":"128Mi"}}}},"terminationMessagePath":"/dev/termination-log","terminationMessagePolicy":"File"}}"#
+            )
+        };
+        let containers: Vec<String> = (0..6).map(container).collect();
+        let object = Bytes::from(format!(r#"{{"spec":{{"containers":[{}]}}}}"#, containers.join(",")));
+        let value = Value::pack(&object);
+        assert!(value.held() < object.len() / 2, "{} of {}", value.held(), object.len());
+        assert_eq!(Value::pack(&Bytes::from_static(b"short")).held(), 5);
+    }
+}
