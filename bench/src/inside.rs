@@ -6,6 +6,7 @@ mod compare;
 mod creates;
 mod fill;
 mod serve;
+mod size;
 
 use std::future::Future;
 
@@ -17,6 +18,9 @@ use crate::Inside;
 pub(crate) fn run(command: Inside) -> anyhow::Result<()> {
     match command {
         Inside::Creates { clients, seconds } => block_on(creates::run(clients, seconds)),
+        Inside::Load { pods } => block_on(size::load(pods)),
+        Inside::Read => block_on(size::read()),
+        Inside::Clear => block_on(size::clear()),
         Inside::Fill { services } => block_on(fill::run(services)),
         Inside::Changes { rounds, target } => {
             block_on(changes::run(rounds, target.parse().context("target address")?))

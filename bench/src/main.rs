@@ -15,11 +15,14 @@ use clap::{Parser, Subcommand};
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Cli {
-    /// Only these measurements (start, idle, story, pods, creates, services)
+    /// Only these measurements (start, idle, story, pods, creates, services, size, store)
     only: Vec<String>,
     /// Services to load for the measurements at scale
     #[arg(long, default_value_t = 10_000)]
     services: u32,
+    /// Pods to load for the measurements of size
+    #[arg(long, default_value_t = 20_000)]
+    pods: u32,
     #[command(subcommand)]
     part: Option<Part>,
 }
@@ -41,6 +44,12 @@ enum Inside {
     Creates { clients: usize, seconds: u64 },
     /// Create Services with five endpoints each, without pods
     Fill { services: u32 },
+    /// Create pods that no node runs
+    Load { pods: u32 },
+    /// How long reads of them take
+    Read,
+    /// Delete them
+    Clear,
     /// Time from an endpoint's creation to the first connection through the Service
     Changes { rounds: u32, target: String },
     /// Ask an HTTP server until it answers
@@ -55,7 +64,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.part {
         Some(Part::Inside { command }) => inside::run(command),
-        None => measure::run(&cli.only, cli.services),
+        None => measure::run(&cli.only, cli.services, cli.pods),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

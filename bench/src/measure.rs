@@ -3,7 +3,9 @@
 mod idle;
 mod pods;
 mod scale;
+mod size;
 mod start;
+mod store;
 
 use std::path::PathBuf;
 
@@ -16,14 +18,16 @@ use crate::report::{self, Result as Row};
 /// Makes a cluster, measures, and takes it down.
 type Measurement<'a> = dyn Fn() -> anyhow::Result<Vec<Row>> + 'a;
 
-pub(crate) fn run(only: &[String], services: u32) -> anyhow::Result<()> {
-    let all: [(&str, &Measurement<'_>); 6] = [
+pub(crate) fn run(only: &[String], services: u32, pods: u32) -> anyhow::Result<()> {
+    let all: [(&str, &Measurement<'_>); 8] = [
         ("start", &start::run),
         ("idle", &idle::run),
         ("story", &pods::story),
         ("pods", &pods::thirty),
         ("creates", &scale::creates),
         ("services", &|| scale::services(services)),
+        ("size", &|| size::run(pods)),
+        ("store", &store::run),
     ];
     for name in only {
         if !all.iter().any(|(known, _)| known == name) {

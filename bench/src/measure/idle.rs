@@ -12,7 +12,7 @@ use crate::report::Result as Row;
 const WATCHED: Duration = Duration::from_secs(60);
 
 /// Long enough for what a change leaves to do.
-const SETTLED: Duration = Duration::from_secs(5);
+pub(super) const SETTLED: Duration = Duration::from_secs(5);
 /// Pods added to see what each costs.
 const PODS: u32 = 20;
 
@@ -55,13 +55,13 @@ pub(crate) fn run() -> anyhow::Result<Vec<Row>> {
     ])
 }
 
-struct Usage {
-    pss_mib: f64,
+pub(super) struct Usage {
+    pub(super) pss_mib: f64,
     ticks: f64,
     per_second: f64,
 }
 
-fn usage(cluster: &Cluster) -> anyhow::Result<Usage> {
+pub(super) fn usage(cluster: &Cluster) -> anyhow::Result<Usage> {
     let text = cluster.sh(USAGE).ok();
     let words: Vec<f64> = text.split_whitespace().filter_map(|word| word.parse().ok()).collect();
     match words[..] {
