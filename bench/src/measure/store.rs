@@ -8,7 +8,8 @@ use skiff_store::{Embedded, Key, Op, Store, Term, Txn, Watch};
 
 use crate::report::{Result as Row, percentile};
 
-const ROUNDS: u32 = 300;
+const BLOCKS: u32 = 10;
+const ROUNDS: u32 = 30;
 const WATCHERS: usize = 5000;
 /// The size of a pod.
 const BYTES: usize = 4500;
@@ -22,13 +23,14 @@ async fn measure() -> anyhow::Result<Vec<Row>> {
     let store = Embedded::open(dir.path().join("state.redb"), node)?;
     let mut probe = File::create(dir.path().join("probe"))?;
     let (mut alone, mut watched, mut synced) = (Vec::new(), Vec::new(), Vec::new());
-    // In turns, because disks are noisy.
-    for round in 0..ROUNDS {
-        synced.push(sync(&mut probe)?);
-        alone.push(write(&store, round).await?);
-        let watches = watches(&store).await?;
-        watched.push(write(&store, round).await?);
-        drop(watches);
+    // In turns, because disks are noisy; each write after a sync, so that it finds the disk awake.
+    for block in 0..BLOCKS {
+        let watches = if block % 2 == 0 { Vec::new() } else { watches(&store).await? };
+        let samples = if watches.is_empty() { &mut alone } else { &mut watched };
+        for round in 0..ROUNDS {
+            synced.push(sync(&mut probe)?);
+            samples.push(write(&store, round).await?);
+        }
     }
     let (alone, watched) = (percentile(&mut alone, 50), percentile(&mut watched, 50));
     let synced = percentile(&mut synced, 50);

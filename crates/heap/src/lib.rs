@@ -26,8 +26,13 @@ static BURSTS: Notify = Notify::const_new();
 pub fn freed(bytes: usize) {
     if FREED.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) >= BURST {
         FREED.store(0, Ordering::Relaxed);
-        BURSTS.notify_one();
+        burst();
     }
+}
+
+/// Tells that much has been freed, it is not known how much.
+pub fn burst() {
+    BURSTS.notify_one();
 }
 
 /// Gives memory back after bursts, for ever.

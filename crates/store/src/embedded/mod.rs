@@ -28,9 +28,10 @@ use disk::Disk;
 use medium::{FileSystem, Medium};
 use writer::Writer;
 
-/// How many snapshots are kept for listings that continue, and for how long.
+/// How many snapshots are kept for listings that continue, and for how long after their last use. They hold what has been
+/// deleted since; a client that takes longer between pages is served as far as the history reaches.
 const MAX_PINNED: usize = 64;
-const PINNED_FOR: Duration = Duration::from_secs(300);
+const PINNED_FOR: Duration = Duration::from_secs(60);
 
 /// A store in one file. Dropping it (or [`Embedded::close`]) finishes the writes already accepted.
 #[derive(Debug)]
@@ -52,7 +53,7 @@ struct Shared {
 
 #[derive(Debug)]
 struct Pinned {
-    since: Instant,
+    used: Instant,
     state: Arc<State>,
 }
 
@@ -131,8 +132,10 @@ impl Embedded {
         if requested > current.revision {
             return Err(ReadError::Future { requested, current: current.revision });
         }
-        let pinned =
-            self.pinned().iter().find(|pin| pin.state.revision == requested).map(|pin| pin.state.clone());
+        let pinned = self.pinned().iter_mut().find(|pin| pin.state.revision == requested).map(|pin| {
+            pin.used = Instant::now();
+            Arc::clone(&pin.state)
+        });
         let rewound = || self.shared.log.rewind(&current, requested, prefix).map(Arc::new);
         let compacted = ReadError::Compacted { requested, oldest: current.revision };
         pinned.or_else(rewound).ok_or(compacted)
@@ -141,8 +144,10 @@ impl Embedded {
     /// The snapshots that are kept and not too old.
     fn pinned(&self) -> MutexGuard<'_, VecDeque<Pinned>> {
         let mut pinned = self.pinned.lock();
-        while pinned.front().is_some_and(|pin| pin.since.elapsed() >= PINNED_FOR) {
-            pinned.pop_front();
+        let before = pinned.len();
+        pinned.retain(|pin| pin.used.elapsed() < PINNED_FOR);
+        if pinned.len() < before {
+            skiff_heap::burst();
         }
         pinned
     }
@@ -155,7 +160,7 @@ impl Embedded {
         if pinned.len() == MAX_PINNED {
             pinned.pop_front();
         }
-        pinned.push_back(Pinned { since: Instant::now(), state: Arc::clone(state) });
+        pinned.push_back(Pinned { used: Instant::now(), state: Arc::clone(state) });
     }
 }
 
