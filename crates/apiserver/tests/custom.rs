@@ -107,9 +107,11 @@ async fn objects_are_defaulted_pruned_and_checked_by_their_schema() {
     );
     let refused = api.post(WIDGETS, widget("b", json!({"size": "x"}))).await.expect(422);
     assert!(refused.message().contains("must be of type integer"), "{}", refused.message());
-    api.post(WIDGETS, json!({"apiVersion": "example.com/v1", "kind": "Gadget", "metadata": {"name": "g"}}))
-        .await
-        .expect(400);
+    let gadget = json!({"apiVersion": "example.com/v1", "kind": "Gadget", "metadata": {"name": "g"}});
+    assert_eq!(
+        api.post(WIDGETS, gadget).await.expect(422).message(),
+        r#"Gadget.example.com "g" is invalid: kind: Invalid value: "Gadget": must be Widget"#
+    );
 }
 
 #[tokio::test]

@@ -172,7 +172,7 @@ async fn parameters_are_read_from_objects() {
 async fn a_parameter_kind_that_is_not_there_fails_the_policy() {
     let api = Api::start().await;
     let spec = json!({
-        "paramKind": {"apiVersion": "example.com/v1", "kind": "Limit"}, "validations": [{"expression": "params.x"}]});
+        "paramKind": {"apiVersion": "example.com/v1", "kind": "Limit"}, "validations": [{"expression": "params.x == 1"}]});
     let reference = json!({"name": "a", "parameterNotFoundAction": "Allow"});
     validate(&api, spec, json!({"paramRef": reference})).await;
     let refused = api.post(MAPS, config_map("a")).await.expect(422);

@@ -38,7 +38,9 @@ fn every_row_prints_one_cell_per_column() {
         let mut object = Object::default();
         object.set(&["metadata", "name"], "x");
         let row = kind.print.row(&object, jiff::Timestamp::UNIX_EPOCH);
-        assert_eq!(row.cells.len(), kind.columns.len(), "{kind:?}");
+        // As in Kubernetes, whose rows of addresses end with their age and have no column for it.
+        let untitled = usize::from(kind.names.kind == "IPAddress");
+        assert_eq!(row.cells.len(), kind.columns.len() + untitled, "{kind:?}");
     }
 }
 

@@ -17,7 +17,7 @@ fn aggregates() {
     let core = aggregated(&catalogue, true, AggregatedVersion::V2);
     assert_eq!(core["apiVersion"], "apidiscovery.k8s.io/v2");
     assert_eq!(core["items"].as_array().unwrap().len(), 1);
-    assert_eq!(core["items"][0]["metadata"]["name"], "");
+    assert_eq!(core["items"][0]["metadata"]["name"], Value::Null);
     let resources = &core["items"][0]["versions"][0]["resources"];
     let pods = named(resources, "resource", "pods");
     assert_eq!(pods["responseKind"], json!({"group": "", "version": "v1", "kind": "Pod"}));

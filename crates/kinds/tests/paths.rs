@@ -20,6 +20,7 @@ const NO_FIELDS: &[&str] = &[
     "propagationPolicy",
     "resourceVersion",
     "resourceVersionMatch",
+    "sendInitialEvents",
     "errors",
     "stream",
     // Options of connections, of which OpenAPI knows no definition.

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::state::Change;
 use crate::types::{Event, Key, Range, Revision};
 
-/// Bytes of all histories together: some thousand changes, since values are packed. Who has most gives the oldest up first, so a space that stays below its even share
-/// loses nothing.
+/// Bytes of all histories together: some thousand changes, since values are packed. Who has most gives the oldest up first,
+/// so a space that stays below its even share loses nothing.
 const MAX_BYTES: usize = 4 << 20;
 
 /// What an event takes beside its key and value, about.

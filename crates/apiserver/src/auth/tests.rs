@@ -107,7 +107,7 @@ async fn token_requests_are_checked() {
     cluster.populate().await;
     check(
         json!({"expirationSeconds": 599}),
-        r#"TokenRequest "sa" is invalid: spec.expirationSeconds: Invalid value: 599: may not specify a duration less than 10 minutes"#,
+        r#"TokenRequest.authentication.k8s.io "" is invalid: spec.expirationSeconds: Invalid value: 599: may not specify a duration less than 10 minutes"#,
     )
     .await;
     check(bound_to_pod("other"), "does not match the UID in record").await;

@@ -214,7 +214,7 @@ fn node_ports_are_chosen_shared_and_refused() {
         json!([{"name": "a", "port": 1, "nodePort": 30001}, {"name": "b", "port": 2, "nodePort": 30001}]);
     assert_eq!(
         cluster.create(json!({"type": "NodePort", "ports": twice})).unwrap_err(),
-        "spec.ports[1].nodePort: Duplicate value: 30001"
+        "spec.ports[1].nodePort: Invalid value: 30001: provided port is already allocated"
     );
 }
 
