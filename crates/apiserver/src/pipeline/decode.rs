@@ -67,9 +67,11 @@ impl Told {
     /// What a JSON text says, or why it says nothing.
     fn read(text: &[u8]) -> Result<Self, Unrecognized> {
         const STRUCT: &str = r#"struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"#;
-        let told: Option<Self> = match serde_json::from_slice(text) {
-            Ok(told) => told,
-            Err(error) => {
+        // The decoder would take a list for the fields in their order.
+        let is_list = text.trim_ascii_start().starts_with(b"[");
+        let told: Option<Self> = match serde_json::from_slice(text).ok().filter(|_| !is_list) {
+            Some(told) => told,
+            None => {
                 let parsed: Result<Value, _> = serde_json::from_slice(text);
                 let why = match (go::syntax_error(text), parsed) {
                     (Some(why), _) => why,
@@ -83,7 +85,7 @@ impl Told {
                         let found = go::json_type(&other);
                         format!("json: cannot unmarshal {found} into Go value of type {STRUCT}")
                     }
-                    (None, Err(_)) => error.to_string(),
+                    (None, Err(error)) => error.to_string(),
                 };
                 return Err(format!("couldn't get version/kind; json parse error: {why}"));
             }

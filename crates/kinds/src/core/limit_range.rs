@@ -8,7 +8,9 @@ use serde_json::{Map, Value};
 use skiff_machinery::cells::{self, name_column, str_of};
 use skiff_machinery::names::Form;
 use skiff_machinery::quantity::Quantity;
-use skiff_machinery::{Context, FieldError, FieldErrors, Kind, Object, Printer, Row, Scope, Strategy};
+use skiff_machinery::{
+    Context, FieldError, FieldErrors, Kind, MetadataChecks, Object, Printer, Row, Scope, Strategy,
+};
 use skiff_schema::Schema;
 
 use super::resources::{amounts, can_be_overcommitted, check_container_name, check_name};
@@ -32,6 +34,10 @@ fn print(object: &Object, _: Timestamp) -> Row {
 struct LimitStrategy;
 
 impl Strategy for LimitStrategy {
+    fn metadata_checks(&self) -> MetadataChecks {
+        MetadataChecks::Object
+    }
+
     fn default(&self, object: &mut Object) {
         let Some(spec) = object.as_map_mut().get_mut("spec").and_then(Value::as_object_mut) else { return };
         list_mut(spec, "limits")

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use skiff_machinery::cells::{self, age, age_column, name_column, str_of, strings, text};
 use skiff_machinery::quantity::Quantity;
 use skiff_machinery::{
-    Context, FieldError, FieldErrors, Kind, Object, Printer, Row, Scope, Strategy, Subresource,
+    Context, FieldError, FieldErrors, Kind, MetadataChecks, Object, Printer, Row, Scope, Strategy,
+    Subresource,
 };
 use skiff_schema::Schema;
 
@@ -45,6 +46,10 @@ fn print(object: &Object, now: Timestamp) -> Row {
 struct QuotaStrategy;
 
 impl Strategy for QuotaStrategy {
+    fn metadata_checks(&self) -> MetadataChecks {
+        MetadataChecks::Change
+    }
+
     /// Nothing is counted yet.
     fn prepare_create(&self, _: Context<'_>, object: &mut Object) {
         object.set(&["status"], serde_json::Map::new());

@@ -186,8 +186,14 @@ fn add(document: &mut Value, operation: &str, path: &Pointer, value: Value) -> R
     }
 }
 
-/// What is not there in an object is added.
+/// What is not there in an object is added. The document itself is replaced by an object or a list; by anything else nothing is.
 fn replace(document: &mut Value, path: &Pointer, value: Value) -> Result<(), PatchError> {
+    if path.text.is_empty() {
+        if value.is_object() || value.is_array() {
+            *document = value;
+        }
+        return Ok(());
+    }
     match parent(document, path) {
         Some((Value::Object(map), key)) => {
             map.insert(key.to_owned(), value);
@@ -253,6 +259,8 @@ mod tests {
         check(json!({"a": [1, 3]}), op("add", "/a/1", json!(2)), json!({"a": [1, 2, 3]}));
         check(json!({"a": [1]}), op("add", "/a/-", json!(2)), json!({"a": [1, 2]}));
         check(json!({"a/b~": 1}), op("replace", "/a~1b~0", json!(2)), json!({"a/b~": 2}));
+        check(json!({"a": 1}), op("replace", "", json!({"b": 2})), json!({"b": 2}));
+        check(json!({"a": 1}), op("replace", "", json!(2)), json!({"a": 1}));
         check(json!({"a": [1, 2]}), json!([{"op": "remove", "path": "/a/0"}]), json!({"a": [2]}));
         check(
             json!({"a": {"b": 1}}),
