@@ -22,6 +22,10 @@ use crate::firewall::{self, Diagnosis, Ranges, Source};
 
 /// How long a connection may take. It stays on the machine, so it takes microseconds or is lost.
 const PATIENCE: Duration = Duration::from_millis(1500);
+/// How long a way that did not work is tried again before it is traced.
+const SOON: Duration = Duration::from_millis(200);
+/// After how long without an answer a question is asked again, within the same patience.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
 /// How long lost packets of one connection are looked for.
 const TRACING: Duration = Duration::from_millis(1500);
 
@@ -155,7 +159,11 @@ impl Prober {
         let mut cut = Vec::new();
         // One after the other: a trace is of all that the pod sends.
         for way in ways {
-            cut.extend(self.trace(way).await?);
+            // A trace goes on when it has nothing to tell, and the next waits for its end.
+            let is_open = timeout(SOON, self.attempt(way)).await.is_ok_and(|tried| tried.is_ok());
+            if !is_open {
+                cut.extend(self.trace(way).await?);
+            }
         }
         Ok(cut)
     }
@@ -216,9 +224,14 @@ impl Prober {
         })?;
         let socket = UdpSocket::from_std(std::net::UdpSocket::from(socket))?;
         socket.connect(way.to).await?;
-        socket.send(QUESTION).await?;
         let mut answer = [0; 512];
-        let length = socket.recv(&mut answer).await?;
+        // A question can be lost, as are those that come before the kernel knows the DNS' address.
+        let length = loop {
+            socket.send(QUESTION).await?;
+            if let Ok(received) = timeout(ASK_AGAIN, socket.recv(&mut answer)).await {
+                break received?;
+            }
+        };
         let fits = length > 12 && answer[..2] == QUESTION[..2];
         if fits { Ok(()) } else { Err(io::Error::other("the answer is to another question")) }
     }
