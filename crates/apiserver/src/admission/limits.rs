@@ -4,11 +4,10 @@
 use serde_json::Value;
 use skiff_limits::ranger;
 use skiff_machinery::Object;
-use skiff_store::Page;
 
-use super::{Review, Write, tree};
+use super::{Review, Write, all_in_namespace, tree};
 use crate::errors::ApiError;
-use crate::pipeline::{codec, keys};
+use crate::pipeline::codec;
 
 /// Gives containers what they leave out.
 pub(super) async fn admit(review: &mut Review<'_>) -> Result<(), ApiError> {
@@ -48,8 +47,7 @@ async fn ranges(review: &Review<'_>) -> Result<Vec<Value>, ApiError> {
     if !applies {
         return Ok(Vec::new());
     }
-    let prefix = keys::core("limitranges", call.namespace(), "");
-    let listing = call.server.store.list(prefix.as_str().into(), Page::default()).await?;
-    let ranges = listing.entries.iter().map(|entry| Ok(codec::decode(entry)?.into_value()));
+    let entries = all_in_namespace(call, "limitranges").await?;
+    let ranges = entries.iter().map(|entry| Ok(codec::decode(entry)?.into_value()));
     ranges.collect()
 }

@@ -21,9 +21,11 @@ mod topology;
 
 use serde_json::Value;
 use skiff_machinery::Object;
+use skiff_store::{Entry, Page};
 
 use crate::errors::ApiError;
 use crate::pipeline::call::Call;
+use crate::pipeline::keys;
 use crate::pipeline::options::DeleteOptions;
 
 pub(crate) use asking::connect;
@@ -133,6 +135,12 @@ pub(crate) async fn settle(call: &Call) {
 /// An object as the crates that decide have it.
 fn tree(object: &Object) -> Value {
     Value::Object(object.as_map().clone())
+}
+
+/// What is stored of a core kind, by its plural name, in the namespace of a call.
+async fn all_in_namespace(call: &Call, resource: &str) -> Result<Vec<Entry>, ApiError> {
+    let prefix = keys::core(resource, call.namespace(), "");
+    Ok(call.server.store.list(prefix.as_str().into(), Page::default()).await?.entries)
 }
 
 async fn built_in(review: &mut Review<'_>) -> Result<(), ApiError> {

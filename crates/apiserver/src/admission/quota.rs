@@ -7,11 +7,11 @@
 use serde_json::Value;
 use skiff_limits::Operation;
 use skiff_limits::quota::{self, Counted, Request};
-use skiff_store::{Entry, Expect, Key, Op, Page, Txn};
+use skiff_store::{Entry, Expect, Key, Op, Txn};
 
-use super::{Review, Write, tree};
+use super::{Review, Write, all_in_namespace, tree};
 use crate::errors::ApiError;
-use crate::pipeline::{codec, keys};
+use crate::pipeline::codec;
 
 /// Quotas with what they will have used, to be written with the object.
 #[derive(Default)]
@@ -42,7 +42,7 @@ pub(crate) async fn charge(review: &Review<'_>) -> Result<Charges, ApiError> {
     if call.namespace().is_empty() || review.write == Write::Delete {
         return Ok(Charges::default());
     }
-    let entries = quotas(review).await?;
+    let entries = all_in_namespace(call, "resourcequotas").await?;
     if entries.is_empty() {
         return Ok(Charges::default());
     }
@@ -68,10 +68,4 @@ pub(crate) async fn charge(review: &Review<'_>) -> Result<Charges, ApiError> {
         all.0.push((entry.clone(), codec::encode(&quota)));
     }
     Ok(all)
-}
-
-/// The quotas of the object's namespace.
-async fn quotas(review: &Review<'_>) -> Result<Vec<Entry>, ApiError> {
-    let prefix = keys::core("resourcequotas", review.call.namespace(), "");
-    Ok(review.call.server.store.list(prefix.as_str().into(), Page::default()).await?.entries)
 }
