@@ -5,14 +5,14 @@ use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use skiff_listener::Checks;
 use skiff_machinery::{Catalogue, ClusterFacts};
+use skiff_pki::Pki;
 use skiff_store::Store;
 use thiserror::Error;
 
 use crate::build_info::BuildInfo;
 use crate::limits::Limits;
-use crate::pki::Pki;
-use skiff_listener::Checks;
 
 /// Everything an API server needs.
 pub struct Config {

@@ -5,12 +5,11 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use skiff_kinds::custom;
-use skiff_machinery::{Convert, Kind, Object};
+use skiff_machinery::{Convert, Kind, Object, keys};
 use skiff_schema::Schema;
+use skiff_store::Model;
 
 use crate::offer::Offers;
-use crate::pipeline::keys;
-use crate::view::Model;
 use crate::webhooks::{Converter, Outgoing};
 
 /// The kinds of each definition that is served.

@@ -4,11 +4,10 @@ use std::collections::HashSet;
 
 use http::StatusCode;
 use serde_json::{Map, Value, json};
+use skiff_auth::Refusal;
 use skiff_machinery::{FieldErrors, Kind};
 use skiff_store::{CommitError, ReadError, Revision};
 use thiserror::Error;
-
-use crate::auth::Refusal;
 
 /// What an error is about.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -3,7 +3,8 @@
 use http::header::SEC_WEBSOCKET_PROTOCOL;
 use http::{HeaderMap, HeaderValue};
 
-use crate::auth;
+use skiff_auth as auth;
+
 use crate::http::path::RequestInfo;
 use crate::http::query::Query;
 

@@ -1,7 +1,6 @@
 //! The skiff API server: one request pipeline for every kind.
 
 mod admission;
-pub mod auth;
 pub mod bootstrap;
 mod build_info;
 mod config;
@@ -13,15 +12,12 @@ mod http;
 mod limits;
 mod offer;
 mod pipeline;
-pub mod pki;
 mod server;
 mod subresources;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
-mod view;
 mod webhooks;
 
-pub use auth::UserInfo;
 pub use build_info::{BuildInfo, kubernetes_version};
 pub use config::{Cidr, CidrError, ClusterConfig, Config};
 pub use http::body::{Body, BodyError, BoxError};
@@ -29,4 +25,5 @@ pub use http::client::ApiService;
 pub use limits::Limits;
 pub use pipeline::terms::terms;
 pub use server::{ApiServer, StartError};
+pub use skiff_identity::UserInfo;
 pub use skiff_listener::{Checks, Concern};

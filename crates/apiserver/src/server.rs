@@ -4,14 +4,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use skiff_auth::{Auth, Issuer};
+use skiff_identity::UserInfo;
+use skiff_listener::Checks;
 use skiff_machinery::{ClusterFacts, Object};
-use skiff_store::{ReadError, Store};
+use skiff_pki::{Pki, PkiError};
+use skiff_store::{ReadError, Store, View};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::{self, Configured};
-use crate::auth::{Auth, Issuer, UserInfo};
 use crate::bootstrap::{self, Bootstrap, BootstrapError};
 use crate::config::{ClusterConfig, Config};
 use crate::definitions::Definitions;
@@ -23,10 +26,7 @@ use crate::http::metrics::Metrics;
 use crate::limits::Limits;
 use crate::offer::Offers;
 use crate::pipeline::recent::Recent;
-use crate::pki::{Pki, PkiError};
-use crate::view::View;
 use crate::webhooks::Outgoing;
-use skiff_listener::Checks;
 
 /// What all requests share.
 pub(crate) struct Shared {

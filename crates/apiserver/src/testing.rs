@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use skiff_pki::{Pki, testing::pki};
 use skiff_store::{Embedded, Store};
 use tempfile::TempDir;
 
-use crate::pki::{Pki, PkiSubject};
 use crate::{ApiServer, Checks, ClusterConfig, Config};
 
 /// What the server is made of, and the server. Its directory goes with it.
@@ -66,15 +66,4 @@ pub(crate) fn store(dir: &Path) -> Arc<dyn Store> {
     Arc::new(
         Embedded::open(dir.join("store"), crate::terms(&skiff_kinds::builtin())).expect("an empty store"),
     )
-}
-
-/// New certificates below a directory.
-pub(crate) fn pki(dir: &Path, address: IpAddr) -> Arc<Pki> {
-    let subject = PkiSubject {
-        advertise_address: address,
-        service_address: [10, 96, 0, 1].into(),
-        host_name: "test".to_owned(),
-        domain: "cluster.local".to_owned(),
-    };
-    Arc::new(Pki::open_or_create(&dir.join("pki"), &subject).expect("new certificates"))
 }

@@ -15,6 +15,7 @@ pub mod discovery;
 pub mod duration;
 mod field;
 pub mod go;
+pub mod keys;
 mod kind;
 pub mod managed;
 pub mod names;

@@ -8,14 +8,13 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use kube::Client;
-use skiff_apiserver::auth::UserInfo;
-use skiff_apiserver::pki::kubeconfig::ContextEntry;
-use skiff_apiserver::pki::{NodeSubject, Pki, PkiSubject};
 use skiff_apiserver::{ApiServer, Checks, ClusterConfig, Concern};
 use skiff_controllers::ControllersConfig;
 use skiff_errors::error_text;
+use skiff_identity::UserInfo;
 use skiff_informer::Vitals;
 use skiff_node::{AgentConfig, Reports};
+use skiff_pki::{NodeSubject, Pki, PkiSubject, kubeconfig::ContextEntry};
 use skiff_proxy::{Health, ProxyConfig};
 use skiff_runtime::Runtime;
 use skiff_store::{Condition, Embedded};

@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::Node;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::wait::{Condition, await_condition};
 use kube::{Api, Client};
-use skiff_apiserver::pki::kubeconfig::{self, ContextEntry};
+use skiff_pki::kubeconfig::{self, ContextEntry};
 use skiff_podnet::NodeNetwork;
 use skiff_proxy::Health;
 use tokio::sync::watch;

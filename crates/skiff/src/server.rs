@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use nix::sys::signal::SigSet;
-use skiff_apiserver::pki::kubeconfig::{self, ContextEntry, KubeconfigError};
 use skiff_errors::error_text;
+use skiff_pki::kubeconfig::{self, ContextEntry, KubeconfigError};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 

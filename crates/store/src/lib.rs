@@ -29,6 +29,7 @@ mod state;
 mod tree;
 mod types;
 mod value;
+mod view;
 mod watchers;
 
 use async_trait::async_trait;
@@ -40,6 +41,7 @@ pub use types::{
     Revision, Term, Terms, Txn, no_terms,
 };
 pub use value::Value;
+pub use view::{Model, View};
 
 /// The store's contract. Object safe, so that the API server holds an `Arc<dyn Store>`.
 ///

@@ -1,7 +1,8 @@
 //! The checks that depend on who writes: NodeRestriction, and that nobody grants more than they hold.
 
+use skiff_auth::{Attributes, Refusal};
+
 use super::Review;
-use crate::auth::{Attributes, Refusal};
 use crate::errors::ApiError;
 
 pub(super) async fn admit(review: &Review<'_>) -> Result<(), ApiError> {

@@ -8,14 +8,13 @@ use skiff_admission::{
     Binding, Chain, Configuration, MutatingPolicies, MutatingPolicy, MutatingWebhooks, Plugin,
     ValidatingPolicies, ValidatingPolicy, ValidatingWebhooks, Webhooks,
 };
+use skiff_auth::Auth;
 use skiff_machinery::Object;
-use skiff_store::{ReadError, Revision, Store};
+use skiff_store::{Model, ReadError, Revision, Store, View};
 
 use super::params::Stored;
 use super::surroundings;
-use crate::auth::Auth;
 use crate::offer::Offers;
-use crate::view::{Model, View};
 
 /// All plugins that are configured by objects.
 pub(crate) struct Configured(View<Configurations>);

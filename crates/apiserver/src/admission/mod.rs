@@ -20,12 +20,11 @@ mod tolerations;
 mod topology;
 
 use serde_json::Value;
-use skiff_machinery::Object;
+use skiff_machinery::{Object, keys};
 use skiff_store::{Entry, Page};
 
 use crate::errors::ApiError;
 use crate::pipeline::call::Call;
-use crate::pipeline::keys;
 use crate::pipeline::options::DeleteOptions;
 
 pub(crate) use asking::connect;
@@ -139,7 +138,7 @@ fn tree(object: &Object) -> Value {
 
 /// What is stored of a core kind, by its plural name, in the namespace of a call.
 async fn all_in_namespace(call: &Call, resource: &str) -> Result<Vec<Entry>, ApiError> {
-    let prefix = keys::core(resource, call.namespace(), "");
+    let prefix: String = keys::core(resource, call.namespace(), "");
     Ok(call.server.store.list(prefix.as_str().into(), Page::default()).await?.entries)
 }
 

@@ -1,11 +1,10 @@
 //! NamespaceLifecycle: objects live in namespaces that exist and are not going away, and some namespaces
 //! stay.
 
-use skiff_machinery::Object;
+use skiff_machinery::{Object, keys};
 
 use super::{Review, Write};
 use crate::errors::{ApiError, Cause, Subject};
-use crate::pipeline::keys;
 
 const IMMORTAL: &[&str] = &["default", "kube-system", "kube-public"];
 

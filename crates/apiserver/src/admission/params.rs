@@ -4,14 +4,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use skiff_admission::{GroupVersionKind, Params};
-use skiff_machinery::selector::LabelSelector;
-use skiff_machinery::{Kind, Object, Scope};
+use skiff_machinery::{Kind, Object, Scope, keys, selector::LabelSelector};
 use skiff_store::{Entry, Page, Store};
 
 use super::surroundings::find;
 use crate::errors::ApiError;
 use crate::offer::Offers;
-use crate::pipeline::{codec, keys, versions};
+use crate::pipeline::{codec, versions};
 
 /// Reads parameters from the store.
 pub(super) struct Stored {

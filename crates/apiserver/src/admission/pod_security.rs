@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use serde_json::Value;
-use skiff_machinery::Object;
+use skiff_machinery::{Object, keys};
 use skiff_podsecurity::{
     Decision, Denial, LevelVersion, NamespaceOutcome, Operation, POD_CHECK_TIME, PodSecurity, Request,
     template_path,
@@ -12,7 +12,7 @@ use skiff_store::Page;
 
 use super::{Review, Write, tree};
 use crate::errors::ApiError;
-use crate::pipeline::{codec, keys};
+use crate::pipeline::codec;
 
 pub(super) async fn confirm(review: &Review<'_>) -> Result<(), ApiError> {
     if review.write == Write::Delete {
@@ -93,7 +93,7 @@ async fn existing_pods(
     namespace: &str,
     level: LevelVersion,
 ) -> Result<Vec<String>, ApiError> {
-    let prefix = keys::core("pods", namespace, "");
+    let prefix: String = keys::core("pods", namespace, "");
     let listing = review.call.server.store.list(prefix.as_str().into(), Page::default()).await?;
     let pods = listing.entries.iter().map(codec::decode).collect::<Result<Vec<_>, _>>()?;
     let pods: Vec<Value> = pods.into_iter().map(Object::into_value).collect();

@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use skiff_machinery::{Object, names};
+use skiff_machinery::{Object, keys, names};
 use skiff_store::{Entry, Event, EventKind, Key};
 
 use super::{Review, Write, mountable};
 use crate::errors::ApiError;
 use crate::pipeline::call::Call;
-use crate::pipeline::keys;
 
 const DEFAULT: &str = "default";
 const MOUNT_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";

@@ -7,16 +7,17 @@ use skiff_admission::{
     Attributes, Authorizers, Equivalent, GroupVersionKind, GroupVersionResource, Kinds, Namespaces,
     Surroundings, Unknown,
 };
+use skiff_auth as auth;
+use skiff_auth::Auth;
 use skiff_cel::{Action, Authorizer, Decision, Subject};
-use skiff_machinery::selector::FieldSelector;
-use skiff_machinery::{Catalogue, Conversion, GroupVersion, Kind, Object};
+use skiff_identity::UserInfo;
+use skiff_machinery::{Catalogue, Conversion, GroupVersion, Kind, Object, keys, selector::FieldSelector};
 use skiff_schema::Root;
 use skiff_store::Store;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-use crate::auth::{self, Auth, UserInfo};
 use crate::offer::Offers;
-use crate::pipeline::{codec, keys};
+use crate::pipeline::codec;
 
 /// All of them.
 pub(super) fn of(store: Arc<dyn Store>, offers: Arc<Offers>, auth: Auth) -> Surroundings {

@@ -1,11 +1,10 @@
 //! PodTopologyLabels: a pod has the zone and the region of its node as labels.
 
 use serde_json::Value;
-use skiff_machinery::{Object, Subresource};
+use skiff_machinery::{Object, Subresource, keys};
 
 use super::{Review, Write};
 use crate::errors::ApiError;
-use crate::pipeline::keys;
 
 const COPIED: &[&str] = &["topology.kubernetes.io/zone", "topology.kubernetes.io/region"];
 

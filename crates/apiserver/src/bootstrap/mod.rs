@@ -4,18 +4,14 @@
 //! Later starts add what is missing: objects, and the rules and subjects of default roles and bindings
 //! whose annotation `rbac.authorization.kubernetes.io/autoupdate` is `"true"`. Nothing is ever taken away.
 
-mod bindings;
 mod objects;
 mod reconcile;
-mod roles;
-mod rules;
 
 use jiff::Timestamp;
 use skiff_machinery::Object;
 use skiff_store::{CommitError, Expect, Key, Op, ReadError, Store, Txn};
 use thiserror::Error;
 
-use crate::auth::Rule;
 use crate::pipeline::codec;
 use reconcile::Change;
 
@@ -68,11 +64,6 @@ pub async fn run(store: &dyn Store, cluster: &Bootstrap) -> Result<(), Bootstrap
             Err(error) => return Err(error.into()),
         }
     }
-}
-
-/// The rules of `system:node` and what the node agent needs besides, which the node authoriser grants.
-pub(crate) fn node_rules() -> Vec<Rule> {
-    [roles::NODE_RULES, roles::AGENT_RULES].into_iter().flat_map(rules::parse).collect()
 }
 
 /// The transaction that adds what the store lacks.

@@ -2,14 +2,14 @@
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
+use skiff_auth::Rule;
+use skiff_auth::rbac::defaults::{
+    BINDINGS, CLUSTER_BINDINGS, CLUSTER_ROLES, CONTROLLERS, ClusterRoleRow, ROLES, Who, parse,
+};
 use skiff_machinery::Object;
 use skiff_store::Key;
 
 use super::Bootstrap;
-use super::bindings::{BINDINGS, CLUSTER_BINDINGS, Who};
-use super::roles::{CLUSTER_ROLES, CONTROLLERS, ClusterRoleRow, ROLES};
-use super::rules::parse;
-use crate::auth::Rule;
 
 pub(super) const RBAC: &str = "rbac.authorization.k8s.io";
 /// `"true"` on what later versions may add to.

@@ -1,11 +1,10 @@
 //! What a default object that exists lacks.
 
 use serde_json::Value;
+use skiff_auth::{Rule, rbac::missing};
 use skiff_machinery::Object;
 
 use super::objects::{AUTOUPDATE, RBAC};
-use crate::auth::Rule;
-use crate::auth::rbac::missing;
 
 /// What to do about a default object.
 #[derive(Debug, PartialEq)]

@@ -1,9 +1,10 @@
 //! The first start and the next ones, against the real store.
 
+use skiff_auth::{Attributes, Auth, Issuer};
+use skiff_identity::UserInfo;
 use skiff_store::Page;
 
 use super::*;
-use crate::auth::{Attributes, Auth, Issuer, UserInfo};
 use crate::testing;
 
 fn cluster() -> Bootstrap {
@@ -64,7 +65,7 @@ async fn default_roles_allow_what_kubernetes_allows() {
     let dir = tempfile::tempdir().unwrap();
     let store = testing::store(dir.path());
     run(&*store, &cluster()).await.unwrap();
-    let pki = testing::pki(dir.path(), [192, 0, 2, 1].into());
+    let pki = skiff_pki::testing::pki(dir.path(), [192, 0, 2, 1].into());
     let auth =
         Auth::start(store, pki, Issuer::new("cluster.local", [192, 0, 2, 1].into(), 6443)).await.unwrap();
     let controller = |name: &str| UserInfo::controller(name);

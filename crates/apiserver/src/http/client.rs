@@ -8,12 +8,12 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{Request, Response};
+use skiff_identity::{PeerIdentity, UserInfo};
 use skiff_listener::Peer;
 use tower::Service;
 
 use super::body::{self, Body, BoxError};
 use super::handle;
-use crate::auth::{PeerIdentity, UserInfo};
 use crate::server::Shared;
 
 /// Who sends requests into a service.

@@ -6,9 +6,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use skiff_identity::UserInfo;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::auth::UserInfo;
 use crate::errors::ApiError;
 use crate::limits::Limits;
 
@@ -102,14 +102,14 @@ impl Share {
     /// The share of an authenticated user.
     pub(crate) fn of(user: &UserInfo) -> Self {
         const CONTROL_PLANE: &str = "system:kube-";
-        if user.is_in(crate::auth::user::MASTERS) {
+        if user.is_in(skiff_identity::MASTERS) {
             Self::Exempt
         } else if user.is_in("system:nodes")
             || user.is_in("system:serviceaccounts:kube-system")
             || user.name.starts_with(CONTROL_PLANE)
         {
             Self::System
-        } else if user.is_in(crate::auth::user::UNAUTHENTICATED) {
+        } else if user.is_in(skiff_identity::UNAUTHENTICATED) {
             Self::Strangers
         } else {
             Self::Users

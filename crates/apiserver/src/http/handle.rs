@@ -9,9 +9,10 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde_json::Value;
+use skiff_auth::{Attributes, AuthnError, Decision};
+use skiff_identity::UserInfo;
 use skiff_listener::{AUDIT_ID, contained};
-use skiff_machinery::selector::FieldSelector;
-use skiff_machinery::{Kind, Scope, Subresource, Verb};
+use skiff_machinery::{Kind, Scope, Subresource, Verb, selector::FieldSelector};
 use skiff_streams::Content;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -25,7 +26,6 @@ use super::path::{RequestInfo, ResourcePath};
 use super::push::Push;
 use super::query::Query;
 use super::warnings::Warnings;
-use crate::auth::{self, Attributes, AuthnError, Decision, UserInfo};
 use crate::errors::{ApiError, Subject};
 use crate::pipeline::call::{Call, options_kind};
 use crate::pipeline::{self, Done, codec, respond};
@@ -220,7 +220,7 @@ impl Exchange {
             AuthnError::Refused(refusal) => refusal.into(),
         })?;
         let share = if self.asks_for_health() { Share::Exempt } else { Share::of(&user) };
-        if share != Share::Strangers && !user.is_in(auth::user::UNAUTHENTICATED) {
+        if share != Share::Strangers && !user.is_in(skiff_identity::UNAUTHENTICATED) {
             peer.known();
         }
         Ok((user, share))

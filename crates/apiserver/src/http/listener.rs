@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use http::Request;
 use rustls::ServerConfig;
+use skiff_identity::PeerIdentity;
 use skiff_listener::{Listener, Peer, RequestBody};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower::Service as _;
 
 use super::client::{ApiService, Caller};
-use crate::auth::PeerIdentity;
 use crate::server::Shared;
 
 /// Serves connections until the shutdown, then lets requests under way finish.

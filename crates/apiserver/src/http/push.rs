@@ -12,7 +12,6 @@ use skiff_streams::{Answer, Content, PushUpgrade};
 use tokio_util::sync::CancellationToken;
 
 use super::body::{self, Body};
-use crate::auth;
 
 /// A client that gets its answer over WebSocket.
 pub(crate) struct Push(Result<(Answer, PushUpgrade), Answer>);
@@ -28,7 +27,7 @@ impl Push {
         if !skiff_streams::is_websocket(request.headers()) {
             return None;
         }
-        auth::strip_credentials(request.headers_mut());
+        skiff_auth::strip_credentials(request.headers_mut());
         let accepted = skiff_streams::accept_push(request, content);
         let handshake = [
             CONNECTION,

@@ -12,12 +12,12 @@ use std::net::IpAddr;
 use parking_lot::Mutex;
 use rand::RngExt as _;
 use serde_json::{Value, json};
-use skiff_machinery::{AddressSpace, AllocationError, Claim, Object};
+use skiff_machinery::{AddressSpace, AllocationError, Claim, Object, keys};
 use skiff_store::{Expect, Op, Page, Txn};
 use uuid::Uuid;
 
 use super::call::{Call, timestamp};
-use super::{codec, keys};
+use super::codec;
 use crate::errors::ApiError;
 
 /// How often a decision is made again because it rested on a wrong guess: once per sort of claim, and once
@@ -160,7 +160,7 @@ fn is_unready(object: &Object) -> bool {
 /// Adds to a transaction what makes `after` out of `before`: the claims of one object.
 pub(crate) fn claim(call: &Call, txn: &mut Txn, object: &Object, before: &[Claim], after: &[Claim]) {
     for claim in after.iter().filter(|claim| !before.contains(claim)) {
-        let key = keys::claim(*claim);
+        let key: skiff_store::Key = keys::claim(*claim);
         txn.expect.push(Expect::Absent(key.clone()));
         txn.ops.push(Op::Put { key, value: codec::encode(&record(call, object, *claim)) });
     }

@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use skiff_machinery::managed::Writer;
-use skiff_machinery::{Context, Kind, Object, Scope, Verb};
+use skiff_identity::UserInfo;
+use skiff_machinery::{Context, Kind, Object, Scope, Verb, keys, managed::Writer};
 use skiff_store::{Entry, Key};
 
-use super::{codec, keys, versions};
-use crate::auth::UserInfo;
+use super::{codec, versions};
 use crate::errors::{ApiError, Subject};
 use crate::http::accept::Encoding;
 use crate::http::gate::Share;

@@ -2,12 +2,11 @@
 
 use bytes::Bytes;
 use http::StatusCode;
-use skiff_machinery::managed::Operation;
-use skiff_machinery::{Claim, Object, Persistence, Subresource, names};
+use skiff_machinery::{Claim, Object, Persistence, Subresource, keys, managed::Operation, names};
 use skiff_store::{CommitError, Entry, Expect, Key, Op, Txn};
 
 use super::call::Call;
-use super::{Outcome, allocate, decode, keys, metadata, versions};
+use super::{Outcome, allocate, decode, metadata, versions};
 use crate::admission::{self, Review, Write};
 use crate::errors::ApiError;
 

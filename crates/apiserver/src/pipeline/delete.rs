@@ -4,13 +4,13 @@ use bytes::Bytes;
 use http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
-use skiff_machinery::{Dependents, Grace, Kind, Object};
+use skiff_machinery::{Dependents, Grace, Kind, Object, keys};
 use skiff_store::{CommitError, Entry, Expect, Op, Txn};
 
 use super::call::{Call, timestamp};
 use super::options::{self, DeleteOptions, Propagation};
 use super::select::Selection;
-use super::{Outcome, allocate, keys, list, metadata, versions};
+use super::{Outcome, allocate, list, metadata, versions};
 use crate::admission::{self, Review, Write};
 use crate::errors::{ApiError, Subject};
 

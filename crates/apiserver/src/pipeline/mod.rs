@@ -6,7 +6,6 @@ pub(crate) mod codec;
 pub(crate) mod create;
 pub(crate) mod decode;
 pub(crate) mod delete;
-pub(crate) mod keys;
 pub(crate) mod list;
 pub(crate) mod listed;
 pub(crate) mod metadata;

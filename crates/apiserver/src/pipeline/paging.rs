@@ -8,11 +8,11 @@ use std::num::NonZeroUsize;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
-use skiff_machinery::FieldError;
+use skiff_machinery::{FieldError, keys};
 use skiff_store::{Key, Page, Revision};
 
 use super::call::Call;
-use super::keys;
+
 use crate::errors::{ApiError, Subject};
 
 /// The version of tokens.

@@ -4,12 +4,14 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use skiff_machinery::selector::{FieldSelector, LabelSelector};
-use skiff_machinery::{Kind, Object, Scope};
+use skiff_machinery::{
+    Kind, Object, Scope, keys,
+    selector::{FieldSelector, LabelSelector},
+};
 use skiff_store::{Entry, Key, Range, Term};
 
 use super::call::Call;
-use super::{codec, keys, terms};
+use super::{codec, terms};
 use crate::errors::ApiError;
 
 /// The selectors of a request. What the store finds by itself (names, namespaces, the fields that objects are indexed by)
@@ -139,7 +141,7 @@ impl Selection {
         if self.name.is_none() && self.namespace.is_none() {
             return true;
         }
-        let (namespace, name) = keys::parts(kind, key);
+        let (namespace, name) = keys::parts(kind, key.as_str());
         self.name.as_deref().is_none_or(|wanted| wanted == name)
             && self.namespace.as_deref().is_none_or(|wanted| wanted == namespace)
     }

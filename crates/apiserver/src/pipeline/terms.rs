@@ -6,10 +6,8 @@ use std::collections::HashMap;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use skiff_machinery::Catalogue;
+use skiff_machinery::{Catalogue, keys};
 use skiff_store::{Key, Term, Terms};
-
-use super::keys;
 
 /// What a store of these kinds' objects is to index them by.
 pub fn terms(catalogue: &Catalogue) -> Terms {

@@ -3,12 +3,13 @@
 
 use bytes::Bytes;
 use http::StatusCode;
-use skiff_machinery::managed::Operation;
-use skiff_machinery::{Claim, FieldError, FieldErrors, MetadataChecks, Object, Subresource};
+use skiff_machinery::{
+    Claim, FieldError, FieldErrors, MetadataChecks, Object, Subresource, keys, managed::Operation,
+};
 use skiff_store::{CommitError, Entry, Expect, Op, Txn};
 
 use super::call::Call;
-use super::{Outcome, allocate, create, decode, delete, keys, metadata, patch, versions};
+use super::{Outcome, allocate, create, decode, delete, metadata, patch, versions};
 use crate::admission::{self, Charges, Review, Write};
 use crate::errors::{ApiError, Subject};
 

@@ -20,7 +20,7 @@ use skiff_machinery::{FieldError, FieldErrors, Object, Subresource};
 
 use super::{node, proxy};
 use crate::admission;
-use crate::auth;
+
 use crate::errors::{ApiError, Subject};
 use crate::http::body::{self, Body};
 use crate::http::gate::Pass;
@@ -220,7 +220,7 @@ fn forward(
 
 fn forwarded(headers: &HeaderMap) -> HeaderMap {
     let mut headers = headers.clone();
-    auth::strip_credentials(&mut headers);
+    skiff_auth::strip_credentials(&mut headers);
     for name in [HOST, CONTENT_LENGTH, TRANSFER_ENCODING] {
         headers.remove(name);
     }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use hyper::client::conn::http1::SendRequest;
 use rustls_pki_types::ServerName;
 use serde_json::Value;
-use skiff_machinery::Object;
+use skiff_machinery::{Object, keys};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -13,7 +13,6 @@ use super::connection;
 use crate::errors::{ApiError, Subject};
 use crate::http::body::Body;
 use crate::pipeline::call::Call;
-use crate::pipeline::keys;
 
 /// Where a node's server listens when its Node does not say.
 const DEFAULT_PORT: u16 = 10250;

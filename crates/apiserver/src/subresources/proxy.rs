@@ -12,7 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use hyper::client::conn::http1::SendRequest;
 use rand::seq::IndexedRandom as _;
 use serde_json::Value;
-use skiff_machinery::Object;
+use skiff_machinery::{Object, keys};
 use skiff_store::Page;
 use tokio::net::TcpStream;
 
@@ -21,7 +21,6 @@ use super::{connection, node};
 use crate::errors::ApiError;
 use crate::http::body::Body;
 use crate::pipeline::call::Call;
-use crate::pipeline::keys;
 
 /// How a target is spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,10 +1,10 @@
 //! Where a Service listens: its own address, or where it has none that of an endpoint.
 
 use serde_json::Value;
-use skiff_machinery::Object;
+use skiff_machinery::{Object, keys};
 use skiff_store::{Page, Store};
 
-use crate::pipeline::{codec, keys};
+use crate::pipeline::codec;
 use crate::subresources::endpoints;
 
 /// Host and port behind a port of a Service.

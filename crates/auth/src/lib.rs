@@ -1,0 +1,170 @@
+//! Who is asking, and whether they may: authentication, authorisation and the admission checks that
+//! depend on the caller.
+//!
+//! - Authentication: client certificates, ServiceAccount tokens (verified against the live objects that
+//!   they are bound to), else `system:anonymous`; then impersonation.
+//! - Authorisation: members of `system:masters` may do everything; then the node authoriser, then RBAC.
+//!   Both decide on models kept current by a watch, and never refuse from an old one (see [`View`]).
+//! - Admission: node restriction, and the rule that nobody grants more than they hold.
+//!
+//! **Invariant:** there is no switch that turns any of this off.
+
+mod attributes;
+mod authenticate;
+mod impersonate;
+mod live;
+mod node;
+pub mod rbac;
+mod reviews;
+mod token;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use skiff_machinery::Object;
+use skiff_pki::Pki;
+use skiff_store::{ReadError, Store, View};
+
+pub use attributes::{Attributes, Decision, Refusal};
+pub use authenticate::AuthnError;
+#[cfg(fuzzing)]
+pub use authenticate::bearer_token;
+pub use authenticate::strip_credentials;
+pub use rbac::Rule;
+
+use node::NodeGraph;
+use rbac::Policy;
+use token::TokenCache;
+
+/// What tokens say about their issuer, and where verifiers find its keys.
+#[derive(Clone, Debug)]
+pub struct Issuer {
+    /// `iss` of every token, and the audience of tokens for the API server.
+    pub url: String,
+    /// Where the public keys are served.
+    pub jwks_uri: String,
+}
+
+impl Issuer {
+    /// The issuer of a cluster with this DNS zone, whose API server is at this address.
+    pub fn new(domain: &str, address: IpAddr, port: u16) -> Self {
+        Self {
+            url: format!("https://kubernetes.default.svc.{domain}"),
+            jwks_uri: format!("https://{}/openid/v1/jwks", SocketAddr::new(address, port)),
+        }
+    }
+}
+
+/// Authentication and authorisation of one API server. Cheap to clone.
+#[derive(Clone)]
+pub struct Auth(Arc<Inner>);
+
+struct Inner {
+    store: Arc<dyn Store>,
+    pki: Arc<Pki>,
+    issuer: Issuer,
+    policy: View<Policy>,
+    graph: View<NodeGraph>,
+    node_rules: Vec<Rule>,
+    tokens: TokenCache,
+}
+
+impl Auth {
+    /// Reads roles, bindings and pods, and follows them from then on. The following ends when the last
+    /// clone is dropped or the store closes.
+    ///
+    /// # Errors
+    /// When the store cannot be listed.
+    pub async fn start(store: Arc<dyn Store>, pki: Arc<Pki>, issuer: Issuer) -> Result<Self, ReadError> {
+        let policy = View::start(Arc::clone(&store), Policy::default()).await?;
+        let graph = View::start(Arc::clone(&store), NodeGraph::default()).await?;
+        let node_rules = rbac::defaults::node_rules();
+        let tokens = TokenCache::default();
+        Ok(Self(Arc::new(Inner { store, pki, issuer, policy, graph, node_rules, tokens })))
+    }
+
+    /// Whether a request may go on. Never denies what the newest state of the store allows.
+    pub async fn authorize(&self, attributes: &Attributes<'_>) -> Decision {
+        let first = self.decide(attributes);
+        if first.is_allowed() {
+            return first;
+        }
+        self.catch_up().await;
+        self.decide(attributes)
+    }
+
+    /// The checks on a write that depend on who makes it: node restriction and privilege escalation. `new`
+    /// is absent for deletions, `old` for creations; for `serviceaccounts/token` `new` is the TokenRequest,
+    /// for other subresources both are the object itself.
+    ///
+    /// # Errors
+    /// [`Refusal::Forbidden`], or [`Refusal::NotFound`] for a binding to a role that does not exist.
+    pub async fn admit(
+        &self,
+        attributes: &Attributes<'_>,
+        new: Option<&Object>,
+        old: Option<&Object>,
+    ) -> Result<(), Refusal> {
+        if self.admit_now(attributes, new, old).is_ok() {
+            return Ok(());
+        }
+        self.catch_up().await;
+        self.admit_now(attributes, new, old)
+    }
+
+    /// The public keys, as served at `/openid/v1/jwks`.
+    pub fn jwks(&self) -> Value {
+        json!({"keys": [self.0.pki.service_account_key().jwk()]})
+    }
+
+    /// What is served at `/.well-known/openid-configuration`.
+    pub fn openid_configuration(&self) -> Value {
+        json!({
+            "issuer": self.0.issuer.url,
+            "jwks_uri": self.0.issuer.jwks_uri,
+            "response_types_supported": ["id_token"],
+            "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": ["ES256"],
+        })
+    }
+
+    /// The decision by what the models know now: they may be a moment behind.
+    pub fn decide(&self, attributes: &Attributes<'_>) -> Decision {
+        if attributes.user.is_in(skiff_identity::MASTERS) {
+            return Decision::Allow(String::new());
+        }
+        let node = node::authorize(&self.0.graph.read(), &self.0.node_rules, attributes);
+        let node = match node {
+            node::Verdict::Allowed => return Decision::Allow(String::new()),
+            node::Verdict::NoOpinion(reason) => reason,
+        };
+        match self.0.policy.read().evaluate(attributes) {
+            rbac::Verdict::Allowed(reason) => Decision::Allow(reason),
+            rbac::Verdict::NoOpinion(reason) => {
+                let reasons = [node, reason].into_iter().filter(|reason| !reason.is_empty());
+                Decision::Deny(reasons.collect::<Vec<_>>().join("\n"))
+            }
+        }
+    }
+
+    fn admit_now(
+        &self,
+        attributes: &Attributes<'_>,
+        new: Option<&Object>,
+        old: Option<&Object>,
+    ) -> Result<(), Refusal> {
+        node::admit(&self.0.graph.read(), attributes, new, old)?;
+        rbac::admit(&self.0.policy.read(), attributes, new, old)
+    }
+
+    /// Waits until the models reflect everything that has been written.
+    async fn catch_up(&self) {
+        let newest = self.0.store.revision();
+        self.0.policy.catch_up(newest).await;
+        self.0.graph.catch_up(newest).await;
+    }
+}
+
+#[cfg(test)]
+mod tests;

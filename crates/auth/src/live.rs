@@ -1,0 +1,57 @@
+//! Objects as authentication reads them: fresh from the store, and only the fields that matter.
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
+use skiff_machinery::keys;
+use skiff_store::{Key, Store};
+
+use super::Refusal;
+
+/// An object that tokens may be bound to.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Live {
+    pub(super) metadata: LiveMetadata,
+    pub(super) spec: LiveSpec,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct LiveMetadata {
+    pub(super) uid: String,
+    deletion_timestamp: Option<Timestamp>,
+}
+
+/// Of pods; empty for other kinds.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct LiveSpec {
+    pub(super) node_name: Option<String>,
+    pub(super) service_account_name: Option<String>,
+}
+
+/// How long a token outlives the deletion of its object: the time in which what still runs may finish.
+const LEEWAY: SignedDuration = SignedDuration::from_secs(60);
+
+impl Live {
+    /// Whether the object was to be gone a while ago.
+    pub(super) fn is_gone(&self, now: Timestamp) -> bool {
+        self.metadata.deletion_timestamp.is_some_and(|deleted| deleted < now - LEEWAY)
+    }
+}
+
+/// Reads an object of the core group; cluster-scoped if `namespace` is empty.
+pub(super) async fn read(
+    store: &dyn Store,
+    resource: &str,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<Live>, Refusal> {
+    let key: Key = keys::core(resource, namespace, name);
+    let failed = |source: Box<dyn std::error::Error + Send + Sync>| Refusal::Internal {
+        what: key.to_string(),
+        source,
+    };
+    let Some(entry) = store.get(&key).await.map_err(|error| failed(error.into()))? else { return Ok(None) };
+    serde_json::from_slice(&entry.value.bytes()).map(Some).map_err(|error| failed(error.into()))
+}

@@ -1,0 +1,198 @@
+//! Nobody grants more than they hold: the check on writes of roles and bindings.
+
+use serde_json::Value;
+use skiff_machinery::Object;
+
+use super::policy::{Verdict, role_ref};
+use super::{Policy, Rule, missing, quoted};
+use crate::{Attributes, Refusal};
+
+/// The group of the RBAC kinds.
+const GROUP: &str = "rbac.authorization.k8s.io";
+
+/// Checks a write of a Role, ClusterRole, RoleBinding or ClusterRoleBinding; everything else passes.
+pub(crate) fn admit(
+    policy: &Policy,
+    attributes: &Attributes<'_>,
+    new: Option<&Object>,
+    old: Option<&Object>,
+) -> Result<(), Refusal> {
+    let Some(new) = new else { return Ok(()) };
+    if attributes.group != GROUP || attributes.user.is_in(skiff_identity::MASTERS) {
+        return Ok(());
+    }
+    match attributes.resource {
+        "roles" | "clusterroles" => admit_role(policy, attributes, new, old),
+        "rolebindings" | "clusterrolebindings" => admit_binding(policy, attributes, new, old),
+        _ => Ok(()),
+    }
+}
+
+fn admit_role(
+    policy: &Policy,
+    attributes: &Attributes<'_>,
+    new: &Object,
+    old: Option<&Object>,
+) -> Result<(), Refusal> {
+    let same = |field: &str| old.is_some_and(|old| old.get(&[field]) == new.get(&[field]));
+    if (same("rules") && same("aggregationRule")) || allowed(policy, attributes, "escalate", new.name()) {
+        return Ok(());
+    }
+    let rules: Vec<Rule> = decode_rules(new);
+    let aggregates = new.get(&["aggregationRule"]).is_some_and(|value| !value.is_null());
+    if aggregates && !same("aggregationRule") {
+        let everything = [everywhere(), every_path()];
+        let (held, _) = policy.rules_of(attributes.user, "");
+        if !missing(&held, &everything).is_empty() {
+            let text = "must have cluster-admin privileges to use the aggregationRule";
+            return Err(forbidden(attributes, new.name(), text));
+        }
+    }
+    confirm(policy, attributes, new.name(), &rules)
+}
+
+fn admit_binding(
+    policy: &Policy,
+    attributes: &Attributes<'_>,
+    new: &Object,
+    old: Option<&Object>,
+) -> Result<(), Refusal> {
+    let same = |field: &str| old.is_some_and(|old| old.get(&[field]) == new.get(&[field]));
+    if same("roleRef") && same("subjects") {
+        return Ok(());
+    }
+    let role = role_ref(new);
+    let (resource, namespace) = if role.kind == "ClusterRole" {
+        ("clusterroles", attributes.namespace)
+    } else {
+        ("roles", attributes.namespace)
+    };
+    let bind = Attributes {
+        namespace,
+        name: &role.name,
+        ..Attributes::resource(attributes.user, "bind", GROUP, resource)
+    };
+    if matches!(policy.evaluate(&bind), Verdict::Allowed(_)) {
+        return Ok(());
+    }
+    let Some(rules) = policy.rules(&role, attributes.namespace) else {
+        return Err(Refusal::NotFound { group: GROUP, resource, name: role.name });
+    };
+    confirm(policy, attributes, new.name(), rules)
+}
+
+/// Refuses unless the caller holds all the rules where they would apply.
+fn confirm(policy: &Policy, attributes: &Attributes<'_>, name: &str, rules: &[Rule]) -> Result<(), Refusal> {
+    let (held, problems) = policy.rules_of(attributes.user, attributes.namespace);
+    let missing = missing(&held, rules);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let lines: Vec<String> = missing.iter().map(Rule::describe).collect();
+    let resolution = match problems.as_slice() {
+        [] => String::new(),
+        problems => format!("; resolution errors: [{}]", problems.join(", ")),
+    };
+    let text = format!(
+        "user {:?} (groups={}) is attempting to grant RBAC permissions not currently held:\n{}{resolution}",
+        attributes.user.name,
+        quoted(&attributes.user.groups),
+        lines.join("\n"),
+    );
+    Err(forbidden(attributes, name, &text))
+}
+
+fn allowed(policy: &Policy, attributes: &Attributes<'_>, verb: &str, name: &str) -> bool {
+    let attributes = Attributes { verb, name, subresource: "", ..*attributes };
+    matches!(policy.evaluate(&attributes), Verdict::Allowed(_))
+}
+
+fn forbidden(attributes: &Attributes<'_>, name: &str, text: &str) -> Refusal {
+    Refusal::Forbidden(format!("{} {name:?} is forbidden: {text}", attributes.qualified_resource()))
+}
+
+/// Rules that do not decode are refused by validation, not here.
+fn decode_rules(role: &Object) -> Vec<Rule> {
+    let rules = role.get(&["rules"]).and_then(Value::as_array);
+    rules.into_iter().flatten().filter_map(|rule| serde_json::from_value(rule.clone()).ok()).collect()
+}
+
+fn everywhere() -> Rule {
+    let all = || vec!["*".to_owned()];
+    Rule { api_groups: all(), resources: all(), verbs: all(), ..Rule::default() }
+}
+
+fn every_path() -> Rule {
+    Rule { non_resource_urls: vec!["*".to_owned()], verbs: vec!["*".to_owned()], ..Rule::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::policy::tests::{binding, policy, role};
+    use super::*;
+    use serde_json::json;
+    use skiff_identity::UserInfo;
+
+    fn object(value: Value) -> Object {
+        Object::from_value(value).unwrap()
+    }
+
+    /// `reader` may get pods everywhere, `binder` may besides bind and escalate.
+    fn example() -> Policy {
+        let user = |name: &str| json!({"kind": "User", "name": name});
+        let powers = json!({"metadata": {}, "rules": [{
+            "apiGroups": [GROUP], "resources": ["roles", "clusterroles"], "verbs": ["bind", "escalate"],
+        }]});
+        policy(&[
+            ("clusterroles/pods", role("pods", &["get"])),
+            ("clusterroles/secrets", role("secrets", &["get"])),
+            ("clusterroles/powers", powers),
+            ("clusterrolebindings/1", binding("ClusterRole", "pods", user("reader"))),
+            ("clusterrolebindings/2", binding("ClusterRole", "powers", user("binder"))),
+        ])
+    }
+
+    fn check(who: &str, resource: &str, new: Value, expected: Result<(), &str>) {
+        let user = UserInfo::authenticated(who, []);
+        let attributes =
+            Attributes { namespace: "ns", ..Attributes::resource(&user, "create", GROUP, resource) };
+        let result = admit(&example(), &attributes, Some(&object(new.clone())), None);
+        assert_eq!(result.map_err(|e| e.to_string()), expected.map_err(str::to_owned), "{who} {new}");
+    }
+
+    #[test]
+    fn roles_cannot_exceed_their_author() {
+        let mut wanted = role("pods", &["get", "list"]);
+        wanted["metadata"]["name"] = json!("r");
+        check(
+            "reader",
+            "roles",
+            wanted.clone(),
+            Err(concat!(
+                r#"roles.rbac.authorization.k8s.io "r" is forbidden: user "reader" (groups=["system:authenticated"]) "#,
+                "is attempting to grant RBAC permissions not currently held:\n",
+                r#"{APIGroups:[""], Resources:["pods"], Verbs:["list"]}"#,
+            )),
+        );
+        check("binder", "roles", wanted, Ok(()));
+        check("reader", "roles", role("pods", &["get"]), Ok(()));
+    }
+
+    #[test]
+    fn bindings_cannot_exceed_their_author() {
+        let wanted = |kind: &str, role: &str| binding(kind, role, json!({"kind": "User", "name": "x"}));
+        check("reader", "rolebindings", wanted("ClusterRole", "pods"), Ok(()));
+        check("binder", "rolebindings", wanted("ClusterRole", "secrets"), Ok(()));
+        check(
+            "reader",
+            "rolebindings",
+            wanted("Role", "none"),
+            Err(r#"roles.rbac.authorization.k8s.io "none" not found"#),
+        );
+        let user = UserInfo::authenticated("reader", []);
+        let attributes = Attributes::resource(&user, "create", GROUP, "clusterrolebindings");
+        let new = object(wanted("ClusterRole", "secrets"));
+        assert!(matches!(admit(&example(), &attributes, Some(&new), None), Err(Refusal::Forbidden(_))));
+        assert!(admit(&example(), &attributes, Some(&new), Some(&new)).is_ok(), "nothing changes");
+    }
+}

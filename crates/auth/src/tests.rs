@@ -1,0 +1,256 @@
+//! The whole of it over the real store.
+
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue};
+use serde_json::json;
+use skiff_identity::{PeerIdentity, UserInfo};
+use skiff_pki::testing::pki;
+use skiff_store::{Embedded, Key, Op, Txn, no_terms};
+use tempfile::TempDir;
+
+use super::*;
+
+struct Cluster {
+    auth: Auth,
+    store: Arc<dyn Store>,
+    _dir: TempDir,
+}
+
+async fn cluster() -> Cluster {
+    let dir = tempfile::tempdir().unwrap();
+    let store: Arc<dyn Store> = Arc::new(Embedded::open(dir.path().join("store"), no_terms).unwrap());
+    let pki = pki(dir.path(), [192, 0, 2, 1].into());
+    let issuer = Issuer::new("cluster.local", [192, 0, 2, 1].into(), 6443);
+    let auth = Auth::start(Arc::clone(&store), pki, issuer).await.unwrap();
+    Cluster { auth, store, _dir: dir }
+}
+
+impl Cluster {
+    async fn put(&self, path: &str, value: Value) {
+        let key = Key::from(format!("/registry/{path}"));
+        let op = Op::Put { key, value: value.to_string().into() };
+        self.store.commit(Txn { expect: Vec::new(), ops: vec![op] }).await.unwrap();
+    }
+
+    async fn delete(&self, path: &str) {
+        let key = Key::from(format!("/registry/{path}"));
+        self.store.commit(Txn { expect: Vec::new(), ops: vec![Op::Delete { key }] }).await.unwrap();
+    }
+
+    /// ServiceAccount `ns/sa` (UID `s1`) and pod `ns/p` (UID `p1`), which runs as it on node `n` (UID `n1`).
+    async fn populate(&self) {
+        self.put("core/serviceaccounts/ns/sa", json!({"metadata": {"name": "sa", "uid": "s1"}})).await;
+        self.put("core/nodes/n", json!({"metadata": {"name": "n", "uid": "n1"}})).await;
+        let spec = json!({"nodeName": "n", "serviceAccountName": "sa"});
+        self.put("core/pods/ns/p", json!({"metadata": {"name": "p", "uid": "p1"}, "spec": spec})).await;
+    }
+
+    async fn token(&self, spec: Value) -> Result<String, Refusal> {
+        let request = Object::from_value(json!({"kind": "TokenRequest", "spec": spec})).unwrap();
+        let answer = self.auth.issue_token("ns", "sa", request).await?;
+        Ok(answer.str(&["status", "token"]).to_owned())
+    }
+
+    async fn user_of(&self, token: &str) -> Result<UserInfo, AuthnError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {token}")).unwrap());
+        self.auth.authenticate(&headers, None).await
+    }
+
+    async fn review(&self, request: Value, user: &UserInfo) -> Value {
+        let request = Object::from_value(request).unwrap();
+        let answer = self.auth.review("ns", request, user).await.unwrap();
+        answer.get(&["status"]).unwrap().clone()
+    }
+}
+
+fn bound_to_pod(uid: &str) -> Value {
+    json!({"boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": uid}})
+}
+
+#[tokio::test]
+async fn tokens_stand_for_their_service_account() {
+    let cluster = cluster().await;
+    cluster.populate().await;
+    let user = cluster.user_of(&cluster.token(bound_to_pod("p1")).await.unwrap()).await.unwrap();
+    assert_eq!(user.name, "system:serviceaccount:ns:sa");
+    assert_eq!(user.uid, "s1");
+    assert_eq!(user.extra["authentication.kubernetes.io/pod-name"], ["p"]);
+    assert_eq!(user.extra["authentication.kubernetes.io/pod-uid"], ["p1"]);
+    assert_eq!(user.extra["authentication.kubernetes.io/node-name"], ["n"]);
+    assert!(user.extra["authentication.kubernetes.io/credential-id"][0].starts_with("JTI="));
+    assert!(matches!(cluster.user_of("rubbish").await, Err(AuthnError::Unauthorized(_))));
+    let anonymous = cluster.auth.authenticate(&HeaderMap::new(), None).await.unwrap();
+    assert_eq!(anonymous, UserInfo::anonymous());
+}
+
+#[tokio::test]
+async fn tokens_die_with_what_they_are_bound_to() {
+    let cluster = cluster().await;
+    cluster.populate().await;
+    let bound = cluster.token(bound_to_pod("p1")).await.unwrap();
+    let free = cluster.token(json!({})).await.unwrap();
+    cluster.delete("core/pods/ns/p").await;
+    assert!(cluster.user_of(&bound).await.is_err());
+    assert!(cluster.user_of(&free).await.is_ok());
+    cluster.put("core/serviceaccounts/ns/sa", json!({"metadata": {"name": "sa", "uid": "s2"}})).await;
+    assert!(cluster.user_of(&free).await.is_err(), "another account of the same name");
+}
+
+#[tokio::test]
+async fn token_requests_are_checked() {
+    let cluster = cluster().await;
+    let check = async |spec: Value, expected: &str| {
+        let error = cluster.token(spec).await.expect_err(expected).to_string();
+        assert!(error.contains(expected), "{error}");
+    };
+    check(json!({}), r#"serviceaccounts "sa" not found"#).await;
+    cluster.populate().await;
+    check(
+        json!({"expirationSeconds": 599}),
+        r#"TokenRequest.authentication.k8s.io "" is invalid: spec.expirationSeconds: Invalid value: 599: may not specify a duration less than 10 minutes"#,
+    )
+    .await;
+    check(bound_to_pod("other"), "does not match the UID in record").await;
+    check(
+        json!({"boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": "none"}}),
+        r#"pods "none" not found"#,
+    )
+    .await;
+    check(
+        json!({"boundObjectRef": {"apiVersion": "v1", "kind": "Service", "name": "x"}}),
+        "cannot bind token to object of type /v1, Kind=Service",
+    )
+    .await;
+    let other = json!({"nodeName": "n", "serviceAccountName": "other"});
+    cluster.put("core/pods/ns/p", json!({"metadata": {"name": "p", "uid": "p1"}, "spec": other})).await;
+    check(bound_to_pod("p1"), "different serviceaccount name").await;
+}
+
+#[tokio::test]
+async fn reviews_of_tokens() {
+    let cluster = cluster().await;
+    cluster.populate().await;
+    let review = async |token: &str, audiences: Value| {
+        let spec = json!({"token": token, "audiences": audiences});
+        cluster.review(json!({"kind": "TokenReview", "spec": spec}), &UserInfo::api_server()).await
+    };
+    let vault = cluster.token(json!({"audiences": ["vault"]})).await.unwrap();
+    let status = review(&vault, json!(["vault", "x"])).await;
+    assert_eq!((&status["authenticated"], &status["audiences"]), (&json!(true), &json!(["vault"])));
+    assert_eq!(status["user"]["username"], "system:serviceaccount:ns:sa");
+    assert_eq!(review(&vault, Value::Null).await["authenticated"], false, "not for the API server");
+    assert!(cluster.user_of(&vault).await.is_err(), "not for the API server");
+}
+
+#[tokio::test]
+async fn a_permission_counts_from_its_acknowledgement() {
+    let cluster = cluster().await;
+    let user = UserInfo::authenticated("u", []);
+    let request = Attributes { namespace: "ns", ..Attributes::resource(&user, "get", "", "pods") };
+    assert!(!cluster.auth.authorize(&request).await.is_allowed());
+    let rules = json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]);
+    let role = json!({"metadata": {"name": "r"}, "rules": rules});
+    cluster.put("rbac.authorization.k8s.io/clusterroles/r", role).await;
+    for number in 0..50 {
+        let subject = json!({"kind": "User", "name": "u"});
+        let binding = json!({"roleRef": {"kind": "ClusterRole", "name": "r"}, "subjects": [subject]});
+        let path = format!("rbac.authorization.k8s.io/rolebindings/ns/b{number}");
+        cluster.put(&path, binding).await;
+        assert!(cluster.auth.authorize(&request).await.is_allowed(), "binding {number}");
+        cluster.delete(&path).await;
+        cluster.put("core/configmaps/ns/unrelated", json!({"metadata": {}})).await;
+        cluster.auth.catch_up().await;
+        assert!(!cluster.auth.authorize(&request).await.is_allowed(), "binding {number} is gone");
+    }
+}
+
+#[tokio::test]
+async fn nodes_ask_for_tokens_of_their_pods() {
+    let cluster = cluster().await;
+    cluster.populate().await;
+    let check = async |node: &str, spec: Value, expected: bool| {
+        let user = UserInfo::node(node);
+        let request = Attributes {
+            subresource: "token",
+            namespace: "ns",
+            name: "sa",
+            ..Attributes::resource(&user, "create", "", "serviceaccounts")
+        };
+        let token_request = Object::from_value(json!({"spec": spec})).unwrap();
+        let allowed = cluster.auth.authorize(&request).await.is_allowed()
+            && cluster.auth.admit(&request, Some(&token_request), None).await.is_ok();
+        assert_eq!(allowed, expected, "{node} {token_request:?}");
+    };
+    check("n", bound_to_pod("p1"), true).await;
+    check("n", json!({}), false).await;
+    check("m", bound_to_pod("p1"), false).await;
+}
+
+#[tokio::test]
+async fn reviews_of_access() {
+    let cluster = cluster().await;
+    let rules = json!([
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]},
+        {"nonResourceURLs": ["/metrics"], "verbs": ["get"]},
+    ]);
+    cluster.put("rbac.authorization.k8s.io/clusterroles/r", json!({"metadata": {}, "rules": rules})).await;
+    let subject = json!({"kind": "Group", "name": "g"});
+    let binding = json!({"roleRef": {"kind": "ClusterRole", "name": "r"}, "subjects": [subject]});
+    cluster.put("rbac.authorization.k8s.io/clusterrolebindings/b", binding).await;
+    let user = UserInfo::authenticated("u", ["g".to_owned()]);
+    let pods = |verb: &str| json!({"namespace": "ns", "verb": verb, "resource": "pods"});
+
+    let request = json!({"kind": "SelfSubjectAccessReview", "spec": {"resourceAttributes": pods("get")}});
+    let reason = r#"RBAC: allowed by ClusterRoleBinding "b" of ClusterRole "r" to Group "g""#;
+    assert_eq!(cluster.review(request, &user).await, json!({"allowed": true, "reason": reason}));
+
+    let spec = json!({"user": "x", "groups": ["g"], "resourceAttributes": pods("list")});
+    let request = json!({"kind": "LocalSubjectAccessReview", "spec": spec});
+    assert_eq!(cluster.review(request, &user).await, json!({"allowed": false}));
+
+    let path = json!({"path": "/metrics", "verb": "get"});
+    let spec = json!({"user": "x", "groups": ["g"], "nonResourceAttributes": path});
+    let request = json!({"kind": "SubjectAccessReview", "spec": spec});
+    assert_eq!(cluster.review(request, &user).await["allowed"], true);
+
+    let request = json!({"kind": "SelfSubjectRulesReview", "spec": {"namespace": "ns"}});
+    assert_eq!(
+        cluster.review(request, &user).await,
+        json!({
+            "resourceRules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}],
+            "nonResourceRules": [{"nonResourceURLs": ["/metrics"], "verbs": ["get"]}],
+            "incomplete": false,
+        })
+    );
+
+    let request = json!({"kind": "SelfSubjectReview"});
+    let expected = json!({"userInfo": {"username": "u", "groups": ["g", "system:authenticated"]}});
+    assert_eq!(cluster.review(request, &user).await, expected);
+
+    let empty = Object::from_value(json!({"kind": "SubjectAccessReview", "spec": {"user": "x"}})).unwrap();
+    let error = cluster.auth.review("", empty, &user).await.unwrap_err().to_string();
+    assert_eq!(
+        error,
+        ".authorization.k8s.io \"\" is invalid: spec.resourceAttributes: Invalid value: null: \
+         exactly one of nonResourceAttributes or resourceAttributes must be specified"
+    );
+}
+
+#[tokio::test]
+async fn impersonation_needs_permission() {
+    let cluster = cluster().await;
+    let mut headers = HeaderMap::new();
+    headers.insert("Impersonate-User", HeaderValue::from_static("bob"));
+    let peer = |organization: &str| PeerIdentity {
+        common_name: "alice".to_owned(),
+        organizations: vec![organization.to_owned()],
+    };
+    let user = cluster.auth.authenticate(&headers, Some(&peer("system:masters"))).await.unwrap();
+    assert_eq!((user.name.as_str(), user.groups), ("bob", vec!["system:authenticated".to_owned()]));
+    let error = cluster.auth.authenticate(&headers, Some(&peer("x"))).await.unwrap_err().to_string();
+    assert_eq!(
+        error,
+        r#"users "bob" is forbidden: User "alice" cannot impersonate resource "users" in API group "" at the cluster scope"#
+    );
+}

@@ -1,0 +1,208 @@
+//! ServiceAccount tokens: JSON Web Tokens signed with ES256. No I/O.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use skiff_pki::{SignError, SigningKey};
+use thiserror::Error;
+
+/// What a token says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Claims {
+    pub(super) aud: Vec<String>,
+    /// Seconds since 1970, as all times here.
+    pub(super) exp: i64,
+    pub(super) iat: i64,
+    pub(super) iss: String,
+    /// Identifies the token itself.
+    pub(super) jti: String,
+    #[serde(rename = "kubernetes.io")]
+    pub(super) bound: Bound,
+    pub(super) nbf: i64,
+    pub(super) sub: String,
+}
+
+/// The objects whose life a token shares.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Bound {
+    pub(super) namespace: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) node: Option<Reference>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) pod: Option<Reference>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) secret: Option<Reference>,
+    pub(super) serviceaccount: Reference,
+}
+
+/// An object by name and UID.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Reference {
+    pub(super) name: String,
+    pub(super) uid: String,
+}
+
+/// Why a token proves nothing.
+#[derive(Debug, Error)]
+pub(super) enum TokenError {
+    #[error("the token is not a JSON Web Token")]
+    Form,
+    #[error("the token is not signed by this cluster")]
+    Signature,
+    #[error("the token is from {0:?}, another issuer")]
+    Issuer(String),
+    #[error("the token has expired")]
+    Expired,
+    #[error("the token is not valid yet")]
+    Early,
+    #[error("the token is for other audiences: {0:?}")]
+    Audience(Vec<String>),
+}
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    alg: String,
+    kid: String,
+}
+
+/// The token that says this.
+pub(super) fn sign(key: &SigningKey, claims: &Claims) -> Result<String, SignError> {
+    let part = |json: Vec<u8>| URL_SAFE_NO_PAD.encode(json);
+    let header = Header { alg: "ES256".to_owned(), kid: key.id().to_owned() };
+    let header = serde_json::to_vec(&header).map_err(|_| SignError)?;
+    let claims = serde_json::to_vec(claims).map_err(|_| SignError)?;
+    let message = format!("{}.{}", part(header), part(claims));
+    let signature = part(key.sign(message.as_bytes())?);
+    Ok(format!("{message}.{signature}"))
+}
+
+/// What a token says, if the key signed it. Says nothing about whether it still holds: see
+/// [`Claims::check`].
+pub(super) fn verify(key: &SigningKey, token: &str) -> Result<Claims, TokenError> {
+    let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenError::Form);
+    let (message, signature) = token.rsplit_once('.').ok_or(TokenError::Form)?;
+    let (header, claims) = message.split_once('.').ok_or(TokenError::Form)?;
+    let header: Header = serde_json::from_slice(&decode(header)?).map_err(|_| TokenError::Form)?;
+    // The key decides the algorithm; a token that claims another one is not ours.
+    let ours = header.alg == "ES256" && header.kid == key.id();
+    if !ours || !key.verify(message.as_bytes(), &decode(signature)?) {
+        return Err(TokenError::Signature);
+    }
+    serde_json::from_slice(&decode(claims)?).map_err(|_| TokenError::Form)
+}
+
+impl Claims {
+    /// Whether the token holds now; returns those of `audiences` that it is for.
+    pub(super) fn check(
+        &self,
+        issuer: &str,
+        audiences: &[String],
+        now: Timestamp,
+    ) -> Result<Vec<String>, TokenError> {
+        if self.iss != issuer {
+            return Err(TokenError::Issuer(self.iss.clone()));
+        }
+        if now.as_second() >= self.exp {
+            return Err(TokenError::Expired);
+        }
+        if now.as_second() < self.nbf {
+            return Err(TokenError::Early);
+        }
+        let met: Vec<String> = audiences.iter().filter(|a| self.aud.contains(a)).cloned().collect();
+        if met.is_empty() { Err(TokenError::Audience(self.aud.clone())) } else { Ok(met) }
+    }
+}
+
+/// Tokens whose signature was found good, by digest, so that a client's requests cost one signature check
+/// and not one each. Whether a token still holds is checked every time.
+#[derive(Default)]
+pub(super) struct TokenCache(Mutex<HashMap<[u8; 32], Arc<Claims>>>);
+
+/// The cache starts again when it holds so many: some 2 MB.
+const CACHED: usize = 2048;
+
+impl TokenCache {
+    /// As [`verify`].
+    pub(super) fn verify(&self, key: &SigningKey, token: &str) -> Result<Arc<Claims>, TokenError> {
+        let digest: [u8; 32] = Sha256::digest(token).into();
+        if let Some(claims) = self.0.lock().get(&digest) {
+            return Ok(Arc::clone(claims));
+        }
+        let claims = Arc::new(verify(key, token)?);
+        let mut cache = self.0.lock();
+        if cache.len() >= CACHED {
+            cache.clear();
+        }
+        cache.insert(digest, Arc::clone(&claims));
+        Ok(claims)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claims() -> Claims {
+        Claims {
+            aud: vec!["https://issuer".to_owned()],
+            exp: 2000,
+            iat: 1000,
+            iss: "https://issuer".to_owned(),
+            jti: "1".to_owned(),
+            bound: Bound { namespace: "ns".to_owned(), ..Bound::default() },
+            nbf: 1000,
+            sub: "system:serviceaccount:ns:sa".to_owned(),
+        }
+    }
+
+    #[test]
+    fn tokens_survive_the_round_trip() {
+        let key = SigningKey::ephemeral();
+        let token = sign(&key, &claims()).unwrap();
+        assert_eq!(verify(&key, &token).unwrap(), claims());
+        let cache = TokenCache::default();
+        assert_eq!(*cache.verify(&key, &token).unwrap(), claims());
+        assert_eq!(*cache.verify(&key, &token).unwrap(), claims());
+    }
+
+    #[test]
+    fn tampering_is_noticed() {
+        let key = SigningKey::ephemeral();
+        let token = sign(&key, &claims()).unwrap();
+        let parts: Vec<&str> = token.split('.').collect();
+        let encode = |text: &str| URL_SAFE_NO_PAD.encode(text);
+        let check = |token: String| assert!(verify(&key, &token).is_err(), "{token}");
+        let other =
+            serde_json::to_string(&Claims { sub: "system:serviceaccount:ns:b".to_owned(), ..claims() });
+        check(format!("{}.{}.{}", parts[0], encode(&other.unwrap()), parts[2]));
+        let none = encode(&format!(r#"{{"alg":"none","kid":"{}"}}"#, key.id()));
+        check(format!("{none}.{}.", parts[1]));
+        check(format!("{none}.{}.{}", parts[1], parts[2]));
+        check(format!("{}.{}.", parts[0], parts[1]));
+        check(format!("{}.{}", parts[0], parts[1]));
+        check(String::new());
+        check(sign(&SigningKey::ephemeral(), &claims()).unwrap());
+    }
+
+    #[test]
+    fn claims_hold_in_their_time_and_audience() {
+        let issuer = "https://issuer".to_owned();
+        let check = |issuer: &str, audience: &str, second: i64, expected: bool| {
+            let now = Timestamp::from_second(second).unwrap();
+            let result = claims().check(issuer, &[audience.to_owned()], now);
+            assert_eq!(result.is_ok(), expected, "{issuer} {audience} {second}: {result:?}");
+        };
+        check(&issuer, &issuer, 1000, true);
+        check(&issuer, &issuer, 1999, true);
+        check(&issuer, &issuer, 2000, false);
+        check(&issuer, &issuer, 999, false);
+        check(&issuer, "other", 1500, false);
+        check("https://other", &issuer, 1500, false);
+    }
+}
