@@ -1,5 +1,6 @@
 //! Values as they lie in memory.
 
+use std::cell::RefCell;
 use std::fmt;
 
 use bytes::Bytes;
@@ -7,6 +8,15 @@ use lz4_flex::block;
 
 /// Shorter values are kept as they are.
 const SHORT: usize = 512;
+
+/// What a thread keeps of the room in which it packs.
+const MOST_SCRATCH: usize = 64 << 10;
+
+thread_local! {
+    /// Where values are packed, to be copied from there: packed in a place of its own each would leave a hole behind it that is too
+    /// small for the next.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// A value, packed if that makes it much smaller: objects of the API are, to less than half. Packing costs a write some
 /// microseconds, and unpacking is hardly slower than a copy. Clones share the bytes.
@@ -29,12 +39,17 @@ impl Value {
         if plain.len() < SHORT {
             return Self(Form::Plain(plain.clone()));
         }
-        let packed = block::compress(plain);
-        if packed.len() > plain.len() / 4 * 3 {
-            return Self(Form::Plain(plain.clone()));
-        }
-        // It is kept, perhaps for months: without the room that it grew in.
-        Self(Form::Packed { bytes: packed.into_boxed_slice().into(), length: plain.len() })
+        SCRATCH.with_borrow_mut(|scratch| {
+            scratch.resize(block::get_maximum_output_size(plain.len()), 0);
+            let packed = match block::compress_into(plain, scratch) {
+                Ok(length) if length <= plain.len() / 4 * 3 => &scratch[..length],
+                _ => return Self(Form::Plain(plain.clone())),
+            };
+            let value = Self(Form::Packed { bytes: Bytes::copy_from_slice(packed), length: plain.len() });
+            scratch.truncate(MOST_SCRATCH);
+            scratch.shrink_to(MOST_SCRATCH);
+            value
+        })
     }
 
     /// The value's bytes. Not free: keep them while they are needed.
