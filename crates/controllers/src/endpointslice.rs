@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Node, Pod, Service};
+use k8s_openapi::api::core::v1::{Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, ResourceExt};
@@ -13,6 +13,7 @@ use skiff_informer::{EventType, Next, ObjectKey, Recorder, describe, is_conflict
 use crate::environment::{Controller, Environment};
 use crate::informers::{Informers, SERVICE_NAME_LABEL};
 use crate::meta::{self, Strings};
+use crate::pods::KnownPod;
 use crate::services::{self, HEADLESS_LABEL, TRIGGER_TIME};
 use crate::trigger_time::TriggerTimes;
 
@@ -69,7 +70,7 @@ pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
 /// The writes that bring the slices of `service` up to date with its pods, all families together.
 fn plan(
     service: &Service,
-    members: &[Arc<Pod>],
+    members: &[Arc<KnownPod>],
     existing: &[Arc<EndpointSlice>],
     node: &dyn Fn(&str) -> Option<Arc<Node>>,
     trigger_time: Option<String>,

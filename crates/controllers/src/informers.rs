@@ -16,7 +16,7 @@ use kube::{Api, Client, ResourceExt};
 use skiff_informer::{Cache, Index, ObjectKey, Vitals};
 use tokio_util::sync::CancellationToken;
 
-use crate::pods;
+use crate::pods::KnownPod;
 
 /// The label that ties an EndpointSlice to its Service.
 pub(crate) const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
@@ -28,8 +28,8 @@ pub(crate) const ROOT_CA_MAP: &str = "kube-root-ca.crt";
 /// One cache per kind. Subscribe first, then [`Informers::follow`].
 #[derive(Clone)]
 pub(crate) struct Informers {
-    pub(crate) pods: Cache<Pod>,
-    pub(crate) pods_by_node: Index<String, Pod>,
+    pub(crate) pods: Cache<KnownPod>,
+    pub(crate) pods_by_node: Index<String, KnownPod>,
     pub(crate) replication_controllers: Cache<ReplicationController>,
     pub(crate) services: Cache<Service>,
     pub(crate) endpoints: Cache<Endpoints>,
@@ -55,7 +55,7 @@ impl Informers {
     pub(crate) fn new() -> Self {
         let (pods, slices) = (Cache::new(), Cache::new());
         Self {
-            pods_by_node: Index::new(&pods, |_, pod: &Pod| pods::node_name(pod).map(String::from)),
+            pods_by_node: Index::new(&pods, |_, pod: &KnownPod| pod.node().map(String::from)),
             slices_by_service: Index::new(&slices, |_, slice| service_of(slice)),
             pods,
             slices,
@@ -79,7 +79,7 @@ impl Informers {
     pub(crate) fn follow(&self, client: &Client, shutdown: &CancellationToken) {
         let everything = watcher::Config::default;
         let client = || client.clone();
-        self.pods.watch::<Pod>(Api::all(client()), everything(), shutdown, |pod| Some(pods::trim(pod)));
+        self.pods.watch::<Pod>(Api::all(client()), everything(), shutdown, |pod| Some(KnownPod::of(&pod)));
         self.replication_controllers.watch::<ReplicationController>(
             Api::all(client()),
             everything(),
@@ -135,7 +135,7 @@ impl Informers {
     pub(crate) fn services_selecting(
         &self,
         namespace: &str,
-        labels: &crate::meta::Strings,
+        labels: &crate::meta::Labels,
     ) -> Vec<Arc<Service>> {
         let mut services = self.services.in_namespace(namespace);
         services.retain(|service| {

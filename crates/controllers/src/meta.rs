@@ -8,9 +8,30 @@ use kube::{Resource, ResourceExt};
 /// A label or annotation map.
 pub(crate) type Strings = BTreeMap<String, String>;
 
+/// Labels that are kept and compared, in as little memory as they need.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Labels(Box<[(Box<str>, Box<str>)]>);
+
+impl Labels {
+    pub(crate) fn of(labels: &Strings) -> Self {
+        Self(labels.iter().map(|(key, value)| (key.as_str().into(), value.as_str().into())).collect())
+    }
+
+    /// The value of a label.
+    pub(crate) fn get(&self, key: &str) -> Option<&str> {
+        let place = self.0.binary_search_by(|(other, _)| (**other).cmp(key)).ok()?;
+        Some(&self.0[place].1)
+    }
+
+    /// Whether all of these are among them.
+    pub(crate) fn include(&self, others: &Strings) -> bool {
+        others.iter().all(|(key, value)| self.get(key) == Some(value))
+    }
+}
+
 /// Whether an equality selector selects `labels`. An empty selector selects nothing, as controllers need it.
-pub(crate) fn selects(selector: &Strings, labels: &Strings) -> bool {
-    !selector.is_empty() && selector.iter().all(|(key, value)| labels.get(key) == Some(value))
+pub(crate) fn selects(selector: &Strings, labels: &Labels) -> bool {
+    !selector.is_empty() && labels.include(selector)
 }
 
 /// The owner that controls the object.
@@ -41,7 +62,7 @@ mod tests {
 
     #[test]
     fn an_empty_selector_selects_nothing() {
-        let labels = Strings::from([("a".into(), "1".into()), ("b".into(), "2".into())]);
+        let labels = Labels::of(&Strings::from([("a".into(), "1".into()), ("b".into(), "2".into())]));
         assert!(selects(&Strings::from([("a".into(), "1".into())]), &labels));
         assert!(!selects(&Strings::from([("a".into(), "2".into())]), &labels));
         assert!(!selects(&Strings::new(), &labels));

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::environment::{Controller, Environment};
 use crate::informers::{Informers, NODE_LEASES};
-use crate::pods;
+use crate::pods::KnownPod;
 
 mod plan;
 
@@ -123,7 +123,7 @@ impl Lifecycle {
             self.recorder.event(node.object_ref(&()), EventType::Normal, "NodeNotReady", message);
         }
         for pod in self.informers.pods_by_node.get(&key.name().to_owned()) {
-            if pods::is_ready(&pod) {
+            if pod.is_ready() {
                 self.mark_pod_not_ready(&pod).await?;
             }
         }
@@ -131,21 +131,16 @@ impl Lifecycle {
     }
 
     /// Takes a pod out of service: nobody knows whether it still serves.
-    async fn mark_pod_not_ready(&self, pod: &Pod) -> Result<(), Error> {
-        let key = ObjectKey::of(&pod.metadata);
+    async fn mark_pod_not_ready(&self, pod: &KnownPod) -> Result<(), Error> {
+        let key = pod.key();
         let condition = json!({
             "type": "Ready", "status": "False", "lastTransitionTime": Time(Timestamp::now()),
         });
         let patch = json!({"metadata": {"uid": pod.uid()}, "status": {"conditions": [condition]}});
         let pods = Api::<Pod>::namespaced(self.client.clone(), key.namespace());
         let patched = pods.patch_status(key.name(), &PatchParams::default(), &Patch::Strategic(patch)).await;
-        finish("mark not ready pod", &key, patched.map(drop))?;
-        self.recorder.event(
-            pod.object_ref(&()),
-            EventType::Warning,
-            "NodeNotReady",
-            "Node is not ready".into(),
-        );
+        finish("mark not ready pod", key, patched.map(drop))?;
+        self.recorder.event(pod.reference(), EventType::Warning, "NodeNotReady", "Node is not ready".into());
         Ok(())
     }
 }

@@ -7,14 +7,14 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client};
 use serde_json::json;
 use skiff_informer::{Next, ObjectKey, is_conflict, is_not_found};
 use tracing::info;
 
 use crate::environment::{Controller, Environment};
 use crate::informers::Informers;
-use crate::pods;
+use crate::pods::KnownPod;
 
 const NAME: &str = "pod-garbage-collector";
 /// How long a node must be missing: it may register again.
@@ -40,8 +40,8 @@ pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
     let (wake, nodes) = (queue.clone(), informers.nodes.clone());
     informers.pods.subscribe(move |change| {
         let Some(pod) = change.new else { return };
-        match pods::node_name(pod) {
-            None if pods::is_deleting(pod) => wake.add(change.key.clone()),
+        match pod.node() {
+            None if pod.is_deleting() => wake.add(change.key.clone()),
             Some(node) if nodes.get(&ObjectKey::cluster(node)).is_none() => {
                 wake.add_after(change.key.clone(), QUARANTINE);
             }
@@ -52,7 +52,7 @@ pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
     informers.nodes.subscribe(move |change| {
         if change.new.is_none() {
             let pods = caches.pods_by_node.get(&change.key.name().to_owned());
-            pods.iter().for_each(|pod| wake.add_after(ObjectKey::of(&pod.metadata), QUARANTINE));
+            pods.iter().for_each(|pod| wake.add_after(pod.key().clone(), QUARANTINE));
         }
     });
     let podgc = PodGc { client: environment.client(NAME), informers };
@@ -65,8 +65,8 @@ pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
 impl PodGc {
     async fn reconcile(&self, key: ObjectKey) -> Result<Next, Error> {
         let Some(pod) = self.informers.pods.get(&key) else { return Ok(Next::Done) };
-        let result = match pods::node_name(&pod) {
-            None if pods::is_deleting(&pod) => self.remove(&key, &pod).await,
+        let result = match pod.node() {
+            None if pod.is_deleting() => self.remove(&key, &pod).await,
             None => Ok(()),
             Some(node) => self.remove_if_orphan(&key, &pod, node).await,
         };
@@ -76,13 +76,13 @@ impl PodGc {
         }
     }
 
-    async fn remove_if_orphan(&self, key: &ObjectKey, pod: &Pod, node: &str) -> kube::Result<()> {
+    async fn remove_if_orphan(&self, key: &ObjectKey, pod: &KnownPod, node: &str) -> kube::Result<()> {
         let cached = self.informers.nodes.get(&ObjectKey::cluster(node)).is_some();
         if cached || Api::<Node>::all(self.client.clone()).get_metadata_opt(node).await?.is_some() {
             return Ok(());
         }
         info!(pod = %key, node, "removing pod: its node no longer exists");
-        if !pods::is_terminal(pod) {
+        if !pod.is_terminal() {
             let condition = json!({
                 "type": "DisruptionTarget", "status": "True", "reason": "DeletionByPodGC",
                 "message": "PodGC: node no longer exists", "lastTransitionTime": Time(Timestamp::now()),
@@ -95,8 +95,8 @@ impl PodGc {
     }
 
     /// Removes the pod at once: nobody is left to end it gracefully.
-    async fn remove(&self, key: &ObjectKey, pod: &Pod) -> kube::Result<()> {
-        let exactly_this = Preconditions { uid: pod.uid(), resource_version: None };
+    async fn remove(&self, key: &ObjectKey, pod: &KnownPod) -> kube::Result<()> {
+        let exactly_this = Preconditions { uid: Some(pod.uid().to_owned()), resource_version: None };
         let params = DeleteParams {
             grace_period_seconds: Some(0),
             preconditions: Some(exactly_this),

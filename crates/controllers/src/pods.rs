@@ -1,152 +1,346 @@
-//! What controllers read from a pod, and what the shared cache keeps of one.
+//! What controllers know of a pod, and keep of each.
 
 pub(crate) mod pace;
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, PodCondition, PodSpec, PodStatus};
+use k8s_openapi::api::core::v1::{Container, ObjectReference, Pod, PodSpec, PodStatus, Toleration};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::ResourceExt;
+use skiff_informer::ObjectKey;
+
+use crate::meta::{self, Labels};
 
 /// Annotation by which a user ranks pods for scale-down; lower goes first.
-pub(crate) const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
+const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 
-/// Keeps what controllers read and drops the rest (environments, volumes, images, …), which is most of a pod.
-pub(crate) fn trim(mut pod: Pod) -> Pod {
-    pod.metadata.annotations = pod.metadata.annotations.take().and_then(trim_annotations);
-    pod.spec = pod.spec.map(trim_spec);
-    pod.status = pod.status.map(|status| PodStatus {
-        phase: status.phase,
-        conditions: status.conditions,
-        pod_ip: status.pod_ip,
-        pod_ips: status.pod_ips,
-        reason: status.reason,
-        container_statuses: status
-            .container_statuses
-            .map(|all| all.into_iter().map(trim_container_status).collect()),
-        ..PodStatus::default()
-    });
-    pod
+/// A pod as controllers see it: what they read, and nothing else.
+///
+/// It is copied out of the object into memory of its own, which it shares with nothing. An object cut down in place is several
+/// times as large: the struct has room for all that a pod may have, and what is kept of its parts lies scattered between what
+/// is not.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct KnownPod {
+    key: ObjectKey,
+    uid: Box<str>,
+    labels: Labels,
+    controller: Option<Box<OwnerReference>>,
+    created: Option<Timestamp>,
+    deleting: bool,
+    deletion_cost: i32,
+    /// Empty until it is bound.
+    node: Box<str>,
+    hostname: Box<str>,
+    subdomain: Box<str>,
+    /// Those that keep it on a node.
+    tolerations: Box<[Toleration]>,
+    ports: Box<[NamedPort]>,
+    phase: Phase,
+    ready: Option<Ready>,
+    changed: Option<Timestamp>,
+    addresses: Box<[Box<str>]>,
+    restarts: i32,
 }
 
-fn trim_annotations(mut annotations: BTreeMap<String, String>) -> Option<BTreeMap<String, String>> {
-    annotations.retain(|name, _| name == DELETION_COST);
-    Some(annotations).filter(|annotations| !annotations.is_empty())
+/// `status.phase`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Also when nothing is said yet.
+    Pending,
+    Running,
+    Succeeded,
+    Failed,
+    Unknown,
 }
 
-/// The containers with ports that Services can name.
-fn trim_containers(containers: Vec<Container>) -> Vec<Container> {
-    let is_named = |container: &Container| container.ports.iter().flatten().any(|port| port.name.is_some());
-    containers.into_iter().filter(is_named).map(trim_container).collect()
-}
-
-fn trim_spec(spec: PodSpec) -> PodSpec {
-    PodSpec {
-        node_name: spec.node_name,
-        hostname: spec.hostname,
-        subdomain: spec.subdomain,
-        tolerations: spec.tolerations,
-        containers: trim_containers(spec.containers),
-        init_containers: spec
-            .init_containers
-            .map(trim_containers)
-            .filter(|containers| !containers.is_empty()),
-        ..PodSpec::default()
+impl Phase {
+    fn of(status: &PodStatus) -> Self {
+        match status.phase.as_deref() {
+            Some("Running") => Self::Running,
+            Some("Succeeded") => Self::Succeeded,
+            Some("Failed") => Self::Failed,
+            Some("Unknown") => Self::Unknown,
+            _ => Self::Pending,
+        }
     }
 }
 
-fn trim_container(container: Container) -> Container {
-    Container {
-        name: container.name,
-        ports: container.ports,
-        restart_policy: container.restart_policy,
-        ..Container::default()
+/// A port that Services can name.
+#[derive(Clone, Debug, PartialEq)]
+struct NamedPort {
+    name: Box<str>,
+    protocol: Box<str>,
+    number: i32,
+}
+
+/// The condition Ready.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Ready {
+    is_true: bool,
+    since: Option<Timestamp>,
+}
+
+impl KnownPod {
+    /// Reads a pod.
+    pub(crate) fn of(pod: &Pod) -> Self {
+        let (no_spec, no_status) = (PodSpec::default(), PodStatus::default());
+        let spec = pod.spec.as_ref().unwrap_or(&no_spec);
+        let status = pod.status.as_ref().unwrap_or(&no_status);
+        let conditions = || status.conditions.iter().flatten();
+        let ready = conditions().find(|condition| condition.type_ == "Ready").map(|ready| Ready {
+            is_true: ready.status == "True",
+            since: ready.last_transition_time.as_ref().map(|time| time.0),
+        });
+        let changes = conditions().filter_map(|condition| condition.last_transition_time.as_ref());
+        let restarts = status.container_statuses.iter().flatten().map(|status| status.restart_count);
+        let cost = pod.annotations().get(DELETION_COST);
+        Self {
+            key: ObjectKey::of(&pod.metadata),
+            uid: meta::uid(&pod.metadata).into(),
+            labels: Labels::of(pod.labels()),
+            controller: meta::controller_of(&pod.metadata).cloned().map(Box::new),
+            created: pod.metadata.creation_timestamp.as_ref().map(|time| time.0),
+            deleting: pod.metadata.deletion_timestamp.is_some(),
+            deletion_cost: cost.and_then(|cost| cost.parse().ok()).unwrap_or(0),
+            node: text(spec.node_name.as_ref()),
+            hostname: text(spec.hostname.as_ref()),
+            subdomain: text(spec.subdomain.as_ref()),
+            tolerations: spec.tolerations.iter().flatten().filter(|kept| keeps(kept)).cloned().collect(),
+            ports: named_ports(spec),
+            phase: Phase::of(status),
+            ready,
+            changed: changes.map(|time| time.0).max(),
+            addresses: addresses(status),
+            restarts: restarts.max().unwrap_or(0),
+        }
+    }
+
+    /// Its namespace and name.
+    pub(crate) fn key(&self) -> &ObjectKey {
+        &self.key
+    }
+
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        self.key.name()
+    }
+
+    /// Its UID.
+    pub(crate) fn uid(&self) -> &str {
+        &self.uid
+    }
+
+    /// Its labels.
+    pub(crate) fn labels(&self) -> &Labels {
+        &self.labels
+    }
+
+    /// The owner that controls it.
+    pub(crate) fn controller(&self) -> Option<&OwnerReference> {
+        self.controller.as_deref()
+    }
+
+    /// When it was created.
+    pub(crate) fn created(&self) -> Option<Timestamp> {
+        self.created
+    }
+
+    /// What events about it refer to.
+    pub(crate) fn reference(&self) -> ObjectReference {
+        ObjectReference { api_version: Some("v1".to_owned()), ..self.target() }
+    }
+
+    /// What endpoints refer to.
+    pub(crate) fn target(&self) -> ObjectReference {
+        ObjectReference {
+            kind: Some("Pod".to_owned()),
+            namespace: Some(self.key.namespace().to_owned()),
+            name: Some(self.name().to_owned()),
+            uid: Some(self.uid().to_owned()),
+            ..ObjectReference::default()
+        }
+    }
+
+    /// How users rank it for scale-down; lower goes first.
+    pub(crate) fn deletion_cost(&self) -> i32 {
+        self.deletion_cost
+    }
+
+    /// The node it is bound to.
+    pub(crate) fn node(&self) -> Option<&str> {
+        Some(&*self.node).filter(|node| !node.is_empty())
+    }
+
+    /// The host name it asks for, empty if none.
+    pub(crate) fn hostname(&self) -> &str {
+        &self.hostname
+    }
+
+    /// The Service under which its host name is published, empty if none.
+    pub(crate) fn subdomain(&self) -> &str {
+        &self.subdomain
+    }
+
+    /// The tolerations that keep it on a node with a taint of effect NoExecute.
+    pub(crate) fn tolerations(&self) -> &[Toleration] {
+        &self.tolerations
+    }
+
+    /// The port of that name and protocol.
+    pub(crate) fn port(&self, name: &str, protocol: &str) -> Option<i32> {
+        let found = self.ports.iter().find(|port| &*port.name == name && &*port.protocol == protocol);
+        found.map(|port| port.number)
+    }
+
+    /// The phase.
+    pub(crate) fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Whether the condition Ready is True.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ready.is_some_and(|ready| ready.is_true)
+    }
+
+    /// When the pod became ready; `None` while it is not.
+    pub(crate) fn ready_since(&self) -> Option<Timestamp> {
+        self.ready.filter(|ready| ready.is_true)?.since
+    }
+
+    /// When the condition Ready last changed; `None` if it never did.
+    pub(crate) fn ready_changed(&self) -> Option<Timestamp> {
+        self.ready?.since
+    }
+
+    /// The last change of any condition.
+    pub(crate) fn changed(&self) -> Option<Timestamp> {
+        self.changed
+    }
+
+    /// Whether the pod has ended for good.
+    pub(crate) fn is_terminal(&self) -> bool {
+        matches!(self.phase, Phase::Succeeded | Phase::Failed)
+    }
+
+    /// Whether deletion of the pod has begun.
+    pub(crate) fn is_deleting(&self) -> bool {
+        self.deleting
+    }
+
+    /// Whether the pod counts as a replica: neither ended nor being deleted.
+    pub(crate) fn is_active(&self) -> bool {
+        !self.is_terminal() && !self.is_deleting()
+    }
+
+    /// Every address of the pod, the primary one first.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = &str> {
+        self.addresses.iter().map(|address| &**address)
+    }
+
+    /// How often its most restless container was started again.
+    pub(crate) fn restarts(&self) -> i32 {
+        self.restarts
+    }
+
+    /// Whether endpoints show both alike.
+    pub(crate) fn is_same_for_endpoints(&self, other: &Self) -> bool {
+        let state = |pod: &Self| (pod.is_ready(), pod.is_terminal(), pod.is_deleting());
+        state(self) == state(other)
+            && self.addresses == other.addresses
+            && self.uid == other.uid
+            && self.labels == other.labels
+            && (&self.node, &self.hostname, &self.subdomain, &self.ports)
+                == (&other.node, &other.hostname, &other.subdomain, &other.ports)
     }
 }
 
-fn trim_container_status(status: ContainerStatus) -> ContainerStatus {
-    ContainerStatus { name: status.name, restart_count: status.restart_count, ..ContainerStatus::default() }
+fn text(field: Option<&String>) -> Box<str> {
+    field.map(String::as_str).unwrap_or_default().into()
 }
 
-/// The pod's condition of `kind`, such as `Ready`.
-pub(crate) fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<&'a PodCondition> {
-    pod.status.as_ref()?.conditions.as_ref()?.iter().find(|condition| condition.type_ == kind)
+/// Whether a toleration concerns pods that run.
+fn keeps(toleration: &Toleration) -> bool {
+    toleration.effect.as_deref().is_none_or(|effect| effect.is_empty() || effect == "NoExecute")
 }
 
-/// Whether the condition Ready is True.
-pub(crate) fn is_ready(pod: &Pod) -> bool {
-    condition(pod, "Ready").is_some_and(|ready| ready.status == "True")
+/// The ports with names, of containers and of those init containers that go on running.
+fn named_ports(spec: &PodSpec) -> Box<[NamedPort]> {
+    let sidecars = spec.init_containers.iter().flatten();
+    let sidecars = sidecars.filter(|container| container.restart_policy.as_deref() == Some("Always"));
+    let ports = |container: &Container| {
+        let ports = container.ports.clone().unwrap_or_default();
+        ports.into_iter().filter_map(|port| {
+            let protocol = port.protocol.unwrap_or_else(|| "TCP".to_owned()).into();
+            Some(NamedPort { name: port.name?.into(), protocol, number: port.container_port })
+        })
+    };
+    spec.containers.iter().chain(sidecars).flat_map(ports).collect()
 }
 
-/// When the pod became ready; `None` while it is not.
-pub(crate) fn ready_since(pod: &Pod) -> Option<Timestamp> {
-    let ready = condition(pod, "Ready").filter(|ready| ready.status == "True")?;
-    ready.last_transition_time.as_ref().map(|time| time.0)
-}
-
-/// The phase, empty when unset.
-pub(crate) fn phase(pod: &Pod) -> &str {
-    pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or("")
-}
-
-/// Whether the pod has ended for good.
-pub(crate) fn is_terminal(pod: &Pod) -> bool {
-    matches!(phase(pod), "Succeeded" | "Failed")
-}
-
-/// Whether deletion of the pod has begun.
-pub(crate) fn is_deleting(pod: &Pod) -> bool {
-    pod.metadata.deletion_timestamp.is_some()
-}
-
-/// Whether the pod counts as a replica: neither ended nor being deleted.
-pub(crate) fn is_active(pod: &Pod) -> bool {
-    !is_terminal(pod) && !is_deleting(pod)
-}
-
-/// The node the pod is bound to.
-pub(crate) fn node_name(pod: &Pod) -> Option<&str> {
-    pod.spec.as_ref()?.node_name.as_deref().filter(|name| !name.is_empty())
-}
-
-/// Every address of the pod, the primary one first.
-pub(crate) fn addresses(pod: &Pod) -> impl Iterator<Item = &str> {
-    let status = pod.status.as_ref();
-    let listed =
-        status.into_iter().flat_map(|status| status.pod_ips.iter().flatten()).map(|ip| ip.ip.as_str());
-    let has_list = status.is_some_and(|status| status.pod_ips.as_ref().is_some_and(|ips| !ips.is_empty()));
-    let single = status.and_then(|status| status.pod_ip.as_deref()).filter(|_| !has_list);
-    listed.chain(single).filter(|ip| !ip.is_empty())
+fn addresses(status: &PodStatus) -> Box<[Box<str>]> {
+    let listed: Vec<&str> = status.pod_ips.iter().flatten().map(|ip| ip.ip.as_str()).collect();
+    let single = status.pod_ip.as_deref().filter(|_| listed.is_empty());
+    listed.into_iter().chain(single).filter(|ip| !ip.is_empty()).map(Box::from).collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
+pub(crate) mod tests {
+    use serde_json::{Value, json};
 
     use super::*;
 
+    /// The pod that a text describes.
+    pub(crate) fn known(pod: Value) -> KnownPod {
+        KnownPod::of(&serde_json::from_value(pod).unwrap())
+    }
+
     #[test]
-    fn keeps_what_is_read() {
-        let port = json!({"name": "web", "containerPort": 80});
-        let pod = json!({
-            "metadata": {"name": "p", "labels": {"app": "a"}, "annotations": {(DELETION_COST): "5", "large": "x"}},
-            "spec": {"nodeName": "n1", "containers": [
-                {"name": "a", "image": "i", "ports": [port]}, {"name": "b", "image": "i", "ports": [{"containerPort": 81}]},
-            ], "initContainers": [{"name": "c", "restartPolicy": "Always"}]},
-            "status": {"phase": "Running", "containerStatuses": [
-                {"name": "a", "restartCount": 3, "image": "i", "imageID": "x", "ready": true},
-            ]},
-        });
-        let expected = json!({
-            "metadata": {"name": "p", "labels": {"app": "a"}, "annotations": {(DELETION_COST): "5"}},
-            "spec": {"nodeName": "n1", "containers": [{"name": "a", "ports": [port]}]},
-            "status": {"phase": "Running", "containerStatuses": [
-                {"name": "a", "restartCount": 3, "image": "", "imageID": "", "ready": false},
-            ]},
-        });
-        let read = |pod| serde_json::from_value::<Pod>(pod).unwrap();
-        assert_eq!(trim(read(pod)), read(expected));
-        let plain =
-            json!({"metadata": {"annotations": {"large": "x"}}, "spec": {"containers": [{"name": "a"}]}});
-        assert_eq!(trim(read(plain)), read(json!({"metadata": {}, "spec": {"containers": []}})));
+    fn ports_are_those_that_services_can_name() {
+        let pod = known(json!({"spec": {
+            "containers": [{"name": "c", "ports": [
+                {"name": "web", "containerPort": 8080}, {"containerPort": 81},
+                {"name": "dns", "containerPort": 53, "protocol": "UDP"}]}],
+            "initContainers": [
+                {"name": "setup", "ports": [{"name": "setup", "containerPort": 1}]},
+                {"name": "sidecar", "restartPolicy": "Always", "ports": [{"name": "proxy", "containerPort": 2}]}],
+        }}));
+        assert_eq!(pod.port("web", "TCP"), Some(8080));
+        assert_eq!(pod.port("web", "UDP"), None);
+        assert_eq!(pod.port("dns", "UDP"), Some(53));
+        assert_eq!(pod.port("proxy", "TCP"), Some(2));
+        assert_eq!(pod.port("setup", "TCP"), None);
+    }
+
+    #[test]
+    fn the_list_of_addresses_goes_before_the_single_one() {
+        let check = |status: Value, expected: &[&str]| {
+            assert!(known(json!({"status": status})).addresses().eq(expected.iter().copied()));
+        };
+        check(json!({"podIP": "10.0.0.1"}), &["10.0.0.1"]);
+        check(
+            json!({"podIP": "10.0.0.1", "podIPs": [{"ip": "10.0.0.2"}, {"ip": "fd00::2"}]}),
+            &["10.0.0.2", "fd00::2"],
+        );
+        check(json!({}), &[]);
+    }
+
+    #[test]
+    fn what_endpoints_do_not_show_does_not_matter_to_them() {
+        let pod = |restarts: i32, node: &str| {
+            known(json!({
+                "metadata": {"name": "p", "uid": "u", "labels": {"app": "a"}},
+                "spec": {"nodeName": node, "containers": []},
+                "status": {"phase": "Running", "containerStatuses": [
+                    {"name": "a", "restartCount": restarts, "image": "", "imageID": "", "ready": false}]},
+            }))
+        };
+        assert_ne!(pod(1, "n1"), pod(2, "n1"));
+        assert!(pod(1, "n1").is_same_for_endpoints(&pod(2, "n1")));
+        assert!(!pod(1, "n1").is_same_for_endpoints(&pod(1, "n2")));
+        assert_eq!(pod(3, "n1").restarts(), 3);
+    }
+
+    #[test]
+    fn a_pod_takes_little_memory() {
+        assert!(size_of::<KnownPod>() < 512, "{}", size_of::<KnownPod>());
     }
 }

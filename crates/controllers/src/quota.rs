@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Pod, ResourceQuota, Service};
+use k8s_openapi::api::core::v1::{ResourceQuota, Service};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{ListParams, PostParams};
 use kube::core::DynamicObject;
@@ -19,6 +19,7 @@ use skiff_limits::quota::{Counted, used};
 use crate::discovery::{ResourceKind, resource_kinds};
 use crate::environment::{Controller, Environment};
 use crate::informers::Informers;
+use crate::pods::KnownPod;
 
 const NAME: &str = "resourcequota-controller";
 /// Quotas looked at at once.
@@ -86,12 +87,8 @@ fn asks(change: &Change<'_, ResourceQuota>) -> bool {
 }
 
 /// Whether a pod has just stopped counting without being gone.
-fn ends(change: &Change<'_, Pod>) -> bool {
-    let is_over = |pod: &Pod| {
-        let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-        matches!(phase, Some("Failed" | "Succeeded"))
-    };
-    matches!((change.old, change.new), (Some(old), Some(new)) if !is_over(old) && is_over(new))
+fn ends(change: &Change<'_, KnownPod>) -> bool {
+    matches!((change.old, change.new), (Some(old), Some(new)) if !old.is_terminal() && new.is_terminal())
 }
 
 /// Whether a Service may use less than it did.

@@ -22,8 +22,9 @@ use tracing::debug;
 
 use crate::environment::{Controller, Environment};
 use crate::informers::{Informers, api};
+use crate::meta;
+use crate::pods::KnownPod;
 use crate::pods::pace::{Pace, in_batches};
-use crate::{meta, pods};
 
 mod plan;
 #[cfg(test)]
@@ -83,7 +84,7 @@ fn subscribe(informers: &Informers, queue: &Queue<ObjectKey>) {
     informers.pods.subscribe(move |change| {
         let namespace = change.key.namespace();
         for pod in change.both() {
-            if let Some(owner) = meta::controller_of(&pod.metadata) {
+            if let Some(owner) = pod.controller() {
                 if owner.kind == "ReplicationController" {
                     wake.add(ObjectKey::new(namespace, &owner.name));
                 }
@@ -123,10 +124,10 @@ impl Replication {
     }
 
     /// Forgets what the cache shows by now. Returns whether the cache shows all creates, and the deletes it does not.
-    fn settle(&self, key: &ObjectKey, owned: &[Arc<Pod>]) -> (bool, HashSet<String>) {
+    fn settle(&self, key: &ObjectKey, owned: &[Arc<KnownPod>]) -> (bool, HashSet<String>) {
         let mut in_flight = self.in_flight.lock();
         let Some(entry) = in_flight.get_mut(key) else { return (true, HashSet::new()) };
-        let alive: HashSet<&str> = owned.iter().map(|pod| meta::uid(&pod.metadata)).collect();
+        let alive: HashSet<&str> = owned.iter().map(|pod| pod.uid()).collect();
         entry.deleted.retain(|uid| alive.contains(uid.as_str()));
         if entry.created.as_ref().is_some_and(|barrier| self.informers.pods.reached(barrier)) {
             entry.created = None;
@@ -139,9 +140,9 @@ impl Replication {
         &self,
         key: &ObjectKey,
         rc: &ReplicationController,
-        owned: &[Arc<Pod>],
+        owned: &[Arc<KnownPod>],
         deleted: &HashSet<String>,
-        mut ended: Vec<Arc<Pod>>,
+        mut ended: Vec<Arc<KnownPod>>,
     ) -> Result<Option<Duration>, Failure> {
         let number = match plan::scale(rc, owned, deleted) {
             Scale::Nothing => return Ok(None),
@@ -207,7 +208,7 @@ impl Replication {
         &self,
         key: &ObjectKey,
         rc: &ReplicationController,
-        pods: &[Arc<Pod>],
+        pods: &[Arc<KnownPod>],
     ) -> Result<(), Failure> {
         join_all(pods.iter().map(|pod| self.delete_one(key, rc, pod))).await.into_iter().collect()
     }
@@ -216,20 +217,15 @@ impl Replication {
         &self,
         key: &ObjectKey,
         rc: &ReplicationController,
-        pod: &Pod,
+        pod: &KnownPod,
     ) -> Result<(), Failure> {
-        let uid = pod.uid().unwrap_or_default();
+        let uid = pod.uid().to_owned();
         self.in_flight.lock().entry(key.clone()).or_default().deleted.insert(uid.clone());
         let exactly_this = Preconditions { uid: Some(uid.clone()), resource_version: None };
         let params = DeleteParams { preconditions: Some(exactly_this), ..DeleteParams::default() };
-        match api::<Pod>(&self.client, key).delete(&pod.name_any(), &params).await {
+        match api::<Pod>(&self.client, key).delete(pod.name(), &params).await {
             Ok(_) => {
-                self.event(
-                    rc,
-                    EventType::Normal,
-                    "SuccessfulDelete",
-                    format!("Deleted pod: {}", pod.name_any()),
-                );
+                self.event(rc, EventType::Normal, "SuccessfulDelete", format!("Deleted pod: {}", pod.name()));
                 Ok(())
             }
             // Gone already, or another pod of that name: this one needs no deleting.
@@ -250,8 +246,8 @@ impl Replication {
         &self,
         key: &ObjectKey,
         rc: &ReplicationController,
-        orphans: Vec<Arc<Pod>>,
-    ) -> Result<Vec<Arc<Pod>>, Error> {
+        orphans: Vec<Arc<KnownPod>>,
+    ) -> Result<Vec<Arc<KnownPod>>, Error> {
         if orphans.is_empty() {
             return Ok(orphans);
         }
@@ -277,7 +273,7 @@ impl Replication {
         &self,
         key: &ObjectKey,
         rc: &ReplicationController,
-        strangers: &[Arc<Pod>],
+        strangers: &[Arc<KnownPod>],
     ) -> Result<(), Error> {
         for pod in strangers {
             let patch = json!({"metadata": {
@@ -292,12 +288,12 @@ impl Replication {
     async fn patch_pod(
         &self,
         key: &ObjectKey,
-        pod: &Pod,
+        pod: &KnownPod,
         patch: serde_json::Value,
         action: &'static str,
     ) -> Result<bool, Error> {
         let api = api::<Pod>(&self.client, key);
-        match api.patch(&pod.name_any(), &PatchParams::default(), &Patch::Strategic(patch)).await {
+        match api.patch(pod.name(), &PatchParams::default(), &Patch::Strategic(patch)).await {
             Ok(_) => Ok(true),
             Err(error) if is_not_found(&error) => Ok(false),
             Err(source) => Err(Error::Api { action, key: key.clone(), source }),
@@ -309,10 +305,10 @@ impl Replication {
         &self,
         key: &ObjectKey,
         rc: &ReplicationController,
-        owned: &[Arc<Pod>],
+        owned: &[Arc<KnownPod>],
         failure: Option<&Failure>,
     ) -> Result<Option<Duration>, Error> {
-        let active: Vec<_> = owned.iter().filter(|pod| pods::is_active(pod)).cloned().collect();
+        let active: Vec<_> = owned.iter().filter(|pod| pod.is_active()).cloned().collect();
         let (status, available_in) = plan::status(rc, &active, failure, Timestamp::now());
         if plan::same_status(rc.status.as_ref(), &status) {
             return Ok(available_in);

@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Pod, Service, ServicePort};
+use k8s_openapi::api::core::v1::{Service, ServicePort};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt;
 use skiff_informer::{Change, ObjectKey, Queue};
 
 use crate::informers::Informers;
 use crate::meta::Strings;
-use crate::pods;
+use crate::pods::KnownPod;
 
 /// Label on endpoints of a Service without a cluster IP.
 pub(crate) const HEADLESS_LABEL: &str = "service.kubernetes.io/headless";
@@ -83,51 +83,32 @@ pub(crate) fn protocol(port: &ServicePort) -> &str {
 }
 
 /// The port of `pod` that `port` leads to; `None` if the pod has no port of that name and protocol.
-pub(crate) fn target_port(pod: &Pod, port: &ServicePort) -> Option<i32> {
+pub(crate) fn target_port(pod: &KnownPod, port: &ServicePort) -> Option<i32> {
     let name = match &port.target_port {
         None | Some(IntOrString::Int(0)) => return Some(port.port),
         Some(IntOrString::Int(number)) => return Some(*number),
         Some(IntOrString::String(name)) if name.is_empty() => return Some(port.port),
         Some(IntOrString::String(name)) => name,
     };
-    let spec = pod.spec.as_ref()?;
-    let sidecars = spec.init_containers.iter().flatten();
-    let sidecars = sidecars.filter(|container| container.restart_policy.as_deref() == Some("Always"));
-    let candidates =
-        spec.containers.iter().chain(sidecars).flat_map(|container| container.ports.iter().flatten());
-    let same = |candidate: &&k8s_openapi::api::core::v1::ContainerPort| {
-        candidate.name.as_deref() == Some(name.as_str())
-            && candidate.protocol.as_deref().unwrap_or("TCP") == protocol(port)
-    };
-    candidates.into_iter().find(same).map(|found| found.container_port)
+    pod.port(name, protocol(port))
 }
 
 /// The host name under which DNS publishes the pod for this Service.
-pub(crate) fn hostname(pod: &Pod, service: &Service) -> Option<String> {
-    let spec = pod.spec.as_ref()?;
-    let in_service = spec.subdomain.as_deref() == service.metadata.name.as_deref();
-    spec.hostname.clone().filter(|hostname| in_service && !hostname.is_empty())
+pub(crate) fn hostname(pod: &KnownPod, service: &Service) -> Option<String> {
+    let in_service = Some(pod.subdomain()) == service.metadata.name.as_deref();
+    Some(pod.hostname()).filter(|hostname| in_service && !hostname.is_empty()).map(str::to_owned)
 }
 
 /// The Services whose endpoints a change of a pod may alter; none if nothing that endpoints show has changed.
-pub(crate) fn affected_services(informers: &Informers, change: &Change<'_, Pod>) -> BTreeSet<ObjectKey> {
+pub(crate) fn affected_services(informers: &Informers, change: &Change<'_, KnownPod>) -> BTreeSet<ObjectKey> {
     if let (Some(old), Some(new)) = (change.old, change.new)
-        && same_for_endpoints(old, new)
+        && old.is_same_for_endpoints(new)
     {
         return BTreeSet::new();
     }
     let namespace = change.key.namespace();
     let selecting = change.both().flat_map(|pod| informers.services_selecting(namespace, pod.labels()));
     selecting.map(|service| ObjectKey::of(&service.metadata)).collect()
-}
-
-fn same_for_endpoints(old: &Pod, new: &Pod) -> bool {
-    let state = |pod: &Pod| (pods::is_ready(pod), pods::is_terminal(pod), pods::is_deleting(pod));
-    state(old) == state(new)
-        && pods::addresses(old).eq(pods::addresses(new))
-        && old.uid() == new.uid()
-        && old.labels() == new.labels()
-        && old.spec == new.spec
 }
 
 /// Adds the Services to `queue` that a pod change affects, and those with pods on a node that appears, disappears or
@@ -146,8 +127,8 @@ pub(crate) fn subscribe(informers: &Informers, queue: &Queue<ObjectKey>, zones_m
                 return;
             }
             for pod in caches.pods_by_node.get(&change.key.name().to_owned()) {
-                let namespace = pod.namespace().unwrap_or_default();
-                let selecting: Vec<Arc<Service>> = caches.services_selecting(&namespace, pod.labels());
+                let namespace = pod.key().namespace();
+                let selecting: Vec<Arc<Service>> = caches.services_selecting(namespace, pod.labels());
                 selecting.iter().for_each(|service| wake.add(ObjectKey::of(&service.metadata)));
             }
         });
@@ -162,18 +143,18 @@ pub(crate) fn zone(node: &k8s_openapi::api::core::v1::Node) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pods::tests::known;
     use serde_json::json;
 
     #[test]
     fn target_ports_are_found_by_number_or_by_name_and_protocol() {
-        let pod: Pod = serde_json::from_value(json!({"spec": {
+        let pod = known(json!({"spec": {
             "containers": [{"name": "c", "ports": [
                 {"name": "web", "containerPort": 8080}, {"name": "dns", "containerPort": 53, "protocol": "UDP"}]}],
             "initContainers": [
                 {"name": "setup", "ports": [{"name": "setup", "containerPort": 1}]},
                 {"name": "sidecar", "restartPolicy": "Always", "ports": [{"name": "proxy", "containerPort": 2}]}],
-        }}))
-        .unwrap();
+        }}));
         let check = |port: serde_json::Value| {
             let port: ServicePort = serde_json::from_value(port).unwrap();
             target_port(&pod, &port)

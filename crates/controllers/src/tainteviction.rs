@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Node, Pod, Taint, Toleration};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
-use kube::{Api, Client, Resource, ResourceExt};
+use kube::{Api, Client};
 use parking_lot::Mutex;
 use serde_json::json;
 use skiff_informer::{EventType, Next, ObjectKey, Recorder, is_conflict, is_not_found};
@@ -15,7 +15,7 @@ use skiff_informer::{EventType, Next, ObjectKey, Recorder, is_conflict, is_not_f
 use crate::environment::{Controller, Environment};
 use crate::informers::Informers;
 use crate::nodelifecycle::{NOT_READY, UNREACHABLE};
-use crate::pods;
+use crate::pods::KnownPod;
 
 /// Kubernetes' node controller does this in one with node lifecycle; so it acts as that.
 const NAME: &str = "node-controller";
@@ -54,8 +54,8 @@ pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
     let queue = environment.vitals.queue("tainteviction");
     let (wake, nodes) = (queue.clone(), informers.nodes.clone());
     informers.pods.subscribe(move |change| {
-        let tainted = |pod: &Pod| {
-            let node = pods::node_name(pod).and_then(|name| nodes.get(&ObjectKey::cluster(name)));
+        let tainted = |pod: &KnownPod| {
+            let node = pod.node().and_then(|name| nodes.get(&ObjectKey::cluster(name)));
             node.is_some_and(|node| no_execute(&node).next().is_some())
         };
         if change.new.is_none_or(|pod| tainted(pod)) {
@@ -68,7 +68,7 @@ pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
         let (old, new) = (change.old.map(|node| taints(node)), change.new.map(|node| taints(node)));
         if old.unwrap_or_default() != new.unwrap_or_default() {
             let pods = caches.pods_by_node.get(&change.key.name().to_owned());
-            pods.iter().for_each(|pod| wake.add(ObjectKey::of(&pod.metadata)));
+            pods.iter().for_each(|pod| wake.add(pod.key().clone()));
         }
     });
     let client = environment.client(NAME);
@@ -119,24 +119,18 @@ fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
 
 impl Eviction {
     async fn reconcile(&self, key: ObjectKey) -> Result<Next, Error> {
-        let pod = self.informers.pods.get(&key).filter(|pod| !pods::is_deleting(pod));
+        let pod = self.informers.pods.get(&key).filter(|pod| !pod.is_deleting());
         let Some(pod) = pod else {
             self.condemned.lock().remove(&key);
             return Ok(Next::Done);
         };
-        let node = pods::node_name(&pod).and_then(|name| self.informers.nodes.get(&ObjectKey::cluster(name)));
-        let tolerations = pod.spec.as_ref().and_then(|spec| spec.tolerations.as_deref()).unwrap_or(&[]);
+        let node = pod.node().and_then(|name| self.informers.nodes.get(&ObjectKey::cluster(name)));
         let now = Timestamp::now();
-        match stay(tolerations, node.iter().flat_map(|node| no_execute(node)), now) {
+        match stay(pod.tolerations(), node.iter().flat_map(|node| no_execute(node)), now) {
             Stay::Forever => {
                 if self.condemned.lock().remove(&key) {
                     let message = format!("Cancelling deletion of Pod {key}");
-                    self.recorder.event(
-                        pod.object_ref(&()),
-                        EventType::Normal,
-                        "TaintManagerEviction",
-                        message,
-                    );
+                    self.recorder.event(pod.reference(), EventType::Normal, "TaintManagerEviction", message);
                 }
                 Ok(Next::Done)
             }
@@ -149,16 +143,16 @@ impl Eviction {
         }
     }
 
-    async fn evict(&self, key: ObjectKey, pod: &Pod, now: Timestamp) -> Result<Next, Error> {
+    async fn evict(&self, key: ObjectKey, pod: &KnownPod, now: Timestamp) -> Result<Next, Error> {
         let message = format!("Marking for deletion Pod {key}");
-        self.recorder.event(pod.object_ref(&()), EventType::Normal, "TaintManagerEviction", message);
+        self.recorder.event(pod.reference(), EventType::Normal, "TaintManagerEviction", message);
         let condition = json!({
             "type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager",
             "message": "Taint manager: deleting due to NoExecute taint", "lastTransitionTime": Time(now),
         });
         let patch = json!({"metadata": {"uid": pod.uid()}, "status": {"conditions": [condition]}});
         let pods = Api::<Pod>::namespaced(self.client.clone(), key.namespace());
-        let exactly_this = Preconditions { uid: pod.uid(), resource_version: None };
+        let exactly_this = Preconditions { uid: Some(pod.uid().to_owned()), resource_version: None };
         let params = DeleteParams { preconditions: Some(exactly_this), ..DeleteParams::default() };
         let marked = pods.patch_status(key.name(), &PatchParams::default(), &Patch::Strategic(patch)).await;
         let result = match marked {

@@ -4,12 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Pod, Service};
-use kube::ResourceExt;
+use k8s_openapi::api::core::v1::Service;
 use parking_lot::Mutex;
 use skiff_informer::ObjectKey;
 
-use crate::pods;
+use crate::pods::KnownPod;
 
 #[derive(Default)]
 struct Seen {
@@ -26,10 +25,15 @@ pub(crate) struct TriggerTimes {
 impl TriggerTimes {
     /// The time of the oldest change since the last call for `key`, in RFC 3339; `None` if no time has changed, as
     /// when a pod has gone.
-    pub(crate) fn advance(&self, key: &ObjectKey, service: &Service, members: &[Arc<Pod>]) -> Option<String> {
+    pub(crate) fn advance(
+        &self,
+        key: &ObjectKey,
+        service: &Service,
+        members: &[Arc<KnownPod>],
+    ) -> Option<String> {
         let now = Seen {
             service: service.metadata.creation_timestamp.as_ref().map(|time| time.0),
-            pods: members.iter().filter_map(|pod| Some((pod.name_any(), changed_at(pod)?))).collect(),
+            pods: members.iter().filter_map(|pod| Some((pod.name().to_owned(), changed_at(pod)?))).collect(),
         };
         let mut services = self.services.lock();
         let before = services.entry(key.clone()).or_default();
@@ -46,14 +50,14 @@ impl TriggerTimes {
     }
 }
 
-fn changed_at(pod: &Pod) -> Option<Timestamp> {
-    let ready = pods::condition(pod, "Ready").and_then(|ready| ready.last_transition_time.as_ref());
-    ready.or(pod.metadata.creation_timestamp.as_ref()).map(|time| time.0)
+fn changed_at(pod: &KnownPod) -> Option<Timestamp> {
+    pod.ready_changed().or(pod.created())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pods::tests::known;
     use serde_json::json;
 
     #[test]
@@ -61,17 +65,12 @@ mod tests {
         let service: Service =
             serde_json::from_value(json!({"metadata": {"creationTimestamp": "2026-01-01T00:00:00Z"}}))
                 .unwrap();
-        let pod = |name: &str, ready: &str| -> Arc<Pod> {
+        let pod = |name: &str, ready: &str| -> Arc<KnownPod> {
             let conditions = json!([{"type": "Ready", "status": "True", "lastTransitionTime": ready}]);
-            Arc::new(
-                serde_json::from_value(
-                    json!({"metadata": {"name": name}, "status": {"conditions": conditions}}),
-                )
-                .unwrap(),
-            )
+            Arc::new(known(json!({"metadata": {"name": name}, "status": {"conditions": conditions}})))
         };
         let (times, key) = (TriggerTimes::default(), ObjectKey::new("ns", "s"));
-        let check = |members: &[Arc<Pod>]| times.advance(&key, &service, members);
+        let check = |members: &[Arc<KnownPod>]| times.advance(&key, &service, members);
         assert_eq!(check(&[]).as_deref(), Some("2026-01-01T00:00:00Z"));
         let (a, b) = (pod("a", "2026-01-01T00:00:05Z"), pod("b", "2026-01-01T00:00:03Z"));
         assert_eq!(check(&[a.clone(), b.clone()]).as_deref(), Some("2026-01-01T00:00:03Z"));

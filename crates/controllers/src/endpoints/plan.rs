@@ -4,13 +4,11 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{
-    EndpointAddress, EndpointPort, EndpointSubset, Endpoints, ObjectReference, Pod, Service,
-};
+use k8s_openapi::api::core::v1::{EndpointAddress, EndpointPort, EndpointSubset, Endpoints, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 
-use crate::pods;
+use crate::pods::KnownPod;
 use crate::services::{self, Family, HEADLESS_LABEL, TRIGGER_TIME};
 
 /// Says which controller keeps the object.
@@ -29,7 +27,7 @@ type AddressKey = (bool, IpAddr, String);
 /// `current` is as it should be.
 pub(super) fn plan(
     service: &Service,
-    members: &[Arc<Pod>],
+    members: &[Arc<KnownPod>],
     current: Option<&Endpoints>,
     trigger_time: Option<String>,
 ) -> Option<Endpoints> {
@@ -68,14 +66,14 @@ pub(super) fn plan(
 }
 
 /// The addresses of the pods, ports with the same addresses together.
-fn subsets(service: &Service, members: &[Arc<Pod>]) -> Vec<EndpointSubset> {
+fn subsets(service: &Service, members: &[Arc<KnownPod>]) -> Vec<EndpointSubset> {
     let family = services::families(service)[0];
     let publish = services::publishes_not_ready(service);
     let (mut by_port, mut addresses) = (BTreeMap::<PortKey, Vec<AddressKey>>::new(), BTreeMap::new());
-    for pod in members.iter().filter(|pod| !pods::is_terminal(pod) && (publish || !pods::is_deleting(pod))) {
-        let Some(ip) = pods::addresses(pod).find(|ip| Family::of(ip) == Some(family)) else { continue };
+    for pod in members.iter().filter(|pod| !pod.is_terminal() && (publish || !pod.is_deleting())) {
+        let Some(ip) = pod.addresses().find(|ip| Family::of(ip) == Some(family)) else { continue };
         let Ok(parsed) = ip.parse::<IpAddr>() else { continue };
-        let key = (publish || pods::is_ready(pod), parsed, pod.uid().unwrap_or_default());
+        let key = (publish || pod.is_ready(), parsed, pod.uid().to_owned());
         addresses.insert(key.clone(), address(service, pod, ip));
         for port in port_keys(service, pod) {
             by_port.entry(port).or_default().push(key.clone());
@@ -89,7 +87,7 @@ fn subsets(service: &Service, members: &[Arc<Pod>]) -> Vec<EndpointSubset> {
     by_addresses.into_iter().map(|(keys, ports)| subset(&keys, ports, &addresses)).collect()
 }
 
-fn port_keys(service: &Service, pod: &Pod) -> Vec<PortKey> {
+fn port_keys(service: &Service, pod: &KnownPod) -> Vec<PortKey> {
     let ports = services::ports(service);
     if ports.is_empty() && services::is_headless(service) {
         return vec![None];
@@ -102,18 +100,12 @@ fn port_keys(service: &Service, pod: &Pod) -> Vec<PortKey> {
     ports.iter().filter_map(key).collect()
 }
 
-fn address(service: &Service, pod: &Pod, ip: &str) -> EndpointAddress {
+fn address(service: &Service, pod: &KnownPod, ip: &str) -> EndpointAddress {
     EndpointAddress {
         ip: ip.to_owned(),
         hostname: services::hostname(pod, service),
-        node_name: pods::node_name(pod).map(String::from),
-        target_ref: Some(ObjectReference {
-            kind: Some("Pod".into()),
-            namespace: pod.namespace(),
-            name: Some(pod.name_any()),
-            uid: pod.uid(),
-            ..ObjectReference::default()
-        }),
+        node_name: pod.node().map(String::from),
+        target_ref: Some(pod.target()),
     }
 }
 
@@ -168,6 +160,7 @@ fn truncate(subsets: &mut Vec<EndpointSubset>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pods::tests::known;
     use serde_json::{Value, json};
 
     fn service(spec: Value) -> Service {
@@ -178,21 +171,24 @@ mod tests {
     }
 
     /// A pod with a port `web` if it is given one.
-    fn pod(number: usize, ready: bool, web: Option<i32>) -> Arc<Pod> {
+    fn pod(number: usize, ready: bool, web: Option<i32>) -> Arc<KnownPod> {
+        Arc::new(known(text(number, ready, web)))
+    }
+
+    fn text(number: usize, ready: bool, web: Option<i32>) -> serde_json::Value {
         let ports: Vec<_> =
             web.into_iter().map(|port| json!({"name": "web", "containerPort": port})).collect();
         let status = if ready { "True" } else { "False" };
-        let pod = json!({
+        json!({
             "metadata": {"name": format!("p{number}"), "namespace": "ns", "uid": format!("u{number}")},
             "spec": {"containers": [{"name": "c", "ports": ports}]},
             "status": {"podIP": format!("10.0.{}.{}", number / 200, number % 200 + 1),
                        "conditions": [{"type": "Ready", "status": status}]},
-        });
-        Arc::new(serde_json::from_value(pod).unwrap())
+        })
     }
 
     /// Subsets as `ready|not ready:ports` in short.
-    fn check(service: &Service, members: &[Arc<Pod>]) -> Vec<String> {
+    fn check(service: &Service, members: &[Arc<KnownPod>]) -> Vec<String> {
         let endpoints = plan(service, members, None, None).unwrap();
         let names = |list: Option<Vec<EndpointAddress>>| {
             let names = list.into_iter().flatten().map(|address| address.target_ref.unwrap().name.unwrap());
@@ -239,9 +235,9 @@ mod tests {
 
     #[test]
     fn deleted_pods_leave_unless_not_ready_ones_are_published() {
-        let mut leaving = Pod::clone(&pod(1, false, None));
-        leaving.metadata.deletion_timestamp = serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
-        let members = [Arc::new(leaving)];
+        let mut leaving = text(1, false, None);
+        leaving["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        let members = [Arc::new(known(leaving))];
         let ports = json!([{"port": 80}]);
         assert!(check(&service(json!({"ports": ports})), &members).is_empty());
         let publishing = service(json!({"ports": ports, "publishNotReadyAddresses": true}));

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Node, ObjectReference, Pod, Service, ServicePort};
+use k8s_openapi::api::core::v1::{Node, Service, ServicePort};
 use k8s_openapi::api::discovery::v1::{
     Endpoint, EndpointConditions, EndpointHints, EndpointPort, ForNode, ForZone,
 };
 use kube::ResourceExt;
 
-use crate::pods;
+use crate::pods::KnownPod;
 use crate::services::{self, Family};
 
 /// A list of ports as a key: slices hold endpoints of one such list only.
@@ -40,18 +40,18 @@ pub(crate) struct Group {
 /// bring the Service up again.
 pub(super) fn desired(
     service: &Service,
-    members: &[Arc<Pod>],
+    members: &[Arc<KnownPod>],
     family: Family,
     node: &dyn Fn(&str) -> Option<Arc<Node>>,
 ) -> BTreeMap<PortSet, Group> {
     let publish = services::publishes_not_ready(service);
     let mut groups = BTreeMap::<PortSet, Group>::new();
-    for pod in members.iter().filter(|pod| !pods::is_terminal(pod)) {
-        let Some(address) = pods::addresses(pod).find(|address| Family::of(address) == Some(family)) else {
+    for pod in members.iter().filter(|pod| !pod.is_terminal()) {
+        let Some(address) = pod.addresses().find(|address| Family::of(address) == Some(family)) else {
             continue;
         };
-        let host = pods::node_name(pod).and_then(node);
-        if host.is_none() && pods::node_name(pod).is_some() && !publish {
+        let host = pod.node().and_then(node);
+        if host.is_none() && pod.node().is_some() && !publish {
             continue;
         }
         let ports = ports_of(service, pod);
@@ -63,7 +63,7 @@ pub(super) fn desired(
     groups
 }
 
-fn ports_of(service: &Service, pod: &Pod) -> Vec<EndpointPort> {
+fn ports_of(service: &Service, pod: &KnownPod) -> Vec<EndpointPort> {
     let resolve = |port: &ServicePort| {
         Some(EndpointPort {
             name: Some(port.name.clone().unwrap_or_default()),
@@ -75,11 +75,11 @@ fn ports_of(service: &Service, pod: &Pod) -> Vec<EndpointPort> {
     services::ports(service).iter().filter_map(resolve).collect()
 }
 
-fn endpoint(service: &Service, pod: &Pod, address: &str, node: Option<&Node>) -> Endpoint {
-    let (serving, terminating) = (pods::is_ready(pod), pods::is_deleting(pod));
+fn endpoint(service: &Service, pod: &KnownPod, address: &str, node: Option<&Node>) -> Endpoint {
+    let (serving, terminating) = (pod.is_ready(), pod.is_deleting());
     let ready = services::publishes_not_ready(service) || (serving && !terminating);
     let zone = node.and_then(services::zone);
-    let node_name = pods::node_name(pod).map(String::from);
+    let node_name = pod.node().map(String::from);
     Endpoint {
         addresses: vec![address.to_owned()],
         conditions: Some(EndpointConditions {
@@ -90,13 +90,7 @@ fn endpoint(service: &Service, pod: &Pod, address: &str, node: Option<&Node>) ->
         hints: hints(service, ready, zone.as_deref(), node_name.as_deref()),
         hostname: services::hostname(pod, service),
         node_name,
-        target_ref: Some(ObjectReference {
-            kind: Some("Pod".into()),
-            namespace: pod.namespace(),
-            name: Some(pod.name_any()),
-            uid: pod.uid(),
-            ..ObjectReference::default()
-        }),
+        target_ref: Some(pod.target()),
         zone,
         deprecated_topology: None,
     }

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Node, Pod, Service};
+use k8s_openapi::api::core::v1::{Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt;
 use serde_json::{Value, json};
@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 use super::desired::desired;
 use super::pack::{Frame, Placeholder, Plan, pack};
 use super::{frame_meta, plan};
+use crate::pods::KnownPod;
+use crate::pods::tests::known;
 use crate::services::Family;
 
 fn service(change: Value) -> Service {
@@ -32,7 +34,7 @@ fn json_patch(target: &mut Value, change: Value) {
 }
 
 /// The ready pod `p<number>` at 10.0.0.<number>, with port `web` = `port`.
-fn pod(number: usize, port: i32, change: Value) -> Arc<Pod> {
+fn pod(number: usize, port: i32, change: Value) -> Arc<KnownPod> {
     let mut pod = json!({
         "metadata": {"name": format!("p{number}"), "namespace": "default", "uid": format!("u{number}")},
         "spec": {"nodeName": "n1", "containers": [{"name": "c", "ports": [{"name": "web", "containerPort": port}]}]},
@@ -40,7 +42,7 @@ fn pod(number: usize, port: i32, change: Value) -> Arc<Pod> {
                    "conditions": [{"type": "Ready", "status": "True"}]},
     });
     json_patch(&mut pod, change);
-    Arc::new(serde_json::from_value(pod).unwrap())
+    Arc::new(known(pod))
 }
 
 fn node(name: &str) -> Option<Arc<Node>> {
@@ -49,7 +51,7 @@ fn node(name: &str) -> Option<Arc<Node>> {
     (name == "n1").then(|| Arc::new(serde_json::from_value(node).unwrap()))
 }
 
-fn pods(numbers: impl IntoIterator<Item = usize>) -> Vec<Arc<Pod>> {
+fn pods(numbers: impl IntoIterator<Item = usize>) -> Vec<Arc<KnownPod>> {
     numbers.into_iter().map(|number| pod(number, 8080, json!({}))).collect()
 }
 
@@ -78,7 +80,7 @@ fn writes(plan: &Plan) -> (usize, usize, usize) {
     (plan.create.len(), plan.update.len(), plan.delete.len())
 }
 
-fn plan_for(service: &Service, members: &[Arc<Pod>], existing: &[Arc<EndpointSlice>]) -> Plan {
+fn plan_for(service: &Service, members: &[Arc<KnownPod>], existing: &[Arc<EndpointSlice>]) -> Plan {
     plan(service, members, existing, &node, None)
 }
 

@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
 
-use super::{is_terminal, phase};
+use super::{KnownPod, Phase};
 
 /// A pod that ends within this time of its creation ended early.
 const SOON: Duration = Duration::from_secs(60);
@@ -33,9 +32,9 @@ pub(crate) enum Pace {
 
 impl Pace {
     /// Decides for an owner with `pods`, of which those that ended did so without doing what the owner wanted.
-    pub(crate) fn of(pods: &[Arc<Pod>], now: Timestamp) -> Self {
+    pub(crate) fn of(pods: &[Arc<KnownPod>], now: Timestamp) -> Self {
         let mut early: Vec<Life> =
-            pods.iter().filter(|pod| is_terminal(pod)).filter_map(|pod| Life::of(pod)).collect();
+            pods.iter().filter(|pod| pod.is_terminal()).filter_map(|pod| Life::of(pod)).collect();
         early.retain(|life| since(life.created, life.ended) <= SOON && since(life.ended, now) <= FORGET);
         early.sort_by_key(|life| life.ended);
         let Some(due) = early.iter().map(|life| life.ended + pause_after(life, &early)).max() else {
@@ -44,8 +43,8 @@ impl Pace {
         if due > now {
             return Self::NotBefore(since(now, due));
         }
-        let alive = pods.iter().filter(|pod| !is_terminal(pod));
-        let (running, waiting): (Vec<_>, Vec<_>) = alive.partition(|pod| phase(pod) == "Running");
+        let alive = pods.iter().filter(|pod| !pod.is_terminal());
+        let (running, waiting): (Vec<_>, Vec<_>) = alive.partition(|pod| pod.phase() == Phase::Running);
         Self::AtMost(running.len().max(1).saturating_sub(waiting.len()))
     }
 }
@@ -59,12 +58,9 @@ struct Life {
 
 impl Life {
     /// A pod's end is the last change of its conditions; one that was refused has changed none since it was bound.
-    fn of(pod: &Pod) -> Option<Self> {
-        let created = pod.metadata.creation_timestamp.as_ref()?.0;
-        let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
-        let changes =
-            conditions.into_iter().flatten().filter_map(|condition| condition.last_transition_time.as_ref());
-        Some(Self { created, ended: changes.map(|time| time.0).max().unwrap_or(created).max(created) })
+    fn of(pod: &KnownPod) -> Option<Self> {
+        let created = pod.created()?;
+        Some(Self { created, ended: pod.changed().unwrap_or(created).max(created) })
     }
 }
 
@@ -99,6 +95,7 @@ where
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::known;
     use super::*;
     use serde_json::json;
     use std::cell::Cell;
@@ -108,13 +105,13 @@ mod tests {
     }
 
     /// A pod created at one second, with its Ready condition changed at another.
-    fn pod(phase: &str, created: i64, changed: i64) -> Arc<Pod> {
+    fn pod(phase: &str, created: i64, changed: i64) -> Arc<KnownPod> {
         let pod = json!({
             "metadata": {"creationTimestamp": at(created).to_string()},
             "status": {"phase": phase, "conditions": [
                 {"type": "Ready", "status": "False", "lastTransitionTime": at(changed).to_string()}]},
         });
-        Arc::new(serde_json::from_value(pod).unwrap())
+        Arc::new(known(pod))
     }
 
     fn check(pods: &[(&str, i64, i64)], now: i64, expected: Pace) {

@@ -13,7 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::ResourceExt;
 
 use crate::meta::{self, Strings};
-use crate::pods::{self, DELETION_COST};
+use crate::pods::{KnownPod, Phase};
 
 /// Most pods that one pass creates or deletes.
 const BURST: usize = 500;
@@ -22,26 +22,25 @@ const BURST: usize = 500;
 #[derive(Debug, Default)]
 pub(super) struct Claims {
     /// Controlled and selected.
-    pub(super) owned: Vec<Arc<Pod>>,
+    pub(super) owned: Vec<Arc<KnownPod>>,
     /// Selected, controlled by nobody: to be adopted.
-    pub(super) adopt: Vec<Arc<Pod>>,
+    pub(super) adopt: Vec<Arc<KnownPod>>,
     /// Controlled but no longer selected: to be released.
-    pub(super) release: Vec<Arc<Pod>>,
+    pub(super) release: Vec<Arc<KnownPod>>,
     /// Controlled, and ended for good.
-    pub(super) ended: Vec<Arc<Pod>>,
+    pub(super) ended: Vec<Arc<KnownPod>>,
 }
 
 /// Sorts `pods` by their relation to `rc`.
-pub(super) fn claim(rc: &ReplicationController, all: &[Arc<Pod>]) -> Claims {
+pub(super) fn claim(rc: &ReplicationController, all: &[Arc<KnownPod>]) -> Claims {
     let selector = selector(rc);
     let deleting = rc.metadata.deletion_timestamp.is_some();
     let mut claims = Claims::default();
     for pod in all {
         let selected = meta::selects(&selector, pod.labels());
-        let controller = meta::controller_of(&pod.metadata);
-        if !pods::is_active(pod) {
-            if pods::is_terminal(pod) && controller.is_some_and(|owner| owner.uid == meta::uid(&rc.metadata))
-            {
+        let controller = pod.controller();
+        if !pod.is_active() {
+            if pod.is_terminal() && controller.is_some_and(|owner| owner.uid == meta::uid(&rc.metadata)) {
                 claims.ended.push(pod.clone());
             }
             continue;
@@ -74,17 +73,20 @@ fn template_meta(rc: &ReplicationController) -> ObjectMeta {
 pub(super) enum Scale {
     Nothing,
     Create(usize),
-    Delete(Vec<Arc<Pod>>),
+    Delete(Vec<Arc<KnownPod>>),
 }
 
 /// Compares the replicas at hand with the desired number. `deleting` are pods whose deletion was asked for already.
-pub(super) fn scale(rc: &ReplicationController, owned: &[Arc<Pod>], deleting: &HashSet<String>) -> Scale {
+pub(super) fn scale(
+    rc: &ReplicationController,
+    owned: &[Arc<KnownPod>],
+    deleting: &HashSet<String>,
+) -> Scale {
     if rc.metadata.deletion_timestamp.is_some() {
         return Scale::Nothing;
     }
     let wanted = usize::try_from(rc.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1)).unwrap_or(0);
-    let mut present: Vec<_> =
-        owned.iter().filter(|pod| !deleting.contains(meta::uid(&pod.metadata))).cloned().collect();
+    let mut present: Vec<_> = owned.iter().filter(|pod| !deleting.contains(pod.uid())).cloned().collect();
     if present.len() < wanted {
         return Scale::Create((wanted - present.len()).min(BURST));
     }
@@ -99,37 +101,29 @@ pub(super) fn scale(rc: &ReplicationController, owned: &[Arc<Pod>], deleting: &H
 
 /// Orders pods so that those whose loss matters least come first: unassigned, not running, not ready, cheaper by
 /// annotation, sharing a node with more replicas, ready for less long, restarted more, younger.
-fn rank_for_deletion(replicas: &mut [Arc<Pod>]) {
+fn rank_for_deletion(replicas: &mut [Arc<KnownPod>]) {
     let mut per_node = HashMap::<String, usize>::new();
     for pod in replicas.iter() {
-        *per_node.entry(pods::node_name(pod).unwrap_or("").to_owned()).or_default() += 1;
+        *per_node.entry(pod.node().unwrap_or("").to_owned()).or_default() += 1;
     }
     replicas.sort_by_cached_key(|pod| {
-        let phase = match pods::phase(pod) {
-            "Running" => 2,
-            "Unknown" => 1,
+        let phase = match pod.phase() {
+            Phase::Running => 2,
+            Phase::Unknown => 1,
             _ => 0,
         };
-        let cost =
-            pod.annotations().get(DELETION_COST).and_then(|cost| cost.parse::<i32>().ok()).unwrap_or(0);
-        let neighbours = per_node.get(pods::node_name(pod).unwrap_or("")).copied().unwrap_or(0);
-        let created = pod.metadata.creation_timestamp.as_ref().map(|time| time.0);
+        let neighbours = per_node.get(pod.node().unwrap_or("")).copied().unwrap_or(0);
         (
-            pods::node_name(pod).is_some(),
+            pod.node().is_some(),
             phase,
-            pods::is_ready(pod),
-            cost,
+            pod.is_ready(),
+            pod.deletion_cost(),
             Reverse(neighbours),
-            Reverse(pods::ready_since(pod)),
-            Reverse(restarts(pod)),
-            Reverse(created),
+            Reverse(pod.ready_since()),
+            Reverse(pod.restarts()),
+            Reverse(pod.created()),
         )
     });
-}
-
-fn restarts(pod: &Pod) -> i32 {
-    let statuses = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
-    statuses.into_iter().flatten().map(|status| status.restart_count).max().unwrap_or(0)
 }
 
 /// The pod that the template describes; its name is generated by the server.
@@ -161,20 +155,19 @@ pub(super) struct Failure {
 /// The status to report for `owned` replicas, and after how long a ready replica will turn available.
 pub(super) fn status(
     rc: &ReplicationController,
-    owned: &[Arc<Pod>],
+    owned: &[Arc<KnownPod>],
     failure: Option<&Failure>,
     now: Timestamp,
 ) -> (ReplicationControllerStatus, Option<Duration>) {
     let min_ready = rc.spec.as_ref().and_then(|spec| spec.min_ready_seconds).unwrap_or(0);
     let min_ready = Duration::from_secs(u64::try_from(min_ready).unwrap_or(0));
     let template_labels = template_meta(rc).labels.unwrap_or_default();
-    let fully_labeled =
-        |pod: &&Arc<Pod>| template_labels.iter().all(|(key, value)| pod.labels().get(key) == Some(value));
+    let fully_labeled = |pod: &&Arc<KnownPod>| pod.labels().include(&template_labels);
     let waits: Vec<Duration> = owned
         .iter()
-        .filter(|pod| pods::is_ready(pod))
+        .filter(|pod| pod.is_ready())
         .map(|pod| {
-            let ready_for = pods::ready_since(pod).map(|since| now.duration_since(since).unsigned_abs());
+            let ready_for = pod.ready_since().map(|since| now.duration_since(since).unsigned_abs());
             min_ready.saturating_sub(ready_for.unwrap_or_default())
         })
         .collect();

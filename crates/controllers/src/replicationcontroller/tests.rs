@@ -2,11 +2,13 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Pod, ReplicationController};
+use k8s_openapi::api::core::v1::ReplicationController;
 use kube::ResourceExt;
 use serde_json::{Value, json};
 
 use super::plan::{Failure, Scale, claim, pod_from_template, same_status, scale, status};
+use crate::pods::KnownPod;
+use crate::pods::tests::known;
 
 const NOW: &str = "2026-01-01T00:10:00Z";
 
@@ -27,7 +29,7 @@ fn rc(replicas: i32) -> ReplicationController {
 }
 
 /// A pod named `name`, selected, owned by `rc-1`, running and ready, with `change` merged over it.
-fn pod(name: &str, change: Value) -> Arc<Pod> {
+fn pod(name: &str, change: Value) -> Arc<KnownPod> {
     let mut pod = json!({
         "metadata": {
             "name": name, "uid": name, "labels": {"app": "kubia", "tier": "web"},
@@ -40,7 +42,7 @@ fn pod(name: &str, change: Value) -> Arc<Pod> {
             {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}]},
     });
     merge(&mut pod, &change);
-    Arc::new(serde_json::from_value(pod).unwrap())
+    Arc::new(known(pod))
 }
 
 fn merge(target: &mut Value, change: &Value) {
@@ -54,8 +56,8 @@ fn merge(target: &mut Value, change: &Value) {
     }
 }
 
-fn names(pods: &[Arc<Pod>]) -> Vec<String> {
-    pods.iter().map(|pod| pod.name_any()).collect()
+fn names(pods: &[Arc<KnownPod>]) -> Vec<String> {
+    pods.iter().map(|pod| pod.name().to_owned()).collect()
 }
 
 #[test]
