@@ -6,6 +6,7 @@ mod build_info;
 mod config;
 mod definitions;
 mod errors;
+mod fairness;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod http;

@@ -1,18 +1,20 @@
 //! Every bound on what clients may ask of the server at the same time, in one place.
 
+use std::time::Duration;
+
 /// What requests may cost. Bounds on sizes of single things are where they are read: a request's body
 /// (`http/body.rs`), annotations (`pipeline/metadata.rs`).
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Connections: how many, for how long, how large the heads of requests.
     pub connections: skiff_listener::Limits,
-    /// Requests that read, of ordinary users. As Kubernetes' `--max-requests-inflight`.
+    /// With the next the seats that priority levels share (`skiff_fairness`). As Kubernetes' `--max-requests-inflight`.
     pub reads: usize,
-    /// Requests that write, of ordinary users. As Kubernetes' `--max-mutating-requests-inflight`.
+    /// As Kubernetes' `--max-mutating-requests-inflight`.
     pub writes: usize,
-    /// Requests of nodes and of the cluster's own parts: what others ask does not hold them up.
-    pub system: usize,
-    /// Requests without credentials.
+    /// How long a request waits for a seat: a quarter of Kubernetes' usual time for requests.
+    pub queue_wait: Duration,
+    /// Requests without credentials, however few seats they take.
     pub strangers: usize,
     /// Requests that last (watches, followed logs, streams into pods, proxied requests), of ordinary users.
     pub lasting: usize,
@@ -33,7 +35,7 @@ impl Limits {
             connections,
             reads: 400,
             writes: 200,
-            system: 200,
+            queue_wait: Duration::from_secs(15),
             strangers: 50,
             lasting: 4096,
             lasting_per_user: 1024,

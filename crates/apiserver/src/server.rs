@@ -18,6 +18,7 @@ use crate::admission::{self, Configured};
 use crate::bootstrap::{self, Bootstrap, BootstrapError};
 use crate::config::{ClusterConfig, Config};
 use crate::definitions::Definitions;
+use crate::fairness::{self, Configuration, Priority};
 use crate::http;
 use crate::http::aside::Aside;
 use crate::http::client::{ApiService, Caller};
@@ -51,6 +52,9 @@ pub(crate) struct Shared {
     pub(crate) checks: Checks,
     pub(crate) limits: Limits,
     pub(crate) gate: Gate,
+    pub(crate) priority: Priority,
+    /// What it decides by.
+    pub(crate) flow_control: View<Configuration>,
     /// Where large requests are worked on.
     pub(crate) aside: Aside,
     /// Ends watches.
@@ -99,6 +103,9 @@ impl ApiServer {
         let definitions = Definitions::new(kubernetes, offers.clone(), outgoing.clone());
         let definitions = View::start(store.clone(), definitions).await?;
         let configured = Configured::start(store.clone(), offers.clone(), auth.clone(), outgoing).await?;
+        let (priority, changed) = (Priority::new(&limits), Arc::default());
+        let flow_control = Configuration::new(priority.fairness.clone(), Arc::clone(&changed));
+        let flow_control = View::start(store.clone(), flow_control).await?;
         let shared = Shared {
             configured,
             auth,
@@ -116,10 +123,14 @@ impl ApiServer {
             cluster,
             checks,
             gate: Gate::new(&limits),
+            priority,
+            flow_control,
             aside: Aside::new(limits.large),
             limits,
         };
-        Ok(Self { shared: Arc::new(shared) })
+        let shared = Arc::new(shared);
+        fairness::keep(&shared, changed);
+        Ok(Self { shared })
     }
 
     /// A client in the same process that acts as `user`: no TCP, no TLS, the same pipeline.

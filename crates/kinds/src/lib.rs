@@ -10,6 +10,7 @@ mod authorization;
 mod coordination;
 mod core;
 mod discovery;
+pub mod flowcontrol;
 pub mod honour;
 mod networking;
 mod rbac;
@@ -40,6 +41,7 @@ pub fn builtin_of(schema: &Arc<Schema>) -> Catalogue {
         apiextensions::rows(schema),
         coordination::rows(schema),
         discovery::rows(schema),
+        flowcontrol::rows(schema),
     ];
     groups.into_iter().flatten().collect()
 }

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::{
-    Batch, CommitError, Entry, EventKind, Expect, Key, Listing, Op, Page, Range, ReadError, Revision, Store,
-    Term, Txn, Value, Watch,
+    Batch, CommitError, Entry, EventKind, Expect, Extent, Key, Listing, Op, Page, Range, ReadError, Revision,
+    Store, Term, Txn, Value, Watch,
 };
 
 /// The terms of a value of this suite: its words with an equals sign.
@@ -36,6 +36,7 @@ pub async fn run_all<S: Store, F: AsyncFnMut() -> Arc<S>>(mut make: F) {
     lists_go_back_as_far_as_the_history(&*make().await).await;
     lists_keep_to_their_prefix(&*make().await).await;
     lists_by_term(&*make().await).await;
+    extents_count_and_measure(&*make().await).await;
     watches_see_every_commit_once(&*make().await).await;
     watches_give_previous_values(&*make().await).await;
     watches_by_term(&*make().await).await;
@@ -43,6 +44,14 @@ pub async fn run_all<S: Store, F: AsyncFnMut() -> Arc<S>>(mut make: F) {
     compaction_ends_old_watches(&*make().await).await;
     racing_writers_never_both_win(make().await).await;
     a_revision_that_was_seen_can_be_watched(make().await).await;
+}
+
+async fn extents_count_and_measure(store: &impl Store) {
+    assert_eq!(store.extent("a/"), Extent::default());
+    write(store, vec![put("a/1", "1234"), put("a/2", "12"), put("b/1", "1"), put("a", "123456789")]).await;
+    assert_eq!(store.extent("a/"), Extent { count: 2, average: 3 });
+    write(store, (3..10).map(|i| put(&format!("a/{i}"), "123")).collect()).await;
+    assert_eq!(store.extent("a/"), Extent { count: 9, average: 3 });
 }
 
 fn put(key: &str, value: &str) -> Op {

@@ -37,8 +37,8 @@ use async_trait::async_trait;
 pub use embedded::{Embedded, OpenError};
 pub use log::{Watch, WatchError};
 pub use types::{
-    Batch, CommitError, Condition, Entry, Event, EventKind, Expect, Key, Listing, Op, Page, Range, ReadError,
-    Revision, Term, Terms, Txn, no_terms,
+    Batch, CommitError, Condition, Entry, Event, EventKind, Expect, Extent, Key, Listing, Op, Page, Range,
+    ReadError, Revision, Term, Terms, Txn, no_terms,
 };
 pub use value::Value;
 pub use view::{Model, View};
@@ -65,6 +65,9 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// [`ReadError::Compacted`] if the snapshot of `page.at` is gone, [`ReadError::Future`] if it is yet to come.
     async fn list(&self, range: Range<'_>, page: Page) -> Result<Listing, ReadError>;
+
+    /// How much there is below a prefix at the newest revision, at the cost of a few reads.
+    fn extent(&self, prefix: &str) -> Extent;
 
     /// Applies all of a transaction at one new revision, or nothing. Returns once it would survive a crash. A transaction
     /// that changes nothing takes no revision and returns the newest.

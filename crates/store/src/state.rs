@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use crate::tree::{Keyed, Tree};
 use crate::types::{
-    CommitError, Entry, Event, EventKind, Expect, Key, Listing, Op, Page, Range, Revision, Term, Terms, Txn,
+    CommitError, Entry, Event, EventKind, Expect, Extent, Key, Listing, Op, Page, Range, Revision, Term,
+    Terms, Txn,
 };
 use crate::value::Value;
 
@@ -136,6 +137,17 @@ impl State {
             }
         };
         Listing { revision: self.revision, remaining: all - entries.len(), entries }
+    }
+
+    /// How many entries there are below a prefix, and how long the first few are.
+    pub(crate) fn extent(&self, prefix: &str) -> Extent {
+        const LOOKED_AT: usize = 4;
+        let before = |key: &Key| key.as_str() < prefix;
+        let not_behind = |key: &Key| key.as_str() < prefix || key.as_str().starts_with(prefix);
+        let count = self.entries.position(not_behind).saturating_sub(self.entries.position(before));
+        let some = self.entries.iter_from(before).take(count.min(LOOKED_AT));
+        let sum: usize = some.map(|stored| stored.entry.value.len()).sum();
+        Extent { count, average: sum / count.clamp(1, LOOKED_AT) }
     }
 
     /// As many of the `all` first entries as the page may have.

@@ -208,6 +208,15 @@ pub struct Txn {
     pub ops: Vec<Op>,
 }
 
+/// How much there is in a range.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extent {
+    /// How many entries.
+    pub count: usize,
+    /// How long their values are on average, in bytes, by a few of them.
+    pub average: usize,
+}
+
 /// Which part of a listing is wanted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Page {

@@ -1,9 +1,13 @@
-//! What every cluster has from its first moment: namespaces, the Service range, default roles and bindings.
+//! What every cluster has from its first moment: namespaces, the Service range, default roles and bindings, FlowSchemas and
+//! priority levels.
 //!
 //! Written straight to the store by the API server itself, in one transaction, before it serves anything.
 //! Later starts add what is missing: objects, and the rules and subjects of default roles and bindings
-//! whose annotation `rbac.authorization.kubernetes.io/autoupdate` is `"true"`. Nothing is ever taken away.
+//! whose annotation `rbac.authorization.kubernetes.io/autoupdate` is `"true"`, from which nothing is ever taken away; and they
+//! make the specs of FlowSchemas and priority levels current that nobody has taken over. What is mandatory of
+//! these is restored while the server runs, too.
 
+mod flow_control;
 mod objects;
 mod reconcile;
 
@@ -51,10 +55,21 @@ const ATTEMPTS: usize = 10;
 /// # Errors
 /// See [`BootstrapError`]; nothing was written then.
 pub async fn run(store: &dyn Store, cluster: &Bootstrap) -> Result<(), BootstrapError> {
-    let wanted = objects::all(cluster, Timestamp::now());
+    write(store, &objects::all(cluster, Timestamp::now())).await
+}
+
+/// Writes what is missing of the mandatory FlowSchemas and priority levels.
+///
+/// # Errors
+/// See [`BootstrapError`]; nothing was written then.
+pub(crate) async fn restore(store: &dyn Store) -> Result<(), BootstrapError> {
+    write(store, &flow_control::mandatory(Timestamp::now())).await
+}
+
+async fn write(store: &dyn Store, wanted: &[(Key, Object)]) -> Result<(), BootstrapError> {
     let mut attempt = 1;
     loop {
-        let txn = plan(store, &wanted).await?;
+        let txn = plan(store, wanted).await?;
         if txn.ops.is_empty() {
             return Ok(());
         }

@@ -10,6 +10,7 @@ use skiff_machinery::Object;
 use skiff_store::Key;
 
 use super::Bootstrap;
+use super::flow_control;
 
 pub(super) const RBAC: &str = "rbac.authorization.k8s.io";
 /// `"true"` on what later versions may add to.
@@ -25,6 +26,7 @@ pub(super) fn all(cluster: &Bootstrap, now: Timestamp) -> Vec<(Key, Object)> {
     let mut objects: Vec<(Key, Object)> = NAMESPACES.iter().map(|name| made.namespace(name)).collect();
     objects.push(made.service_cidr(&cluster.service_cidrs));
     objects.push(made.authentication(&cluster.client_ca_pem));
+    objects.extend(flow_control::all(&made));
     objects.extend(CLUSTER_ROLES.iter().map(|row| made.cluster_role(row)));
     for (name, rules) in CONTROLLERS {
         let role = format!("system:controller:{name}");
@@ -47,13 +49,21 @@ pub(super) fn all(cluster: &Bootstrap, now: Timestamp) -> Vec<(Key, Object)> {
     objects
 }
 
-struct Maker {
-    now: Timestamp,
+/// Makes objects.
+pub(super) struct Maker {
+    pub(super) now: Timestamp,
 }
 
 impl Maker {
     /// An object of its kind, made now.
-    fn object(&self, api_version: &str, kind: &str, namespace: &str, name: &str, body: Value) -> Object {
+    pub(super) fn object(
+        &self,
+        api_version: &str,
+        kind: &str,
+        namespace: &str,
+        name: &str,
+        body: Value,
+    ) -> Object {
         let mut object = Object::from_value(body).unwrap_or_default();
         object.set(&["apiVersion"], api_version);
         object.set(&["kind"], kind);
@@ -144,7 +154,7 @@ impl Maker {
     }
 }
 
-fn key(resource: &str, namespace: &str, name: &str) -> Key {
+pub(super) fn key(resource: &str, namespace: &str, name: &str) -> Key {
     let place = if namespace.is_empty() { name.to_owned() } else { format!("{namespace}/{name}") };
     Key::from(format!("/registry/{resource}/{place}"))
 }

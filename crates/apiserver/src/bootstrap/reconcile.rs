@@ -4,6 +4,7 @@ use serde_json::Value;
 use skiff_auth::{Rule, rbac::missing};
 use skiff_machinery::Object;
 
+use super::flow_control;
 use super::objects::{AUTOUPDATE, RBAC};
 
 /// What to do about a default object.
@@ -17,10 +18,13 @@ pub(super) enum Change {
     Replace(Object),
 }
 
-/// Compares a default object with the stored one. Roles gain rules and bindings gain subjects; everything
-/// else, and whatever is not marked for updates, stays as it is.
+/// Compares a default object with the stored one. Roles gain rules and bindings gain subjects; FlowSchemas and
+/// priority levels get today's spec unless somebody else has taken them over; everything else, and whatever is not marked for updates, stays as it is.
 pub(super) fn change(wanted: &Object, stored: Option<&Object>) -> Change {
     let Some(stored) = stored else { return Change::Create };
+    if let Some(changed) = flow_control::change(wanted, stored) {
+        return changed;
+    }
     let ours =
         wanted.api_version().starts_with(RBAC) && stored.annotations().get(AUTOUPDATE) == Some(&"true");
     if !ours {

@@ -1,6 +1,5 @@
-//! How many requests are worked on at the same time: each sort has places of its own, and who finds none is asked to come
-//! back. Full priority and fairness among users is not there, but what lasts is bounded for each user, too; what keeps the
-//! cluster alive has its own places.
+//! Bounds beside those of priority and fairness (`crate::fairness`), which Kubernetes does not have: on requests of strangers, on
+//! what lasts (of all users and of each), and on the memory of lists. Who finds no place is asked to come back.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -28,18 +27,23 @@ pub(crate) enum Share {
 /// What a request does, as far as it matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Work {
-    Read,
-    Write,
-    /// It lasts: a watch, a stream, a proxied request.
-    Lasting,
+    /// It takes seats until it has been answered.
+    Short,
+    /// It takes seats while it begins.
+    Watch,
+    /// It takes no seats: a stream, a log, a proxied request.
+    Stream,
+}
+
+impl Work {
+    fn lasts(self) -> bool {
+        self != Self::Short
+    }
 }
 
 /// Everybody's places.
 #[derive(Debug)]
 pub(crate) struct Gate {
-    reads: Arc<Semaphore>,
-    writes: Arc<Semaphore>,
-    system: Arc<Semaphore>,
     strangers: Arc<Semaphore>,
     lasting: Arc<Semaphore>,
     by_user: Arc<Users>,
@@ -122,9 +126,6 @@ impl Gate {
         let places = |count: usize| Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)));
         let list_units = u32::try_from(limits.list_bytes / UNIT).unwrap_or(u32::MAX).max(1);
         Self {
-            reads: places(limits.reads),
-            writes: places(limits.writes),
-            system: places(limits.system),
             strangers: places(limits.strangers),
             lasting: places(limits.lasting),
             by_user: Arc::new(Users { most: limits.lasting_per_user.max(1), open: Mutex::default() }),
@@ -136,19 +137,13 @@ impl Gate {
 
     /// A place for a request of a user; 429 when there is none.
     pub(crate) fn enter(&self, share: Share, work: Work, user: &str) -> Result<Pass, ApiError> {
-        let places = match (share, work) {
-            (Share::Exempt, _) => return Ok(Pass::default()),
-            (Share::System, Work::Lasting) => &self.system_lasting,
-            (Share::System, _) => &self.system,
-            (Share::Strangers, _) => &self.strangers,
-            (Share::Users, Work::Read) => &self.reads,
-            (Share::Users, Work::Write) => &self.writes,
-            (Share::Users, Work::Lasting) => &self.lasting,
+        let places = match share {
+            Share::Strangers => &self.strangers,
+            Share::System if work.lasts() => &self.system_lasting,
+            Share::Users if work.lasts() => &self.lasting,
+            _ => return Ok(Pass::default()),
         };
-        let of_user = match (share, work) {
-            (Share::Users, Work::Lasting) => Some(self.by_user.enter(user)?),
-            _ => None,
-        };
+        let of_user = if share == Share::Users { Some(self.by_user.enter(user)?) } else { None };
         let permit = places.clone().try_acquire_owned().map_err(|_| ApiError::TooManyRequests)?;
         Ok(Pass { permit: Some(permit), of_user })
     }
@@ -170,34 +165,32 @@ mod tests {
     use super::*;
 
     fn gate() -> Gate {
-        let limits =
-            Limits { reads: 1, writes: 1, system: 1, strangers: 1, list_bytes: 8192, ..Limits::default() };
-        Gate::new(&limits)
+        Gate::new(&Limits { strangers: 1, system_lasting: 1, list_bytes: 8192, ..Limits::default() })
     }
 
     #[test]
     fn each_share_has_its_own_places() {
         let gate = gate();
-        let first = gate.enter(Share::Users, Work::Read, "u").unwrap();
-        assert!(matches!(gate.enter(Share::Users, Work::Read, "u"), Err(ApiError::TooManyRequests)));
+        let first = gate.enter(Share::Strangers, Work::Short, "u").unwrap();
+        assert!(matches!(gate.enter(Share::Strangers, Work::Watch, "u"), Err(ApiError::TooManyRequests)));
+        let system = gate.enter(Share::System, Work::Watch, "s").unwrap();
+        assert!(gate.enter(Share::System, Work::Stream, "s").is_err());
         let others = [
-            (Share::Users, Work::Write),
-            (Share::Users, Work::Lasting),
-            (Share::System, Work::Read),
-            (Share::Strangers, Work::Read),
-            (Share::Exempt, Work::Read),
+            (Share::System, Work::Short),
+            (Share::Users, Work::Short),
+            (Share::Users, Work::Stream),
+            (Share::Exempt, Work::Watch),
         ];
         let held: Vec<Pass> = others.map(|(share, work)| gate.enter(share, work, "u").unwrap()).into();
-        assert!(gate.enter(Share::System, Work::Write, "u").is_err());
         drop(first);
-        gate.enter(Share::Users, Work::Read, "u").unwrap();
-        drop(held);
+        gate.enter(Share::Strangers, Work::Short, "u").unwrap();
+        drop((held, system));
     }
 
     #[test]
     fn what_lasts_is_bounded_for_each_user() {
         let gate = Gate::new(&Limits { lasting: 3, lasting_per_user: 2, ..Limits::default() });
-        let enter = |user: &str| gate.enter(Share::Users, Work::Lasting, user);
+        let enter = |user: &str| gate.enter(Share::Users, Work::Watch, user);
         let first = enter("a").unwrap();
         let second = enter("a").unwrap();
         assert!(matches!(enter("a"), Err(ApiError::TooManyOfUser(2))));

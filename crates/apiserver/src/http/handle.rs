@@ -1,6 +1,6 @@
 //! One request, from its head to the head of its answer.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER, USER_AGENT};
@@ -22,11 +22,13 @@ use super::body::{self, Body};
 use super::client::Caller;
 use super::gate::{Pass, Share, Work};
 use super::health;
+use super::order::{Matched, Order};
 use super::path::{RequestInfo, ResourcePath};
 use super::push::Push;
 use super::query::Query;
 use super::warnings::Warnings;
 use crate::errors::{ApiError, Subject};
+use crate::fairness::Seat;
 use crate::pipeline::call::{Call, options_kind};
 use crate::pipeline::{self, Done, codec, respond};
 use crate::server::Shared;
@@ -40,6 +42,7 @@ pub(crate) async fn handle(server: Arc<Shared>, caller: Caller, request: Request
     let errors = exchange.format_of_errors(request.headers());
     let (verb, resource, warnings) =
         (exchange.verb_label(), exchange.resource_label(), exchange.warnings.clone());
+    let matched = exchange.matched.clone();
     let mut response = match contained(exchange.run(caller, request)).await {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => refuse(&server, &error, errors, &id),
@@ -47,6 +50,7 @@ pub(crate) async fn handle(server: Arc<Shared>, caller: Caller, request: Request
     };
     response.headers_mut().extend(HeaderValue::from_str(&id).ok().map(|id| (AUDIT_ID, id)));
     warnings.lock().write(response.headers_mut());
+    matched.get().into_iter().for_each(|matched| matched.write(response.headers_mut()));
     server.metrics.request(verb, &resource, response.status(), started.elapsed());
     response
 }
@@ -86,6 +90,13 @@ fn answer(server: &Shared, error: &ApiError, format: Format) -> Response<Body> {
     response
 }
 
+/// Who asks, and what the request holds.
+struct Admitted {
+    user: UserInfo,
+    share: Share,
+    seat: Option<Arc<Seat>>,
+}
+
 /// What is known of a request from its head.
 struct Exchange {
     server: Arc<Shared>,
@@ -95,6 +106,8 @@ struct Exchange {
     /// The first segment of the path.
     first_segment: String,
     warnings: Arc<Mutex<Warnings>>,
+    /// Set when it has been classified.
+    matched: Arc<OnceLock<Matched>>,
 }
 
 impl Exchange {
@@ -106,6 +119,7 @@ impl Exchange {
             method: request.method().clone(),
             first_segment: request.uri().path().split('/').nth(1).unwrap_or_default().to_owned(),
             warnings: Arc::default(),
+            matched: Arc::default(),
         }
     }
 
@@ -177,7 +191,8 @@ impl Exchange {
         let (user, share) = self.caller(caller, request.headers()).await?;
         let work = self.work();
         let pass = Arc::new(self.server.gate.enter(share, work, &user.name)?);
-        if work == Work::Lasting {
+        let seat = self.seat(&user, work, request.uri().path()).await?.map(Arc::new);
+        if work != Work::Short && !self.is_finite_log() {
             request.extensions().get().into_iter().for_each(skiff_listener::Exchange::lasts);
         }
         // For streams, which outlive the answer.
@@ -186,9 +201,12 @@ impl Exchange {
         let (stall, shutdown) = (self.server.limits.connections.stall, self.server.shutdown.clone());
         let response = match self.info.clone() {
             RequestInfo::NonResource => self.non_resource(&user, &request.into_parts().0).await,
-            RequestInfo::Resource(path) => self.resource(user, share, path, request).await,
+            RequestInfo::Resource(path) => {
+                let admitted = Admitted { user, share, seat: seat.clone() };
+                self.resource(admitted, path, request).await
+            }
         }?;
-        let response = response.map(|body| body::holding(body, pass));
+        let response = response.map(|body| body::holding(body, (pass, seat)));
         Ok(match push {
             Some(push) => push.answer(response, stall, shutdown),
             None => response,
@@ -232,13 +250,36 @@ impl Exchange {
     }
 
     fn work(&self) -> Work {
-        let RequestInfo::Resource(path) = &self.info else { return Work::Read };
+        let RequestInfo::Resource(path) = &self.info else { return Work::Short };
         match (path.subresource.as_str(), self.verb()) {
-            ("exec" | "attach" | "portforward" | "proxy", _) | (_, Some(Verb::Watch)) => Work::Lasting,
-            ("log", _) if self.query.flag("follow") => Work::Lasting,
-            (_, Some(Verb::Get | Verb::List) | None) => Work::Read,
-            _ => Work::Write,
+            ("exec" | "attach" | "portforward" | "proxy" | "log", _) => Work::Stream,
+            (_, Some(Verb::Watch)) => Work::Watch,
+            _ => Work::Short,
         }
+    }
+
+    /// Whether this is a log that is not followed: it ends by itself.
+    fn is_finite_log(&self) -> bool {
+        let is_log = |path: &ResourcePath| path.subresource == "log";
+        matches!(&self.info, RequestInfo::Resource(path) if is_log(path)) && !self.query.flag("follow")
+    }
+
+    /// Waits for the request's seats, if it takes some.
+    async fn seat(&self, user: &UserInfo, work: Work, path: &str) -> Result<Option<Seat>, ApiError> {
+        if work == Work::Stream {
+            return Ok(None);
+        }
+        let order = Order { info: &self.info, method: &self.method, verb: self.verb(), query: &self.query };
+        let classified = self.server.priority.fairness.classify(&order.asked(user, path));
+        // Only classified here.
+        self.matched.set(Matched::new(&classified)).ok();
+        let seats = match &self.info {
+            RequestInfo::Resource(path) if !classified.is_exempt() => {
+                self.kind(path).map_or(1, |kind| order.seats(&*self.server.store, &kind, classified.widest()))
+            }
+            _ => 1,
+        };
+        self.server.priority.enter(classified, seats, order.details(user, path)).await.map(Some)
     }
 
     async fn authorize(&self, attributes: &Attributes<'_>) -> Result<(), ApiError> {
@@ -269,10 +310,17 @@ impl Exchange {
             }
             _ => {}
         }
+        let detailed = !self.query.get("includeRequestDetails").is_empty();
+        if let Some(dump) = self.server.priority.dump(path, detailed) {
+            let mut response = Response::new(body::full(dump));
+            let content_type = HeaderValue::from_static("text/plain; charset=utf-8");
+            response.headers_mut().insert(CONTENT_TYPE, content_type);
+            return Ok(response);
+        }
         let metrics = match path.trim_end_matches('/') {
             "/metrics" => {
                 let own = self.server.metrics.render(self.server.store.revision());
-                Some(own + &(self.server.more_metrics)())
+                Some(own + &self.server.priority.fairness.metrics() + &(self.server.more_metrics)())
             }
             "/metrics/slis" => Some(health::slis(&self.server)),
             _ => None,
@@ -291,13 +339,12 @@ impl Exchange {
 
     async fn resource(
         self,
-        user: UserInfo,
-        share: Share,
+        admitted: Admitted,
         path: ResourcePath,
         request: Request<Body>,
     ) -> Result<Response<Body>, ApiError> {
         let verb = self.verb().ok_or(ApiError::MethodNotAllowed)?;
-        self.authorize_resource(&user, &path, verb).await?;
+        self.authorize_resource(&admitted.user, &path, verb).await?;
         let kind = self.newest_kind(&path).await?;
         check_scope(&kind, &path, verb)?;
         let subresource = match path.subresource.as_str() {
@@ -310,7 +357,7 @@ impl Exchange {
         if let Some(text) = &kind.deprecation {
             self.warnings.lock().add(text.to_string());
         }
-        let call = self.call((user, share), kind, (path, verb), request.headers(), subresource)?;
+        let call = self.call(admitted, kind, (path, verb), request.headers(), subresource)?;
         match subresource {
             Some(subresource) => subresources::run(call, verb, subresource, request).await,
             None => objects(call, verb, request).await,
@@ -351,7 +398,7 @@ impl Exchange {
 
     fn call(
         self,
-        (user, share): (UserInfo, Share),
+        Admitted { user, share, seat }: Admitted,
         kind: Arc<Kind>,
         (path, verb): (ResourcePath, Verb),
         headers: &HeaderMap,
@@ -381,6 +428,7 @@ impl Exchange {
             server: self.server,
             user,
             share,
+            seat,
             kind,
             path,
             query: self.query,

@@ -10,6 +10,7 @@ mod handle;
 pub(crate) mod health;
 mod listener;
 pub(crate) mod metrics;
+mod order;
 pub(crate) mod path;
 mod push;
 pub(crate) mod query;

@@ -10,6 +10,7 @@ use skiff_store::{Entry, Key};
 
 use super::{codec, versions};
 use crate::errors::{ApiError, Subject};
+use crate::fairness::Seat;
 use crate::http::accept::Encoding;
 use crate::http::gate::Share;
 use crate::http::path::ResourcePath;
@@ -23,6 +24,8 @@ pub(crate) struct Call {
     pub(crate) user: UserInfo,
     /// Whose places the request takes.
     pub(crate) share: Share,
+    /// Its seats; none for what takes none.
+    pub(crate) seat: Option<Arc<Seat>>,
     pub(crate) kind: Arc<Kind>,
     pub(crate) path: ResourcePath,
     pub(crate) query: Query,
@@ -48,6 +51,11 @@ impl Call {
     /// Warns of fields without effect in an object that nobody refused: others have nothing to do with what was wrong.
     pub(crate) fn warn_of_ignored(&self, object: &Object) {
         skiff_kinds::honour::warnings(&self.kind.root, object).into_iter().for_each(|text| self.warn(text));
+    }
+
+    /// A watch has begun: from now on it takes no seats.
+    pub(crate) fn begun(&self) {
+        self.seat.iter().for_each(|seat| seat.release());
     }
 
     /// The object that the URL names.

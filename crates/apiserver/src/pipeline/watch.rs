@@ -122,6 +122,9 @@ enum Source {
 impl Streaming {
     async fn start(call: Call, selection: Selection, request: Request) -> Result<Self, ApiError> {
         let source = source(&call, &selection, &request).await?;
+        if !matches!(source, Source::Initial { .. }) {
+            call.begun();
+        }
         let now = Instant::now();
         let end = now + request.life;
         let first = if request.bookmarks { next_bookmark(now, end) } else { end };
@@ -168,6 +171,7 @@ impl Streaming {
                     return;
                 };
                 self.source = Source::Live(watch);
+                self.call.begun();
                 return;
             };
             self.event(out, "ADDED", &entry);

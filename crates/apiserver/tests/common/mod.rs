@@ -14,6 +14,9 @@ use skiff_apiserver::testing::TestServer;
 use skiff_apiserver::{ApiService, Body, Limits, UserInfo};
 use tower::ServiceExt as _;
 
+/// Where the objects of priority and fairness are.
+pub(crate) const FLOW_CONTROL: &str = "/apis/flowcontrol.apiserver.k8s.io/v1";
+
 pub(crate) struct Api(TestServer);
 
 impl Deref for Api {
@@ -129,6 +132,50 @@ impl Api {
     pub(crate) async fn make_default_account(&self, namespace: &str) {
         let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts");
         self.post(&path, json!({"metadata": {"name": "default"}})).await.expect(201);
+    }
+
+    /// Makes a priority level of a single seat.
+    pub(crate) async fn make_level(&self, name: &str, response: Value) {
+        let limited = json!({
+            "nominalConcurrencyShares": 1, "borrowingLimitPercent": 0, "limitResponse": response,
+        });
+        let level = json!({"metadata": {"name": name}, "spec": {"type": "Limited", "limited": limited}});
+        self.post(&format!("{FLOW_CONTROL}/prioritylevelconfigurations"), level).await.expect(201);
+    }
+
+    /// Leads a user's requests to a level, and returns when they go there.
+    pub(crate) async fn lead(&self, level: &str, user: &str, verbs: &[&str]) {
+        let name = format!("to-{level}");
+        let everything = json!({
+            "verbs": verbs, "apiGroups": ["*"], "resources": ["*"], "namespaces": ["*"], "clusterScope": true,
+        });
+        let rule = json!({
+            "subjects": [{"kind": "User", "user": {"name": user}}],
+            "resourceRules": [everything], "nonResourceRules": [{"verbs": verbs, "nonResourceURLs": ["*"]}],
+        });
+        let spec = json!({
+            "priorityLevelConfiguration": {"name": level}, "matchingPrecedence": 50, "rules": [rule],
+            "distinguisherMethod": {"type": "ByUser"},
+        });
+        let schema = json!({"metadata": {"name": name}, "spec": spec});
+        self.post(&format!("{FLOW_CONTROL}/flowschemas"), schema).await.expect(201);
+        self.until_dangling(&name, "False").await;
+    }
+
+    /// Waits until a FlowSchema says whether its level is missing; the condition.
+    pub(crate) async fn until_dangling(&self, name: &str, status: &str) -> Value {
+        let path = format!("{FLOW_CONTROL}/flowschemas?watch=1&fieldSelector=metadata.name%3D{name}");
+        let mut events = self.watch(&path, "application/json").await;
+        let said = async {
+            loop {
+                let event = events.next().await.expect("the watch goes on");
+                let condition = &event["object"]["status"]["conditions"][0];
+                if condition["status"] == status {
+                    return condition.clone();
+                }
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(10), said).await.expect("a condition in time")
     }
 
     pub(crate) async fn watch(&self, path: &str, accept: &str) -> Events {

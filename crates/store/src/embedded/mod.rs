@@ -22,7 +22,7 @@ use crate::Store;
 use crate::log::{Log, Watch};
 use crate::state::{Prepared, State};
 use crate::types::{
-    CommitError, Condition, Entry, Key, Listing, Page, Range, ReadError, Revision, Terms, Txn,
+    CommitError, Condition, Entry, Extent, Key, Listing, Page, Range, ReadError, Revision, Terms, Txn,
 };
 use disk::Disk;
 use medium::{FileSystem, Medium};
@@ -182,6 +182,10 @@ impl Store for Embedded {
             self.pin(&state);
         }
         Ok(listing)
+    }
+
+    fn extent(&self, prefix: &str) -> Extent {
+        self.shared.state.load().extent(prefix)
     }
 
     async fn commit(&self, txn: Txn) -> Result<Revision, CommitError> {
