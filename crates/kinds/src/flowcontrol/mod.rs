@@ -7,7 +7,7 @@ mod priority_level;
 
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use skiff_machinery::cells::{items, str_of};
 use skiff_machinery::{
     Context, FieldError, FieldErrors, GroupVersion, Kind, MetadataChecks, Object, Scope, Strategy,
@@ -52,6 +52,10 @@ impl<R: Rules> Strategy for Common<R> {
 
     fn default(&self, object: &mut Object) {
         self.0.default(object);
+    }
+
+    fn prepare_create(&self, _: Context<'_>, object: &mut Object) {
+        object.set(&["status"], Map::new());
     }
 
     fn validate(&self, _: Context<'_>, object: &Object) -> FieldErrors {
