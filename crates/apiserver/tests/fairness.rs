@@ -269,3 +269,60 @@ async fn parts_of_the_process_are_classified_as_in_kubernetes() {
     check(user("u"), "/api/v1/pods", "global-default", "global-default").await;
     check(UserInfo::anonymous(), "/api/v1/pods", "global-default", "global-default").await;
 }
+
+/// What Kubernetes' conformance tests of sig-api-machinery "API priority and fairness" do with either kind.
+#[tokio::test]
+async fn both_kinds_have_every_operation() {
+    let api = Api::start().await;
+    let rules = json!([{
+        "subjects": [{"kind": "User", "user": {"name": "nobody"}}],
+        "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}],
+    }]);
+    let schema = json!({
+        "matchingPrecedence": 10000, "priorityLevelConfiguration": {"name": "global-default"},
+        "distinguisherMethod": {"type": "ByUser"}, "rules": rules,
+    });
+    let level = json!({
+        "type": "Limited", "limited": {"nominalConcurrencyShares": 2, "limitResponse": {"type": REJECT}},
+    });
+    let fewer = json!({"limited": {"nominalConcurrencyShares": 4}});
+    every_operation(&api, "flowschemas", schema, json!({"matchingPrecedence": 9999})).await;
+    every_operation(&api, "prioritylevelconfigurations", level, fewer).await;
+}
+
+async fn every_operation(api: &Api, plural: &str, spec: Value, change: Value) {
+    let all = format!("{FLOW_CONTROL}/{plural}");
+    let labelled = format!("{all}?labelSelector=test%3Dyes");
+    let mut names = Vec::new();
+    for _ in 0..3 {
+        let object = json!({"metadata": {"generateName": "e2e-", "labels": {"test": "yes"}}, "spec": spec});
+        let made = api.post(&all, object).await.expect(201);
+        names.push(made.body["metadata"]["name"].as_str().unwrap().to_owned());
+    }
+    let one = format!("{all}/{}", names[2]);
+    let list = api.get(&labelled).await.expect(200);
+    assert_eq!(list.names().len(), 3);
+    let version = list.body["metadata"]["resourceVersion"].as_str().unwrap();
+    let mut events = api.watch(&format!("{labelled}&watch=1&resourceVersion={version}"), "").await;
+    let patch = json!({"metadata": {"annotations": {"patched": "true"}}, "spec": change});
+    let patched = api.merge(&one, patch).await.expect(200);
+    assert_eq!(patched.body["metadata"]["annotations"]["patched"], "true");
+    loop {
+        let event = events.next().await.unwrap();
+        assert_eq!(event["type"], "MODIFIED");
+        if event["object"]["metadata"]["annotations"]["patched"] == "true" {
+            break;
+        }
+    }
+    let condition =
+        json!({"status": {"conditions": [{"type": "Failed", "status": "False", "reason": "e2e"}]}});
+    let status = api.merge(&format!("{one}/status"), condition).await.expect(200);
+    let conditions = status.body["status"]["conditions"].as_array().unwrap();
+    assert!(conditions.iter().any(|condition| condition["type"] == "Failed"), "{conditions:?}");
+    api.get(&format!("{one}/status")).await.expect(200);
+    api.delete(&one, Value::Null).await.expect(200);
+    api.get(&one).await.expect(404);
+    assert_eq!(api.get(&labelled).await.names().len(), 2);
+    api.delete(&labelled, Value::Null).await.expect(200);
+    assert_eq!(api.get(&labelled).await.names().len(), 0);
+}

@@ -192,7 +192,7 @@ mod tests {
                 prop_assert!(*seats >= need.bounds.nominal.min(need.peak));
             }
             // Rounding, and the seat that none is left without.
-            let slack = needs.len() as u32 * 2;
+            let slack = u32::try_from(needs.len()).unwrap() * 2;
             prop_assert!(seats.iter().sum::<u32>() <= nominal + slack);
         }
     }

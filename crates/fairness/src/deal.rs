@@ -85,11 +85,11 @@ mod tests {
         #[test]
         fn a_hand_has_different_cards_of_the_deck(hash: u64, deck in 1_u32..10_000_000, hand in 1_u32..=15) {
             let mut cards = cards(hash, deck, hand);
-            prop_assert_eq!(cards.len() as u32, hand.min(deck));
+            prop_assert_eq!(cards.len(), hand.min(deck) as usize);
             prop_assert!(cards.iter().all(|card| *card < deck));
             cards.sort_unstable();
             cards.dedup();
-            prop_assert_eq!(cards.len() as u32, hand.min(deck));
+            prop_assert_eq!(cards.len(), hand.min(deck) as usize);
         }
     }
 }

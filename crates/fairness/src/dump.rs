@@ -136,7 +136,7 @@ impl Fairness {
             head.extend(row(&more));
         }
         let mut rows = vec![head];
-        for (_, level) in &self.plan().levels {
+        for level in self.plan().levels.values() {
             let state = level.state();
             for (number, queue) in &state.queues.active {
                 for (place, waiting) in queue.waiting.iter().enumerate() {

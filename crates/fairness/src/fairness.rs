@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use k8s_openapi::api::flowcontrol::v1::{FlowSchema, PriorityLevelConfiguration};
+use k8s_openapi::api::flowcontrol::v1::{FlowSchema, FlowSchemaSpec, PriorityLevelConfiguration};
 use parking_lot::Mutex;
 
 use crate::allocate::allocate;
@@ -75,6 +75,32 @@ pub struct Classified {
     hash: u64,
 }
 
+impl Route {
+    fn new(
+        spec: &FlowSchemaSpec,
+        uid: String,
+        wanted: &Wanted,
+        level: Arc<Level>,
+        meter: Arc<Meter>,
+    ) -> Self {
+        Self {
+            precedence: spec.matching_precedence.unwrap_or_default(),
+            rules: Rules::new(spec.rules.clone().unwrap_or_default()),
+            distinguisher: match spec.distinguisher_method.as_ref().map(|method| method.type_.as_str()) {
+                Some("ByUser") => Distinguisher::User,
+                Some("ByNamespace") => Distinguisher::Namespace,
+                _ => Distinguisher::Nothing,
+            },
+            uid,
+            level_uid: wanted.uid.clone(),
+            level,
+            is_sharded: matches!(wanted.spec.limit, Limit::Queue(queuing) if queuing.queues > 1),
+            is_exempt: wanted.spec.limit == Limit::None,
+            meter,
+        }
+    }
+}
+
 /// A level of the configuration.
 struct Wanted {
     spec: LevelSpec,
@@ -106,8 +132,9 @@ impl Fairness {
     /// The level of a request, and the flow that it is part of there.
     pub fn classify(&self, asked: &Asked<'_>) -> Classified {
         let plan = self.plan();
-        let found = plan.routes.iter().find(|route| route.rules.matches(asked)).or(plan.routes.last());
+        let found = plan.routes.iter().find(|route| route.rules.matches(asked));
         // Nothing is ever in force without the mandatory ones, see `new`.
+        let found = found.or_else(|| self.last(&plan)).or(plan.routes.last());
         let route = found.expect("there is a FlowSchema").clone();
         if !route.is_sharded {
             return Classified { route, flow: String::new(), hash: 0 };
@@ -116,6 +143,12 @@ impl Fairness {
         let mut hasher = DefaultHasher::new();
         (self.secret, &*route.meter.schema, flow).hash(&mut hasher);
         Classified { flow: flow.to_owned(), hash: hasher.finish(), route }
+    }
+
+    /// Where what nothing matches goes: users without any of the usual groups.
+    fn last<'p>(&self, plan: &'p Plan) -> Option<&'p Arc<Route>> {
+        let name = name_of(&self.mandatory.schemas.last()?.metadata);
+        plan.routes.iter().find(|route| *route.meter.schema == *name)
     }
 
     /// Puts a configuration in force. Requests that are known stay where they are; levels that are gone end with the last of
@@ -196,34 +229,15 @@ impl Fairness {
             .collect();
         let (mut routes, mut named) = (Vec::new(), HashSet::new());
         for schema in schemas.iter().chain(&self.mandatory.schemas) {
-            let name = name_of(&schema.metadata);
-            let Some(spec) = schema.spec.clone() else { continue };
+            let (name, Some(spec)) = (name_of(&schema.metadata), &schema.spec) else { continue };
             let level = spec.priority_level_configuration.name.as_str();
-            let (Some(Wanted { spec: of_level, uid }), Some(level)) = (wanted.get(level), levels.get(level))
-            else {
-                continue;
-            };
-            if !named.insert(name) {
-                continue;
+            let (Some(wanted), Some(level)) = (wanted.get(level), levels.get(level)) else { continue };
+            if named.insert(name) {
+                let meter = known.get(&(name, &level.name)).map(|meter| Arc::clone(meter));
+                let meter = meter.unwrap_or_else(|| Arc::new(Meter::new(name, level.name.clone())));
+                let uid = schema.metadata.uid.clone().unwrap_or_default();
+                routes.push(Arc::new(Route::new(spec, uid, wanted, level.clone(), meter)));
             }
-            let meter = known.get(&(name, &level.name)).map(|meter| Arc::clone(meter));
-            let meter = meter.unwrap_or_else(|| Arc::new(Meter::new(name, level.name.clone())));
-            let method = spec.distinguisher_method.as_ref().map(|method| method.type_.as_str());
-            routes.push(Arc::new(Route {
-                precedence: spec.matching_precedence.unwrap_or_default(),
-                rules: Rules::new(spec.rules.unwrap_or_default()),
-                distinguisher: match method {
-                    Some("ByUser") => Distinguisher::User,
-                    Some("ByNamespace") => Distinguisher::Namespace,
-                    _ => Distinguisher::Nothing,
-                },
-                uid: schema.metadata.uid.clone().unwrap_or_default(),
-                level_uid: uid.clone(),
-                level: level.clone(),
-                is_sharded: matches!(of_level.limit, Limit::Queue(queuing) if queuing.queues > 1),
-                is_exempt: of_level.limit == Limit::None,
-                meter,
-            }));
         }
         routes.sort_by(|a, b| (a.precedence, &a.meter.schema).cmp(&(b.precedence, &b.meter.schema)));
         routes

@@ -199,11 +199,11 @@ fn serve(seats: u32, flows: &[(usize, u64, u32)], seconds: u64) -> Vec<u64> {
         flows.iter().enumerate().flat_map(|(flow, (clients, ..))| vec![flow; *clients]).collect();
     while bench.now < start + Duration::from_secs(seconds) {
         for index in due.drain(..) {
-            bench.enter(next, flow(index as u32 * 6), flows[index].2);
+            bench.enter(next, flow(u32::try_from(index).unwrap() * 6), flows[index].2);
             flow_of.insert(next, index);
             next += 1;
         }
-        for number in bench.served[begun..].to_vec() {
+        for number in bench.served[begun..].iter().copied() {
             ends.insert((bench.now + Duration::from_millis(flows[flow_of[&number]].1), number), ());
         }
         begun = bench.served.len();

@@ -1,8 +1,9 @@
 //! What the server itself does about the objects of priority and fairness: mandatory ones come back, and each FlowSchema says
 //! whether its level is there. And every ten seconds it deals the seats out anew.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::Request;
@@ -39,6 +40,7 @@ async fn run(server: Weak<Shared>, changed: Arc<Notify>) {
     period.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // Whether something could not be written; it is tried again with the next period.
     let mut is_due = true;
+    let mut pace = Pace::default();
     loop {
         let is_changed = tokio::select! {
             () = changed.notified() => true,
@@ -49,13 +51,13 @@ async fn run(server: Weak<Shared>, changed: Arc<Notify>) {
             server.priority.adjust();
         }
         if is_changed || is_due {
-            is_due = !look(&server).await;
+            is_due = !look(&server, &mut pace).await;
         }
     }
 }
 
 /// Puts right what is not as it should be; whether that worked.
-async fn look(server: &Arc<Shared>) -> bool {
+async fn look(server: &Arc<Shared>, pace: &mut Pace) -> bool {
     let mut is_done = true;
     if let Err(error) = bootstrap::restore(&*server.store).await {
         tracing::warn!(error = &error as &dyn std::error::Error, "mandatory objects are missing");
@@ -63,9 +65,31 @@ async fn look(server: &Arc<Shared>) -> bool {
     }
     let dangling = server.flow_control.read().dangling();
     for condition in dangling {
-        is_done &= tell(server, condition).await;
+        is_done &= pace.allows(&condition.name, Instant::now()) && tell(server, condition).await;
     }
     is_done
+}
+
+/// When each FlowSchema was told: somebody who says the contrary at once gets no answer at once for ever.
+#[derive(Default)]
+struct Pace(HashMap<String, Vec<Instant>>);
+
+impl Pace {
+    /// Whether one may be told now: six times in a minute, as by Kubernetes' servers.
+    fn allows(&mut self, name: &str, now: Instant) -> bool {
+        const MOST: usize = 6;
+        const TIME: Duration = Duration::from_secs(60);
+        self.0.retain(|_, told| {
+            told.retain(|at| now.saturating_duration_since(*at) < TIME);
+            !told.is_empty()
+        });
+        let told = self.0.entry(name.to_owned()).or_default();
+        let is_allowed = told.len() < MOST;
+        if is_allowed {
+            told.push(now);
+        }
+        is_allowed
+    }
 }
 
 /// Writes a condition; whether that worked, or there is nothing to write it to any more.
@@ -93,4 +117,20 @@ async fn tell(server: &Arc<Shared>, condition: Dangling) -> bool {
         tracing::warn!(name, %code, "a FlowSchema cannot be told whether its level is there");
     }
     is_over
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flow_schema_is_told_six_times_in_a_minute() {
+        let (mut pace, start) = (Pace::default(), Instant::now());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        assert!((0..6).all(|second| pace.allows("a", at(second))));
+        assert!(!pace.allows("a", at(59)) && pace.allows("b", at(59)));
+        assert!(pace.allows("a", at(60)) && !pace.allows("a", at(60)));
+        assert!(pace.allows("c", at(1000)));
+        assert_eq!(pace.0.len(), 1, "what is old is forgotten");
+    }
 }
