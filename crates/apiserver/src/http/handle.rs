@@ -206,6 +206,8 @@ impl Exchange {
                 self.resource(admitted, path, request).await
             }
         }?;
+        // A stranger may take the answer as slowly as is allowed, in a place of the strangers' and not on others' seats.
+        let seat = seat.filter(|_| share != Share::Strangers);
         let response = response.map(|body| body::holding(body, (pass, seat)));
         Ok(match push {
             Some(push) => push.answer(response, stall, shutdown),

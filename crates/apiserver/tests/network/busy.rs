@@ -100,3 +100,37 @@ async fn what_lasts_takes_no_place_of_reads_and_is_bounded_for_each_user() {
     assert_eq!(other.status(), 403, "another user is judged by its rights");
     drop(watches);
 }
+
+/// An answer of which only the head is taken: nothing of its body can be sent.
+async fn untaken(api: &Api, address: SocketAddr, token: Option<&str>) -> Response<Incoming> {
+    let mut config = (*stranger(api)).clone();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let io = TokioIo::new(dial(Arc::new(config), address).await);
+    let mut builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+    builder.initial_stream_window_size(0);
+    let (mut sender, connection) = builder.handshake::<_, Full<Bytes>>(io).await.unwrap();
+    tokio::spawn(connection);
+    let mut request = Request::get("https://localhost/version");
+    if let Some(token) = token {
+        request = request.header("authorization", format!("Bearer {token}"));
+    }
+    sender.send_request(request.body(Full::default()).unwrap()).await.unwrap()
+}
+
+#[tokio::test]
+async fn strangers_who_take_nothing_of_their_answers_keep_no_seats() {
+    let api = Api::with_limits(Limits { reads: 10, writes: 0, strangers: 2, ..Limits::default() }).await;
+    let (address, _shutdown) = serve(&api).await;
+    let token = api.editor_token().await;
+    for (level, user) in [("one", "system:anonymous"), ("two", "system:serviceaccount:default:default")] {
+        api.make_level(level, json!({"type": "Reject"})).await;
+        api.lead(level, user, &["*"]).await;
+    }
+    let users = untaken(&api, address, Some(&token)).await;
+    assert_eq!(users.status(), 200);
+    assert_eq!(Client::connect(&api, address, &token).await.ask("GET", "/version").await.0, 429);
+    let strangers = [untaken(&api, address, None).await, untaken(&api, address, None).await];
+    assert!(strangers.iter().all(|answer| answer.status() == 200), "their level has one seat");
+    assert_eq!(untaken(&api, address, None).await.status(), 429, "they have two places");
+    drop((users, strangers));
+}
