@@ -78,6 +78,12 @@ pub(crate) enum ApiError {
         /// Why in particular; usually empty.
         causes: Vec<Cause>,
     },
+    /// 400: what stands in the place of a path is none. Answered in plain text.
+    #[error("400 Bad Request")]
+    MalformedPath,
+    /// A status code without a word, as Kubernetes' descriptions are refused with.
+    #[error("{0}")]
+    Silent(StatusCode),
     /// 404: a path that leads nowhere. Answered in plain text.
     #[error("404 page not found")]
     NoSuchPage,
@@ -90,6 +96,14 @@ pub(crate) enum ApiError {
     /// 405.
     #[error("the server does not allow this method on the requested resource")]
     MethodNotAllowed,
+    /// 405 of a custom kind.
+    #[error("{verb} is not supported on resources of kind {:?}", .subject.qualified_resource())]
+    NotSupported {
+        /// The kind.
+        subject: Subject,
+        /// What authorisation calls the method.
+        verb: &'static str,
+    },
     /// 406, with the media types on offer.
     #[error("only the following media types are accepted: {0}")]
     NotAcceptable(&'static str),
@@ -243,7 +257,9 @@ impl ApiError {
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, "Unauthorized"),
             Self::Forbidden { .. } => (StatusCode::FORBIDDEN, "Forbidden"),
             Self::NoSuchPage | Self::UnknownPath | Self::NotFound(_) => (StatusCode::NOT_FOUND, "NotFound"),
-            Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed"),
+            Self::MethodNotAllowed | Self::NotSupported { .. } => {
+                (StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed")
+            }
             Self::NotAcceptable(_) | Self::NoRepresentation(_) | Self::NoSuchView(_) => {
                 (StatusCode::NOT_ACCEPTABLE, "NotAcceptable")
             }
@@ -257,7 +273,7 @@ impl ApiError {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType")
             }
             Self::Invalid { .. } | Self::Unprocessable => (StatusCode::UNPROCESSABLE_ENTITY, "Invalid"),
-            Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "BadRequest"),
+            Self::BadRequest(_) | Self::MalformedPath => (StatusCode::BAD_REQUEST, "BadRequest"),
             Self::TooManyRequests | Self::TooManyOfUser(_) => {
                 (StatusCode::TOO_MANY_REQUESTS, "TooManyRequests")
             }
@@ -268,6 +284,7 @@ impl ApiError {
             Self::StorageFull { .. } => (StatusCode::INSUFFICIENT_STORAGE, "InternalError"),
             Self::FutureRevision { .. } => (StatusCode::GATEWAY_TIMEOUT, "Timeout"),
             Self::Passed(status) => (passed_code(status), ""),
+            Self::Silent(code) => (*code, ""),
         }
     }
 
@@ -330,6 +347,7 @@ impl ApiError {
             | Self::NotFound(subject)
             | Self::AlreadyExists(subject)
             | Self::GeneratedNamesTaken(subject)
+            | Self::NotSupported { subject, .. }
             | Self::Conflict { subject, .. } => subject_details(subject, &subject.resource),
             Self::Invalid { subject, .. } => subject_details(subject, &subject.kind),
             _ => Map::new(),
@@ -432,6 +450,10 @@ impl From<Refusal> for ApiError {
         match refusal {
             Refusal::Forbidden(message) => {
                 Self::Forbidden { subject: Subject::default(), message, causes: Vec::new() }
+            }
+            Refusal::Denied { group, resource, name, message } => {
+                let subject = Subject { group: group.into(), ..Subject::core(&resource, name) };
+                Self::Forbidden { subject, message, causes: Vec::new() }
             }
             Refusal::NotFound { group, resource, name } => {
                 Self::NotFound(Subject { group: group.into(), ..Subject::core(resource, name) })

@@ -68,7 +68,8 @@ impl<'a> Attributes<'a> {
 
     /// The message of the 403 answer; `reason` is that of [`Decision::Deny`] and may be empty.
     pub fn forbidden_message(&self, reason: &str) -> String {
-        let what = self.what_is_forbidden();
+        // As in Kubernetes, nothing of it may look like HTML.
+        let what = self.what_is_forbidden().replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
         let text = if reason.is_empty() { what } else { format!("{what}: {reason}") };
         if !self.is_resource() {
             return format!("forbidden: {text}");
@@ -129,6 +130,18 @@ pub enum Refusal {
     /// 403. The whole message, e.g. `nodes "b" is forbidden: node "a" is not allowed to modify node "b"`.
     #[error("{0}")]
     Forbidden(String),
+    /// 403 before anything is known of the object but what the request says.
+    #[error("{message}")]
+    Denied {
+        /// API group of what may not be touched; empty for core.
+        group: String,
+        /// Plural resource; empty for paths that are no resource's.
+        resource: String,
+        /// Name of the object; may be empty.
+        name: String,
+        /// The whole message.
+        message: String,
+    },
     /// 404. An object that the request depends on does not exist.
     #[error("{} {name:?} not found", qualified(.group, .resource))]
     NotFound {
@@ -211,6 +224,10 @@ mod tests {
                 ..pods
             },
             r#"deployments.apps "d" is forbidden: User "x" cannot get resource "deployments/scale" in API group "apps" at the cluster scope"#,
+        );
+        check(
+            Attributes::non_resource(&user, "get", "/<x>"),
+            r#"forbidden: User "x" cannot get path "/&lt;x&gt;""#,
         );
         check(
             Attributes::non_resource(&user, "get", "/metrics"),

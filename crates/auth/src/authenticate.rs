@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use super::live::{self, Live};
 use super::token::{Claims, Reference, TokenError};
-use super::{Auth, Refusal};
+use super::{Attributes, Auth, Refusal};
 
 /// Why a request has no user.
 #[derive(Debug, Error)]
@@ -39,7 +39,8 @@ const SUBPROTOCOL: &str = "base64url.bearer.authorization.k8s.io.";
 
 impl Auth {
     /// The user behind a request: that of the client certificate, else of the bearer token, else
-    /// `system:anonymous`; then whoever the `Impersonate-…` headers name, if that is allowed.
+    /// `system:anonymous`; then whoever the `Impersonate-…` headers name, if that is allowed for `request`, whose user does
+    /// not matter.
     ///
     /// # Errors
     /// See [`AuthnError`]. No credentials at all are no error.
@@ -47,6 +48,7 @@ impl Auth {
         &self,
         headers: &HeaderMap,
         peer: Option<&PeerIdentity>,
+        request: &Attributes<'_>,
     ) -> Result<UserInfo, AuthnError> {
         let user = match (peer, bearer_token(headers)) {
             (Some(peer), _) => peer.user(),
@@ -55,7 +57,7 @@ impl Auth {
             }
             (None, None) => UserInfo::anonymous(),
         };
-        self.impersonate(headers, user).await
+        self.impersonate(headers, user, request).await
     }
 
     /// The ServiceAccount that a token stands for, and those of `audiences` that it is meant for.

@@ -1,19 +1,27 @@
-//! Acting as someone else: the `Impersonate-…` headers.
+//! Acting as someone else: the `Impersonate-…` headers, and who may.
+//!
+//! Kubernetes knows several modes of it (KEP-5284, constrained impersonation): in all but the oldest, the caller needs
+//! permission to act in that mode *and* to do in it what the request wants. The first mode that allows it decides; where none
+//! does, the first one's refusal is told.
 
+use skiff_identity::UserInfo;
+use skiff_machinery::{go, names};
 use std::collections::BTreeMap;
 
 use http::HeaderMap;
 use percent_encoding::percent_decode_str;
-use skiff_identity::UserInfo;
 
 use super::authenticate::AuthnError;
 use super::{Attributes, Auth, Decision, Refusal};
+
+mod modes;
+
+use modes::Mode;
 
 const USER: &str = "impersonate-user";
 const UID: &str = "impersonate-uid";
 const GROUP: &str = "impersonate-group";
 const EXTRA: &str = "impersonate-extra-";
-const AUTHENTICATION: &str = "authentication.k8s.io";
 
 /// Whom the headers name.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -24,36 +32,66 @@ struct Wanted {
     extra: BTreeMap<String, Vec<String>>,
 }
 
-/// One permission that acting as someone needs.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Need {
-    group: &'static str,
-    resource: &'static str,
-    subresource: String,
-    namespace: String,
-    name: String,
-}
-
 impl Auth {
-    /// The user that the headers name, if `caller` may act as it; without such headers the caller.
+    /// The user that the headers name, if `caller` may act as it in a request; without such headers the caller.
     pub(super) async fn impersonate(
         &self,
         headers: &HeaderMap,
         caller: UserInfo,
+        request: &Attributes<'_>,
     ) -> Result<UserInfo, AuthnError> {
         let Some(wanted) = wanted(headers)? else { return Ok(caller) };
-        for need in wanted.needs() {
-            let attributes = Attributes {
-                subresource: &need.subresource,
-                namespace: &need.namespace,
-                name: &need.name,
-                ..Attributes::resource(&caller, "impersonate", need.group, need.resource)
-            };
-            if let Decision::Deny(reason) = self.authorize(&attributes).await {
-                return Err(Refusal::Forbidden(attributes.forbidden_message(&reason)).into());
+        let mut first = None;
+        for mode in Mode::ALL.into_iter().filter(|mode| mode.applies(&wanted, &caller)) {
+            match self.may_act(mode, &wanted, &caller, request).await {
+                Ok(()) => return Ok(wanted.into_user(mode)),
+                Err(refusal) => drop(first.get_or_insert(refusal)),
             }
         }
-        Ok(wanted.into_user())
+        Err(first.unwrap_or_else(|| Refusal::BadRequest("all impersonation modes failed".to_owned())).into())
+    }
+
+    /// Whether the caller may act as whom it wants in a mode.
+    async fn may_act(
+        &self,
+        mode: Mode,
+        wanted: &Wanted,
+        caller: &UserInfo,
+        request: &Attributes<'_>,
+    ) -> Result<(), Refusal> {
+        if let Some(verb) = mode.verb_on(request.verb) {
+            self.must(&Attributes { user: caller, verb: &verb, ..*request }).await?;
+        }
+        for (wildcard, needs) in mode.needs(wanted) {
+            if let Some(need) = wildcard
+                && self.must(&need.attributes(caller)).await.is_ok()
+            {
+                continue;
+            }
+            for need in needs {
+                if let Some(why) = &need.never {
+                    return Err(denied(&need.attributes(caller), why));
+                }
+                self.must(&need.attributes(caller)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn must(&self, attributes: &Attributes<'_>) -> Result<(), Refusal> {
+        match self.authorize(attributes).await {
+            Decision::Allow(_) => Ok(()),
+            Decision::Deny(reason) => Err(denied(attributes, &reason)),
+        }
+    }
+}
+
+fn denied(attributes: &Attributes<'_>, reason: &str) -> Refusal {
+    Refusal::Denied {
+        group: attributes.group.to_owned(),
+        resource: attributes.resource.to_owned(),
+        name: attributes.name.to_owned(),
+        message: attributes.forbidden_message(reason),
     }
 }
 
@@ -76,62 +114,63 @@ fn wanted(headers: &HeaderMap) -> Result<Option<Wanted>, Refusal> {
         return Ok(None);
     }
     if wanted.user.is_empty() {
-        return Err(Refusal::BadRequest("impersonation headers need Impersonate-User".to_owned()));
+        let text = format!("requested {} without impersonating a user name", wanted.printed());
+        return Err(Refusal::BadRequest(text));
     }
     Ok(Some(wanted))
 }
 
 impl Wanted {
     fn service_account(&self) -> Option<(&str, &str)> {
-        self.user.strip_prefix(skiff_identity::SERVICE_ACCOUNT_PREFIX)?.split_once(':')
+        skiff_identity::split_service_account(&self.user)
     }
 
-    fn needs(&self) -> Vec<Need> {
-        let mut needs = vec![match self.service_account() {
-            Some((namespace, name)) => Need {
-                resource: "serviceaccounts",
-                namespace: namespace.to_owned(),
-                name: name.to_owned(),
-                ..Need::default()
-            },
-            None => Need { resource: "users", name: self.user.clone(), ..Need::default() },
-        }];
-        if !self.uid.is_empty() {
-            let name = self.uid.clone();
-            needs.push(Need { group: AUTHENTICATION, resource: "uids", name, ..Need::default() });
-        }
-        let groups = self.groups.iter().cloned();
-        needs.extend(groups.map(|name| Need { resource: "groups", name, ..Need::default() }));
-        for (key, values) in &self.extra {
-            needs.extend(values.iter().cloned().map(|name| Need {
-                group: AUTHENTICATION,
-                resource: "userextras",
-                subresource: key.clone(),
-                name,
-                ..Need::default()
-            }));
-        }
-        needs
+    fn node(&self) -> Option<&str> {
+        self.user.strip_prefix(skiff_identity::NODE_PREFIX).filter(|name| names::subdomain(name).is_none())
+    }
+
+    /// Whether it says nothing but a name: the rest of some users is known.
+    fn is_name_alone(&self) -> bool {
+        self.uid.is_empty() && self.groups.is_empty() && self.extra.is_empty()
     }
 
     /// Everybody but `system:anonymous` is in `system:authenticated`, unless told to be unauthenticated.
-    fn into_user(self) -> UserInfo {
-        let mut groups = match self.service_account() {
-            Some((namespace, name)) if self.groups.is_empty() => {
+    fn into_user(self, mode: Mode) -> UserInfo {
+        let mut groups = match (self.service_account(), self.node()) {
+            (Some((namespace, name)), _) if self.groups.is_empty() => {
                 UserInfo::service_account(namespace, name).groups
             }
+            (_, Some(_)) if mode != Mode::Legacy => vec![skiff_identity::NODES.to_owned()],
             _ => self.groups,
         };
-        let implied = if self.user == skiff_identity::ANONYMOUS {
-            skiff_identity::UNAUTHENTICATED
-        } else {
-            skiff_identity::AUTHENTICATED
+        let is_in = |group: &str, groups: &[String]| groups.iter().any(|other| other == group);
+        let missing = match self.user.as_str() {
+            skiff_identity::ANONYMOUS => Some(skiff_identity::UNAUTHENTICATED),
+            _ if is_in(skiff_identity::UNAUTHENTICATED, &groups) => None,
+            _ => Some(skiff_identity::AUTHENTICATED),
         };
-        let decided = [skiff_identity::AUTHENTICATED, skiff_identity::UNAUTHENTICATED];
-        if !groups.iter().any(|group| decided.contains(&group.as_str())) {
-            groups.push(implied.to_owned());
-        }
+        let missing = missing.filter(|group| !is_in(group, &groups));
+        groups.extend(missing.map(str::to_owned));
         UserInfo { name: self.user, uid: self.uid, groups, extra: self.extra }
+    }
+
+    /// As Go prints it, whose words are passed on to clients.
+    fn printed(&self) -> String {
+        let list = |texts: &[String]| {
+            let quoted: Vec<String> = texts.iter().map(|text| go::quoted(text)).collect();
+            format!("[]string{{{}}}", quoted.join(", "))
+        };
+        let groups = if self.groups.is_empty() { "[]string(nil)".to_owned() } else { list(&self.groups) };
+        let extra = if self.extra.is_empty() {
+            "map[string][]string(nil)".to_owned()
+        } else {
+            let pairs = self.extra.iter();
+            let pairs: Vec<String> =
+                pairs.map(|(key, values)| format!("{}:{}", go::quoted(key), list(values))).collect();
+            format!("map[string][]string{{{}}}", pairs.join(", "))
+        };
+        let (name, uid) = (go::quoted(&self.user), go::quoted(&self.uid));
+        format!("&user.DefaultInfo{{Name:{name}, UID:{uid}, Groups:{groups}, Extra:{extra}}}")
     }
 }
 
@@ -154,7 +193,15 @@ mod tests {
     #[test]
     fn headers_name_a_user() {
         assert_eq!(parse(&[("accept", "x")]).unwrap(), None);
-        assert!(parse(&[("Impersonate-Group", "g")]).is_err());
+        let told = |lines: &[(&str, &str)]| parse(lines).unwrap_err().to_string();
+        assert_eq!(
+            told(&[("Impersonate-Group", "g")]),
+            r#"requested &user.DefaultInfo{Name:"", UID:"", Groups:[]string{"g"}, Extra:map[string][]string(nil)} without impersonating a user name"#
+        );
+        assert_eq!(
+            told(&[("Impersonate-Extra-Scopes", "x")]),
+            r#"requested &user.DefaultInfo{Name:"", UID:"", Groups:[]string(nil), Extra:map[string][]string{"scopes":[]string{"x"}}} without impersonating a user name"#
+        );
         let wanted = parse(&[
             ("Impersonate-User", "bob"),
             ("Impersonate-Group", "a"),
@@ -162,9 +209,10 @@ mod tests {
             ("Impersonate-Extra-example.com%2Fscopes", "view"),
         ]);
         let wanted = wanted.unwrap().unwrap();
-        let needs: Vec<String> = wanted
-            .needs()
-            .iter()
+        let needs: Vec<String> = Mode::Legacy
+            .needs(&wanted)
+            .into_iter()
+            .flat_map(|(_, needs)| needs)
             .map(|need| format!("{}/{}/{} {}", need.group, need.resource, need.subresource, need.name))
             .collect();
         assert_eq!(
@@ -176,7 +224,7 @@ mod tests {
                 "authentication.k8s.io/userextras/example.com/scopes view"
             ]
         );
-        let user = wanted.into_user();
+        let user = wanted.into_user(Mode::Legacy);
         assert_eq!(user.groups, ["a", "b", "system:authenticated"]);
         assert_eq!(user.extra["example.com/scopes"], ["view"]);
     }
@@ -184,11 +232,13 @@ mod tests {
     #[test]
     fn groups_are_completed() {
         let check = |name: &str, expected: &[&str]| {
-            let user = parse(&[("Impersonate-User", name)]).unwrap().unwrap().into_user();
+            let user = parse(&[("Impersonate-User", name)]).unwrap().unwrap().into_user(Mode::Legacy);
             assert_eq!(user.groups, expected, "{name}");
         };
         check("bob", &["system:authenticated"]);
         check("system:anonymous", &["system:unauthenticated"]);
+        check("system:serviceaccount:Bad", &["system:authenticated"]);
+        check("system:serviceaccount:ns:Bad_", &["system:authenticated"]);
         check(
             "system:serviceaccount:ns:sa",
             &["system:serviceaccounts", "system:serviceaccounts:ns", "system:authenticated"],

@@ -54,14 +54,18 @@ impl Cluster {
     async fn user_of(&self, token: &str) -> Result<UserInfo, AuthnError> {
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {token}")).unwrap());
-        self.auth.authenticate(&headers, None).await
+        self.auth.authenticate(&headers, None, &pods(&UserInfo::default())).await
     }
 
     async fn review(&self, request: Value, user: &UserInfo) -> Value {
         let request = Object::from_value(request).unwrap();
-        let answer = self.auth.review("ns", request, user).await.unwrap();
+        let answer = self.auth.review("ns", request, user, "").await.unwrap();
         answer.get(&["status"]).unwrap().clone()
     }
+}
+
+fn pods(user: &UserInfo) -> Attributes<'_> {
+    Attributes { namespace: "ns", ..Attributes::resource(user, "list", "", "pods") }
 }
 
 fn bound_to_pod(uid: &str) -> Value {
@@ -80,7 +84,8 @@ async fn tokens_stand_for_their_service_account() {
     assert_eq!(user.extra["authentication.kubernetes.io/node-name"], ["n"]);
     assert!(user.extra["authentication.kubernetes.io/credential-id"][0].starts_with("JTI="));
     assert!(matches!(cluster.user_of("rubbish").await, Err(AuthnError::Unauthorized(_))));
-    let anonymous = cluster.auth.authenticate(&HeaderMap::new(), None).await.unwrap();
+    let anonymous =
+        cluster.auth.authenticate(&HeaderMap::new(), None, &pods(&UserInfo::default())).await.unwrap();
     assert_eq!(anonymous, UserInfo::anonymous());
 }
 
@@ -229,7 +234,7 @@ async fn reviews_of_access() {
     assert_eq!(cluster.review(request, &user).await, expected);
 
     let empty = Object::from_value(json!({"kind": "SubjectAccessReview", "spec": {"user": "x"}})).unwrap();
-    let error = cluster.auth.review("", empty, &user).await.unwrap_err().to_string();
+    let error = cluster.auth.review("", empty, &user, "").await.unwrap_err().to_string();
     assert_eq!(
         error,
         ".authorization.k8s.io \"\" is invalid: spec.resourceAttributes: Invalid value: null: \
@@ -246,11 +251,42 @@ async fn impersonation_needs_permission() {
         common_name: "alice".to_owned(),
         organizations: vec![organization.to_owned()],
     };
-    let user = cluster.auth.authenticate(&headers, Some(&peer("system:masters"))).await.unwrap();
+    let nobody = UserInfo::default();
+    let act = async |as_member_of: &str| {
+        cluster.auth.authenticate(&headers, Some(&peer(as_member_of)), &pods(&nobody)).await
+    };
+    let user = act("system:masters").await.unwrap();
     assert_eq!((user.name.as_str(), user.groups), ("bob", vec!["system:authenticated".to_owned()]));
-    let error = cluster.auth.authenticate(&headers, Some(&peer("x"))).await.unwrap_err().to_string();
+    let error = act("x").await.unwrap_err().to_string();
     assert_eq!(
         error,
-        r#"users "bob" is forbidden: User "alice" cannot impersonate resource "users" in API group "" at the cluster scope"#
+        r#"pods is forbidden: User "alice" cannot impersonate-on:user-info:list resource "pods" in API group "" in the namespace "ns""#
     );
+}
+
+#[tokio::test]
+async fn impersonation_may_be_for_some_requests_alone() {
+    let cluster = cluster().await;
+    let role = json!({"metadata": {"name": "r"}, "rules": [
+        {"apiGroups": ["authentication.k8s.io"], "resources": ["users"], "resourceNames": ["bob"], "verbs": ["impersonate:user-info"]},
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["impersonate-on:user-info:list"]},
+    ]});
+    cluster.put("rbac.authorization.k8s.io/clusterroles/r", role).await;
+    let binding = json!({
+        "metadata": {"name": "b"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "r"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "alice"}],
+    });
+    cluster.put("rbac.authorization.k8s.io/clusterrolebindings/b", binding).await;
+    let (nobody, alice) =
+        (UserInfo::default(), PeerIdentity { common_name: "alice".into(), organizations: vec![] });
+    let mut headers = HeaderMap::new();
+    headers.insert("Impersonate-User", HeaderValue::from_static("bob"));
+    let list = pods(&nobody);
+    let user = cluster.auth.authenticate(&headers, Some(&alice), &list).await.unwrap();
+    assert_eq!(user.name, "bob");
+    let delete = Attributes { verb: "delete", ..list };
+    assert!(cluster.auth.authenticate(&headers, Some(&alice), &delete).await.is_err());
+    headers.insert("Impersonate-User", HeaderValue::from_static("carol"));
+    assert!(cluster.auth.authenticate(&headers, Some(&alice), &list).await.is_err());
 }

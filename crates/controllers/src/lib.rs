@@ -81,18 +81,41 @@ pub async fn run(
     vitals: Vitals,
     shutdown: CancellationToken,
 ) -> Result<(), ControllersError> {
+    run_some(assemble, &client_for, &config, kinds, &vitals, &shutdown).await
+}
+
+/// Runs only those that are part of the API server itself in Kubernetes, so that what it answers can be looked at without what
+/// other controllers write meanwhile. The rest is as in [`run`].
+pub async fn run_of_api_server(
+    client_for: impl Fn(&str) -> Client + Send + Sync,
+    config: ControllersConfig,
+    kinds: Arc<dyn Kinds>,
+    vitals: Vitals,
+    shutdown: CancellationToken,
+) -> Result<(), ControllersError> {
+    run_some(assemble_of_api_server, &client_for, &config, kinds, &vitals, &shutdown).await
+}
+
+async fn run_some(
+    assemble: fn(&Environment<'_>) -> Result<Vec<Controller>, ControllersError>,
+    client_for: &(dyn Fn(&str) -> Client + Send + Sync),
+    config: &ControllersConfig,
+    kinds: Arc<dyn Kinds>,
+    vitals: &Vitals,
+    shutdown: &CancellationToken,
+) -> Result<(), ControllersError> {
     let environment = Environment {
         informers: Informers::new(),
         removals: Removals::default(),
         kinds,
-        vitals: &vitals,
-        config: &config,
+        vitals,
+        config,
         shutdown: shutdown.clone(),
-        client_for: &client_for,
+        client_for,
     };
     let controllers = assemble(&environment)?;
-    environment.informers.watch_over(&vitals);
-    environment.informers.follow(&client_for(identity::SHARED), &shutdown);
+    environment.informers.watch_over(vitals);
+    environment.informers.follow(&client_for(identity::SHARED), shutdown);
     let run_one = |controller| {
         let shutdown = shutdown.clone();
         tokio::spawn(async move { shutdown.run_until_cancelled(controller).await })
@@ -104,6 +127,10 @@ pub async fn run(
         }
     }
     Ok(())
+}
+
+fn assemble_of_api_server(environment: &Environment<'_>) -> Result<Vec<Controller>, ControllersError> {
+    Ok(vec![kubernetes_service::controller(environment), definitions::controller(environment)])
 }
 
 fn assemble(environment: &Environment<'_>) -> Result<Vec<Controller>, ControllersError> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use rustls_pki_types::CertificateDer;
+use skiff_machinery::names;
 use thiserror::Error;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -22,6 +23,15 @@ pub const NODE_PREFIX: &str = "system:node:";
 pub const SERVICE_ACCOUNTS: &str = "system:serviceaccounts";
 /// What the name of a ServiceAccount's user starts with; `<namespace>:<name>` follows.
 pub const SERVICE_ACCOUNT_PREFIX: &str = "system:serviceaccount:";
+/// Under this a ServiceAccount's token names the node of the pod that it is bound to.
+pub const NODE_NAME: &str = "authentication.kubernetes.io/node-name";
+
+/// Namespace and name of the ServiceAccount that a user is, if it is one.
+pub fn split_service_account(user: &str) -> Option<(&str, &str)> {
+    let (namespace, name) = user.strip_prefix(SERVICE_ACCOUNT_PREFIX)?.split_once(':')?;
+    let is_right = names::dns_label(namespace).is_none() && names::subdomain(name).is_none();
+    is_right.then_some((namespace, name))
+}
 
 /// A caller, as the reviews of `authentication.k8s.io` describe one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

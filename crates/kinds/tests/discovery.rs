@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use skiff_kinds::builtin;
 use skiff_machinery::GroupVersion;
-use skiff_machinery::discovery::{AggregatedVersion, aggregated, group, group_list, resource_list};
+use skiff_machinery::discovery::{aggregated, group, group_list, resource_list};
 
 fn named<'v>(list: &'v Value, key: &str, name: &str) -> &'v Value {
     let found = list.as_array().unwrap().iter().find(|entry| entry[key] == name);
@@ -14,13 +14,13 @@ fn named<'v>(list: &'v Value, key: &str, name: &str) -> &'v Value {
 #[test]
 fn aggregates() {
     let catalogue = builtin();
-    let core = aggregated(&catalogue, true, AggregatedVersion::V2);
+    let core = aggregated(&catalogue, true);
     assert_eq!(core["apiVersion"], "apidiscovery.k8s.io/v2");
     assert_eq!(core["items"].as_array().unwrap().len(), 1);
     assert_eq!(core["items"][0]["metadata"]["name"], Value::Null);
     let resources = &core["items"][0]["versions"][0]["resources"];
     let pods = named(resources, "resource", "pods");
-    assert_eq!(pods["responseKind"], json!({"group": "", "version": "v1", "kind": "Pod"}));
+    assert_eq!(pods["responseKind"], json!({"group": "", "version": "", "kind": "Pod"}));
     assert_eq!((&pods["shortNames"], &pods["categories"]), (&json!(["po"]), &json!(["all"])));
     let eviction = named(&pods["subresources"], "subresource", "eviction");
     assert_eq!(
@@ -31,7 +31,7 @@ fn aggregates() {
             "verbs": ["create"],
         })
     );
-    let apis = aggregated(&catalogue, false, AggregatedVersion::V2beta1);
+    let apis = aggregated(&catalogue, false);
     let rbac = apis["items"].as_array().unwrap().iter();
     let names: Vec<_> = rbac.map(|group| group["metadata"]["name"].as_str().unwrap()).collect();
     assert!(names.contains(&"rbac.authorization.k8s.io") && !names.contains(&""), "{names:?}");

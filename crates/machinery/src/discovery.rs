@@ -4,39 +4,12 @@ use serde_json::{Map, Value, json};
 
 use crate::{Catalogue, GroupVersion, Kind, Subresource, Verb};
 
-/// A version of the aggregated documents.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum AggregatedVersion {
-    /// Clients from 1.30.
-    V2,
-    /// Clients from 1.26.
-    V2beta1,
-}
-
-impl AggregatedVersion {
-    /// As in `v=` of the media type.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::V2 => "v2",
-            Self::V2beta1 => "v2beta1",
-        }
-    }
-
-    /// The answer's Content-Type; without the parameters clients would read the body as a legacy document.
-    pub fn content_type(self) -> &'static str {
-        match self {
-            Self::V2 => "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
-            Self::V2beta1 => "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList",
-        }
-    }
-}
-
 /// The aggregated document of `/api` (`core`) or `/apis` (all other groups).
-pub fn aggregated(catalogue: &Catalogue, core: bool, version: AggregatedVersion) -> Value {
+pub fn aggregated(catalogue: &Catalogue, core: bool) -> Value {
     let groups = groups(catalogue).into_iter().filter(|group| group.name.is_empty() == core);
     json!({
         "kind": "APIGroupDiscoveryList",
-        "apiVersion": format!("apidiscovery.k8s.io/{}", version.as_str()),
+        "apiVersion": "apidiscovery.k8s.io/v2",
         "metadata": {},
         "items": groups.map(|group| group.aggregated()).collect::<Vec<_>>(),
     })
@@ -142,8 +115,11 @@ impl Group<'_> {
     }
 }
 
-fn response_kind(gv: &GroupVersion, kind: &str) -> Value {
-    json!({"group": gv.group, "version": gv.version, "kind": kind})
+/// What is answered below a kind. Of Kubernetes' own, group and version are named only where they differ from those of the list.
+fn response_kind(below: &Kind, gv: &GroupVersion, kind: &str) -> Value {
+    let is_told = *gv != below.gv || !below.strategy.is_typed();
+    let (group, version) = if is_told { (&*gv.group, &*gv.version) } else { ("", "") };
+    json!({"group": group, "version": version, "kind": kind})
 }
 
 fn verbs(verbs: &[Verb]) -> Vec<&'static str> {
@@ -162,14 +138,14 @@ fn aggregated_resource(kind: &Kind) -> Value {
         let exchange = kind.exchange(subresource);
         json!({
             "subresource": subresource.as_str(),
-            "responseKind": response_kind(&exchange.gv, &exchange.kind),
+            "responseKind": response_kind(kind, &exchange.gv, &exchange.kind),
             "verbs": verbs(subresource.verbs()),
         })
     };
     let mut map = Map::new();
     let mut put = |name: &str, value: Value| drop(map.insert(name.to_owned(), value));
     put("resource", json!(kind.names.plural));
-    put("responseKind", response_kind(&kind.gv, &kind.names.kind));
+    put("responseKind", response_kind(kind, &kind.gv, &kind.names.kind));
     put("scope", if kind.is_namespaced() { "Namespaced" } else { "Cluster" }.into());
     put("singularResource", json!(kind.names.singular));
     put("verbs", json!(verbs(kind.verbs)));

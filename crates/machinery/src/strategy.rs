@@ -305,6 +305,11 @@ pub trait Strategy: Send + Sync + 'static {
         &[]
     }
 
+    /// Whether Kubernetes answers lists of any age from memory; such are not paged.
+    fn is_cached(&self) -> bool {
+        true
+    }
+
     /// Whether a PUT to a name that does not exist creates the object.
     fn creates_on_update(&self) -> bool {
         false

@@ -11,7 +11,18 @@ const OFFERED: &str = "application/json, application/yaml, application/vnd.kuber
 /// What watches are sent in.
 const STREAMED: &str = "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch";
 
+/// What a collection is sent in, which may be watched.
+const OFFERED_OR_STREAMED: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf, \
+     application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch";
+
+/// What logs are sent in, and what they are said to be sent in.
+const OFFERED_OR_TEXT: &str =
+    "text/plain, application/json, application/yaml, application/vnd.kubernetes.protobuf";
+
 const ANY: &str = "*/*";
+
+/// The parameters that ask for another form: its kind, group and version.
+const CONVERSION: [&str; 3] = ["as", "g", "v"];
 
 /// The version of `meta.k8s.io` that a Table or PartialObjectMetadata is sent as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -63,15 +74,53 @@ pub(crate) struct Encoding {
     pub(crate) view: View,
 }
 
+/// By what Kubernetes finds who answers a request for its own types, before anything is negotiated: a media type has to be
+/// named in full, or be any at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Route {
+    /// Of custom kinds there are no such routes.
+    None,
+    /// To an object.
+    Object,
+    /// To a collection, which can be watched, too.
+    Collection,
+    /// To a log.
+    Log,
+}
+
+impl Route {
+    /// The media types that it is said to offer.
+    fn offers(self) -> &'static str {
+        match self {
+            Self::None | Self::Object => OFFERED,
+            Self::Collection => OFFERED_OR_STREAMED,
+            Self::Log => OFFERED_OR_TEXT,
+        }
+    }
+
+    /// Refuses a request that names nothing of what is offered.
+    pub(crate) fn check(self, headers: &HeaderMap) -> Result<(), ApiError> {
+        let ranges = ranges(headers);
+        let named = |range: &MediaRange<'_>| {
+            range.media_type == ANY || self.offers().split(", ").any(|offer| offer == range.media_type)
+        };
+        if self == Self::None || ranges.is_empty() || ranges.iter().any(named) {
+            return Ok(());
+        }
+        Err(ApiError::NoRepresentation(self.offers()))
+    }
+}
+
 /// What there is of what is asked for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Offered {
     pub(crate) tables: bool,
     pub(crate) protobuf: bool,
+    pub(crate) route: Route,
 }
 
 impl Offered {
-    const ALL: Self = Self { tables: true, protobuf: true };
+    const ALL: Self = Self { tables: true, protobuf: true, route: Route::Object };
 }
 
 impl Encoding {
@@ -80,17 +129,11 @@ impl Encoding {
 
     /// The best encoding that the `Accept` header allows; JSON without one.
     pub(crate) fn negotiate(headers: &HeaderMap, offered: Offered) -> Result<Self, ApiError> {
-        let values: Vec<&str> =
-            headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
-        if values.iter().all(|value| value.is_empty()) {
+        let mut ranges = ranges(headers);
+        if ranges.is_empty() {
             return Ok(Self::JSON);
         }
-        let ranges = values.into_iter().flat_map(|value| value.split(','));
-        let mut ranges: Vec<MediaRange<'_>> = ranges.map(MediaRange::parse).collect();
-        // Kubernetes finds the route by what is named in full, and takes `application/*` only then.
-        if !ranges.iter().any(|range| range.media_type == ANY || format(range.media_type).is_some()) {
-            return Err(ApiError::NoRepresentation(OFFERED));
-        }
+        offered.route.check(headers)?;
         ranges.sort_by_key(MediaRange::rank);
         let offer = |range: MediaRange<'_>| Self::offer(range, offered);
         ranges.into_iter().find_map(offer).ok_or(ApiError::NotAcceptable(OFFERED))
@@ -110,11 +153,10 @@ impl Encoding {
     }
 
     fn view(range: MediaRange<'_>, tables: bool) -> Option<View> {
-        let asked = ["as", "g", "v"].map(|key| range.parameter(key));
-        let [kind, group, version] = asked;
-        if asked.iter().all(Option::is_none) {
+        if !range.converts() {
             return Some(View::Whole);
         }
+        let [kind, group, version] = CONVERSION.map(|key| range.parameter(key));
         if group != Some("meta.k8s.io") {
             return None;
         }
@@ -138,11 +180,7 @@ impl Encoding {
 
     /// The `Content-Type` of answers.
     pub(crate) fn content_type(self) -> &'static str {
-        match self.format {
-            Format::Yaml => "application/yaml",
-            Format::Json => "application/json",
-            Format::Protobuf => protobuf::CONTENT_TYPE,
-        }
+        self.format.content_type()
     }
 
     /// The `Content-Type` of watches.
@@ -162,8 +200,44 @@ impl Encoding {
     }
 }
 
+impl Format {
+    /// The best format that the `Accept` header allows for what is shown whole; JSON without one.
+    pub(crate) fn negotiate(headers: &HeaderMap) -> Result<Self, ApiError> {
+        let mut ranges = ranges(headers);
+        if ranges.is_empty() {
+            return Ok(Self::Json);
+        }
+        Route::Object.check(headers)?;
+        ranges.sort_by_key(MediaRange::rank);
+        let whole = ranges.into_iter().filter(|range| !range.converts());
+        let mut formats = whole.filter_map(|range| match range.media_type {
+            ANY | "application/*" => Some(Self::Json),
+            media_type => format(media_type),
+        });
+        formats.next().ok_or(ApiError::NotAcceptable(OFFERED))
+    }
+
+    /// The `Content-Type` of what is in it.
+    pub(crate) fn content_type(self) -> &'static str {
+        match self {
+            Self::Yaml => "application/yaml",
+            Self::Json => "application/json",
+            Self::Protobuf => protobuf::CONTENT_TYPE,
+        }
+    }
+}
+
+/// The alternatives of a request; none where it does not care.
+pub(crate) fn ranges(headers: &HeaderMap) -> Vec<MediaRange<'_>> {
+    let values: Vec<&str> = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+    if values.iter().all(|value| value.is_empty()) {
+        return Vec::new();
+    }
+    values.into_iter().flat_map(|value| value.split(',')).map(MediaRange::parse).collect()
+}
+
 /// The format of a media type that is named in full.
-fn format(media_type: &str) -> Option<Format> {
+pub(crate) fn format(media_type: &str) -> Option<Format> {
     match media_type {
         "application/json" => Some(Format::Json),
         "application/yaml" => Some(Format::Yaml),
@@ -190,6 +264,11 @@ impl<'a> MediaRange<'a> {
         pairs.find(|(k, _)| k.trim() == key).map(|(_, v)| v.trim())
     }
 
+    /// Whether something else is asked for than what there is, such as a Table.
+    pub(crate) fn converts(&self) -> bool {
+        CONVERSION.iter().any(|key| self.parameter(key).is_some())
+    }
+
     /// Smaller for what the client likes better: by weight (in thousandths, 1 when not given), then the more special.
     pub(crate) fn rank(&self) -> (i32, bool) {
         let weight: f32 = self.parameter("q").and_then(|q| q.parse().ok()).unwrap_or(1.0);
@@ -209,7 +288,7 @@ mod tests {
     fn negotiate(accept: &str, tables: bool) -> Option<(Format, View)> {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, accept.parse().unwrap());
-        Encoding::negotiate(&headers, Offered { tables, protobuf: true })
+        Encoding::negotiate(&headers, Offered { tables, ..Offered::ALL })
             .ok()
             .map(|encoding| (encoding.format, encoding.view))
     }
@@ -240,6 +319,31 @@ mod tests {
     }
 
     #[test]
+    fn routes_are_found_by_what_is_named_in_full() {
+        let told = |accept: &str, route: Route| {
+            let headers = HeaderMap::from_iter([(ACCEPT, accept.parse().unwrap())]);
+            route.check(&headers).err().map(|error| error.to_string())
+        };
+        let refused =
+            |offers: &str| Some(format!("406: Not Acceptable\n\nAvailable representations: {offers}"));
+        assert_eq!(told("text/html", Route::Object), refused(OFFERED));
+        assert_eq!(
+            told("application/*", Route::Collection),
+            refused(&format!(
+                "{OFFERED}, application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch"
+            ))
+        );
+        assert_eq!(told("text/html", Route::Log), refused(&format!("text/plain, {OFFERED}")));
+        for route in [Route::Object, Route::Collection, Route::Log] {
+            assert_eq!(told("application/json;as=Table", route), None);
+            assert_eq!(told("text/html, */*", route), None);
+            assert_eq!(told("", route), None);
+        }
+        assert_eq!(told("text/plain", Route::Log), None);
+        assert_eq!(told("text/html", Route::None), None);
+    }
+
+    #[test]
     fn what_is_not_on_offer_is_refused() {
         let check = |accept: &str| assert_eq!(negotiate(accept, true), None, "{accept}");
         check("application/vnd.kubernetes.protobuf;as=Table;g=meta.k8s.io;v=v1");
@@ -251,6 +355,9 @@ mod tests {
         check("application/json;as=Table;v=v9;g=meta.k8s.io");
         check("application/json;as=Table;v=v1;g=apps");
         check("application/json;v=v1");
+        let custom = Offered { protobuf: false, route: Route::None, ..Offered::ALL };
+        let headers = HeaderMap::from_iter([(ACCEPT, "application/*".parse().unwrap())]);
+        assert_eq!(Encoding::negotiate(&headers, custom).ok(), Some(Encoding::JSON));
         assert_eq!(negotiate("application/json;as=Table;v=v1;g=meta.k8s.io", false), None);
         assert_eq!(negotiate("application/json", false), Some((Format::Json, WHOLE)));
     }

@@ -6,20 +6,21 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use parking_lot::Mutex;
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use skiff_machinery::discovery::{self, AggregatedVersion};
-use skiff_machinery::{Catalogue, GroupVersion, openapi};
+use skiff_machinery::{Catalogue, GroupVersion, Object, discovery, openapi, protobuf};
 
-use super::accept::MediaRange;
+use super::accept::{self, Format, MediaRange};
 use super::body::{self, Body};
 use crate::build_info::BuildInfo;
 use crate::errors::ApiError;
+use crate::pipeline::{codec, respond};
 
-const V2_OFFERED: &str = "application/json, application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+/// The `Content-Type` of discovery's aggregated documents.
+const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
 /// The documents made so far.
 pub(crate) struct Documents {
@@ -27,7 +28,7 @@ pub(crate) struct Documents {
     /// `host:port` as clients reach the server.
     server: String,
     build: BuildInfo,
-    made: Mutex<HashMap<Wanted, Arc<Document>>>,
+    made: Mutex<HashMap<(Wanted, Format), Arc<Document>>>,
 }
 
 /// A document's bytes and what identifies them.
@@ -42,7 +43,7 @@ struct Document {
 enum Wanted {
     Version,
     Index,
-    Aggregated { core: bool, version: AggregatedVersion },
+    Aggregated { core: bool },
     CoreVersions,
     Groups,
     Group(String),
@@ -71,25 +72,25 @@ impl Documents {
             Ok(wanted) => wanted,
             Err(error) => return Some(Err(error)),
         };
-        let Some(document) = self.document(&wanted) else { return Some(Err(ApiError::NoSuchPage)) };
+        let Some(document) = self.document(&wanted) else { return Some(Err(wanted.0.missing())) };
         Some(Ok(document.answer(headers)))
     }
 
-    fn document(&self, wanted: &Wanted) -> Option<Arc<Document>> {
+    fn document(&self, wanted: &(Wanted, Format)) -> Option<Arc<Document>> {
         if let Some(document) = self.made.lock().get(wanted) {
             return Some(document.clone());
         }
-        let document = Arc::new(self.make(wanted)?);
+        let document = Arc::new(self.make(&wanted.0, wanted.1)?);
         self.made.lock().insert(wanted.clone(), document.clone());
         Some(document)
     }
 
-    fn make(&self, wanted: &Wanted) -> Option<Document> {
+    fn make(&self, wanted: &Wanted, format: Format) -> Option<Document> {
         let catalogue = &*self.catalogue;
         let value = match wanted {
             Wanted::Version => self.build.version(),
             Wanted::Index => json!({"paths": paths(catalogue)}),
-            Wanted::Aggregated { core, version } => discovery::aggregated(catalogue, *core, *version),
+            Wanted::Aggregated { core } => discovery::aggregated(catalogue, *core),
             Wanted::CoreVersions => discovery::api_versions(&self.server),
             Wanted::Groups => discovery::group_list(catalogue),
             Wanted::Group(group) => discovery::group(catalogue, group)?,
@@ -105,79 +106,110 @@ impl Documents {
                 return Some(Document::new(openapi::v2_protobuf(catalogue), wanted));
             }
         };
-        Some(Document::new(crate::pipeline::codec::to_json(&value), wanted))
+        let document = match format {
+            Format::Json => Document::new(codec::to_json(&value), wanted),
+            Format::Yaml => Document::new(respond::yaml(&value), wanted).of_type(format.content_type()),
+            Format::Protobuf => Document::new(self.message(value)?, wanted).of_type(format.content_type()),
+        };
+        Some(document)
+    }
+
+    /// A legacy document in protobuf.
+    fn message(&self, document: Value) -> Option<Vec<u8>> {
+        let root = &self.catalogue.iter().next()?.root;
+        let root = root.of_kind("", "v1", document["kind"].as_str()?)?;
+        let mut document = Object::from_value(document).ok()?;
+        document.set(&["apiVersion"], "v1");
+        Some(protobuf::object(&document, &root))
     }
 }
 
 impl Wanted {
-    fn of(path: &str, headers: &HeaderMap) -> Option<Result<Self, ApiError>> {
+    fn of(path: &str, headers: &HeaderMap) -> Option<Result<(Self, Format), ApiError>> {
         let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
         let gv = |group: &str, version: &str| GroupVersion {
             group: group.to_owned().into(),
             version: version.to_owned().into(),
         };
-        Some(Ok(match segments.as_slice() {
+        let wanted = match segments.as_slice() {
             [] => Self::Index,
             ["version"] => Self::Version,
-            ["api"] => Self::aggregated(true, headers).unwrap_or(Self::CoreVersions),
-            ["apis"] => Self::aggregated(false, headers).unwrap_or(Self::Groups),
+            ["api"] if is_aggregated(headers) => Self::Aggregated { core: true },
+            ["apis"] if is_aggregated(headers) => Self::Aggregated { core: false },
+            ["api"] => Self::CoreVersions,
+            ["apis"] => Self::Groups,
             ["api", version] => Self::Resources(gv("", version)),
             ["apis", group] => Self::Group((*group).to_owned()),
             ["apis", group, version] => Self::Resources(gv(group, version)),
-            ["openapi", "v2"] => return Some(V2Format::negotiate(headers).map(Self::OpenApiV2)),
+            ["openapi", "v2"] => match V2Format::negotiate(headers) {
+                Some(format) => Self::OpenApiV2(format),
+                None => return Some(Err(ApiError::Silent(StatusCode::NOT_ACCEPTABLE))),
+            },
             ["openapi", "v3"] => Self::OpenApiV3,
             ["openapi", "v3", "api", version] => Self::OpenApiV3Group(gv("", version)),
             ["openapi", "v3", "apis", group, version] => Self::OpenApiV3Group(gv(group, version)),
+            ["openapi", "v3", ..] => return Some(Err(ApiError::Silent(StatusCode::NOT_FOUND))),
             _ => return None,
-        }))
+        };
+        let format = if wanted.is_legacy() { Format::negotiate(headers) } else { Ok(Format::Json) };
+        Some(format.map(|format| (wanted, format)))
     }
 
-    /// The aggregated form, when the client puts it first.
-    fn aggregated(core: bool, headers: &HeaderMap) -> Option<Self> {
-        let accepts = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-        for range in accepts.flat_map(|value| value.split(',')).map(MediaRange::parse) {
-            let is_discovery = range.parameter("g") == Some("apidiscovery.k8s.io")
-                && range.parameter("as") == Some("APIGroupDiscoveryList");
-            match (is_discovery, range.parameter("v")) {
-                (true, Some("v2")) => {
-                    return Some(Self::Aggregated { core, version: AggregatedVersion::V2 });
-                }
-                (true, Some("v2beta1")) => {
-                    return Some(Self::Aggregated { core, version: AggregatedVersion::V2beta1 });
-                }
-                (true, _) => {}
-                (false, _) if matches!(range.media_type, "application/json" | "*/*") => return None,
-                (false, _) => {}
-            }
+    /// Whether it is a document of discovery that there is in every format.
+    fn is_legacy(&self) -> bool {
+        matches!(self, Self::CoreVersions | Self::Groups | Self::Group(_) | Self::Resources(_))
+    }
+
+    /// Why it is not there.
+    fn missing(&self) -> ApiError {
+        match self {
+            Self::OpenApiV3Group(_) => ApiError::Silent(StatusCode::NOT_FOUND),
+            _ => ApiError::NoSuchPage,
         }
-        None
     }
 
     fn content_type(&self) -> &'static str {
         match self {
-            Self::Aggregated { version, .. } => version.content_type(),
+            // Without the parameters clients would read the body as a legacy document.
+            Self::Aggregated { .. } => AGGREGATED,
+            // Kubernetes leaves it to its HTTP server to guess.
+            Self::OpenApiV3 => "text/plain; charset=utf-8",
             Self::OpenApiV2(V2Format::Protobuf) => openapi::V2_CONTENT_TYPE,
             _ => "application/json",
         }
     }
 }
 
+/// Whether the client likes the aggregated form of discovery best, of what there is.
+fn is_aggregated(headers: &HeaderMap) -> bool {
+    let asked = |range: &MediaRange<'_>| {
+        range.parameter("g") == Some("apidiscovery.k8s.io")
+            && range.parameter("v") == Some("v2")
+            && range.parameter("as") == Some("APIGroupDiscoveryList")
+    };
+    let mut ranges = accept::ranges(headers);
+    ranges.sort_by_key(MediaRange::rank);
+    let offered = |range: &&MediaRange<'_>| match range.media_type {
+        "application/json" | "application/*" | "*/*" => asked(range) || !range.converts(),
+        media_type => accept::format(media_type).is_some() && !range.converts(),
+    };
+    ranges.iter().find(offered).is_some_and(asked)
+}
+
 impl V2Format {
     /// The first that the client takes; JSON for clients that do not say.
-    fn negotiate(headers: &HeaderMap) -> Result<Self, ApiError> {
-        let accepts = || headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-        if accepts().all(str::is_empty) {
-            return Ok(Self::Json);
+    fn negotiate(headers: &HeaderMap) -> Option<Self> {
+        let mut ranges = accept::ranges(headers);
+        if ranges.is_empty() {
+            return Some(Self::Json);
         }
-        let mut ranges: Vec<MediaRange<'_>> =
-            accepts().flat_map(|value| value.split(',')).map(MediaRange::parse).collect();
         ranges.sort_by_key(MediaRange::rank);
         let format = |range: MediaRange<'_>| match range.media_type {
             "application/json" | "application/*" | "*/*" => Some(Self::Json),
             openapi::V2_ACCEPT | openapi::V2_CONTENT_TYPE => Some(Self::Protobuf),
             _ => None,
         };
-        ranges.into_iter().find_map(format).ok_or(ApiError::NotAcceptable(V2_OFFERED))
+        ranges.into_iter().find_map(format)
     }
 }
 
@@ -191,6 +223,10 @@ impl Document {
         etag.push('"');
         let etag = HeaderValue::from_str(&etag).expect("quotes and hexadecimal digits");
         Self { bytes, etag, content_type: wanted.content_type() }
+    }
+
+    fn of_type(self, content_type: &'static str) -> Self {
+        Self { content_type, ..self }
     }
 
     fn answer(&self, headers: &HeaderMap) -> Response<Body> {
@@ -241,32 +277,50 @@ fn paths(catalogue: &Catalogue) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use http::header::ACCEPT;
+
     use super::*;
+
+    fn accepting(accept: &str) -> HeaderMap {
+        HeaderMap::from_iter([(ACCEPT, accept.parse().unwrap())])
+    }
 
     #[test]
     fn aggregated_discovery_is_chosen_by_accept() {
-        let check = |accept: &str, expected: Wanted| {
-            let mut headers = HeaderMap::new();
-            headers.insert(ACCEPT, accept.parse().unwrap());
-            assert_eq!(Wanted::of("/apis", &headers).unwrap().unwrap(), expected, "{accept}");
+        let check = |accept: &str, expected: (Wanted, Format)| {
+            assert_eq!(Wanted::of("/apis", &accepting(accept)).unwrap().unwrap(), expected, "{accept}");
         };
-        check("application/json", Wanted::Groups);
-        check(
-            "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json",
-            Wanted::Aggregated { core: false, version: AggregatedVersion::V2 },
-        );
-        check(
-            "application/json;as=APIGroupDiscoveryList;v=v2beta1;g=apidiscovery.k8s.io,application/json",
-            Wanted::Aggregated { core: false, version: AggregatedVersion::V2beta1 },
-        );
+        let aggregated = || (Wanted::Aggregated { core: false }, Format::Json);
+        check("application/json", (Wanted::Groups, Format::Json));
+        check("application/yaml", (Wanted::Groups, Format::Yaml));
+        check(protobuf::CONTENT_TYPE, (Wanted::Groups, Format::Protobuf));
+        check(AGGREGATED, aggregated());
+        check(&format!("{AGGREGATED};profile=nopeer,application/json"), aggregated());
+        check(&format!("application/json;q=0.9, {AGGREGATED}"), aggregated());
+        check(&format!("application/json, {AGGREGATED};q=0.5"), (Wanted::Groups, Format::Json));
+        let old = AGGREGATED.replace("v2", "v2beta1");
+        check(&format!("{old},application/json"), (Wanted::Groups, Format::Json));
+        check(&format!("{old},{AGGREGATED},application/json"), aggregated());
+    }
+
+    #[test]
+    fn what_is_not_there_is_refused() {
+        let check = |path: &str, accept: &str, code: u16| {
+            let error = Wanted::of(path, &accepting(accept)).unwrap().unwrap_err();
+            assert_eq!(error.code(), code, "{path} {accept}");
+        };
+        check("/api", &AGGREGATED.replace("v2", "v9"), 406);
+        check("/api/v1", AGGREGATED, 406);
+        check("/apis", "text/html", 406);
+        check("/openapi/v2", "text/html", 406);
+        check("/openapi/v3/none", "*/*", 404);
+        assert!(Wanted::of("/openapi/v9", &HeaderMap::new()).is_none());
     }
 
     #[test]
     fn the_old_description_has_the_format_that_the_client_takes() {
         let check = |accept: &str, expected: Option<V2Format>| {
-            let mut headers = HeaderMap::new();
-            headers.insert(ACCEPT, accept.parse().unwrap());
-            assert_eq!(V2Format::negotiate(&headers).ok(), expected, "{accept}");
+            assert_eq!(V2Format::negotiate(&accepting(accept)), expected, "{accept}");
         };
         check("", Some(V2Format::Json));
         check("*/*", Some(V2Format::Json));

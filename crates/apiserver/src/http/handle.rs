@@ -17,13 +17,13 @@ use skiff_streams::Content;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::accept::{Encoding, Format, Offered};
+use super::accept::{Encoding, Format, Offered, Route};
 use super::body::{self, Body};
 use super::client::Caller;
 use super::gate::{Pass, Share, Work};
 use super::health;
 use super::order::{Matched, Order};
-use super::path::{RequestInfo, ResourcePath};
+use super::path::{self, RequestInfo, ResourcePath};
 use super::push::Push;
 use super::query::Query;
 use super::warnings::Warnings;
@@ -73,8 +73,18 @@ fn refuse(server: &Shared, error: &ApiError, format: Format, id: &str) -> Respon
 }
 
 fn answer(server: &Shared, error: &ApiError, format: Format) -> Response<Body> {
-    if matches!(error, ApiError::NoSuchPage) {
-        let mut response = Response::new(body::full("404 page not found\n"));
+    if let ApiError::Silent(code) = error {
+        let mut response = Response::new(body::full(Bytes::new()));
+        *response.status_mut() = *code;
+        return response;
+    }
+    let text = match error {
+        ApiError::NoSuchPage => Some("404 page not found\n"),
+        ApiError::MalformedPath => Some("400 Bad Request"),
+        _ => None,
+    };
+    if let Some(text) = text {
+        let mut response = Response::new(body::full(text));
         *response.status_mut() = error.code();
         let text = HeaderValue::from_static("text/plain; charset=utf-8");
         response.headers_mut().insert(CONTENT_TYPE, text);
@@ -176,19 +186,35 @@ impl Exchange {
 
     /// Why there is no kind at a path.
     fn unknown(&self, path: &ResourcePath) -> ApiError {
-        // In groups of custom kinds there is nothing but these.
-        let is_served = |kind: &Arc<Kind>| {
-            kind.gv.group == path.group && kind.gv.version == path.version && kind.strategy.is_typed()
-        };
-        if self.server.offers.catalogue().iter().any(is_served) {
+        self.nothing_in(&path.group)
+    }
+
+    /// Why there is nothing at a path below a group. What Kubernetes' own types are served by answers for their whole group; in
+    /// groups of custom kinds there is nothing but these.
+    fn nothing_in(&self, group: &str) -> ApiError {
+        let is_own = |kind: &Arc<Kind>| kind.gv.group == group && kind.strategy.is_typed();
+        if self.server.offers.catalogue().iter().any(is_own) {
             ApiError::UnknownPath
         } else {
             ApiError::NoSuchPage
         }
     }
 
+    /// Why there is no document at a path.
+    fn no_document(&self, path: &str) -> ApiError {
+        let mut segments = path.trim_matches('/').split('/');
+        match (segments.next(), segments.next()) {
+            (Some("api"), Some(_)) => ApiError::UnknownPath,
+            (Some("apis"), Some(group)) if !group.is_empty() => self.nothing_in(group),
+            _ => ApiError::NoSuchPage,
+        }
+    }
+
     async fn run(self, caller: Caller, mut request: Request<Body>) -> Result<Response<Body>, ApiError> {
-        let (user, share) = self.caller(caller, request.headers()).await?;
+        if !path::is_well_formed(request.uri().path()) {
+            return Err(ApiError::MalformedPath);
+        }
+        let (user, share) = self.caller(caller, request.headers(), request.uri().path()).await?;
         let work = self.work();
         let pass = Arc::new(self.server.gate.enter(share, work, &user.name)?);
         let seat = self.seat(&user, work, request.uri().path()).await?.map(Arc::new);
@@ -226,12 +252,23 @@ impl Exchange {
     }
 
     /// Who asks, and whose places the request takes.
-    async fn caller(&self, caller: Caller, headers: &HeaderMap) -> Result<(UserInfo, Share), ApiError> {
+    async fn caller(
+        &self,
+        caller: Caller,
+        headers: &HeaderMap,
+        path: &str,
+    ) -> Result<(UserInfo, Share), ApiError> {
         let (identity, peer) = match caller {
             Caller::InProcess(user) => return Ok(((*user).clone(), Share::Exempt)),
             Caller::Network { identity, peer } => (identity, peer),
         };
-        let user = self.server.auth.authenticate(headers, identity.as_deref()).await;
+        let (fields, nobody) = (self.fields(), UserInfo::default());
+        let verb = self.method.as_str().to_ascii_lowercase();
+        let wanted = match &self.info {
+            RequestInfo::Resource(path) => self.attributes(&nobody, path, fields.as_ref()),
+            RequestInfo::NonResource => Attributes::non_resource(&nobody, &verb, path),
+        };
+        let user = self.server.auth.authenticate(headers, identity.as_deref(), &wanted).await;
         let user = user.map_err(|error| match error {
             AuthnError::Unauthorized(_) => {
                 tracing::debug!(error = &error as &dyn std::error::Error, "request not authenticated");
@@ -299,18 +336,9 @@ impl Exchange {
         let path = head.uri.path();
         let verb = self.method.as_str().to_ascii_lowercase();
         self.authorize(&Attributes::non_resource(user, &verb, path)).await?;
-        if !matches!(self.method, Method::GET | Method::HEAD) {
-            return Err(ApiError::MethodNotAllowed);
-        }
+        // As in Kubernetes, these do not mind the method.
         if let Some(answer) = health::answer(&self.server, path, &self.query) {
             return answer;
-        }
-        match path {
-            "/openid/v1/jwks" => return Ok(json(&self.server.auth.jwks())),
-            "/.well-known/openid-configuration" => {
-                return Ok(json(&self.server.auth.openid_configuration()));
-            }
-            _ => {}
         }
         let detailed = !self.query.get("includeRequestDetails").is_empty();
         if let Some(dump) = self.server.priority.dump(path, detailed) {
@@ -333,10 +361,29 @@ impl Exchange {
             response.headers_mut().insert(CONTENT_TYPE, content_type);
             return Ok(response);
         }
+        let identity = match path {
+            "/openid/v1/jwks" => Some(self.server.auth.jwks()),
+            "/.well-known/openid-configuration" => Some(self.server.auth.openid_configuration()),
+            _ => None,
+        };
+        if let Some(document) = identity {
+            return if self.method == Method::GET {
+                Ok(json(&document))
+            } else {
+                Err(ApiError::MethodNotAllowed)
+            };
+        }
         // Who has just made a kind is to find it.
         self.server.definitions.catch_up(self.server.store.revision()).await;
         let document = self.server.offers.current().documents.answer(path, &head.headers);
-        document.unwrap_or(Err(ApiError::NoSuchPage))
+        let document = document.unwrap_or(Err(ApiError::NoSuchPage));
+        let document = document.map_err(|error| match error {
+            ApiError::NoSuchPage => self.no_document(path),
+            other => other,
+        })?;
+        // The index and the descriptions are served by handlers that do not mind the method.
+        let minds = !matches!(self.first_segment.as_str(), "" | "openapi");
+        if minds && self.method != Method::GET { Err(ApiError::MethodNotAllowed) } else { Ok(document) }
     }
 
     async fn resource(
@@ -345,9 +392,25 @@ impl Exchange {
         path: ResourcePath,
         request: Request<Body>,
     ) -> Result<Response<Body>, ApiError> {
-        let verb = self.verb().ok_or(ApiError::MethodNotAllowed)?;
-        self.authorize_resource(&admitted.user, &path, verb).await?;
+        self.authorize_resource(&admitted.user, &path).await?;
         let kind = self.newest_kind(&path).await?;
+        let (subject, word) = (Subject::new(&kind, ""), self.word(&path));
+        let is_typed = kind.strategy.is_typed();
+        let answer = self.object(admitted, (path, kind), request).await;
+        answer.map_err(|error| match error {
+            // Of custom kinds it is their handler who refuses.
+            ApiError::MethodNotAllowed if !is_typed => ApiError::NotSupported { subject, verb: word },
+            other => other,
+        })
+    }
+
+    async fn object(
+        self,
+        admitted: Admitted,
+        (path, kind): (ResourcePath, Arc<Kind>),
+        request: Request<Body>,
+    ) -> Result<Response<Body>, ApiError> {
+        let verb = self.verb().ok_or(ApiError::MethodNotAllowed)?;
         check_scope(&kind, &path, verb)?;
         let subresource = match path.subresource.as_str() {
             "" => None,
@@ -366,33 +429,43 @@ impl Exchange {
         }
     }
 
-    async fn authorize_resource(
+    /// What a request selects by fields, where that means anything and can be understood.
+    fn fields(&self) -> Option<FieldSelector> {
+        let RequestInfo::Resource(path) = &self.info else { return None };
+        let whole = matches!(self.word(path), "list" | "watch" | "deletecollection");
+        whole.then(|| FieldSelector::parse(self.query.get("fieldSelector")).ok()).flatten()
+    }
+
+    /// What authorisation calls the request.
+    fn word(&self, path: &ResourcePath) -> &'static str {
+        path.word(&self.method, self.query.flag("watch"))
+    }
+
+    /// A request for a resource as authorisation sees it.
+    fn attributes<'a>(
         &self,
-        user: &UserInfo,
-        path: &ResourcePath,
-        verb: Verb,
-    ) -> Result<(), ApiError> {
-        let fields = match verb {
-            Verb::List | Verb::Watch | Verb::DeleteCollection => {
-                FieldSelector::parse(self.query.get("fieldSelector")).ok()
-            }
-            _ => None,
-        };
-        let selected = fields.as_ref().map_or("", selected_name);
-        // Kubernetes knows no verb for OPTIONS, which only proxies take: only who may do everything may do it.
-        let word = if self.method == Method::OPTIONS { "" } else { verb.as_str() };
-        let attributes = Attributes {
+        user: &'a UserInfo,
+        path: &'a ResourcePath,
+        fields: Option<&'a FieldSelector>,
+    ) -> Attributes<'a> {
+        let selected = fields.map_or("", selected_name);
+        Attributes {
             version: &path.version,
             subresource: &path.subresource,
             namespace: &path.namespace,
             name: if path.name.is_empty() { selected } else { &path.name },
-            fields: fields.as_ref(),
-            ..Attributes::resource(user, word, &path.group, &path.resource)
-        };
+            fields,
+            ..Attributes::resource(user, self.word(path), &path.group, &path.resource)
+        }
+    }
+
+    async fn authorize_resource(&self, user: &UserInfo, path: &ResourcePath) -> Result<(), ApiError> {
+        let fields = self.fields();
+        let attributes = self.attributes(user, path, fields.as_ref());
         self.authorize(&attributes).await?;
         // A stream into a container is more than a read, whatever the HTTP method of its handshake.
         let streams = matches!(path.subresource.as_str(), "exec" | "attach" | "portforward");
-        if streams && verb == Verb::Get {
+        if streams && attributes.verb == Verb::Get.as_str() {
             self.authorize(&Attributes { verb: Verb::Create.as_str(), ..attributes }).await?;
         }
         Ok(())
@@ -412,8 +485,10 @@ impl Exchange {
             tables: kind.has_table(subresource),
             // A Scale is of Kubernetes' own types, whatever it is of.
             protobuf: kind.strategy.is_typed() || subresource == Some(Subresource::Scale),
+            route: route(&kind, verb),
         };
         let encoding = match subresource {
+            Some(Subresource::Log) => Route::Log.check(headers).map(|()| Encoding::JSON)?,
             Some(subresource) if subresource.connects() => Encoding::JSON,
             _ if verb == Verb::Watch => Encoding::negotiate(headers, offered(None))?.of_watch()?,
             subresource => Encoding::negotiate(headers, offered(subresource))?,
@@ -445,6 +520,15 @@ impl Exchange {
     }
 }
 
+/// By what a request is found that is for objects of the kind.
+fn route(kind: &Kind, verb: Verb) -> Route {
+    match verb {
+        _ if !kind.strategy.is_typed() => Route::None,
+        Verb::List | Verb::Watch => Route::Collection,
+        _ => Route::Object,
+    }
+}
+
 /// The value of `metadata.name` in a field selector, if it can be a name; authorisation by name looks at it.
 fn selected_name(fields: &FieldSelector) -> &str {
     let is_name = |name: &&str| !matches!(*name, "." | "..") && !name.contains(['/', '%']);
@@ -469,7 +553,13 @@ fn check_scope(kind: &Kind, path: &ResourcePath, verb: Verb) -> Result<(), ApiEr
     if is_misplaced && !kind.strategy.is_typed() {
         return Err(ApiError::NoSuchPage);
     }
+    if path.name.is_empty() && !path.subresource.is_empty() {
+        return Err(ApiError::BadRequest("name must be provided".to_owned()));
+    }
     match kind.scope {
+        Scope::Namespaced if is_misplaced && path.nameless_namespace => {
+            Err(ApiError::BadRequest("Namespace parameter required.".to_owned()))
+        }
         Scope::Cluster if is_misplaced => Err(ApiError::UnknownPath),
         Scope::Namespaced if !in_namespace && !path.name.is_empty() => Err(ApiError::UnknownPath),
         Scope::Namespaced if !in_namespace && !matches!(verb, Verb::List | Verb::Watch) => {

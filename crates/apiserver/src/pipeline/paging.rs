@@ -6,9 +6,10 @@
 use std::num::NonZeroUsize;
 
 use base64::Engine as _;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use base64::alphabet::URL_SAFE;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::{Deserialize, Serialize};
-use skiff_machinery::{FieldError, keys};
+use skiff_machinery::{FieldError, go, keys};
 use skiff_store::{Key, Page, Revision};
 
 use super::call::Call;
@@ -17,6 +18,15 @@ use crate::errors::{ApiError, Subject};
 
 /// The version of tokens.
 const VERSION: &str = "meta.k8s.io/v1";
+
+/// Go does not mind what is in the last bits.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &URL_SAFE,
+    GeneralPurposeConfig::new()
+        .with_encode_padding(false)
+        .with_decode_padding_mode(DecodePaddingMode::RequireNone)
+        .with_decode_allow_trailing_bits(true),
+);
 
 /// What a list asks for beside its selectors.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,16 +57,18 @@ fn encode(collection: &str, at: Option<Revision>, after: &Key) -> String {
     let rv = at.map_or(-1, |revision| i64::try_from(revision.get()).unwrap_or(i64::MAX));
     let start = format!("{}\0", after.as_str().strip_prefix(collection).unwrap_or_default());
     let token = Token { v: VERSION.to_owned(), rv, start };
-    BASE64_URL_SAFE_NO_PAD.encode(serde_json::to_vec(&token).expect("three plain fields serialise"))
+    BASE64.encode(serde_json::to_vec(&token).expect("three plain fields serialise"))
 }
 
 /// The key after which a list goes on, and at which revision, in the words of Kubernetes where that fails.
 fn decode(collection: &str, text: &str) -> Result<(Key, Option<Revision>), String> {
     const INVALID: &str = "continue key is not valid";
-    let bytes = BASE64_URL_SAFE_NO_PAD
+    let bytes = BASE64
         .decode(text)
         .map_err(|_| format!("{INVALID}: illegal base64 data at input byte {}", illegal_byte(text)))?;
-    let token: Token = serde_json::from_slice(&bytes).map_err(|error| format!("{INVALID}: {error}"))?;
+    let wrong =
+        |error| format!("{INVALID}: {}", go::syntax_error(&bytes).unwrap_or_else(|| format!("{error}")));
+    let token: Token = serde_json::from_slice(&bytes).map_err(wrong)?;
     if token.v != VERSION {
         return Err(format!("{INVALID}: server does not recognize this encoded version {}", token.v));
     }
@@ -85,6 +97,8 @@ impl Request {
         let query = &call.query;
         let limit = query.number("limit")?.and_then(|n| usize::try_from(n).ok()).and_then(NonZeroUsize::new);
         let (version, rule) = (query.get("resourceVersion"), query.get("resourceVersionMatch"));
+        // Kubernetes answers such lists from memory, as a whole.
+        let limit = limit.filter(|_| version != "0" || !call.kind.strategy.is_cached());
         let token = query.get("continue");
         let send_initial = query.all("sendInitialEvents").next().is_some();
         refuse(check_options(version, rule, token, send_initial))?;
@@ -136,10 +150,18 @@ fn check_options(version: &str, rule: &str, token: &str, send_initial: bool) -> 
     errors
 }
 
-/// What Kubernetes refuses of a watch's options.
-pub(crate) fn check_watch_options(rule: &str, token: &str, send_initial: bool) -> Vec<FieldError> {
+/// What Kubernetes refuses of a watch's options. A watch that neither says from when it is, nor of what it is sent first, is
+/// sent what there is, and as if that had been asked for.
+pub(crate) fn check_watch_options(
+    version: &str,
+    rule: &str,
+    token: &str,
+    send_initial: bool,
+) -> Vec<FieldError> {
     const FIELD: &str = "resourceVersionMatch";
     let mut errors = Vec::new();
+    let is_silent = !send_initial && rule.is_empty() && matches!(version, "" | "0");
+    let (rule, send_initial) = if is_silent { (NOT_OLDER, true) } else { (rule, send_initial) };
     if send_initial && rule != NOT_OLDER {
         let why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
         errors.push(FieldError::forbidden(FIELD, why));
@@ -205,7 +227,7 @@ mod tests {
         check("5", "Newest", "", false, &["Unsupported value: \"Newest\""]);
         check("", "Exact", "abc", true, &["unless resourceVersion", "when continue", "forbidden for list"]);
         let check = |rule: &str, token: &str, send: bool, expected: &[&str]| {
-            let found = told(check_watch_options(rule, token, send));
+            let found = told(check_watch_options("5", rule, token, send));
             assert_eq!(found.len(), expected.len(), "{rule} {token} {send}: {found:?}");
             let fits = |(found, expected): (&String, &&str)| found.contains(*expected);
             assert!(found.iter().zip(expected).all(fits), "{found:?}");
@@ -215,6 +237,9 @@ mod tests {
         check("", "", true, &["requires setting resourceVersionMatch to NotOlderThan"]);
         check("Exact", "", true, &["requires setting", "supported values: \"NotOlderThan\""]);
         check("NotOlderThan", "abc", false, &["forbidden for watch unless", "when continue is provided"]);
+        check("", "abc", false, &[]);
+        let silent = told(check_watch_options("", "", "abc", false));
+        assert_eq!(silent, [format!("resourceVersionMatch: Forbidden: {CONTINUED}")]);
     }
 
     #[test]
@@ -224,10 +249,10 @@ mod tests {
             Some(Revision::new(7)),
             &Key::from("/registry/core/pods/default/a"),
         );
-        let bytes = BASE64_URL_SAFE_NO_PAD.decode(&text).unwrap();
+        let bytes = BASE64.decode(&text).unwrap();
         assert_eq!(bytes, br#"{"v":"meta.k8s.io/v1","rv":7,"start":"default/a\u0000"}"#);
         let check = |token: &str, expected: Result<(&str, Option<u64>), &str>| {
-            let found = decode("/c/", &BASE64_URL_SAFE_NO_PAD.encode(token));
+            let found = decode("/c/", &BASE64.encode(token));
             let expected = expected.map(|(after, at)| (Key::from(after), at.map(Revision::new)));
             assert_eq!(found, expected.map_err(|why| format!("continue key is not valid: {why}")), "{token}");
         };
@@ -241,5 +266,10 @@ mod tests {
         check(r#"{"v":"meta.k8s.io/v1","rv":7,"start":"../x\u0000"}"#, Err("../x\0"));
         let wrong = decode("/c/", "ab*d").unwrap_err();
         assert_eq!(wrong, "continue key is not valid: illegal base64 data at input byte 2");
+        let wrong = decode("/c/", "garbage").unwrap_err();
+        assert_eq!(
+            wrong,
+            "continue key is not valid: invalid character '\\u0081' looking for beginning of value"
+        );
     }
 }

@@ -196,7 +196,8 @@ pub(crate) fn versioned(mut value: Value, version: MetaVersion) -> Value {
     value
 }
 
-fn yaml(value: &Value) -> Bytes {
+/// A tree as YAML.
+pub(crate) fn yaml(value: &Value) -> Bytes {
     let text = serde_saphyr::to_string(value).expect("JSON trees have a YAML form");
     Bytes::from(text)
 }

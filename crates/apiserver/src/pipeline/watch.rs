@@ -70,7 +70,8 @@ impl Request {
         let query = &call.query;
         let (version, rule) = (query.get("resourceVersion"), query.get("resourceVersionMatch"));
         let send_initial = query.all("sendInitialEvents").next().map(|_| query.flag("sendInitialEvents"));
-        paging::refuse(paging::check_watch_options(rule, query.get("continue"), send_initial.is_some()))?;
+        let (token, is_said) = (query.get("continue"), send_initial.is_some());
+        paging::refuse(paging::check_watch_options(version, rule, token, is_said))?;
         let revision = parse_revision(version)
             .map_err(|error| ApiError::Unclassified(error.to_string()))?
             .filter(|revision| *revision != Revision::ZERO);

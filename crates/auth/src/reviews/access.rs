@@ -19,6 +19,7 @@ impl Auth {
         &self,
         request: &Object,
         local: Option<&str>,
+        shown: &str,
     ) -> Result<Value, Refusal> {
         let user = UserInfo {
             name: request.str(&["spec", "user"]).to_owned(),
@@ -31,6 +32,8 @@ impl Auth {
             let text = "at least one of user or group must be specified";
             errors.push(FieldError::invalid("spec.user", user.name.clone(), text));
         }
+        errors.extend(what_is_wrong_with_selectors(request));
+        errors.extend(what_is_told_of_itself(request, local, shown));
         if let Some(namespace) = local {
             errors.extend(what_is_not_local(request, namespace));
         }
@@ -39,8 +42,16 @@ impl Auth {
     }
 
     /// Whether the caller may do what `spec` says.
-    pub(super) async fn self_access(&self, request: &Object, user: &UserInfo) -> Result<Value, Refusal> {
-        refuse(what_is_wrong(request))?;
+    pub(super) async fn self_access(
+        &self,
+        request: &Object,
+        user: &UserInfo,
+        shown: &str,
+    ) -> Result<Value, Refusal> {
+        let mut errors = what_is_wrong(request);
+        errors.extend(what_is_wrong_with_selectors(request));
+        errors.extend(what_is_told_of_itself(request, None, shown));
+        refuse(errors)?;
         Ok(self.answer(request, user).await)
     }
 
@@ -124,8 +135,27 @@ fn what_is_wrong(request: &Object) -> FieldErrors {
             "exactly one of nonResourceAttributes or resourceAttributes must be specified",
         )]
         .into(),
-        _ => what_is_wrong_with_selectors(request),
+        _ => FieldErrors::new(),
     }
+}
+
+/// A review has no metadata but what the server gives it: a namespace if it is `local`, and its managers.
+fn what_is_told_of_itself(request: &Object, local: Option<&str>, shown: &str) -> FieldErrors {
+    let is_empty = |value: &Value| match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        Value::Number(number) => number.as_i64() == Some(0),
+        Value::Bool(_) => false,
+    };
+    let given = |key: &str| key == "managedFields" || (key == "namespace" && local.is_some());
+    let metadata = request.get(&["metadata"]).and_then(Value::as_object);
+    if metadata.into_iter().flatten().all(|(key, value)| given(key) || is_empty(value)) {
+        return FieldErrors::new();
+    }
+    let why = if local.is_some() { "must be empty except for namespace" } else { "must be empty" };
+    [FieldError::invalid("metadata", Value::Null, why).showing(shown.to_owned())].into()
 }
 
 /// The field selector that is asked about. As in requests, one that cannot be understood narrows nothing.
@@ -177,6 +207,31 @@ fn what_is_wrong_with_selectors(request: &Object) -> FieldErrors {
             )),
             _ => {}
         }
+        let requirements = selector["requirements"].as_array().into_iter().flatten();
+        for (i, requirement) in requirements.enumerate() {
+            errors.extend(what_is_wrong_with(requirement, &format!("{path}.requirements[{i}]")));
+        }
+    }
+    errors
+}
+
+/// Operators that are not known are taken: newer clients may know more.
+fn what_is_wrong_with(requirement: &Value, path: &str) -> FieldErrors {
+    let mut errors = FieldErrors::new();
+    if requirement["key"].as_str().unwrap_or_default().is_empty() {
+        errors.push(FieldError::required(format!("{path}.key"), "must be specified"));
+    }
+    let has_values = requirement["values"].as_array().is_some_and(|values| !values.is_empty());
+    match (requirement["operator"].as_str(), has_values) {
+        (Some("In" | "NotIn"), false) => errors.push(FieldError::required(
+            format!("{path}.values"),
+            "must be specified when `operator` is 'In' or 'NotIn'",
+        )),
+        (Some("Exists" | "DoesNotExist"), true) => errors.push(FieldError::forbidden(
+            format!("{path}.values"),
+            "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
+        )),
+        _ => {}
     }
     errors
 }
@@ -228,5 +283,23 @@ mod tests {
         assert_eq!(wrong(json!({"rawSelector": "a=b"})), 0);
         assert_eq!(wrong(json!({})), 1);
         assert_eq!(wrong(json!({"rawSelector": "a=b", "requirements": [{"key": "a"}]})), 1);
+        assert_eq!(wrong(json!({"requirements": [{"key": "a", "operator": "In"}]})), 1);
+        assert_eq!(wrong(json!({"requirements": [{"operator": "Exists", "values": ["x"]}]})), 2);
+        assert_eq!(wrong(json!({"requirements": [{"key": "a", "operator": "New", "values": ["x"]}]})), 0);
+    }
+
+    #[test]
+    fn reviews_have_no_metadata() {
+        let check = |metadata: Value, local: Option<&str>, right: bool| {
+            let request = Object::from_value(json!({"metadata": metadata})).unwrap();
+            let errors = what_is_told_of_itself(&request, local, "{}");
+            assert_eq!(errors.is_empty(), right, "{request:?}");
+        };
+        check(json!({}), None, true);
+        check(json!({"managedFields": [{"manager": "m"}], "labels": {}}), None, true);
+        check(json!({"namespace": "a"}), Some("a"), true);
+        check(json!({"namespace": "a"}), None, false);
+        check(json!({"name": "x"}), None, false);
+        check(json!({"labels": {"a": "b"}}), Some("a"), false);
     }
 }

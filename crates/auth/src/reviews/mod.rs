@@ -14,7 +14,8 @@ use super::{Auth, Refusal};
 impl Auth {
     /// Answers a review: `TokenReview`, `SelfSubjectReview`, `SubjectAccessReview`,
     /// `LocalSubjectAccessReview`, `SelfSubjectAccessReview` or `SelfSubjectRulesReview`. The answer is the
-    /// request with its `status` set. `namespace` is that of the URL (LocalSubjectAccessReview).
+    /// request with its `status` set. `namespace` is that of the URL (LocalSubjectAccessReview); `shown` is what an error
+    /// shows of the request's metadata.
     ///
     /// # Errors
     /// [`Refusal::Invalid`] for a request that asks nothing, [`Refusal::BadRequest`] for another kind.
@@ -23,19 +24,22 @@ impl Auth {
         namespace: &str,
         mut request: Object,
         user: &UserInfo,
+        shown: &str,
     ) -> Result<Object, Refusal> {
         let status = match request.kind() {
             "TokenReview" => self.token_review(&request).await?,
             "SelfSubjectReview" => {
+                // What was asked is not told again.
+                request.set(&["metadata"], Map::new());
                 request.set(&["metadata", "creationTimestamp"], format!("{:.0}", Timestamp::now()));
                 authentication::self_review(user)
             }
-            "SubjectAccessReview" => self.subject_access(&request, None).await?,
-            "LocalSubjectAccessReview" => self.subject_access(&request, Some(namespace)).await?,
-            "SelfSubjectAccessReview" => self.self_access(&request, user).await?,
+            "SubjectAccessReview" => self.subject_access(&request, None, shown).await?,
+            "LocalSubjectAccessReview" => self.subject_access(&request, Some(namespace), shown).await?,
+            "SelfSubjectAccessReview" => self.self_access(&request, user, shown).await?,
             "SelfSubjectRulesReview" => {
                 let rules = self.self_rules(&request, user).await?;
-                // What was asked is not told again.
+                request.set(&["metadata"], Map::new());
                 request.set(&["spec"], Map::new());
                 rules
             }

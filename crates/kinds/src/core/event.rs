@@ -168,6 +168,11 @@ impl Strategy for EventStrategy {
     fn creates_on_update(&self) -> bool {
         true
     }
+
+    /// There are many of them, and few are read.
+    fn is_cached(&self) -> bool {
+        false
+    }
 }
 
 #[cfg(test)]

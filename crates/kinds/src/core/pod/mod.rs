@@ -2,6 +2,7 @@
 
 mod aggregate;
 mod defaults;
+mod disabled;
 mod print;
 mod qos;
 #[cfg(test)]
@@ -111,6 +112,7 @@ impl Strategy for PodStrategy {
         // Admission may have chosen the service account after defaulting.
         defaults::service_account(object_mut(object.as_map_mut(), "spec"));
         app_armor_fields(object);
+        disabled::drop_disabled(object_mut(object.as_map_mut(), "spec"), None);
         let class = qos::class(object);
         let mut status = json!({"phase": "Pending", "qosClass": class});
         if !cells::items(object, &["spec", "schedulingGates"]).is_empty() {
@@ -125,6 +127,7 @@ impl Strategy for PodStrategy {
 
     /// What admission decided stays when a client does not repeat it.
     fn prepare_update(&self, _: Context<'_>, new: &mut Object, old: &Object) {
+        disabled::drop_disabled(object_mut(new.as_map_mut(), "spec"), old.get(&["spec"]));
         for field in ["priority", "preemptionPolicy"] {
             if let (None, Some(value)) = (new.get(&["spec", field]), old.get(&["spec", field])) {
                 new.set(&["spec", field], value.clone());
