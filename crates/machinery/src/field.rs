@@ -5,6 +5,8 @@ use std::ops::{Deref, DerefMut};
 
 use serde_json::Value;
 
+use crate::go;
+
 /// Why a field was refused; the text of `reason` in `Status.details.causes`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FieldErrorKind {
@@ -228,7 +230,7 @@ impl FieldError {
 
     /// `field: Unsupported value: VALUE: supported values: "a", "b"`
     pub fn not_supported(field: impl Into<String>, value: impl Into<Value>, supported: &[&str]) -> Self {
-        let list: Vec<String> = supported.iter().map(|s| format!("{s:?}")).collect();
+        let list: Vec<String> = supported.iter().map(|text| go::quoted(text)).collect();
         let detail = format!("supported values: {}", list.join(", "));
         Self::new(FieldErrorKind::NotSupported, field, value, detail)
     }
@@ -270,7 +272,10 @@ impl FieldError {
     pub fn body(&self) -> String {
         let mut out = self.kind.text().to_owned();
         match &self.shown {
-            Shown::Json if self.kind.shows_value() => out.push_str(&format!(": {}", self.value)),
+            Shown::Json if self.kind.shows_value() => {
+                let shown = self.value.as_str().map_or_else(|| self.value.to_string(), go::quoted);
+                out.push_str(&format!(": {shown}"));
+            }
             Shown::Text(text) if self.kind.shows_value() => out.push_str(&format!(": {text}")),
             _ => {}
         }
@@ -327,6 +332,7 @@ mod tests {
             FieldError::invalid("spec", "a", "must be b").without_value(),
             "spec: Invalid value: must be b",
         );
+        check(FieldError::invalid("a", "b\u{7}é", "c"), r#"a: Invalid value: "b\aé": c"#);
         check(FieldError::invalid("a", "b", "c").showing("{}"), "a: Invalid value: {}: c");
         check(
             FieldError::duplicate("spec.ports[1].name", "a"),

@@ -6,6 +6,7 @@
 
 mod complete;
 mod duplicates;
+mod embedded;
 pub(crate) mod scalar;
 mod walk;
 
@@ -19,6 +20,7 @@ use thiserror::Error;
 use skiff_schema::{Definition, Root, Schema, Type};
 
 use crate::Object;
+pub(crate) use complete::drop_empty;
 pub use complete::{complete, show};
 pub use duplicates::duplicates;
 use walk::Seed;
@@ -61,8 +63,8 @@ where
     D: Deserializer<'de, Error = serde_json::Error>,
 {
     let (schema, ty) = (root.schema(), root.ty());
-    let mut reader =
-        Reader { schema, path: Vec::new(), owner: None, problems: Problems::default(), mismatch: None };
+    let (path, problems) = (Vec::new(), Problems::default());
+    let mut reader = Reader { schema, root: ty, path, owner: None, problems, mismatch: None };
     let outcome = Seed { reader: &mut reader, ty }.deserialize(deserializer);
     if let Some(mismatch) = reader.mismatch {
         return Err(DecodeFailure::Mismatch(mismatch));
@@ -90,6 +92,8 @@ struct Problems {
 
 struct Reader<'s> {
     schema: &'s Schema,
+    /// The type of the whole.
+    root: Type,
     path: Vec<Step<'s>>,
     /// The struct whose field is being read.
     owner: Option<&'s Definition>,
@@ -131,18 +135,36 @@ impl<'s> Reader<'s> {
     }
 
     fn wrong_type<E: serde::de::Error>(&mut self, found: &str, wanted: Type) -> E {
-        let wanted = go_type(self.schema, wanted);
-        let names = self.path.iter().filter_map(|step| match step {
-            Step::Field(name) => Some(*name),
-            // As Go tells it, whose path is that of struct fields.
-            Step::Key(_) | Step::Index(_) => None,
-        });
-        let path = names.collect::<Vec<_>>().join(".");
+        let wanted = match wanted {
+            // What is no text is read as a number.
+            Type::IntOrString => "int32".to_owned(),
+            wanted => go_type(self.schema, wanted),
+        };
+        let path = self.go_path();
         let place = match self.owner {
             Some(owner) if !path.is_empty() => format!("struct field {}.{path}", owner.short_name()),
             _ => "value".to_owned(),
         };
         self.refuse(format!("json: cannot unmarshal {found} into Go {place} of type {wanted}"))
+    }
+}
+
+impl Reader<'_> {
+    /// The present path as Go tells it: of struct fields, those of structs in structs included.
+    fn go_path(&self) -> String {
+        let (mut names, mut ty) = (Vec::new(), self.root);
+        for step in &self.path {
+            match (step, ty) {
+                (Step::Field(name), Type::Object(id)) => {
+                    names.extend(embedded::embedded(self.schema.get(id).short_name(), name));
+                    names.push(*name);
+                    ty = self.schema.field(ty, name).map_or(Type::ANY, |field| field.ty);
+                }
+                (_, Type::List(inner) | Type::Map(inner)) => ty = self.schema.inner(inner),
+                _ => ty = Type::ANY,
+            }
+        }
+        names.join(".")
     }
 }
 

@@ -32,6 +32,40 @@ pub fn show(object: &mut Object, root: &Root) {
     fill(root.schema(), root.id(), object.as_map_mut(), Filling::All);
 }
 
+/// Leaves out empty lists and maps that are not written.
+pub(crate) fn drop_empty(object: &mut Object, root: &Root) {
+    drop_empty_fields(root.schema(), root.id(), object.as_map_mut());
+}
+
+fn drop_empty_fields(schema: &Schema, id: DefinitionId, map: &mut Map<String, Value>) {
+    for field in schema.get(id).fields() {
+        let Some(value) = map.get_mut(&*field.name) else { continue };
+        let is_empty = match (field.ty, &*value) {
+            (Type::List(_), Value::Array(list)) => list.is_empty(),
+            (Type::Map(_), Value::Object(map)) => map.is_empty(),
+            _ => false,
+        };
+        if is_empty && field.zero == Zero::Omitted {
+            map.remove(&*field.name);
+        } else {
+            drop_empty_below(schema, field.ty, value);
+        }
+    }
+}
+
+fn drop_empty_below(schema: &Schema, ty: Type, value: &mut Value) {
+    match (ty, value) {
+        (Type::Object(id), Value::Object(map)) => drop_empty_fields(schema, id, map),
+        (Type::List(inner), Value::Array(items)) => {
+            items.iter_mut().for_each(|item| drop_empty_below(schema, schema.inner(inner), item));
+        }
+        (Type::Map(inner), Value::Object(map)) => {
+            map.values_mut().for_each(|item| drop_empty_below(schema, schema.inner(inner), item));
+        }
+        _ => {}
+    }
+}
+
 fn fill(schema: &Schema, id: DefinitionId, map: &mut Map<String, Value>, filling: Filling) {
     for field in schema.get(id).fields() {
         match map.get_mut(&*field.name).filter(|value| !value.is_null()) {
