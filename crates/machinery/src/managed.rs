@@ -15,16 +15,17 @@ mod shape;
 use std::sync::LazyLock;
 
 use jiff::Timestamp;
+use serde_json::{Map, Value};
 use skiff_schema::Root;
 
 use crate::Object;
 pub use apply::{ApplyError, Conflict, apply};
 use compare::compare;
-pub use configuration::refuse_configuration;
+pub use configuration::{keep_empty, refuse_configuration};
 use entries::Entries;
 pub use overlay::{atomics, overlay};
 use set::{Element, Set};
-use shape::Place;
+use shape::{Place, Shape};
 
 /// How an entry came to its fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,10 +59,15 @@ pub struct Writer<'a> {
 
 /// Brings the managed fields of an object that is about to be written up to date: what differs from `old`
 /// (nothing, for a create) now belongs to the writer. `object` is as the writer wants it, defaults included; its own
-/// `managedFields` count if a client edited them, else those of `old`.
+/// `managedFields` count if a client edited them, else those of `old`. Of an object that has none, Kubernetes notes no writer
+/// before somebody applies it.
 pub fn track_update(object: &mut Object, old: Option<&Object>, root: &Root, writer: &Writer<'_>) {
     let mut entries = Entries::of_update(object, old, writer.subresource.is_empty());
-    let empty = root.schema().empty_object(root.id());
+    if old.is_some() && entries.iter().next().is_none() {
+        return entries.store(object);
+    }
+    let mut empty = root.schema().empty_object(root.id());
+    without_lists(Place::root(root), &mut empty);
     let before = old.map_or(&empty, |old| old.as_map());
     let changes = compare(Place::root(root), before, object.as_map()).without(&SERVER_FIELDS);
     if !changes.is_empty() {
@@ -70,6 +76,18 @@ pub fn track_update(object: &mut Object, old: Option<&Object>, root: &Root, writ
         entries.add(Operation::Update, object.api_version(), writer, &written);
     }
     entries.store(object);
+}
+
+/// Who writes an empty list writes something, also where Kubernetes says it of every object. Of lists whose items are owned by
+/// themselves that is the items.
+fn without_lists(place: Place<'_>, object: &mut Map<String, Value>) {
+    let is_atomic = |name: &str, list: &Value| matches!(place.entry(name).shape(list), Shape::Leaf);
+    object.retain(|name, value| !value.is_array() || !is_atomic(name, value));
+    for (name, value) in object {
+        if let Some(value) = value.as_object_mut() {
+            without_lists(place.entry(name), value);
+        }
+    }
 }
 
 /// The fields that nobody owns: the server sets them, or they identify the object.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
-use skiff_schema::Root;
+use skiff_schema::{Root, Type};
 use thiserror::Error;
 
 use super::compare::{compare, mentioned};
@@ -12,6 +12,7 @@ use super::set::{Set, describe};
 use super::shape::{Place, Shape};
 use super::{Element, Operation, SERVER_FIELDS, Writer};
 use crate::Object;
+use crate::strict::drop_empty;
 
 /// A field of somebody else that the configuration would change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,8 +73,9 @@ pub fn apply(
     let place = Place::root(root);
     let nothing = Map::new();
     let before = live.map_or(&nothing, Object::as_map);
-    let mut entries = live.map(Entries::of).unwrap_or_default();
-    let mine = mentioned(place, config.as_map()).without(&SERVER_FIELDS);
+    let mut entries = live.map(|live| managers(live, root, writer)).unwrap_or_default();
+    let wanted = mentioned(place, config.as_map());
+    let mine = wanted.without(&SERVER_FIELDS);
 
     let mut merged = merge_entries(place, before, config.as_map());
     let written = compare(place, before, &merged).written().without(&SERVER_FIELDS);
@@ -84,11 +86,11 @@ pub fn apply(
         return Err(ApplyError::Conflicts(conflicts));
     }
 
-    let kept = entries.iter().filter(others).fold(mine.clone(), |all, entry| all.union(&entry.fields));
-    let dropped = entries.applied(writer).without(&mine);
+    let kept = entries.iter().filter(others).fold(wanted, |all, entry| all.union(&entry.fields));
+    let dropped = with_structs(place, &entries.applied(writer)).without(&mine);
     // Parents first: an item of a list is found by its keys, which are among its own dropped fields.
     for path in dropped.paths().iter().filter(|path| !kept.touches(path)) {
-        remove_entry(place, &mut merged, path);
+        remove_entry(place, &mut merged, path, Some(&kept));
     }
     let previous = entries.applied(writer);
     let unchanged = entries.clone();
@@ -96,6 +98,7 @@ pub fn apply(
     let lost = if force { written.union(&removed) } else { removed };
     entries.retain_fields(|set| set.without(&lost));
     let mut object = Object::from(merged);
+    drop_empty(&mut object, root);
     let same = object.as_map() == before;
     if same && previous == mine && entries == unchanged {
         return Ok(object);
@@ -103,6 +106,39 @@ pub fn apply(
     entries.set_applied(config.api_version(), writer, &mine, same);
     entries.store(&mut object);
     Ok(object)
+}
+
+/// Who an object belongs to before it is applied. One that nobody was noted for is somebody's from then on.
+fn managers(live: &Object, root: &Root, writer: &Writer<'_>) -> Entries {
+    /// As Kubernetes calls whoever that was.
+    const BEFORE: &str = "before-first-apply";
+    let entries = Entries::of(live);
+    if entries.iter().next().is_some() {
+        return entries;
+    }
+    let mut live = live.clone();
+    super::track_update(&mut live, None, root, &Writer { manager: BEFORE, ..*writer });
+    Entries::of(&live)
+}
+
+/// A set and, of each field in it, the structs that the field is in: whoever owned the last field of one that somebody needs
+/// has it removed as a whole, with what nobody owns. A map or an item of a list has to be owned itself.
+fn with_structs(place: Place<'_>, set: &Set) -> Set {
+    let mut out = set.clone();
+    for path in set.paths() {
+        let mut place = place;
+        for (i, element) in path.iter().enumerate() {
+            let Some(name) = element.name() else {
+                place = place.item();
+                continue;
+            };
+            if matches!(place.ty, Type::Object(_)) {
+                out.insert(&path[..=i]);
+            }
+            place = place.entry(name);
+        }
+    }
+    out
 }
 
 /// The part of a configuration that may be written: `status` only through the status subresource, and
@@ -220,15 +256,15 @@ pub(super) fn merge_entries(
     out
 }
 
-/// Removes what a path leads to, and what becomes empty by that.
-fn remove(place: Place<'_>, value: &mut Value, path: &[Element]) {
+/// Removes what a path leads to, and what becomes empty by that unless it is `kept`.
+fn remove(place: Place<'_>, value: &mut Value, path: &[Element], kept: Option<&Set>) {
     let Some((first, rest)) = path.split_first() else { return };
     match (place.shape(value), value) {
-        (Shape::Entries, Value::Object(map)) => remove_entry(place, map, path),
+        (Shape::Entries, Value::Object(map)) => remove_entry(place, map, path, kept),
         (Shape::Items(keys), Value::Array(items)) => {
             let Some(at) = items.iter().position(|item| place.identify(item, keys) == *first) else { return };
             if !rest.is_empty() {
-                remove(place.item(), &mut items[at], rest);
+                remove(place.item(), &mut items[at], rest, kept.and_then(|kept| kept.below(first)));
             }
             if rest.is_empty() || is_empty(&items[at]) {
                 items.remove(at);
@@ -239,13 +275,14 @@ fn remove(place: Place<'_>, value: &mut Value, path: &[Element]) {
     }
 }
 
-fn remove_entry(place: Place<'_>, map: &mut Map<String, Value>, path: &[Element]) {
+fn remove_entry(place: Place<'_>, map: &mut Map<String, Value>, path: &[Element], kept: Option<&Set>) {
     let Some((first, rest)) = path.split_first() else { return };
     let Some(name) = first.name() else { return };
+    let below = kept.and_then(|kept| kept.below(first));
     let emptied = match map.get_mut(name) {
         Some(child) if !rest.is_empty() => {
-            remove(place.entry(name), child, rest);
-            is_empty(child)
+            remove(place.entry(name), child, rest, below);
+            is_empty(child) && below.is_none()
         }
         _ => true,
     };

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use skiff_schema::{Root, Type};
 
 use super::set::{Element, Path, describe};
 use super::shape::{Place, Shape};
+use crate::Object;
 
 /// What is wrong with a configuration of the definition, as server-side apply words it; `None` if nothing is.
 pub fn refuse_configuration(root: &Root, config: &Value) -> Option<String> {
@@ -16,6 +17,39 @@ pub fn refuse_configuration(root: &Root, config: &Value) -> Option<String> {
         [] => None,
         [one] => Some(one.clone()),
         many => Some(format!("errors:\n  {}", many.join("\n  "))),
+    }
+}
+
+/// Gives a configuration that was read as its kind the empty lists and maps back that its text has: who applies them owns them.
+pub fn keep_empty(config: &mut Object, text: &Value, root: &Root) {
+    if let Some(text) = text.as_object() {
+        keep_entries(Place::root(root), config.as_map_mut(), text);
+    }
+}
+
+fn keep_entries(place: Place<'_>, config: &mut Map<String, Value>, text: &Map<String, Value>) {
+    for (name, text) in text {
+        let Some(place) = place.known(name) else { continue };
+        let is_empty = match (place.ty, text) {
+            (Type::Map(_), Value::Object(map)) => map.is_empty(),
+            (Type::List(_), Value::Array(list)) => list.is_empty(),
+            _ => false,
+        };
+        match config.get_mut(name) {
+            Some(value) => keep(place, value, text),
+            None if is_empty => drop(config.insert(name.clone(), text.clone())),
+            None => {}
+        }
+    }
+}
+
+fn keep(place: Place<'_>, config: &mut Value, text: &Value) {
+    match (config, text) {
+        (Value::Object(config), Value::Object(text)) => keep_entries(place, config, text),
+        (Value::Array(config), Value::Array(text)) if config.len() == text.len() => {
+            config.iter_mut().zip(text).for_each(|(config, text)| keep(place.item(), config, text));
+        }
+        _ => {}
     }
 }
 
@@ -166,6 +200,17 @@ mod tests {
         check(json!({"spec": {"known": true, "other": {"list": [1, 1]}}}), None);
         check(json!({"spec": {"known": "x"}}), Some(".spec.known: expected boolean, got &{x}"));
         check(json!({"other": 1}), Some(".other: field not declared in schema"));
+    }
+
+    #[test]
+    fn what_is_empty_in_the_text_is_in_the_configuration() {
+        let root = crate::testing::root("io.k8s.api.core.v1.Pod");
+        let mut config = Object::from_value(json!({"spec": {"containers": [{"name": "c"}]}})).unwrap();
+        let text = json!({"metadata": {"labels": {}}, "unknown": {},
+            "spec": {"nodeSelector": {}, "containers": [{"name": "c", "env": []}], "securityContext": {}}});
+        keep_empty(&mut config, &text, &root);
+        let expected = json!({"spec": {"nodeSelector": {}, "containers": [{"name": "c", "env": []}]}});
+        assert_eq!(config.into_value(), expected);
     }
 
     #[test]

@@ -108,6 +108,11 @@ impl Set {
         self.node(path).is_some()
     }
 
+    /// What of the set is below an element.
+    pub(super) fn below(&self, element: &Element) -> Option<&Self> {
+        self.0.get(element).map(|node| &node.below)
+    }
+
     fn node(&self, path: &[Element]) -> Option<&Node> {
         let (first, rest) = path.split_first()?;
         let node = self.0.get(first)?;

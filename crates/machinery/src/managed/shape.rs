@@ -80,6 +80,14 @@ impl<'s> Place<'s> {
         }
     }
 
+    /// The place of an entry of which the schema says what it is.
+    pub(super) fn known(self, name: &str) -> Option<Self> {
+        match self.ty {
+            Type::Map(inner) => Some(self.inner(inner)),
+            _ => self.schema.field(self.ty, name).and_then(|_| self.field(name)),
+        }
+    }
+
     /// The place of the items of a list at this place.
     pub(super) fn item(self) -> Self {
         match self.ty {
