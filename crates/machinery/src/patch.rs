@@ -3,6 +3,7 @@
 
 mod json;
 mod merge;
+mod restore;
 mod strategic;
 
 use serde_json::{Map, Value};
@@ -11,6 +12,7 @@ use thiserror::Error;
 use skiff_schema::Root;
 
 use crate::{Object, go};
+pub use restore::refuse_tree;
 
 /// Why a patch was refused.
 #[derive(Debug, Error)]

@@ -271,7 +271,7 @@ fn patches_that_do_not_fit_are_told_of() {
         patch(json!([{"op": "remove", "path": "/spec/x"}])),
         "Ignore",
         same,
-        "Internal error occurred: remove operation does not apply: doc is missing path: \"/spec/x\": missing value",
+        "Internal error occurred: error in remove for path: '/spec/x': Unable to remove nonexistent key: x: missing value",
     );
     check(
         add("/spec", json!(1)),

@@ -221,6 +221,7 @@ pub(crate) fn configuration(call: &Call, body: &Bytes) -> Result<Object, ApiErro
         ApiError::BadRequest(format!("error strict decoding YAML: {problem}"))
     })?;
     let mut object = from_text(call, read, body, &Expected::object(call))?;
+    managed::keep_empty(&mut object, &tree, &kind.root);
     identify(call, &mut object);
     Ok(object)
 }
@@ -250,10 +251,7 @@ fn check_patched(
     patched: Object,
     shown: &dyn Fn() -> String,
 ) -> Result<Object, ApiError> {
-    let refuse = |detail: String| {
-        let error = FieldError::invalid("patch", presentable(call, shown()), detail);
-        ApiError::invalid(Subject::default(), vec![error])
-    };
+    let refuse = |detail: String| refuse_patched(call, shown(), detail);
     let told = Told::of(&patched);
     if expected.is_custom() {
         check_version(&told, expected)?;
@@ -264,6 +262,12 @@ fn check_patched(
     report(call, decoded.problems, |problems| refuse(format!("strict decoding error: {problems}")))?;
     check_custom_kind(&decoded.object, expected)?;
     Ok(decoded.object)
+}
+
+/// Refuses what a patch made, of which `shown` is shown.
+pub(crate) fn refuse_patched(call: &Call, shown: String, detail: String) -> ApiError {
+    let error = FieldError::invalid("patch", presentable(call, shown), detail);
+    ApiError::invalid(Subject::default(), vec![error])
 }
 
 /// The most of a client's text that an answer shows, in bytes. Answers are read by people, and end up in the logs of clients.

@@ -43,7 +43,7 @@ impl Format {
 pub(crate) async fn patch(call: &Call, part: Part, body: &Bytes) -> Result<Outcome, ApiError> {
     let format = Format::of(call)?;
     if format == Format::Apply {
-        return apply(call, part, body).await;
+        return apply(call, part, body, &|_, merged| merged).await;
     }
     update::change(call, part, Operation::Update, |old| patched(call, old, body)).await
 }
@@ -53,6 +53,11 @@ pub(crate) fn patched(call: &Call, old: &Object, body: &Bytes) -> Result<Object,
     let format = Format::of(call)?;
     let root = &call.kind.root;
     let patched = apply_to(format, old, body, root)?;
+    if format == Format::Strategic
+        && let Some(why) = patch::refuse_tree(&patched, root)
+    {
+        return Err(decode::refuse_patched(call, shown(format, old, body, root), why));
+    }
     let mut patched = decode::patched(call, patched, &|| shown(format, old, body, root))?;
     check_name(call, &patched)?;
     if !patched.uid().is_empty() && patched.uid() != old.uid() {
@@ -127,8 +132,18 @@ fn refuse(error: PatchError) -> ApiError {
     }
 }
 
-/// Server-side apply.
-async fn apply(call: &Call, part: Part, body: &Bytes) -> Result<Outcome, ApiError> {
+/// Whether a request is a server-side apply.
+pub(crate) fn is_apply(call: &Call) -> bool {
+    Format::of(call).is_ok_and(|format| format == Format::Apply)
+}
+
+/// Server-side apply; `within` takes of the merged object, beside the live one, what may change.
+pub(crate) async fn apply(
+    call: &Call,
+    part: Part,
+    body: &Bytes,
+    within: &(dyn Fn(&Object, Object) -> Object + Sync),
+) -> Result<Outcome, ApiError> {
     if call.query.get("fieldManager").is_empty() {
         let error = FieldError::required("fieldManager", "is required for apply patch");
         let subject =
@@ -143,7 +158,7 @@ async fn apply(call: &Call, part: Part, body: &Bytes) -> Result<Outcome, ApiErro
     let merge = |live: Option<&Object>| {
         managed::apply(live, &intent, &call.kind.root, &writer, force).map_err(refuse_apply)
     };
-    let merged = update::change(call, part, Operation::Apply, |old| merge(Some(old))).await;
+    let merged = update::change(call, part, Operation::Apply, |old| Ok(within(old, merge(Some(old))?))).await;
     match merged {
         Err(ApiError::NotFound(_)) if part == Part::Whole => {
             let mut object = merge(None)?;

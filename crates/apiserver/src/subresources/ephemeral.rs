@@ -11,6 +11,10 @@ use crate::pipeline::{Outcome, decode, metadata, patch};
 
 /// PUT or PATCH of the pod, of which only `spec.ephemeralContainers` counts.
 pub(super) async fn change(call: &Call, verb: Verb, body: &Bytes) -> Result<Outcome, ApiError> {
+    let part = Part::Narrow(Subresource::EphemeralContainers);
+    if verb == Verb::Patch && patch::is_apply(call) {
+        return patch::apply(call, part, body, &applied).await;
+    }
     let put = if verb == Verb::Update { Some(decode::object(call, body)?) } else { None };
     let make = |old: &Object| {
         let wanted = match &put {
@@ -19,7 +23,18 @@ pub(super) async fn change(call: &Call, verb: Verb, body: &Bytes) -> Result<Outc
         };
         Ok(extended(old, &wanted))
     };
-    update::change(call, Part::Narrow(Subresource::EphemeralContainers), Operation::Update, make).await
+    update::change(call, part, Operation::Update, make).await
+}
+
+/// The pod with the ephemeral containers of one that was applied, and with what is noted of its managers.
+fn applied(old: &Object, merged: Object) -> Object {
+    const MANAGERS: &[&str] = &["metadata", "managedFields"];
+    let mut new = extended(old, &merged);
+    match merged.get(MANAGERS) {
+        Some(managers) => new.set(MANAGERS, managers.clone()),
+        None => drop(new.remove(MANAGERS)),
+    }
+    new
 }
 
 /// The pod with the ephemeral containers of another; the strategy checks what became of them.

@@ -100,51 +100,99 @@ fn fill(place: &mut Value) {
 fn one(document: &mut Value, operation: &Operation, copied: &mut usize) -> Result<(), PatchError> {
     let Operation { op, path, from, value } = operation;
     match op.as_str() {
-        "add" => add(document, "add", path, value.clone()),
-        "remove" => remove(document, "remove", path).map(drop),
+        "add" => add(document, path, value.clone()),
+        "remove" => remove(document, path),
         "replace" => replace(document, path, value.clone()),
-        "move" => {
-            let value = remove(document, "move", from)?;
-            add(document, "move", path, value)
-        }
-        "copy" => {
-            let value = find_mut(document, from).ok_or_else(|| missing("copy", from))?.clone();
-            *copied += value.to_string().len();
-            if *copied > MAX_COPIED {
-                return Err(PatchError::Unprocessable(format!(
-                    "Unable to complete the copy, the accumulated size increase of copy is {copied}, exceeding the limit {MAX_COPIED}"
-                )));
-            }
-            add(document, "copy", path, value)
-        }
+        "move" => shift(document, from, path),
+        "copy" => copy(document, from, path, copied),
         "test" => test(document, path, value),
-        other => Err(PatchError::Unprocessable(format!("Unexpected kind: {other}"))),
+        other => Err(format!("Unexpected kind: {other}")),
     }
+    .map_err(PatchError::Unprocessable)
 }
 
-fn missing(operation: &str, path: &Pointer) -> PatchError {
-    let text = &path.text;
-    PatchError::Unprocessable(format!(
-        "{operation} operation does not apply: doc is missing path: {text:?}: missing value"
-    ))
+/// What went wrong, in the words of `json-patch`.
+type Outcome<T = ()> = Result<T, String>;
+
+const MISSING: &str = "missing value";
+const INVALID_INDEX: &str = "invalid index referenced";
+const FAILED: &str = "test failed";
+
+/// An object or a list.
+enum Container<'v> {
+    Map(&'v mut Map<String, Value>),
+    List(&'v mut Vec<Value>),
 }
 
-fn bad_index(operation: &str, path: &Pointer) -> PatchError {
-    let text = &path.text;
-    PatchError::Unprocessable(format!(
-        "{operation} operation does not apply: doc is missing path: {text:?}: invalid index referenced"
-    ))
-}
+impl<'v> Container<'v> {
+    fn of(value: &'v mut Value) -> Option<Self> {
+        match value {
+            Value::Object(map) => Some(Self::Map(map)),
+            Value::Array(list) => Some(Self::List(list)),
+            _ => None,
+        }
+    }
 
-fn find_mut<'v>(document: &'v mut Value, path: &Pointer) -> Option<&'v mut Value> {
-    walk(document, &path.tokens)
+    /// That of the place that a pointer names, with the last token.
+    fn parent<'p>(document: &'v mut Value, path: &'p Pointer) -> Option<(Self, &'p str)> {
+        let (last, before) = path.tokens.split_last()?;
+        Some((Self::of(walk(document, before)?)?, last))
+    }
+
+    /// What is not there in an object is null.
+    fn get(&self, key: &str) -> Outcome<Value> {
+        match self {
+            Self::Map(map) => Ok(map.get(key).cloned().unwrap_or_default()),
+            Self::List(list) => Ok(list[index(key, list.len())?].clone()),
+        }
+    }
+
+    fn add(self, key: &str, value: Value) -> Outcome {
+        match self {
+            Self::Map(map) => drop(map.insert(key.to_owned(), value)),
+            Self::List(list) if key == "-" => list.push(value),
+            Self::List(list) => {
+                let at = index(key, list.len() + 1).map_err(|why| {
+                    let is_text = why.starts_with("strconv");
+                    if is_text { format!("value was not a proper array index: '{key}': {why}") } else { why }
+                })?;
+                list.insert(at, value);
+            }
+        }
+        Ok(())
+    }
+
+    /// Replaces what is there in a list, or adds to an object.
+    fn set(self, key: &str, value: Value) -> Outcome {
+        match self {
+            Self::Map(map) => drop(map.insert(key.to_owned(), value)),
+            Self::List(list) => {
+                let at = index(key, list.len())?;
+                list[at] = value;
+            }
+        }
+        Ok(())
+    }
+
+    fn remove(self, key: &str) -> Outcome {
+        match self {
+            Self::Map(map) => map
+                .remove(key)
+                .ok_or_else(|| format!("Unable to remove nonexistent key: {key}: {MISSING}"))?,
+            Self::List(list) => {
+                let at = index(key, list.len())?;
+                list.remove(at)
+            }
+        };
+        Ok(())
+    }
 }
 
 fn walk<'v>(document: &'v mut Value, tokens: &[String]) -> Option<&'v mut Value> {
     tokens.iter().try_fold(document, |value, token| match value {
         Value::Object(map) => map.get_mut(token),
         Value::Array(list) => {
-            let at = index(token, list.len())?;
+            let at = index(token, list.len()).ok()?;
             list.get_mut(at)
         }
         _ => None,
@@ -152,91 +200,90 @@ fn walk<'v>(document: &'v mut Value, tokens: &[String]) -> Option<&'v mut Value>
 }
 
 /// The place that a token means among so many; from the end, if it is negative.
-fn index(token: &str, places: usize) -> Option<usize> {
-    let at: i64 = token.parse().ok()?;
-    let places = i64::try_from(places).ok()?;
-    let at = if at < 0 { at + places } else { at };
-    (0..places).contains(&at).then(|| usize::try_from(at).ok()).flatten()
+fn index(token: &str, places: usize) -> Outcome<usize> {
+    let number: i64 =
+        token.parse().map_err(|_| format!("strconv.Atoi: parsing {}: invalid syntax", go::quoted(token)))?;
+    let count = i64::try_from(places).unwrap_or(i64::MAX);
+    let at = if number < 0 { number + count } else { number };
+    usize::try_from(at)
+        .ok()
+        .filter(|at| *at < places)
+        .ok_or_else(|| format!("Unable to access invalid index: {number}: {INVALID_INDEX}"))
 }
 
-/// The container of a place and the last token.
-fn parent<'v, 'p>(document: &'v mut Value, path: &'p Pointer) -> Option<(&'v mut Value, &'p str)> {
-    let (last, before) = path.tokens.split_last()?;
-    Some((walk(document, before)?, last))
+fn add(document: &mut Value, path: &Pointer, value: Value) -> Outcome {
+    let text = &path.text;
+    let (container, key) = Container::parent(document, path)
+        .ok_or_else(|| format!("add operation does not apply: doc is missing path: \"{text}\": {MISSING}"))?;
+    container.add(key, value).map_err(|why| format!("error in add for path: '{text}': {why}"))
 }
 
-fn add(document: &mut Value, operation: &str, path: &Pointer, value: Value) -> Result<(), PatchError> {
-    match parent(document, path) {
-        Some((Value::Object(map), key)) => {
-            map.insert(key.to_owned(), value);
-            Ok(())
-        }
-        Some((Value::Array(list), "-")) => {
-            list.push(value);
-            Ok(())
-        }
-        Some((Value::Array(list), token)) => match index(token, list.len() + 1) {
-            Some(at) => {
-                list.insert(at, value);
-                Ok(())
-            }
-            None => Err(bad_index(operation, path)),
-        },
-        _ => Err(missing(operation, path)),
-    }
+fn remove(document: &mut Value, path: &Pointer) -> Outcome {
+    let text = &path.text;
+    let (container, key) = Container::parent(document, path).ok_or_else(|| {
+        format!("remove operation does not apply: doc is missing path: \"{text}\": {MISSING}")
+    })?;
+    container.remove(key).map_err(|why| format!("error in remove for path: '{text}': {why}"))
 }
 
 /// What is not there in an object is added. The document itself is replaced by an object or a list; by anything else nothing is.
-fn replace(document: &mut Value, path: &Pointer, value: Value) -> Result<(), PatchError> {
-    if path.text.is_empty() {
+fn replace(document: &mut Value, path: &Pointer, value: Value) -> Outcome {
+    let text = &path.text;
+    if text.is_empty() {
         if value.is_object() || value.is_array() {
             *document = value;
         }
         return Ok(());
     }
-    match parent(document, path) {
-        Some((Value::Object(map), key)) => {
-            map.insert(key.to_owned(), value);
-            Ok(())
-        }
-        Some((Value::Array(list), token)) => {
-            let at = index(token, list.len()).ok_or_else(|| missing("replace", path))?;
-            list[at] = value;
-            Ok(())
-        }
-        _ => Err(missing("replace", path)),
-    }
+    let missing =
+        |what: &str| format!("replace operation does not apply: doc is missing {what}: {text}: {MISSING}");
+    let (container, key) = Container::parent(document, path).ok_or_else(|| missing("path"))?;
+    container.get(key).map_err(|_| missing("key"))?;
+    container.set(key, value).map_err(|why| format!("error in remove for path: '{text}': {why}"))
 }
 
-fn remove(document: &mut Value, operation: &str, path: &Pointer) -> Result<Value, PatchError> {
-    match parent(document, path) {
-        Some((Value::Object(map), key)) => map.remove(key).ok_or_else(|| missing(operation, path)),
-        Some((Value::Array(list), token)) => match index(token, list.len()) {
-            Some(at) => Ok(list.remove(at)),
-            None => Err(bad_index(operation, path)),
-        },
-        _ => Err(missing(operation, path)),
-    }
+fn shift(document: &mut Value, from: &Pointer, path: &Pointer) -> Outcome {
+    let missing = |what: &str, at: &Pointer| {
+        format!("move operation does not apply: doc is missing {what}: {}: {MISSING}", at.text)
+    };
+    let (container, key) = Container::parent(document, from).ok_or_else(|| missing("from path", from))?;
+    let wrong = |why: String| format!("error in move for path: '{key}': {why}");
+    let value = container.get(key).map_err(wrong)?;
+    container.remove(key).map_err(wrong)?;
+    let (container, key) =
+        Container::parent(document, path).ok_or_else(|| missing("destination path", path))?;
+    container.add(key, value).map_err(|why| format!("error in move for path: '{}': {why}", path.text))
 }
 
-/// What is not there in a container equals null.
-fn test(document: &mut Value, path: &Pointer, value: &Value) -> Result<(), PatchError> {
-    let failed = || PatchError::Unprocessable(format!("testing value {} failed: test failed", path.text));
-    match parent(document, path) {
-        Some((Value::Object(map), key)) => {
-            if map.get(key).unwrap_or(&Value::Null) == value {
-                Ok(())
-            } else {
-                Err(failed())
-            }
-        }
-        Some((Value::Array(list), token)) => match index(token, list.len()) {
-            Some(at) if list[at] == *value => Ok(()),
-            Some(_) => Err(failed()),
-            None => Err(bad_index("test", path)),
-        },
-        _ => Err(missing("test", path)),
+fn copy(document: &mut Value, from: &Pointer, path: &Pointer, copied: &mut usize) -> Outcome {
+    let missing = |what: &str, at: &Pointer| {
+        format!("copy operation does not apply: doc is missing {what}: {}: {MISSING}", at.text)
+    };
+    let (container, key) = Container::parent(document, from).ok_or_else(|| missing("from path", from))?;
+    let value =
+        container.get(key).map_err(|why| format!("error in copy for from: '{}': {why}", from.text))?;
+    let (container, key) =
+        Container::parent(document, path).ok_or_else(|| missing("destination path", path))?;
+    *copied += value.to_string().len();
+    if *copied > MAX_COPIED {
+        return Err(format!(
+            "Unable to complete the copy, the accumulated size increase of copy is {copied}, exceeding the limit {MAX_COPIED}"
+        ));
     }
+    container.add(key, value).map_err(|why| format!("error while adding value during copy: {why}"))
+}
+
+/// What is not there in an object equals null.
+fn test(document: &mut Value, path: &Pointer, value: &Value) -> Outcome {
+    let text = &path.text;
+    let failed = || format!("testing value {text} failed: {FAILED}");
+    if text.is_empty() {
+        return if document == value { Ok(()) } else { Err(failed()) };
+    }
+    let (container, key) = Container::parent(document, path)
+        .ok_or_else(|| format!("test operation does not apply: is missing path: {text}: {MISSING}"))?;
+    let found = container.get(key).map_err(|why| format!("error in test for path: '{text}': {why}"))?;
+    if found == *value { Ok(()) } else { Err(failed()) }
 }
 
 #[cfg(test)]
@@ -270,6 +317,8 @@ mod tests {
         check(json!({"a": 1}), json!([{"op": "copy", "from": "/a", "path": "/b"}]), json!({"a": 1, "b": 1}));
         check(json!({"a": 1}), op("test", "/a", json!(1)), json!({"a": 1}));
         check(json!({}), op("test", "/a", Value::Null), json!({}));
+        check(json!({"a": 1}), op("test", "", json!({"a": 1})), json!({"a": 1}));
+        check(json!({}), json!([{"op": "copy", "from": "/a", "path": "/b"}]), json!({"b": null}));
     }
 
     #[test]
@@ -308,11 +357,26 @@ mod tests {
             assert_eq!(matches!(got, PatchError::Decode(_)), malformed, "{patch}");
         };
         let op = |op: &str, path: &str| json!([{"op": op, "path": path, "value": 1}]);
-        check(json!({}), op("remove", "/a"), false, "remove operation does not apply");
-        check(json!({}), op("add", "/a/b"), false, "doc is missing path");
-        check(json!({}), op("add", ""), false, "doc is missing path");
-        check(json!({"a": []}), op("add", "/a/1"), false, "invalid index referenced");
-        check(json!({"a": []}), op("test", "/a/0"), false, "invalid index referenced");
+        let nonexistent =
+            "error in remove for path: '/a': Unable to remove nonexistent key: a: missing value";
+        check(json!({}), op("remove", "/a"), false, nonexistent);
+        check(json!({}), op("add", "/a/b"), false, "doc is missing path: \"/a/b\": missing value");
+        check(json!({}), op("add", ""), false, "doc is missing path: \"\": missing value");
+        check(json!({}), op("replace", "/a/b"), false, "doc is missing path: /a/b: missing value");
+        check(json!({"a": []}), op("replace", "/a/0"), false, "doc is missing key: /a/0: missing value");
+        let index = "Unable to access invalid index: 1: invalid index referenced";
+        check(json!({"a": []}), op("add", "/a/1"), false, &format!("error in add for path: '/a/1': {index}"));
+        check(
+            json!({"a": []}),
+            op("test", "/a/1"),
+            false,
+            &format!("error in test for path: '/a/1': {index}"),
+        );
+        let text = "value was not a proper array index: 'x': strconv.Atoi: parsing \"x\": invalid syntax";
+        check(json!({"a": []}), op("add", "/a/x"), false, text);
+        let moved = json!([{"op": "move", "from": "/a", "path": "/b"}]);
+        let why = "error in move for path: 'a': Unable to remove nonexistent key: a: missing value";
+        check(json!({}), moved, false, why);
         check(json!({"a": 2}), op("test", "/a"), false, "testing value /a failed: test failed");
         check(json!({}), op("frob", "/a"), false, "Unexpected kind: frob");
         check(json!({}), json!([{"path": "/a"}]), false, "Unexpected kind: ");

@@ -69,7 +69,7 @@ fn mutations_that_fail_are_told_of() {
         403,
         "Invalid",
         &denied(
-            "JSON Patch: remove operation does not apply: doc is missing path: \"/spec/x\": missing value",
+            "JSON Patch: error in remove for path: '/spec/x': Unable to remove nonexistent key: x: missing value",
         ),
     );
     check(
