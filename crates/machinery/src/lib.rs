@@ -32,6 +32,7 @@ mod subresource;
 pub mod table;
 #[cfg(test)]
 mod testing;
+pub mod yaml;
 
 pub use catalogue::Catalogue;
 pub use convert::{Convert, ConvertError, Converting};

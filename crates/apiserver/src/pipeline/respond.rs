@@ -198,6 +198,5 @@ pub(crate) fn versioned(mut value: Value, version: MetaVersion) -> Value {
 
 /// A tree as YAML.
 pub(crate) fn yaml(value: &Value) -> Bytes {
-    let text = serde_saphyr::to_string(value).expect("JSON trees have a YAML form");
-    Bytes::from(text)
+    Bytes::from(skiff_machinery::yaml::to_string(value))
 }
