@@ -260,6 +260,11 @@ pub trait Strategy: Send + Sync + 'static {
     /// Notes the beginning of a deletion in the object; also on an object that only waits for its end.
     fn mark_deletion(&self, cx: Context<'_>, object: &mut Object) {}
 
+    /// Whether the first request to delete an object of the kind only begins its deletion, even where nothing holds it.
+    fn deletes_in_two_steps(&self) -> bool {
+        false
+    }
+
     /// Whether something besides `metadata.finalizers` keeps an object that is being deleted.
     fn is_held(&self, object: &Object) -> bool {
         false

@@ -85,9 +85,11 @@ async fn delete_entry(
         Plan::Pending => {}
         Plan::Mark { deletion, grace } => mark(call, &mut new, &old, deletion, grace),
         Plan::Remove => {
-            let grace = if call.kind.strategy.is_held(&new) { None } else { Some(0) };
+            let strategy = &call.kind.strategy;
+            let begins = strategy.deletes_in_two_steps() && !old.is_terminating();
+            let grace = if begins || strategy.is_held(&new) { None } else { Some(0) };
             mark_or_keep(call, &mut new, &old, grace);
-            if !is_held(&call.kind, &new) {
+            if !begins && !is_held(&call.kind, &new) {
                 // Kinds whose deletions may take time show how they ended.
                 let last = if call.kind.strategy.ends_gracefully() { &new } else { &*old };
                 return remove(call, entry, last, options.dry_run).await;
@@ -177,6 +179,13 @@ fn check_preconditions(call: &Call, old: &Object, options: &DeleteOptions) -> Re
         if let Some(wanted) = wanted
             && wanted != found
         {
+            // Those that are deleted in two steps are looked at before the store is, which words it otherwise.
+            if call.kind.strategy.deletes_in_two_steps() {
+                let message = format!(
+                    "Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}"
+                );
+                return Err(ApiError::Conflict { subject: call.subject(old.name()), message });
+            }
             return Err(ApiError::Conflict {
                 subject: options::precondition_subject(call, old.name()),
                 message: format!(

@@ -176,6 +176,7 @@ pub(crate) fn validate_update(kind: &Kind, again: MetadataChecks, new: &Object, 
     change(new, old, &mut errors);
     if again.of_change() {
         change(new, old, &mut errors);
+        known_finalizers(kind, new, &mut errors);
     }
     if again.of_object() {
         whole(kind, new, &mut errors);
@@ -291,7 +292,7 @@ pub(crate) fn annotations(object: &Object, errors: &mut FieldErrors) {
 fn owners(object: &Object, errors: &mut FieldErrors) {
     let owners = object.get(&["metadata", "ownerReferences"]).and_then(Value::as_array);
     let owners = owners.map_or(&[][..], Vec::as_slice);
-    let mut controller: Option<&str> = None;
+    let mut controller: Option<String> = None;
     for owner in owners {
         // Kubernetes does not say which of them it is.
         for (field, detail) in [
@@ -309,8 +310,9 @@ fn owners(object: &Object, errors: &mut FieldErrors) {
         if owner["controller"] != json!(true) {
             continue;
         }
-        let name = owner["name"].as_str().unwrap_or_default();
-        match controller {
+        let text = |field: &str| owner[field].as_str().unwrap_or_default();
+        let name = format!("{}/{}", text("kind"), text("name"));
+        match &controller {
             None => controller = Some(name),
             Some(first) => {
                 let detail = format!(

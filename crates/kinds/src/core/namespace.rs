@@ -48,6 +48,10 @@ impl Strategy for NamespaceStrategy {
         object.set(&["status", "phase"], "Terminating");
     }
 
+    fn deletes_in_two_steps(&self) -> bool {
+        true
+    }
+
     /// By a second list of finalizers, that of the namespace's content.
     fn is_held(&self, object: &Object) -> bool {
         let finalizers = object.get(&["spec", "finalizers"]).and_then(Value::as_array);
