@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use skiff_schema::Schema;
 
+use super::resources;
 use crate::row::{CORE, stored};
 use crate::shared::check::one_of;
 use skiff_machinery::cells::{
@@ -138,20 +139,36 @@ impl Strategy for NodeStrategy {
 
     fn validate(&self, _: Context<'_>, object: &Object) -> FieldErrors {
         let mut errors = validate_taints(items(object, &["spec", "taints"]));
+        errors.extend(validate_resources(object));
         errors.extend(validate_pod_cidrs(object));
-        errors.extend(validate_addresses(object));
         errors
     }
 
+    /// Kubernetes checks the whole node first, and then what a change concerns, some of it again.
     fn validate_update(&self, cx: Context<'_>, new: &Object, old: &Object) -> FieldErrors {
         let mut errors = self.validate(cx, new);
-        errors.extend(validate_change(new, old));
+        errors.extend(self.validate_status(cx, new, old));
         errors
     }
 
-    fn validate_status(&self, _: Context<'_>, new: &Object, _: &Object) -> FieldErrors {
-        validate_addresses(new)
+    fn validate_status(&self, _: Context<'_>, new: &Object, old: &Object) -> FieldErrors {
+        let mut errors = validate_resources(new);
+        errors.extend(validate_addresses(new));
+        errors.extend(validate_change(new, old));
+        errors.extend(validate_taints(items(new, &["spec", "taints"])));
+        errors
     }
+}
+
+/// Checks what a node has and offers.
+fn validate_resources(node: &Object) -> FieldErrors {
+    let mut errors = FieldErrors::new();
+    for list in ["capacity", "allocatable"] {
+        for (name, amount) in resources::amounts(node.get(&["status", list])) {
+            errors.extend(resources::check_amount(&format!("status.{list}.{name}"), name, &amount));
+        }
+    }
+    errors
 }
 
 /// Checks taints, which Kubernetes says are in the metadata.

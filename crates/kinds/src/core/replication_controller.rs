@@ -106,7 +106,28 @@ impl Strategy for ControllerStrategy {
     }
 
     fn prepare_create(&self, _: Context<'_>, object: &mut Object) {
+        drop_disabled(object, None);
         object.set(&["status"], json!({"replicas": 0}));
+    }
+
+    fn prepare_update(&self, _: Context<'_>, new: &mut Object, old: &Object) {
+        drop_disabled(new, old.get(TEMPLATE));
+    }
+
+    /// Its length is counted in bytes, Kubernetes says.
+    fn validate_name(&self, name: &str) -> Option<FieldError> {
+        let mut wrong = skiff_machinery::names::subdomain(name)?;
+        if wrong.detail.starts_with("must be no more than ") {
+            wrong.detail = wrong.detail.replace(" characters", " bytes");
+        }
+        Some(wrong)
+    }
+
+    fn warnings(&self, new: &Object, old: Option<&Object>) -> Vec<String> {
+        if old.is_some_and(|old| old.get(TEMPLATE) == new.get(TEMPLATE)) {
+            return Vec::new();
+        }
+        pod::template_warnings(new.get(&["spec", "template"]).unwrap_or(&Value::Null))
     }
 
     fn validate(&self, _: Context<'_>, object: &Object) -> FieldErrors {
@@ -115,6 +136,16 @@ impl Strategy for ControllerStrategy {
 
     fn validate_status(&self, _: Context<'_>, new: &Object, _: &Object) -> FieldErrors {
         validate_status(new)
+    }
+}
+
+/// The spec of the pods.
+const TEMPLATE: &[&str] = &["spec", "template", "spec"];
+
+fn drop_disabled(object: &mut Object, old: Option<&Value>) {
+    if object.get(TEMPLATE).is_some_and(Value::is_object) {
+        let template = object_mut(object_mut(object.as_map_mut(), "spec"), "template");
+        pod::drop_disabled(object_mut(template, "spec"), old);
     }
 }
 
@@ -135,10 +166,12 @@ fn validate(object: &Object) -> FieldErrors {
         errors.push(FieldError::required("spec.template", ""));
         return errors;
     };
-    let labels = template.metadata.and_then(|metadata| metadata.labels).unwrap_or_default();
+    let labels = template.metadata.and_then(|metadata| metadata.labels);
+    let shown = json!(labels);
+    let labels = labels.unwrap_or_default();
     if !selector.iter().all(|(key, value)| labels.get(key) == Some(value)) {
         let detail = "`selector` does not match template `labels`";
-        errors.push(FieldError::invalid("spec.template.metadata.labels", json!(labels), detail));
+        errors.push(FieldError::invalid("spec.template.metadata.labels", shown, detail));
     }
     errors.extend(check::labels("spec.template.metadata.labels", check::pairs(Some(&labels))));
     let path = "spec.template.spec";

@@ -95,13 +95,20 @@ pub(super) fn check_quota(path: &str, list: Option<&Value>) -> FieldErrors {
         if !name.contains('/') && !is_quota_resource(name) {
             errors.push(FieldError::invalid(at.as_str(), name, "must be a standard resource for quota"));
         }
-        if amount.nanos() < 0 {
-            let why = "must be greater than or equal to 0";
-            errors.push(FieldError::invalid(at.as_str(), amount.to_string(), why));
-        }
-        if (COUNTED.contains(&name) || is_extended(name)) && amount.millis() % 1000 != 0 {
-            errors.push(FieldError::invalid(at, amount.to_string(), "must be an integer"));
-        }
+        errors.extend(check_amount(&at, name, &amount));
+    }
+    errors
+}
+
+/// Checks an amount of a resource: what is counted is whole.
+pub(super) fn check_amount(path: &str, name: &str, amount: &Quantity) -> FieldErrors {
+    let mut errors = FieldErrors::new();
+    if amount.nanos() < 0 {
+        let why = "must be greater than or equal to 0";
+        errors.push(FieldError::invalid(path, amount.to_string(), why));
+    }
+    if (COUNTED.contains(&name) || is_extended(name)) && amount.millis() % 1000 != 0 {
+        errors.push(FieldError::invalid(path, amount.to_string(), "must be an integer"));
     }
     errors
 }

@@ -15,12 +15,16 @@ mod validate_placement;
 mod validate_probes;
 mod validate_resources;
 mod validate_security;
+mod validate_status;
 mod validate_update;
 mod validate_volumes;
+mod warn_paths;
 mod warnings;
 
 pub(super) use defaults::pod_spec as default_spec;
+pub(super) use disabled::drop_disabled;
 pub(super) use validate::validate_spec;
+pub(super) use warnings::template_warnings;
 
 use serde_json::{Value, json};
 
@@ -76,6 +80,8 @@ const SELECTABLE: &[Selectable] = &[
     Selectable::fixed("spec.hostNetwork", |pod| host_network(pod).to_string()),
     Selectable::fixed("status.phase", |pod| status(pod, "phase")),
     Selectable::fixed("status.podIP", |pod| status(pod, "podIP")),
+    // Kubernetes takes it and compares nothing with it.
+    Selectable::fixed("status.podIPs", |_| String::new()),
     Selectable::fixed("status.nominatedNodeName", |pod| status(pod, "nominatedNodeName")),
 ];
 
@@ -143,6 +149,10 @@ impl Strategy for PodStrategy {
         validate_update::validate_update(new, old)
     }
 
+    fn validate_status(&self, _: Context<'_>, new: &Object, old: &Object) -> FieldErrors {
+        validate_status::validate_status(new, old)
+    }
+
     fn validate_part(&self, _: Context<'_>, part: Subresource, new: &Object, old: &Object) -> FieldErrors {
         match part {
             Subresource::EphemeralContainers => validate_ephemeral::validate_update(new, old),
@@ -150,8 +160,9 @@ impl Strategy for PodStrategy {
         }
     }
 
-    fn warnings(&self, new: &Object, _: Option<&Object>) -> Vec<String> {
-        warnings::warnings(new)
+    /// Only those who create pods are warned: they are seldom people who change them.
+    fn warnings(&self, new: &Object, old: Option<&Object>) -> Vec<String> {
+        if old.is_some() { Vec::new() } else { warnings::warnings(new) }
     }
 
     fn ends_gracefully(&self) -> bool {

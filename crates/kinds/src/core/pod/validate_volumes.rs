@@ -173,10 +173,15 @@ fn items(path: &str, source: &Value) -> FieldErrors {
     let mut errors = FieldErrors::new();
     for (index, item) in list(source, "items").iter().enumerate() {
         let path = format!("{path}.items[{index}]");
-        errors.extend(required(&path, item, &["key"]));
-        errors.extend(file(&path, item));
-        errors.extend(mode(&path, "mode", item));
+        errors.extend(key_to_path(&path, item));
     }
+    errors
+}
+
+fn key_to_path(path: &str, item: &Value) -> FieldErrors {
+    let mut errors = required(path, item, &["key"]);
+    errors.extend(file(path, item));
+    errors.extend(mode(path, "mode", item));
     errors
 }
 
@@ -192,37 +197,38 @@ fn file(path: &str, item: &Value) -> FieldErrors {
 }
 
 fn downward_items(path: &str, source: &Value) -> FieldErrors {
+    list(source, "items").iter().flat_map(|item| downward_item(path, item)).collect()
+}
+
+/// Kubernetes does not say of which item it speaks.
+fn downward_item(path: &str, item: &Value) -> FieldErrors {
     let mut errors = FieldErrors::new();
-    // Kubernetes does not say of which item it speaks.
-    for item in list(source, "items") {
-        errors.extend(file(path, item));
-        errors.extend(mode(path, "mode", item));
-        match (item.get("fieldRef"), item.get("resourceFieldRef")) {
-            (Some(_), Some(_)) => {
-                let detail = "fieldRef and resourceFieldRef can not be specified simultaneously";
-                errors.push(FieldError::invalid(path, "resource", detail));
-            }
-            (Some(field), None) => {
-                let field = ObjectFieldSelector {
-                    api_version: Some(str_of(field, "apiVersion").to_owned()),
-                    field_path: str_of(field, "fieldPath").to_owned(),
-                };
-                errors.extend(field_ref(&format!("{path}.fieldRef"), &field, VOLUME_FIELDS));
-            }
-            (None, Some(resource)) => {
-                let path = format!("{path}.resourceFieldRef");
-                errors.extend(required(&path, resource, &["containerName"]));
-                let divisor = resource.get("divisor").and_then(Value::as_str);
-                let divisor = divisor.map(|divisor| {
-                    k8s_openapi::apimachinery::pkg::api::resource::Quantity(divisor.to_owned())
-                });
-                let resource = str_of(resource, "resource").to_owned();
-                let selector = ResourceFieldSelector { resource, divisor, ..Default::default() };
-                errors.extend(resource_ref(&path, &selector));
-            }
-            (None, None) => {
-                errors.push(FieldError::required(path, "one of fieldRef and resourceFieldRef is required"));
-            }
+    errors.extend(file(path, item));
+    errors.extend(mode(path, "mode", item));
+    match (item.get("fieldRef"), item.get("resourceFieldRef")) {
+        (Some(_), Some(_)) => {
+            let detail = "fieldRef and resourceFieldRef can not be specified simultaneously";
+            errors.push(FieldError::invalid(path, "resource", detail));
+        }
+        (Some(field), None) => {
+            let field = ObjectFieldSelector {
+                api_version: Some(str_of(field, "apiVersion").to_owned()),
+                field_path: str_of(field, "fieldPath").to_owned(),
+            };
+            errors.extend(field_ref(&format!("{path}.fieldRef"), &field, VOLUME_FIELDS));
+        }
+        (None, Some(resource)) => {
+            let path = format!("{path}.resourceFieldRef");
+            errors.extend(required(&path, resource, &["containerName"]));
+            let divisor = resource.get("divisor").and_then(Value::as_str);
+            let divisor = divisor
+                .map(|divisor| k8s_openapi::apimachinery::pkg::api::resource::Quantity(divisor.to_owned()));
+            let resource = str_of(resource, "resource").to_owned();
+            let selector = ResourceFieldSelector { resource, divisor, ..Default::default() };
+            errors.extend(resource_ref(&path, &selector));
+        }
+        (None, None) => {
+            errors.push(FieldError::required(path, "one of fieldRef and resourceFieldRef is required"));
         }
     }
     errors
@@ -232,48 +238,49 @@ fn projected(path: &str, source: &Value) -> FieldErrors {
     let mut errors = mode(path, "defaultMode", source);
     let mut files = BTreeSet::new();
     for (index, part) in list(source, "sources").iter().enumerate() {
-        let (whole, path) = (path, format!("{path}.sources[{index}]"));
-        let mut kinds = part.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
-        // A source of nothing is one.
-        let Some((kind, inner)) = kinds.next() else { continue };
-        for file in projected_files(kind, inner) {
-            if !files.insert(file.to_owned()) {
-                errors.push(FieldError::invalid(whole, file, "conflicting duplicate paths"));
+        let at = format!("{path}.sources[{index}]");
+        let given = |kind: &str| part.get(kind).filter(|inner| !inner.is_null());
+        let mut once = |file: &str, told: &str| {
+            let is_new = file.is_empty() || files.insert(file.to_owned());
+            (!is_new).then(|| FieldError::invalid(path, told, "conflicting duplicate paths"))
+        };
+        for kind in ["secret", "configMap"] {
+            let Some(inner) = given(kind) else { continue };
+            let at = format!("{at}.{kind}");
+            errors.extend(required(&at, inner, &["name"]));
+            for (index, item) in list(inner, "items").iter().enumerate() {
+                errors.extend(key_to_path(&format!("{at}.items[{index}]"), item));
+                errors.extend(once(str_of(item, "path"), str_of(inner, "name")));
             }
         }
-        let at = format!("{path}.{kind}");
-        match kind.as_str() {
-            "secret" | "configMap" => {
-                errors.extend(required(&at, inner, &["name"]));
-                errors.extend(items(&at, inner));
+        if let Some(inner) = given("downwardAPI") {
+            for item in list(inner, "items") {
+                errors.extend(downward_item(&format!("{at}.downwardAPI"), item));
+                errors.extend(once(str_of(item, "path"), str_of(item, "path")));
             }
-            "downwardAPI" => errors.extend(downward_items(&at, inner)),
-            "serviceAccountToken" => errors.extend(token(&at, inner)),
-            _ => {}
         }
-        errors.extend(kinds.map(|(kind, _)| {
-            FieldError::forbidden(format!("{path}.{kind}"), "may not specify more than 1 volume type")
-        }));
+        if let Some(inner) = given("serviceAccountToken") {
+            errors.extend(token(&format!("{at}.serviceAccountToken"), path, inner));
+        }
+        if part.as_object().is_some_and(|kinds| kinds.values().filter(|kind| !kind.is_null()).count() > 1) {
+            errors.push(FieldError::forbidden(at, "may not specify more than 1 volume type per source"));
+        }
     }
     errors
 }
 
-/// The files that a source of a projected volume names.
-fn projected_files<'a>(kind: &str, source: &'a Value) -> Vec<&'a str> {
-    let files: Vec<&str> = match kind {
-        "serviceAccountToken" => vec![str_of(source, "path")],
-        _ => list(source, "items").iter().map(|item| str_of(item, "path")).collect(),
-    };
-    files.into_iter().filter(|file| !file.is_empty()).collect()
-}
-
-/// A projected token: valid for ten minutes at least.
-fn token(path: &str, token: &Value) -> FieldErrors {
-    let mut errors = required(path, token, &["path"]);
+/// A projected token: valid for ten minutes at least. Kubernetes says of its path that it is the volume's.
+fn token(at: &str, volume: &str, token: &Value) -> FieldErrors {
+    const LONGEST: i64 = 1 << 32;
+    let mut errors = FieldErrors::new();
     let seconds = token.get("expirationSeconds").and_then(Value::as_i64).unwrap_or(3600);
-    if seconds < 600 {
-        let detail = "may not specify a duration less than 10 minutes";
-        errors.push(FieldError::invalid(format!("{path}.expirationSeconds"), seconds, detail));
-    }
+    let problem = match seconds {
+        ..600 => Some("may not specify a duration less than 10 minutes"),
+        600..=LONGEST => None,
+        _ => Some("may not specify a duration larger than 2^32 seconds"),
+    };
+    let invalid = |why| FieldError::invalid(format!("{at}.expirationSeconds"), seconds, why);
+    errors.extend(problem.map(invalid));
+    errors.extend(file(volume, token));
     errors
 }

@@ -2,9 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
-use skiff_machinery::Object;
-use skiff_machinery::cells::{int_of, items, str_of};
+use serde_json::{Map, Value};
+use skiff_machinery::cells::{int_of, str_of};
+use skiff_machinery::names::Form;
+use skiff_machinery::quantity::Quantity;
+use skiff_machinery::{Object, go};
+
+use super::warn_paths::overlaps;
 
 /// Annotations that were fields once, and what became of them.
 const ANNOTATIONS: [(&str, &str); 3] = [
@@ -35,30 +39,78 @@ const VOLUMES: [(&str, &str); 9] = [
 const SECCOMP: &str = "non-functional in v1.27+; use the \"seccompProfile\" field instead";
 const APP_ARMOR: &str = "deprecated since v1.30; use the \"appArmorProfile\" field instead";
 
+/// Labels of nodes that were called otherwise once.
+const NODE_LABELS: [(&str, &str); 8] = [
+    ("beta.kubernetes.io/arch", "deprecated since v1.14; use \"kubernetes.io/arch\" instead"),
+    ("beta.kubernetes.io/os", "deprecated since v1.14; use \"kubernetes.io/os\" instead"),
+    (
+        "failure-domain.beta.kubernetes.io/region",
+        "deprecated since v1.17; use \"topology.kubernetes.io/region\" instead",
+    ),
+    (
+        "failure-domain.beta.kubernetes.io/zone",
+        "deprecated since v1.17; use \"topology.kubernetes.io/zone\" instead",
+    ),
+    (
+        "beta.kubernetes.io/instance-type",
+        "deprecated since v1.17; use \"node.kubernetes.io/instance-type\" instead",
+    ),
+    ("app.kubernetes.io/created-by", "deprecated since v1.9"),
+    (
+        "scheduler.alpha.kubernetes.io/preferAvoidPods",
+        "deprecated since v1.22; use Taints and Tolerations instead",
+    ),
+    ("node-role.kubernetes.io/master", "use \"node-role.kubernetes.io/control-plane\" instead"),
+];
+
 /// The texts for a pod.
 pub(super) fn warnings(pod: &Object) -> Vec<String> {
     let mut warnings = Vec::new();
-    let annotations = pod.annotations();
+    let problems = Form::DnsLabel.problems(pod.name());
+    if !problems.is_empty() {
+        warnings.push(format!(
+            "metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; a DNS label is recommended: [{}]",
+            problems.join(" ")
+        ));
+    }
+    let (metadata, spec) = (pod.get(&["metadata"]), pod.get(&["spec"]));
+    warnings.extend(of("", metadata.unwrap_or(&Value::Null), spec.unwrap_or(&Value::Null)));
+    warnings
+}
+
+/// Those for the template of pods in a controller, which Kubernetes says is at `template`.
+pub(in crate::core) fn template_warnings(template: &Value) -> Vec<String> {
+    of("template.", &template["metadata"], &template["spec"])
+}
+
+/// The texts for a spec and its metadata below a path.
+fn of(below: &str, metadata: &Value, spec: &Value) -> Vec<String> {
+    let path = format!("{below}spec");
+    let mut warnings = old_labels(&path, spec);
+    let annotations = metadata["annotations"].as_object();
     let annotated = |key: &str, text: &str| {
-        annotations.contains_key(key).then(|| format!("metadata.annotations[{key}]: {text}"))
+        let is_there = annotations.is_some_and(|annotations| annotations.contains_key(key));
+        is_there.then(|| format!("{below}metadata.annotations[{key}]: {text}"))
     };
     warnings.extend(ANNOTATIONS.into_iter().filter_map(|(key, text)| annotated(key, text)));
-    for (index, volume) in items(pod, &["spec", "volumes"]).iter().enumerate() {
+    for (index, volume) in list(spec, "volumes").enumerate() {
         let old =
             VOLUMES.into_iter().filter(|(kind, _)| volume.get(kind).is_some_and(|source| !source.is_null()));
-        warnings.extend(old.map(|(kind, text)| format!("spec.volumes[{index}].{kind}: {text}")));
+        warnings.extend(old.map(|(kind, text)| format!("{path}.volumes[{index}].{kind}: {text}")));
     }
-    warnings.extend(twice(pod, "hostAliases", "ip"));
-    warnings.extend(twice(pod, "imagePullSecrets", "name"));
-    for (index, secret) in items(pod, &["spec", "imagePullSecrets"]).iter().enumerate() {
+    warnings.extend(list(spec, "volumes").flat_map(overlaps));
+    warnings.extend(twice(&path, spec, "hostAliases", "ip"));
+    warnings.extend(twice(&path, spec, "imagePullSecrets", "name"));
+    for (index, secret) in list(spec, "imagePullSecrets").enumerate() {
         if str_of(secret, "name").is_empty() {
-            warnings.push(format!("spec.imagePullSecrets[{index}].name: invalid empty name \"\""));
+            warnings.push(format!("{path}.imagePullSecrets[{index}].name: invalid empty name \"\""));
         }
     }
-    if pod.get(&["spec", "securityContext", "seccompProfile"]).is_none() {
+    warnings.extend(fractions(&format!("{path}.overhead"), &spec["overhead"]));
+    if spec["securityContext"].get("seccompProfile").is_none() {
         warnings.extend(annotated("seccomp.security.alpha.kubernetes.io/pod", SECCOMP));
     }
-    for (path, container) in containers(pod) {
+    for (path, container) in containers(&path, spec) {
         let profile = |field: &str| container["securityContext"].get(field).is_some();
         let name = str_of(container, "name");
         if !profile("seccompProfile") {
@@ -67,29 +119,138 @@ pub(super) fn warnings(pod: &Object) -> Vec<String> {
         }
         warnings
             .extend(annotated(&format!("container.apparmor.security.beta.kubernetes.io/{name}"), APP_ARMOR));
+        for kind in ["limits", "requests"] {
+            warnings.extend(fractions(&format!("{path}.resources.{kind}"), &container["resources"][kind]));
+        }
         warnings.extend(hidden_variables(&path, container));
     }
-    warnings.extend(ports(pod));
+    warnings.extend(ports(&path, spec));
+    warnings.extend(port_names(&path, spec));
+    if int_of(spec, "terminationGracePeriodSeconds") < 0 {
+        warnings.push(format!(
+            "{path}.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as 1"
+        ));
+    }
+    warnings.extend(no_selectors(&path, spec));
     warnings
 }
 
-fn containers(pod: &Object) -> impl Iterator<Item = (String, &Value)> {
-    ["initContainers", "containers", "ephemeralContainers"].into_iter().flat_map(move |list| {
-        let containers = items(pod, &["spec", list]).iter().enumerate();
-        containers.map(move |(index, container)| (format!("spec.{list}[{index}]"), container))
-    })
+fn list<'v>(value: &'v Value, field: &str) -> impl Iterator<Item = &'v Value> + use<'v> {
+    value.get(field).and_then(Value::as_array).into_iter().flatten()
+}
+
+fn containers<'v>(path: &str, spec: &'v Value) -> Vec<(String, &'v Value)> {
+    let lists = ["initContainers", "containers", "ephemeralContainers"];
+    let named = |field: &'static str| {
+        list(spec, field).enumerate().map(move |(index, container)| (field, index, container))
+    };
+    let all = lists.into_iter().flat_map(named);
+    all.map(|(field, index, container)| (format!("{path}.{field}[{index}]"), container)).collect()
+}
+
+/// Nodes that are chosen, or told apart, by labels of old.
+fn old_labels(path: &str, spec: &Value) -> Vec<String> {
+    let old = |key: &str| NODE_LABELS.into_iter().find(|(label, _)| *label == key).map(|(_, text)| text);
+    let mut warnings = Vec::new();
+    for key in spec["nodeSelector"].as_object().into_iter().flat_map(Map::keys) {
+        warnings.extend(old(key).map(|text| format!("{path}.nodeSelector[{key}]: {text}")));
+    }
+    let affinity = &spec["affinity"]["nodeAffinity"];
+    let required = "requiredDuringSchedulingIgnoredDuringExecution";
+    for (index, term) in list(&affinity[required], "nodeSelectorTerms").enumerate() {
+        let at = format!("{path}.affinity.nodeAffinity.{required}.nodeSelectorTerms[{index}]");
+        warnings.extend(old_expressions(&at, term, &old));
+    }
+    let preferred = "preferredDuringSchedulingIgnoredDuringExecution";
+    for (index, term) in list(affinity, preferred).enumerate() {
+        let at = format!("{path}.affinity.nodeAffinity.{preferred}[{index}].preference");
+        warnings.extend(old_expressions(&at, &term["preference"], &old));
+    }
+    for (index, constraint) in list(spec, "topologySpreadConstraints").enumerate() {
+        let (at, key) =
+            (format!("{path}.topologySpreadConstraints[{index}]"), str_of(constraint, "topologyKey"));
+        warnings.extend(old(key).map(|text| format!("{at}.topologyKey: {key} is {text}")));
+        if constraint.get("labelSelector").is_none_or(Value::is_null) {
+            warnings.push(format!("{at}.labelSelector: {NO_SELECTOR}"));
+        }
+    }
+    warnings
+}
+
+fn old_expressions(path: &str, term: &Value, old: &dyn Fn(&str) -> Option<&'static str>) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for (index, expression) in list(term, "matchExpressions").enumerate() {
+        let key = str_of(expression, "key");
+        let text = old(key).map(|text| format!("{path}.matchExpressions[{index}].key: {key} is {text}"));
+        warnings.extend(text);
+    }
+    warnings
+}
+
+const NO_SELECTOR: &str = "a null labelSelector results in matching no pod";
+
+/// Terms about other pods that are about none.
+fn no_selectors(path: &str, spec: &Value) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let is_absent = |term: &Value| term.get("labelSelector").is_none_or(Value::is_null);
+    for kind in ["podAffinity", "podAntiAffinity"] {
+        let (at, terms) = (format!("{path}.affinity.{kind}"), &spec["affinity"][kind]);
+        let required = "requiredDuringSchedulingIgnoredDuringExecution";
+        let all = list(terms, required).enumerate().filter(|(_, term)| is_absent(term));
+        warnings
+            .extend(all.map(|(index, _)| format!("{at}.{required}[{index}].labelSelector: {NO_SELECTOR}")));
+        let preferred = "preferredDuringSchedulingIgnoredDuringExecution";
+        let all = list(terms, preferred).enumerate();
+        let all = all.filter(|(_, term)| is_absent(&term["podAffinityTerm"]));
+        warnings.extend(all.map(|(index, _)| {
+            format!("{at}.{preferred}[{index}].podAffinityTerm.labelSelector: {NO_SELECTOR}")
+        }));
+    }
+    warnings
+}
+
+/// Amounts of bytes that are not whole.
+fn fractions(path: &str, amounts: &Value) -> Vec<String> {
+    let amount = |name: &str| amounts.get(name)?.as_str()?.parse::<Quantity>().ok();
+    let odd = ["memory", "ephemeral-storage"].into_iter().filter_map(|name| Some((name, amount(name)?)));
+    odd.filter(|(_, amount)| amount.millis() % 1000 != 0)
+        .map(|(name, amount)| {
+            let shown = go::quoted(&amount.to_string());
+            format!("{path}[{name}]: fractional byte value {shown} is invalid, must be an integer")
+        })
+        .collect()
 }
 
 /// Members of a list of the spec that say the same as one before.
-fn twice(pod: &Object, list: &str, field: &str) -> Vec<String> {
+fn twice(path: &str, spec: &Value, field: &str, key: &str) -> Vec<String> {
     let mut seen = BTreeSet::new();
-    let members = items(pod, &["spec", list]).iter().enumerate();
-    let again = members.filter(|&(_, member)| !seen.insert(str_of(member, field)));
+    let again = list(spec, field).enumerate().filter(|&(_, member)| !seen.insert(str_of(member, key)));
     again
         .map(|(index, member)| {
-            format!("spec.{list}[{index}].{field}: duplicate {field} {:?}", str_of(member, field))
+            let shown = go::quoted(str_of(member, key));
+            format!("{path}.{field}[{index}].{key}: duplicate {key} {shown}")
         })
         .collect()
+}
+
+/// Names of ports that another has, which is then meant by them.
+fn port_names(path: &str, spec: &Value) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let mut known = BTreeMap::<&str, String>::new();
+    for (path, container) in containers(path, spec) {
+        for (index, port) in list(container, "ports").enumerate() {
+            let (at, name) = (format!("{path}.ports[{index}]"), str_of(port, "name"));
+            match known.get(name) {
+                _ if name.is_empty() => {}
+                Some(other) => warnings.push(format!(
+                    "{at}: duplicate port name {} with {other}, services and probes that select ports by name will use {other}",
+                    go::quoted(name)
+                )),
+                None => drop(known.insert(name, at)),
+            }
+        }
+    }
+    warnings
 }
 
 /// Environment variables that are defined again, without reference to what they were.
@@ -113,13 +274,15 @@ fn hidden_variables(path: &str, container: &Value) -> Vec<String> {
 }
 
 /// Ports that collide with others of the pod, or may.
-fn ports(pod: &Object) -> Vec<String> {
+fn ports(path: &str, spec: &Value) -> Vec<String> {
     let mut warnings = Vec::new();
     let mut known: BTreeMap<(i64, &str), Vec<(String, &Value)>> = BTreeMap::new();
-    for (path, container) in containers(pod) {
-        let ports = container.get("ports").and_then(Value::as_array).into_iter().flatten();
-        for (index, port) in ports.enumerate() {
+    for (path, container) in containers(path, spec) {
+        for (index, port) in list(container, "ports").enumerate() {
             let path = format!("{path}.ports[{index}]");
+            if int_of(port, "hostPort") == 0 && !str_of(port, "hostIP").is_empty() {
+                warnings.push(format!("{path}: hostIP set without hostPort: {}", printed_port(port)));
+            }
             let others = known.entry((int_of(port, "containerPort"), str_of(port, "protocol"))).or_default();
             for (other_path, other) in &*others {
                 if let Some(how) = collision(port, other) {
@@ -130,6 +293,18 @@ fn ports(pod: &Object) -> Vec<String> {
         }
     }
     warnings
+}
+
+/// A port as Go prints its struct.
+fn printed_port(port: &Value) -> String {
+    format!(
+        "{{Name:{} HostPort:{} ContainerPort:{} Protocol:{} HostIP:{}}}",
+        str_of(port, "name"),
+        int_of(port, "hostPort"),
+        int_of(port, "containerPort"),
+        str_of(port, "protocol"),
+        str_of(port, "hostIP")
+    )
 }
 
 fn collision(port: &Value, other: &Value) -> Option<&'static str> {
@@ -155,7 +330,10 @@ mod tests {
 
     #[test]
     fn doubtful_pods_are_warned_of() {
-        let check = |pod: Value, expected: &[&str]| assert_eq!(warnings(&object(pod)), expected);
+        let check = |mut pod: Value, expected: &[&str]| {
+            pod["metadata"]["name"] = "x".into();
+            assert_eq!(warnings(&object(pod)), expected);
+        };
         check(json!({"spec": {"containers": [{"name": "c"}]}}), &[]);
         check(
             json!({"metadata": {"annotations": {"seccomp.security.alpha.kubernetes.io/pod": "x"}}}),
@@ -190,5 +368,44 @@ mod tests {
                 "spec.imagePullSecrets[2].name: invalid empty name \"\"",
             ],
         );
+    }
+
+    #[test]
+    fn what_matches_nothing_or_is_of_old_is_warned_of() {
+        let check = |spec: Value, expected: &[&str]| {
+            assert_eq!(template_warnings(&json!({"spec": spec})), expected);
+        };
+        check(
+            json!({"nodeSelector": {"beta.kubernetes.io/os": "linux"}}),
+            &[
+                "template.spec.nodeSelector[beta.kubernetes.io/os]: deprecated since v1.14; use \"kubernetes.io/os\" instead",
+            ],
+        );
+        check(
+            json!({"topologySpreadConstraints": [{"topologyKey": "x"}]}),
+            &[
+                "template.spec.topologySpreadConstraints[0].labelSelector: a null labelSelector results in matching no pod",
+            ],
+        );
+        check(
+            json!({"containers": [{"resources": {"limits": {"memory": "1500m"}}}]}),
+            &[
+                "template.spec.containers[0].resources.limits[memory]: fractional byte value \"1500m\" is invalid, must be an integer",
+            ],
+        );
+        check(
+            json!({"containers": [{"ports": [{"name": "a", "containerPort": 1}, {"name": "a", "containerPort": 2}]}]}),
+            &[
+                "template.spec.containers[0].ports[1]: duplicate port name \"a\" with template.spec.containers[0].ports[0], services and probes that select ports by name will use template.spec.containers[0].ports[0]",
+            ],
+        );
+        check(
+            json!({"terminationGracePeriodSeconds": -1}),
+            &[
+                "template.spec.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as 1",
+            ],
+        );
+        let dotted = warnings(&object(json!({"metadata": {"name": "a.b"}})));
+        assert!(dotted[0].starts_with("metadata.name: this is used in the Pod's hostname"), "{dotted:?}");
     }
 }
