@@ -44,6 +44,13 @@ pub struct Shape<'k> {
     pub print: &'k Printer,
 }
 
+impl Shape<'_> {
+    /// Whether it is the Table that Kubernetes has for kinds without one of their own.
+    fn is_default(self) -> bool {
+        self.columns.iter().map(|column| &*column.name).eq(["Name", "Created At"])
+    }
+}
+
 impl Kind {
     /// The Table of its objects.
     pub fn shape(&self) -> Shape<'_> {
@@ -102,7 +109,11 @@ pub fn render<'a>(
     meta: &ListMeta,
 ) -> Value {
     let rows: Vec<Value> = objects.into_iter().map(|object| row(shape, object, now, include)).collect();
-    table(shape, rows, Headers::Shown, meta.to_value())
+    let mut table = table(shape, rows, Headers::Shown, meta.to_value());
+    if shape.is_default() && table["rows"] == json!([]) {
+        table["rows"] = Value::Null;
+    }
+    table
 }
 
 /// The Table with one row that a watch event carries as its object.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use skiff_machinery::cells::{self, name_column, text};
+use skiff_machinery::cells::{self, name_column};
 use skiff_machinery::{
     Context, FieldErrors, GroupVersion, Kind, MetadataChecks, Object, Printer, Row, Scope, Strategy,
     Subresource,
@@ -21,7 +21,7 @@ pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
     let meta = ObjectMeta::of(schema).expect("the schema of Kubernetes has ObjectMeta");
     Kind {
         counts_generations: true,
-        columns: vec![name_column(), text("Created At", "When the kind was defined.")],
+        columns: vec![name_column(), cells::date("Created At", "When the kind was defined.")],
         print: Printer::Fixed(print),
         ..stored(schema, gv, definition, Scope::Cluster, DefinitionStrategy(meta))
             .short(&["crd", "crds"])

@@ -10,6 +10,7 @@ mod columns;
 mod conversion;
 mod names;
 mod selectable;
+mod shown;
 mod spec;
 mod subresources;
 mod version;

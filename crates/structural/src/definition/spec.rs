@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use skiff_machinery::names::Form;
 use skiff_machinery::{FieldError, FieldErrors};
 
-use super::{columns, conversion, names, selectable, subresources, version};
+use super::{columns, conversion, names, selectable, shown, subresources, version};
 use crate::meta::ObjectMeta;
 use crate::model::Structural;
 use crate::path::Path;
@@ -114,22 +114,18 @@ impl<'v> Spec<'v> {
     /// The versions as messages show them: with the fields of the server's own type, in their order there.
     fn shown(&self) -> String {
         let show = |version: &Version<'_>| {
-            let fields = [
-                ("Name", json!(version.name)),
-                ("Served", json!(version.value["served"] == true)),
-                ("Storage", json!(version.storage)),
-                ("Deprecated", json!(version.value["deprecated"] == true)),
-                ("DeprecationWarning", json!(version.value.get("deprecationWarning"))),
-                ("Schema", json!(version.schema)),
-                ("Subresources", json!(version.subresources)),
-                (
-                    "AdditionalPrinterColumns",
-                    json!(Some(version.columns).filter(|columns| !columns.is_empty())),
-                ),
-                ("SelectableFields", json!(Some(version.selectable).filter(|fields| !fields.is_empty()))),
-            ];
-            let fields = fields.map(|(name, value)| format!("\"{name}\":{value}"));
-            format!("{{{}}}", fields.join(","))
+            let text = |value: Value| value.to_string();
+            shown::object([
+                ("Name", text(json!(version.name))),
+                ("Served", text(json!(version.value["served"] == true))),
+                ("Storage", text(json!(version.storage))),
+                ("Deprecated", text(json!(version.value["deprecated"] == true))),
+                ("DeprecationWarning", text(json!(version.value.get("deprecationWarning")))),
+                ("Schema", shown::validation(version.schema)),
+                ("Subresources", shown::subresources(version.subresources)),
+                ("AdditionalPrinterColumns", shown::columns(version.columns)),
+                ("SelectableFields", shown::selectable(version.selectable)),
+            ])
         };
         format!("[{}]", self.versions.iter().map(show).collect::<Vec<_>>().join(","))
     }
