@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{IPAddress, ServiceCIDR};
+use k8s_openapi::api::rbac::v1::ClusterRole;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::runtime::watcher;
 use kube::{Api, Client, ResourceExt};
@@ -47,6 +48,7 @@ pub(crate) struct Informers {
     pub(crate) ip_addresses: Cache<IPAddress>,
     pub(crate) quotas: Cache<ResourceQuota>,
     pub(crate) policies: Cache<ValidatingAdmissionPolicy>,
+    pub(crate) cluster_roles: Cache<ClusterRole>,
     /// Without their schemas.
     pub(crate) definitions: Cache<CustomResourceDefinition>,
 }
@@ -71,6 +73,7 @@ impl Informers {
             ip_addresses: Cache::new(),
             quotas: Cache::new(),
             policies: Cache::new(),
+            cluster_roles: Cache::new(),
             definitions: Cache::new(),
         }
     }
@@ -104,6 +107,7 @@ impl Informers {
         self.ip_addresses.watch::<IPAddress>(Api::all(client()), everything(), shutdown, Some);
         self.quotas.watch::<ResourceQuota>(Api::all(client()), everything(), shutdown, Some);
         self.policies.watch::<ValidatingAdmissionPolicy>(Api::all(client()), everything(), shutdown, Some);
+        self.cluster_roles.watch::<ClusterRole>(Api::all(client()), everything(), shutdown, Some);
         self.definitions.watch::<CustomResourceDefinition>(
             Api::all(client()),
             everything(),
@@ -128,6 +132,7 @@ impl Informers {
         vitals.cache("ipaddresses", &self.ip_addresses);
         vitals.cache("resourcequotas", &self.quotas);
         vitals.cache("validatingadmissionpolicies", &self.policies);
+        vitals.cache("clusterroles", &self.cluster_roles);
         vitals.cache("customresourcedefinitions", &self.definitions);
     }
 

@@ -13,6 +13,7 @@ use informers::Informers;
 use removals::Removals;
 
 mod cidr;
+mod clusterroles;
 mod definitions;
 mod discovery;
 mod endpoints;
@@ -84,8 +85,8 @@ pub async fn run(
     run_some(assemble, &client_for, &config, kinds, &vitals, &shutdown).await
 }
 
-/// Runs only those that are part of the API server itself in Kubernetes, so that what it answers can be looked at without what
-/// other controllers write meanwhile. The rest is as in [`run`].
+/// Runs only those that are part of the API server itself in Kubernetes, and the one that fills aggregated ClusterRoles, so that
+/// what it answers can be looked at without what other controllers write meanwhile. The rest is as in [`run`].
 pub async fn run_of_api_server(
     client_for: impl Fn(&str) -> Client + Send + Sync,
     config: ControllersConfig,
@@ -130,7 +131,11 @@ async fn run_some(
 }
 
 fn assemble_of_api_server(environment: &Environment<'_>) -> Result<Vec<Controller>, ControllersError> {
-    Ok(vec![kubernetes_service::controller(environment), definitions::controller(environment)])
+    Ok(vec![
+        kubernetes_service::controller(environment),
+        definitions::controller(environment),
+        clusterroles::controller(environment),
+    ])
 }
 
 fn assemble(environment: &Environment<'_>) -> Result<Vec<Controller>, ControllersError> {
@@ -152,6 +157,7 @@ fn assemble(environment: &Environment<'_>) -> Result<Vec<Controller>, Controller
         definitions::controller(environment),
         quota::controller(environment),
         policytypes::controller(environment),
+        clusterroles::controller(environment),
         garbage::controller(environment),
     ])
 }

@@ -17,8 +17,8 @@ pub(super) const RBAC: &str = "rbac.authorization.k8s.io";
 pub(super) const AUTOUPDATE: &str = "rbac.authorization.kubernetes.io/autoupdate";
 const NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
 
-/// The controller that writes no events: those in a namespace that goes would be the last to go.
-const SILENT: &str = "namespace-controller";
+/// The controllers that write no events. Those in a namespace that goes would be the last to go.
+const SILENT: [&str; 2] = ["clusterrole-aggregation-controller", "namespace-controller"];
 
 /// Every object with its key.
 pub(super) fn all(cluster: &Bootstrap, now: Timestamp) -> Vec<(Key, Object)> {
@@ -30,7 +30,7 @@ pub(super) fn all(cluster: &Bootstrap, now: Timestamp) -> Vec<(Key, Object)> {
     objects.extend(CLUSTER_ROLES.iter().map(|row| made.cluster_role(row)));
     for (name, rules) in CONTROLLERS {
         let role = format!("system:controller:{name}");
-        let events = if *name == SILENT { "" } else { "create,patch,update core,events.k8s.io events" };
+        let events = if SILENT.contains(name) { "" } else { "create,patch,update core,events.k8s.io events" };
         let rules = format!("{rules}\n{events}");
         objects.push(made.rbac("ClusterRole", "", &role, json!({"rules": parse(&rules)}), None));
         objects.push(made.binding("", &role, "ClusterRole", &role, vec![account(name)]));

@@ -203,9 +203,14 @@ pub const CONTROLLERS: &[(&str, &str)] = &[
         "replication-controller",
         "
         get,list,update,watch core replicationcontrollers
-        patch,update core replicationcontrollers/status
+        update core replicationcontrollers/status
         update core replicationcontrollers/finalizers
-        create,delete,get,list,patch,watch core pods",
+        create,delete,list,patch,watch core pods",
+    ),
+    (
+        "clusterrole-aggregation-controller",
+        "
+        escalate,get,list,patch,update,watch rbac.authorization.k8s.io clusterroles",
     ),
     (
         "endpoint-controller",
