@@ -12,7 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use hyper::client::conn::http1::SendRequest;
 use rand::seq::IndexedRandom as _;
 use serde_json::Value;
-use skiff_machinery::{Object, keys};
+use skiff_machinery::{Object, go, keys};
 use skiff_store::Page;
 use tokio::net::TcpStream;
 
@@ -40,17 +40,17 @@ struct Target<'a> {
 }
 
 impl<'a> Target<'a> {
-    fn parse(text: &'a str) -> Result<Self, ApiError> {
+    /// `None` for what names nothing.
+    fn parse(text: &'a str) -> Option<Self> {
         let parts: Vec<&str> = text.split(':').collect();
         let scheme = Scheme::Http;
-        match parts.as_slice() {
-            [name] => Ok(Self { scheme, name, port: "" }),
-            [name, port] | ["" | "http", name, port] => Ok(Self { scheme, name, port }),
-            ["https", name, port] => Ok(Self { scheme: Scheme::Https, name, port }),
-            _ => {
-                Err(ApiError::BadRequest(format!("invalid proxy target {text:?}: use [scheme:]name[:port]")))
-            }
-        }
+        let target = match parts.as_slice() {
+            [name] => Self { scheme, name, port: "" },
+            [name, port] | ["" | "http", name, port] => Self { scheme, name, port },
+            ["https", name, port] => Self { scheme: Scheme::Https, name, port },
+            _ => return None,
+        };
+        (!target.name.is_empty()).then_some(target)
     }
 }
 
@@ -64,7 +64,10 @@ pub(super) enum Backend {
 
 impl Backend {
     pub(super) async fn find(call: &Call) -> Result<Self, ApiError> {
-        let target = Target::parse(&call.path.name)?;
+        let target = Target::parse(&call.path.name).ok_or_else(|| {
+            let kind = &call.kind.names.singular;
+            ApiError::BadRequest(format!("invalid {kind} request {}", go::quoted(&call.path.name)))
+        })?;
         let key = keys::object(&call.kind, call.namespace(), target.name);
         let entry = call.server.store.get(&key).await?;
         let entry = entry.ok_or_else(|| ApiError::NotFound(call.subject(target.name)))?;
@@ -135,17 +138,33 @@ fn pod_address(pod: &Object, port: &str) -> Option<SocketAddr> {
 
 /// A ready endpoint of a Service, chosen at random.
 async fn endpoint(call: &Call, service: &Object, port: &str) -> Result<Option<SocketAddr>, ApiError> {
+    if let Some(why) = no_such_port(service, port) {
+        return Err(ApiError::Unavailable { message: why });
+    }
     let Some(port_name) = service_port(service, port) else { return Ok(None) };
     let prefix = format!("{SLICES}{}/", service.namespace());
     let listing = call.server.store.list((&*prefix).into(), Page::default()).await?;
-    let mut addresses = Vec::new();
+    let (mut addresses, mut is_known) = (Vec::new(), false);
     for entry in &listing.entries {
         let slice = call.decoded(entry)?;
         if slice.labels().get("kubernetes.io/service-name") == Some(&service.name()) {
+            is_known = true;
             addresses.extend(slice_addresses(&slice, port_name));
         }
     }
+    // Nobody has looked for its endpoints yet; Kubernetes says this of the Service.
+    if !is_known {
+        return Err(ApiError::NotFound(call.subject(service.name())));
+    }
     Ok(addresses.choose(&mut rand::rng()).copied())
+}
+
+/// Why a Service has no port of a number.
+fn no_such_port(service: &Object, port: &str) -> Option<String> {
+    let number: i64 = port.parse().ok()?;
+    let ports = service.get(&["spec", "ports"]).and_then(Value::as_array);
+    let is_there = ports.into_iter().flatten().any(|declared| declared["port"] == number);
+    (!is_there).then(|| format!("no service port {number} found for service {:?}", service.name()))
 }
 
 #[cfg(test)]
@@ -156,7 +175,7 @@ mod tests {
     #[test]
     fn reads_names_with_ports() {
         let check = |text: &str, expected: Option<(Scheme, &str, &str)>| {
-            let found = Target::parse(text).ok();
+            let found = Target::parse(text);
             let expected = expected.map(|(scheme, name, port)| Target { scheme, name, port });
             assert_eq!(found, expected, "{text}");
         };
@@ -166,6 +185,7 @@ mod tests {
         check("https:a:443", Some((Scheme::Https, "a", "443")));
         check("https:a:", Some((Scheme::Https, "a", "")));
         check("ftp:a:21", None);
+        check(":80", None);
     }
 
     #[test]
@@ -185,6 +205,16 @@ mod tests {
         for ip in ["10.244.0.7", "fd00::7", "::ffff:10.244.0.7"] {
             check(ip, true);
         }
+    }
+
+    #[test]
+    fn says_that_there_is_no_such_port() {
+        let service = json!({"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}]}});
+        let service = Object::from_value(service).unwrap();
+        let expected = "no service port 99 found for service \"s\"";
+        assert_eq!(no_such_port(&service, "99").as_deref(), Some(expected));
+        assert_eq!(no_such_port(&service, "80"), None);
+        assert_eq!(no_such_port(&service, "web"), None);
     }
 
     #[test]
