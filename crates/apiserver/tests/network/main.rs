@@ -217,6 +217,11 @@ async fn proxies_to_nodes_but_not_to_this_machine() {
     assert_eq!(refused.message(), "address not allowed");
     let services = "/api/v1/namespaces/default/services";
     api.post(services, common::service("s")).await.expect(201);
+    let unknown = api.get(&format!("{services}/s/proxy/")).await.expect(404);
+    assert_eq!(unknown.message(), "services \"s\" not found");
+    let slice = json!({"addressType": "IPv4", "endpoints": [], "metadata": {
+        "name": "s-1", "labels": {"kubernetes.io/service-name": "s"}}});
+    api.post("/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", slice).await.expect(201);
     let none = api.get(&format!("{services}/s/proxy/")).await.expect(503);
     assert_eq!(none.message(), "no endpoints available for service \"s\"");
     api.get(&format!("{services}/none/proxy/")).await.expect(404);
