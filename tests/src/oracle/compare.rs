@@ -10,6 +10,9 @@ pub(super) const ANY: &str = "{any}";
 /// The members of a list that are told apart by one of these are compared by it when lists differ in length.
 const KEYS: [&str; 5] = ["name", "type", "field", "manager", "key"];
 
+/// Lists of which the API reference says that "the list ordering isn't significant".
+const UNORDERED: [&str; 2] = [".resourceRules", ".nonResourceRules"];
+
 /// After this follows a listing of the object whose blanks Go chooses at random.
 const LISTING: &str = "may not change fields other than";
 
@@ -71,6 +74,14 @@ fn below(path: &str, key: &str) -> String {
 }
 
 fn lists(want: &[Value], got: &[Value], path: &str, found: &mut Vec<Difference>) {
+    let sorted = |list: &[Value]| {
+        let mut list = list.to_vec();
+        if UNORDERED.iter().any(|end| path.ends_with(end)) {
+            list.sort_by_key(Value::to_string);
+        }
+        list
+    };
+    let (want, got) = (&sorted(want)[..], &sorted(got)[..]);
     if want.len() == got.len() {
         for (at, (want, got)) in want.iter().zip(got).enumerate() {
             differences(Some(want), Some(got), &format!("{path}[{at}]"), found);

@@ -2,7 +2,8 @@
 //!
 //! UIDs become `{uid}`, resource versions `{rv}`, times of these days `{time}` and `{microtime}`, generated suffixes
 //! of names `{rand}`, allocated addresses `{clusterIP}` and ports `{nodePort}`; what a scenario itself named stays. Entries of
-//! `managedFields` are compared where that is the subject, and only those of the scenario's own managers, sorted.
+//! `managedFields` are compared where that is the subject, and only those of the scenario's own managers, sorted. Warnings that
+//! a field is not honoured yet are skiff's own, and set apart.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
@@ -43,6 +44,7 @@ patterns! {
     CERTIFICATE = r"X509SHA256=[0-9a-f]{64}";
     AGE = r"^(?:\d+[ydhms])+(?: ago)?$";
     RESTARTED = r"^(\d+) \((?:\d+[ydhms])+ ago\)$";
+    UNHONOURED = r#"^299 - "[A-Za-z0-9.\[\]]+: has no effect yet: [^"\\]+"$"#;
 }
 
 /// What is known of one scenario while it runs.
@@ -211,6 +213,12 @@ impl Normal {
     }
 }
 
+/// Whether a value of a `Warning` header is one that skiff alone gives, and means to: that a field is stored and not yet
+/// honoured. kube-apiserver has nothing to say where the rest of a cluster lacks something.
+pub(super) fn is_own_warning(value: &str) -> bool {
+    UNHONOURED.is_match(value)
+}
+
 /// Replaces each match that is not known.
 fn unless(
     pattern: &Regex,
@@ -238,4 +246,22 @@ fn without_description(column: &Value) -> Value {
     let mut column = column.clone();
     column.as_object_mut().map(|fields| fields.remove("description"));
     column
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_not_honoured_is_a_warning_of_our_own() {
+        let own = r#"299 - "spec.containers[0].resizePolicy: has no effect yet: running containers cannot be resized""#;
+        assert!(is_own_warning(own));
+        for other in [
+            r#"299 - "unknown field \"spec.x\"""#,
+            r#"299 - "spec.x: deprecated in v1.28, non-functional in v1.31+""#,
+            r#"299 - "spec.x has no effect yet""#,
+        ] {
+            assert!(!is_own_warning(other), "{other}");
+        }
+    }
 }

@@ -8,7 +8,7 @@ use regex::{Captures, Regex};
 use serde_json::{Map, Value, json};
 
 use super::client::{Answer, Call, Client};
-use super::normal::Normal;
+use super::normal::{Normal, is_own_warning};
 use super::scenario::{Expected, Scenario, Step};
 
 /// Headers that are compared.
@@ -172,8 +172,9 @@ fn decoded(body: &[u8]) -> Value {
 fn headers(all: &HeaderMap) -> Value {
     let mut kept = Map::new();
     for name in HEADERS {
+        let values = all.get_all(name).iter().filter_map(|value| value.to_str().ok());
         let mut values: Vec<&str> =
-            all.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
+            values.filter(|value| name != "warning" || !is_own_warning(value)).collect();
         let Some(first) = values.first().copied() else { continue };
         values.sort_unstable();
         let value = if name == "warning" { json!(values) } else { json!(first) };
