@@ -305,11 +305,6 @@ pub trait Strategy: Send + Sync + 'static {
         false
     }
 
-    /// Finalizers that a new object starts with (e.g. a ServiceCIDR's).
-    fn initial_finalizers(&self) -> &'static [&'static str] {
-        &[]
-    }
-
     /// Whether Kubernetes answers lists of any age from memory; such are not paged.
     fn is_cached(&self) -> bool {
         true

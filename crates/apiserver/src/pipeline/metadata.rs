@@ -49,16 +49,6 @@ pub(crate) fn begin(call: &Call, object: &mut Object) -> Result<(), ApiError> {
     if call.kind.counts_generations {
         object.set(&["metadata", "generation"], 1);
     }
-    let initial = call.kind.strategy.initial_finalizers();
-    if !initial.is_empty() {
-        let mut finalizers: Vec<String> = object.finalizers().into_iter().map(str::to_owned).collect();
-        for finalizer in initial {
-            if !finalizers.iter().any(|f| f == finalizer) {
-                finalizers.push((*finalizer).to_owned());
-            }
-        }
-        object.set(&["metadata", "finalizers"], finalizers);
-    }
     Ok(())
 }
 

@@ -96,10 +96,6 @@ impl Strategy for RangeStrategy {
         }
         errors
     }
-
-    fn initial_finalizers(&self) -> &'static [&'static str] {
-        &["networking.k8s.io/service-cidr-finalizer"]
-    }
 }
 
 #[cfg(test)]
