@@ -97,5 +97,9 @@ fn explain_and_api_resources_read_the_servers_documents() {
             text.contains("replicationcontrollers") && text.contains("endpointslices"),
             "{client:?}: {text}"
         );
+        let text = cluster.kubectl(client, "get apiservices").ok();
+        let words = |line: &str| line.split_whitespace().take(3).map(str::to_owned).collect::<Vec<_>>();
+        let local = ["v1.rbac.authorization.k8s.io", "Local", "True"];
+        assert!(text.lines().any(|line| words(line) == local), "{client:?}: {text}");
     }
 }

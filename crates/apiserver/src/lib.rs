@@ -1,6 +1,7 @@
 //! The skiff API server: one request pipeline for every kind.
 
 mod admission;
+mod aggregation;
 pub mod bootstrap;
 mod build_info;
 mod config;
@@ -13,6 +14,7 @@ mod http;
 mod limits;
 mod offer;
 mod pipeline;
+mod relay;
 mod server;
 mod subresources;
 #[cfg(any(test, feature = "testing"))]

@@ -1,18 +1,34 @@
 //! What the server offers at present: the kinds, and the documents that describe them. It is replaced as a whole when
-//! definitions of kinds come and go; a request sees one offer from its beginning to its end.
+//! definitions of kinds and APIServices come and go; a request sees one offer from its beginning to its end.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use parking_lot::RwLock;
-use skiff_machinery::{Catalogue, Kind};
+use parking_lot::{Mutex, RwLock};
+use skiff_kinds::api_service::{self, Management};
+use skiff_machinery::discovery::{Elsewhere, Priority, Registered, Registry, group_versions};
+use skiff_machinery::{Catalogue, GroupVersion, Kind};
+use tokio::sync::Notify;
 
 use crate::build_info::BuildInfo;
 use crate::http::Documents;
 
 /// Kinds and documents of one moment.
 pub(crate) struct Offer {
+    /// What this server serves.
     pub(crate) catalogue: Arc<Catalogue>,
+    /// What is told of that, and of what others serve.
     pub(crate) documents: Documents,
+}
+
+/// What an offer is made of besides what is built in.
+#[derive(Default)]
+struct Parts {
+    custom: Vec<Arc<Kind>>,
+    /// By APIServices: where each version comes, and whether another server serves it.
+    registered: BTreeMap<GroupVersion, (Priority, bool)>,
+    /// What other servers say of theirs.
+    gathered: BTreeMap<GroupVersion, Elsewhere>,
 }
 
 /// The present offer, and what is always part of it.
@@ -21,15 +37,25 @@ pub(crate) struct Offers {
     /// `host:port` as clients reach the server.
     server: String,
     build: BuildInfo,
+    parts: Mutex<Parts>,
     current: RwLock<Arc<Offer>>,
+    changed: Notify,
 }
 
 impl Offers {
     /// The built-in kinds alone.
     pub(crate) fn new(built_in: Arc<Catalogue>, server: String, build: BuildInfo) -> Self {
-        let documents = Documents::new(built_in.clone(), server.clone(), build.clone());
+        let registry = registry(&Parts::default(), &built_in);
+        let documents = Documents::new(built_in.clone(), registry, server.clone(), build.clone());
         let first = Arc::new(Offer { catalogue: built_in.clone(), documents });
-        Self { built_in, server, build, current: RwLock::new(first) }
+        Self {
+            built_in,
+            server,
+            build,
+            parts: Mutex::default(),
+            current: RwLock::new(first),
+            changed: Notify::new(),
+        }
     }
 
     pub(crate) fn current(&self) -> Arc<Offer> {
@@ -41,10 +67,85 @@ impl Offers {
         self.current.read().catalogue.clone()
     }
 
+    /// The versions of the kinds that are not built in.
+    pub(crate) fn custom_versions(&self) -> BTreeSet<GroupVersion> {
+        self.parts.lock().custom.iter().map(|kind| kind.gv.clone()).collect()
+    }
+
     /// Offers these kinds besides those that are built in.
     pub(crate) fn replace(&self, custom: &[Arc<Kind>]) {
-        let catalogue = Arc::new(self.built_in.with(custom));
-        let documents = Documents::new(catalogue.clone(), self.server.clone(), self.build.clone());
+        let mut parts = self.parts.lock();
+        parts.custom = custom.to_vec();
+        self.make(&parts, Arc::new(self.built_in.with(custom)));
+        self.changed.notify_one();
+    }
+
+    /// Takes over what APIServices say. Whoever follows them is told, also if it is nothing new for the documents.
+    pub(crate) fn register(&self, registered: BTreeMap<GroupVersion, (Priority, bool)>) {
+        let mut parts = self.parts.lock();
+        if parts.registered != registered {
+            parts.registered = registered;
+            self.make(&parts, self.catalogue());
+        }
+        self.changed.notify_one();
+    }
+
+    /// Changes what is known of a version that another server serves.
+    pub(crate) fn update(&self, gv: &GroupVersion, change: impl FnOnce(&mut Elsewhere)) {
+        let mut parts = self.parts.lock();
+        let before = parts.gathered.get(gv).cloned().unwrap_or_default();
+        let mut after = before.clone();
+        change(&mut after);
+        if after != before {
+            parts.gathered.insert(gv.clone(), after);
+            self.make(&parts, self.catalogue());
+        }
+    }
+
+    /// Forgets what is known of a version that another server served.
+    pub(crate) fn forget(&self, gv: &GroupVersion) {
+        let mut parts = self.parts.lock();
+        if parts.gathered.remove(gv).is_some() {
+            self.make(&parts, self.catalogue());
+        }
+    }
+
+    /// Returns when kinds or APIServices have changed since the last time. There is one who follows.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    fn make(&self, parts: &Parts, catalogue: Arc<Catalogue>) {
+        let registry = registry(parts, &catalogue);
+        let is_ours = |kind: &&Arc<Kind>| registry.elsewhere(&kind.gv).is_none();
+        let told = match catalogue.iter().all(|kind| is_ours(&kind)) {
+            true => catalogue.clone(),
+            false => Arc::new(catalogue.iter().filter(is_ours).cloned().collect()),
+        };
+        let documents = Documents::new(told, registry, self.server.clone(), self.build.clone());
         *self.current.write() = Arc::new(Offer { catalogue, documents });
     }
+}
+
+/// Every version that is served here or elsewhere, but for that of APIServices themselves. Until its APIService is there, a
+/// version comes where it will.
+fn registry(parts: &Parts, catalogue: &Catalogue) -> Registry {
+    let first = group_versions(catalogue).into_iter().filter(|gv| !api_service::is_ours(&gv.group));
+    let mut all: BTreeMap<GroupVersion, Registered> = first
+        .filter_map(|gv| {
+            let service = api_service::local(&gv, Management::OnStart);
+            let service = service.or_else(|| api_service::local(&gv, Management::Always))?;
+            Some((gv, Registered { priority: api_service::priority(&service), elsewhere: None }))
+        })
+        .collect();
+    for (gv, (priority, is_elsewhere)) in &parts.registered {
+        let priority = *priority;
+        if *is_elsewhere {
+            let elsewhere = Some(parts.gathered.get(gv).cloned().unwrap_or_default());
+            all.insert(gv.clone(), Registered { priority, elsewhere });
+        } else if let Some(known) = all.get_mut(gv) {
+            known.priority = priority;
+        }
+    }
+    all.into_iter().collect()
 }

@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::{self, Configured};
+use crate::aggregation::{self, Aggregation};
 use crate::bootstrap::{self, Bootstrap, BootstrapError};
 use crate::config::{ClusterConfig, Config};
 use crate::definitions::Definitions;
@@ -35,6 +36,8 @@ pub(crate) struct Shared {
     pub(crate) offers: Arc<Offers>,
     /// What keeps the offers current.
     pub(crate) definitions: View<Definitions>,
+    /// Versions that other servers serve.
+    pub(crate) aggregation: Aggregation,
     pub(crate) auth: Auth,
     pub(crate) configured: Configured,
     pub(crate) pki: Arc<Pki>,
@@ -91,6 +94,8 @@ impl ApiServer {
         let first = Bootstrap {
             service_cidrs: vec![cluster.service_cidr.to_string()],
             client_ca_pem: pki.ca_pem().to_owned(),
+            front_proxy_ca_pem: pki.front_proxy_ca_pem().to_owned(),
+            versions: skiff_machinery::discovery::group_versions(&catalogue),
         };
         bootstrap::run(&*store, &first).await?;
         let issuer = Issuer::new(&cluster.domain, cluster.advertise_address, cluster.port);
@@ -102,11 +107,13 @@ impl ApiServer {
         let outgoing = Arc::new(Outgoing::new(store.clone()));
         let definitions = Definitions::new(kubernetes, offers.clone(), outgoing.clone());
         let definitions = View::start(store.clone(), definitions).await?;
+        let aggregation = Aggregation::start(store.clone(), offers.clone(), &pki).await?;
         let configured = Configured::start(store.clone(), offers.clone(), auth.clone(), outgoing).await?;
         let (priority, changed) = (Priority::new(&limits), Arc::default());
         let flow_control = Configuration::new(priority.fairness.clone(), Arc::clone(&changed));
         let flow_control = View::start(store.clone(), flow_control).await?;
         let shared = Shared {
+            aggregation,
             configured,
             auth,
             kubelet_tls: pki.kubelet_client_tls()?,
@@ -130,6 +137,7 @@ impl ApiServer {
         };
         let shared = Arc::new(shared);
         fairness::keep(&shared, changed);
+        tokio::spawn(aggregation::run(shared.clone()));
         Ok(Self { shared })
     }
 

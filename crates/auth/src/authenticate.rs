@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use super::live::{self, Live};
 use super::token::{Claims, Reference, TokenError};
-use super::{Attributes, Auth, Refusal};
+use super::{Attributes, Auth, Refusal, front_proxy};
 
 /// Why a request has no user.
 #[derive(Debug, Error)]
@@ -26,7 +26,7 @@ pub enum AuthnError {
 /// What is wrong with credentials.
 #[derive(Debug, Error)]
 #[error("{0}")]
-pub struct CredentialError(String);
+pub struct CredentialError(pub(super) String);
 
 impl From<TokenError> for CredentialError {
     fn from(error: TokenError) -> Self {
@@ -38,9 +38,9 @@ impl From<TokenError> for CredentialError {
 const SUBPROTOCOL: &str = "base64url.bearer.authorization.k8s.io.";
 
 impl Auth {
-    /// The user behind a request: that of the client certificate, else of the bearer token, else
-    /// `system:anonymous`; then whoever the `Impersonate-…` headers name, if that is allowed for `request`, whose user does
-    /// not matter.
+    /// The user behind a request: that of the client certificate, or for whom the front proxy vouches whose it is, else
+    /// that of the bearer token, else `system:anonymous`; then whoever the `Impersonate-…` headers name, if that is allowed for
+    /// `request`, whose user does not matter.
     ///
     /// # Errors
     /// See [`AuthnError`]. No credentials at all are no error.
@@ -51,13 +51,20 @@ impl Auth {
         request: &Attributes<'_>,
     ) -> Result<UserInfo, AuthnError> {
         let user = match (peer, bearer_token(headers)) {
+            (Some(peer), token) if peer.is_front_proxy => match (front_proxy::user(peer, headers), token) {
+                (Ok(user), _) => user,
+                (Err(_), Some(token)) => self.bearer(&token).await?,
+                (Err(error), None) => return Err(AuthnError::Unauthorized(error)),
+            },
             (Some(peer), _) => peer.user(),
-            (None, Some(token)) => {
-                self.service_account(&token, std::slice::from_ref(&self.0.issuer.url)).await?.0
-            }
+            (None, Some(token)) => self.bearer(&token).await?,
             (None, None) => UserInfo::anonymous(),
         };
         self.impersonate(headers, user, request).await
+    }
+
+    async fn bearer(&self, token: &str) -> Result<UserInfo, AuthnError> {
+        Ok(self.service_account(token, std::slice::from_ref(&self.0.issuer.url)).await?.0)
     }
 
     /// The ServiceAccount that a token stands for, and those of `audiences` that it is meant for.

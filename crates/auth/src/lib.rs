@@ -1,8 +1,8 @@
 //! Who is asking, and whether they may: authentication, authorisation and the admission checks that
 //! depend on the caller.
 //!
-//! - Authentication: client certificates, ServiceAccount tokens (verified against the live objects that
-//!   they are bound to), else `system:anonymous`; then impersonation.
+//! - Authentication: client certificates, front proxies that vouch for others (`X-Remote-…`), ServiceAccount
+//!   tokens (verified against the live objects that they are bound to), else `system:anonymous`; then impersonation.
 //! - Authorisation: members of `system:masters` may do everything; then the node authoriser, then RBAC.
 //!   Both decide on models kept current by a watch, and never refuse from an old one (see [`View`]).
 //! - Admission: node restriction, and the rule that nobody grants more than they hold.
@@ -11,6 +11,7 @@
 
 mod attributes;
 mod authenticate;
+pub mod front_proxy;
 mod impersonate;
 mod live;
 mod node;

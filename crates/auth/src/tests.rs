@@ -250,6 +250,7 @@ async fn impersonation_needs_permission() {
     let peer = |organization: &str| PeerIdentity {
         common_name: "alice".to_owned(),
         organizations: vec![organization.to_owned()],
+        is_front_proxy: false,
     };
     let nobody = UserInfo::default();
     let act = async |as_member_of: &str| {
@@ -278,8 +279,10 @@ async fn impersonation_may_be_for_some_requests_alone() {
         "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "alice"}],
     });
     cluster.put("rbac.authorization.k8s.io/clusterrolebindings/b", binding).await;
-    let (nobody, alice) =
-        (UserInfo::default(), PeerIdentity { common_name: "alice".into(), organizations: vec![] });
+    let (nobody, alice) = (
+        UserInfo::default(),
+        PeerIdentity { common_name: "alice".into(), organizations: vec![], is_front_proxy: false },
+    );
     let mut headers = HeaderMap::new();
     headers.insert("Impersonate-User", HeaderValue::from_static("bob"));
     let list = pods(&nobody);

@@ -4,6 +4,7 @@
 //! without a fresh read of the object and of the owners that the graph does not show alive.
 
 use std::collections::{HashSet, VecDeque};
+use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
@@ -28,6 +29,8 @@ use graph::{FOREGROUND, GroupKind, Node, ORPHAN, Target, Uid, Work};
 use monitor::Monitors;
 
 const NAME: &str = "generic-garbage-collector";
+/// How long the first lists of all kinds are waited for, as Kubernetes does. Whether an owner lives is asked anyway.
+const FIRST_LISTS: Duration = Duration::from_secs(60);
 /// Objects looked at at once.
 const WORKERS: usize = 20;
 /// UIDs of owners remembered to be absent, so that many dependents cost one read.
@@ -67,7 +70,11 @@ pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
                 Ok::<_, kube::Error>(Next::Done)
             })
             .await;
-        shutdown.run_until_cancelled(collector.monitors.synced()).await;
+        // Another server's kind that cannot be listed does not hold up all others.
+        let synced = tokio::time::timeout(FIRST_LISTS, collector.monitors.synced());
+        if shutdown.run_until_cancelled(synced).await.is_some_and(|synced| synced.is_err()) {
+            warn!("not every kind could be listed; going on without");
+        }
         tokio::join!(
             collector.monitors.follow_kinds(&shutdown),
             queue.run(WORKERS, &shutdown, |work| collector.process(work)),

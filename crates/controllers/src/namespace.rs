@@ -11,7 +11,7 @@ use kube::{Api, Client};
 use parking_lot::Mutex;
 use skiff_informer::{Next, ObjectKey, describe, is_not_found};
 
-use crate::discovery::{ResourceKind, resource_kinds};
+use crate::discovery::{ResourceKind, discover};
 use crate::environment::{Controller, Environment};
 use crate::informers::Informers;
 
@@ -109,18 +109,23 @@ impl Namespaces {
         FIRST_LOOK.saturating_mul(1 << (*look - 1).min(10)).min(LAST_LOOK)
     }
 
-    /// Deletes the content and tells what is left.
+    /// Deletes the content and tells what is left. What is known goes also when not all kinds are.
     async fn empty(&self, namespace: &str) -> Findings {
         let mut findings = Findings::default();
-        let kinds = match resource_kinds(&self.client).await {
-            Ok(kinds) => kinds,
+        let found = match discover(&self.client).await {
+            Ok(found) => found,
             Err(error) => {
                 findings.discovery_failure = Some(describe(&error));
                 return findings;
             }
         };
-        let content =
-            kinds.iter().filter(|kind| kind.namespaced && kind.supports("list") && kind.supports("delete"));
+        findings.discovery_failure = found.failure().map(|failure| {
+            format!("Discovery failed for some groups, {} failing: {failure}", found.failed.len())
+        });
+        let content = found
+            .kinds
+            .iter()
+            .filter(|kind| kind.namespaced && kind.supports("list") && kind.supports("delete"));
         // What pods rely on (network policies, secrets, accounts) goes when the last of them is gone (KEP-5080).
         let (pods, others): (Vec<_>, Vec<_>) = content.partition(|kind| is_pod(kind));
         for stage in [pods, others] {
@@ -129,7 +134,7 @@ impl Namespaces {
                     findings.deletion_failures.push(format!("{}: {}", kind.name(), describe(&error)));
                 }
             }
-            if !findings.is_empty() {
+            if findings.something_stays() {
                 break;
             }
         }

@@ -16,7 +16,7 @@ use skiff_informer::{Change, Next, ObjectKey, Queue, is_not_found};
 use skiff_limits::Amounts;
 use skiff_limits::quota::{Counted, used};
 
-use crate::discovery::{ResourceKind, resource_kinds};
+use crate::discovery::{ResourceKind, discover};
 use crate::environment::{Controller, Environment};
 use crate::informers::Informers;
 use crate::pods::KnownPod;
@@ -163,7 +163,7 @@ async fn count(client: &Client, key: &ObjectKey, quota: &Value) -> kube::Result<
     let countable = |kind: &ResourceKind| {
         kind.namespaced && ["create", "delete", "list"].iter().all(|verb| kind.supports(verb))
     };
-    for kind in resource_kinds(client).await?.into_iter().filter(countable) {
+    for kind in discover(client).await?.kinds.into_iter().filter(countable) {
         let Some(counted) = Counted::of(&kind.api.group, &kind.api.plural) else { continue };
         if !hard.names().any(|name| counted.counts(name)) {
             continue;

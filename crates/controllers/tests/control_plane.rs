@@ -13,6 +13,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::ServiceCIDR;
+use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::json;
@@ -231,6 +232,41 @@ async fn a_namespace_goes_with_its_content() {
     until(namespaces.clone(), |all| all.iter().any(|namespace| says(namespace, held))).await;
     let release = Patch::Merge(json!({"metadata": {"finalizers": null}}));
     maps.patch("held", &PatchParams::default(), &release).await.unwrap();
+    until(namespaces, |all| all.iter().all(|namespace| namespace.name_any() != "shop")).await;
+}
+
+#[tokio::test]
+async fn a_namespace_waits_for_kinds_that_another_server_cannot_tell_of() {
+    let cluster = Cluster::start().await;
+    let services = cluster.all::<APIService>();
+    let service: APIService = serde_json::from_value(json!({
+        "metadata": {"name": "v1.example.com"},
+        "spec": {
+            "group": "example.com", "version": "v1", "groupPriorityMinimum": 100, "versionPriority": 10,
+            "service": {"name": "none", "namespace": "default"}, "insecureSkipTLSVerify": true,
+        },
+    }))
+    .unwrap();
+    services.create(&PostParams::default(), &service).await.unwrap();
+    let namespaces = cluster.all::<Namespace>();
+    let namespace: Namespace = serde_json::from_value(json!({"metadata": {"name": "shop"}})).unwrap();
+    namespaces.create(&PostParams::default(), &namespace).await.unwrap();
+    cluster.until::<ServiceAccount>("shop", |all| !all.is_empty()).await;
+    namespaces.delete("shop", &DeleteParams::default()).await.unwrap();
+    let failure = "Discovery failed for some groups, 1 failing: unable to retrieve the complete list of server APIs: \
+                   example.com/v1: stale GroupVersion discovery: example.com/v1";
+    let says = |namespace: &Namespace| {
+        let conditions = namespace.status.iter().flat_map(|status| status.conditions.iter().flatten());
+        conditions.into_iter().any(|condition| {
+            condition.type_ == "NamespaceDeletionDiscoveryFailure"
+                && condition.status == "True"
+                && condition.message.as_deref() == Some(failure)
+        })
+    };
+    until(namespaces.clone(), |all| all.iter().any(says)).await;
+    // What is known is gone all the same.
+    cluster.until::<ServiceAccount>("shop", |all| all.is_empty()).await;
+    services.delete("v1.example.com", &DeleteParams::default()).await.unwrap();
     until(namespaces, |all| all.iter().all(|namespace| namespace.name_any() != "shop")).await;
 }
 

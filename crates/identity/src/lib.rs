@@ -115,6 +115,8 @@ pub struct PeerIdentity {
     pub common_name: String,
     /// The subject's organisations: the user's groups.
     pub organizations: Vec<String>,
+    /// Whether it is a front proxy's: such a certificate stands for nobody, but for whom its holder vouches.
+    pub is_front_proxy: bool,
 }
 
 /// A client certificate that names nobody; the TLS layer had verified its chain.
@@ -138,10 +140,17 @@ impl PeerIdentity {
         Ok(Self {
             common_name: common_name.filter(|name| !name.is_empty()).ok_or(PeerError::Nameless)?.to_owned(),
             organizations: organizations.map(str::to_owned).collect(),
+            is_front_proxy: false,
         })
     }
 
-    /// The user that the certificate stands for.
+    /// The same, of a front proxy or not.
+    #[must_use]
+    pub fn of_front_proxy(self, is_front_proxy: bool) -> Self {
+        Self { is_front_proxy, ..self }
+    }
+
+    /// The user that the certificate stands for, if it is not a front proxy's.
     pub fn user(&self) -> UserInfo {
         UserInfo::authenticated(self.common_name.clone(), self.organizations.iter().cloned())
     }

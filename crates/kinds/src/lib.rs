@@ -5,6 +5,7 @@
 
 mod admissionregistration;
 mod apiextensions;
+mod apiregistration;
 mod authentication;
 mod authorization;
 mod coordination;
@@ -20,6 +21,7 @@ mod shared;
 use std::sync::Arc;
 
 pub use apiextensions::custom;
+pub use apiregistration::service as api_service;
 use skiff_machinery::Catalogue;
 use skiff_schema::Schema;
 
@@ -33,6 +35,7 @@ pub fn builtin() -> Catalogue {
 pub fn builtin_of(schema: &Arc<Schema>) -> Catalogue {
     let groups = [
         core::rows(schema),
+        apiregistration::rows(schema),
         authentication::rows(schema),
         authorization::rows(schema),
         networking::rows(schema),

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use skiff_kinds::builtin;
 use skiff_machinery::GroupVersion;
-use skiff_machinery::discovery::{aggregated, group, group_list, resource_list};
+use skiff_machinery::discovery::{Registry, aggregated, group, group_list, resource_list};
 
 fn named<'v>(list: &'v Value, key: &str, name: &str) -> &'v Value {
     let found = list.as_array().unwrap().iter().find(|entry| entry[key] == name);
@@ -14,7 +14,7 @@ fn named<'v>(list: &'v Value, key: &str, name: &str) -> &'v Value {
 #[test]
 fn aggregates() {
     let catalogue = builtin();
-    let core = aggregated(&catalogue, true);
+    let core = aggregated(&catalogue, &Registry::default(), true);
     assert_eq!(core["apiVersion"], "apidiscovery.k8s.io/v2");
     assert_eq!(core["items"].as_array().unwrap().len(), 1);
     assert_eq!(core["items"][0]["metadata"]["name"], Value::Null);
@@ -31,7 +31,7 @@ fn aggregates() {
             "verbs": ["create"],
         })
     );
-    let apis = aggregated(&catalogue, false);
+    let apis = aggregated(&catalogue, &Registry::default(), false);
     let rbac = apis["items"].as_array().unwrap().iter();
     let names: Vec<_> = rbac.map(|group| group["metadata"]["name"].as_str().unwrap()).collect();
     assert!(names.contains(&"rbac.authorization.k8s.io") && !names.contains(&""), "{names:?}");
@@ -55,9 +55,9 @@ fn answers_old_clients() {
     check("serviceaccounts/token", json!("authentication.k8s.io"), "TokenRequest");
     assert!(resource_list(&catalogue, &GroupVersion::fixed("", "v2")).is_none());
 
-    let rbac = group(&catalogue, "rbac.authorization.k8s.io").unwrap();
+    let rbac = group(&catalogue, &Registry::default(), "rbac.authorization.k8s.io").unwrap();
     assert_eq!(rbac["preferredVersion"]["groupVersion"], "rbac.authorization.k8s.io/v1");
-    assert!(group(&catalogue, "").is_none());
-    let groups = group_list(&catalogue);
+    assert!(group(&catalogue, &Registry::default(), "").is_none());
+    let groups = group_list(&catalogue, &Registry::default());
     named(&groups["groups"], "name", "discovery.k8s.io");
 }

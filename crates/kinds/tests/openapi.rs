@@ -5,6 +5,7 @@ use prost::Message as _;
 
 use serde_json::{Value, json};
 use skiff_kinds::builtin;
+use skiff_machinery::discovery::Registry;
 use skiff_machinery::openapi::gnostic as wire;
 use skiff_machinery::openapi::{hash, v2_json, v2_protobuf, v3_document, v3_index};
 use skiff_machinery::{GroupVersion, discovery};
@@ -18,7 +19,7 @@ fn document(gv: &GroupVersion) -> Value {
 #[test]
 fn the_index_names_every_version() {
     let catalogue = builtin();
-    let index = v3_index(&catalogue);
+    let index = v3_index(&catalogue, &Registry::default());
     let url = index["paths"]["api/v1"]["serverRelativeURL"].as_str().unwrap();
     assert_eq!(url, format!("/openapi/v3/api/v1?hash={}", hash(&catalogue, &CORE)));
     assert!(index["paths"]["apis/discovery.k8s.io/v1"].is_object());
@@ -116,7 +117,7 @@ fn every_reference_of_the_old_document_leads_somewhere() {
         let items = schema.items.iter().flat_map(|items| &items.schema);
         fields.chain(values).chain(items).for_each(|schema| check(schema, names));
     }
-    let document = wire::Document::decode(v2_protobuf(&builtin()).as_slice()).unwrap();
+    let document = wire::Document::decode(v2_protobuf(&builtin(), &Registry::default()).as_slice()).unwrap();
     let entries = document.definitions.unwrap().entries;
     let names: Vec<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
     entries.iter().for_each(|entry| check(entry.value.as_ref().unwrap(), &names));
@@ -184,14 +185,14 @@ fn documents_stay_small() {
         .map(|gv| v3_document(&catalogue, gv).unwrap().len())
         .max();
     assert!(largest.unwrap() < 1 << 20, "{largest:?}");
-    assert!(v2_protobuf(&catalogue).len() < 2 << 20);
-    assert!(v2_json(&catalogue).len() < 3 << 20);
+    assert!(v2_protobuf(&catalogue, &Registry::default()).len() < 2 << 20);
+    assert!(v2_json(&catalogue, &Registry::default()).len() < 3 << 20);
 }
 
 #[test]
 fn the_old_document_says_the_same_in_both_formats() {
-    let json: Value = serde_json::from_slice(&v2_json(&builtin())).unwrap();
-    let protobuf = wire::Document::decode(v2_protobuf(&builtin()).as_slice()).unwrap();
+    let json: Value = serde_json::from_slice(&v2_json(&builtin(), &Registry::default())).unwrap();
+    let protobuf = wire::Document::decode(v2_protobuf(&builtin(), &Registry::default()).as_slice()).unwrap();
     assert_eq!((&json["swagger"], &json["info"]["title"]), (&json!("2.0"), &json!("Kubernetes")));
     let names = |value: &Value| -> Vec<String> { value.as_object().unwrap().keys().cloned().collect() };
     let schemas = protobuf.definitions.unwrap().entries;
@@ -232,7 +233,7 @@ fn operation_ids_are_unique() {
 
 #[test]
 fn the_old_document_can_be_read_back() {
-    let bytes = v2_protobuf(&builtin());
+    let bytes = v2_protobuf(&builtin(), &Registry::default());
     let document = wire::Document::decode(bytes.as_slice()).unwrap();
     let schemas = document.definitions.unwrap().entries;
     let find = |name: &str| schemas.iter().find(|entry| entry.name == name).unwrap().value.clone().unwrap();

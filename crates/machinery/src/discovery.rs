@@ -1,12 +1,20 @@
 //! What discovery answers: which groups, versions, kinds and subresources there are.
 
+mod convert;
+mod order;
+mod registry;
+
 use serde_json::{Map, Value, json};
+
+pub use convert::{aggregated_resources, legacy_resources};
+pub use order::prefer;
+pub use registry::{Elsewhere, Priority, Registered, Registry};
 
 use crate::{Catalogue, GroupVersion, Kind, Subresource, Verb};
 
 /// The aggregated document of `/api` (`core`) or `/apis` (all other groups).
-pub fn aggregated(catalogue: &Catalogue, core: bool) -> Value {
-    let groups = groups(catalogue).into_iter().filter(|group| group.name.is_empty() == core);
+pub fn aggregated(catalogue: &Catalogue, registry: &Registry, core: bool) -> Value {
+    let groups = groups(catalogue, registry).into_iter().filter(|group| group.name.is_empty() == core);
     json!({
         "kind": "APIGroupDiscoveryList",
         "apiVersion": "apidiscovery.k8s.io/v2",
@@ -25,8 +33,8 @@ pub fn api_versions(server: &str) -> Value {
 }
 
 /// The legacy document of `/apis`.
-pub fn group_list(catalogue: &Catalogue) -> Value {
-    let groups = groups(catalogue).into_iter().filter(|group| !group.name.is_empty());
+pub fn group_list(catalogue: &Catalogue, registry: &Registry) -> Value {
+    let groups = groups(catalogue, registry).into_iter().filter(|group| !group.name.is_empty());
     json!({
         "kind": "APIGroupList",
         "apiVersion": "v1",
@@ -35,8 +43,9 @@ pub fn group_list(catalogue: &Catalogue) -> Value {
 }
 
 /// The legacy document of `/apis/GROUP`; `None` if there is no such group.
-pub fn group(catalogue: &Catalogue, name: &str) -> Option<Value> {
-    let group = groups(catalogue).into_iter().find(|group| group.name == name && !name.is_empty())?;
+pub fn group(catalogue: &Catalogue, registry: &Registry, name: &str) -> Option<Value> {
+    let group =
+        groups(catalogue, registry).into_iter().find(|group| group.name == name && !name.is_empty())?;
     let mut map = group.legacy();
     map.insert("kind".to_owned(), "APIGroup".into());
     map.insert("apiVersion".to_owned(), "v1".into());
@@ -46,7 +55,7 @@ pub fn group(catalogue: &Catalogue, name: &str) -> Option<Value> {
 /// The legacy document of `/api/v1` or `/apis/GROUP/VERSION`; `None` if there is no such version.
 pub fn resource_list(catalogue: &Catalogue, gv: &GroupVersion) -> Option<Value> {
     let kinds: Vec<&Kind> = catalogue.iter().map(AsRef::as_ref).filter(|kind| kind.gv == *gv).collect();
-    let resources = kinds.iter().flat_map(|kind| legacy_resources(kind));
+    let resources = kinds.iter().flat_map(|kind| legacy_entries(kind));
     (!kinds.is_empty()).then(|| {
         json!({
             "kind": "APIResourceList",
@@ -71,31 +80,54 @@ pub fn group_versions(catalogue: &Catalogue) -> Vec<GroupVersion> {
 /// A group with its versions, the preferred one first.
 struct Group<'c> {
     name: &'c str,
-    versions: Vec<(&'c str, Vec<&'c Kind>)>,
+    versions: Vec<(&'c str, Content<'c>)>,
 }
 
-fn groups(catalogue: &Catalogue) -> Vec<Group<'_>> {
+/// What there is to tell of a version.
+enum Content<'c> {
+    Kinds(Vec<&'c Kind>),
+    Elsewhere(&'c Elsewhere),
+}
+
+/// In the order of the registry; what it does not know comes first, in that of the catalogue.
+fn groups<'c>(catalogue: &'c Catalogue, registry: &'c Registry) -> Vec<Group<'c>> {
     let mut groups: Vec<Group<'_>> = Vec::new();
-    for kind in catalogue.iter() {
-        let (name, version) = (kind.gv.group.as_ref(), kind.gv.version.as_ref());
+    let local = catalogue.iter().map(|kind| (&kind.gv, Some(&**kind), None));
+    let others = registry.all_elsewhere().map(|(gv, elsewhere)| (gv, None, Some(elsewhere)));
+    for (gv, kind, elsewhere) in local.chain(others) {
+        let (name, version) = (gv.group.as_ref(), gv.version.as_ref());
         let at = groups.iter().position(|group| group.name == name).unwrap_or_else(|| {
             groups.push(Group { name, versions: Vec::new() });
             groups.len() - 1
         });
         let versions = &mut groups[at].versions;
-        match versions.iter_mut().find(|(other, _)| *other == version) {
-            Some((_, kinds)) => kinds.push(kind),
-            None => versions.push((version, vec![kind])),
+        match (versions.iter_mut().find(|(other, _)| *other == version), kind, elsewhere) {
+            (Some((_, Content::Kinds(kinds))), Some(kind), _) => kinds.push(kind),
+            (None, Some(kind), _) => versions.push((version, Content::Kinds(vec![kind]))),
+            (None, _, Some(elsewhere)) => versions.push((version, Content::Elsewhere(elsewhere))),
+            _ => {}
         }
     }
+    groups.iter_mut().for_each(|group| registry.sort_versions(group.name, &mut group.versions));
+    registry.sort_groups(&mut groups, |group| group.name);
     groups
 }
 
 impl Group<'_> {
     fn aggregated(&self) -> Value {
-        let version = |(version, kinds): &(&str, Vec<&Kind>)| {
-            let resources: Vec<Value> = kinds.iter().map(|kind| aggregated_resource(kind)).collect();
-            json!({"version": version, "resources": resources, "freshness": "Current"})
+        let version = |(version, content): &(&str, Content<'_>)| match content {
+            Content::Kinds(kinds) => {
+                let resources: Vec<Value> = kinds.iter().map(|kind| aggregated_resource(kind)).collect();
+                json!({"version": version, "resources": resources, "freshness": "Current"})
+            }
+            Content::Elsewhere(elsewhere) => {
+                let freshness = if elsewhere.fresh { "Current" } else { "Stale" };
+                let mut entry = json!({"version": version, "freshness": freshness});
+                if !elsewhere.resources.is_empty() {
+                    entry["resources"] = json!(*elsewhere.resources);
+                }
+                entry
+            }
         };
         let metadata = if self.name.is_empty() { json!({}) } else { json!({"name": self.name}) };
         json!({
@@ -105,7 +137,7 @@ impl Group<'_> {
     }
 
     fn legacy(&self) -> Map<String, Value> {
-        let version = |(version, _): &(&str, Vec<&Kind>)| json!({"groupVersion": format!("{}/{version}", self.name), "version": version});
+        let version = |(version, _): &(&str, Content<'_>)| json!({"groupVersion": format!("{}/{version}", self.name), "version": version});
         let versions: Vec<Value> = self.versions.iter().map(version).collect();
         let mut map = Map::new();
         map.insert("name".to_owned(), self.name.into());
@@ -162,7 +194,7 @@ fn aggregated_resource(kind: &Kind) -> Value {
 }
 
 /// The entries of a kind and its subresources in an APIResourceList.
-fn legacy_resources(kind: &Kind) -> Vec<Value> {
+fn legacy_entries(kind: &Kind) -> Vec<Value> {
     let mut entry = json!({
         "name": kind.names.plural,
         "singularName": kind.names.singular,

@@ -45,6 +45,9 @@ pub fn registry(kind: &Kind, namespace: &str, name: &str) -> String {
 /// Prefix of the CustomResourceDefinitions.
 pub const DEFINITIONS: &str = "/registry/apiextensions.k8s.io/customresourcedefinitions/";
 
+/// Prefix of the APIServices.
+pub const API_SERVICES: &str = "/registry/apiregistration.k8s.io/apiservices/";
+
 /// Prefix of the ServiceCIDRs.
 pub const SERVICE_CIDRS: &str = "/registry/networking.k8s.io/servicecidrs/";
 

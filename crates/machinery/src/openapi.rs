@@ -6,6 +6,7 @@
 
 mod definitions;
 pub mod gnostic;
+mod guests;
 mod operations;
 mod v2;
 mod v3;
@@ -16,7 +17,9 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 pub use definitions::{Common, Dialect};
+pub use guests::Guest;
 
+use crate::discovery::Registry;
 use crate::subresource::version_path;
 use crate::{Catalogue, GroupVersion, Kind, discovery};
 
@@ -33,15 +36,18 @@ pub const V2_ACCEPT: &str = "application/com.github.proto-openapi.spec.v2@v1.0+p
 pub const V2_CONTENT_TYPE: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 
 /// The document of `/openapi/v3`: where the documents of each group and version are. The hash in the URL
-/// changes with the document, so that clients may keep what they have.
-pub fn v3_index(catalogue: &Catalogue) -> Value {
-    let path = |gv: &GroupVersion| {
-        let path = version_path(gv);
-        let url = format!("/openapi/v3{path}?hash={}", hash(catalogue, gv));
-        (path.trim_start_matches('/').to_owned(), json!({"serverRelativeURL": url}))
+/// changes with the document, so that clients may keep what they have. Other servers say where their documents are.
+pub fn v3_index(catalogue: &Catalogue, registry: &Registry) -> Value {
+    let entry = |gv: &GroupVersion, url: String| {
+        (version_path(gv).trim_start_matches('/').to_owned(), json!({"serverRelativeURL": url}))
     };
-    let paths: serde_json::Map<String, Value> =
-        discovery::group_versions(catalogue).iter().map(path).collect();
+    let own = |gv: &GroupVersion| {
+        entry(gv, format!("/openapi/v3{}?hash={}", version_path(gv), hash(catalogue, gv)))
+    };
+    let mut paths: serde_json::Map<String, Value> =
+        discovery::group_versions(catalogue).iter().map(own).collect();
+    let others = registry.all_elsewhere().filter_map(|(gv, elsewhere)| Some((gv, elsewhere.v3.clone()?)));
+    paths.extend(others.map(|(gv, url)| entry(gv, url)));
     json!({"paths": paths})
 }
 
@@ -53,13 +59,13 @@ pub fn v3_document(catalogue: &Catalogue, gv: &GroupVersion) -> Option<Vec<u8>> 
 }
 
 /// The document of `/openapi/v2` as protobuf, for clients before 1.27.
-pub fn v2_protobuf(catalogue: &Catalogue) -> Vec<u8> {
-    v2::protobuf(catalogue)
+pub fn v2_protobuf(catalogue: &Catalogue, registry: &Registry) -> Vec<u8> {
+    v2::protobuf(catalogue, registry)
 }
 
 /// The document of `/openapi/v2` as JSON text.
-pub fn v2_json(catalogue: &Catalogue) -> Vec<u8> {
-    v2::json(catalogue).into_bytes()
+pub fn v2_json(catalogue: &Catalogue, registry: &Registry) -> Vec<u8> {
+    v2::json(catalogue, registry).into_bytes()
 }
 
 /// Identifies the document of a version: made from what goes into it, which is cheaper than the document.

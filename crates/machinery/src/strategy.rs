@@ -167,6 +167,11 @@ pub trait Strategy: Send + Sync + 'static {
         self.is_typed()
     }
 
+    /// Whether what is shown of the status subresource can be a Table.
+    fn status_has_table(&self) -> bool {
+        true
+    }
+
     /// Whether a change of the status counts in the generation, too.
     fn counts_status(&self) -> bool {
         false

@@ -62,6 +62,7 @@ impl Kind {
     pub fn has_table(&self, subresource: Option<Subresource>) -> bool {
         self.persistence == Persistence::Stored
             && !matches!(subresource, Some(Subresource::Binding | Subresource::Eviction | Subresource::Token))
+            && (subresource != Some(Subresource::Status) || self.strategy.status_has_table())
     }
 }
 

@@ -259,7 +259,7 @@ fn is_other(text: &str) -> bool {
     let number = text.replace('_', "");
     text.is_empty()
         || text == "<<"
-        || WORDS.iter().any(|word| is_word(word))
+        || WORDS.iter().any(is_word)
         || INFINITIES.contains(&lower.as_str())
         || matches!(text, ".NaN" | ".NAN")
         || text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.'))

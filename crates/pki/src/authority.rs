@@ -1,6 +1,6 @@
 //! The certificate authority: a self-signed certificate, its key, and what it issues.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,28 +31,67 @@ pub(super) struct Authority {
 }
 
 impl Authority {
-    /// Reads `ca.crt` and `ca.key`, or makes them. The key is written first: a key without a certificate
+    /// Reads `<name>.crt` and `<name>.key`, or makes them. The key is written first: a key without a certificate
     /// has issued nothing and is replaced.
-    pub(super) fn open_or_create(dir: &Path, now: Timestamp) -> Result<Self, PkiError> {
-        let (certificate_path, key_path) = (dir.join("ca.crt"), dir.join("ca.key"));
+    pub(super) fn open_or_create(
+        dir: &Path,
+        name: &str,
+        common_name: &str,
+        now: Timestamp,
+    ) -> Result<Self, PkiError> {
+        let paths = (dir.join(format!("{name}.crt")), dir.join(format!("{name}.key")));
+        let (certificate_path, key_path) = paths.clone();
         let Some(certificate) = files::read(&certificate_path)? else {
-            let made = create(now).map_err(|source| PkiError::Issue { name: "ca".to_owned(), source })?;
-            files::write(&key_path, &made.key, Durability::Kept)?;
-            files::write(&certificate_path, &made.certificate, Durability::Kept)?;
-            return Self::load(&made.certificate, &made.key, dir);
+            return Self::make(name, common_name, paths, now, Durability::Kept);
         };
         let Some(key) = files::read(&key_path)? else {
             return Err(PkiError::NoAuthorityKey { path: key_path });
         };
-        let authority = Self::load(&certificate, &key, dir)?;
+        let authority = Self::load(&certificate, &key, paths)?;
         if now >= authority.not_after {
             return Err(PkiError::Expired { path: certificate_path, not_after: authority.not_after });
         }
         Ok(authority)
     }
 
-    fn load(certificate: &str, key: &str, dir: &Path) -> Result<Self, PkiError> {
-        let (certificate_path, key_path) = (&dir.join("ca.crt"), &dir.join("ca.key"));
+    /// As [`Authority::open_or_create`], for one that clients learn anew from the API: it is made again when it is
+    /// missing, damaged or expired.
+    pub(super) fn open_or_remake(
+        dir: &Path,
+        name: &str,
+        common_name: &str,
+        now: Timestamp,
+    ) -> Result<Self, PkiError> {
+        let paths = (dir.join(format!("{name}.crt")), dir.join(format!("{name}.key")));
+        if let (Ok(Some(certificate)), Ok(Some(key))) = (files::read(&paths.0), files::read(&paths.1))
+            && let Ok(authority) = Self::load(&certificate, &key, paths.clone())
+            && now < authority.not_after
+        {
+            return Ok(authority);
+        }
+        Self::make(name, common_name, paths, now, Durability::Derived)
+    }
+
+    fn make(
+        name: &str,
+        common_name: &str,
+        (certificate, key): (PathBuf, PathBuf),
+        now: Timestamp,
+        durability: Durability,
+    ) -> Result<Self, PkiError> {
+        let made = create(common_name, now);
+        let made = made.map_err(|source| PkiError::Issue { name: name.to_owned(), source })?;
+        files::write(&key, &made.key, durability)?;
+        files::write(&certificate, &made.certificate, durability)?;
+        Self::load(&made.certificate, &made.key, (certificate, key))
+    }
+
+    fn load(
+        certificate: &str,
+        key: &str,
+        (certificate_path, key_path): (PathBuf, PathBuf),
+    ) -> Result<Self, PkiError> {
+        let (certificate_path, key_path) = (&certificate_path, &key_path);
         let damaged = |path: &Path, reason: &dyn std::fmt::Display| PkiError::Damaged {
             path: path.to_owned(),
             reason: reason.to_string(),
@@ -63,7 +102,8 @@ impl Authority {
         let (_, parsed) =
             x509_parser::parse_x509_certificate(&der).map_err(|e| damaged(certificate_path, &e))?;
         if parsed.public_key().subject_public_key.data.as_ref() != key.public_key_raw() {
-            return Err(damaged(key_path, &"it does not belong to ca.crt"));
+            let reason = format!("it does not belong to {}", certificate_path.display());
+            return Err(damaged(key_path, &reason));
         }
         let not_after = timestamp(parsed.validity().not_after);
         let mut roots = RootCertStore::empty();
@@ -103,11 +143,11 @@ impl Authority {
     }
 }
 
-fn create(now: Timestamp) -> Result<Credentials, rcgen::Error> {
+fn create(common_name: &str, now: Timestamp) -> Result<Credentials, rcgen::Error> {
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
     let mut params = CertificateParams::default();
     params.distinguished_name.remove(DnType::CommonName);
-    params.distinguished_name.push(DnType::CommonName, "kubernetes");
+    params.distinguished_name.push(DnType::CommonName, common_name);
     set_validity(&mut params, now - SKEW, now + LIFE);
     params.serial_number = Some(serial());
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! ca.key, ca.crt          the authority; cannot be replaced without telling every client
+//! front-proxy-ca.key, .crt  the authority of those who vouch for others, made again when it is missing or damaged: whoever
+//!                         believes it learns it from a ConfigMap
 //! sa.key                  signs ServiceAccount tokens (ES256)
 //! <name>.pem              a leaf: certificate, then key; issued again whenever it is missing, damaged,
 //!                         for other names, or two thirds through its life
@@ -27,7 +29,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
+use rustls::client::ResolvesClientCert;
 use rustls::{ClientConfig, ServerConfig};
+use rustls_pki_types::CertificateDer;
 use thiserror::Error;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -136,9 +140,11 @@ const SHORTEST_WAIT: Duration = Duration::from_secs(60);
 pub struct Pki {
     dir: PathBuf,
     authority: Authority,
+    front_proxy: Authority,
     service_account_key: SigningKey,
     api_server: Arc<Leaf>,
     kubelet_client: Arc<Leaf>,
+    front_proxy_client: Arc<Leaf>,
     admin: Arc<Leaf>,
     /// Leaves of nodes, added while running.
     nodes: Mutex<Vec<Arc<Leaf>>>,
@@ -156,7 +162,8 @@ impl Pki {
     fn open_at(dir: &Path, subject: &PkiSubject, now: Timestamp) -> Result<Self, PkiError> {
         files::private_dir(dir)?;
         let _lock = files::lock(dir)?;
-        let authority = Authority::open_or_create(dir, now)?;
+        let authority = Authority::open_or_create(dir, "ca", "kubernetes", now)?;
+        let front_proxy = Authority::open_or_remake(dir, "front-proxy-ca", "front-proxy-ca", now)?;
         let service_account_key = SigningKey::open_or_create(&dir.join("sa.key"))?;
         let leaf = |spec| Leaf::open(dir, &authority, spec, now).map(Arc::new);
         let api_server = leaf(api_server_spec(subject))?;
@@ -165,13 +172,16 @@ impl Pki {
             "kube-apiserver-kubelet-client",
             skiff_identity::MASTERS,
         ))?;
+        let front_proxy_client = Leaf::open(dir, &front_proxy, front_proxy_spec(), now).map(Arc::new)?;
         let admin = leaf(client_spec("admin", "skiff-admin", skiff_identity::MASTERS))?;
         Ok(Self {
             dir: dir.to_owned(),
             authority,
+            front_proxy,
             service_account_key,
             api_server,
             kubelet_client,
+            front_proxy_client,
             admin,
             nodes: Mutex::default(),
             added: Notify::new(),
@@ -183,6 +193,23 @@ impl Pki {
         self.authority.certificate_pem()
     }
 
+    /// The certificate of the authority of front proxies, PEM: what extension API servers verify this one against.
+    pub fn front_proxy_ca_pem(&self) -> &str {
+        self.front_proxy.certificate_pem()
+    }
+
+    /// Whether a client certificate that TLS has verified is that of a front proxy: it may vouch for others, and stands
+    /// for nobody itself.
+    pub fn is_front_proxy(&self, certificate: &CertificateDer<'_>) -> bool {
+        let parsed = x509_parser::parse_x509_certificate(certificate);
+        parsed.is_ok_and(|(_, certificate)| self.front_proxy.has_signed(&certificate))
+    }
+
+    /// What the API server shows to extension API servers: the newest certificate at every handshake.
+    pub fn front_proxy_client(&self) -> Arc<dyn ResolvesClientCert> {
+        tls::following(&self.front_proxy_client)
+    }
+
     /// The key that signs ServiceAccount tokens.
     pub fn service_account_key(&self) -> &SigningKey {
         &self.service_account_key
@@ -190,9 +217,10 @@ impl Pki {
 
     /// For the API server's listener (HTTP/2 and HTTP/1.1). Client certificates are optional, and verified
     /// when sent; [`PeerIdentity::from_certificate`](skiff_identity::PeerIdentity::from_certificate) reads
-    /// them.
+    /// them, and [`Pki::is_front_proxy`] tells those of front proxies.
     pub fn api_server_tls(&self) -> Result<Arc<ServerConfig>, PkiError> {
-        tls::server(&self.authority, &self.api_server, &[b"h2", b"http/1.1"])
+        let authorities = [&self.authority, &self.front_proxy];
+        tls::server(&authorities, &self.api_server, &[b"h2", b"http/1.1"])
     }
 
     /// For the API server's connections to nodes.
@@ -205,7 +233,7 @@ impl Pki {
     pub fn node_serving_tls(&self, node: &NodeSubject) -> Result<Arc<ServerConfig>, PkiError> {
         check_node_name(&node.name)?;
         let leaf = self.node_leaf(node_serving_spec(node))?;
-        tls::server(&self.authority, &leaf, &[b"http/1.1"])
+        tls::server(&[&self.authority], &leaf, &[b"http/1.1"])
     }
 
     /// For a node agent's connections to the API server.
@@ -256,13 +284,13 @@ impl Pki {
     /// Renews every leaf that is due and returns when the next one will be.
     fn renew_due(&self, now: Timestamp) -> Result<Timestamp, PkiError> {
         let _lock = files::lock(&self.dir)?;
-        let mut leaves = vec![&self.api_server, &self.kubelet_client, &self.admin];
         let nodes = self.nodes.lock().clone();
-        leaves.extend(&nodes);
+        let ours = [&self.api_server, &self.kubelet_client, &self.admin].into_iter().chain(&nodes);
+        let leaves = ours.map(|leaf| (leaf, &self.authority));
         let mut next = Timestamp::MAX;
-        for leaf in leaves {
+        for (leaf, authority) in leaves.chain([(&self.front_proxy_client, &self.front_proxy)]) {
             if leaf.due() <= now {
-                leaf.renew(&self.dir, &self.authority, now)?;
+                leaf.renew(&self.dir, authority, now)?;
                 tracing::info!(certificate = leaf.name(), "renewed");
             }
             next = next.min(leaf.due());
@@ -318,6 +346,13 @@ fn node_client_spec(name: &str) -> Result<LeafSpec, PkiError> {
     check_node_name(name)?;
     let common_name = format!("{}{name}", skiff_identity::NODE_PREFIX);
     Ok(client_spec(&format!("node-{name}"), &common_name, skiff_identity::NODES))
+}
+
+/// The name of the one front proxy that there is, as in `requestheader-allowed-names`.
+pub const FRONT_PROXY_CLIENT: &str = "front-proxy-client";
+
+fn front_proxy_spec() -> LeafSpec {
+    LeafSpec::new(FRONT_PROXY_CLIENT, FRONT_PROXY_CLIENT, None, Usage::Client, Vec::new(), Vec::new())
 }
 
 fn client_spec(file: &str, common_name: &str, group: &str) -> LeafSpec {

@@ -54,6 +54,26 @@ fn a_new_address_renews_the_serving_certificate_alone() {
 }
 
 #[test]
+fn the_authority_of_front_proxies_is_another_and_is_made_again_when_it_is_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = |at: Timestamp| Pki::open_at(dir.path(), &subject([192, 0, 2, 1]), at).unwrap();
+    let shown = |pki: &Pki| {
+        let text = pki.front_proxy_client.credentials().certificate;
+        CertificateDer::from_pem_slice(text.as_bytes()).unwrap()
+    };
+    let first = open(now());
+    assert!(first.is_front_proxy(&shown(&first)));
+    let admin = CertificateDer::from_pem_slice(first.admin().certificate.as_bytes()).unwrap();
+    assert!(!first.is_front_proxy(&admin));
+    assert_eq!(open(now()).front_proxy_ca_pem(), first.front_proxy_ca_pem());
+    std::fs::write(dir.path().join("front-proxy-ca.key"), "").unwrap();
+    let second = open(now());
+    assert_ne!(second.front_proxy_ca_pem(), first.front_proxy_ca_pem());
+    assert_eq!(second.ca_pem(), first.ca_pem());
+    assert!(second.is_front_proxy(&shown(&second)) && !second.is_front_proxy(&shown(&first)));
+}
+
+#[test]
 fn certificates_renew_after_two_thirds_of_their_life() {
     let dir = tempfile::tempdir().unwrap();
     let start = now();

@@ -37,15 +37,21 @@ impl ResolvesClientCert for Following {
     }
 }
 
-/// A server that shows `leaf` and verifies client certificates against the authority if there are any.
+/// What shows the newest certificate of a leaf.
+pub(super) fn following(leaf: &Arc<Leaf>) -> Arc<dyn ResolvesClientCert> {
+    Arc::new(Following(Arc::clone(leaf)))
+}
+
+/// A server that shows `leaf` and verifies client certificates against the authorities if there are any.
 pub(super) fn server(
-    authority: &Authority,
+    authorities: &[&Authority],
     leaf: &Arc<Leaf>,
     protocols: &[&[u8]],
 ) -> Result<Arc<ServerConfig>, PkiError> {
     let refused = |source| PkiError::Tls { name: leaf.name().to_owned(), source };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = WebPkiClientVerifier::builder_with_provider(authority.roots(), Arc::clone(&provider))
+    let roots = authorities.iter().flat_map(|authority| authority.roots().roots.clone()).collect();
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
         .allow_unauthenticated()
         .build()
         .map_err(|error| refused(rustls::Error::General(error.to_string())))?;
@@ -66,6 +72,6 @@ pub(super) fn client(authority: &Authority, leaf: &Arc<Leaf>) -> Result<Arc<Clie
         .with_safe_default_protocol_versions()
         .map_err(refused)?
         .with_root_certificates(authority.roots())
-        .with_client_cert_resolver(Arc::new(Following(Arc::clone(leaf))));
+        .with_client_cert_resolver(following(leaf));
     Ok(Arc::new(config))
 }

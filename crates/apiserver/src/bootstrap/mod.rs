@@ -3,16 +3,18 @@
 //!
 //! Written straight to the store by the API server itself, in one transaction, before it serves anything.
 //! Later starts add what is missing: objects, and the rules and subjects of default roles and bindings
-//! whose annotation `rbac.authorization.kubernetes.io/autoupdate` is `"true"`, from which nothing is ever taken away; and they
-//! make the specs of FlowSchemas and priority levels current that nobody has taken over. What is mandatory of
-//! these is restored while the server runs, too.
+//! whose annotation `rbac.authorization.kubernetes.io/autoupdate` is `"true"`, and what extension API servers verify this
+//! one by; and they make the specs of FlowSchemas and priority levels current that nobody has taken over. Nothing is ever taken
+//! away, but the APIServices of versions that are no longer served. What is mandatory of FlowSchemas and levels is restored
+//! while the server runs, too.
 
+mod api_services;
 mod flow_control;
 mod objects;
 mod reconcile;
 
 use jiff::Timestamp;
-use skiff_machinery::Object;
+use skiff_machinery::{GroupVersion, Object};
 use skiff_store::{CommitError, Expect, Key, Op, ReadError, Store, Txn};
 use thiserror::Error;
 
@@ -26,6 +28,10 @@ pub struct Bootstrap {
     pub service_cidrs: Vec<String>,
     /// The authority that client certificates are verified against, PEM.
     pub client_ca_pem: String,
+    /// The authority that the certificates of front proxies are verified against, PEM.
+    pub front_proxy_ca_pem: String,
+    /// The group versions that are built in.
+    pub versions: Vec<GroupVersion>,
 }
 
 /// The first objects could not be written.
@@ -55,7 +61,7 @@ const ATTEMPTS: usize = 10;
 /// # Errors
 /// See [`BootstrapError`]; nothing was written then.
 pub async fn run(store: &dyn Store, cluster: &Bootstrap) -> Result<(), BootstrapError> {
-    write(store, &objects::all(cluster, Timestamp::now())).await
+    write(store, &objects::all(cluster, Timestamp::now()), Some(&cluster.versions)).await
 }
 
 /// Writes what is missing of the mandatory FlowSchemas and priority levels.
@@ -63,13 +69,21 @@ pub async fn run(store: &dyn Store, cluster: &Bootstrap) -> Result<(), Bootstrap
 /// # Errors
 /// See [`BootstrapError`]; nothing was written then.
 pub(crate) async fn restore(store: &dyn Store) -> Result<(), BootstrapError> {
-    write(store, &flow_control::mandatory(Timestamp::now())).await
+    write(store, &flow_control::mandatory(Timestamp::now()), None).await
 }
 
-async fn write(store: &dyn Store, wanted: &[(Key, Object)]) -> Result<(), BootstrapError> {
+/// Writes what is missing of these objects, and of the APIServices of these versions.
+async fn write(
+    store: &dyn Store,
+    wanted: &[(Key, Object)],
+    versions: Option<&[GroupVersion]>,
+) -> Result<(), BootstrapError> {
     let mut attempt = 1;
     loop {
-        let txn = plan(store, wanted).await?;
+        let mut txn = plan(store, wanted).await?;
+        if let Some(versions) = versions {
+            api_services::plan(store, versions, Timestamp::now(), &mut txn).await?;
+        }
         if txn.ops.is_empty() {
             return Ok(());
         }

@@ -2,11 +2,12 @@
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
-use skiff_auth::Rule;
 use skiff_auth::rbac::defaults::{
     BINDINGS, CLUSTER_BINDINGS, CLUSTER_ROLES, CONTROLLERS, ClusterRoleRow, ROLES, Who, parse,
 };
+use skiff_auth::{Rule, front_proxy};
 use skiff_machinery::Object;
+use skiff_pki::FRONT_PROXY_CLIENT;
 use skiff_store::Key;
 
 use super::Bootstrap;
@@ -17,6 +18,9 @@ pub(super) const RBAC: &str = "rbac.authorization.k8s.io";
 pub(super) const AUTOUPDATE: &str = "rbac.authorization.kubernetes.io/autoupdate";
 const NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
 
+/// The ConfigMap with which this server tells others how it authenticates.
+pub(super) const AUTHENTICATION: &str = "extension-apiserver-authentication";
+
 /// The controllers that write no events. Those in a namespace that goes would be the last to go.
 const SILENT: [&str; 2] = ["clusterrole-aggregation-controller", "namespace-controller"];
 
@@ -25,7 +29,7 @@ pub(super) fn all(cluster: &Bootstrap, now: Timestamp) -> Vec<(Key, Object)> {
     let made = Maker { now };
     let mut objects: Vec<(Key, Object)> = NAMESPACES.iter().map(|name| made.namespace(name)).collect();
     objects.push(made.service_cidr(&cluster.service_cidrs));
-    objects.push(made.authentication(&cluster.client_ca_pem));
+    objects.push(made.authentication(cluster));
     objects.extend(flow_control::all(&made));
     objects.extend(CLUSTER_ROLES.iter().map(|row| made.cluster_role(row)));
     for (name, rules) in CONTROLLERS {
@@ -99,10 +103,19 @@ impl Maker {
         (key("networking.k8s.io/servicecidrs", "", "kubernetes"), object)
     }
 
-    /// What aggregated API servers need to verify client certificates themselves.
-    fn authentication(&self, client_ca_pem: &str) -> (Key, Object) {
-        let (namespace, name) = ("kube-system", "extension-apiserver-authentication");
-        let body = json!({"data": {"client-ca-file": client_ca_pem}});
+    /// What extension API servers need to verify client certificates themselves, and to believe this one for whom it asks.
+    fn authentication(&self, cluster: &Bootstrap) -> (Key, Object) {
+        let (namespace, name) = ("kube-system", AUTHENTICATION);
+        let list = |name: &str| json!([name]).to_string();
+        let body = json!({"data": {
+            "client-ca-file": cluster.client_ca_pem,
+            "requestheader-allowed-names": list(FRONT_PROXY_CLIENT),
+            "requestheader-client-ca-file": cluster.front_proxy_ca_pem,
+            "requestheader-extra-headers-prefix": list(front_proxy::EXTRA),
+            "requestheader-group-headers": list(front_proxy::GROUP),
+            "requestheader-uid-headers": list(front_proxy::UID),
+            "requestheader-username-headers": list(front_proxy::USER),
+        }});
         (key("core/configmaps", namespace, name), self.object("v1", "ConfigMap", namespace, name, body))
     }
 

@@ -5,7 +5,7 @@ use skiff_auth::{Rule, rbac::missing};
 use skiff_machinery::Object;
 
 use super::flow_control;
-use super::objects::{AUTOUPDATE, RBAC};
+use super::objects::{AUTHENTICATION, AUTOUPDATE, RBAC};
 
 /// What to do about a default object.
 #[derive(Debug, PartialEq)]
@@ -18,12 +18,20 @@ pub(super) enum Change {
     Replace(Object),
 }
 
-/// Compares a default object with the stored one. Roles gain rules and bindings gain subjects; FlowSchemas and
-/// priority levels get today's spec unless somebody else has taken them over; everything else, and whatever is not marked for updates, stays as it is.
+/// Compares a default object with the stored one. Roles gain rules and bindings gain subjects; FlowSchemas and priority levels
+/// get today's spec unless somebody else has taken them over; how this server authenticates is said anew; everything else, and
+/// whatever is not marked for updates, stays as it is.
 pub(super) fn change(wanted: &Object, stored: Option<&Object>) -> Change {
     let Some(stored) = stored else { return Change::Create };
     if let Some(changed) = flow_control::change(wanted, stored) {
         return changed;
+    }
+    if wanted.kind() == "ConfigMap" && wanted.name() == AUTHENTICATION {
+        let mut changed = stored.clone();
+        for (key, value) in wanted.get(&["data"]).and_then(Value::as_object).into_iter().flatten() {
+            changed.set(&["data", key.as_str()], value.clone());
+        }
+        return if changed == *stored { Change::None } else { Change::Replace(changed) };
     }
     let ours =
         wanted.api_version().starts_with(RBAC) && stored.annotations().get(AUTOUPDATE) == Some(&"true");
@@ -84,6 +92,18 @@ mod tests {
                 {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]},
             ]))
         );
+    }
+
+    #[test]
+    fn how_this_server_authenticates_is_said_anew_and_what_others_say_stays() {
+        let said = |data: Value| {
+            let metadata = json!({"name": AUTHENTICATION, "namespace": "kube-system"});
+            Object::from_value(json!({"kind": "ConfigMap", "metadata": metadata, "data": data})).unwrap()
+        };
+        let wanted = said(json!({"a": "new", "b": "1"}));
+        let change = change(&wanted, Some(&said(json!({"a": "old", "c": "2"}))));
+        assert_eq!(change, Change::Replace(said(json!({"a": "new", "b": "1", "c": "2"}))));
+        assert_eq!(super::change(&wanted, Some(&wanted)), Change::None);
     }
 
     #[test]

@@ -2,13 +2,19 @@
 
 use skiff_auth::{Attributes, Auth, Issuer};
 use skiff_identity::UserInfo;
+use skiff_machinery::keys;
 use skiff_store::Page;
 
 use super::*;
 use crate::testing;
 
 fn cluster() -> Bootstrap {
-    Bootstrap { service_cidrs: vec!["10.96.0.0/12".to_owned()], client_ca_pem: "ca".to_owned() }
+    Bootstrap {
+        service_cidrs: vec!["10.96.0.0/12".to_owned()],
+        client_ca_pem: "ca".to_owned(),
+        front_proxy_ca_pem: "front-proxy".to_owned(),
+        versions: vec![GroupVersion::fixed("", "v1"), GroupVersion::fixed("discovery.k8s.io", "v1")],
+    }
 }
 
 #[tokio::test]
@@ -42,6 +48,38 @@ async fn what_was_deleted_comes_back_and_what_was_changed_stays() {
     assert!(store.get(&deleted).await.unwrap().is_some());
     let value = store.get(&changed).await.unwrap().unwrap().value;
     assert_eq!(value.bytes(), r#"{"metadata":{"name":"default"}}"#);
+}
+
+#[tokio::test]
+async fn built_in_versions_have_api_services_that_users_may_take_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = testing::store(dir.path());
+    run(&*store, &cluster()).await.unwrap();
+    let key = |name: &str| Key::from(format!("{}{name}", keys::API_SERVICES));
+    let read = async |name: &str| {
+        let entry = store.get(&key(name)).await.unwrap();
+        entry.map(|entry| serde_json::from_slice::<serde_json::Value>(&entry.value.bytes()).unwrap())
+    };
+    let core = read("v1.").await.unwrap();
+    assert_eq!(core["spec"]["groupPriorityMinimum"], 18000);
+    assert_eq!(core["status"]["conditions"][0]["reason"], "Local");
+    let mut slices = read("v1.discovery.k8s.io").await.unwrap();
+    let uid = slices["metadata"]["uid"].clone();
+    slices["spec"]["versionPriority"] = 3.into();
+    let mut taken = core.clone();
+    taken["metadata"]["labels"] = serde_json::json!({});
+    taken["spec"]["versionPriority"] = 7.into();
+    let mut gone = core.clone();
+    gone["metadata"]["name"] = "v1.gone".into();
+    let put =
+        |name: &str, value: &serde_json::Value| Op::Put { key: key(name), value: value.to_string().into() };
+    let ops = vec![put("v1.", &taken), put("v1.discovery.k8s.io", &slices), put("v1.gone", &gone)];
+    store.commit(Txn { expect: Vec::new(), ops }).await.unwrap();
+    run(&*store, &cluster()).await.unwrap();
+    assert_eq!(read("v1.").await.unwrap(), taken);
+    let again = read("v1.discovery.k8s.io").await.unwrap();
+    assert_eq!((&again["spec"]["versionPriority"], &again["metadata"]["uid"]), (&15.into(), &uid));
+    assert_eq!(read("v1.gone").await, None);
 }
 
 #[test]

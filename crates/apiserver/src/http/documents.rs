@@ -11,7 +11,8 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use skiff_machinery::{Catalogue, GroupVersion, Object, discovery, openapi, protobuf};
+use skiff_machinery::discovery::{self, Registry};
+use skiff_machinery::{Catalogue, GroupVersion, Object, openapi, protobuf, version_path};
 
 use super::accept::{self, Format, MediaRange};
 use super::body::{self, Body};
@@ -25,6 +26,7 @@ const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGrou
 /// The documents made so far.
 pub(crate) struct Documents {
     catalogue: Arc<Catalogue>,
+    registry: Registry,
     /// `host:port` as clients reach the server.
     server: String,
     build: BuildInfo,
@@ -61,9 +63,14 @@ enum V2Format {
 }
 
 impl Documents {
-    /// `server` is `host:port` as clients reach it.
-    pub(crate) fn new(catalogue: Arc<Catalogue>, server: String, build: BuildInfo) -> Self {
-        Self { catalogue, server, build, made: Mutex::default() }
+    /// What this server serves and what is registered; `server` is `host:port` as clients reach it.
+    pub(crate) fn new(
+        catalogue: Arc<Catalogue>,
+        registry: Registry,
+        server: String,
+        build: BuildInfo,
+    ) -> Self {
+        Self { catalogue, registry, server, build, made: Mutex::default() }
     }
 
     /// Answers the paths of documents; `None` for other paths.
@@ -86,24 +93,24 @@ impl Documents {
     }
 
     fn make(&self, wanted: &Wanted, format: Format) -> Option<Document> {
-        let catalogue = &*self.catalogue;
+        let (catalogue, registry) = (&*self.catalogue, &self.registry);
         let value = match wanted {
             Wanted::Version => self.build.version(),
-            Wanted::Index => json!({"paths": paths(catalogue)}),
-            Wanted::Aggregated { core } => discovery::aggregated(catalogue, *core),
+            Wanted::Index => json!({"paths": paths(catalogue, registry)}),
+            Wanted::Aggregated { core } => discovery::aggregated(catalogue, registry, *core),
             Wanted::CoreVersions => discovery::api_versions(&self.server),
-            Wanted::Groups => discovery::group_list(catalogue),
-            Wanted::Group(group) => discovery::group(catalogue, group)?,
+            Wanted::Groups => discovery::group_list(catalogue, registry),
+            Wanted::Group(group) => discovery::group(catalogue, registry, group)?,
             Wanted::Resources(gv) => discovery::resource_list(catalogue, gv)?,
-            Wanted::OpenApiV3 => openapi::v3_index(catalogue),
+            Wanted::OpenApiV3 => openapi::v3_index(catalogue, registry),
             Wanted::OpenApiV3Group(gv) => {
                 return Some(Document::new(openapi::v3_document(catalogue, gv)?, wanted));
             }
             Wanted::OpenApiV2(V2Format::Json) => {
-                return Some(Document::new(openapi::v2_json(catalogue), wanted));
+                return Some(Document::new(openapi::v2_json(catalogue, registry), wanted));
             }
             Wanted::OpenApiV2(V2Format::Protobuf) => {
-                return Some(Document::new(openapi::v2_protobuf(catalogue), wanted));
+                return Some(Document::new(openapi::v2_protobuf(catalogue, registry), wanted));
             }
         };
         let document = match format {
@@ -246,7 +253,7 @@ impl Document {
 }
 
 /// What `/` lists.
-fn paths(catalogue: &Catalogue) -> Vec<String> {
+fn paths(catalogue: &Catalogue, registry: &Registry) -> Vec<String> {
     let mut paths: Vec<String> = [
         "/api",
         "/apis",
@@ -261,14 +268,12 @@ fn paths(catalogue: &Catalogue) -> Vec<String> {
     ]
     .map(str::to_owned)
     .into();
-    for kind in catalogue.iter() {
-        let group = &kind.gv.group;
-        if group.is_empty() {
-            paths.push(format!("/api/{}", kind.gv.version));
-        } else {
-            paths.push(format!("/apis/{group}"));
-            paths.push(format!("/apis/{}", kind.gv));
+    let here = catalogue.iter().map(|kind| &kind.gv);
+    for gv in here.chain(registry.all_elsewhere().map(|(gv, _)| gv)) {
+        if !gv.group.is_empty() {
+            paths.push(format!("/apis/{}", gv.group));
         }
+        paths.push(version_path(gv));
     }
     paths.sort();
     paths.dedup();

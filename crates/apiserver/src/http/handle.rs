@@ -1,5 +1,7 @@
 //! One request, from its head to the head of its answer.
 
+mod elsewhere;
+
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -215,19 +217,26 @@ impl Exchange {
             return Err(ApiError::MalformedPath);
         }
         let (user, share) = self.caller(caller, request.headers(), request.uri().path()).await?;
-        let work = self.work();
+        let elsewhere = self.elsewhere(request.uri().path());
+        let (work, lasts) = match &elsewhere {
+            Some(_) => (Work::Stream, self.lasts_there(&request)),
+            None => (self.work(), self.work() != Work::Short && !self.is_finite_log()),
+        };
         let pass = Arc::new(self.server.gate.enter(share, work, &user.name)?);
         let seat = self.seat(&user, work, request.uri().path()).await?.map(Arc::new);
-        if work != Work::Short && !self.is_finite_log() {
+        if lasts {
             request.extensions().get().into_iter().for_each(skiff_listener::Exchange::lasts);
         }
         // For streams, which outlive the answer.
         request.extensions_mut().insert::<Arc<Pass>>(pass.clone());
-        let push = self.pushes().and_then(|content| Push::take(&mut request, content));
+        // Whoever serves a request elsewhere speaks its protocol, too.
+        let pushes = self.pushes().filter(|_| elsewhere.is_none());
+        let push = pushes.and_then(|content| Push::take(&mut request, content));
         let (stall, shutdown) = (self.server.limits.connections.stall, self.server.shutdown.clone());
-        let response = match self.info.clone() {
-            RequestInfo::NonResource => self.non_resource(&user, &request.into_parts().0).await,
-            RequestInfo::Resource(path) => {
+        let response = match (elsewhere, self.info.clone()) {
+            (Some(registration), _) => self.pass_on(&user, &registration, request).await,
+            (None, RequestInfo::NonResource) => self.non_resource(&user, &request.into_parts().0).await,
+            (None, RequestInfo::Resource(path)) => {
                 let admitted = Admitted { user, share, seat: seat.clone() };
                 self.resource(admitted, path, request).await
             }
@@ -350,7 +359,10 @@ impl Exchange {
         let metrics = match path.trim_end_matches('/') {
             "/metrics" => {
                 let own = self.server.metrics.render(self.server.store.revision());
-                Some(own + &self.server.priority.fairness.metrics() + &(self.server.more_metrics)())
+                let (priority, aggregation) = (&self.server.priority, &self.server.aggregation);
+                let parts =
+                    [priority.fairness.metrics(), aggregation.metrics(), (self.server.more_metrics)()];
+                Some(own + &parts.concat())
             }
             "/metrics/slis" => Some(health::slis(&self.server)),
             _ => None,
@@ -374,7 +386,9 @@ impl Exchange {
             };
         }
         // Who has just made a kind is to find it.
-        self.server.definitions.catch_up(self.server.store.revision()).await;
+        let newest = self.server.store.revision();
+        self.server.definitions.catch_up(newest).await;
+        self.server.aggregation.catch_up(newest).await;
         let document = self.server.offers.current().documents.answer(path, &head.headers);
         let document = document.unwrap_or(Err(ApiError::NoSuchPage));
         let document = document.map_err(|error| match error {

@@ -22,7 +22,7 @@ pub(crate) async fn serve(
 ) {
     let listener = Listener::new(tcp, server.limits.connections.clone());
     let handler = move |peer: Peer, request: Request<RequestBody>| {
-        let caller = Caller::Network { identity: identity(&peer), peer };
+        let caller = Caller::Network { identity: identity(&server, &peer), peer };
         let answer = ApiService::new(server.clone(), caller).call(request);
         async move { answer.await.unwrap_or_else(|never| match never {}) }
     };
@@ -30,9 +30,10 @@ pub(crate) async fn serve(
 }
 
 /// Who the client's certificate says it is; TLS has verified it.
-fn identity(peer: &Peer) -> Option<Arc<PeerIdentity>> {
-    match PeerIdentity::from_certificate(peer.certificate.as_ref()?) {
-        Ok(identity) => Some(Arc::new(identity)),
+fn identity(server: &Shared, peer: &Peer) -> Option<Arc<PeerIdentity>> {
+    let certificate = peer.certificate.as_ref()?;
+    match PeerIdentity::from_certificate(certificate) {
+        Ok(identity) => Some(Arc::new(identity.of_front_proxy(server.pki.is_front_proxy(certificate)))),
         Err(error) => {
             tracing::info!(
                 error = &error as &dyn std::error::Error,

@@ -92,6 +92,19 @@ impl RequestInfo {
     }
 }
 
+/// Group and version of a path that names nothing below them: `/apis/GROUP/VERSION`, or where the OpenAPI document of that is.
+pub(crate) fn version(path: &str) -> Option<(String, String)> {
+    let segments = segments(path);
+    let texts: Vec<&str> = segments.iter().map(|segment| segment.text.as_str()).collect();
+    match texts[..] {
+        ["api", version] | ["openapi", "v3", "api", version] => Some((String::new(), version.to_owned())),
+        ["apis", group, version] | ["openapi", "v3", "apis", group, version] => {
+            Some((group.to_owned(), version.to_owned()))
+        }
+        _ => None,
+    }
+}
+
 impl ResourcePath {
     /// Fills in what follows the version.
     fn below(self, path: &str, segments: &[Segment]) -> Self {
@@ -252,6 +265,21 @@ mod tests {
         check("/api/v1/pods", "HEAD", "list");
         check("/api/v1/namespaces/a/pods/p", "HEAD", "get");
         check("/api/v1/namespaces/a/pods", "PUT", "update");
+    }
+
+    #[test]
+    fn versions_have_paths_of_their_own() {
+        let check = |path: &str, expected: Option<(&str, &str)>| {
+            let expected = expected.map(|(group, version)| (group.to_owned(), version.to_owned()));
+            assert_eq!(version(path), expected, "{path}");
+        };
+        check("/apis/a.example.com/v1", Some(("a.example.com", "v1")));
+        check("/apis/a.example.com/v1/", Some(("a.example.com", "v1")));
+        check("/openapi/v3/apis/a.example.com/v1", Some(("a.example.com", "v1")));
+        check("/api/v1", Some(("", "v1")));
+        check("/apis/a.example.com", None);
+        check("/apis/a.example.com/v1/things", None);
+        check("/openapi/v3", None);
     }
 
     proptest::proptest! {

@@ -4,28 +4,24 @@
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
 use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use skiff_machinery::{FieldError, FieldErrors, Object, Subresource};
 
 use super::{node, proxy};
 use crate::admission;
-
 use crate::errors::{ApiError, Subject};
 use crate::http::body::{self, Body};
-use crate::http::gate::Pass;
 use crate::http::query::Query;
 use crate::pipeline::call::Call;
+use crate::relay::{forward, pass, place, switch};
 
 /// How much of a node's error text is read, in bytes.
 const MAX_ERROR: usize = 64 * 1024;
@@ -198,82 +194,6 @@ fn container(named: &str, pod: &Object) -> Result<String, ApiError> {
             Err(ApiError::BadRequest(text))
         }
     }
-}
-
-/// The request to send on: method and headers as received, without what concerns only us and the caller.
-fn forward(
-    method: &Method,
-    headers: &HeaderMap,
-    target: &str,
-    host: &str,
-    body: Body,
-) -> Result<Request<Body>, ApiError> {
-    let bad = |error: http::Error| ApiError::Internal(format!("cannot make a request for {host}: {error}"));
-    let uri: Uri = target.parse().map_err(|error: http::uri::InvalidUri| bad(error.into()))?;
-    let mut outgoing =
-        Request::builder().method(method).uri(uri).version(Version::HTTP_11).body(body).map_err(bad)?;
-    *outgoing.headers_mut() = forwarded(headers);
-    let host = HeaderValue::from_str(host).map_err(|error| bad(error.into()))?;
-    outgoing.headers_mut().insert(HOST, host);
-    Ok(outgoing)
-}
-
-fn forwarded(headers: &HeaderMap) -> HeaderMap {
-    let mut headers = headers.clone();
-    skiff_auth::strip_credentials(&mut headers);
-    for name in [HOST, CONTENT_LENGTH, TRANSFER_ENCODING] {
-        headers.remove(name);
-    }
-    headers
-}
-
-/// The request's place among those that last, which its stream keeps.
-fn place(request: &Request<Body>) -> Option<Arc<Pass>> {
-    request.extensions().get().cloned()
-}
-
-/// Joins the two upgraded connections.
-fn switch(mut response: Response<Incoming>, client: OnUpgrade, place: Option<Arc<Pass>>) -> Response<Body> {
-    let node = hyper::upgrade::on(&mut response);
-    tokio::spawn(async move {
-        let _place = place;
-        let (client, node) = match tokio::try_join!(client, node) {
-            Ok(both) => both,
-            Err(error) => return tracing::debug!(%error, "a stream's upgrade failed"),
-        };
-        let (mut client, mut node) = (TokioIo::new(client), TokioIo::new(node));
-        if let Err(error) = tokio::io::copy_bidirectional(&mut client, &mut node).await {
-            tracing::debug!(%error, "a stream ended");
-        }
-    });
-    let (parts, _) = response.into_parts();
-    let mut answer = Response::new(body::full(Bytes::new()));
-    *answer.status_mut() = parts.status;
-    for (name, value) in &parts.headers {
-        let relevant = *name == CONNECTION || *name == UPGRADE || !is_hop_by_hop(name);
-        if relevant {
-            answer.headers_mut().append(name.clone(), value.clone());
-        }
-    }
-    answer
-}
-
-/// An answer that is not upgraded: its body flows on as it comes.
-fn pass(response: Response<Incoming>) -> Response<Body> {
-    let (parts, incoming) = response.into_parts();
-    let mut answer = Response::new(body::wrap(incoming));
-    *answer.status_mut() = parts.status;
-    for (name, value) in parts.headers.iter().filter(|(name, _)| !is_hop_by_hop(name)) {
-        answer.headers_mut().append(name.clone(), value.clone());
-    }
-    answer
-}
-
-fn is_hop_by_hop(name: &HeaderName) -> bool {
-    matches!(
-        name.as_str(),
-        "connection" | "upgrade" | "transfer-encoding" | "content-length" | "keep-alive" | "te" | "trailer"
-    )
 }
 
 /// A node's refusal: a Status if it sent one, else one made of its text.

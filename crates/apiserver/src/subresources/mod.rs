@@ -8,7 +8,7 @@ mod ephemeral;
 mod eviction;
 mod finalize;
 mod node;
-mod proxy;
+pub(crate) mod proxy;
 pub(crate) mod review;
 mod scale;
 mod token;

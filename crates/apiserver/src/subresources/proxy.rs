@@ -3,7 +3,7 @@
 
 mod html;
 mod route;
-mod tls;
+pub(crate) mod tls;
 
 pub(super) use route::Route;
 

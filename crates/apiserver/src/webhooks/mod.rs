@@ -5,8 +5,8 @@
 //! configuration says, or nowhere.
 
 mod conversion;
-mod resolve;
-mod tls;
+pub(crate) mod resolve;
+pub(crate) mod tls;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -127,7 +127,7 @@ async fn read(response: Response<Incoming>, most: usize) -> Result<Bytes, CallEr
 }
 
 /// A connection to the first address of a host that takes one; the error is that of the first.
-async fn dial(host: &str, port: u16) -> Result<TcpStream, String> {
+pub(crate) async fn dial(host: &str, port: u16) -> Result<TcpStream, String> {
     let unknown = || format!("dial tcp: lookup {host}: no such host");
     let addresses = tokio::net::lookup_host((host, port)).await.map_err(|_| unknown())?;
     let mut first = None;
@@ -158,6 +158,6 @@ fn system_error(error: &std::io::Error) -> String {
 }
 
 /// Why an exchange over an open connection ended without an answer.
-fn broken(error: &hyper::Error) -> String {
+pub(crate) fn broken(error: &hyper::Error) -> String {
     if error.is_incomplete_message() || error.is_closed() { "EOF".to_owned() } else { error.to_string() }
 }

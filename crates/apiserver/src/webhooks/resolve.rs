@@ -8,7 +8,7 @@ use crate::pipeline::codec;
 use crate::subresources::endpoints;
 
 /// Host and port behind a port of a Service.
-pub(super) async fn service(
+pub(crate) async fn service(
     store: &dyn Store,
     namespace: &str,
     name: &str,

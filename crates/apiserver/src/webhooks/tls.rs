@@ -41,7 +41,8 @@ fn config(bundle: &[u8]) -> Result<ClientConfig, String> {
     Ok(config)
 }
 
-fn roots(bundle: &[u8]) -> Result<RootCertStore, String> {
+/// The authorities of a bundle; those of the system if it is empty.
+pub(crate) fn roots(bundle: &[u8]) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     if bundle.trim_ascii().is_empty() {
         // What cannot be read is left out, as everywhere on this system.
@@ -57,7 +58,7 @@ fn roots(bundle: &[u8]) -> Result<RootCertStore, String> {
 }
 
 /// Why there is no secure connection, as messages of Kubernetes have it.
-pub(super) fn explain(error: &io::Error) -> String {
+pub(crate) fn explain(error: &io::Error) -> String {
     let Some(refused) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) else {
         let ended = error.kind() == io::ErrorKind::UnexpectedEof;
         return if ended { "EOF".to_owned() } else { super::system_error(error) };

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::graph::{Graph, GroupKind, Uid, Work};
-use crate::discovery::{ResourceKind, resource_kinds};
+use crate::discovery::{ResourceKind, discover};
 use crate::removals::{Removals, Removed};
 
 /// Kinds that own nothing and are owned by nothing, and change all the time.
@@ -66,12 +66,14 @@ impl Monitors {
         shutdown.run_until_cancelled(following).await;
     }
 
-    /// Watches the kinds that the server has now, and no others.
+    /// Watches the kinds that the server has now, and no others. Of what it cannot tell at present, what was known stays.
     pub(super) async fn discover(&self, shutdown: &CancellationToken) -> kube::Result<()> {
-        let found = resource_kinds(&self.client).await?;
-        let watchable = found
-            .into_iter()
-            .filter(|kind| ["list", "watch", "delete"].iter().all(|verb| kind.supports(verb)));
+        let found = discover(&self.client).await?;
+        if let Some(failure) = found.failure() {
+            info!(failure, "not all kinds are known");
+        }
+        let needed = ["list", "watch", "delete"];
+        let watchable = found.kinds.iter().filter(|kind| needed.iter().all(|verb| kind.supports(verb)));
         let mut present = HashSet::new();
         let mut kinds = self.kinds.lock();
         for kind in watchable {
@@ -80,11 +82,11 @@ impl Monitors {
                 continue;
             }
             if present.insert(name.clone()) && !kinds.contains_key(&name) {
-                kinds.insert(name.clone(), self.start(&name, kind, shutdown));
+                kinds.insert(name.clone(), self.start(&name, kind.clone(), shutdown));
             }
         }
         kinds.retain(|name, monitored| {
-            let keep = present.contains(name);
+            let keep = present.contains(name) || found.is_incomplete(&monitored.kind.api.group);
             if !keep {
                 info!(kind = %name, "kind is gone");
                 monitored.stop.cancel();

@@ -13,7 +13,7 @@ pub(super) struct Findings {
     pub(super) remaining: BTreeMap<String, usize>,
     /// Objects still there, by finalizer.
     pub(super) finalizers: BTreeMap<String, usize>,
-    /// Why the kinds could not be discovered.
+    /// Why not all kinds could be discovered.
     pub(super) discovery_failure: Option<String>,
     /// Why some content could not be deleted.
     pub(super) deletion_failures: Vec<String>,
@@ -22,7 +22,12 @@ pub(super) struct Findings {
 impl Findings {
     /// Whether the namespace can go.
     pub(super) fn is_empty(&self) -> bool {
-        self.remaining.is_empty() && self.discovery_failure.is_none() && self.deletion_failures.is_empty()
+        self.discovery_failure.is_none() && !self.something_stays()
+    }
+
+    /// Whether something that is known is still there.
+    pub(super) fn something_stays(&self) -> bool {
+        !(self.remaining.is_empty() && self.deletion_failures.is_empty())
     }
 }
 
@@ -59,9 +64,7 @@ fn conditions_of(findings: &Findings) -> [(&'static str, State); 5] {
     let good = |reason, message: &str| ("False", reason, message.to_owned());
     let discovery = match &findings.discovery_failure {
         None => good("ResourcesDiscovered", "All resources successfully discovered"),
-        Some(failure) => {
-            ("True", "DiscoveryFailed", format!("Discovery failed for some groups, 1 failing: {failure}"))
-        }
+        Some(failure) => ("True", "DiscoveryFailed", failure.clone()),
     };
     let deletion = match findings.deletion_failures.as_slice() {
         [] => good("ContentDeleted", "All content successfully deleted, may be waiting on finalization"),

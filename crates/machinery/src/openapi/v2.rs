@@ -8,17 +8,27 @@ use serde_json::{Value, json};
 use super::Entries;
 use super::definitions::{self, Dialect};
 use super::gnostic as wire;
+use super::guests::Merged;
 use super::operations::{self, Action, Method, Operation};
 use crate::Catalogue;
+use crate::discovery::Registry;
+
+fn merged(registry: &Registry) -> Merged {
+    Merged::new(registry.all_elsewhere().filter_map(|(_, elsewhere)| elsewhere.v2.as_deref()))
+}
 
 /// The document as JSON text.
-pub(super) fn json(catalogue: &Catalogue) -> String {
+pub(super) fn json(catalogue: &Catalogue, registry: &Registry) -> String {
     let operations: Vec<Operation> = catalogue.iter().flat_map(|kind| operations::of(kind)).collect();
     let roots = operations::definitions(catalogue.iter().map(AsRef::as_ref), &operations);
     let mut schemas = Entries(r#"{"definitions":{"#.to_owned());
+    let mut merged = merged(registry);
     definitions::each(catalogue, Dialect::V2, roots.iter().map(String::as_str), |name, definition| {
+        merged.note(&name, &definition);
         schemas.push(&name, &definition);
     });
+    let (guest_paths, guest_definitions) = merged.finish();
+    guest_definitions.iter().for_each(|(name, definition)| schemas.push(name, definition));
     let info = json!({"title": "Kubernetes", "version": super::version()});
     let mut paths = Entries(schemas.0 + &format!(r#"}},"info":{info},"paths":{{"#));
     let mut by_path: BTreeMap<&str, Value> = BTreeMap::new();
@@ -26,6 +36,7 @@ pub(super) fn json(catalogue: &Catalogue) -> String {
         let item = by_path.entry(&operation.path).or_insert_with(|| json!({}));
         item[operation.method.as_str()] = describe(operation);
     }
+    by_path.extend(guest_paths.iter().map(|(path, item)| (path.as_str(), item.clone())));
     for (path, item) in by_path {
         paths.push(path, &item);
     }
@@ -33,25 +44,21 @@ pub(super) fn json(catalogue: &Catalogue) -> String {
 }
 
 /// The document in protobuf.
-pub(super) fn protobuf(catalogue: &Catalogue) -> Vec<u8> {
+pub(super) fn protobuf(catalogue: &Catalogue, registry: &Registry) -> Vec<u8> {
     let operations: Vec<Operation> = catalogue.iter().flat_map(|kind| operations::of(kind)).collect();
     let mut paths: BTreeMap<String, wire::PathItem> = BTreeMap::new();
     for operation in &operations {
         let item = paths.entry(operation.path.clone()).or_default();
-        let slot = match operation.method {
-            Method::Delete => &mut item.delete,
-            Method::Get => &mut item.get,
-            Method::Head => &mut item.head,
-            Method::Options => &mut item.options,
-            Method::Patch => &mut item.patch,
-            Method::Post => &mut item.post,
-            Method::Put => &mut item.put,
-        };
-        *slot = Some(encode(&describe(operation)));
+        *slot(item, operation.method) = Some(encode(&describe(operation)));
     }
     let path = |(name, item)| wire::NamedPathItem { name, value: Some(item) };
     let roots = operations::definitions(catalogue.iter().map(AsRef::as_ref), &operations);
-    let definitions = definitions::of(catalogue, Dialect::V2, roots.iter().map(String::as_str));
+    let mut definitions = definitions::of(catalogue, Dialect::V2, roots.iter().map(String::as_str));
+    let mut merged = merged(registry);
+    definitions.iter().for_each(|(name, definition)| merged.note(name, definition));
+    let (guest_paths, guest_definitions) = merged.finish();
+    paths.extend(guest_paths.into_iter().map(|(path, item)| (path, encode_guest(&item))));
+    definitions.extend(guest_definitions);
     let document = wire::Document {
         swagger: "2.0".to_owned(),
         info: Some(wire::Info { title: "Kubernetes".to_owned(), version: super::version() }),
@@ -59,6 +66,49 @@ pub(super) fn protobuf(catalogue: &Catalogue) -> Vec<u8> {
         definitions: Some(schemas(&definitions)),
     };
     document.encode_to_vec()
+}
+
+fn slot(item: &mut wire::PathItem, method: Method) -> &mut Option<wire::Operation> {
+    match method {
+        Method::Delete => &mut item.delete,
+        Method::Get => &mut item.get,
+        Method::Head => &mut item.head,
+        Method::Options => &mut item.options,
+        Method::Patch => &mut item.patch,
+        Method::Post => &mut item.post,
+        Method::Put => &mut item.put,
+    }
+}
+
+/// What the messages have of what another server says of a path: all but bodies.
+fn encode_guest(item: &Value) -> wire::PathItem {
+    const METHODS: [Method; 7] = [
+        Method::Delete,
+        Method::Get,
+        Method::Head,
+        Method::Options,
+        Method::Patch,
+        Method::Post,
+        Method::Put,
+    ];
+    let mut out = wire::PathItem::default();
+    for method in METHODS {
+        let Some(operation) = item.get(method.as_str()).filter(|operation| operation.is_object()) else {
+            continue;
+        };
+        let mut operation = operation.clone();
+        let lists = [item["parameters"].as_array(), operation["parameters"].as_array()];
+        let parameters: Vec<Value> = lists
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter(|parameter| matches!(parameter["in"].as_str(), Some("path" | "query")))
+            .cloned()
+            .collect();
+        operation["parameters"] = parameters.into();
+        *slot(&mut out, method) = Some(encode(&operation));
+    }
+    out
 }
 
 fn describe(operation: &Operation) -> Value {
