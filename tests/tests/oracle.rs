@@ -69,7 +69,7 @@ fn controllers(test: &TestServer, shutdown: CancellationToken) -> impl Future<Ou
     let server = test.server.clone();
     let config = ControllersConfig {
         root_ca_pem: test.pki.ca_pem().to_owned(),
-        pod_cidr: "10.244.0.0/16".to_owned(),
+        pod_cidr: "10.244.0.0/16".parse().unwrap(),
         node_prefix: 24,
         apiserver: "192.0.2.1:6443".parse().unwrap(),
         kubernetes_service_ip: IpAddr::from([10, 96, 0, 1]),

@@ -22,7 +22,7 @@ pub mod testing;
 mod webhooks;
 
 pub use build_info::{BuildInfo, kubernetes_version};
-pub use config::{Cidr, CidrError, ClusterConfig, Config};
+pub use config::{ClusterConfig, Config};
 pub use http::body::{Body, BodyError, BoxError};
 pub use http::client::ApiService;
 pub use limits::Limits;

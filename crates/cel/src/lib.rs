@@ -33,7 +33,6 @@ pub use eval::{Activation, Evaluation};
 pub use issue::CompileErrors;
 pub use library::authorizer::{Action, Authorization, Authorizer, Decision, Subject};
 pub use library::format::Format;
-pub use library::network::Cidr;
 pub use library::quantity::Quantity;
 pub use library::semver::Semver;
 pub use library::url::{Url, split_scheme};

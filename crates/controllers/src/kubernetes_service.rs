@@ -212,7 +212,7 @@ mod tests {
     fn the_service_has_the_first_address() {
         let config = ControllersConfig {
             root_ca_pem: String::new(),
-            pod_cidr: "10.244.0.0/16".into(),
+            pod_cidr: "10.244.0.0/16".parse().unwrap(),
             node_prefix: 24,
             apiserver: APISERVER.parse().unwrap(),
             kubernetes_service_ip: "10.96.0.1".parse().unwrap(),

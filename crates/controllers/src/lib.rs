@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use kube::Client;
 use skiff_admission::Kinds;
 use skiff_informer::Vitals;
@@ -12,7 +13,6 @@ use environment::{Controller, Environment};
 use informers::Informers;
 use removals::Removals;
 
-mod cidr;
 mod clusterroles;
 mod definitions;
 mod discovery;
@@ -51,7 +51,7 @@ pub struct ControllersConfig {
     /// The cluster's CA certificate(s) in PEM, published to every namespace.
     pub root_ca_pem: String,
     /// The range that nodes get their pod ranges from, such as `10.244.0.0/16`.
-    pub pod_cidr: String,
+    pub pod_cidr: IpNet,
     /// Prefix length of each node's pod range, such as 24.
     pub node_prefix: u8,
     /// Where the API server is reached by pods: the endpoint of the Service `kubernetes`.
@@ -63,11 +63,11 @@ pub struct ControllersConfig {
 /// A configuration that no controller can work with.
 #[derive(Debug, thiserror::Error)]
 pub enum ControllersError {
-    /// The pod range cannot be read or cannot be divided.
-    #[error("pod CIDR {cidr:?} cannot give each node a /{node_prefix}")]
+    /// The pod range cannot be divided.
+    #[error("pod CIDR {cidr} cannot give each node a /{node_prefix}")]
     PodCidr {
         /// The range as configured.
-        cidr: String,
+        cidr: IpNet,
         /// The prefix length of a node's share.
         node_prefix: u8,
     },

@@ -2,15 +2,16 @@
 
 use std::collections::HashMap;
 
+use ipnet::IpNet;
 use k8s_openapi::api::core::v1::Node;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, Resource, ResourceExt};
 use parking_lot::Mutex;
 use serde_json::json;
 use skiff_informer::{EventType, Next, ObjectKey, Recorder, is_not_found};
+use skiff_machinery::addresses;
 
 use crate::ControllersError;
-use crate::cidr::Cidr;
 use crate::environment::{Controller, Environment};
 use crate::informers::Informers;
 
@@ -20,28 +21,26 @@ const NAME: &str = "node-controller";
 #[derive(Debug, thiserror::Error)]
 enum Error {
     #[error("cannot give node {node} the pod range {range}")]
-    Api { node: ObjectKey, range: Cidr, source: kube::Error },
+    Api { node: ObjectKey, range: IpNet, source: kube::Error },
     #[error("no pod range of length /{prefix} is left in {cluster} for node {node}")]
-    Exhausted { node: ObjectKey, cluster: Cidr, prefix: u8 },
+    Exhausted { node: ObjectKey, cluster: IpNet, prefix: u8 },
 }
 
 struct NodeIpam {
     client: Client,
     informers: Informers,
     recorder: Recorder,
-    cluster: Cidr,
+    cluster: IpNet,
     prefix: u8,
     /// Given out, by node; the cache may not show it yet.
-    given: Mutex<HashMap<ObjectKey, Cidr>>,
+    given: Mutex<HashMap<ObjectKey, IpNet>>,
 }
 
 /// Subscribes to nodes and returns the running controller.
 pub(crate) fn controller(environment: &Environment<'_>) -> Result<Controller, ControllersError> {
     let (informers, shutdown) = (environment.informers.clone(), environment.shutdown.clone());
-    let (text, prefix) = (&environment.config.pod_cidr, environment.config.node_prefix);
-    let cluster = text.parse::<Cidr>().ok().filter(|cluster| cluster.parts(prefix).next().is_some());
-    let cluster =
-        cluster.ok_or_else(|| ControllersError::PodCidr { cidr: text.clone(), node_prefix: prefix })?;
+    let (cluster, prefix) = (environment.config.pod_cidr, environment.config.node_prefix);
+    cluster.subnets(prefix).map_err(|_| ControllersError::PodCidr { cidr: cluster, node_prefix: prefix })?;
     let queue = environment.vitals.queue("nodeipam");
     let wake = queue.clone();
     informers.nodes.subscribe(move |change| {
@@ -64,8 +63,9 @@ fn range_of(node: &Node) -> Option<&str> {
 }
 
 /// The lowest part of `cluster` that meets none of `used`.
-fn free_part(cluster: Cidr, prefix: u8, used: &[Cidr]) -> Option<Cidr> {
-    cluster.parts(prefix).find(|part| !used.iter().any(|range| range.overlaps(*part)))
+fn free_part(cluster: IpNet, prefix: u8, used: &[IpNet]) -> Option<IpNet> {
+    let overlap = |one: &IpNet, other: &IpNet| one.contains(other) || other.contains(one);
+    cluster.subnets(prefix).ok()?.find(|part| !used.iter().any(|range| overlap(range, part)))
 }
 
 impl NodeIpam {
@@ -90,14 +90,14 @@ impl NodeIpam {
         }
     }
 
-    fn choose(&self, key: &ObjectKey) -> Option<Cidr> {
+    fn choose(&self, key: &ObjectKey) -> Option<IpNet> {
         let mut given = self.given.lock();
         if let Some(range) = given.get(key) {
             return Some(*range);
         }
         let nodes = self.informers.nodes.all();
         let others = nodes.iter().filter(|node| node.name_any() != key.name());
-        let mut used: Vec<Cidr> = others.filter_map(|node| range_of(node)?.parse().ok()).collect();
+        let mut used: Vec<IpNet> = others.filter_map(|node| addresses::cidr(range_of(node)?).ok()).collect();
         used.extend(given.values());
         let range = free_part(self.cluster, self.prefix, &used)?;
         given.insert(key.clone(), range);
@@ -111,13 +111,18 @@ mod tests {
 
     #[test]
     fn the_lowest_free_part_is_chosen() {
-        let check = |used: &[&str]| {
-            let used: Vec<Cidr> = used.iter().map(|range| range.parse().unwrap()).collect();
-            free_part("10.244.0.0/22".parse().unwrap(), 24, &used).map(|range| range.to_string())
+        let check = |cluster: &str, prefix: u8, used: &[&str]| {
+            let used: Vec<IpNet> = used.iter().map(|range| addresses::cidr(range).unwrap()).collect();
+            free_part(addresses::cidr(cluster).unwrap(), prefix, &used).map(|range| range.to_string())
         };
-        assert_eq!(check(&[]).as_deref(), Some("10.244.0.0/24"));
-        assert_eq!(check(&["10.244.0.0/24", "10.244.2.0/24"]).as_deref(), Some("10.244.1.0/24"));
-        assert_eq!(check(&["10.244.0.0/23"]).as_deref(), Some("10.244.2.0/24"));
-        assert_eq!(check(&["10.244.0.0/16"]), None);
+        let of_four = |used: &[&str]| check("10.244.0.0/22", 24, used);
+        assert_eq!(of_four(&[]).as_deref(), Some("10.244.0.0/24"));
+        assert_eq!(of_four(&["10.244.0.0/24", "10.244.2.0/24"]).as_deref(), Some("10.244.1.0/24"));
+        assert_eq!(of_four(&["10.244.0.7/23"]).as_deref(), Some("10.244.2.0/24"));
+        assert_eq!(of_four(&["10.244.0.0/16"]), None);
+        assert_eq!(check("10.244.7.9/16", 24, &[]).as_deref(), Some("10.244.0.0/24"));
+        assert_eq!(check("fd00::/48", 64, &["fd00::/64"]).as_deref(), Some("fd00:0:0:1::/64"));
+        assert_eq!(check("10.244.0.0/22", 20, &[]), None);
+        assert_eq!(check("10.244.0.0/22", 33, &[]), None);
     }
 }

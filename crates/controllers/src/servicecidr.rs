@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::networking::v1::ServiceCIDR;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -11,8 +12,8 @@ use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 use skiff_informer::{Next, ObjectKey, is_not_found};
+use skiff_machinery::addresses;
 
-use crate::cidr::Cidr;
 use crate::environment::{Controller, Environment};
 use crate::informers::Informers;
 
@@ -72,9 +73,9 @@ fn is_deleting(range: &ServiceCIDR) -> bool {
     range.metadata.deletion_timestamp.is_some()
 }
 
-fn cidrs(range: &ServiceCIDR) -> impl Iterator<Item = Cidr> {
+fn cidrs(range: &ServiceCIDR) -> impl Iterator<Item = IpNet> {
     let listed = range.spec.as_ref().and_then(|spec| spec.cidrs.as_ref());
-    listed.into_iter().flatten().filter_map(|cidr| cidr.parse().ok())
+    listed.into_iter().flatten().filter_map(|cidr| addresses::cidr(cidr).ok())
 }
 
 fn ready_condition(range: &ServiceCIDR) -> Option<&Condition> {
@@ -98,14 +99,14 @@ fn step(range: &ServiceCIDR, all: &[Arc<ServiceCIDR>], addresses: &[IpAddr], now
     if status != Some("False") {
         return Step::ReportTerminating;
     }
-    let others: Vec<Cidr> = all
+    let others: Vec<IpNet> = all
         .iter()
         .filter(|other| other.uid() != range.uid() && !is_deleting(other))
         .flat_map(|other| cidrs(other))
         .collect();
-    let own: Vec<Cidr> = cidrs(range).collect();
+    let own: Vec<IpNet> = cidrs(range).collect();
     let only_here = |address: &&IpAddr| {
-        own.iter().any(|cidr| cidr.contains(**address)) && !others.iter().any(|cidr| cidr.contains(**address))
+        own.iter().any(|cidr| cidr.contains(*address)) && !others.iter().any(|cidr| cidr.contains(*address))
     };
     if addresses.iter().any(|address| only_here(&address)) {
         return Step::Nothing;

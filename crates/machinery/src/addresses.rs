@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use ipnet::IpNet;
+
 use crate::{FieldError, FieldErrors};
 
 /// What is said of a text that is no address.
@@ -28,7 +30,7 @@ fn has_leading_zeros(text: &str) -> bool {
 }
 
 /// Parses `network/length`; the error is the text for a field error. Host bits may be set.
-pub fn cidr(text: &str) -> Result<(IpAddr, u8), &'static str> {
+pub fn cidr(text: &str) -> Result<IpNet, &'static str> {
     let (network, length) = text.split_once('/').ok_or(NOT_A_CIDR)?;
     let network: IpAddr = network.parse().map_err(|_| NOT_A_CIDR)?;
     if matches!(network, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some()) {
@@ -36,31 +38,12 @@ pub fn cidr(text: &str) -> Result<(IpAddr, u8), &'static str> {
     }
     let plain = !length.is_empty() && length.bytes().all(|b| b.is_ascii_digit());
     let length: u8 = length.parse().ok().filter(|_| plain).ok_or(NOT_A_CIDR)?;
-    if length > bits(network) { Err(NOT_A_CIDR) } else { Ok((network, length)) }
+    IpNet::new(network, length).map_err(|_| NOT_A_CIDR)
 }
 
-/// Whether a range contains an address of its family.
-pub fn contains((network, length): (IpAddr, u8), ip: IpAddr) -> bool {
-    network.is_ipv4() == ip.is_ipv4() && masked(network, length) == masked(ip, length)
-}
-
-/// The number of bits of an address.
-pub fn bits(ip: IpAddr) -> u8 {
-    if ip.is_ipv4() { 32 } else { 128 }
-}
-
-/// An address as a number.
-pub fn number(ip: IpAddr) -> u128 {
-    match ip {
-        IpAddr::V4(v4) => u32::from(v4).into(),
-        IpAddr::V6(v6) => v6.into(),
-    }
-}
-
-/// The address with its host bits cleared, as a number.
-pub fn masked(ip: IpAddr, length: u8) -> u128 {
-    let host_bits = u32::from(bits(ip) - length);
-    number(ip).checked_shr(host_bits).and_then(|n| n.checked_shl(host_bits)).unwrap_or(0)
+/// Whether the address of a range has bits set beyond the length of the prefix.
+pub fn has_host_bits(range: IpNet) -> bool {
+    range.addr() != range.network()
 }
 
 /// `IPv4` or `IPv6`, as in `spec.ipFamilies`.
@@ -82,7 +65,7 @@ pub fn check_not_special(field: &str, text: &str) -> FieldErrors {
         return invalid("may not be in the loopback range (127.0.0.0/8, ::1/128)");
     }
     let (unicast, multicast) = match ip {
-        IpAddr::V4(v4) => (v4.is_link_local(), contains((Ipv4Addr::new(224, 0, 0, 0).into(), 24), ip)),
+        IpAddr::V4(v4) => (v4.is_link_local(), v4.octets()[..3] == [224, 0, 0]),
         IpAddr::V6(v6) => (v6.is_unicast_link_local(), v6.segments()[0] & 0xff0f == 0xff02),
     };
     if unicast {
@@ -102,7 +85,7 @@ mod tests {
     fn ranges_contain_their_addresses() {
         let check = |range: &str, address: &str, expected: bool| {
             assert_eq!(
-                contains(cidr(range).unwrap(), address.parse().unwrap()),
+                cidr(range).unwrap().contains(&address.parse::<IpAddr>().unwrap()),
                 expected,
                 "{range} {address}"
             );
@@ -118,7 +101,15 @@ mod tests {
 
     #[test]
     fn refuses_malformed_text() {
-        for text in ["10.0.0.0", "10.0.0.0/33", "10.0.0.0/+8", "a/8", "10.0.0.0/", "010.0.0.0/8"] {
+        for text in [
+            "10.0.0.0",
+            "10.0.0.0/33",
+            "10.0.0.0/+8",
+            "a/8",
+            "10.0.0.0/",
+            "010.0.0.0/8",
+            "::ffff:10.0.0.0/104",
+        ] {
             assert!(cidr(text).is_err(), "{text}");
         }
         for text in ["", "10.0.0", "010.0.0.1", "::ffff:10.0.0.1"] {

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use jiff::Timestamp;
 use serde_json::Value;
 use skiff_schema::Root;
@@ -41,8 +42,8 @@ pub enum Claim {
 /// What is free, seen at one revision. Allocation is decided against this view and holds only if the
 /// transaction that writes the claims finds it still true.
 pub trait AddressSpace {
-    /// The ranges of the ready ServiceCIDRs, as `(network, prefix length)`.
-    fn service_cidrs(&self) -> Vec<(IpAddr, u8)>;
+    /// The ranges of the ready ServiceCIDRs.
+    fn service_cidrs(&self) -> Vec<IpNet>;
     /// Whether the claim is held by some object.
     fn is_taken(&self, claim: Claim) -> bool;
     /// A number in `0..bound`, to choose where a search starts.

@@ -316,7 +316,7 @@ fn controller_client(api: &ApiServer) -> impl Fn(&str) -> Client + use<> {
 fn controllers(cluster: &ClusterConfig, pki: &Pki) -> ControllersConfig {
     ControllersConfig {
         root_ca_pem: pki.ca_pem().to_owned(),
-        pod_cidr: cluster.pod_cidr.to_string(),
+        pod_cidr: cluster.pod_cidr.into(),
         node_prefix: NODE_PREFIX,
         apiserver: SocketAddr::new(cluster.advertise_address, cluster.port),
         kubernetes_service_ip: API_SERVICE.into(),
@@ -395,8 +395,8 @@ fn agent_config(
         cluster_dns: DNS_SERVICE.into(),
         cluster_domain: cluster.domain.clone(),
         resolv_conf: "/etc/resolv.conf".into(),
-        cluster_cidr: cluster.pod_cidr.to_string().parse()?,
-        service_cidr: cluster.service_cidr.to_string().parse()?,
+        cluster_cidr: cluster.pod_cidr,
+        service_cidr: cluster.service_cidr,
         listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, settings.args.kubelet_port)),
         tls: Arc::new(pki.node_serving_tls(&subject)?),
         eviction_hard: settings.args.eviction_hard.unwrap_or_default(),

@@ -177,12 +177,7 @@ pub(crate) fn node_network(node: &Node) -> anyhow::Result<NodeNetwork> {
     let internal = addresses.iter().find(|address| address.type_ == "InternalIP");
     let node_ip: Ipv4Addr = internal.context("the node has no address yet")?.address.parse()?;
     let cluster = skiff_apiserver::ClusterConfig::new(node_ip.into());
-    Ok(NodeNetwork {
-        pod_cidr,
-        cluster_cidr: cluster.pod_cidr.to_string().parse()?,
-        service_cidr: cluster.service_cidr.to_string().parse()?,
-        node_ip,
-    })
+    Ok(NodeNetwork { pod_cidr, cluster_cidr: cluster.pod_cidr, service_cidr: cluster.service_cidr, node_ip })
 }
 
 fn node_is_ready() -> impl Condition<Node> {

@@ -7,12 +7,12 @@
 //! if the commit finds the claims still absent.
 
 use std::collections::{BTreeSet, HashSet};
-use std::net::IpAddr;
 
+use ipnet::IpNet;
 use parking_lot::Mutex;
 use rand::RngExt as _;
 use serde_json::{Value, json};
-use skiff_machinery::{AddressSpace, AllocationError, Claim, Object, keys};
+use skiff_machinery::{AddressSpace, AllocationError, Claim, Object, addresses, keys};
 use skiff_store::{Expect, Op, Page, Txn};
 use uuid::Uuid;
 
@@ -27,7 +27,7 @@ const ROUNDS: usize = 4;
 /// What is known about claims so far.
 #[derive(Debug)]
 struct Space {
-    cidrs: Vec<(IpAddr, u8)>,
+    cidrs: Vec<IpNet>,
     dry_run: bool,
     taken: HashSet<Claim>,
     /// Whether `taken` lists all addresses, all node ports.
@@ -46,7 +46,7 @@ impl Space {
 }
 
 impl AddressSpace for Space {
-    fn service_cidrs(&self) -> Vec<(IpAddr, u8)> {
+    fn service_cidrs(&self) -> Vec<IpNet> {
         self.cidrs.clone()
     }
 
@@ -132,11 +132,10 @@ async fn space(call: &Call) -> Result<Space, ApiError> {
 }
 
 /// The ranges of the ServiceCIDRs that are not said to be unready; before there are any, the cluster's own.
-async fn service_cidrs(call: &Call) -> Result<Vec<(IpAddr, u8)>, ApiError> {
+async fn service_cidrs(call: &Call) -> Result<Vec<IpNet>, ApiError> {
     let listing = call.server.store.list(keys::SERVICE_CIDRS.into(), Page::default()).await?;
     if listing.entries.is_empty() {
-        let own = call.server.cluster.service_cidr;
-        return Ok(vec![(own.network, own.prefix)]);
+        return Ok(vec![call.server.cluster.service_cidr.into()]);
     }
     let mut ranges = Vec::new();
     for entry in &listing.entries {
@@ -146,8 +145,7 @@ async fn service_cidrs(call: &Call) -> Result<Vec<(IpAddr, u8)>, ApiError> {
         }
         let cidrs = object.get(&["spec", "cidrs"]).and_then(Value::as_array);
         let texts = cidrs.into_iter().flatten().filter_map(Value::as_str);
-        ranges
-            .extend(texts.filter_map(|text| text.parse::<crate::Cidr>().ok()).map(|c| (c.network, c.prefix)));
+        ranges.extend(texts.filter_map(|text| addresses::cidr(text).ok()));
     }
     Ok(ranges)
 }

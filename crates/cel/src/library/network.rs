@@ -1,7 +1,8 @@
 //! Addresses and networks.
 
-use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
+
+use ipnet::IpNet;
 
 use crate::error::EvalError;
 use crate::value::{Meter, Value};
@@ -11,7 +12,7 @@ use super::{Outcome, Table};
 pub(super) const FUNCTIONS: Table = &[
     ("ip", &["string_to_ip (string) -> IP", "cidr_ip CIDR.() -> IP"], |_, args| match args {
         [Value::String(text)] => address(text).map(Value::Ip),
-        [Value::Cidr(cidr)] => Ok(Value::Ip(cidr.address)),
+        [Value::Cidr(cidr)] => Ok(Value::Ip(cidr.addr())),
         _ => Err(EvalError::no_such_overload()),
     }),
     ("family", &["ip_family IP.() -> int"], |_, args| match args {
@@ -57,11 +58,11 @@ pub(super) const FUNCTIONS: Table = &[
         contains_cidr,
     ),
     ("prefixLength", &["cidr_prefix_length CIDR.() -> int"], |_, args| match args {
-        [Value::Cidr(cidr)] => Ok(Value::Int(cidr.prefix.into())),
+        [Value::Cidr(cidr)] => Ok(Value::Int(cidr.prefix_len().into())),
         _ => Err(EvalError::no_such_overload()),
     }),
     ("masked", &["cidr_masked CIDR.() -> CIDR"], |_, args| match args {
-        [Value::Cidr(cidr)] => Ok(Value::Cidr(cidr.masked())),
+        [Value::Cidr(cidr)] => Ok(Value::Cidr(cidr.trunc())),
         _ => Err(EvalError::no_such_overload()),
     }),
     ("isCIDR", &["is_cidr (string) -> bool"], |_, args| match args {
@@ -69,54 +70,6 @@ pub(super) const FUNCTIONS: Table = &[
         _ => Err(EvalError::no_such_overload()),
     }),
 ];
-
-/// An address with the length of its network's prefix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cidr {
-    address: IpAddr,
-    prefix: u8,
-}
-
-impl Cidr {
-    /// The address as it was written.
-    pub fn address(self) -> IpAddr {
-        self.address
-    }
-
-    /// Bytes of the prefix, begun ones included.
-    pub(crate) fn prefix_bytes(self) -> usize {
-        usize::from(self.prefix).div_ceil(8)
-    }
-
-    /// The network's own address.
-    fn masked(self) -> Self {
-        Self { address: mask(self.address, self.prefix), prefix: self.prefix }
-    }
-
-    fn contains(self, address: IpAddr) -> bool {
-        self.address.is_ipv4() == address.is_ipv4()
-            && mask(self.address, self.prefix) == mask(address, self.prefix)
-    }
-}
-
-impl fmt::Display for Cidr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.prefix)
-    }
-}
-
-fn mask(address: IpAddr, prefix: u8) -> IpAddr {
-    match address {
-        IpAddr::V4(address) => {
-            let mask = u32::MAX.checked_shl(32 - u32::from(prefix.min(32))).unwrap_or(0);
-            IpAddr::V4(Ipv4Addr::from_bits(address.to_bits() & mask))
-        }
-        IpAddr::V6(address) => {
-            let mask = u128::MAX.checked_shl(128 - u32::from(prefix.min(128))).unwrap_or(0);
-            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & mask))
-        }
-    }
-}
 
 fn test<'a>(args: &[Value<'a>], holds: impl FnOnce(&IpAddr) -> bool) -> Outcome<'a> {
     match args {
@@ -206,7 +159,7 @@ fn address(text: &str) -> Result<IpAddr, EvalError> {
     }
 }
 
-fn network(text: &str) -> Result<Cidr, EvalError> {
+fn network(text: &str) -> Result<IpNet, EvalError> {
     let fail = |problem: String| {
         EvalError::new(format!("network address parse error during conversion from string: {problem}"))
     };
@@ -221,24 +174,22 @@ fn network(text: &str) -> Result<Cidr, EvalError> {
     let zero = length.len() > 1 && length.starts_with('0');
     let prefix = length.parse::<u8>().ok().filter(|_| digits && !zero);
     let prefix = prefix.ok_or_else(|| wrong(format!("bad bits after slash: {length:?}")))?;
-    if prefix > if address.is_ipv4() { 32 } else { 128 } {
-        return Err(wrong("prefix length out of range".to_owned()));
-    }
+    let range = IpNet::new(address, prefix).map_err(|_| wrong("prefix length out of range".to_owned()))?;
     match address {
         IpAddr::V6(mapped) if mapped.to_ipv4_mapped().is_some() => {
             Err(fail(format!("IPv4-mapped IPv6 address {text:?} is not allowed")))
         }
-        address => Ok(Cidr { address, prefix }),
+        _ => Ok(range),
     }
 }
 
 fn contains_ip<'a>(_: &mut Meter, args: &[Value<'a>]) -> Outcome<'a> {
     match args {
-        [Value::Cidr(cidr), Value::Ip(address)] => Ok(Value::Bool(cidr.contains(*address))),
+        [Value::Cidr(cidr), Value::Ip(address)] => Ok(Value::Bool(cidr.contains(address))),
         // What is no address is taken for no string, either.
         [Value::Cidr(cidr), Value::String(text)] => {
             let address = address(text).map_err(|_| EvalError::no_such_overload())?;
-            Ok(Value::Bool(cidr.contains(address)))
+            Ok(Value::Bool(cidr.contains(&address)))
         }
         _ => Err(EvalError::no_such_overload()),
     }
@@ -250,5 +201,5 @@ fn contains_cidr<'a>(_: &mut Meter, args: &[Value<'a>]) -> Outcome<'a> {
         [Value::Cidr(cidr), Value::String(text)] => (cidr, network(text)?),
         _ => return Err(EvalError::no_such_overload()),
     };
-    Ok(Value::Bool(cidr.prefix <= other.prefix && cidr.contains(other.address)))
+    Ok(Value::Bool(cidr.contains(&other)))
 }

@@ -14,9 +14,10 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use ipnet::IpNet;
+
 use crate::library::authorizer::{Authorization, Decision, GroupCheck, PathCheck, ResourceCheck};
 use crate::library::format::Format;
-use crate::library::network::Cidr;
 use crate::library::quantity::Quantity;
 use crate::library::semver::Semver;
 use crate::library::url::Url;
@@ -65,7 +66,7 @@ pub enum Value<'a> {
     Quantity(Arc<Quantity>),
     Url(Arc<Url>),
     Ip(IpAddr),
-    Cidr(Cidr),
+    Cidr(IpNet),
     Semver(Arc<Semver>),
     Format(Format),
     Authorizer(Authorization<'a>),
@@ -125,7 +126,8 @@ impl<'a> Value<'a> {
                     16
                 }
             }
-            Self::Cidr(cidr) => cidr.prefix_bytes(),
+            // Bytes of the prefix, begun ones included.
+            Self::Cidr(cidr) => usize::from(cidr.prefix_len()).div_ceil(8),
             _ => return None,
         };
         Some(size as u64)

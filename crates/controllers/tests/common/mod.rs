@@ -46,7 +46,7 @@ impl Cluster {
         let cluster = Self::bare().await;
         let config = ControllersConfig {
             root_ca_pem: "the CA".into(),
-            pod_cidr: "10.244.0.0/16".into(),
+            pod_cidr: "10.244.0.0/16".parse().unwrap(),
             node_prefix: 24,
             apiserver: "192.0.2.1:6443".parse().unwrap(),
             kubernetes_service_ip: IpAddr::from([10, 96, 0, 1]),

@@ -207,7 +207,7 @@ fn validate_pod_cidrs(node: &Object) -> FieldErrors {
     let mut families = BTreeSet::new();
     for (index, text) in cidrs.iter().enumerate() {
         match addresses::cidr(text) {
-            Ok((network, _)) => drop(families.insert(addresses::family(network))),
+            Ok(range) => drop(families.insert(addresses::family(range.addr()))),
             Err(detail) => {
                 errors.push(FieldError::invalid(format!("spec.podCIDRs[{index}]"), *text, detail));
             }

@@ -60,15 +60,15 @@ impl Strategy for RangeStrategy {
         for (index, text) in cidrs.iter().enumerate() {
             let path = format!("{CIDRS}[{index}]");
             match addresses::cidr(text) {
-                Ok((network, length)) if addresses::masked(network, length) != addresses::number(network) => {
+                Ok(range) if addresses::has_host_bits(range) => {
                     let detail = "must not have bits set beyond the prefix length";
                     errors.push(FieldError::invalid(path, *text, detail));
                 }
-                Ok((network, length)) if format!("{network}/{length}") != *text => {
-                    let detail = format!("must be in canonical form (\"{network}/{length}\")");
+                Ok(range) if range.to_string() != *text => {
+                    let detail = format!("must be in canonical form (\"{range}\")");
                     errors.push(FieldError::invalid(path, *text, detail));
                 }
-                Ok((network, _)) => families.push(network.is_ipv4()),
+                Ok(range) => families.push(range.addr().is_ipv4()),
                 Err(detail) => errors.push(FieldError::invalid(path, *text, detail)),
             }
         }

@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::LazyLock;
 
+use ipnet::IpNet;
+
 use crate::re2::Pattern;
 
 static LETTERS: LazyLock<Pattern> = LazyLock::new(|| Pattern::new(r"^\p{L}+$"));
@@ -39,15 +41,10 @@ pub(super) fn is_ipv6(text: &str) -> bool {
 
 pub(super) fn is_cidr(text: &str) -> bool {
     let Some((address, length)) = text.split_once('/') else { return false };
-    let most = match sloppy(address) {
-        Some(IpAddr::V4(_)) => 32,
-        Some(IpAddr::V6(_)) => 128,
-        None => return false,
-    };
-    let digits = !length.is_empty() && length.bytes().all(|b| b.is_ascii_digit());
-    digits
-        && length.trim_start_matches('0').len() <= 3
-        && length.parse().is_ok_and(|length: u64| length <= most)
+    let Some(address) = sloppy(address) else { return false };
+    // Zeros may lead the length, too, but no sign.
+    let digits = length.bytes().all(|b| b.is_ascii_digit());
+    digits && length.parse().is_ok_and(|length| IpNet::new(address, length).is_ok())
 }
 
 /// An address in which zeros may lead decimal numbers.

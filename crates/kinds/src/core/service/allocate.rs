@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
-use super::bands::{Bands, address};
+use super::bands::{Bands, address, number};
 use super::facts::{
     allocates_node_ports, cluster_ips, field, is_headless, needs_cluster_ip, needs_health_check_port,
     needs_node_port,
@@ -96,14 +96,12 @@ impl Request<'_> {
             return Ok(ip);
         }
         let cidrs = self.space.service_cidrs();
-        let Some(cidr) = cidrs.into_iter().find(|cidr| addresses::contains(*cidr, ip)) else {
+        let Some(cidr) = cidrs.into_iter().find(|cidr| cidr.contains(&ip)) else {
             return Err(refuse("the provided network does not match the current range"));
         };
-        let number = addresses::number(ip);
-        if !Bands::of_cidr(cidr).is_some_and(|bands| bands.contains(number)) {
-            let range = format!("{}/{}", cidr.0, cidr.1);
+        if !Bands::of_cidr(cidr).is_some_and(|bands| bands.contains(number(ip))) {
             return Err(refuse(&format!(
-                "provided IP is not in the valid range. The range of valid IPs is {range}"
+                "provided IP is not in the valid range. The range of valid IPs is {cidr}"
             )));
         }
         if !self.is_free(Claim::Ip(ip)) {
@@ -115,16 +113,16 @@ impl Request<'_> {
     /// An address of the server's choice; in a dry run the base of the range, which is nobody's.
     fn chosen_address(&mut self, family: &str) -> Result<IpAddr, AllocationError> {
         let cidrs = self.space.service_cidrs();
-        let cidrs = cidrs.into_iter().filter(|(network, _)| addresses::family(*network) == family);
+        let cidrs = cidrs.into_iter().filter(|cidr| addresses::family(cidr.addr()) == family);
         for cidr in cidrs {
             if self.space.dry_run() {
-                return Ok(address(addresses::masked(cidr.0, cidr.1), cidr.0));
+                return Ok(cidr.network());
             }
             let Some(bands) = Bands::of_cidr(cidr) else { continue };
             let start = self.space.pick(u64::MAX);
-            let free = |number| self.is_free(Claim::Ip(address(number, cidr.0)));
+            let free = |number| self.is_free(Claim::Ip(address(number, cidr.addr())));
             if let Some(number) = bands.find(|bound| start % bound, free) {
-                return Ok(address(number, cidr.0));
+                return Ok(address(number, cidr.addr()));
             }
         }
         Err(AllocationError::Exhausted("failed to allocate a serviceIP: range is full".to_owned()))

@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use skiff_machinery::addresses;
+use ipnet::IpNet;
 
 /// The numbers of one range, `first..=last`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,13 +19,11 @@ pub(super) struct Bands {
 impl Bands {
     /// The assignable addresses of a range: neither the network address nor the IPv4 broadcast address.
     /// Nothing when there is none.
-    pub(super) fn of_cidr((network, length): (IpAddr, u8)) -> Option<Self> {
-        let base = addresses::masked(network, length);
-        let host_bits = u32::from(addresses::bits(network) - length);
-        let size = 1u128.checked_shl(host_bits).unwrap_or(u128::MAX);
-        let broadcast = u128::from(network.is_ipv4());
-        let last = (base + (size - 1)).checked_sub(broadcast)?;
-        Self::new(base + 1, last, offset(size, 16, 256))
+    pub(super) fn of_cidr(range: IpNet) -> Option<Self> {
+        let (network, end) = (number(range.network()), number(range.broadcast()));
+        // The very last number of all is left out, so that there is one after each.
+        let last = end.min(u128::MAX - 1).checked_sub(range.network().is_ipv4().into())?;
+        Self::new(network + 1, last, offset((end - network).saturating_add(1), 16, 256))
     }
 
     /// The node ports `first..=last`.
@@ -65,6 +63,14 @@ fn offset(size: u128, step: u128, most: u128) -> u128 {
     if size <= LEAST { 0 } else { (size / step).clamp(LEAST, most) }
 }
 
+/// An address as a number.
+pub(super) fn number(ip: IpAddr) -> u128 {
+    match ip {
+        IpAddr::V4(v4) => u32::from(v4).into(),
+        IpAddr::V6(v6) => v6.into(),
+    }
+}
+
 /// The address of a number, in the family of `like`.
 pub(super) fn address(number: u128, like: IpAddr) -> IpAddr {
     match like {
@@ -79,8 +85,8 @@ mod tests {
     use super::*;
 
     fn bands(cidr: &str) -> (IpAddr, Bands) {
-        let cidr = addresses::cidr(cidr).unwrap();
-        (cidr.0, Bands::of_cidr(cidr).unwrap())
+        let cidr: IpNet = cidr.parse().unwrap();
+        (cidr.addr(), Bands::of_cidr(cidr).unwrap())
     }
 
     #[test]
@@ -96,6 +102,8 @@ mod tests {
         check("10.0.0.0/28", "10.0.0.1");
         check("fd00::/108", "fd00::101");
         check("fd00::/64", "fd00::101");
+        check("ffff::/16", "ffff::101");
+        check("::/0", "::101");
     }
 
     #[test]
@@ -106,23 +114,23 @@ mod tests {
             given.push(number);
         }
         given.sort_unstable();
-        let last_octets: Vec<u128> = given.iter().map(|n| n - addresses::number(like)).collect();
+        let last_octets: Vec<u128> = given.iter().map(|n| n - number(like)).collect();
         assert_eq!(last_octets, [1, 2, 3, 4, 5, 6]);
-        assert!(!bands.contains(addresses::number(like)));
-        assert!(!bands.contains(addresses::number(like) + 7));
+        assert!(!bands.contains(number(like)));
+        assert!(!bands.contains(number(like) + 7));
     }
 
     #[test]
     fn ranges_without_assignable_addresses() {
         for cidr in ["10.0.0.0/32", "10.0.0.0/31"] {
-            assert_eq!(Bands::of_cidr(addresses::cidr(cidr).unwrap()), None, "{cidr}");
+            assert_eq!(Bands::of_cidr(cidr.parse().unwrap()), None, "{cidr}");
         }
     }
 
     #[test]
     fn falls_back_to_the_lower_band() {
         let (like, bands) = bands("10.0.0.0/24");
-        let reserved = |number: u128| number - addresses::number(like) <= 16;
+        let reserved = |taken: u128| taken - number(like) <= 16;
         let found = bands.find(|_| 3, reserved).map(|number| address(number, like));
         assert_eq!(found, Some("10.0.0.4".parse().unwrap()));
         assert_eq!(bands.find(|_| 3, |_| false), None);

@@ -1,8 +1,8 @@
 //! Address families of a Service: which it wants, which the cluster has, in which order.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 
+use ipnet::IpNet;
 use serde_json::{Value, json};
 
 use super::facts::{cluster_ips, field, kind, same};
@@ -16,7 +16,7 @@ const POLICY: &str = "spec.ipFamilyPolicy";
 pub(super) fn resolve(
     service: &mut Object,
     old: Option<&Object>,
-    cidrs: &[(IpAddr, u8)],
+    cidrs: &[IpNet],
 ) -> Result<(), FieldErrors> {
     if kind(service) == "ExternalName" || old.is_some_and(|old| keeps_preferring_both(service, old)) {
         return Ok(());
@@ -34,8 +34,8 @@ pub(super) fn resolve(
             refuse(check_reduced(service, old))?;
         }
     }
-    let configured: BTreeSet<&str> = cidrs.iter().map(|(ip, _)| addresses::family(*ip)).collect();
-    let default = cidrs.first().map_or("IPv4", |(ip, _)| addresses::family(*ip));
+    let configured: BTreeSet<&str> = cidrs.iter().map(|cidr| addresses::family(cidr.addr())).collect();
+    let default = cidrs.first().map_or("IPv4", |cidr| addresses::family(cidr.addr()));
     let mut families: Vec<String> =
         strings(service, &["spec", "ipFamilies"]).into_iter().map(str::to_owned).collect();
     let mut errors = if single { check_single(service) } else { FieldErrors::new() };

@@ -1,8 +1,8 @@
 //! Services through the whole strategy, in the order in which the pipeline calls it.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 
+use ipnet::IpNet;
 use serde_json::{Value, json};
 
 use super::ServiceStrategy;
@@ -11,7 +11,7 @@ use skiff_machinery::{AddressSpace, AllocationError, Claim, Object, Strategy, ad
 
 /// A cluster with these ranges; searches start at the first dynamic number.
 struct Cluster {
-    cidrs: Vec<(IpAddr, u8)>,
+    cidrs: Vec<IpNet>,
     taken: BTreeSet<Claim>,
     dry_run: bool,
 }
@@ -55,7 +55,7 @@ impl Cluster {
 }
 
 impl AddressSpace for Cluster {
-    fn service_cidrs(&self) -> Vec<(IpAddr, u8)> {
+    fn service_cidrs(&self) -> Vec<IpNet> {
         self.cidrs.clone()
     }
 

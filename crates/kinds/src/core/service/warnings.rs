@@ -56,8 +56,7 @@ fn unusual_texts(service: &Object) -> Vec<String> {
         texts.extend(unusual_ip("spec.loadBalancerIP", balancer_ip));
     }
     for (index, range) in strings(service, &["spec", "loadBalancerSourceRanges"]).into_iter().enumerate() {
-        let Ok((network, length)) = addresses::cidr(range.trim()) else { continue };
-        if addresses::masked(network, length) != addresses::number(network) {
+        if addresses::cidr(range.trim()).is_ok_and(addresses::has_host_bits) {
             texts.push(format!(
                 "spec.loadBalancerSourceRanges[{index}]: CIDR value {range:?} is ambiguous in this context (host bits are set)"
             ));
