@@ -1,14 +1,10 @@
 //! A socket that hears what the kernel tells everybody about changes.
 
-use std::{
-    io,
-    os::fd::{AsRawFd, OwnedFd},
-};
+use std::{io, os::fd::OwnedFd};
 
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, setsockopt, socket,
-    sockopt,
-};
+use rustix::io::Errno;
+use rustix::net::netlink::{NETFILTER, SocketAddrNetlink};
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recv, socket_with, sockopt};
 use socket2::{SockFilter, SockRef};
 use tokio::io::{Interest, unix::AsyncFd};
 
@@ -55,16 +51,16 @@ impl Notifications {
     /// Joins `groups`; only messages that pass `filter` are queued. Must be called inside a tokio runtime.
     pub fn open(subsystem: Subsystem, groups: &[Group], filter: &[SockFilter]) -> io::Result<Self> {
         let protocol = match subsystem {
-            Subsystem::Route => SockProtocol::NetlinkRoute,
-            Subsystem::Netfilter => SockProtocol::NetlinkNetFilter,
+            Subsystem::Route => None, // NETLINK_ROUTE is 0, the one of this family that is meant when none is named,
+            Subsystem::Netfilter => Some(NETFILTER),
         };
-        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-        let fd = socket(AddressFamily::Netlink, SockType::Raw, flags, protocol)?;
-        setsockopt(&fd, sockopt::RcvBufForce, &QUEUE)?;
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let fd = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, protocol)?;
+        sockopt::set_socket_recv_buffer_size_force(&fd, QUEUE)?;
         // Before joining: nothing that does not pass may come in.
         SockRef::from(&fd).attach_filter(filter)?;
         let mask = groups.iter().fold(0, |mask, group| mask | 1_u32.wrapping_shl(group.0.wrapping_sub(1)));
-        bind(fd.as_raw_fd(), &NetlinkAddr::new(0, mask))?;
+        bind(&fd, &SocketAddrNetlink::new(0, mask))?;
         #[expect(
             deprecated,
             reason = "sound for a descriptor that the AsyncFd itself owns; its successor is unsafe"
@@ -80,14 +76,14 @@ impl Notifications {
             let mut ready = self.fd.readable().await?;
             let (buffer, mut heard) = (&mut self.buffer, None);
             for _ in 0..AT_ONCE {
-                let received = ready.try_io(|fd| Ok(recv(fd.as_raw_fd(), buffer, MsgFlags::empty())?));
+                let received = ready.try_io(|fd| Ok(recv(fd, &mut buffer[..], RecvFlags::empty())?.0));
                 match received {
                     Err(_would_block) => break,
                     Ok(Ok(length)) => {
                         messages(&buffer[..length]).for_each(&mut each);
                         heard.get_or_insert(Heard::Messages);
                     }
-                    Ok(Err(error)) if error.raw_os_error() == Some(nix::libc::ENOBUFS) => {
+                    Ok(Err(error)) if Errno::from_io_error(&error) == Some(Errno::NOBUFS) => {
                         heard = Some(Heard::Overrun);
                     }
                     Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -1,8 +1,15 @@
 //! A pod without a workload, for connections as pods make them.
 
-use std::{fs::File, io, net::Ipv4Addr, os::fd::AsRawFd, path::PathBuf};
+use std::{
+    fs::File,
+    io,
+    net::Ipv4Addr,
+    os::fd::{AsFd, AsRawFd},
+    path::PathBuf,
+};
 
-use nix::sched::{CloneFlags, setns, unshare};
+use nix::sched::{CloneFlags, unshare};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::{NetworkError, PodNetwork, network};
 
@@ -45,7 +52,7 @@ impl TrialPod {
     pub fn inside<T: Send>(&self, make: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
         std::thread::scope(|scope| {
             let work = || {
-                setns(&self.namespace, CloneFlags::CLONE_NEWNET)?;
+                move_into_link_name_space(self.namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
                 make()
             };
             let thread =

@@ -9,9 +9,9 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
-use nix::sched::CloneFlags;
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
+use rustix::thread::UnshareFlags;
 
 use skiff_rooted::{Detached, Handle, Root};
 
@@ -78,7 +78,8 @@ fn in_own_thread(work: impl FnOnce() -> io::Result<()> + Send) -> io::Result<()>
 
 /// Changes the thread's namespace, directory and mounts, so the thread has to end with it.
 fn own_namespace(place: &Path) -> io::Result<()> {
-    nix::sched::unshare(CloneFlags::CLONE_NEWNS)?; // and the working directory, which goes with it
+    // SAFETY: mounts and the working directory, which goes with them; neither descriptors nor memory.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }?;
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
     std::env::set_current_dir(place)?;
     ["lower", "mapped", "upper", "work", "merged"].iter().try_for_each(fs::create_dir)

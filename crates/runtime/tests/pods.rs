@@ -6,6 +6,7 @@
 mod common;
 
 use common::{Machine, PATIENCE, code, exited, log_text, until};
+use rustix::process::Signal;
 use skiff_runtime::{
     AttachSpec, ContainerStatus, ExecSpec, Mount, MountKind, Propagation, Resources, RuntimeError,
     TerminalSize,
@@ -13,6 +14,10 @@ use skiff_runtime::{
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+fn kill(process: i32, signal: Signal) -> rustix::io::Result<()> {
+    rustix::process::kill_process(rustix::process::Pid::from_raw(process).unwrap(), signal)
+}
 
 /// Starts a machine or leaves the test with a printed reason.
 macro_rules! machine {
@@ -361,8 +366,7 @@ async fn a_killed_supervisor_has_a_successor() {
     let before = pod.state().await;
     let [supervisor] = common::supervisors_of(machine.directory.path())[..] else { panic!("one supervisor") };
     let mut watch = pod.watch();
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(supervisor), nix::sys::signal::Signal::SIGKILL)
-        .unwrap();
+    kill(supervisor, Signal::KILL).unwrap();
     tokio::time::timeout(PATIENCE, watch.wait_for(|s| !s.supervised)).await.unwrap().unwrap();
     tokio::time::timeout(PATIENCE, watch.wait_for(|s| s.supervised)).await.unwrap().unwrap();
     assert_eq!(pod.state().await, before, "the container runs on, with the same process");
@@ -392,8 +396,8 @@ async fn a_supervisor_that_hangs_is_replaced_and_holds_up_no_other_pod() {
             let [supervisor] = common::supervisors_of(machine.directory.path())[..] else {
                 panic!("one supervisor")
             };
-            let stop = nix::sys::signal::Signal::SIGSTOP;
-            nix::sys::signal::kill(nix::unistd::Pid::from_raw(supervisor), stop).unwrap();
+            let stop = Signal::STOP;
+            kill(supervisor, stop).unwrap();
         }
     }
     let runtime = machine.restarted();
@@ -415,8 +419,8 @@ async fn a_supervisor_that_hangs_is_replaced_and_holds_up_no_other_pod() {
 /// Stops the supervisor of the only pod, as a process can be stopped, and not ended.
 fn hang_supervisor(machine: &Machine) {
     let [supervisor] = common::supervisors_of(machine.directory.path())[..] else { panic!("one supervisor") };
-    let stop = nix::sys::signal::Signal::SIGSTOP;
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(supervisor), stop).unwrap();
+    let stop = Signal::STOP;
+    kill(supervisor, stop).unwrap();
 }
 
 /// Ignores what asks it to end.
@@ -482,8 +486,8 @@ async fn a_pod_is_removed_though_its_supervisor_hangs() {
 /// Stops the supervisors of all pods.
 fn hang_supervisors(machine: &Machine) {
     for supervisor in common::supervisors_of(machine.directory.path()) {
-        let stop = nix::sys::signal::Signal::SIGSTOP;
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(supervisor), stop).unwrap();
+        let stop = Signal::STOP;
+        kill(supervisor, stop).unwrap();
     }
 }
 
@@ -558,8 +562,7 @@ async fn a_terminal_survives_its_supervisor() {
     let id = pod.start_container(spec).await.unwrap();
     let [supervisor] = common::supervisors_of(machine.directory.path())[..] else { panic!("one supervisor") };
     let mut watch = pod.watch();
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(supervisor), nix::sys::signal::Signal::SIGKILL)
-        .unwrap();
+    kill(supervisor, Signal::KILL).unwrap();
     tokio::time::timeout(PATIENCE, watch.wait_for(|s| !s.supervised)).await.unwrap().unwrap();
     tokio::time::timeout(PATIENCE, watch.wait_for(|s| s.supervised)).await.unwrap().unwrap();
     let mut session = pod.attach(&id, AttachSpec { stdin: true, stdout: true, stderr: false }).await.unwrap();
@@ -620,8 +623,7 @@ async fn a_dead_supervisor_is_no_obstacle_to_removal() {
     pod.start_container(machine.shell(&pod, "c", "sleep 1000").await).await.unwrap();
     drop(pod);
     let [supervisor] = common::supervisors_of(machine.directory.path())[..] else { panic!("one supervisor") };
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(supervisor), nix::sys::signal::Signal::SIGKILL)
-        .unwrap();
+    kill(supervisor, Signal::KILL).unwrap();
     machine.finish().await;
 }
 

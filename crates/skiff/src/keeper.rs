@@ -361,7 +361,7 @@ fn is_ready(lines: &[u8]) -> bool {
 fn silence(listened_to: &mut bool) -> anyhow::Result<()> {
     if std::mem::replace(listened_to, false) {
         let null = OpenOptions::new().write(true).open("/dev/null").context("open /dev/null")?;
-        nix::unistd::dup2_stdout(null).context("close the reports")?;
+        rustix::stdio::dup2_stdout(null).context("close the reports")?;
     }
     Ok(())
 }

@@ -116,7 +116,7 @@ struct LogFile {
 impl LogFile {
     fn open(path: PathBuf) -> io::Result<Self> {
         let file = append(&path)?;
-        nix::unistd::dup2_stderr(&file)?;
+        rustix::stdio::dup2_stderr(&file)?;
         Ok(Self { path, size: file.metadata()?.len() })
     }
 

@@ -5,6 +5,7 @@ use super::pods::find;
 use super::respond::{Body, Refusal};
 use super::routes::Query;
 use http::{Request, Response};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use skiff_listener::RequestBody;
 use skiff_streams::{Forwarded, PortForwardUpgrade, accept_port_forward};
 use std::fs::File;
@@ -130,5 +131,5 @@ fn connect_inside(namespace: Option<PathBuf>, port: u16) -> Result<std::net::Tcp
 #[allow(clippy::disallowed_methods, reason = "the run directory, which is skiff's own")]
 fn enter(path: &std::path::Path) -> io::Result<()> {
     let namespace = File::open(path)?;
-    nix::sched::setns(namespace.as_fd(), nix::sched::CloneFlags::CLONE_NEWNET).map_err(Into::into)
+    Ok(move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?)
 }

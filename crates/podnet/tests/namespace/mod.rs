@@ -8,7 +8,8 @@ use std::{
     path::PathBuf,
 };
 
-use nix::sched::{CloneFlags, setns, unshare};
+use nix::sched::{CloneFlags, unshare};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// A network namespace held open; gone when dropped.
 pub(crate) struct Namespace(File);
@@ -30,7 +31,7 @@ impl Namespace {
     pub(crate) fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         std::thread::scope(|scope| {
             let inside = || {
-                setns(self.0.as_fd(), CloneFlags::CLONE_NEWNET).unwrap();
+                move_into_link_name_space(self.0.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
                 work()
             };
             scope.spawn(inside).join().unwrap()

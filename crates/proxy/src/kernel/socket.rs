@@ -2,16 +2,16 @@
 
 use std::{
     io,
-    os::fd::{AsRawFd, OwnedFd},
+    os::fd::OwnedFd,
     time::{Duration, Instant},
 };
 
-use nix::sys::{
-    socket::{
-        AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, getsockname, recv,
-        sendto, setsockopt, socket, sockopt,
-    },
-    time::{TimeVal, TimeValLike},
+use rustix::io::{Errno, retry_on_intr};
+use rustix::net::netlink::{NETFILTER, SocketAddrNetlink};
+use rustix::net::sockopt::{self, Timeout};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, getsockname, recv, sendto,
+    socket_with,
 };
 
 use skiff_netlink::{Message, messages};
@@ -21,8 +21,8 @@ use super::{
     wire::{MessageHead, Writer},
 };
 
-/// Longest wait for an answer, in seconds. The kernel answers at once; this only bounds a wait for an answer that was lost.
-const PATIENCE: i64 = 10;
+/// Longest wait for an answer. The kernel answers at once; this only bounds a wait for an answer that was lost.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Bytes for answers of the kernel; a datagram of a dump is far smaller.
 const RECEIVE: usize = 256 * 1024;
 /// Bytes the kernel may queue for us.
@@ -59,7 +59,7 @@ impl KernelError {
     }
 }
 
-fn failed(action: &'static str) -> impl FnOnce(nix::Error) -> KernelError {
+fn failed(action: &'static str) -> impl FnOnce(Errno) -> KernelError {
     move |errno| KernelError::Socket { action, source: errno.into() }
 }
 
@@ -82,20 +82,19 @@ impl Socket {
     }
 
     fn bound(groups: u32) -> Result<Self, KernelError> {
-        let flags = SockFlag::SOCK_CLOEXEC;
-        let fd = socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkNetFilter)
+        let fd = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(NETFILTER))
             .map_err(failed("open"))?;
-        bind(fd.as_raw_fd(), &NetlinkAddr::new(0, groups)).map_err(failed("bind"))?;
-        setsockopt(&fd, sockopt::ReceiveTimeout, &TimeVal::new(PATIENCE, 0))
-            .map_err(failed("set time limit"))?;
-        setsockopt(&fd, sockopt::RcvBufForce, &RECEIVE_QUEUE).map_err(failed("enlarge receive buffer"))?;
+        bind(&fd, &SocketAddrNetlink::new(0, groups)).map_err(failed("bind"))?;
+        sockopt::set_socket_timeout(&fd, Timeout::Recv, Some(PATIENCE)).map_err(failed("set time limit"))?;
+        sockopt::set_socket_recv_buffer_size_force(&fd, RECEIVE_QUEUE)
+            .map_err(failed("enlarge receive buffer"))?;
         Ok(Self { fd, sequence: 0, buffer: vec![0; RECEIVE] })
     }
 
     /// The number by which notifications tell our own changes from those of others.
     pub(super) fn port(&self) -> Result<u32, KernelError> {
-        let address: NetlinkAddr = getsockname(self.fd.as_raw_fd()).map_err(failed("look up"))?;
-        Ok(address.pid())
+        let address = getsockname(&self.fd).and_then(SocketAddrNetlink::try_from);
+        Ok(address.map_err(failed("look up"))?.pid())
     }
 
     /// Runs `requests` as one transaction: all of it happens, or nothing.
@@ -213,19 +212,18 @@ impl Socket {
         let end = Instant::now() + patience;
         loop {
             let left = end.saturating_duration_since(Instant::now());
-            if left.as_micros() == 0 {
+            if left.is_zero() {
                 return Ok(());
             }
-            let limit = TimeVal::microseconds(i64::try_from(left.as_micros()).unwrap_or(i64::MAX));
-            setsockopt(&self.fd, sockopt::ReceiveTimeout, &limit).map_err(failed("set time limit"))?;
-            let fd = self.fd.as_raw_fd();
-            match retry(|| recv(fd, &mut self.buffer, MsgFlags::empty())) {
+            sockopt::set_socket_timeout(&self.fd, Timeout::Recv, Some(left))
+                .map_err(failed("set time limit"))?;
+            match self.receive() {
                 Ok(length) => {
                     if messages(&self.buffer[..length]).any(&mut enough) {
                         return Ok(());
                     }
                 }
-                Err(nix::Error::EAGAIN | nix::Error::ENOBUFS) => {}
+                Err(Errno::AGAIN | Errno::NOBUFS) => {}
                 Err(errno) => return Err(failed(action)(errno)),
             }
         }
@@ -239,10 +237,17 @@ impl Socket {
     fn send(&mut self, bytes: &[u8]) -> Result<(), KernelError> {
         // A transaction is one datagram, and the kernel counts it at twice its size.
         let needed = bytes.len().saturating_mul(2).max(RECEIVE);
-        setsockopt(&self.fd, sockopt::SndBufForce, &needed).map_err(failed("enlarge send buffer"))?;
-        retry(|| sendto(self.fd.as_raw_fd(), bytes, &NetlinkAddr::new(0, 0), MsgFlags::empty()))
+        sockopt::set_socket_send_buffer_size_force(&self.fd, needed)
+            .map_err(failed("enlarge send buffer"))?;
+        retry_on_intr(|| sendto(&self.fd, bytes, SendFlags::empty(), &SocketAddrNetlink::new(0, 0)))
             .map(drop)
             .map_err(failed("send"))
+    }
+
+    /// Takes one datagram from the queue into the buffer, and returns its length.
+    fn receive(&mut self) -> Result<usize, Errno> {
+        let (fd, buffer) = (&self.fd, &mut self.buffer);
+        retry_on_intr(|| recv(fd, &mut buffer[..], RecvFlags::empty())).map(|(length, _)| length)
     }
 
     /// Hands messages to `judge` until it is content.
@@ -252,9 +257,7 @@ impl Socket {
         mut judge: impl FnMut(Message<'_>) -> Step,
     ) -> Result<(), KernelError> {
         loop {
-            let fd = self.fd.as_raw_fd();
-            let length = retry(|| recv(fd, &mut self.buffer, MsgFlags::empty()))
-                .map_err(failed("wait for an answer"))?;
+            let length = self.receive().map_err(failed("wait for an answer"))?;
             for message in messages(&self.buffer[..length]) {
                 match judge(message) {
                     Step::More => {}
@@ -273,15 +276,6 @@ enum Step {
     More,
     Done,
     Refused(i32),
-}
-
-fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
-    loop {
-        match call() {
-            Err(nix::Error::EINTR) => {}
-            other => return other,
-        }
-    }
 }
 
 /// One message to the kernel.

@@ -50,7 +50,7 @@ pub(super) fn create(plan: &Plan<'_>, stdio: ContainerSide, reporter: Reporter) 
             make_layer(plan.paths, users.range.first())?;
             stage::enter(users, plan.pod, plan.paths, plan.rootfs)?;
             // A group of the node's that was left would be one inside, too.
-            nix::unistd::setgroups(&[])?;
+            rustix::thread::set_thread_groups(&[])?;
         }
         mount_rootfs(plan.paths, plan.rootfs).map_err(|error| match plan.users {
             Some(_) => format!("{error} (of layers with other user IDs, which needs Linux 5.19)").into(),

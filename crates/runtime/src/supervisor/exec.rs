@@ -170,15 +170,15 @@ fn close_on_exec_from(first: u32) -> io::Result<()> {
 /// Takes on user, groups, filter and capabilities of the container, in the order the kernel demands.
 fn restrict(plan: &Plan<'_>) -> Result<(), Box<dyn Error>> {
     let spec = plan.container;
-    let groups: Vec<_> = spec.user.groups.iter().map(|g| nix::unistd::Gid::from_raw(*g)).collect();
-    nix::unistd::setgroups(&groups)?;
+    let groups: Vec<_> = spec.user.groups.iter().map(|group| Gid::from_raw(*group)).collect();
+    rustix::thread::set_thread_groups(&groups)?;
     if spec.no_new_privileges {
         rustix::thread::set_no_new_privs(true)?;
     }
-    let (uid, gid) = (nix::unistd::Uid::from_raw(spec.user.uid), nix::unistd::Gid::from_raw(spec.user.gid));
+    let (uid, gid) = (Uid::from_raw(spec.user.uid), Gid::from_raw(spec.user.gid));
     rustix::thread::set_keep_capabilities(true)?;
-    nix::unistd::setresgid(gid, gid, gid)?;
-    nix::unistd::setresuid(uid, uid, uid)?;
+    rustix::thread::set_thread_res_gid(gid, gid, gid)?;
+    rustix::thread::set_thread_res_uid(uid, uid, uid)?;
     rustix::thread::set_keep_capabilities(false)?;
     restrict::restrict(spec, plan.bounding)
 }

@@ -6,6 +6,7 @@
 
 use super::serve::Supervisor;
 use super::users::{self, Users};
+use rustix::fs::{Gid, Uid};
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 use std::ffi::CStr;
 use std::io::{self, Read, Write};
@@ -115,10 +116,10 @@ fn give_everything_up(last: RawFd) -> io::Result<()> {
             return Err(io::Error::last_os_error());
         }
     }
-    nix::unistd::setgroups(&[])?;
-    let (user, group) = (nix::unistd::Uid::from_raw(USER), nix::unistd::Gid::from_raw(USER));
-    nix::unistd::setresgid(group, group, group)?;
-    nix::unistd::setresuid(user, user, user)?;
+    rustix::thread::set_thread_groups(&[])?;
+    let (user, group) = (Uid::from_raw(USER), Gid::from_raw(USER));
+    rustix::thread::set_thread_res_gid(group, group, group)?;
+    rustix::thread::set_thread_res_uid(user, user, user)?;
     rustix::thread::set_no_new_privs(true)?;
     Ok(rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?)
 }

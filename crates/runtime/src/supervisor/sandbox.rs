@@ -71,7 +71,7 @@ pub(super) fn rejoin(sandbox: &PodSandbox, paths: &PodPaths, survivor: Option<i3
             Some(range) => {
                 Users::open(range, &paths.userns())?
                     .make_more(UnshareFlags::NEWUTS | UnshareFlags::NEWIPC)?;
-                Ok(nix::unistd::sethostname(&sandbox.hostname)?)
+                Ok(rustix::system::sethostname(sandbox.hostname.as_bytes())?)
             }
         };
     };
@@ -99,7 +99,7 @@ fn enter_first(sandbox: &PodSandbox, paths: &PodPaths) -> io::Result<()> {
     }
     let owned = UnshareFlags::NEWNET | UnshareFlags::NEWUTS | UnshareFlags::NEWIPC;
     Users::make(range, owned, &paths.userns())?;
-    Ok(nix::unistd::sethostname(&sandbox.hostname)?)
+    Ok(rustix::system::sethostname(sandbox.hostname.as_bytes())?)
 }
 
 fn enter_new(sandbox: &PodSandbox, network: bool) -> io::Result<()> {
@@ -110,7 +110,7 @@ fn enter_new(sandbox: &PodSandbox, network: bool) -> io::Result<()> {
     // SAFETY: one thread; none of these flags touches descriptors or memory.
     unsafe { rustix::thread::unshare_unsafe(flags) }?;
     if !sandbox.host_network {
-        nix::unistd::sethostname(&sandbox.hostname)?;
+        rustix::system::sethostname(sandbox.hostname.as_bytes())?;
     }
     Ok(())
 }

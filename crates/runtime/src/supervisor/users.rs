@@ -6,7 +6,7 @@
 //! in the pod's directory for containers, commands and a successor.
 
 use crate::ids::IdRange;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Gid, Mode, OFlags, Uid};
 use rustix::process::Pid;
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 use std::fs;
@@ -79,10 +79,10 @@ impl AsFd for Users {
 
 /// Becomes user and group 0 of the user namespace that this process has entered.
 pub(super) fn become_root() -> io::Result<()> {
-    nix::unistd::setgroups(&[])?;
-    let (user, group) = (nix::unistd::Uid::from_raw(0), nix::unistd::Gid::from_raw(0));
-    nix::unistd::setresgid(group, group, group)?;
-    Ok(nix::unistd::setresuid(user, user, user)?)
+    rustix::thread::set_thread_groups(&[])?;
+    let (user, group) = (Uid::from_raw(0), Gid::from_raw(0));
+    rustix::thread::set_thread_res_gid(group, group, group)?;
+    Ok(rustix::thread::set_thread_res_uid(user, user, user)?)
 }
 
 /// Opens what stands for a namespace.
