@@ -13,8 +13,8 @@ use kube::core::DynamicObject;
 use kube::{Api, Client};
 use serde_json::{Value, json};
 use skiff_informer::{Change, Next, ObjectKey, Queue, is_not_found};
-use skiff_limits::Amounts;
 use skiff_limits::quota::{Counted, used};
+use skiff_limits::{Amounts, Needed};
 
 use crate::discovery::{ResourceKind, discover};
 use crate::environment::{Controller, Environment};

@@ -5,7 +5,7 @@ use std::collections::btree_map::Entry;
 use std::fmt;
 
 use serde_json::{Map, Value};
-use skiff_machinery::quantity::Quantity;
+use skiff_quantity::{Needed, Quantity};
 
 /// Amounts by resource, sorted by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,16 +56,6 @@ impl Amounts {
         self.0.insert(name.into(), amount.into());
     }
 
-    /// Adds each amount.
-    pub fn add(&mut self, other: &Self) {
-        self.merge(other, Quantity::plus);
-    }
-
-    /// Takes the greater of each two amounts.
-    pub(crate) fn raise_to(&mut self, other: &Self) {
-        self.merge(other, |mine, others| if others.nanos() > mine.nanos() { others } else { mine });
-    }
-
     fn merge(&mut self, other: &Self, merged: impl Fn(Quantity, Quantity) -> Quantity) {
         for (name, amount) in other.iter() {
             match self.0.entry(name.to_owned()) {
@@ -92,6 +82,16 @@ impl Amounts {
     pub(crate) fn only(&self, mut keep: impl FnMut(&str, Quantity) -> bool) -> Self {
         let kept = self.iter().filter(|(name, amount)| keep(name, *amount));
         Self(kept.map(|(name, amount)| (name.to_owned(), amount)).collect())
+    }
+}
+
+impl Needed for Amounts {
+    fn add(&mut self, other: &Self) {
+        self.merge(other, Quantity::plus);
+    }
+
+    fn raise_to(&mut self, other: &Self) {
+        self.merge(other, |mine, others| if others.nanos() > mine.nanos() { others } else { mine });
     }
 }
 

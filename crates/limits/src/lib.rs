@@ -20,6 +20,7 @@ pub mod quota;
 pub mod ranger;
 
 pub use amounts::Amounts;
+pub use skiff_quantity::Needed;
 
 /// What is done to an object.
 #[derive(Clone, Copy, Debug)]

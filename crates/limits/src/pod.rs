@@ -1,6 +1,7 @@
 //! What a pod requests, and what it is limited to.
 
 use serde_json::Value;
+use skiff_quantity::{Needed, Role, at_one_time};
 
 use crate::amounts::{Amounts, items, text};
 
@@ -56,26 +57,11 @@ fn is_for_whole_pods(name: &str) -> bool {
     matches!(name, "cpu" | "memory") || name.starts_with("hugepages-")
 }
 
-/// The most that is needed at one time: init containers run one after the other beside the sidecars before them
-/// (KEP-753).
 fn of_containers(pod: &Value, of: &dyn Fn(&Value) -> Amounts) -> Amounts {
-    let mut running = Amounts::default();
-    for container in items(&pod["spec"]["containers"]) {
-        running.add(&of(container));
-    }
-    let (mut sidecars, mut starting) = (Amounts::default(), Amounts::default());
-    for container in items(&pod["spec"]["initContainers"]) {
-        let mut now = of(container);
-        if is_sidecar(container) {
-            running.add(&now);
-            sidecars.add(&now);
-        } else {
-            now.add(&sidecars);
-            starting.raise_to(&now);
-        }
-    }
-    running.raise_to(&starting);
-    running
+    let init = items(&pod["spec"]["initContainers"]).iter();
+    let init = init.map(|container| (Role::of_init(container["restartPolicy"].as_str()), of(container)));
+    let main = items(&pod["spec"]["containers"]).iter().map(|container| (Role::Main, of(container)));
+    at_one_time(init.chain(main))
 }
 
 fn is_sidecar(container: &Value) -> bool {

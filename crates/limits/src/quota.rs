@@ -5,6 +5,7 @@ mod usage;
 
 use jiff::Timestamp;
 use serde_json::Value;
+use skiff_quantity::Needed;
 
 use crate::Operation;
 use crate::amounts::{Amounts, text};

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use serde_json::{Map, Value};
-use skiff_machinery::quantity::Quantity;
 use skiff_machinery::{MOST_ERRORS, Object};
+use skiff_quantity::Quantity;
 
 use crate::amounts::{Amounts, items, text};
 use crate::pod::{Which, in_spec};

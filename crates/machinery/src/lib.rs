@@ -23,7 +23,6 @@ mod object;
 pub mod openapi;
 pub mod patch;
 pub mod protobuf;
-pub mod quantity;
 pub mod scale;
 pub mod selector;
 mod strategy;
@@ -42,6 +41,7 @@ pub use kind::{
     Row, Scope, Selectable, Subresource, Verb, Versions,
 };
 pub use object::{DecodeError, NotAnObject, Object};
+pub use skiff_quantity as quantity;
 pub use strategy::{
     AddressSpace, AllocationError, Claim, ClusterFacts, Companion, Context, Dependents, Grace,
     MetadataChecks, Strategy,

@@ -1,4 +1,4 @@
-//! Reads Kubernetes resource quantities as whole numbers.
+//! Kubernetes resource quantities as whole numbers.
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use std::collections::BTreeMap;
@@ -8,12 +8,16 @@ pub(crate) type Amounts = BTreeMap<String, Quantity>;
 
 /// The quantity in thousandths, rounded up (CPU in millicores); `None` when the text is not a quantity.
 pub(crate) fn milli(quantity: &Quantity) -> Option<i64> {
-    scaled(&quantity.0, 3)
+    Some(read(quantity)?.millis())
 }
 
 /// The quantity in whole units, rounded up (memory in bytes); `None` when the text is not a quantity.
 pub(crate) fn units(quantity: &Quantity) -> Option<i64> {
-    scaled(&quantity.0, 0)
+    Some(read(quantity)?.units())
+}
+
+fn read(quantity: &Quantity) -> Option<skiff_quantity::Quantity> {
+    quantity.0.parse().ok()
 }
 
 /// The amount of `resource` in millicores for `cpu` and in whole units for everything else; 0 when absent.
@@ -48,58 +52,6 @@ pub(crate) fn millicores(milli: u64) -> Quantity {
 /// A quantity of whole things.
 pub(crate) fn count(number: u64) -> Quantity {
     Quantity(number.to_string())
-}
-
-/// Parses `text` and returns it times 10^`decimals`, rounded away from zero and clamped to `i64`.
-fn scaled(text: &str, decimals: i32) -> Option<i64> {
-    let number_end = text
-        .char_indices()
-        .find(|(index, c)| !(c.is_ascii_digit() || *c == '.' || (*index == 0 && (*c == '+' || *c == '-'))))
-        .map_or(text.len(), |(index, _)| index);
-    let (number, suffix) = text.split_at(number_end);
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    let negative = whole.starts_with('-');
-    let digits = format!("{}{}", whole.trim_start_matches(['+', '-']), fraction);
-    let mantissa: i128 = if digits.is_empty() { return None } else { digits.parse().ok()? };
-    let (binary, exponent) = suffix_scale(suffix)?;
-    let exponent = exponent + decimals - i32::try_from(fraction.len()).ok()?;
-    let value = mantissa.checked_mul(binary).and_then(|value| times_power_of_ten(value, exponent));
-    let value = value.unwrap_or(i128::from(i64::MAX));
-    let value = i64::try_from(value).unwrap_or(i64::MAX);
-    Some(if negative { -value } else { value })
-}
-
-/// `value` × 10^`exponent`, rounded up for negative exponents.
-fn times_power_of_ten(value: i128, exponent: i32) -> Option<i128> {
-    let power = 10i128.checked_pow(exponent.unsigned_abs())?;
-    if exponent >= 0 {
-        value.checked_mul(power)
-    } else {
-        Some(value.div_euclid(power) + i128::from(value % power != 0))
-    }
-}
-
-/// The binary multiplier and the decimal exponent a suffix stands for.
-fn suffix_scale(suffix: &str) -> Option<(i128, i32)> {
-    Some(match suffix {
-        "" => (1, 0),
-        "n" => (1, -9),
-        "u" => (1, -6),
-        "m" => (1, -3),
-        "k" => (1, 3),
-        "M" => (1, 6),
-        "G" => (1, 9),
-        "T" => (1, 12),
-        "P" => (1, 15),
-        "E" => (1, 18),
-        "Ki" => (1 << 10, 0),
-        "Mi" => (1 << 20, 0),
-        "Gi" => (1 << 30, 0),
-        "Ti" => (1 << 40, 0),
-        "Pi" => (1 << 50, 0),
-        "Ei" => (1 << 60, 0),
-        _ => (1, suffix.strip_prefix(['e', 'E'])?.parse().ok().filter(|e: &i32| e.abs() <= 18)?),
-    })
 }
 
 #[cfg(test)]

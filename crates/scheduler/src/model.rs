@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::ResourceExt;
-use skiff_machinery::quantity;
+use skiff_quantity::{Needed, Role, at_one_time};
 
 /// The name by which pods ask for this scheduler; also the default.
 pub(crate) const SCHEDULER_NAME: &str = "default-scheduler";
@@ -20,7 +20,7 @@ pub struct Resources(BTreeMap<String, i64>);
 impl Resources {
     fn parse(list: Option<&BTreeMap<String, Quantity>>) -> Self {
         let amount = |name: &str, text: &str| {
-            let quantity: quantity::Quantity = text.parse().ok()?;
+            let quantity: skiff_quantity::Quantity = text.parse().ok()?;
             Some(if name == "cpu" { quantity.millis() } else { quantity.units() })
         };
         let parsed = list
@@ -45,24 +45,24 @@ impl Resources {
         self.0.iter().map(|(name, amount)| (name.as_str(), *amount))
     }
 
-    pub(crate) fn add(&mut self, other: &Self) {
-        for (name, amount) in &other.0 {
-            let sum = self.0.entry(name.clone()).or_default();
-            *sum = sum.saturating_add(*amount);
-        }
-    }
-
     pub(crate) fn subtract(&mut self, other: &Self) {
         for (name, amount) in &other.0 {
             let rest = self.0.entry(name.clone()).or_default();
             *rest = rest.saturating_sub(*amount);
         }
     }
+}
+
+impl Needed for Resources {
+    fn add(&mut self, other: &Self) {
+        for (name, amount) in &other.0 {
+            self.0.entry(name.clone()).or_default().add(amount);
+        }
+    }
 
     fn raise_to(&mut self, other: &Self) {
         for (name, amount) in &other.0 {
-            let most = self.0.entry(name.clone()).or_default();
-            *most = (*most).max(*amount);
+            self.0.entry(name.clone()).or_default().raise_to(amount);
         }
     }
 }
@@ -161,26 +161,15 @@ impl Pending {
     }
 }
 
-/// The most a pod needs at one time: all containers and sidecars together, or an init container with the sidecars
-/// started before it, plus the overhead.
+/// The most a pod needs at one time, by its own request or by those of its containers, plus the overhead.
 fn requests(spec: &PodSpec) -> Resources {
     let of = |container: &Container| {
         Resources::parse(container.resources.as_ref().and_then(|resources| resources.requests.as_ref()))
     };
-    let (mut sidecars, mut most) = (Resources::default(), Resources::default());
-    for container in spec.init_containers.iter().flatten() {
-        if container.restart_policy.as_deref() == Some("Always") {
-            sidecars.add(&of(container));
-            most.raise_to(&sidecars);
-        } else {
-            let mut during = of(container);
-            during.add(&sidecars);
-            most.raise_to(&during);
-        }
-    }
-    let mut running = sidecars;
-    spec.containers.iter().for_each(|container| running.add(&of(container)));
-    most.raise_to(&running);
+    let init = spec.init_containers.iter().flatten();
+    let init = init.map(|container| (Role::of_init(container.restart_policy.as_deref()), of(container)));
+    let main = spec.containers.iter().map(|container| (Role::Main, of(container)));
+    let mut most = at_one_time(init.chain(main));
     let whole_pod = spec.resources.as_ref().and_then(|resources| resources.requests.as_ref());
     Resources::parse(whole_pod).iter().for_each(|(name, amount)| most.set(name, amount));
     most.add(&Resources::parse(spec.overhead.as_ref()));

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use skiff_quantity::Needed;
+
 use crate::affinity;
 use crate::model::{HostPort, NodeInfo, Pending, PodInfo, Resources};
 use crate::taints;

@@ -57,11 +57,9 @@ pub fn accept_port_forward<B>(request: &mut Request<B>) -> Result<(Answer, PortF
 
 /// The ports that a client of the channel protocol names in its query.
 fn ports_of_query(query: &str) -> Result<Vec<u16>, String> {
-    let values = query.split('&').filter_map(|pair| pair.strip_prefix("ports="));
-    let decoded =
-        values.map(|value| percent_encoding::percent_decode_str(value).decode_utf8_lossy().into_owned());
     let mut ports = Vec::new();
-    for value in decoded {
+    let values = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == "ports");
+    for (_, value) in values {
         for port in value.split(',') {
             match port.parse() {
                 Ok(0) | Err(_) => return Err(format!("query parameter \"ports\": {port:?} is not a port")),

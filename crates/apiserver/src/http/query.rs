@@ -1,6 +1,5 @@
 //! Query parameters.
 
-use percent_encoding::percent_decode_str;
 use skiff_machinery::{FieldError, FieldErrors};
 
 use crate::errors::{ApiError, Subject};
@@ -12,19 +11,7 @@ pub(crate) struct Query(Vec<(String, String)>);
 impl Query {
     /// Splits `a=b&c=d`.
     pub(crate) fn parse(text: &str) -> Self {
-        let decode = |part: &str| {
-            let spaced = part.replace('+', " ");
-            percent_decode_str(&spaced).decode_utf8_lossy().into_owned()
-        };
-        let pairs = text.split('&').filter(|pair| !pair.is_empty());
-        Self(
-            pairs
-                .map(|pair| {
-                    let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-                    (decode(key), decode(value))
-                })
-                .collect(),
-        )
+        Self(form_urlencoded::parse(text.as_bytes()).into_owned().collect())
     }
 
     /// The first value of a parameter; empty when it is not there.

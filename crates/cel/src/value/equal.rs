@@ -34,7 +34,7 @@ pub(crate) fn equal(meter: &mut Meter, one: &Value<'_>, another: &Value<'_>) -> 
         },
         (Value::Type(one), Value::Type(another)) => one.runtime_name() == another.runtime_name(),
         (Value::Object(one), Value::Object(another)) => return equal_objects(meter, one, another),
-        (Value::Quantity(one), Value::Quantity(another)) => one == another,
+        (Value::Quantity(one), Value::Quantity(another)) => one.nanos() == another.nanos(),
         (Value::Url(one), Value::Url(another)) => one == another,
         (Value::Ip(one), Value::Ip(another)) => one == another,
         (Value::Cidr(one), Value::Cidr(another)) => one == another,

@@ -15,10 +15,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use skiff_quantity::Quantity;
 
 use crate::library::authorizer::{Authorization, Decision, GroupCheck, PathCheck, ResourceCheck};
 use crate::library::format::Format;
-use crate::library::quantity::Quantity;
 use crate::library::semver::Semver;
 use crate::library::url::Url;
 use crate::types::{Kubernetes, Type};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
-use skiff_machinery::quantity::Quantity;
+use skiff_quantity::Quantity;
 
 use super::Request;
 use crate::Operation;

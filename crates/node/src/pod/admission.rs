@@ -6,6 +6,7 @@ use crate::container::security::{Refusal, isolation_refused};
 use crate::node::view::NodeFacts;
 use crate::quantity::{Amounts, amount, milli, units};
 use parking_lot::Mutex;
+use skiff_quantity::at_one_time;
 use skiff_runtime::PodUid;
 use skiff_scheduler::{node_affinity_matches, tolerated};
 use std::collections::{BTreeMap, HashMap};
@@ -82,23 +83,17 @@ pub(crate) fn requested(pod: &LocalPod, resource: &str) -> i64 {
     at_the_same_time(pod, request).saturating_add(overhead)
 }
 
-/// The most that the containers have at once, each with `amount`: init containers run one after the other, before the
-/// main ones, sidecars from their place in that order on.
+/// The most that the containers have at once, each with `amount`.
 pub(crate) fn at_the_same_time(pod: &LocalPod, amount: impl Fn(&LocalContainer) -> i64) -> i64 {
-    let (mut mains, mut sidecars, mut peak) = (0i64, 0i64, 0i64);
-    for container in &pod.containers {
-        let own = amount(container);
-        match container.role {
-            Role::Main => mains = mains.saturating_add(own),
-            Role::Sidecar => {
-                sidecars = sidecars.saturating_add(own);
-                peak = peak.max(sidecars);
-            }
-            Role::Init => peak = peak.max(sidecars.saturating_add(own)),
-            Role::Ephemeral => {}
-        }
-    }
-    mains.saturating_add(sidecars).max(peak)
+    at_one_time(pod.containers.iter().filter_map(|container| {
+        let role = match container.role {
+            Role::Main => skiff_quantity::Role::Main,
+            Role::Sidecar => skiff_quantity::Role::Sidecar,
+            Role::Init => skiff_quantity::Role::Init,
+            Role::Ephemeral => return None,
+        };
+        Some((role, amount(container)))
+    }))
 }
 
 /// What the pods that the node has taken claim of it, until they end. One lock makes a verdict and its claim one step,

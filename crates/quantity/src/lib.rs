@@ -1,9 +1,15 @@
-//! Amounts of resources: `100m`, `1.5Gi`, `2e3`.
+//! Amounts of resources, such as `100m`, `1.5Gi` and `2e3`, and how much of one the containers of a pod need together.
+//!
+//! Everything that reads an amount reads it here: two that read the same text differently would disagree on what fits.
 
 use std::fmt;
 use std::str::FromStr;
 
 use thiserror::Error;
+
+pub use pods::{Needed, Role, at_one_time};
+
+mod pods;
 
 /// An exact amount, at a resolution of 10⁻⁹, with the family of suffixes in which it was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +35,7 @@ enum Suffixes {
 pub struct NotAQuantity;
 
 const NANO: i128 = 1_000_000_000;
-/// Kubernetes caps amounts here.
+/// Kubernetes reads larger amounts as this one.
 const MAX: i128 = i64::MAX as i128 * NANO;
 const DECIMAL: &[(&str, i32)] = &[
     ("n", -9),
@@ -46,6 +52,16 @@ const DECIMAL: &[(&str, i32)] = &[
 const BINARY: &[&str] = &["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
 
 impl Quantity {
+    /// Whole units, written with decimal suffixes.
+    pub fn of_units(units: i64) -> Self {
+        Self { nano: i128::from(units) * NANO, suffixes: Suffixes::Decimal }
+    }
+
+    /// The amount as an integer, if it is one and fits.
+    pub fn integer(self) -> Option<i64> {
+        if self.nano % NANO == 0 { i64::try_from(self.nano / NANO).ok() } else { None }
+    }
+
     /// The amount in whole units, rounded up: bytes of memory, numbers of pods.
     pub fn units(self) -> i64 {
         Self::rounded_up(self.nano, NANO)
@@ -64,7 +80,7 @@ impl Quantity {
     /// The sum, written with the suffixes of the first.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
-        let nano = self.nano.saturating_add(other.nano).clamp(-MAX, MAX);
+        let nano = self.nano.saturating_add(other.nano);
         let suffixes = if self.nano == 0 { other.suffixes } else { self.suffixes };
         Self { nano, suffixes }
     }
@@ -90,14 +106,18 @@ impl Quantity {
 impl From<u32> for Quantity {
     /// Whole units, written with decimal suffixes.
     fn from(units: u32) -> Self {
-        Self { nano: i128::from(units) * NANO, suffixes: Suffixes::Decimal }
+        Self::of_units(units.into())
     }
 }
 
 impl FromStr for Quantity {
     type Err = NotAQuantity;
 
+    /// As Kubernetes reads them: a sign, a point or a suffix without any digit is zero.
     fn from_str(text: &str) -> Result<Self, NotAQuantity> {
+        if text.is_empty() {
+            return Err(NotAQuantity);
+        }
         let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
         let end = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(unsigned.len());
         let (number, suffix) = unsigned.split_at(end);
@@ -129,21 +149,26 @@ fn scale(suffix: &str) -> Result<(Scale, Suffixes), NotAQuantity> {
 
 /// `number × scale` in units of 10⁻⁹, rounded up and capped.
 fn scaled(number: &str, scale: Scale) -> Result<i128, NotAQuantity> {
+    /// Digits that can be computed with.
+    const DIGITS: usize = 20;
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
+    if fraction.contains('.') {
         return Err(NotAQuantity);
     }
-    let digits = format!("{whole}{}", fraction.trim_end_matches('0'));
-    let decimals = i32::try_from(fraction.trim_end_matches('0').len()).map_err(|_| NotAQuantity)?;
+    let fraction = fraction.trim_end_matches('0');
+    let digits = format!("{whole}{fraction}");
     let digits = digits.trim_start_matches('0');
     if digits.is_empty() {
         return Ok(0);
     }
-    // More digits than any capped amount can have at this resolution: only the cap remains.
-    let Ok(mut value) = digits.parse::<i128>() else { return Ok(MAX) };
-    let mut power = 9 - decimals;
+    // What has more digits is either beyond the cap or has digits far behind the point.
+    let (kept, dropped) = digits.split_at(digits.len().min(DIGITS));
+    let inexact = dropped.bytes().any(|digit| digit != b'0');
+    let mut value = kept.parse::<i128>().map_err(|_| NotAQuantity)? + i128::from(inexact);
+    let places = |text: &str| i64::try_from(text.len()).map_err(|_| NotAQuantity);
+    let mut power = 9 + places(dropped)? - places(fraction)?;
     match scale {
-        Scale::TenTo(more) => power += more,
+        Scale::TenTo(more) => power += i64::from(more),
         Scale::TwoTo(bits) => value = value.saturating_mul(1 << bits),
     }
     while power > 0 && value < MAX {
@@ -220,9 +245,32 @@ mod tests {
 
     #[test]
     fn refuses_what_is_not_an_amount() {
-        for text in ["", "m", ".", "1x", "1.2.3", "1 Gi", "1ki", "e3", "1e", "--1"] {
+        for text in ["", "1x", "1.2.3", "..", "1 Gi", "1ki", "1e", "1ei", "--1"] {
             assert_eq!(text.parse::<Quantity>(), Err(NotAQuantity), "{text}");
         }
+    }
+
+    #[test]
+    fn amounts_are_read_exactly() {
+        let check = |text: &str, nano: i128| {
+            assert_eq!(text.parse().map(Quantity::nanos), Ok(nano), "{text}");
+        };
+        check("1", NANO);
+        check("-1.5", -NANO * 3 / 2);
+        check("1.5Gi", 3 * 512 * 1024 * 1024 * NANO);
+        check("0.1n", 1);
+        check("12E", MAX);
+        check("123456789012345678901234567890", MAX);
+        check("0.000000000000000000000000000000123456789012345678901", 1);
+        for zero in ["m", ".", ".Ki", "-", "+", "e3", "0e60"] {
+            check(zero, 0);
+        }
+    }
+
+    #[test]
+    fn only_whole_amounts_are_integers() {
+        let integer = |text: &str| text.parse().ok().and_then(Quantity::integer);
+        assert_eq!(["2k", "-1500m", "1Ki"].map(integer), [Some(2000), None, Some(1024)]);
     }
 
     #[test]
