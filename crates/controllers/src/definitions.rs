@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use jiff::Timestamp;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, CustomResourceDefinitionStatus,
@@ -55,7 +56,7 @@ enum Step {
 
 /// Subscribes to CustomResourceDefinitions and returns the running controller.
 pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
-    let (informers, shutdown) = (environment.informers.clone(), environment.shutdown.clone());
+    let informers = &environment.informers;
     let queue = environment.vitals.queue("definitions");
     let (wake, definitions) = (queue.clone(), informers.definitions.clone());
     informers.definitions.subscribe(move |change| {
@@ -69,10 +70,13 @@ pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
         wake.add(change.key.clone());
     });
     let client = environment.client(identity::APISERVER);
-    Box::pin(async move {
-        informers.definitions.synced().await;
-        queue.run(1, &shutdown, |key| reconcile(&client, &informers, key)).await;
-    })
+    environment.reconciler(
+        queue,
+        &[&informers.definitions],
+        1,
+        (client, informers.clone()),
+        |(client, informers), key| reconcile(client, informers, key).boxed(),
+    )
 }
 
 /// Decides what a definition needs, given all of them.

@@ -1,5 +1,6 @@
 //! Keeps the Endpoints object of each Service with a selector in step with its pods.
 
+use futures::FutureExt as _;
 use k8s_openapi::api::core::v1::Endpoints;
 use kube::api::{DeleteParams, PostParams};
 use kube::{Client, Resource, ResourceExt};
@@ -37,9 +38,9 @@ struct EndpointsController {
 
 /// Subscribes to Services, pods and Endpoints and returns the running controller.
 pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
-    let (informers, shutdown) = (environment.informers.clone(), environment.shutdown.clone());
+    let informers = &environment.informers;
     let queue = environment.vitals.queue("endpoints");
-    services::subscribe(&informers, &queue, false);
+    services::subscribe(informers, &queue, false);
     let wake = queue.clone();
     // Objects of ours whose Service went while nobody watched are found here as well.
     informers.endpoints.subscribe(move |change| {
@@ -49,13 +50,19 @@ pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
     });
     let client = environment.client(NAME);
     let recorder = Recorder::start(client.clone(), NAME, "");
-    let controller =
-        EndpointsController { client, informers, recorder, trigger_times: TriggerTimes::default() };
-    Box::pin(async move {
-        let caches = &controller.informers;
-        tokio::join!(caches.services.synced(), caches.pods.synced(), caches.endpoints.synced());
-        queue.run(WORKERS, &shutdown, |key| controller.reconcile(key)).await;
-    })
+    let controller = EndpointsController {
+        client,
+        informers: informers.clone(),
+        recorder,
+        trigger_times: TriggerTimes::default(),
+    };
+    environment.reconciler(
+        queue,
+        &[&informers.services, &informers.pods, &informers.endpoints],
+        WORKERS,
+        controller,
+        |controller, key| controller.reconcile(key).boxed(),
+    )
 }
 
 impl EndpointsController {

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use k8s_openapi::api::core::v1::{Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -47,24 +48,22 @@ struct Slices {
 
 /// Subscribes to Services, pods, nodes and slices and returns the running controller.
 pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
-    let (informers, shutdown) = (environment.informers.clone(), environment.shutdown.clone());
+    let informers = &environment.informers;
     let queue = environment.vitals.queue("endpointslice");
-    services::subscribe(&informers, &queue, true);
-    SliceWriter::subscribe(&informers, MANAGER, &queue);
+    services::subscribe(informers, &queue, true);
+    SliceWriter::subscribe(informers, MANAGER, &queue);
     let client = environment.client(NAME);
     let recorder = Recorder::start(client.clone(), NAME, "");
     let writer = SliceWriter::new(client, informers.clone(), MANAGER);
-    let slices = Slices { writer, informers, recorder, trigger_times: TriggerTimes::default() };
-    Box::pin(async move {
-        let caches = &slices.informers;
-        tokio::join!(
-            caches.services.synced(),
-            caches.pods.synced(),
-            caches.nodes.synced(),
-            caches.slices.synced()
-        );
-        queue.run(WORKERS, &shutdown, |key| slices.reconcile(key)).await;
-    })
+    let slices =
+        Slices { writer, informers: informers.clone(), recorder, trigger_times: TriggerTimes::default() };
+    environment.reconciler(
+        queue,
+        &[&informers.services, &informers.pods, &informers.nodes, &informers.slices],
+        WORKERS,
+        slices,
+        |slices, key| slices.reconcile(key).boxed(),
+    )
 }
 
 /// The writes that bring the slices of `service` up to date with its pods, all families together.

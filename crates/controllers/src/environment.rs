@@ -1,11 +1,13 @@
 //! What every controller is given when it is assembled.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
-use futures::future::BoxFuture;
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, join_all};
 use kube::Client;
 use skiff_admission::Kinds;
-use skiff_informer::Vitals;
+use skiff_informer::{Cache, Next, ObjectKey, Queue, Vitals};
 use tokio_util::sync::CancellationToken;
 
 use crate::ControllersConfig;
@@ -37,5 +39,39 @@ impl Environment<'_> {
     /// A client that acts as [`crate::identity`]`(name)`.
     pub(crate) fn client(&self, name: &str) -> Client {
         (self.client_for)(name)
+    }
+    /// The usual controller: once what it `reads` has been listed, it hands the keys of `queue` to `reconcile`, at most
+    /// `workers` at a time, until shutdown. `state` is what reconciling needs.
+    pub(crate) fn reconciler<S, E>(
+        &self,
+        queue: Queue<ObjectKey>,
+        reads: &[&dyn Read],
+        workers: usize,
+        state: S,
+        reconcile: impl for<'s> Fn(&'s S, ObjectKey) -> BoxFuture<'s, Result<Next, E>> + Send + Sync + 'static,
+    ) -> Controller
+    where
+        S: Send + Sync + 'static,
+        E: Display + Send + 'static,
+    {
+        let listed = join_all(reads.iter().map(|cache| cache.listed()));
+        let shutdown = self.shutdown.clone();
+        Box::pin(async move {
+            listed.await;
+            queue.run(workers, &shutdown, |key| reconcile(&state, key)).await;
+        })
+    }
+}
+
+/// A cache of whatever objects.
+pub(crate) trait Read {
+    /// Waits until they have been listed for the first time.
+    fn listed(&self) -> BoxFuture<'static, ()>;
+}
+
+impl<T: Send + Sync + 'static> Read for Cache<T> {
+    fn listed(&self) -> BoxFuture<'static, ()> {
+        let cache = self.clone();
+        async move { cache.synced().await }.boxed()
     }
 }

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::networking::v1::{IPAddress, IPAddressSpec, ParentReference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -49,8 +50,8 @@ enum Step {
 
 /// Subscribes to Services and IPAddresses and returns the running controller.
 pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
-    let (informers, shutdown) = (environment.informers.clone(), environment.shutdown.clone());
-    let queue = environment.vitals.queue::<ObjectKey>("ipaddresses");
+    let informers = &environment.informers;
+    let queue = environment.vitals.queue("ipaddresses");
     let by_address = Index::new(&informers.services, |_, service| cluster_ips(service));
     let wake = queue.clone();
     informers.services.subscribe(move |change| {
@@ -61,11 +62,14 @@ pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
     informers.ip_addresses.subscribe(move |change| wake.add_after(change.key.clone(), GRACE));
     let client = environment.client(APISERVER);
     let recorder = Recorder::start(client.clone(), "ipallocator-repair-controller", "");
-    let repair = Repair { client, informers, by_address, recorder };
-    Box::pin(async move {
-        tokio::join!(repair.informers.services.synced(), repair.informers.ip_addresses.synced());
-        queue.run(2, &shutdown, |address| repair.reconcile(address)).await;
-    })
+    let repair = Repair { client, informers: informers.clone(), by_address, recorder };
+    environment.reconciler(
+        queue,
+        &[&informers.services, &informers.ip_addresses],
+        2,
+        repair,
+        |repair, address| repair.reconcile(address).boxed(),
+    )
 }
 
 /// The addresses of a Service in canonical form.

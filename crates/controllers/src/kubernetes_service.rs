@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use futures::FutureExt as _;
 use k8s_openapi::api::core::v1::{
     EndpointAddress, EndpointPort as CorePort, EndpointSubset, Endpoints, Service, ServicePort, ServiceSpec,
 };
@@ -36,7 +37,7 @@ struct Error {
 
 /// Subscribes to the three objects and returns the running controller.
 pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
-    let (informers, shutdown) = (environment.informers.clone(), environment.shutdown.clone());
+    let informers = &environment.informers;
     let (client, config) = (environment.client(APISERVER), environment.config.clone());
     let key = ObjectKey::new(NAMESPACE, SERVICE);
     let queue = environment.vitals.queue("kubernetes_service");
@@ -47,10 +48,13 @@ pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
     informers.endpoints.subscribe(move |change| wake_if(&wake, change.key, &ours));
     let wake = queue.clone();
     informers.slices.subscribe(move |change| wake_if(&wake, change.key, &key));
-    Box::pin(async move {
-        tokio::join!(informers.services.synced(), informers.endpoints.synced(), informers.slices.synced());
-        queue.run(1, &shutdown, |key| reconcile(&client, &informers, &config, key)).await;
-    })
+    environment.reconciler(
+        queue,
+        &[&informers.services, &informers.endpoints, &informers.slices],
+        1,
+        (client, informers.clone(), config),
+        |(client, informers, config), key| reconcile(client, informers, config, key).boxed(),
+    )
 }
 
 fn wake_if(queue: &Queue<ObjectKey>, changed: &ObjectKey, ours: &ObjectKey) {

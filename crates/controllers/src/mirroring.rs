@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures::FutureExt as _;
 use k8s_openapi::api::core::v1::{EndpointAddress, EndpointSubset, Endpoints, Service};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -37,22 +38,24 @@ struct Mirroring {
 
 /// Subscribes to Endpoints, Services and slices and returns the running controller.
 pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
-    let (informers, shutdown) = (environment.informers.clone(), environment.shutdown.clone());
-    let queue = environment.vitals.queue::<ObjectKey>("mirroring");
+    let informers = &environment.informers;
+    let queue = environment.vitals.queue("mirroring");
     let wake = queue.clone();
     informers.endpoints.subscribe(move |change| wake.add(change.key.clone()));
     let wake = queue.clone();
     informers.services.subscribe(move |change| wake.add(change.key.clone()));
-    SliceWriter::subscribe(&informers, MANAGER, &queue);
+    SliceWriter::subscribe(informers, MANAGER, &queue);
     let client = environment.client(NAME);
     let recorder = Recorder::start(client.clone(), NAME, "");
     let writer = SliceWriter::new(client, informers.clone(), MANAGER);
-    let mirroring = Mirroring { writer, informers, recorder };
-    Box::pin(async move {
-        let caches = &mirroring.informers;
-        tokio::join!(caches.endpoints.synced(), caches.services.synced(), caches.slices.synced());
-        queue.run(4, &shutdown, |key| mirroring.reconcile(key)).await;
-    })
+    let mirroring = Mirroring { writer, informers: informers.clone(), recorder };
+    environment.reconciler(
+        queue,
+        &[&informers.endpoints, &informers.services, &informers.slices],
+        4,
+        mirroring,
+        |mirroring, key| mirroring.reconcile(key).boxed(),
+    )
 }
 
 /// Whether the Endpoints of that Service are to be mirrored.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{DeleteParams, ListParams, PostParams};
@@ -44,7 +45,7 @@ struct Namespaces {
 
 /// Subscribes to namespaces and pods and returns the running controller.
 pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
-    let (informers, shutdown) = (environment.informers.clone(), environment.shutdown.clone());
+    let informers = &environment.informers;
     let queue = environment.vitals.queue("namespace");
     let wake = queue.clone();
     informers.namespaces.subscribe(move |change| {
@@ -60,10 +61,13 @@ pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
             wake.add(key);
         }
     });
-    let namespaces = Namespaces { client: environment.client(NAME), informers, looks: Mutex::default() };
-    Box::pin(async move {
-        namespaces.informers.namespaces.synced().await;
-        queue.run(10, &shutdown, |key| namespaces.reconcile(key)).await;
+    let namespaces = Namespaces {
+        client: environment.client(NAME),
+        informers: informers.clone(),
+        looks: Mutex::default(),
+    };
+    environment.reconciler(queue, &[&informers.namespaces], 10, namespaces, |namespaces, key| {
+        namespaces.reconcile(key).boxed()
     })
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use futures::FutureExt as _;
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::Node;
 use kube::api::{Patch, PatchParams};
@@ -38,7 +39,7 @@ struct NodeIpam {
 
 /// Subscribes to nodes and returns the running controller.
 pub(crate) fn controller(environment: &Environment<'_>) -> Result<Controller, ControllersError> {
-    let (informers, shutdown) = (environment.informers.clone(), environment.shutdown.clone());
+    let informers = &environment.informers;
     let (cluster, prefix) = (environment.config.pod_cidr, environment.config.node_prefix);
     cluster.subnets(prefix).map_err(|_| ControllersError::PodCidr { cidr: cluster, node_prefix: prefix })?;
     let queue = environment.vitals.queue("nodeipam");
@@ -50,12 +51,10 @@ pub(crate) fn controller(environment: &Environment<'_>) -> Result<Controller, Co
     });
     let client = environment.client(NAME);
     let recorder = Recorder::start(client.clone(), "cidrAllocator", "");
-    let ipam = NodeIpam { client, informers, recorder, cluster, prefix, given: Mutex::default() };
-    Ok(Box::pin(async move {
-        ipam.informers.nodes.synced().await;
-        // One at a time: two nodes must not be given the same range.
-        queue.run(1, &shutdown, |key| ipam.reconcile(key)).await;
-    }))
+    let ipam =
+        NodeIpam { client, informers: informers.clone(), recorder, cluster, prefix, given: Mutex::default() };
+    // One at a time: two nodes must not be given the same range.
+    Ok(environment.reconciler(queue, &[&informers.nodes], 1, ipam, |ipam, key| ipam.reconcile(key).boxed()))
 }
 
 fn range_of(node: &Node) -> Option<&str> {

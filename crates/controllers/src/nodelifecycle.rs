@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
@@ -51,7 +52,7 @@ struct Lifecycle {
 
 /// Subscribes to nodes and leases and returns the running controller.
 pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
-    let (informers, shutdown) = (environment.informers.clone(), environment.shutdown.clone());
+    let informers = &environment.informers;
     let queue = environment.vitals.queue("nodelifecycle");
     let wake = queue.clone();
     informers.nodes.subscribe(move |change| wake.add(change.key.clone()));
@@ -59,12 +60,14 @@ pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
     informers.leases.subscribe(move |change| wake.add(ObjectKey::cluster(change.key.name())));
     let client = environment.client(NAME);
     let recorder = Recorder::start(client.clone(), NAME, "");
-    let lifecycle = Lifecycle { client, informers, recorder, heard: Mutex::default() };
-    Box::pin(async move {
-        let caches = &lifecycle.informers;
-        tokio::join!(caches.nodes.synced(), caches.leases.synced(), caches.pods.synced());
-        queue.run(8, &shutdown, |key| lifecycle.reconcile(key)).await;
-    })
+    let lifecycle = Lifecycle { client, informers: informers.clone(), recorder, heard: Mutex::default() };
+    environment.reconciler(
+        queue,
+        &[&informers.nodes, &informers.leases, &informers.pods],
+        8,
+        lifecycle,
+        |lifecycle, key| lifecycle.reconcile(key).boxed(),
+    )
 }
 
 impl Lifecycle {

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -35,8 +36,8 @@ struct PodGc {
 
 /// Subscribes to pods and nodes and returns the running controller.
 pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
-    let (informers, shutdown) = (environment.informers.clone(), environment.shutdown.clone());
-    let queue = environment.vitals.queue::<ObjectKey>("podgc");
+    let informers = &environment.informers;
+    let queue = environment.vitals.queue("podgc");
     let (wake, nodes) = (queue.clone(), informers.nodes.clone());
     informers.pods.subscribe(move |change| {
         let Some(pod) = change.new else { return };
@@ -55,10 +56,9 @@ pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
             pods.iter().for_each(|pod| wake.add_after(pod.key().clone(), QUARANTINE));
         }
     });
-    let podgc = PodGc { client: environment.client(NAME), informers };
-    Box::pin(async move {
-        tokio::join!(podgc.informers.pods.synced(), podgc.informers.nodes.synced());
-        queue.run(8, &shutdown, |key| podgc.reconcile(key)).await;
+    let podgc = PodGc { client: environment.client(NAME), informers: informers.clone() };
+    environment.reconciler(queue, &[&informers.pods, &informers.nodes], 8, podgc, |podgc, key| {
+        podgc.reconcile(key).boxed()
     })
 }
 

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use futures::FutureExt as _;
 use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
@@ -30,8 +31,8 @@ struct Error {
 
 /// Subscribes to policies and returns the running controller.
 pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
-    let (informers, shutdown) = (environment.informers.clone(), environment.shutdown.clone());
-    let queue = environment.vitals.queue::<ObjectKey>("policytypes");
+    let informers = &environment.informers;
+    let queue = environment.vitals.queue("policytypes");
     let wake = queue.clone();
     informers.policies.subscribe(move |change| {
         if change.new.is_some_and(|policy| is_unchecked(policy)) {
@@ -39,10 +40,13 @@ pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
         }
     });
     let (client, kinds) = (environment.client(NAME), environment.kinds.clone());
-    Box::pin(async move {
-        informers.policies.synced().await;
-        queue.run(1, &shutdown, |key| check(&client, &informers, &kinds, key)).await;
-    })
+    environment.reconciler(
+        queue,
+        &[&informers.policies],
+        1,
+        (client, informers.clone(), kinds),
+        |(client, informers, kinds), key| check(client, informers, kinds, key).boxed(),
+    )
 }
 
 /// Whether this generation was not looked at yet.

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ResourceQuota, Service};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -38,8 +39,8 @@ struct Error {
 
 /// Subscribes to quotas and to all that frees something, and returns the running controller.
 pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
-    let (informers, shutdown) = (environment.informers.clone(), environment.shutdown.clone());
-    let queue = environment.vitals.queue::<ObjectKey>("resourcequota");
+    let informers = &environment.informers;
+    let queue = environment.vitals.queue("resourcequota");
     let wake = queue.clone();
     informers.quotas.subscribe(move |change| {
         if asks(change) {
@@ -49,10 +50,13 @@ pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
     let waker = Waker { informers: informers.clone(), queue: queue.clone() };
     subscribe(environment, waker);
     let client = environment.client(NAME);
-    Box::pin(async move {
-        informers.quotas.synced().await;
-        queue.run(WORKERS, &shutdown, |key| reconcile(&client, &informers, key)).await;
-    })
+    environment.reconciler(
+        queue,
+        &[&informers.quotas],
+        WORKERS,
+        (client, informers.clone()),
+        |(client, informers), key| reconcile(client, informers, key).boxed(),
+    )
 }
 
 fn subscribe(environment: &Environment<'_>, waker: Waker) {

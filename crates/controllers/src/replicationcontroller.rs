@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use futures::future::join_all;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, ReplicationController};
@@ -64,17 +65,20 @@ struct Replication {
 
 /// Subscribes to pods and controllers and returns the running controller.
 pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
-    let (informers, shutdown) = (environment.informers.clone(), environment.shutdown.clone());
+    let informers = &environment.informers;
     let queue = environment.vitals.queue("replicationcontroller");
-    subscribe(&informers, &queue);
+    subscribe(informers, &queue);
     let client = environment.client(NAME);
     let recorder = Recorder::start(client.clone(), NAME, "");
-    let replication = Replication { client, informers, recorder, in_flight: Mutex::default() };
-    Box::pin(async move {
-        replication.informers.pods.synced().await;
-        replication.informers.replication_controllers.synced().await;
-        queue.run(WORKERS, &shutdown, |key| replication.reconcile(key)).await;
-    })
+    let replication =
+        Replication { client, informers: informers.clone(), recorder, in_flight: Mutex::default() };
+    environment.reconciler(
+        queue,
+        &[&informers.pods, &informers.replication_controllers],
+        WORKERS,
+        replication,
+        |replication, key| replication.reconcile(key).boxed(),
+    )
 }
 
 fn subscribe(informers: &Informers, queue: &Queue<ObjectKey>) {

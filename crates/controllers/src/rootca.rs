@@ -1,5 +1,6 @@
 //! Publishes the cluster's CA certificate to every namespace, as ConfigMap `kube-root-ca.crt`.
 
+use futures::FutureExt as _;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::PostParams;
@@ -27,16 +28,19 @@ struct Error {
 
 /// Subscribes to namespaces and the published maps and returns the running controller.
 pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
-    let (informers, shutdown) = (environment.informers.clone(), environment.shutdown.clone());
+    let informers = &environment.informers;
     let queue = environment.vitals.queue("rootca");
-    namespaces::wake_for_active(&informers, &queue);
+    namespaces::wake_for_active(informers, &queue);
     let wake = queue.clone();
     informers.root_ca_maps.subscribe(move |change| wake.add(ObjectKey::cluster(change.key.namespace())));
     let (client, pem) = (environment.client(NAME), environment.config.root_ca_pem.clone());
-    Box::pin(async move {
-        tokio::join!(informers.namespaces.synced(), informers.root_ca_maps.synced());
-        queue.run(4, &shutdown, |namespace| publish(&client, &informers, &pem, namespace)).await;
-    })
+    environment.reconciler(
+        queue,
+        &[&informers.namespaces, &informers.root_ca_maps],
+        4,
+        (client, informers.clone(), pem),
+        |(client, informers, pem), namespace| publish(client, informers, pem, namespace).boxed(),
+    )
 }
 
 /// The map to write over `current`, or `None` if it is right already.

@@ -1,5 +1,6 @@
 //! Gives every namespace its ServiceAccount `default`.
 
+use futures::FutureExt as _;
 use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::PostParams;
@@ -23,9 +24,9 @@ struct Error {
 
 /// Subscribes to namespaces and ServiceAccounts and returns the running controller.
 pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
-    let (informers, shutdown) = (environment.informers.clone(), environment.shutdown.clone());
+    let informers = &environment.informers;
     let queue = environment.vitals.queue("serviceaccount");
-    namespaces::wake_for_active(&informers, &queue);
+    namespaces::wake_for_active(informers, &queue);
     let wake = queue.clone();
     informers.service_accounts.subscribe(move |change| {
         if change.new.is_none() && change.key.name() == DEFAULT {
@@ -33,10 +34,13 @@ pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
         }
     });
     let client = environment.client(NAME);
-    Box::pin(async move {
-        tokio::join!(informers.namespaces.synced(), informers.service_accounts.synced());
-        queue.run(4, &shutdown, |namespace| ensure(&client, &informers, namespace)).await;
-    })
+    environment.reconciler(
+        queue,
+        &[&informers.namespaces, &informers.service_accounts],
+        4,
+        (client, informers.clone()),
+        |(client, informers), namespace| ensure(client, informers, namespace).boxed(),
+    )
 }
 
 async fn ensure(client: &Client, informers: &Informers, namespace: ObjectKey) -> Result<Next, Error> {

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::networking::v1::ServiceCIDR;
@@ -44,7 +45,7 @@ enum Step {
 
 /// Subscribes to ServiceCIDRs and IPAddresses and returns the running controller.
 pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
-    let (informers, shutdown) = (environment.informers.clone(), environment.shutdown.clone());
+    let informers = &environment.informers;
     let queue = environment.vitals.queue("servicecidr");
     let (wake, ranges) = (queue.clone(), informers.service_cidrs.clone());
     informers.service_cidrs.subscribe(move |change| {
@@ -59,10 +60,13 @@ pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
         }
     });
     let client = environment.client(NAME);
-    Box::pin(async move {
-        tokio::join!(informers.service_cidrs.synced(), informers.ip_addresses.synced());
-        queue.run(1, &shutdown, |key| reconcile(&client, &informers, key)).await;
-    })
+    environment.reconciler(
+        queue,
+        &[&informers.service_cidrs, &informers.ip_addresses],
+        1,
+        (client, informers.clone()),
+        |(client, informers), key| reconcile(client, informers, key).boxed(),
+    )
 }
 
 fn key_of(range: &ServiceCIDR) -> ObjectKey {

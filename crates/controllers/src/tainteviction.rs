@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Node, Pod, Taint, Toleration};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -50,7 +51,7 @@ enum Stay {
 
 /// Subscribes to pods and nodes and returns the running controller.
 pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
-    let (informers, shutdown) = (environment.informers.clone(), environment.shutdown.clone());
+    let informers = &environment.informers;
     let queue = environment.vitals.queue("tainteviction");
     let (wake, nodes) = (queue.clone(), informers.nodes.clone());
     informers.pods.subscribe(move |change| {
@@ -73,10 +74,9 @@ pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
     });
     let client = environment.client(NAME);
     let recorder = Recorder::start(client.clone(), COMPONENT, "");
-    let eviction = Eviction { client, informers, recorder, condemned: Mutex::default() };
-    Box::pin(async move {
-        tokio::join!(eviction.informers.pods.synced(), eviction.informers.nodes.synced());
-        queue.run(8, &shutdown, |key| eviction.reconcile(key)).await;
+    let eviction = Eviction { client, informers: informers.clone(), recorder, condemned: Mutex::default() };
+    environment.reconciler(queue, &[&informers.pods, &informers.nodes], 8, eviction, |eviction, key| {
+        eviction.reconcile(key).boxed()
     })
 }
 
