@@ -1,0 +1,127 @@
+//! Who makes a request, and whether they may.
+
+use http::HeaderMap;
+use skiff_auth::{Attributes, AuthnError, Decision};
+use skiff_identity::UserInfo;
+use skiff_machinery::{Verb, selector::FieldSelector};
+
+use super::Exchange;
+use crate::errors::{ApiError, Subject};
+use crate::http::client::Caller;
+use crate::http::gate::Share;
+use crate::http::path::{RequestInfo, ResourcePath};
+
+impl Exchange {
+    /// Who asks, and whose places the request takes.
+    pub(super) async fn caller(
+        &self,
+        caller: Caller,
+        headers: &HeaderMap,
+        path: &str,
+    ) -> Result<(UserInfo, Share), ApiError> {
+        let (identity, peer) = match caller {
+            Caller::InProcess(user) => return Ok(((*user).clone(), Share::Exempt)),
+            Caller::Network { identity, peer } => (identity, peer),
+        };
+        let (fields, nobody) = (self.fields(), UserInfo::default());
+        let verb = self.method.as_str().to_ascii_lowercase();
+        let wanted = match &self.info {
+            RequestInfo::Resource(path) => self.attributes(&nobody, path, fields.as_ref()),
+            RequestInfo::NonResource => Attributes::non_resource(&nobody, &verb, path),
+        };
+        let user = self.server.auth.authenticate(headers, identity.as_deref(), &wanted).await;
+        let user = user.map_err(|error| match error {
+            AuthnError::Unauthorized(_) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "request not authenticated");
+                ApiError::Unauthorized
+            }
+            AuthnError::Refused(refusal) => refusal.into(),
+        })?;
+        let share = if self.asks_for_health() { Share::Exempt } else { Share::of(&user) };
+        if share != Share::Strangers && !user.is_in(skiff_identity::UNAUTHENTICATED) {
+            peer.known();
+        }
+        Ok((user, share))
+    }
+
+    pub(super) async fn authorize(&self, attributes: &Attributes<'_>) -> Result<(), ApiError> {
+        let reason = match self.server.auth.authorize(attributes).await {
+            Decision::Allow(_) => return Ok(()),
+            Decision::Deny(reason) => reason,
+        };
+        let subject =
+            Subject { group: attributes.group.into(), ..Subject::core(attributes.resource, attributes.name) };
+        let message = attributes.forbidden_message(&reason);
+        Err(ApiError::Forbidden { subject, message, causes: Vec::new() })
+    }
+
+    pub(super) async fn authorize_resource(
+        &self,
+        user: &UserInfo,
+        path: &ResourcePath,
+    ) -> Result<(), ApiError> {
+        let fields = self.fields();
+        let attributes = self.attributes(user, path, fields.as_ref());
+        self.authorize(&attributes).await?;
+        // A stream into a container is more than a read, whatever the HTTP method of its handshake.
+        let streams = matches!(path.subresource.as_str(), "exec" | "attach" | "portforward");
+        if streams && attributes.verb == Verb::Get.as_str() {
+            self.authorize(&Attributes { verb: Verb::Create.as_str(), ..attributes }).await?;
+        }
+        Ok(())
+    }
+
+    /// A request for a resource as authorisation sees it.
+    fn attributes<'a>(
+        &self,
+        user: &'a UserInfo,
+        path: &'a ResourcePath,
+        fields: Option<&'a FieldSelector>,
+    ) -> Attributes<'a> {
+        let selected = fields.map_or("", selected_name);
+        Attributes {
+            version: &path.version,
+            subresource: &path.subresource,
+            namespace: &path.namespace,
+            name: if path.name.is_empty() { selected } else { &path.name },
+            fields,
+            ..Attributes::resource(user, self.word(path), &path.group, &path.resource)
+        }
+    }
+
+    /// What a request selects by fields, where that means anything and can be understood.
+    fn fields(&self) -> Option<FieldSelector> {
+        let RequestInfo::Resource(path) = &self.info else { return None };
+        let whole = matches!(self.word(path), "list" | "watch" | "deletecollection");
+        whole.then(|| FieldSelector::parse(self.query.get("fieldSelector")).ok()).flatten()
+    }
+
+    /// What authorisation calls the request.
+    pub(super) fn word(&self, path: &ResourcePath) -> &'static str {
+        path.word(&self.method, self.query.flag("watch"))
+    }
+}
+
+/// The value of `metadata.name` in a field selector, if it can be a name; authorisation by name looks at it.
+fn selected_name(fields: &FieldSelector) -> &str {
+    let is_name = |name: &&str| !matches!(*name, "." | "..") && !name.contains(['/', '%']);
+    fields.exact("metadata.name").filter(is_name).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_selected_name() {
+        let check = |selector: &str, name: &str| {
+            assert_eq!(selected_name(&FieldSelector::parse(selector).unwrap()), name);
+        };
+        check("", "");
+        check("metadata.name=a", "a");
+        check("spec.nodeName=n,metadata.name==a", "a");
+        check("metadata.name!=a", "");
+        check("spec.x=metadata.name\\=a", "");
+        check("metadata.name=a/b", "");
+    }
+}
