@@ -1,19 +1,23 @@
 //! The agent's handle on one pod: requests to its supervisor and the state it reports.
 
+mod ask;
+mod follow;
+mod sessions;
+mod signals;
+
 use crate::client::Connection;
 use crate::error::RuntimeError;
 use crate::ids::{ContainerId, PodUid};
 use crate::runtime::{self, Shared};
-use crate::session::{
-    self, AttachSession, Captured, ExecProcess, ExecSession, SessionInput, SessionOutput, Terminal,
-};
-use crate::spec::{AttachSpec, ContainerSpec, ExecSpec, PodSandbox};
+use crate::spec::{ContainerSpec, PodSandbox};
 use crate::state::{ContainerStatus, PodState, PodStats};
 use crate::wire::{Failure, Reply, Request, Stage, StartRequest, SupervisorConfig};
+use follow::{Followed, follow, keep_terminal, subscribe};
 use futures::Stream;
+use signals::parse_signal;
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -185,98 +189,6 @@ impl PodHandle {
         self.discard_data(container).await
     }
 
-    /// Runs a command inside a container. Dropping the session kills the command. It is not run again when the supervisor
-    /// does not answer, because it may have begun: that is [`RuntimeError::NoAnswer`].
-    pub async fn exec(&self, container: &ContainerId, spec: ExecSpec) -> Result<ExecSession, RuntimeError> {
-        let gone = |source| self.gone(source);
-        let tty = spec.tty;
-        let with_stdin = spec.stdin && !tty;
-        let pipe = |wanted: bool| wanted.then(io::pipe).transpose().map_err(gone);
-        let (stdin, stdout, stderr) = (pipe(with_stdin)?, pipe(!tty)?, pipe(!tty)?);
-        let wants_stdin = spec.stdin;
-        let request = Request::Exec { id: container.clone(), spec };
-        let theirs = [
-            stdin.as_ref().map(|p| p.0.as_fd()),
-            stdout.as_ref().map(|p| p.1.as_fd()),
-            stderr.as_ref().map(|p| p.1.as_fd()),
-        ];
-        let theirs: Vec<_> = theirs.into_iter().flatten().collect();
-        let (connection, reply, mut fds) = self.begin(&request, &theirs).await?;
-        drop(theirs);
-        if let Reply::Failed(failure) = reply {
-            return Err(self.exec_refused(container, failure));
-        }
-        let process = ExecProcess { pod: self.uid().clone(), connection, status: None };
-        let open = || -> io::Result<ExecSession> {
-            if let Some(master) = fds.pop() {
-                return terminal_session(master, wants_stdin, process);
-            }
-            Ok(ExecSession {
-                stdin: stdin.map(|p| SessionInput::new(p.1.into())).transpose()?,
-                stdout: stdout.map(|p| SessionOutput::new(p.0.into())).transpose()?,
-                stderr: stderr.map(|p| SessionOutput::new(p.0.into())).transpose()?,
-                terminal: None,
-                process,
-            })
-        };
-        open().map_err(gone)
-    }
-
-    /// Runs a command to its end, without input, and keeps the first `output_limit` bytes of its output (both streams).
-    /// After `timeout` it is killed.
-    pub async fn exec_captured(
-        &self,
-        container: &ContainerId,
-        args: Vec<String>,
-        timeout: Duration,
-        output_limit: usize,
-    ) -> Result<Captured, RuntimeError> {
-        let command = args.join(" ");
-        let run = async {
-            let session = self.exec(container, ExecSpec { args, ..ExecSpec::default() }).await?;
-            session::capture(session, output_limit).await
-        };
-        match tokio::time::timeout(timeout, run).await {
-            Ok(result) => result,
-            Err(_elapsed) => Err(RuntimeError::Timeout { command, limit: timeout }),
-        }
-    }
-
-    /// Connects to the streams of a running container. Dropping the session leaves the container alone.
-    pub async fn attach(
-        &self,
-        container: &ContainerId,
-        spec: AttachSpec,
-    ) -> Result<AttachSession, RuntimeError> {
-        let gone = |source| self.gone(source);
-        let request = Request::Attach { id: container.clone(), spec };
-        let (connection, reply, fds) = self.insist(|| self.begin(&request, &[])).await?;
-        let Reply::Attached { tty, stdin, stdout, stderr } = reply else {
-            let Reply::Failed(failure) = reply else { return Err(gone(io::ErrorKind::InvalidData.into())) };
-            return Err(self.refused(container, failure));
-        };
-        let open = || -> io::Result<AttachSession> {
-            let mut fds = fds.into_iter();
-            let mut next = |wanted: bool| -> io::Result<Option<OwnedFd>> {
-                wanted.then(|| fds.next().ok_or(io::ErrorKind::UnexpectedEof.into())).transpose()
-            };
-            let terminal = next(tty)?;
-            let input = match &terminal {
-                Some(master) if stdin => Some(master.try_clone()?),
-                Some(_) => None,
-                None => next(stdin)?,
-            };
-            Ok(AttachSession {
-                stdin: input.map(SessionInput::new).transpose()?,
-                stdout: next(stdout)?.map(SessionOutput::new).transpose()?,
-                stderr: next(stderr)?.map(SessionOutput::new).transpose()?,
-                terminal: terminal.map(Terminal::new),
-                _connection: connection,
-            })
-        };
-        open().map_err(gone)
-    }
-
     /// The state now, asked of the supervisor or its successor; the last known one if there is none.
     pub async fn state(&self) -> PodState {
         let ask = || self.answered(async { subscribe(self.open().await?).await });
@@ -330,92 +242,6 @@ impl PodHandle {
         Ok(PodStats { group: pod, pod: usage, processes, containers })
     }
 
-    /// Sends one request and waits for its answer.
-    async fn ask(&self, request: &Request) -> Result<Reply, RuntimeError> {
-        self.exchange(request).await.map(|(reply, _)| reply)
-    }
-
-    async fn exchange(&self, request: &Request) -> Result<(Reply, Vec<OwnedFd>), RuntimeError> {
-        self.answered(async { exchange(self.open().await?, request, &[]).await }).await
-    }
-
-    /// Sends one request and waits for its first answer, over a connection that others follow on.
-    async fn begin(
-        &self,
-        request: &Request,
-        fds: &[BorrowedFd<'_>],
-    ) -> Result<(Connection, Reply, Vec<OwnedFd>), RuntimeError> {
-        let answer = async {
-            let mut connection = self.open().await?;
-            connection.send(request, fds).await?;
-            let (reply, fds) = connection.receive().await?;
-            Ok((connection, reply, fds))
-        };
-        self.answered(answer).await
-    }
-
-    /// Asks for what does no harm if it is done twice, until a supervisor answers.
-    async fn insist<T, F>(&self, ask: impl Fn() -> F) -> Result<T, RuntimeError>
-    where
-        F: Future<Output = Result<T, RuntimeError>>,
-    {
-        for _ in 0..runtime::SUCCESSORS {
-            match ask().await {
-                Err(RuntimeError::NoAnswer { .. }) => {}
-                // It died, or was ended by another who waited for it.
-                Err(RuntimeError::SupervisorGone { .. }) if self.inner.pod_dir.exists() => {}
-                outcome => return outcome,
-            }
-        }
-        ask().await
-    }
-
-    /// The answer to a request, however long the work takes, as long as the supervisor lives. One that hangs is ended, and
-    /// another takes its place: nothing that happens to it holds up a container or whoever asks.
-    async fn answered<T>(&self, answer: impl Future<Output = io::Result<T>>) -> Result<T, RuntimeError> {
-        tokio::select! {
-            biased;
-            outcome = answer => outcome.map_err(|source| self.gone(source)),
-            () = self.hangs() => {
-                tracing::warn!(pod = %self.uid(), "the supervisor does not answer; another takes its place");
-                runtime::end_supervisor(&self.inner.shared, self.uid()).await?;
-                Err(RuntimeError::NoAnswer { pod: self.uid().clone(), limit: runtime::ANSWER })
-            }
-        }
-    }
-
-    /// Ends when the supervisor does not even tell the state, which it has in memory. Nobody else tells of a process that
-    /// hangs, so it is asked again and again.
-    async fn hangs(&self) {
-        let mut pause = AT_ONCE;
-        loop {
-            tokio::time::sleep(pause).await;
-            let state = async { subscribe(Connection::open(&self.inner.pod_dir).await?).await };
-            if tokio::time::timeout(runtime::ANSWER, state).await.is_err() {
-                return;
-            }
-            pause = runtime::ANSWER;
-        }
-    }
-
-    /// Connects to the supervisor or, when it has just died, to its successor.
-    async fn open(&self) -> io::Result<Connection> {
-        let mut state = self.inner.state.clone();
-        state.mark_unchanged();
-        let connect = async {
-            loop {
-                match Connection::open(&self.inner.pod_dir).await {
-                    // Its death and its successor are changes of the state; that there will be none, an error.
-                    Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                        state.changed().await.map_err(|_| error)?;
-                    }
-                    result => return result,
-                }
-            }
-        };
-        tokio::time::timeout(SUCCESSION, connect).await?
-    }
-
     fn gone(&self, source: io::Error) -> RuntimeError {
         RuntimeError::SupervisorGone { pod: self.uid().clone(), source }
     }
@@ -438,15 +264,6 @@ impl PodHandle {
         }
     }
 
-    fn exec_refused(&self, container: &ContainerId, failure: Failure) -> RuntimeError {
-        match failure.stage {
-            Stage::Create | Stage::Start => {
-                RuntimeError::Exec { container: container.clone(), reason: failure.reason }
-            }
-            Stage::Unknown | Stage::NotRunning | Stage::Other => self.refused(container, failure),
-        }
-    }
-
     /// Removes a container's writable layer, which may take a while, off the supervisor's loop.
     async fn discard_data(&self, container: &ContainerId) -> Result<(), RuntimeError> {
         let paths = self.inner.shared.pod_paths(self.uid()).container(container);
@@ -454,142 +271,10 @@ impl PodHandle {
     }
 }
 
-fn terminal_session(master: OwnedFd, stdin: bool, process: ExecProcess) -> io::Result<ExecSession> {
-    let input = if stdin { Some(SessionInput::new(master.try_clone()?)?) } else { None };
-    let output = SessionOutput::new(master.try_clone()?)?;
-    let terminal = Some(Terminal::new(master));
-    Ok(ExecSession { stdin: input, stdout: Some(output), stderr: None, terminal, process })
-}
-
-/// How long an answer may take before it is asked whether the supervisor hangs.
-const AT_ONCE: Duration = Duration::from_secs(1);
-
-/// How long a supervisor's successor may take to serve.
-const SUCCESSION: Duration = Duration::from_secs(5);
-
-/// One request and its answer, over a connection of their own.
-async fn exchange(
-    mut connection: Connection,
-    request: &Request,
-    fds: &[BorrowedFd<'_>],
-) -> io::Result<(Reply, Vec<OwnedFd>)> {
-    connection.send(request, fds).await?;
-    connection.receive().await
-}
-
-/// Asks for a copy of a terminal's master. Without it the terminal lives as long as the supervisor.
-async fn keep_terminal(pod_dir: &Path, id: &ContainerId, terminals: &Terminals) {
-    let request = Request::Attach { id: id.clone(), spec: AttachSpec::default() };
-    let answer = async { exchange(Connection::open(pod_dir).await?, &request, &[]).await };
-    if let Ok((Reply::Attached { tty: true, .. }, mut fds)) = answer.await
-        && let Some(master) = fds.pop()
-    {
-        terminals.lock().insert(id.clone(), master);
-    }
-}
-
-/// Gives the terminals that were kept to a new supervisor.
-async fn return_terminals(pod_dir: &Path, terminals: &Terminals) {
-    let copies: Vec<_> =
-        terminals.lock().iter().filter_map(|(id, fd)| Some((id.clone(), fd.try_clone().ok()?))).collect();
-    for (id, master) in copies {
-        let request = Request::Terminal { id: id.clone() };
-        let returned =
-            async { exchange(Connection::open(pod_dir).await?, &request, &[master.as_fd()]).await };
-        if let Err(error) = returned.await {
-            tracing::warn!(container = %id, %error, "its terminal is lost");
-        }
-    }
-}
-
-/// What the task that follows a pod's state needs.
-struct Followed {
-    shared: Arc<Shared>,
-    uid: PodUid,
-    terminals: Terminals,
-    stopping: Arc<AtomicBool>,
-}
-
-/// Asks for the state and its changes.
-async fn subscribe(mut connection: Connection) -> io::Result<(Connection, PodState)> {
-    connection.send(&Request::Watch, &[]).await?;
-    match connection.receive().await? {
-        (Reply::State(state), _) => Ok((connection, state)),
-        _ => Err(io::ErrorKind::InvalidData.into()),
-    }
-}
-
-/// Keeps the state current; gives a dead supervisor a successor.
-async fn follow(pod: Followed, mut connection: Connection, sender: watch::Sender<PodState>) {
-    let Followed { shared, uid, terminals, stopping } = pod;
-    let pod_dir = shared.pod_paths(&uid).dir;
-    let runs = |state: &PodState, id: &ContainerId| {
-        state.container(id).is_some_and(|c| !matches!(c.status, ContainerStatus::Exited { .. }))
-    };
-    loop {
-        while let Ok((reply, _)) = connection.receive().await {
-            if let Reply::State(state) = reply {
-                terminals.lock().retain(|id, _| runs(&state, id));
-                sender.send_replace(state);
-            }
-        }
-        sender.send_modify(|state| state.supervised = false);
-        if stopping.load(Ordering::Acquire) || !pod_dir.exists() {
-            return;
-        }
-        tracing::warn!(pod = %uid, "supervisor died; starting its successor");
-        match revive(&shared, &uid, &pod_dir).await {
-            Ok((next, state)) => {
-                return_terminals(&pod_dir, &terminals).await;
-                connection = next;
-                sender.send_replace(state);
-            }
-            Err(reason) => {
-                tracing::error!(pod = %uid, reason, "no successor for the supervisor; the pod is lost");
-                return;
-            }
-        }
-    }
-}
-
-/// Starts a successor of a dead supervisor, and the next one when that dies before it is spoken to.
-async fn revive(shared: &Shared, uid: &PodUid, pod_dir: &Path) -> Result<(Connection, PodState), String> {
-    let mut reason = String::new();
-    for _ in 0..runtime::SUCCESSORS {
-        runtime::launch(shared, uid, true).await?;
-        let state = async { subscribe(Connection::open(pod_dir).await?).await };
-        match state.await {
-            Ok(revived) => return Ok(revived),
-            Err(error) => reason = error.to_string(),
-        }
-    }
-    Err(reason)
-}
-
-/// Understands `SIGTERM`, `TERM`, `15` and `SIGRTMIN+3`; empty means `SIGTERM`.
-fn parse_signal(name: &str) -> Result<i32, RuntimeError> {
-    /// First real-time signal programs see (glibc keeps two).
-    const SIGRTMIN: i32 = 34;
-    let unknown = || RuntimeError::UnknownSignal { name: name.into() };
-    let upper = name.trim().to_ascii_uppercase();
-    let bare = upper.strip_prefix("SIG").unwrap_or(&upper);
-    if bare.is_empty() {
-        return Ok(libc::SIGTERM);
-    }
-    if let Ok(number) = bare.parse::<i32>() {
-        return if (1..=64).contains(&number) { Ok(number) } else { Err(unknown()) };
-    }
-    if let Some(offset) = bare.strip_prefix("RTMIN") {
-        let offset: i32 = if offset.is_empty() { 0 } else { offset.parse().map_err(|_| unknown())? };
-        return if (0..=30).contains(&offset) { Ok(SIGRTMIN + offset) } else { Err(unknown()) };
-    }
-    let signal: nix::sys::signal::Signal = format!("SIG{bare}").parse().map_err(|_| unknown())?;
-    Ok(signal as i32)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::{AttachSpec, ExecSpec};
 
     #[test]
     fn everything_can_be_spawned() {
@@ -612,17 +297,5 @@ mod tests {
         }
         // Compiling is the test.
         let _compiled: fn(&crate::Runtime, &PodHandle, ContainerSpec, &ContainerId) = check;
-    }
-
-    #[test]
-    fn signals_have_names_and_numbers() {
-        let number = |name: &str| parse_signal(name).ok();
-        assert_eq!(number("SIGQUIT"), Some(3));
-        assert_eq!(number("term"), Some(15));
-        assert_eq!(number(""), Some(15));
-        assert_eq!(number("9"), Some(9));
-        assert_eq!(number("SIGRTMIN+3"), Some(37));
-        assert_eq!(number("SIGNOPE"), None);
-        assert_eq!(number("65"), None);
     }
 }
