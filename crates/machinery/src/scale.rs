@@ -60,11 +60,19 @@ pub struct NoReplicas(String);
 /// # Errors
 /// When the object does not say how many replicas it wants, and has to.
 pub fn of(object: &Object, paths: &Paths) -> Result<Object, NoReplicas> {
-    let number = |path: &[String]| object.get(&names(path)).and_then(Value::as_i64);
-    let wanted = match number(&paths.spec) {
-        None if paths.must_say => return Err(NoReplicas(Paths::shown(&paths.spec))),
-        wanted => wanted.unwrap_or(0),
-    };
+    if paths.must_say && number_at(object, &paths.spec).is_none() {
+        return Err(NoReplicas(Paths::shown(&paths.spec)));
+    }
+    Ok(of_any(object, paths))
+}
+
+fn number_at(object: &Object, path: &[String]) -> Option<i64> {
+    object.get(&names(path)).and_then(Value::as_i64)
+}
+
+/// The same, of an object that may say nothing: it wants none.
+pub fn of_any(object: &Object, paths: &Paths) -> Object {
+    let wanted = number_at(object, &paths.spec).unwrap_or(0);
     let metadata: Map<String, Value> = SHARED
         .iter()
         .filter_map(|field| Some(((*field).to_owned(), object.get(&["metadata", field])?.clone())))
@@ -78,13 +86,13 @@ pub fn of(object: &Object, paths: &Paths) -> Result<Object, NoReplicas> {
     if wanted != 0 {
         scale.set(&["spec", "replicas"], wanted);
     }
-    scale.set(&["status"], json!({ "replicas": number(&paths.status).unwrap_or(0) }));
+    scale.set(&["status"], json!({ "replicas": number_at(object, &paths.status).unwrap_or(0) }));
     let selector = paths.selector.as_deref().and_then(|path| object.get(&names(path)));
     let selector = selector_text(selector);
     if !selector.is_empty() {
         scale.set(&["status", "selector"], selector);
     }
-    Ok(scale)
+    scale
 }
 
 /// The number of replicas that a Scale asks for. Whether a negative one is refused here, or by the validation of the

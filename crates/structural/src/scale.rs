@@ -8,51 +8,96 @@ use crate::numbers::go_float;
 /// Where the subresource `scale` finds its fields: `.spec.replicas` and the like.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScalePaths {
-    spec: String,
-    status: String,
-    selector: Option<String>,
+    spec: FieldPath,
+    status: FieldPath,
+    selector: Option<FieldPath>,
+}
+
+/// A path of field names, parsed once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct FieldPath {
+    /// As the definition has it.
+    given: String,
+    names: Vec<String>,
+}
+
+impl FieldPath {
+    fn parse(given: &str) -> Self {
+        let names = given.strip_prefix('.').unwrap_or(given).split('.').map(str::to_owned).collect();
+        Self { given: given.to_owned(), names }
+    }
+
+    /// The first names of it, as errors of accessors show them.
+    fn shown(&self, first: usize) -> String {
+        format!(".{}", self.names.iter().take(first).map(String::as_str).collect::<Vec<_>>().join("."))
+    }
+
+    fn whole(&self) -> String {
+        self.shown(self.names.len())
+    }
+
+    /// What the fields lead to; none where one is missing.
+    fn follow<'v>(&self, object: &'v Value) -> Result<Option<&'v Value>, String> {
+        let mut value = object;
+        for (read, name) in self.names.iter().enumerate() {
+            let Value::Object(fields) = value else {
+                // Null has no fields, and is not refused for it.
+                let missing = value.is_null().then_some(None);
+                return missing.ok_or_else(|| mismatch(&self.shown(read), value, "map[string]interface{}"));
+            };
+            let Some(inner) = fields.get(name) else { return Ok(None) };
+            value = inner;
+        }
+        Ok(Some(value))
+    }
+
+    fn number(&self, object: &Value) -> Result<Option<i64>, String> {
+        let whole = |value: &Value| value.as_i64().ok_or_else(|| mismatch(&self.whole(), value, "int64"));
+        self.follow(object)?.map(whole).transpose()
+    }
 }
 
 impl ScalePaths {
     /// As `subresources.scale` of a definition names them.
     pub fn new(spec: &str, status: &str, selector: Option<&str>) -> Self {
-        Self { spec: spec.to_owned(), status: status.to_owned(), selector: selector.map(str::to_owned) }
+        let (spec, status) = (FieldPath::parse(spec), FieldPath::parse(status));
+        Self { spec, status, selector: selector.map(FieldPath::parse) }
     }
 
     /// The wanted replicas of an object; none if it says nothing, an error if it says something else.
     pub fn replicas(&self, object: &Value) -> Result<Option<i64>, String> {
-        number(object, &self.spec)
+        self.spec.number(object)
     }
 
     /// The replicas that there are.
     pub fn status_replicas(&self, object: &Value) -> Result<Option<i64>, String> {
-        number(object, &self.status)
+        self.status.number(object)
     }
 
     /// The text of the selector of what is counted.
     pub fn selector(&self, object: &Value) -> Result<Option<String>, String> {
         let Some(path) = &self.selector else { return Ok(None) };
-        match follow(object, path)? {
+        match path.follow(object)? {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text.clone())),
-            Some(other) => Err(mismatch(&dotted(path), other, "string")),
+            Some(other) => Err(mismatch(&path.whole(), other, "string")),
         }
     }
 
     /// Writes the wanted replicas; objects on the way are made where there are none.
     pub fn set_replicas(&self, object: &mut Value, replicas: i64) -> Result<(), String> {
         let mut value = object;
-        for name in self.spec.strip_prefix('.').unwrap_or(&self.spec).split('.') {
+        for name in &self.spec.names {
             if value.is_null() {
                 *value = Value::Object(serde_json::Map::new());
             }
             let Value::Object(fields) = value else {
                 return Err(format!(
                     "value cannot be set because {} is not a map[string]interface{{}}",
-                    dotted(&self.spec)
+                    self.spec.whole()
                 ));
             };
-            value = fields.entry(name).or_insert(Value::Null);
+            value = fields.entry(name.as_str()).or_insert(Value::Null);
         }
         *value = replicas.into();
         Ok(())
@@ -69,21 +114,16 @@ impl ScalePaths {
     pub fn check_status(&self, object: &Value) -> FieldErrors {
         let mut errors = replicas(object, &self.status);
         if let (Some(path), Err(error)) = (&self.selector, self.selector(object)) {
-            errors.push(FieldError::invalid(path.as_str(), "", error));
+            errors.push(FieldError::invalid(path.given.as_str(), "", error));
         }
         errors
     }
 }
 
-fn number(object: &Value, path: &str) -> Result<Option<i64>, String> {
-    let found = follow(object, path)?;
-    let whole = |value: &Value| value.as_i64().ok_or_else(|| mismatch(&dotted(path), value, "int64"));
-    found.map(whole).transpose()
-}
-
-fn replicas(object: &Value, path: &str) -> FieldErrors {
-    let found = number(object, path).map(Option::unwrap_or_default);
-    let refuse = |count: i64, detail: String| FieldErrors::from([FieldError::invalid(path, count, detail)]);
+fn replicas(object: &Value, path: &FieldPath) -> FieldErrors {
+    let found = path.number(object).map(Option::unwrap_or_default);
+    let given = path.given.as_str();
+    let refuse = |count: i64, detail: String| FieldErrors::from([FieldError::invalid(given, count, detail)]);
     match found {
         Err(error) => refuse(0, error),
         Ok(count) if count < 0 => refuse(count, "should be a non-negative integer".to_owned()),
@@ -92,29 +132,6 @@ fn replicas(object: &Value, path: &str) -> FieldErrors {
         }
         Ok(_) => FieldErrors::new(),
     }
-}
-
-fn dotted(path: &str) -> String {
-    format!(".{}", path.trim_start_matches('.'))
-}
-
-/// What fields by name lead to; none where one is missing.
-fn follow<'v>(object: &'v Value, path: &str) -> Result<Option<&'v Value>, String> {
-    let path = path.strip_prefix('.').unwrap_or(path);
-    let mut value = object;
-    let mut read = 0;
-    for name in path.split('.') {
-        let Value::Object(fields) = value else {
-            // Null has no fields, and is not refused for it.
-            let missing = value.is_null().then_some(None);
-            let before = path.get(..read).unwrap_or(path).trim_end_matches('.');
-            return missing.ok_or_else(|| mismatch(&dotted(before), value, "map[string]interface{}"));
-        };
-        let Some(inner) = fields.get(name) else { return Ok(None) };
-        value = inner;
-        read += name.len() + 1;
-    }
-    Ok(Some(value))
 }
 
 /// What is said of a value of another type than wanted.

@@ -29,8 +29,7 @@ pub(super) async fn update(call: &Call, body: &Bytes) -> Result<Outcome, ApiErro
 /// PATCH, of the Scale and not of the object.
 pub(super) async fn patch(call: &Call, body: &Bytes) -> Result<Outcome, ApiError> {
     let outcome = update::change(call, PART, Operation::Update, |old| {
-        let lenient = scale::Paths { must_say: false, ..call.kind.scale.clone() };
-        let current = scale::of(old, &lenient).map_err(|error| ApiError::Internal(error.to_string()))?;
+        let current = scale::of_any(old, &call.kind.scale);
         scaled(call, old, &patch::exchanged(call, Subresource::Scale, &current, body)?)
     });
     show(call, outcome.await?)
