@@ -8,7 +8,7 @@ use parking_lot::{Mutex, RwLock};
 use skiff_kinds::api_service::{self, Management};
 use skiff_machinery::discovery::{Elsewhere, Priority, Registered, Registry, group_versions};
 use skiff_machinery::{Catalogue, GroupVersion, Kind};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::build_info::BuildInfo;
 use crate::http::Documents;
@@ -39,6 +39,8 @@ pub(crate) struct Offers {
     build: BuildInfo,
     parts: Mutex<Parts>,
     current: RwLock<Arc<Offer>>,
+    /// The kinds on offer, for those who want to hear when one goes.
+    catalogues: watch::Sender<Arc<Catalogue>>,
     changed: Notify,
 }
 
@@ -49,6 +51,7 @@ impl Offers {
         let documents = Documents::new(built_in.clone(), registry, server.clone(), build.clone());
         let first = Arc::new(Offer { catalogue: built_in.clone(), documents });
         Self {
+            catalogues: watch::Sender::new(built_in.clone()),
             built_in,
             server,
             build,
@@ -67,6 +70,11 @@ impl Offers {
         self.current.read().catalogue.clone()
     }
 
+    /// The kinds on offer, now and whenever they change.
+    pub(crate) fn catalogues(&self) -> watch::Receiver<Arc<Catalogue>> {
+        self.catalogues.subscribe()
+    }
+
     /// The versions of the kinds that are not built in.
     pub(crate) fn custom_versions(&self) -> BTreeSet<GroupVersion> {
         self.parts.lock().custom.iter().map(|kind| kind.gv.clone()).collect()
@@ -76,7 +84,9 @@ impl Offers {
     pub(crate) fn replace(&self, custom: &[Arc<Kind>]) {
         let mut parts = self.parts.lock();
         parts.custom = custom.to_vec();
-        self.make(&parts, Arc::new(self.built_in.with(custom)));
+        let catalogue = Arc::new(self.built_in.with(custom));
+        self.make(&parts, catalogue.clone());
+        self.catalogues.send_replace(catalogue);
         self.changed.notify_one();
     }
 

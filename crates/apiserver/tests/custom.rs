@@ -270,3 +270,40 @@ async fn a_definition_goes_with_its_finalizer_and_takes_its_kind_along() {
     api.get("/apis/example.com/v1").await.expect(404);
     api.get(WIDGETS).await.expect(404);
 }
+
+/// The next event of a watch, or its end.
+async fn event(events: &mut common::Events) -> Option<Value> {
+    tokio::time::timeout(std::time::Duration::from_secs(10), events.next()).await.expect("something in time")
+}
+
+#[tokio::test]
+async fn watches_end_when_their_definition_goes() {
+    let api = with_widgets().await;
+    api.post(WIDGETS, widget("a", json!({"size": 3}))).await.expect(201);
+    let mut events = api.watch(&format!("{WIDGETS}?watch=true"), "application/json").await;
+    assert_eq!(events.next_name().await, "ADDED a");
+    let path = format!("{DEFINITIONS}/widgets.example.com");
+    api.delete(&path, Value::Null).await.expect(200);
+    api.delete(&format!("{WIDGETS}/a"), Value::Null).await.expect(200);
+    // While the objects go, the kind is still watched.
+    assert_eq!(events.next_name().await, "DELETED a");
+    api.merge(&path, json!({"metadata": {"finalizers": null}})).await.expect(200);
+    assert_eq!(event(&mut events).await, None);
+    api.get(&format!("{WIDGETS}?watch=true")).await.expect(404);
+}
+
+#[tokio::test]
+async fn watches_end_when_their_version_is_no_longer_served() {
+    let api = with_widgets().await;
+    api.post(WIDGETS, widget("a", json!({"size": 3}))).await.expect(201);
+    let mut events = api.watch(&format!("{BETAS}?watch=true"), "application/json").await;
+    assert_eq!(events.next_name().await, "ADDED a");
+    let mut changed = definition()["spec"]["versions"].clone();
+    changed[1]["served"] = false.into();
+    let path = format!("{DEFINITIONS}/widgets.example.com");
+    api.merge(&path, json!({"spec": {"versions": changed}})).await.expect(200);
+    assert_eq!(event(&mut events).await, None);
+    api.get(&format!("{BETAS}?watch=true")).await.expect(404);
+    let mut events = api.watch(&format!("{WIDGETS}?watch=true"), "application/json").await;
+    assert_eq!(events.next_name().await, "ADDED a");
+}

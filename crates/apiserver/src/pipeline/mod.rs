@@ -20,6 +20,7 @@ pub(crate) mod terms;
 pub(crate) mod update;
 pub(crate) mod versions;
 pub(crate) mod watch;
+mod withdrawal;
 pub(crate) mod yaml;
 
 use bytes::Bytes;

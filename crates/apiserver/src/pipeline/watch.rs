@@ -9,12 +9,13 @@ use rand::RngExt as _;
 use serde_json::{Value, json};
 use skiff_machinery::table::{self, Headers};
 use skiff_machinery::{Object, protobuf as wire};
-use skiff_store::{Entry, Event, EventKind, ReadError, Revision, Watch, WatchError};
+use skiff_store::{Batch, Entry, Event, EventKind, ReadError, Revision, Watch, WatchError};
 use tokio::time::{Instant, Sleep};
 
 use super::call::Call;
 use super::paging::{self, parse_revision};
 use super::select::Selection;
+use super::withdrawal::Withdrawal;
 use super::{codec, list, protobuf, respond, versions};
 use crate::errors::ApiError;
 use crate::http::accept::{Format, MetaVersion, View};
@@ -106,6 +107,7 @@ struct Streaming {
     /// Columns are named in the first event of a Table watch only.
     headers: Headers,
     last_bookmark: Revision,
+    withdrawal: Withdrawal,
     timer: std::pin::Pin<Box<Sleep>>,
     end: Instant,
 }
@@ -129,6 +131,7 @@ impl Streaming {
         let now = Instant::now();
         let end = now + request.life;
         let first = if request.bookmarks { next_bookmark(now, end) } else { end };
+        let withdrawal = Withdrawal::new(call.kind.clone(), call.server.offers.catalogues());
         Ok(Self {
             call,
             selection,
@@ -136,6 +139,7 @@ impl Streaming {
             bookmarks: request.bookmarks,
             headers: Headers::Shown,
             last_bookmark: Revision::ZERO,
+            withdrawal,
             timer: Box::pin(tokio::time::sleep_until(first)),
             end,
         })
@@ -187,14 +191,34 @@ impl Streaming {
             batch = watch.next() => batch,
             () = self.timer.as_mut() => return self.tick(out),
             () = shutdown.cancelled() => return None,
-        };
-        let mut batch = match batch {
-            Ok(batch) => Some(batch),
-            Err(error) => {
-                self.ended(error);
+            () = self.withdrawal.happened() => {
+                self.withdraw(out).await;
                 return Some(());
             }
         };
+        match batch {
+            Ok(batch) => self.send(out, batch, CHUNK).await,
+            Err(error) => self.ended(error),
+        }
+        Some(())
+    }
+
+    /// The kind is no longer offered: what was committed before is told, then comes the end.
+    async fn withdraw(&mut self, out: &mut Vec<u8>) {
+        let Source::Live(watch) = &mut self.source else { return };
+        match watch.try_next() {
+            Ok(None) => {}
+            Ok(Some(batch)) => self.send(out, batch, usize::MAX).await,
+            Err(error) => self.ended(error),
+        }
+        if matches!(self.source, Source::Live(_)) {
+            self.source = Source::Failed(None);
+        }
+    }
+
+    /// Writes a batch and those that have come after it, up to about so many bytes.
+    async fn send(&mut self, out: &mut Vec<u8>, first: Batch, limit: usize) {
+        let mut batch = Some(first);
         while let Some(current) = batch.take() {
             for event in &current.events {
                 match versions::shown_event(&self.call, event).await {
@@ -203,7 +227,7 @@ impl Streaming {
                     Err(error) => self.fail(&error),
                 }
             }
-            if out.len() < CHUNK
+            if out.len() < limit
                 && let Source::Live(watch) = &mut self.source
             {
                 match watch.try_next() {
@@ -212,7 +236,6 @@ impl Streaming {
                 }
             }
         }
-        Some(())
     }
 
     fn tick(&mut self, out: &mut Vec<u8>) -> Option<()> {

@@ -130,3 +130,18 @@ fn versions_are_ordered_by_stability() {
     ];
     assert_eq!(versions, wanted);
 }
+
+#[test]
+fn a_kind_is_another_one_when_its_definition_says_something_else() {
+    let edition = |change: fn(&mut Value)| {
+        let mut definition = definition();
+        change(&mut definition);
+        made(definition)[0].edition.clone()
+    };
+    let first = edition(|_| ());
+    assert_eq!(edition(|definition| definition["metadata"]["generation"] = 2.into()), first);
+    assert_eq!(edition(|definition| definition["status"]["conditions"] = json!([])), first);
+    assert_ne!(edition(|definition| definition["metadata"]["uid"] = "b".into()), first);
+    assert_ne!(edition(|definition| definition["status"]["acceptedNames"]["listKind"] = "Ws".into()), first);
+    assert_ne!(edition(|definition| definition["spec"]["versions"][0]["served"] = false.into()), first);
+}

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 use skiff_machinery::{
     Getter, Kind, Native, Object, Persistence, Selectable, Subresource, Verb, Versions, scale,
 };
@@ -54,16 +55,21 @@ impl<'d> ServedVersion<'d> {
                 meta,
                 has_status,
             }),
-            edition: format!(
-                "{} {}",
-                self.definition.uid(),
-                self.definition.get(&["metadata", "generation"]).unwrap_or(&Value::Null)
-            ),
+            edition: self.edition(),
             gv,
             names,
             root,
             versions,
         })
+    }
+
+    /// Another one when the definition is another one, or says something else or under other names. That it is being deleted
+    /// changes nothing yet.
+    fn edition(&self) -> String {
+        let names = self.definition.get(&["status", "acceptedNames"]).unwrap_or(&Value::Null);
+        let said = Sha256::digest(format!("{} {names}", self.spec));
+        let said: String = said.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("{} {said}", self.definition.uid())
     }
 
     /// What every request for a deprecated version is told.
