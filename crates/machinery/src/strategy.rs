@@ -149,6 +149,11 @@ pub trait Strategy: Send + Sync + 'static {
         false
     }
 
+    /// Whether the text of a stored object of this `apiVersion` is what reading it anew would make of it.
+    fn is_settled(&self, text: &[u8], api_version: &str) -> bool {
+        false
+    }
+
     /// Gives an object that was stored before today's fields and defaults, see [`Strategy::reads_anew`].
     fn revive(&self, object: &mut Object) {}
 

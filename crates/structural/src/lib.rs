@@ -29,6 +29,7 @@ mod re2;
 mod rules;
 mod scale;
 mod schema;
+mod settled;
 mod validate;
 mod validator;
 
@@ -43,5 +44,6 @@ pub use re2::{Pattern, PatternError};
 pub use rules::{Definition, check};
 pub use scale::ScalePaths;
 pub use schema::{KindName, schema};
+pub use settled::is_settled;
 pub use validate::{validate, validate_update};
 pub use validator::Validator;

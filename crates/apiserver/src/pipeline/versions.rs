@@ -1,7 +1,8 @@
 //! Objects between the version that is stored and the one that a request speaks.
 //!
 //! The pipeline works in the version of the request. What it reads passes [`shown`] and what it writes [`written`]; for
-//! kinds of one version, and these are most, both do nothing.
+//! kinds of one version, and these are most, both do nothing. What is stored in the version that is asked for, and would be
+//! read just as it is, is passed on as bytes.
 
 use bytes::Bytes;
 use skiff_machinery::{Conversion, GroupVersion, Kind, Object};
@@ -26,13 +27,26 @@ pub(crate) async fn shown_of(kind: &Kind, entries: Vec<Entry>) -> Result<Vec<Ent
     if !may_differ(kind) {
         return Ok(entries);
     }
-    let objects = entries.iter().map(codec::decode).collect::<Result<Vec<_>, _>>()?;
+    let (mut entries, wanted) = (entries, kind.gv.to_string());
+    let settled: Vec<bool> = entries.iter().map(|entry| is_settled(kind, entry, &wanted)).collect();
+    if settled.iter().all(|settled| *settled) {
+        return Ok(entries);
+    }
+    // Others convert a list as a whole, and errors tell that.
+    let all = matches!(kind.versions.conversion, Conversion::Asked(_));
+    let differing = entries.iter_mut().zip(settled).filter(|(_, settled)| all || !settled);
+    let mut differing: Vec<&mut Entry> = differing.map(|(entry, _)| entry).collect();
+    let objects = differing.iter().map(|entry| codec::decode(entry)).collect::<Result<Vec<_>, _>>()?;
     let objects = converted(kind, objects, &kind.gv).await?;
-    let shown = entries.into_iter().zip(objects).map(|(entry, object)| {
-        let object = read_anew(kind, object);
-        Entry { value: codec::encode(&object).into(), ..entry }
-    });
-    Ok(shown.collect())
+    for (entry, object) in differing.iter_mut().zip(objects) {
+        entry.value = codec::encode(&read_anew(kind, object)).into();
+    }
+    Ok(entries)
+}
+
+/// Whether what is stored is what is shown.
+fn is_settled(kind: &Kind, entry: &Entry, api_version: &str) -> bool {
+    kind.strategy.is_settled(&entry.value.bytes(), api_version)
 }
 
 /// An entry as the call's version has it.
@@ -47,7 +61,9 @@ pub(crate) async fn shown_one(call: &Call, entry: Entry) -> Result<Entry, ApiErr
 
 /// An event as the call's version has it; none where it is as it is.
 pub(crate) async fn shown_event(call: &Call, event: &Event) -> Result<Option<Event>, ApiError> {
-    if !may_differ(&call.kind) {
+    let wanted = call.kind.gv.to_string();
+    let mut entries = event.previous.iter().chain([&event.entry]);
+    if !may_differ(&call.kind) || entries.all(|entry| is_settled(&call.kind, entry, &wanted)) {
         return Ok(None);
     }
     let previous = match &event.previous {

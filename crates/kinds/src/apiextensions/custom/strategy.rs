@@ -53,6 +53,10 @@ impl Strategy for CustomStrategy {
         true
     }
 
+    fn is_settled(&self, text: &[u8], api_version: &str) -> bool {
+        skiff_structural::is_settled(text, self.validator.schema(), api_version)
+    }
+
     fn revive(&self, object: &mut Object) {
         let tree = Value::Object(object.as_map().clone());
         // Malformed metadata is dropped, so nothing is left that could be refused.
