@@ -43,7 +43,7 @@ pub use kind::{
 pub use object::{DecodeError, NotAnObject, Object};
 pub use skiff_quantity as quantity;
 pub use strategy::{
-    AddressSpace, AllocationError, Claim, ClusterFacts, Companion, Context, Dependents, Grace,
+    AddressSpace, AllocationError, Claim, ClusterFacts, Companion, Context, Dependents, Findings, Grace,
     MetadataChecks, Strategy,
 };
 pub use subresource::{Exchange, version_path};

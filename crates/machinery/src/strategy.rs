@@ -123,6 +123,15 @@ pub struct Companion {
     pub name: String,
 }
 
+/// What checks of a change found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Findings {
+    /// What is refused.
+    pub errors: FieldErrors,
+    /// Texts for `Warning: 299` headers, for the writer of what is not refused.
+    pub warnings: Vec<String>,
+}
+
 /// The behaviour of a kind. Every method has the default that most kinds want; the pipeline calls them in
 /// the order `default → prepare → allocate → validate`, and takes care of metadata, `resourceVersion`,
 /// generation, finalizers and dry run itself.
@@ -236,6 +245,24 @@ pub trait Strategy: Send + Sync + 'static {
     /// `ephemeralcontainers`. [`Strategy::default`] has been called on `new`.
     fn validate_part(&self, cx: Context<'_>, part: Subresource, new: &Object, old: &Object) -> FieldErrors {
         FieldErrors::new()
+    }
+
+    /// Checks a change through a subresource, or of the whole object (none), and says what its writer is warned of: by
+    /// default by the methods above and below. A strategy whose checks also find the warnings does both at once.
+    fn check_change(
+        &self,
+        cx: Context<'_>,
+        part: Option<Subresource>,
+        new: &Object,
+        old: &Object,
+    ) -> Findings {
+        let errors = match part {
+            None => self.validate_update(cx, new, old),
+            Some(Subresource::Status) => self.validate_status(cx, new, old),
+            Some(part) => self.validate_part(cx, part, new, old),
+        };
+        let warnings = if errors.is_empty() { self.warnings(new, Some(old)) } else { Vec::new() };
+        Findings { errors, warnings }
     }
 
     /// Texts for `Warning: 299` headers.

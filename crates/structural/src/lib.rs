@@ -33,7 +33,7 @@ mod settled;
 mod validate;
 mod validator;
 
-pub use cel::{Findings, RuleSet};
+pub use cel::RuleSet;
 pub use default::{default, drop_nulls};
 pub use listtype::check_lists;
 pub use meta::{Coerced, Malformed, ObjectMeta, ReadError, check_metadata};

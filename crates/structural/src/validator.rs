@@ -3,9 +3,9 @@
 use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
-use skiff_machinery::{FieldError, FieldErrorKind, FieldErrors};
+use skiff_machinery::{FieldError, FieldErrorKind, FieldErrors, Findings};
 
-use crate::cel::{Findings, RuleSet};
+use crate::cel::RuleSet;
 use crate::listtype::check_lists;
 use crate::meta::check_metadata;
 use crate::model::Structural;

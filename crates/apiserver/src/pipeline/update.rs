@@ -215,15 +215,17 @@ impl Attempt<'_> {
             Part::Status | Part::Narrow(_) => MetadataChecks::Change,
         };
         let mut errors: FieldErrors = metadata::validate_update(&call.kind, again, new, old);
-        errors.extend(match self.part {
-            Part::Whole => strategy.validate_update(call.context(), new, old),
-            Part::Status => strategy.validate_status(call.context(), new, old),
-            Part::Narrow(part) => strategy.validate_part(call.context(), part, new, old),
-        });
+        let part = match self.part {
+            Part::Whole => None,
+            Part::Status => Some(Subresource::Status),
+            Part::Narrow(part) => Some(part),
+        };
+        let found = strategy.check_change(call.context(), part, new, old);
+        errors.extend(found.errors);
         if !errors.is_empty() {
             return Err(ApiError::invalid(call.subject(new.name()), errors));
         }
-        strategy.warnings(new, Some(old)).into_iter().for_each(|text| call.warn(text));
+        found.warnings.into_iter().for_each(|text| call.warn(text));
         Ok(())
     }
 

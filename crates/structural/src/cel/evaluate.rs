@@ -4,21 +4,12 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use skiff_cel::{Activation, DeclaredType, Program, limits};
-use skiff_machinery::{FieldError, FieldErrorKind, FieldErrors};
+use skiff_machinery::{FieldError, FieldErrorKind, FieldErrors, Findings};
 
 use super::{Compiled, Declarations, has_line_breaks};
 use crate::model::{ListType, MapType, Structural, Type};
 use crate::path::Path;
 use crate::validate::{Correlated, same_key};
-
-/// What checks found.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Findings {
-    /// What is refused.
-    pub errors: FieldErrors,
-    /// What would be refused if it was not so before; the writer is told.
-    pub warnings: Vec<String>,
-}
 
 /// All rules of a schema, compiled.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ mod evaluate;
 pub(crate) use compile::Compiled;
 pub(crate) use cost::{Cardinality, Costs, PER_EXPRESSION, PER_SCHEMA, factor};
 pub(crate) use declare::Declarations;
-pub use evaluate::{Findings, RuleSet};
+pub use evaluate::RuleSet;
 
 /// Lines end a message.
 pub(crate) fn has_line_breaks(text: &str) -> bool {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use skiff_machinery::openapi::{Common, Dialect};
 use skiff_machinery::strict::{self, DecodeFailure, Decoded};
-use skiff_machinery::{Context, FieldErrors, Kind, MetadataChecks, Object, Strategy, Subresource};
+use skiff_machinery::{Context, FieldErrors, Findings, Kind, MetadataChecks, Object, Strategy, Subresource};
 use skiff_schema::Root;
 use skiff_structural::openapi::{self, Texts};
 use skiff_structural::{KindName, Malformed, ObjectMeta, Validator};
@@ -109,21 +109,19 @@ impl Strategy for CustomStrategy {
         self.validator.create(&tree(object)).errors
     }
 
-    fn validate_update(&self, _: Context<'_>, new: &Object, old: &Object) -> FieldErrors {
-        self.validator.update(&tree(new), &tree(old)).errors
-    }
-
-    fn validate_status(&self, _: Context<'_>, new: &Object, old: &Object) -> FieldErrors {
-        self.validator.update_status(&tree(new), &tree(old)).errors
-    }
-
-    /// A Scale changes the object as an update does.
-    fn validate_part(&self, cx: Context<'_>, _: Subresource, new: &Object, old: &Object) -> FieldErrors {
-        self.validate_update(cx, new, old)
-    }
-
-    fn warnings(&self, new: &Object, old: Option<&Object>) -> Vec<String> {
-        old.map(|old| self.validator.update(&tree(new), &tree(old)).warnings).unwrap_or_default()
+    /// The rules of the schema say both what is refused and what is warned of. A Scale changes the object as an update does.
+    fn check_change(
+        &self,
+        _: Context<'_>,
+        part: Option<Subresource>,
+        new: &Object,
+        old: &Object,
+    ) -> Findings {
+        let (new, old) = (tree(new), tree(old));
+        match part {
+            Some(Subresource::Status) => self.validator.update_status(&new, &old),
+            _ => self.validator.update(&new, &old),
+        }
     }
 
     fn allows_unconditional_update(&self) -> bool {

@@ -132,6 +132,26 @@ fn versions_are_ordered_by_stability() {
 }
 
 #[test]
+fn rules_say_at_once_what_is_refused_and_what_is_warned_of() {
+    let mut definition = definition();
+    let size = &mut definition["spec"]["versions"][2]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+        ["size"];
+    size["x-kubernetes-validations"] = json!([{"rule": "self > 1"}]);
+    let kind = &made(definition)[0];
+    let widget = |size: i64, ready: i64| object(json!({"spec": {"size": size}, "status": {"ready": ready}}));
+    let check = |part: Option<Subresource>, old: &Object, new: &Object, errors: usize, warnings: usize| {
+        let found = with_context(|cx| kind.strategy.check_change(cx, part, new, old));
+        assert_eq!((found.errors.len(), found.warnings.len()), (errors, warnings), "{found:?}");
+    };
+    for part in [None, Some(Subresource::Status), Some(Subresource::Scale)] {
+        check(part, &widget(1, 0), &widget(1, 1), 0, 1);
+        check(part, &widget(2, 0), &widget(2, 1), 0, 0);
+    }
+    check(None, &widget(2, 0), &widget(1, 0), 1, 0);
+    check(Some(Subresource::Scale), &widget(2, 0), &widget(1, 0), 1, 0);
+}
+
+#[test]
 fn a_kind_is_another_one_when_its_definition_says_something_else() {
     let edition = |change: fn(&mut Value)| {
         let mut definition = definition();
