@@ -165,6 +165,10 @@ async fn large_lists_are_whole() {
         api.post(MAPS, map).await.expect(201);
     }
     let metadata = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+    let table = api.get_as(&format!("{MAPS}?labelSelector=app%3Dx&includeObject=Object"), TABLE).await;
+    let rows = table.expect(200).body["rows"].as_array().unwrap().clone();
+    let told: Vec<&str> = rows.iter().map(|row| row["cells"][0].as_str().unwrap()).collect();
+    assert_eq!(told, names);
     for accept in [JSON, metadata, "application/yaml"] {
         let list = api.get_as(&format!("{MAPS}?labelSelector=app%3Dx"), accept).await.expect(200);
         let found: Vec<bool> = names.iter().map(|name| list.text.contains(&name.repeat(1500))).collect();
@@ -346,4 +350,22 @@ async fn a_watch_is_not_sent_as_yaml() {
     assert!(refused.text.contains(lines), "{}", refused.text);
     let in_time = "/api/v1/namespaces/default/configmaps?watch=1&timeoutSeconds=1";
     api.get_as(in_time, "application/json, application/yaml").await.expect(200);
+}
+
+/// However large a list is, it takes the memory of a chunk, and of the objects of which that is made.
+#[tokio::test]
+async fn large_tables_come_in_chunks() {
+    let api = Api::start().await;
+    for number in 0..12 {
+        let mut map = labelled(&format!("m-{number:02}"), "x");
+        map["data"] = json!({"a": "x".repeat(16 * 1024)});
+        api.post(MAPS, map).await.expect(201);
+    }
+    for (include, least) in [("Object", 3), ("None", 2)] {
+        let parts = api.parts_of(&format!("{MAPS}?includeObject={include}"), TABLE).await;
+        assert!(parts.len() >= least, "{include}: {} parts", parts.len());
+        assert!(parts.iter().all(|part| part.len() < 96 * 1024), "{include}");
+        let table: Value = serde_json::from_slice(&parts.concat()).unwrap();
+        assert_eq!(table["rows"].as_array().unwrap().len(), 12);
+    }
 }

@@ -112,3 +112,26 @@ async fn bodies_of_writes() {
     assert_eq!(api.get("/api/v1/namespaces/n").await.body["status"]["phase"], "Active");
     api.request(request("POST", "/api/v1/namespaces", b"{}")).await.expect(400);
 }
+
+/// Some of the messages are kept from when they were measured, others are made again.
+#[tokio::test]
+async fn large_lists_come_in_chunks() {
+    let api = Api::start().await;
+    let names: Vec<String> = (0..48).map(|number| format!("m-{number:02}")).collect();
+    for name in &names {
+        let map = json!({"metadata": {"name": name}, "data": {"k": name.repeat(4 * 1024)}});
+        api.post(MAPS, map).await.expect(201);
+    }
+    let parts = api.parts_of(MAPS, PROTOBUF).await;
+    assert!(parts.len() >= 10, "{} parts", parts.len());
+    assert!(parts.iter().all(|part| part.len() < 96 * 1024));
+    let list = read(&parts.concat(), "api.core.v1.ConfigMapList");
+    let told: Vec<(&str, usize)> = list["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| (item["metadata"]["name"].as_str().unwrap(), item["data"]["k"].as_str().unwrap().len()))
+        .collect();
+    let wanted: Vec<(&str, usize)> = names.iter().map(|name| (name.as_str(), 16 * 1024)).collect();
+    assert_eq!(told, wanted);
+}

@@ -11,7 +11,10 @@ mod wire;
 use thiserror::Error;
 
 pub use decode::decode;
-pub use encode::{envelope, event, list, message, metadata_message, object, wrapped_metadata};
+pub use encode::{
+    envelope, event, list_end, list_item, list_item_size, list_start, message, metadata_message, object,
+    wrapped_metadata,
+};
 
 /// The media type of the encoding.
 pub const CONTENT_TYPE: &str = "application/vnd.kubernetes.protobuf";

@@ -46,7 +46,7 @@ pub struct Shape<'k> {
 
 impl Shape<'_> {
     /// Whether it is the Table that Kubernetes has for kinds without one of their own.
-    fn is_default(self) -> bool {
+    pub fn is_default(self) -> bool {
         self.columns.iter().map(|column| &*column.name).eq(["Name", "Created At"])
     }
 }
@@ -101,20 +101,10 @@ impl ListMeta {
     }
 }
 
-/// The Table of a list (or of one object) as it was read at `meta.resource_version`; ages count from `now`.
-pub fn render<'a>(
-    shape: Shape<'_>,
-    objects: impl IntoIterator<Item = &'a Object>,
-    now: Timestamp,
-    include: IncludeObject,
-    meta: &ListMeta,
-) -> Value {
-    let rows: Vec<Value> = objects.into_iter().map(|object| row(shape, object, now, include)).collect();
-    let mut table = table(shape, rows, Headers::Shown, meta.to_value());
-    if shape.is_default() && table["rows"] == json!([]) {
-        table["rows"] = Value::Null;
-    }
-    table
+/// The Table of one object; ages count from `now`.
+pub fn render(shape: Shape<'_>, object: &Object, now: Timestamp, include: IncludeObject) -> Value {
+    let meta = ListMeta { resource_version: object.resource_version().to_owned(), ..ListMeta::default() };
+    table(shape, vec![row(shape, object, now, include)], Headers::Shown, meta.to_value())
 }
 
 /// The Table with one row that a watch event carries as its object.
@@ -140,7 +130,7 @@ pub fn partial_metadata(object: &Object) -> Value {
 
 fn table(shape: Shape<'_>, rows: Vec<Value>, headers: Headers, metadata: Value) -> Value {
     let columns = match headers {
-        Headers::Shown => Value::Array(shape.columns.iter().map(column).collect()),
+        Headers::Shown => columns(shape),
         // Null, as Kubernetes has it, and not an empty list, which would be a Table without columns.
         Headers::Omitted => Value::Null,
     };
@@ -153,6 +143,11 @@ fn table(shape: Shape<'_>, rows: Vec<Value>, headers: Headers, metadata: Value) 
     })
 }
 
+/// The definitions of a Table's columns.
+pub fn columns(shape: Shape<'_>) -> Value {
+    Value::Array(shape.columns.iter().map(column).collect())
+}
+
 fn column(column: &Column) -> Value {
     json!({
         "name": column.name,
@@ -163,7 +158,8 @@ fn column(column: &Column) -> Value {
     })
 }
 
-fn row(shape: Shape<'_>, object: &Object, now: Timestamp, include: IncludeObject) -> Value {
+/// The row of an object; ages count from `now`.
+pub fn row(shape: Shape<'_>, object: &Object, now: Timestamp, include: IncludeObject) -> Value {
     let Row { cells, completed } = shape.print.row(object, now);
     let mut row = Map::new();
     row.insert("cells".to_owned(), Value::Array(cells));
@@ -204,23 +200,13 @@ mod tests {
     }
 
     #[test]
-    fn renders_lists() {
-        let meta = ListMeta {
-            resource_version: "9".to_owned(),
-            continue_token: Some("x".to_owned()),
-            remaining: Some(3),
-        };
-        let table = render(
-            kind("widgets").shape(),
-            [&object()],
-            Timestamp::UNIX_EPOCH,
-            IncludeObject::Metadata,
-            &meta,
-        );
+    fn renders_objects() {
+        let table =
+            render(kind("widgets").shape(), &object(), Timestamp::UNIX_EPOCH, IncludeObject::Metadata);
         let expected = json!({
             "kind": "Table",
             "apiVersion": "meta.k8s.io/v1",
-            "metadata": {"resourceVersion": "9", "continue": "x", "remainingItemCount": 3},
+            "metadata": {"resourceVersion": "7"},
             "columnDefinitions": [
                 {"name": "Name", "type": "string", "format": "name", "description": "", "priority": 0},
             ],

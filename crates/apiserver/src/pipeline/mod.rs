@@ -2,6 +2,7 @@
 
 pub(crate) mod allocate;
 pub(crate) mod call;
+mod chunks;
 pub(crate) mod codec;
 pub(crate) mod create;
 pub(crate) mod decode;

@@ -8,7 +8,6 @@ use skiff_schema::Root;
 use skiff_store::Entry;
 
 use super::call::Call;
-use super::list::Selected;
 use crate::errors::ApiError;
 use crate::http::accept::{MetaVersion, View};
 
@@ -46,26 +45,27 @@ pub(crate) fn status(beside: &Root, status: Value) -> Option<Bytes> {
     Some(protobuf::object(&Object::from_value(status).ok()?, &root).into())
 }
 
-/// A list of stored objects.
-pub(crate) fn list(call: &Call, selected: &Selected, meta: &ListMeta) -> Result<Bytes, ApiError> {
+/// What a list begins with whose items take so many bytes.
+pub(crate) fn list_start(call: &Call, meta: &ListMeta, items: usize) -> Result<Vec<u8>, ApiError> {
     let meta = match meta.to_value() {
         Value::Object(map) => protobuf::metadata_message(&map, &sibling(call, LIST_META)?),
         _ => Vec::new(),
     };
-    let kind = &call.kind;
-    let (api_version, name, items) = match call.encoding.view {
+    let (api_version, name) = match call.encoding.view {
         View::Metadata(version, _) => {
-            let items = selected.entries.iter().map(|entry| wrapped(call, &*call.decoded(entry)?));
-            let items: Result<Vec<_>, ApiError> = items.collect();
-            (version.api_version().to_owned(), "PartialObjectMetadataList".to_owned(), items?)
+            (version.api_version().to_owned(), "PartialObjectMetadataList".to_owned())
         }
-        _ => {
-            let items: Result<Vec<_>, ApiError> =
-                selected.entries.iter().map(|entry| message(call, entry)).collect();
-            (kind.gv.to_string(), format!("{}List", kind.names.kind), items?)
-        }
+        _ => (call.kind.gv.to_string(), format!("{}List", call.kind.names.kind)),
     };
-    Ok(protobuf::list(&api_version, &name, &meta, items.iter().map(AsRef::as_ref)).into())
+    Ok(protobuf::list_start(&api_version, &name, &meta, items))
+}
+
+/// The message of an item of a list.
+pub(crate) fn item(call: &Call, entry: &Entry) -> Result<Bytes, ApiError> {
+    match call.encoding.view {
+        View::Metadata(..) => wrapped(call, &*call.decoded(entry)?),
+        _ => message(call, entry),
+    }
 }
 
 /// The message of a stored object, made once for all who want it.

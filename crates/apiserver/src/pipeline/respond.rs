@@ -1,10 +1,12 @@
 //! Outcomes → HTTP answers in the representation that the client wants.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response, StatusCode};
 use serde_json::Value;
-use skiff_machinery::table::{self, IncludeObject, ListMeta, Shape};
+use skiff_machinery::table::{self, IncludeObject, Shape};
 use skiff_machinery::{Object, Printer, scale};
 use skiff_schema::Root;
 use skiff_store::Entry;
@@ -19,7 +21,7 @@ use crate::http::body::{self, Body};
 pub(crate) async fn respond(call: Call, outcome: Outcome) -> Result<Response<Body>, ApiError> {
     check_amount(&call, &outcome.content)?;
     let (server, size) = (call.server.clone(), work(&call, &outcome.content));
-    server.aside.run(size, async move { write(&call, outcome) }).await
+    server.aside.run(size, async move { write(call, outcome) }).await
 }
 
 /// Splicing stored bytes takes so many times less than making trees of them.
@@ -29,8 +31,8 @@ const SPLICING: usize = 16;
 fn work(call: &Call, content: &Content) -> usize {
     let bytes = match content {
         Content::Entry(entry) => entry.value.len(),
-        // Written chunk by chunk, as the client takes it.
-        Content::List(_) if is_spliced(call) => 0,
+        // Written chunk by chunk, as the client takes it. Messages are measured before.
+        Content::List(_) if listed::is_streamed(call) && call.encoding.format == Format::Json => 0,
         Content::List(selected) => selected.entries.iter().map(|entry| entry.value.len()).sum(),
         // These came with a request, or are small.
         Content::Object(_) | Content::Tree(_) => 0,
@@ -44,19 +46,20 @@ fn is_spliced(call: &Call) -> bool {
     call.encoding.format == Format::Json && is_part && !is_pretty(call)
 }
 
-fn write(call: &Call, outcome: Outcome) -> Result<Response<Body>, ApiError> {
+fn write(call: Call, outcome: Outcome) -> Result<Response<Body>, ApiError> {
     let Outcome { status, content } = outcome;
+    let call = Arc::new(call);
     let in_protobuf = call.encoding.format == Format::Protobuf;
     let body = match content {
-        Content::List(selected) => listed::body(call, selected)?,
-        Content::Entry(entry) if in_protobuf => body::full(protobuf::entry(call, &entry)?),
-        Content::Entry(entry) => body::full(written(call, entry_bytes(call, &entry)?)?),
-        Content::Object(object) if in_protobuf => body::full(protobuf::object(call, &object)?),
-        Content::Object(object) => body::full(written(call, object_bytes(call, &object)?)?),
+        Content::List(selected) => listed::body(call.clone(), selected)?,
+        Content::Entry(entry) if in_protobuf => body::full(protobuf::entry(&call, &entry)?),
+        Content::Entry(entry) => body::full(written(&call, entry_bytes(&call, &entry)?)?),
+        Content::Object(object) if in_protobuf => body::full(protobuf::object(&call, &object)?),
+        Content::Object(object) => body::full(written(&call, object_bytes(&call, &object)?)?),
         Content::Tree(value) if in_protobuf => {
-            body::full(protobuf::object(call, &Object::from_value(value).unwrap_or_default())?)
+            body::full(protobuf::object(&call, &Object::from_value(value).unwrap_or_default())?)
         }
-        Content::Tree(value) => body::full(written(call, codec::to_json(&other_view(call, value)?))?),
+        Content::Tree(value) => body::full(written(&call, codec::to_json(&other_view(&call, value)?))?),
     };
     Ok(answer(status, call.encoding.content_type(), body))
 }
@@ -116,8 +119,7 @@ fn other_view(call: &Call, value: Value) -> Result<Value, ApiError> {
 
 /// The Table of one object.
 fn one_row(call: &Call, shape: Shape<'_>, object: &Object) -> Result<Value, ApiError> {
-    let meta = ListMeta { resource_version: object.resource_version().to_owned(), ..ListMeta::default() };
-    Ok(table::render(shape, [object], call.now, include(call)?, &meta))
+    Ok(table::render(shape, object, call.now, include(call)?))
 }
 
 /// JSON text in the format of the answer.

@@ -111,6 +111,17 @@ impl Api {
         self.request(request).await
     }
 
+    /// The parts in which an answer comes.
+    pub(crate) async fn parts_of(&self, path: &str, accept: &str) -> Vec<Bytes> {
+        let request = Request::builder().uri(path).header("accept", accept).body(Full::default()).unwrap();
+        let mut body = self.open(UserInfo::api_server(), request).await.into_body();
+        let mut parts = Vec::new();
+        while let Some(frame) = body.frame().await {
+            parts.extend(frame.unwrap().into_data());
+        }
+        parts
+    }
+
     pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
         self.send("POST", path, "application/json", &body.to_string()).await
     }

@@ -41,20 +41,28 @@ pub fn wrapped_metadata(metadata: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A list as a body, of the messages of its metadata and its items.
-pub fn list<'i>(
-    api_version: &str,
-    kind: &str,
-    metadata: &[u8],
-    items: impl Iterator<Item = &'i [u8]> + Clone,
-) -> Vec<u8> {
-    let length = sized(metadata.len()) + items.clone().map(|item| sized(item.len())).sum::<usize>();
-    let mut out = Vec::with_capacity(length + 128);
-    open(&mut out, api_version, kind, length);
+/// What a list as a body begins with: the message of its metadata, and how long it is with items that take so many bytes, the sum
+/// of their [`list_item_size`]. They follow, and then [`list_end`].
+pub fn list_start(api_version: &str, kind: &str, metadata: &[u8], items: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(metadata.len() + 128);
+    open(&mut out, api_version, kind, sized(metadata.len()) + items);
     bytes(&mut out, METADATA, metadata);
-    items.for_each(|item| bytes(&mut out, ITEMS, item));
-    close(&mut out);
     out
+}
+
+/// Appends an item of a list.
+pub fn list_item(out: &mut Vec<u8>, message: &[u8]) {
+    bytes(out, ITEMS, message);
+}
+
+/// The bytes that [`list_item`] appends for a message of so many bytes.
+pub fn list_item_size(message: usize) -> usize {
+    sized(message)
+}
+
+/// Appends what stands behind a list's last item.
+pub fn list_end(out: &mut Vec<u8>) {
+    close(out);
 }
 
 /// A message as a body: with a prefix, `apiVersion` and `kind` before it.
