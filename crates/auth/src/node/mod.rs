@@ -3,6 +3,7 @@
 mod authorizer;
 mod graph;
 mod labels;
+mod references;
 mod restriction;
 
 pub(super) use authorizer::{Verdict, authorize};

@@ -6,6 +6,7 @@ use super::NodeGraph;
 use super::authorizer::LEASES;
 use super::graph::MIRROR;
 use super::labels::forbidden;
+use super::references;
 use crate::{Attributes, Refusal};
 
 /// Checks a write of a node agent; writes of others pass. `new` is absent for deletions, `old` for
@@ -56,7 +57,10 @@ fn pod(node: &str, verb: &str, new: Option<&Object>, old: Option<&Object>) -> Re
         ("create", new) if !is_on(new, node) => {
             Err(format!("node {node:?} can only create pods with spec.nodeName set to itself"))
         }
-        ("create", _) => Ok(()),
+        ("create", new) => match new.map(references::of_pod).transpose()?.flatten() {
+            Some(what) => Err(format!("node {node:?} can not create pods that reference {what}")),
+            None => Ok(()),
+        },
         ("delete", _) if !is_on(old, node) => {
             Err(format!("node {node:?} can only delete pods with spec.nodeName set to itself"))
         }
@@ -195,7 +199,14 @@ mod tests {
         let mut mirror = on("n1");
         mirror["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "x"});
         check("create pods", on("n1"), Value::Null, "can only create mirror pods");
-        check("create pods", mirror, Value::Null, "");
+        check("create pods", mirror.clone(), Value::Null, "");
+        mirror["spec"]["volumes"] = json!([{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]);
+        check(
+            "create pods",
+            mirror,
+            Value::Null,
+            r#"node "n1" can not create pods that reference persistentvolumeclaims"#,
+        );
         check("delete pods", Value::Null, on("n1"), "");
         check("delete pods", Value::Null, on("n2"), r#"pods is forbidden: node "n1" can only delete"#);
         check("update pods", on("n1"), on("n1"), r#"unexpected operation "UPDATE""#);
