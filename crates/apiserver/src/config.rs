@@ -11,6 +11,7 @@ use skiff_store::Store;
 
 use crate::build_info::BuildInfo;
 use crate::limits::Limits;
+use crate::plugins::Plugins;
 
 /// Everything an API server needs.
 pub struct Config {
@@ -26,6 +27,8 @@ pub struct Config {
     pub checks: Checks,
     /// What clients may cost.
     pub limits: Limits,
+    /// Admission plugins that are on though they are not by default.
+    pub plugins: Plugins,
     /// What `/version` says.
     pub build: BuildInfo,
     /// What `/metrics` says besides the server's own numbers, in Prometheus' text format.

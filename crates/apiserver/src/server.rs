@@ -28,6 +28,7 @@ use crate::http::metrics::Metrics;
 use crate::limits::Limits;
 use crate::offer::Offers;
 use crate::pipeline::recent::Recent;
+use crate::plugins::Plugins;
 use crate::webhooks::Outgoing;
 
 /// What all requests share.
@@ -40,6 +41,7 @@ pub(crate) struct Shared {
     pub(crate) aggregation: Aggregation,
     pub(crate) auth: Auth,
     pub(crate) configured: Configured,
+    pub(crate) plugins: Plugins,
     pub(crate) pki: Arc<Pki>,
     /// For connections to nodes.
     pub(crate) kubelet_tls: Arc<rustls::ClientConfig>,
@@ -90,7 +92,7 @@ impl ApiServer {
     /// # Errors
     /// When the store fails.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        let Config { store, catalogue, pki, cluster, checks, limits, build, more_metrics } = config;
+        let Config { store, catalogue, pki, cluster, checks, limits, plugins, build, more_metrics } = config;
         let first = Bootstrap {
             service_cidrs: vec![cluster.service_cidr.to_string()],
             client_ca_pem: pki.ca_pem().to_owned(),
@@ -115,6 +117,7 @@ impl ApiServer {
         let shared = Shared {
             aggregation,
             configured,
+            plugins,
             auth,
             kubelet_tls: pki.kubelet_client_tls()?,
             facts: cluster.facts(),

@@ -31,7 +31,7 @@ impl TestServer {
     ///
     /// When it does not start.
     pub async fn start(address: impl Into<IpAddr>) -> Self {
-        Self::with_limits(address, crate::Limits::default()).await
+        Self::with(address, crate::Limits::default(), crate::Plugins::default()).await
     }
 
     /// The same, with these bounds.
@@ -40,6 +40,15 @@ impl TestServer {
     ///
     /// When it does not start.
     pub async fn with_limits(address: impl Into<IpAddr>, limits: crate::Limits) -> Self {
+        Self::with(address, limits, crate::Plugins::default()).await
+    }
+
+    /// The same, with these admission plugins besides those that are always on.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub async fn with(address: impl Into<IpAddr>, limits: crate::Limits, plugins: crate::Plugins) -> Self {
         let address = address.into();
         let dir = tempfile::tempdir().expect("a directory for the test");
         let store = store(dir.path());
@@ -53,6 +62,7 @@ impl TestServer {
             cluster,
             checks: checks.clone(),
             limits,
+            plugins,
             build: crate::BuildInfo::default(),
             more_metrics: String::new,
         };

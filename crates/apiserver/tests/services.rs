@@ -109,3 +109,18 @@ async fn a_dry_run_claims_nothing() {
     assert!(api.get(ADDRESSES).await.names().is_empty());
     assert!(api.get(SERVICES).await.names().is_empty());
 }
+
+#[tokio::test]
+async fn external_ips_are_denied_where_the_plugin_is_on() {
+    let mut external = service("a");
+    external["spec"]["externalIPs"] = json!(["192.0.2.1"]);
+    Api::start().await.post(SERVICES, external.clone()).await.expect(201);
+    let api = Api::with_plugins("DenyServiceExternalIPs").await;
+    let refused = api.post(SERVICES, external).await.expect(403);
+    let why = r#"services "a" is forbidden: Use of external IPs is denied by admission control"#;
+    assert_eq!(refused.message(), why);
+    api.post(SERVICES, service("a")).await.expect(201);
+    let patch = json!({"spec": {"externalIPs": ["192.0.2.1"]}});
+    api.merge(&format!("{SERVICES}/a"), patch).await.expect(403);
+    api.merge(&format!("{SERVICES}/a"), json!({"metadata": {"labels": {"a": "b"}}})).await.expect(200);
+}

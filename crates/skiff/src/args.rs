@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use skiff_apiserver::Plugins;
 use skiff_node::EvictionHard;
 use skiff_runtime::ImageLimits;
 
@@ -119,6 +120,9 @@ pub(crate) struct ServerArgs {
     /// when not given, a tenth or 1Gi, whichever is less, and 5% of the inodes
     #[arg(long, value_name = "SIGNAL<QUANTITY,…")]
     pub(crate) eviction_hard: Option<EvictionHard>,
+    /// Admission plugins that are off by default and are to be on: DenyServiceExternalIPs; errors name those that are always on
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "PLUGIN,…")]
+    pub(crate) enable_admission_plugins: Plugins,
     /// Name of the context written into the kubeconfig
     #[arg(long, default_value = "skiff", value_name = "NAME")]
     pub(crate) context: String,
@@ -155,6 +159,7 @@ impl UpArgs {
         let wanted = &self.server;
         let or_none = |value: Option<String>| value.unwrap_or_else(|| "none".to_owned());
         let text = |args: &ServerArgs| {
+            let plugins = args.enable_admission_plugins.to_string();
             [
                 ("image_limit", args.layout.image_limit.to_string()),
                 ("node_name", or_none(args.node_name.clone())),
@@ -162,6 +167,7 @@ impl UpArgs {
                 ("api_port", args.api_port.to_string()),
                 ("kubelet_port", args.kubelet_port.to_string()),
                 ("eviction_hard", or_none(args.eviction_hard.map(|thresholds| thresholds.to_string()))),
+                ("enable_admission_plugins", or_none(Some(plugins).filter(|names| !names.is_empty()))),
                 ("context", args.context.clone()),
             ]
         };
@@ -265,6 +271,9 @@ mod tests {
         check("--api-port 6443 --context skiff", plain, &[]);
         check("--api-port 7000", plain, &["--api-port 7000, and not 6443"]);
         check("--node-name a", plain, &["--node-name a, and not none"]);
+        let plugin = "--enable-admission-plugins DenyServiceExternalIPs";
+        check(plugin, plain, &[&format!("{plugin}, and not none")]);
+        check(plugin, &format!("{plain} {plugin}"), &[]);
         let other =
             "server --api-port 7000 --node-name a --node-ip 192.0.2.1 --eviction-hard nodefs.available<5%";
         check("", other, &[]);

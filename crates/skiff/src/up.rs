@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, anyhow, bail};
 use rustix::process::Pid;
+use skiff_apiserver::Plugins;
 
 use crate::args::{ServerArgs, UpArgs};
 use crate::daemon::Record;
@@ -177,6 +178,9 @@ fn server_arguments(args: &ServerArgs, layout: &Layout) -> Vec<OsString> {
     option("--context", args.context.clone().into());
     option("--api-port", args.api_port.to_string().into());
     option("--kubelet-port", args.kubelet_port.to_string().into());
+    if args.enable_admission_plugins != Plugins::default() {
+        option("--enable-admission-plugins", args.enable_admission_plugins.to_string().into());
+    }
     if let Some(thresholds) = &args.eviction_hard {
         option("--eviction-hard", thresholds.to_string().into());
     }

@@ -5,6 +5,7 @@ mod asking;
 mod attributes;
 mod caller;
 mod configured;
+mod external_ips;
 mod limits;
 mod mountable;
 mod namespace;
@@ -86,6 +87,7 @@ impl Review<'_> {
 
 /// What is refused only of an object that is right in itself: after its validation.
 pub(crate) async fn confirm(mut review: Review<'_>) -> Result<(), ApiError> {
+    external_ips::confirm(&review)?;
     limits::confirm(&review).await?;
     service_account::confirm(&review).await?;
     pod_security::confirm(&review).await?;

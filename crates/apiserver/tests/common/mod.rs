@@ -64,6 +64,11 @@ impl Api {
         Self(TestServer::start([127, 0, 0, 1]).await)
     }
 
+    /// With admission plugins that are off by default.
+    pub(crate) async fn with_plugins(names: &str) -> Self {
+        Self(TestServer::with([127, 0, 0, 1], Limits::default(), names.parse().unwrap()).await)
+    }
+
     pub(crate) async fn with_limits(limits: Limits) -> Self {
         Self(TestServer::with_limits([127, 0, 0, 1], limits).await)
     }
