@@ -53,7 +53,7 @@ impl Plugins {
 
 /// A name that is no plugin's.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("admission plugin {0:?} is unknown; off by default are {}; always on are {}", optional(), ALWAYS.join(", "))]
+#[error("admission plugin {0:?} is unknown; off by default are {off}; always on are {on}", off = optional(), on = ALWAYS.join(", "))]
 pub struct UnknownPlugin(String);
 
 fn optional() -> String {
