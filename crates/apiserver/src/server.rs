@@ -154,6 +154,12 @@ impl ApiServer {
         admission::kinds(self.shared.offers.clone())
     }
 
+    /// Lets go of what is kept only so that it need not be made again.
+    pub fn forget(&self) {
+        self.shared.decoded.clear();
+        self.shared.messages.clear();
+    }
+
     /// The API as a `tower` service for one user in the same process.
     pub fn service(&self, user: UserInfo) -> ApiService {
         ApiService::new(self.shared.clone(), Caller::InProcess(Arc::new(user)))

@@ -35,11 +35,13 @@ pub fn burst() {
     BURSTS.notify_one();
 }
 
-/// Gives memory back after bursts, for ever.
-pub async fn keep_small() {
+/// Gives memory back after bursts, for ever. `forget` lets go first of what is only kept to be found again: pieces of it are
+/// spread over all that the burst took, and each would hold its page.
+pub async fn keep_small(forget: impl Fn() + Send) {
     loop {
         BURSTS.notified().await;
         tokio::time::sleep(LATER).await;
+        forget();
         give_back();
     }
 }
@@ -67,7 +69,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_a_burst_took_is_given_back() {
-        let task = tokio::spawn(keep_small());
+        let task = tokio::spawn(keep_small(|| {}));
         let mut blocks: Vec<Box<[u8]>> = (0..40_000).map(|_| vec![1; 1000].into_boxed_slice()).collect();
         let full = resident();
         // What stays lies behind what goes.

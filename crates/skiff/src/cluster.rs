@@ -130,7 +130,6 @@ pub(crate) async fn start(
     watch_store(&mut parts, &store, &checks);
     let pki = Arc::new(Pki::open_or_create(&settings.layout.pki(), &pki_subject(&settings, node_ip))?);
     parts.run("certificates", keep_certificates(pki.clone(), shutdown.clone()));
-    parts.run("memory", keep_small(shutdown.clone()));
 
     progress.step("starting the API server");
     let cluster = ClusterConfig { port: settings.args.api_port, ..ClusterConfig::new(node_ip.into()) };
@@ -152,6 +151,7 @@ pub(crate) async fn start(
         check_proxy(&checks, proxy_health.clone());
     }
     let api = start_api(&mut parts, config).await?;
+    parts.run("memory", keep_small(api.clone(), shutdown.clone()));
     // From here on users can look at what goes on, also when it goes wrong.
     write_kubeconfigs(&settings, &pki, &url)?;
     let vitals = watched(&checks, "controllers", "controllers-informer-sync");
@@ -284,8 +284,8 @@ fn watch_store(parts: &mut Parts, store: &Embedded, checks: &Checks) {
 }
 
 /// Gives memory back after bursts of work, until the shutdown.
-async fn keep_small(shutdown: CancellationToken) -> anyhow::Result<()> {
-    shutdown.run_until_cancelled(skiff_heap::keep_small()).await;
+async fn keep_small(api: ApiServer, shutdown: CancellationToken) -> anyhow::Result<()> {
+    shutdown.run_until_cancelled(skiff_heap::keep_small(|| api.forget())).await;
     Ok(())
 }
 

@@ -23,7 +23,7 @@ struct Kept<V> {
 
 impl<V> Default for Recent<V> {
     fn default() -> Self {
-        Self(Mutex::new(Kept { values: HashMap::new(), order: VecDeque::new(), bytes: 0 }))
+        Self(Mutex::default())
     }
 }
 
@@ -37,6 +37,19 @@ impl<V: Clone> Recent<V> {
         let value = make()?;
         self.0.lock().keep(id, value.clone(), entry.value.len());
         Ok(value)
+    }
+}
+
+impl<V> Recent<V> {
+    /// Lets go of everything.
+    pub(crate) fn clear(&self) {
+        *self.0.lock() = Kept::default();
+    }
+}
+
+impl<V> Default for Kept<V> {
+    fn default() -> Self {
+        Self { values: HashMap::new(), order: VecDeque::new(), bytes: 0 }
     }
 }
 
@@ -59,6 +72,22 @@ mod tests {
     use super::*;
     use bytes::Bytes;
     use std::convert::Infallible;
+
+    #[test]
+    fn what_is_cleared_is_made_again() {
+        let recent = Recent::default();
+        let entry = Entry {
+            key: Key::from("k"),
+            value: Bytes::from_static(b"v").into(),
+            created: Revision::new(1),
+            modified: Revision::new(1),
+        };
+        let made = std::cell::Cell::new(0);
+        let get = || recent.get(&entry, || Ok::<_, Infallible>(made.replace(made.get() + 1))).unwrap();
+        assert_eq!((get(), get()), (0, 0));
+        recent.clear();
+        assert_eq!(get(), 1);
+    }
 
     #[test]
     fn stays_within_its_budget() {
