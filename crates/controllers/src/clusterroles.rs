@@ -7,11 +7,12 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 use skiff_informer::{Next, ObjectKey, Queue, is_not_found};
+use skiff_machinery::selector::LabelSelector;
 
 use crate::environment::{Controller, Environment};
 use crate::informers::Informers;
@@ -82,21 +83,10 @@ fn plan(role: &ClusterRole, all: &[Arc<ClusterRole>]) -> Option<Vec<PolicyRule>>
     (role.rules.as_deref().unwrap_or_default() != rules).then_some(rules)
 }
 
-fn selects(selector: &LabelSelector, role: &ClusterRole) -> bool {
-    let labels = role.labels();
-    let equal = selector.match_labels.iter().flatten().all(|(key, value)| labels.get(key) == Some(value));
-    equal
-        && selector.match_expressions.iter().flatten().all(|requirement| {
-            let value = labels.get(&requirement.key);
-            let listed = || requirement.values.iter().flatten().any(|listed| Some(listed) == value);
-            match requirement.operator.as_str() {
-                "In" => listed(),
-                "NotIn" => !listed(),
-                "Exists" => value.is_some(),
-                "DoesNotExist" => value.is_none(),
-                _ => false,
-            }
-        })
+/// Whether a role is selected; a selector that cannot be understood selects nothing.
+fn selects(selector: &v1::LabelSelector, role: &ClusterRole) -> bool {
+    let labels = role.labels().iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    LabelSelector::try_from(selector).is_ok_and(|selector| selector.matches(&labels))
 }
 
 #[cfg(test)]

@@ -40,6 +40,7 @@ impl Environment<'_> {
     pub(crate) fn client(&self, name: &str) -> Client {
         (self.client_for)(name)
     }
+
     /// The usual controller: once what it `reads` has been listed, it hands the keys of `queue` to `reconcile`, at most
     /// `workers` at a time, until shutdown. `state` is what reconciling needs.
     pub(crate) fn reconciler<S, E>(

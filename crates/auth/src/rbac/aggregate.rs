@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1;
 use serde::Deserialize;
+use skiff_machinery::selector::LabelSelector;
 
 use super::Rule;
 
@@ -25,7 +26,7 @@ struct Metadata {
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct AggregationRule {
-    cluster_role_selectors: Option<Vec<LabelSelector>>,
+    cluster_role_selectors: Option<Vec<v1::LabelSelector>>,
 }
 
 impl Role {
@@ -34,10 +35,16 @@ impl Role {
         self.rules.as_deref().unwrap_or_default()
     }
 
-    /// Whether its aggregation takes in a role with these labels.
-    fn takes_in(&self, labels: &BTreeMap<String, String>) -> bool {
+    /// What its aggregation takes in: roles that one of these selects. One that cannot be understood selects nothing.
+    fn selectors(&self) -> Vec<LabelSelector> {
         let selectors = self.aggregation_rule.iter().flat_map(|a| a.cluster_role_selectors.iter().flatten());
-        selectors.into_iter().any(|selector| selects(selector, labels))
+        selectors.filter_map(|selector| LabelSelector::try_from(selector).ok()).collect()
+    }
+
+    /// Its labels.
+    fn labels(&self) -> BTreeMap<&str, &str> {
+        let labels = self.metadata.labels.iter().flatten();
+        labels.map(|(key, value)| (key.as_str(), value.as_str())).collect()
     }
 }
 
@@ -50,14 +57,14 @@ pub(super) fn aggregate(roles: BTreeMap<&str, &Role>) -> HashMap<String, Vec<Rul
 }
 
 fn sum(name: &str, roles: &BTreeMap<&str, &Role>) -> Vec<Rule> {
-    let empty = BTreeMap::new();
     let mut rules: Vec<Rule> = Vec::new();
     let mut seen = BTreeSet::from([name]);
     let mut open = vec![name];
     while let Some(role) = open.pop().and_then(|name| roles.get(name)) {
+        let selectors = role.selectors();
         for (other, source) in roles {
-            let labels = source.metadata.labels.as_ref().unwrap_or(&empty);
-            if !role.takes_in(labels) || !seen.insert(other) {
+            let labels = source.labels();
+            if !selectors.iter().any(|selector| selector.matches(&labels)) || !seen.insert(other) {
                 continue;
             }
             if source.aggregation_rule.is_some() {
@@ -72,22 +79,4 @@ fn sum(name: &str, roles: &BTreeMap<&str, &Role>) -> Vec<Rule> {
         }
     }
     rules
-}
-
-/// Whether a label selector matches; an empty one matches everything.
-fn selects(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
-    let equal = selector.match_labels.iter().flatten().all(|(key, value)| labels.get(key) == Some(value));
-    let expressions = selector.match_expressions.iter().flatten();
-    equal
-        && expressions.into_iter().all(|requirement| {
-            let value = labels.get(&requirement.key);
-            let listed = || requirement.values.iter().flatten().any(|v| Some(v) == value);
-            match requirement.operator.as_str() {
-                "In" => listed(),
-                "NotIn" => !listed(),
-                "Exists" => value.is_some(),
-                "DoesNotExist" => value.is_none(),
-                _ => false,
-            }
-        })
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1;
 use thiserror::Error;
 
 use crate::names::Form;
@@ -75,6 +76,32 @@ impl LabelSelector {
     /// Whether an object with these labels is selected.
     pub fn matches(&self, labels: &BTreeMap<&str, &str>) -> bool {
         self.requirements.iter().all(|r| r.matches(labels.get(r.key.as_str()).copied()))
+    }
+}
+
+impl TryFrom<&v1::LabelSelector> for LabelSelector {
+    type Error = LabelSelectorError;
+
+    /// A selector as objects have it (`metav1.LabelSelector`). An operator that is none is an error; keys and values are not checked.
+    fn try_from(selector: &v1::LabelSelector) -> Result<Self, LabelSelectorError> {
+        let equal = selector.match_labels.iter().flatten().map(|(key, value)| {
+            Ok(LabelRequirement { key: key.clone(), operator: LabelOperator::In(vec![value.clone()]) })
+        });
+        let expressions = selector.match_expressions.iter().flatten().map(|expression| {
+            let values = || expression.values.clone().unwrap_or_default();
+            let operator = match expression.operator.as_str() {
+                "In" => LabelOperator::In(values()),
+                "NotIn" => LabelOperator::NotIn(values()),
+                "Exists" => LabelOperator::Exists,
+                "DoesNotExist" => LabelOperator::DoesNotExist,
+                other => {
+                    let why = format!("{other:?} is not a valid label selector operator");
+                    return Err(LabelSelectorError(why));
+                }
+            };
+            Ok(LabelRequirement { key: expression.key.clone(), operator })
+        });
+        equal.chain(expressions).collect::<Result<_, _>>().map(Self::of)
     }
 }
 
@@ -264,6 +291,27 @@ impl Parser {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn selectors_of_objects_are_read() {
+        let check = |selector: serde_json::Value, expected: bool| {
+            let selector: v1::LabelSelector = serde_json::from_value(selector).unwrap();
+            let labels = BTreeMap::from([("a", "1")]);
+            let selects = LabelSelector::try_from(&selector).map(|selector| selector.matches(&labels));
+            assert_eq!(selects.unwrap_or(false), expected, "{selector:?}");
+        };
+        let expression = |key: &str, operator: &str, values: &[&str]| serde_json::json!({"matchExpressions": [{"key": key, "operator": operator, "values": values}]});
+        check(serde_json::json!({}), true);
+        check(serde_json::json!({"matchLabels": {"a": "1"}}), true);
+        check(serde_json::json!({"matchLabels": {"a": "1", "b": "2"}}), false);
+        check(expression("a", "In", &["0", "1"]), true);
+        check(expression("b", "In", &["1"]), false);
+        check(expression("a", "NotIn", &["1"]), false);
+        check(expression("b", "NotIn", &["1"]), true);
+        check(expression("a", "Exists", &[]), true);
+        check(expression("b", "DoesNotExist", &[]), true);
+        check(expression("a", "Near", &["1"]), false);
+    }
 
     #[test]
     fn selects_by_labels() {
