@@ -198,6 +198,7 @@ impl Attempt<'_> {
                 }
                 kind.fill(new);
                 kind.show(new);
+                kind.strategy.prepare_status(self.call.context(), new, old);
             }
             Part::Narrow(_) => {
                 metadata::keep(new, old);

@@ -16,22 +16,27 @@ use skiff_machinery::{
 
 pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
     Kind {
-        columns: vec![
-            text("Last Seen", "Time since it happened last."),
-            text("Type", "Normal or Warning."),
-            text("Reason", "Why it happened, in one word."),
-            text("Object", "What it happened to."),
-            wide("Subobject", "Which part of the object it happened to."),
-            wide("Source", "Who reported it."),
-            text("Message", "What happened."),
-            wide("First Seen", "Time since it happened first."),
-            wide("Count", "How often it happened."),
-            wide_name(),
-        ],
+        columns: columns(),
         print: Printer::Fixed(print),
         selectable: SELECTABLE.into(),
         ..stored(schema, CORE, "io.k8s.api.core.v1.Event", Scope::Namespaced, EventStrategy).short(&["ev"])
     }
+}
+
+/// The columns of tables of events.
+pub(crate) fn columns() -> Vec<skiff_machinery::Column> {
+    vec![
+        text("Last Seen", "Time since it happened last."),
+        text("Type", "Normal or Warning."),
+        text("Reason", "Why it happened, in one word."),
+        text("Object", "What it happened to."),
+        wide("Subobject", "Which part of the object it happened to."),
+        wide("Source", "Who reported it."),
+        text("Message", "What happened."),
+        wide("First Seen", "Time since it happened first."),
+        wide("Count", "How often it happened."),
+        wide_name(),
+    ]
 }
 
 fn wide_name() -> skiff_machinery::Column {
@@ -64,7 +69,8 @@ fn component(event: &Object) -> &str {
     }
 }
 
-fn print(event: &Object, now: Timestamp) -> Row {
+/// The row of an event.
+pub(crate) fn print(event: &Object, now: Timestamp) -> Row {
     let first = [&["firstTimestamp"][..], &["eventTime"]].map(|path| event.str(path));
     let first_seen = since(first.into_iter().find(|time| !time.is_empty()).unwrap_or(""), now);
     let last = [&["series", "lastObservedTime"][..], &["lastTimestamp"]].map(|path| event.str(path));
@@ -136,7 +142,7 @@ fn validate_new(event: &Object) -> FieldErrors {
 }
 
 /// What is special about events.
-struct EventStrategy;
+pub(crate) struct EventStrategy;
 
 impl Strategy for EventStrategy {
     fn metadata_checks(&self) -> MetadataChecks {

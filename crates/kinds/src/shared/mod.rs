@@ -2,5 +2,8 @@
 
 pub(crate) mod check;
 pub(crate) mod defaults;
+pub(crate) mod share;
+pub(crate) mod template;
 #[cfg(test)]
 pub(crate) mod testing;
+pub(crate) mod workload;
