@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
+use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Endpoints, Namespace, Node, Pod, ReplicationController, ResourceQuota, Service, ServiceAccount,
@@ -18,6 +19,7 @@ use skiff_informer::{Cache, Index, ObjectKey, Vitals};
 use tokio_util::sync::CancellationToken;
 
 use crate::pods::KnownPod;
+use crate::workload::ByOwner;
 
 /// The label that ties an EndpointSlice to its Service.
 pub(crate) const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
@@ -31,8 +33,13 @@ pub(crate) const ROOT_CA_MAP: &str = "kube-root-ca.crt";
 pub(crate) struct Informers {
     pub(crate) pods: Cache<KnownPod>,
     pub(crate) pods_by_node: Index<String, KnownPod>,
+    pub(crate) pods_by_owner: ByOwner<KnownPod>,
     pub(crate) replication_controllers: Cache<ReplicationController>,
+    pub(crate) replica_sets: Cache<ReplicaSet>,
+    pub(crate) replica_sets_by_owner: ByOwner<ReplicaSet>,
     pub(crate) services: Cache<Service>,
+    /// Services with a selector by one of the labels that it asks for, in their namespace.
+    services_by_label: Index<(ObjectKey, String), Service>,
     pub(crate) endpoints: Cache<Endpoints>,
     pub(crate) slices: Cache<EndpointSlice>,
     /// EndpointSlices by the Service that their label names.
@@ -55,14 +62,19 @@ pub(crate) struct Informers {
 
 impl Informers {
     pub(crate) fn new() -> Self {
-        let (pods, slices) = (Cache::new(), Cache::new());
+        let (pods, slices, services) = (Cache::new(), Cache::new(), Cache::new());
+        let replica_sets = Cache::new();
         Self {
+            pods_by_owner: ByOwner::new(&pods),
             pods_by_node: Index::new(&pods, |_, pod: &KnownPod| pod.node().map(String::from)),
             slices_by_service: Index::new(&slices, |_, slice| service_of(slice)),
             pods,
             slices,
             replication_controllers: Cache::new(),
-            services: Cache::new(),
+            replica_sets_by_owner: ByOwner::new(&replica_sets),
+            replica_sets,
+            services_by_label: Index::new(&services, |key, service| label_asked_for(key, service)),
+            services,
             endpoints: Cache::new(),
             nodes: Cache::new(),
             leases: Cache::new(),
@@ -89,6 +101,7 @@ impl Informers {
             shutdown,
             Some,
         );
+        self.replica_sets.watch::<ReplicaSet>(Api::all(client()), everything(), shutdown, Some);
         self.services.watch::<Service>(Api::all(client()), everything(), shutdown, Some);
         self.endpoints.watch::<Endpoints>(Api::all(client()), everything(), shutdown, Some);
         self.slices.watch::<EndpointSlice>(Api::all(client()), everything(), shutdown, Some);
@@ -120,6 +133,7 @@ impl Informers {
     pub(crate) fn watch_over(&self, vitals: &Vitals) {
         vitals.cache("pods", &self.pods);
         vitals.cache("replicationcontrollers", &self.replication_controllers);
+        vitals.cache("replicasets", &self.replica_sets);
         vitals.cache("services", &self.services);
         vitals.cache("endpoints", &self.endpoints);
         vitals.cache("endpointslices", &self.slices);
@@ -142,13 +156,22 @@ impl Informers {
         namespace: &str,
         labels: &crate::meta::Labels,
     ) -> Vec<Arc<Service>> {
-        let mut services = self.services.in_namespace(namespace);
+        let by_label = |(key, value): (&str, &str)| {
+            self.services_by_label.get(&(ObjectKey::new(namespace, key), value.to_owned()))
+        };
+        let mut services: Vec<_> = labels.iter().flat_map(by_label).collect();
         services.retain(|service| {
             let selector = service.spec.as_ref().and_then(|spec| spec.selector.as_ref());
             selector.is_some_and(|selector| crate::meta::selects(selector, labels))
         });
         services
     }
+}
+
+/// The first label that a Service asks of its pods, its key with the Service's namespace.
+fn label_asked_for(key: &ObjectKey, service: &Service) -> Option<(ObjectKey, String)> {
+    let (label, value) = service.spec.as_ref()?.selector.as_ref()?.first_key_value()?;
+    Some((ObjectKey::new(key.namespace(), label), value.clone()))
 }
 
 /// The Service that a slice's label names.

@@ -4,6 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use k8s_openapi::api::apps::v1::ReplicaSet;
+use k8s_openapi::api::core::v1::ReplicationController;
 use kube::Client;
 use skiff_admission::Kinds;
 use skiff_informer::Vitals;
@@ -35,13 +37,14 @@ mod pods;
 mod policytypes;
 mod quota;
 mod removals;
-mod replicationcontroller;
+mod replicas;
 mod rootca;
 mod serviceaccount;
 mod servicecidr;
 mod services;
 mod tainteviction;
 mod trigger_time;
+mod workload;
 
 pub use identity::{Identity, identity};
 
@@ -140,7 +143,8 @@ fn assemble_of_api_server(environment: &Environment<'_>) -> Result<Vec<Controlle
 
 fn assemble(environment: &Environment<'_>) -> Result<Vec<Controller>, ControllersError> {
     Ok(vec![
-        replicationcontroller::controller(environment),
+        replicas::controller::<ReplicationController>(environment),
+        replicas::controller::<ReplicaSet>(environment),
         endpoints::controller(environment),
         endpointslice::controller(environment),
         mirroring::controller(environment),

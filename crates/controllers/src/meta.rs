@@ -23,6 +23,11 @@ impl Labels {
         Some(&self.0[place].1)
     }
 
+    /// All of them.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(key, value)| (&**key, &**value))
+    }
+
     /// Whether all of these are among them.
     pub(crate) fn include(&self, others: &Strings) -> bool {
         others.iter().all(|(key, value)| self.get(key) == Some(value))
@@ -49,6 +54,11 @@ pub(crate) fn controller_reference<K: Resource<DynamicType = ()>>(owner: &K) -> 
         controller: Some(true),
         block_owner_deletion: Some(true),
     }
+}
+
+/// The API group of an `apiVersion`; empty for core.
+pub(crate) fn group_of(api_version: &str) -> &str {
+    api_version.split_once('/').map_or("", |(group, _)| group)
 }
 
 /// The UID of the object, empty when it has none yet.
