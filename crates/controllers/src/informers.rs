@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
-use k8s_openapi::api::apps::v1::ReplicaSet;
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Endpoints, Namespace, Node, Pod, ReplicationController, ResourceQuota, Service, ServiceAccount,
@@ -37,6 +37,7 @@ pub(crate) struct Informers {
     pub(crate) replication_controllers: Cache<ReplicationController>,
     pub(crate) replica_sets: Cache<ReplicaSet>,
     pub(crate) replica_sets_by_owner: ByOwner<ReplicaSet>,
+    pub(crate) deployments: Cache<Deployment>,
     pub(crate) services: Cache<Service>,
     /// Services with a selector by one of the labels that it asks for, in their namespace.
     services_by_label: Index<(ObjectKey, String), Service>,
@@ -73,6 +74,7 @@ impl Informers {
             replication_controllers: Cache::new(),
             replica_sets_by_owner: ByOwner::new(&replica_sets),
             replica_sets,
+            deployments: Cache::new(),
             services_by_label: Index::new(&services, |key, service| label_asked_for(key, service)),
             services,
             endpoints: Cache::new(),
@@ -102,6 +104,7 @@ impl Informers {
             Some,
         );
         self.replica_sets.watch::<ReplicaSet>(Api::all(client()), everything(), shutdown, Some);
+        self.deployments.watch::<Deployment>(Api::all(client()), everything(), shutdown, Some);
         self.services.watch::<Service>(Api::all(client()), everything(), shutdown, Some);
         self.endpoints.watch::<Endpoints>(Api::all(client()), everything(), shutdown, Some);
         self.slices.watch::<EndpointSlice>(Api::all(client()), everything(), shutdown, Some);
@@ -134,6 +137,7 @@ impl Informers {
         vitals.cache("pods", &self.pods);
         vitals.cache("replicationcontrollers", &self.replication_controllers);
         vitals.cache("replicasets", &self.replica_sets);
+        vitals.cache("deployments", &self.deployments);
         vitals.cache("services", &self.services);
         vitals.cache("endpoints", &self.endpoints);
         vitals.cache("endpointslices", &self.slices);

@@ -17,6 +17,7 @@ use removals::Removals;
 
 mod clusterroles;
 mod definitions;
+mod deployment;
 mod discovery;
 mod endpoints;
 mod endpointslice;
@@ -145,6 +146,7 @@ fn assemble(environment: &Environment<'_>) -> Result<Vec<Controller>, Controller
     Ok(vec![
         replicas::controller::<ReplicationController>(environment),
         replicas::controller::<ReplicaSet>(environment),
+        deployment::controller(environment),
         endpoints::controller(environment),
         endpointslice::controller(environment),
         mirroring::controller(environment),

@@ -177,7 +177,7 @@ mod tests {
     #[test]
     fn a_part_is_given_again_once_its_node_is_gone() {
         let mut parts = Parts::new(addresses::cidr("10.244.0.0/22").unwrap(), 24);
-        let mut give = |parts: &mut Parts, node: &str| {
+        let give = |parts: &mut Parts, node: &str| {
             parts.give(&ObjectKey::cluster(node)).map(|range| range.to_string())
         };
         for (node, range) in [("a", "10.244.0.0/24"), ("b", "10.244.1.0/24"), ("a", "10.244.0.0/24")] {

@@ -13,7 +13,9 @@
 //!   How fast pods may be made that end at once is said by [`Pace`](crate::pods::pace::Pace).
 //! - A status is compared by [`status::says_the_same`] and written by [`status::write`] only when it says something new;
 //!   [`conditions`] keep their times. A controller may sleep until [`status::next_available`].
+//! - [`template`] has the hashes that names are made of, [`amount`] what a number or a share of replicas is.
 
+pub(crate) mod amount;
 mod claims;
 pub(crate) mod conditions;
 mod in_flight;
@@ -21,6 +23,7 @@ mod owner;
 mod pods;
 mod selector;
 pub(crate) mod status;
+pub(crate) mod template;
 
 pub(crate) use claims::{ClaimError, claim};
 pub(crate) use in_flight::{InFlight, STALE_CACHE_BOUND};
