@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
-use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Endpoints, Namespace, Node, Pod, ReplicationController, ResourceQuota, Service, ServiceAccount,
@@ -38,6 +38,9 @@ pub(crate) struct Informers {
     pub(crate) replica_sets: Cache<ReplicaSet>,
     pub(crate) replica_sets_by_owner: ByOwner<ReplicaSet>,
     pub(crate) deployments: Cache<Deployment>,
+    pub(crate) daemon_sets: Cache<DaemonSet>,
+    pub(crate) controller_revisions: Cache<ControllerRevision>,
+    pub(crate) controller_revisions_by_owner: ByOwner<ControllerRevision>,
     pub(crate) services: Cache<Service>,
     /// Services with a selector by one of the labels that it asks for, in their namespace.
     services_by_label: Index<(ObjectKey, String), Service>,
@@ -64,7 +67,7 @@ pub(crate) struct Informers {
 impl Informers {
     pub(crate) fn new() -> Self {
         let (pods, slices, services) = (Cache::new(), Cache::new(), Cache::new());
-        let replica_sets = Cache::new();
+        let (replica_sets, controller_revisions) = (Cache::new(), Cache::new());
         Self {
             pods_by_owner: ByOwner::new(&pods),
             pods_by_node: Index::new(&pods, |_, pod: &KnownPod| pod.node().map(String::from)),
@@ -75,6 +78,9 @@ impl Informers {
             replica_sets_by_owner: ByOwner::new(&replica_sets),
             replica_sets,
             deployments: Cache::new(),
+            daemon_sets: Cache::new(),
+            controller_revisions_by_owner: ByOwner::new(&controller_revisions),
+            controller_revisions,
             services_by_label: Index::new(&services, |key, service| label_asked_for(key, service)),
             services,
             endpoints: Cache::new(),
@@ -105,6 +111,13 @@ impl Informers {
         );
         self.replica_sets.watch::<ReplicaSet>(Api::all(client()), everything(), shutdown, Some);
         self.deployments.watch::<Deployment>(Api::all(client()), everything(), shutdown, Some);
+        self.daemon_sets.watch::<DaemonSet>(Api::all(client()), everything(), shutdown, Some);
+        self.controller_revisions.watch::<ControllerRevision>(
+            Api::all(client()),
+            everything(),
+            shutdown,
+            Some,
+        );
         self.services.watch::<Service>(Api::all(client()), everything(), shutdown, Some);
         self.endpoints.watch::<Endpoints>(Api::all(client()), everything(), shutdown, Some);
         self.slices.watch::<EndpointSlice>(Api::all(client()), everything(), shutdown, Some);
@@ -138,6 +151,8 @@ impl Informers {
         vitals.cache("replicationcontrollers", &self.replication_controllers);
         vitals.cache("replicasets", &self.replica_sets);
         vitals.cache("deployments", &self.deployments);
+        vitals.cache("daemonsets", &self.daemon_sets);
+        vitals.cache("controllerrevisions", &self.controller_revisions);
         vitals.cache("services", &self.services);
         vitals.cache("endpoints", &self.endpoints);
         vitals.cache("endpointslices", &self.slices);

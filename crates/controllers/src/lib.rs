@@ -16,6 +16,7 @@ use informers::Informers;
 use removals::Removals;
 
 mod clusterroles;
+mod daemonset;
 mod definitions;
 mod deployment;
 mod discovery;
@@ -147,6 +148,7 @@ fn assemble(environment: &Environment<'_>) -> Result<Vec<Controller>, Controller
         replicas::controller::<ReplicationController>(environment),
         replicas::controller::<ReplicaSet>(environment),
         deployment::controller(environment),
+        daemonset::controller(environment),
         endpoints::controller(environment),
         endpointslice::controller(environment),
         mirroring::controller(environment),

@@ -29,6 +29,8 @@ pub(crate) struct KnownPod {
     deletion_cost: i32,
     /// Empty until it is bound.
     node: Box<str>,
+    /// The only node that it may be bound to, empty if there are several.
+    meant_for: Box<str>,
     hostname: Box<str>,
     subdomain: Box<str>,
     /// Those that keep it on a node.
@@ -102,6 +104,7 @@ impl KnownPod {
             deleting: pod.metadata.deletion_timestamp.is_some(),
             deletion_cost: cost.and_then(|cost| cost.parse().ok()).unwrap_or(0),
             node: text(spec.node_name.as_ref()),
+            meant_for: meant_for(spec).into(),
             hostname: text(spec.hostname.as_ref()),
             subdomain: text(spec.subdomain.as_ref()),
             tolerations: spec.tolerations.iter().flatten().filter(|kept| keeps(kept)).cloned().collect(),
@@ -168,6 +171,11 @@ impl KnownPod {
     /// The node it is bound to.
     pub(crate) fn node(&self) -> Option<&str> {
         Some(&*self.node).filter(|node| !node.is_empty())
+    }
+
+    /// The node it is bound to, or shall be: a DaemonSet names it in the pod's affinity.
+    pub(crate) fn target_node(&self) -> Option<&str> {
+        self.node().or_else(|| Some(&*self.meant_for).filter(|node| !node.is_empty()))
     }
 
     /// The host name it asks for, empty if none.
@@ -255,6 +263,20 @@ impl KnownPod {
 
 fn text(field: Option<&String>) -> Box<str> {
     field.map(String::as_str).unwrap_or_default().into()
+}
+
+/// The node that the affinity names.
+fn meant_for(spec: &PodSpec) -> &str {
+    let affinity = spec.affinity.as_ref().and_then(|affinity| affinity.node_affinity.as_ref());
+    let required =
+        affinity.and_then(|rules| rules.required_during_scheduling_ignored_during_execution.as_ref());
+    let terms = required.iter().flat_map(|rules| &rules.node_selector_terms);
+    let mut fields = terms.flat_map(|term| term.match_fields.iter().flatten());
+    let name = fields.find(|field| field.key == "metadata.name" && field.operator == "In");
+    match name.and_then(|field| field.values.as_deref()) {
+        Some([node]) => node,
+        _ => "",
+    }
 }
 
 /// Whether a toleration concerns pods that run.

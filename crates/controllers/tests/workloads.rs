@@ -3,10 +3,10 @@
 
 mod common;
 
-use common::Cluster;
+use common::{Cluster, until};
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
-use k8s_openapi::api::core::v1::{Event, Pod};
+use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet};
+use k8s_openapi::api::core::v1::{Event, Node, Pod};
 use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::{Api, Resource, ResourceExt};
 use serde_json::{Value, json};
@@ -195,6 +195,55 @@ async fn a_hundred_deployments_cost_what_changes() {
     );
     assert_eq!(pods, 1001);
     assert!(after - before <= 10, "{} writes for one pod", after - before);
+}
+
+#[tokio::test]
+async fn a_daemon_set_has_a_pod_on_every_node() {
+    let cluster = Cluster::start().await;
+    cluster.scheduler();
+    cluster.agent();
+    for node in ["n1", "n2", "n3"] {
+        cluster.add_node(node).await;
+    }
+    cluster.create::<DaemonSet>(workload("logs", json!({}))).await;
+    let ready = |wanted: i32| {
+        move |set: &DaemonSet| {
+            let status = set.status.clone().unwrap_or_default();
+            (status.desired_number_scheduled, status.number_available, status.updated_number_scheduled)
+                == (wanted, Some(wanted), Some(wanted))
+                && status.observed_generation == set.metadata.generation
+        }
+    };
+    cluster.until::<DaemonSet>("default", |all| all.iter().all(ready(3))).await;
+    let nodes = |all: &[Pod]| {
+        let alive = all.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
+        let mut nodes: Vec<String> = alive.filter_map(|pod| pod.spec.as_ref()?.node_name.clone()).collect();
+        nodes.sort();
+        nodes
+    };
+    cluster.until::<Pod>("default", |all| nodes(all) == ["n1", "n2", "n3"]).await;
+
+    cluster.add_node("n4").await;
+    cluster.until::<DaemonSet>("default", |all| all.iter().all(ready(4))).await;
+    let taint = Patch::Strategic(json!({"spec": {"taints": [{"key": "gone", "effect": "NoExecute"}]}}));
+    cluster.all::<Node>().patch("n1", &PatchParams::default(), &taint).await.unwrap();
+    cluster.until::<Pod>("default", |all| nodes(all) == ["n2", "n3", "n4"]).await;
+    cluster.until::<DaemonSet>("default", |all| all.iter().all(ready(3))).await;
+
+    change::<DaemonSet>(&cluster, "logs", image_is("two")).await;
+    let updated = |all: &[Pod]| nodes(all).len() == 3 && images(all).iter().all(|image| image == "two");
+    cluster.until::<Pod>("default", updated).await;
+    cluster.until::<DaemonSet>("default", |all| all.iter().all(ready(3))).await;
+    let surge = json!({"updateStrategy": {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}});
+    let mut update = image_is("three");
+    update["updateStrategy"] = surge["updateStrategy"].clone();
+    change::<DaemonSet>(&cluster, "logs", update).await;
+    cluster.until::<DaemonSet>("default", |all| all.iter().all(ready(3))).await;
+    until(cluster.in_default::<Pod>(), |all: &[Pod]| {
+        nodes(all).len() == 3 && images(all).iter().all(|image| image == "three")
+    })
+    .await;
+    cluster.until::<ControllerRevision>("default", |all| all.len() == 3).await;
 }
 
 #[tokio::test]

@@ -13,11 +13,13 @@
 //!   How fast pods may be made that end at once is said by [`Pace`](crate::pods::pace::Pace).
 //! - A status is compared by [`status::says_the_same`] and written by [`status::write`] only when it says something new;
 //!   [`conditions`] keep their times. A controller may sleep until [`status::next_available`].
+//! - [`history`] keeps templates in ControllerRevisions, for rolling back.
 //! - [`template`] has the hashes that names are made of, [`amount`] what a number or a share of replicas is.
 
 pub(crate) mod amount;
 mod claims;
 pub(crate) mod conditions;
+pub(crate) mod history;
 mod in_flight;
 mod owner;
 mod pods;
