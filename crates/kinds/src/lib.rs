@@ -8,15 +8,20 @@ mod apiextensions;
 mod apiregistration;
 mod authentication;
 mod authorization;
+mod certificates;
 mod coordination;
 mod core;
 mod discovery;
 pub mod flowcontrol;
 pub mod honour;
 mod networking;
+mod node;
 mod rbac;
+mod resource;
 mod row;
+pub mod scheduling;
 mod shared;
+mod storage;
 
 use std::sync::Arc;
 
@@ -38,12 +43,17 @@ pub fn builtin_of(schema: &Arc<Schema>) -> Catalogue {
         apiregistration::rows(schema),
         authentication::rows(schema),
         authorization::rows(schema),
+        certificates::rows(schema),
         networking::rows(schema),
         rbac::rows(schema),
+        storage::rows(schema),
         admissionregistration::rows(schema),
         apiextensions::rows(schema),
+        scheduling::rows(schema),
         coordination::rows(schema),
+        node::rows(schema),
         discovery::rows(schema),
+        resource::rows(schema),
         flowcontrol::rows(schema),
     ];
     groups.into_iter().flatten().collect()

@@ -2,6 +2,8 @@
 
 mod field;
 mod label;
+mod validate;
 
 pub use field::{FieldOperator, FieldRequirement, FieldSelector, FieldSelectorError};
-pub use label::{LabelOperator, LabelRequirement, LabelSelector, LabelSelectorError};
+pub use label::{LabelOperator, LabelRequirement, LabelSelector, LabelSelectorError, shown};
+pub use validate::{Values, validate};

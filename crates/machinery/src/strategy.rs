@@ -226,6 +226,10 @@ pub trait Strategy: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// Restores what a change of the status may not change silently besides the rest of the object, which the pipeline has
+    /// restored.
+    fn prepare_status(&self, cx: Context<'_>, new: &mut Object, old: &Object) {}
+
     /// Checks an object that is about to be created.
     fn validate(&self, cx: Context<'_>, object: &Object) -> FieldErrors {
         FieldErrors::new()
@@ -240,6 +244,9 @@ pub trait Strategy: Send + Sync + 'static {
     fn validate_status(&self, cx: Context<'_>, new: &Object, old: &Object) -> FieldErrors {
         FieldErrors::new()
     }
+
+    /// Restores what a change through any other subresource may not change silently, and sets what the server decides.
+    fn prepare_part(&self, cx: Context<'_>, part: Subresource, new: &mut Object, old: &Object) {}
 
     /// Checks a change through any other subresource that writes a part of the object, e.g.
     /// `ephemeralcontainers`. [`Strategy::default`] has been called on `new`.
@@ -306,6 +313,11 @@ pub trait Strategy: Send + Sync + 'static {
     /// Whether something besides `metadata.finalizers` keeps an object that is being deleted.
     fn is_held(&self, object: &Object) -> bool {
         false
+    }
+
+    /// Why an object of this name may never be deleted.
+    fn stays(&self, name: &str) -> Option<&'static str> {
+        None
     }
 
     /// What dependents do by default when an object of the kind is deleted.

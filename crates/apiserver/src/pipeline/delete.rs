@@ -32,6 +32,9 @@ pub(crate) async fn delete_named(
     name: &str,
     options: &DeleteOptions,
 ) -> Result<Outcome, ApiError> {
+    if let Some(why) = call.kind.strategy.stays(name) {
+        return Err(ApiError::forbidden(call.subject(name), why));
+    }
     let key = keys::object(&call.kind, call.namespace(), name);
     for _ in 0..RACES {
         let found = call.server.store.get(&key).await?;

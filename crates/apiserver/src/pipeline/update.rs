@@ -24,7 +24,7 @@ pub(crate) enum Part {
     Whole,
     /// `status`, and labels, annotations and finalizers.
     Status,
-    /// What the caller of [`change`] changed, through this subresource.
+    /// What the caller of [`change`] changed, or the strategy leaves changed, through this subresource.
     Narrow(Subresource),
 }
 
@@ -198,11 +198,13 @@ impl Attempt<'_> {
                 }
                 kind.fill(new);
                 kind.show(new);
+                kind.strategy.prepare_status(self.call.context(), new, old);
             }
-            Part::Narrow(_) => {
+            Part::Narrow(part) => {
                 metadata::keep(new, old);
                 kind.fill(new);
                 kind.show(new);
+                kind.strategy.prepare_part(self.call.context(), part, new, old);
             }
         }
     }

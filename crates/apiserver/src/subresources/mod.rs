@@ -57,11 +57,13 @@ async fn answer(
     body: &Bytes,
 ) -> Result<Outcome, ApiError> {
     match (subresource, verb) {
-        (Subresource::Status | Subresource::EphemeralContainers, Verb::Get) => {
+        (Subresource::Status | Subresource::EphemeralContainers | Subresource::Approval, Verb::Get) => {
             Ok(Outcome::entry(StatusCode::OK, call.entry().await?))
         }
         (Subresource::Status, Verb::Update) => update::update(call, Part::Status, body).await,
         (Subresource::Status, Verb::Patch) => patch::patch(call, Part::Status, body).await,
+        (Subresource::Approval, Verb::Update) => update::update(call, Part::Narrow(subresource), body).await,
+        (Subresource::Approval, Verb::Patch) => patch::patch(call, Part::Narrow(subresource), body).await,
         (Subresource::Scale, Verb::Get) => scale::get(call).await,
         (Subresource::Scale, Verb::Update) => scale::update(call, body).await,
         (Subresource::Scale, Verb::Patch) => scale::patch(call, body).await,

@@ -2,5 +2,8 @@
 
 pub(crate) mod check;
 pub(crate) mod defaults;
+pub(crate) mod diff;
+pub(crate) mod go;
+pub(crate) mod node_labels;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1;
+use serde_json::Value;
 use thiserror::Error;
 
 use crate::names::Form;
@@ -77,6 +78,33 @@ impl LabelSelector {
     pub fn matches(&self, labels: &BTreeMap<&str, &str>) -> bool {
         self.requirements.iter().all(|r| r.matches(labels.get(r.key.as_str()).copied()))
     }
+}
+
+/// The text of a selector as objects have it (`metav1.LabelSelector`), as Kubernetes writes it: by key, empty when it selects
+/// everything. `None` if it has an operator that is none.
+pub fn shown(selector: &Value) -> Option<String> {
+    let labels = selector.get("matchLabels").and_then(Value::as_object).into_iter().flatten();
+    let mut parts: Vec<(&str, String)> = labels
+        .map(|(key, value)| (key.as_str(), format!("{key}={}", value.as_str().unwrap_or(""))))
+        .collect();
+    let expressions = selector.get("matchExpressions").and_then(Value::as_array);
+    for expression in expressions.into_iter().flatten() {
+        let text = |field: &str| expression.get(field).and_then(Value::as_str).unwrap_or("");
+        let values = expression.get("values").and_then(Value::as_array);
+        let mut values: Vec<&str> = values.into_iter().flatten().filter_map(Value::as_str).collect();
+        values.sort_unstable();
+        let (key, values) = (text("key"), values.join(","));
+        let part = match text("operator") {
+            "In" => format!("{key} in ({values})"),
+            "NotIn" => format!("{key} notin ({values})"),
+            "Exists" => key.to_owned(),
+            "DoesNotExist" => format!("!{key}"),
+            _ => return None,
+        };
+        parts.push((key, part));
+    }
+    parts.sort_by_key(|(key, _)| *key);
+    Some(parts.into_iter().map(|(_, part)| part).collect::<Vec<_>>().join(","))
 }
 
 impl TryFrom<&v1::LabelSelector> for LabelSelector {
