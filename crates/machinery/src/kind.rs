@@ -137,6 +137,8 @@ pub enum Subresource {
     Token,
     /// Replaces `spec.ephemeralContainers` only.
     EphemeralContainers,
+    /// Decides about a certificate signing request: replaces `status.conditions`.
+    Approval,
     /// Replaces a namespace's `spec.finalizers`.
     Finalize,
     /// Container output, from the node.
@@ -161,6 +163,7 @@ impl Subresource {
             Self::Eviction => "eviction",
             Self::Token => "token",
             Self::EphemeralContainers => "ephemeralcontainers",
+            Self::Approval => "approval",
             Self::Finalize => "finalize",
             Self::Log => "log",
             Self::Exec => "exec",
