@@ -27,6 +27,7 @@ mod garbage;
 mod identity;
 mod informers;
 mod ipaddresses;
+mod job;
 mod kubernetes_service;
 mod meta;
 mod mirroring;
@@ -46,6 +47,7 @@ mod servicecidr;
 mod services;
 mod tainteviction;
 mod trigger_time;
+mod ttlafterfinished;
 mod workload;
 
 pub use identity::{Identity, identity};
@@ -149,6 +151,8 @@ fn assemble(environment: &Environment<'_>) -> Result<Vec<Controller>, Controller
         replicas::controller::<ReplicaSet>(environment),
         deployment::controller(environment),
         daemonset::controller(environment),
+        job::controller(environment),
+        ttlafterfinished::controller(environment),
         endpoints::controller(environment),
         endpointslice::controller(environment),
         mirroring::controller(environment),

@@ -1,6 +1,7 @@
 //! What controllers know of a pod, and keep of each.
 
 pub(crate) mod pace;
+pub(crate) mod work;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, ObjectReference, Pod, PodSpec, PodStatus, Toleration};
@@ -9,6 +10,7 @@ use kube::ResourceExt;
 use skiff_informer::ObjectKey;
 
 use crate::meta::{self, Labels};
+use work::Work;
 
 /// Annotation by which a user ranks pods for scale-down; lower goes first.
 const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
@@ -41,6 +43,8 @@ pub(crate) struct KnownPod {
     changed: Option<Timestamp>,
     addresses: Box<[Box<str>]>,
     restarts: i32,
+    /// Of pods that Jobs made.
+    work: Option<Box<Work>>,
 }
 
 /// `status.phase`.
@@ -114,6 +118,7 @@ impl KnownPod {
             changed: changes.map(|time| time.0).max(),
             addresses: addresses(status),
             restarts: restarts.max().unwrap_or(0),
+            work: Work::of(pod, spec, status),
         }
     }
 
@@ -247,6 +252,11 @@ impl KnownPod {
     /// How often its most restless container was started again.
     pub(crate) fn restarts(&self) -> i32 {
         self.restarts
+    }
+
+    /// What it does for a Job; `None` if no Job has to do with it.
+    pub(crate) fn work(&self) -> Option<&Work> {
+        self.work.as_deref()
     }
 
     /// Whether endpoints show both alike.
