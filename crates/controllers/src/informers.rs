@@ -5,7 +5,7 @@ use std::sync::Arc;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet};
-use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Endpoints, Namespace, Node, Pod, ReplicationController, ResourceQuota, Service, ServiceAccount,
@@ -44,6 +44,7 @@ pub(crate) struct Informers {
     pub(crate) controller_revisions_by_owner: ByOwner<ControllerRevision>,
     pub(crate) jobs: Cache<Job>,
     pub(crate) jobs_by_owner: ByOwner<Job>,
+    pub(crate) cron_jobs: Cache<CronJob>,
     pub(crate) services: Cache<Service>,
     /// Services with a selector by one of the labels that it asks for, in their namespace.
     services_by_label: Index<(ObjectKey, String), Service>,
@@ -75,6 +76,7 @@ impl Informers {
         Self {
             jobs_by_owner: ByOwner::new(&jobs),
             jobs,
+            cron_jobs: Cache::new(),
             pods_by_owner: ByOwner::new(&pods),
             pods_by_node: Index::new(&pods, |_, pod: &KnownPod| pod.node().map(String::from)),
             slices_by_service: Index::new(&slices, |_, slice| service_of(slice)),
@@ -125,6 +127,7 @@ impl Informers {
             Some,
         );
         self.jobs.watch::<Job>(Api::all(client()), everything(), shutdown, Some);
+        self.cron_jobs.watch::<CronJob>(Api::all(client()), everything(), shutdown, Some);
         self.services.watch::<Service>(Api::all(client()), everything(), shutdown, Some);
         self.endpoints.watch::<Endpoints>(Api::all(client()), everything(), shutdown, Some);
         self.slices.watch::<EndpointSlice>(Api::all(client()), everything(), shutdown, Some);
@@ -161,6 +164,7 @@ impl Informers {
         vitals.cache("daemonsets", &self.daemon_sets);
         vitals.cache("controllerrevisions", &self.controller_revisions);
         vitals.cache("jobs", &self.jobs);
+        vitals.cache("cronjobs", &self.cron_jobs);
         vitals.cache("services", &self.services);
         vitals.cache("endpoints", &self.endpoints);
         vitals.cache("endpointslices", &self.slices);

@@ -16,6 +16,7 @@ use informers::Informers;
 use removals::Removals;
 
 mod clusterroles;
+mod cronjob;
 mod daemonset;
 mod definitions;
 mod deployment;
@@ -35,6 +36,7 @@ mod namespace;
 mod namespaces;
 mod nodeipam;
 mod nodelifecycle;
+mod notes;
 mod podgc;
 mod pods;
 mod policytypes;
@@ -153,6 +155,7 @@ fn assemble(environment: &Environment<'_>) -> Result<Vec<Controller>, Controller
         daemonset::controller(environment),
         job::controller(environment),
         ttlafterfinished::controller(environment),
+        cronjob::controller(environment),
         endpoints::controller(environment),
         endpointslice::controller(environment),
         mirroring::controller(environment),
