@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
-use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet};
+use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
@@ -12,6 +12,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{IPAddress, ServiceCIDR};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::runtime::watcher;
@@ -39,12 +40,14 @@ pub(crate) struct Informers {
     pub(crate) replica_sets: Cache<ReplicaSet>,
     pub(crate) replica_sets_by_owner: ByOwner<ReplicaSet>,
     pub(crate) deployments: Cache<Deployment>,
+    pub(crate) stateful_sets: Cache<StatefulSet>,
     pub(crate) daemon_sets: Cache<DaemonSet>,
     pub(crate) controller_revisions: Cache<ControllerRevision>,
     pub(crate) controller_revisions_by_owner: ByOwner<ControllerRevision>,
     pub(crate) jobs: Cache<Job>,
     pub(crate) jobs_by_owner: ByOwner<Job>,
     pub(crate) cron_jobs: Cache<CronJob>,
+    pub(crate) budgets: Cache<PodDisruptionBudget>,
     pub(crate) services: Cache<Service>,
     /// Services with a selector by one of the labels that it asks for, in their namespace.
     services_by_label: Index<(ObjectKey, String), Service>,
@@ -77,6 +80,7 @@ impl Informers {
             jobs_by_owner: ByOwner::new(&jobs),
             jobs,
             cron_jobs: Cache::new(),
+            budgets: Cache::new(),
             pods_by_owner: ByOwner::new(&pods),
             pods_by_node: Index::new(&pods, |_, pod: &KnownPod| pod.node().map(String::from)),
             slices_by_service: Index::new(&slices, |_, slice| service_of(slice)),
@@ -86,6 +90,7 @@ impl Informers {
             replica_sets_by_owner: ByOwner::new(&replica_sets),
             replica_sets,
             deployments: Cache::new(),
+            stateful_sets: Cache::new(),
             daemon_sets: Cache::new(),
             controller_revisions_by_owner: ByOwner::new(&controller_revisions),
             controller_revisions,
@@ -119,6 +124,7 @@ impl Informers {
         );
         self.replica_sets.watch::<ReplicaSet>(Api::all(client()), everything(), shutdown, Some);
         self.deployments.watch::<Deployment>(Api::all(client()), everything(), shutdown, Some);
+        self.stateful_sets.watch::<StatefulSet>(Api::all(client()), everything(), shutdown, Some);
         self.daemon_sets.watch::<DaemonSet>(Api::all(client()), everything(), shutdown, Some);
         self.controller_revisions.watch::<ControllerRevision>(
             Api::all(client()),
@@ -128,6 +134,7 @@ impl Informers {
         );
         self.jobs.watch::<Job>(Api::all(client()), everything(), shutdown, Some);
         self.cron_jobs.watch::<CronJob>(Api::all(client()), everything(), shutdown, Some);
+        self.budgets.watch::<PodDisruptionBudget>(Api::all(client()), everything(), shutdown, Some);
         self.services.watch::<Service>(Api::all(client()), everything(), shutdown, Some);
         self.endpoints.watch::<Endpoints>(Api::all(client()), everything(), shutdown, Some);
         self.slices.watch::<EndpointSlice>(Api::all(client()), everything(), shutdown, Some);
@@ -161,10 +168,12 @@ impl Informers {
         vitals.cache("replicationcontrollers", &self.replication_controllers);
         vitals.cache("replicasets", &self.replica_sets);
         vitals.cache("deployments", &self.deployments);
+        vitals.cache("statefulsets", &self.stateful_sets);
         vitals.cache("daemonsets", &self.daemon_sets);
         vitals.cache("controllerrevisions", &self.controller_revisions);
         vitals.cache("jobs", &self.jobs);
         vitals.cache("cronjobs", &self.cron_jobs);
+        vitals.cache("poddisruptionbudgets", &self.budgets);
         vitals.cache("services", &self.services);
         vitals.cache("endpoints", &self.endpoints);
         vitals.cache("endpointslices", &self.slices);

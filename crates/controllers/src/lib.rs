@@ -21,6 +21,7 @@ mod daemonset;
 mod definitions;
 mod deployment;
 mod discovery;
+mod disruption;
 mod endpoints;
 mod endpointslice;
 mod environment;
@@ -44,6 +45,7 @@ mod quota;
 mod removals;
 mod replicas;
 mod rootca;
+mod scales;
 mod serviceaccount;
 mod servicecidr;
 mod services;
@@ -156,6 +158,7 @@ fn assemble(environment: &Environment<'_>) -> Result<Vec<Controller>, Controller
         job::controller(environment),
         ttlafterfinished::controller(environment),
         cronjob::controller(environment),
+        disruption::controller(environment),
         endpoints::controller(environment),
         endpointslice::controller(environment),
         mirroring::controller(environment),

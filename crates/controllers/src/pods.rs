@@ -43,6 +43,8 @@ pub(crate) struct KnownPod {
     changed: Option<Timestamp>,
     addresses: Box<[Box<str>]>,
     restarts: i32,
+    /// Since when it is to be disrupted.
+    disrupted: Option<Timestamp>,
     /// Of pods that Jobs made.
     work: Option<Box<Work>>,
 }
@@ -118,6 +120,7 @@ impl KnownPod {
             changed: changes.map(|time| time.0).max(),
             addresses: addresses(status),
             restarts: restarts.max().unwrap_or(0),
+            disrupted: disrupted(status),
             work: Work::of(pod, spec, status),
         }
     }
@@ -254,6 +257,11 @@ impl KnownPod {
         self.restarts
     }
 
+    /// Since when the condition DisruptionTarget is True, unless its node agent ends it, which takes as long as it takes.
+    pub(crate) fn disrupted(&self) -> Option<Timestamp> {
+        self.disrupted
+    }
+
     /// What it does for a Job; `None` if no Job has to do with it.
     pub(crate) fn work(&self) -> Option<&Work> {
         self.work.as_deref()
@@ -269,6 +277,13 @@ impl KnownPod {
             && (&self.node, &self.hostname, &self.subdomain, &self.ports)
                 == (&other.node, &other.hostname, &other.subdomain, &other.ports)
     }
+}
+
+fn disrupted(status: &PodStatus) -> Option<Timestamp> {
+    let mut conditions = status.conditions.iter().flatten();
+    let condition = conditions.find(|one| one.type_ == "DisruptionTarget" && one.status == "True")?;
+    let by_node = condition.reason.as_deref() == Some("TerminationByKubelet");
+    condition.last_transition_time.as_ref().filter(|_| !by_node).map(|time| time.0)
 }
 
 fn text(field: Option<&String>) -> Box<str> {
