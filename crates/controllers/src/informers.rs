@@ -5,6 +5,7 @@ use std::sync::Arc;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
@@ -48,6 +49,7 @@ pub(crate) struct Informers {
     pub(crate) jobs_by_owner: ByOwner<Job>,
     pub(crate) cron_jobs: Cache<CronJob>,
     pub(crate) budgets: Cache<PodDisruptionBudget>,
+    pub(crate) autoscalers: Cache<HorizontalPodAutoscaler>,
     pub(crate) services: Cache<Service>,
     /// Services with a selector by one of the labels that it asks for, in their namespace.
     services_by_label: Index<(ObjectKey, String), Service>,
@@ -81,6 +83,7 @@ impl Informers {
             jobs,
             cron_jobs: Cache::new(),
             budgets: Cache::new(),
+            autoscalers: Cache::new(),
             pods_by_owner: ByOwner::new(&pods),
             pods_by_node: Index::new(&pods, |_, pod: &KnownPod| pod.node().map(String::from)),
             slices_by_service: Index::new(&slices, |_, slice| service_of(slice)),
@@ -135,6 +138,7 @@ impl Informers {
         self.jobs.watch::<Job>(Api::all(client()), everything(), shutdown, Some);
         self.cron_jobs.watch::<CronJob>(Api::all(client()), everything(), shutdown, Some);
         self.budgets.watch::<PodDisruptionBudget>(Api::all(client()), everything(), shutdown, Some);
+        self.autoscalers.watch::<HorizontalPodAutoscaler>(Api::all(client()), everything(), shutdown, Some);
         self.services.watch::<Service>(Api::all(client()), everything(), shutdown, Some);
         self.endpoints.watch::<Endpoints>(Api::all(client()), everything(), shutdown, Some);
         self.slices.watch::<EndpointSlice>(Api::all(client()), everything(), shutdown, Some);
@@ -174,6 +178,7 @@ impl Informers {
         vitals.cache("jobs", &self.jobs);
         vitals.cache("cronjobs", &self.cron_jobs);
         vitals.cache("poddisruptionbudgets", &self.budgets);
+        vitals.cache("horizontalpodautoscalers", &self.autoscalers);
         vitals.cache("services", &self.services);
         vitals.cache("endpoints", &self.endpoints);
         vitals.cache("endpointslices", &self.slices);

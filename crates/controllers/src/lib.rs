@@ -38,6 +38,7 @@ mod namespaces;
 mod nodeipam;
 mod nodelifecycle;
 mod notes;
+mod podautoscaler;
 mod podgc;
 mod pods;
 mod policytypes;
@@ -159,6 +160,7 @@ fn assemble(environment: &Environment<'_>) -> Result<Vec<Controller>, Controller
         ttlafterfinished::controller(environment),
         cronjob::controller(environment),
         disruption::controller(environment),
+        podautoscaler::controller(environment),
         endpoints::controller(environment),
         endpointslice::controller(environment),
         mirroring::controller(environment),
