@@ -66,7 +66,7 @@ impl Exchange {
         let newest = self.server.store.revision();
         self.server.definitions.catch_up(newest).await;
         self.server.aggregation.catch_up(newest).await;
-        let document = self.server.offers.current().documents.answer(path, &head.headers);
+        let document = self.server.offers.current().documents.answer(path, &self.query, &head.headers);
         let document = document.unwrap_or(Err(ApiError::NoSuchPage));
         let document = document.map_err(|error| match error {
             ApiError::NoSuchPage => self.no_document(path),
