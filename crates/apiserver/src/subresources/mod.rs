@@ -4,10 +4,10 @@ mod binding;
 mod connect;
 mod connection;
 pub(crate) mod endpoints;
-mod ephemeral;
 mod eviction;
 mod finalize;
 mod node;
+mod part;
 pub(crate) mod proxy;
 pub(crate) mod review;
 mod scale;
@@ -57,7 +57,7 @@ async fn answer(
     body: &Bytes,
 ) -> Result<Outcome, ApiError> {
     match (subresource, verb) {
-        (Subresource::Status | Subresource::EphemeralContainers, Verb::Get) => {
+        (Subresource::Status | Subresource::EphemeralContainers | Subresource::Resize, Verb::Get) => {
             Ok(Outcome::entry(StatusCode::OK, call.entry().await?))
         }
         (Subresource::Status, Verb::Update) => update::update(call, Part::Status, body).await,
@@ -65,8 +65,8 @@ async fn answer(
         (Subresource::Scale, Verb::Get) => scale::get(call).await,
         (Subresource::Scale, Verb::Update) => scale::update(call, body).await,
         (Subresource::Scale, Verb::Patch) => scale::patch(call, body).await,
-        (Subresource::EphemeralContainers, Verb::Update | Verb::Patch) => {
-            ephemeral::change(call, verb, body).await
+        (Subresource::EphemeralContainers | Subresource::Resize, Verb::Update | Verb::Patch) => {
+            part::change(call, subresource, verb, body).await
         }
         (Subresource::Finalize, Verb::Update) => finalize::finalize(call, body).await,
         (Subresource::Binding, Verb::Create) => binding::bind(call, body).await,
