@@ -28,7 +28,9 @@ pub use http::body::{Body, BodyError, BoxError};
 pub use http::client::ApiService;
 pub use limits::Limits;
 pub use pipeline::terms::terms;
-pub use plugins::{Plugins, UnknownPlugin};
+pub use plugins::{
+    Configuration as PluginConfiguration, ConfigurationError, PluginError, PluginNames, Plugins,
+};
 pub use server::{ApiServer, StartError};
 pub use skiff_identity::UserInfo;
 pub use skiff_listener::{Checks, Concern};

@@ -110,7 +110,8 @@ impl ApiServer {
         let definitions = Definitions::new(kubernetes, offers.clone(), outgoing.clone());
         let definitions = View::start(store.clone(), definitions).await?;
         let aggregation = Aggregation::start(store.clone(), offers.clone(), &pki).await?;
-        let configured = Configured::start(store.clone(), offers.clone(), auth.clone(), outgoing).await?;
+        let configured =
+            Configured::start(store.clone(), offers.clone(), auth.clone(), outgoing, &plugins).await?;
         let (priority, changed) = (Priority::new(&limits), Arc::default());
         let flow_control = Configuration::new(priority.fairness.clone(), Arc::clone(&changed));
         let flow_control = View::start(store.clone(), flow_control).await?;

@@ -13,6 +13,7 @@ mod params;
 mod pod_security;
 mod priority;
 mod quota;
+mod resize;
 mod runtime_class;
 mod service_account;
 mod surroundings;
@@ -27,6 +28,7 @@ use skiff_store::{Entry, Page};
 use crate::errors::ApiError;
 use crate::pipeline::call::Call;
 use crate::pipeline::options::DeleteOptions;
+use crate::plugins::Plugin;
 
 pub(crate) use asking::connect;
 pub(crate) use configured::Configured;
@@ -87,11 +89,23 @@ impl Review<'_> {
 
 /// What is refused only of an object that is right in itself: after its validation.
 pub(crate) async fn confirm(mut review: Review<'_>) -> Result<(), ApiError> {
-    external_ips::confirm(&review)?;
-    limits::confirm(&review).await?;
-    service_account::confirm(&review).await?;
-    pod_security::confirm(&review).await?;
-    runtime_class::confirm(&mut review)?;
+    let plugins = &review.call.server.plugins;
+    if plugins.has(Plugin::DenyServiceExternalIPs) {
+        external_ips::confirm(&review)?;
+    }
+    if plugins.has(Plugin::LimitRanger) {
+        limits::confirm(&review).await?;
+    }
+    if plugins.has(Plugin::ServiceAccount) {
+        service_account::confirm(&review).await?;
+    }
+    if plugins.has(Plugin::PodSecurity) {
+        pod_security::confirm(&review).await?;
+    }
+    if plugins.has(Plugin::RuntimeClass) {
+        runtime_class::confirm(&mut review)?;
+    }
+    resize::confirm(&review).await?;
     asking::validate(&review).await
 }
 
@@ -109,7 +123,9 @@ pub(crate) async fn review_exchanged(
 ) -> Result<(), ApiError> {
     let (write, old, deletion) = (Write::Create, None, None);
     let mut review = Review { call, write, subresource, object: Some(object), old, deletion };
-    topology::admit(&mut review).await?;
+    if call.server.plugins.has(Plugin::PodTopologyLabels) {
+        topology::admit(&mut review).await?;
+    }
     asking::mutate(&mut review).await?;
     asking::validate(&review).await
 }
@@ -145,13 +161,28 @@ async fn all_in_namespace(call: &Call, resource: &str) -> Result<Vec<Entry>, Api
 }
 
 async fn built_in(review: &mut Review<'_>) -> Result<(), ApiError> {
+    let plugins = &review.call.server.plugins;
     namespace::admit(review).await?;
-    limits::admit(review).await?;
-    service_account::admit(review).await?;
-    taint::admit(review);
-    priority::admit(review)?;
-    tolerations::admit(review);
-    runtime_class::admit(review)?;
-    topology::admit(review).await?;
+    if plugins.has(Plugin::LimitRanger) {
+        limits::admit(review).await?;
+    }
+    if plugins.has(Plugin::ServiceAccount) {
+        service_account::admit(review).await?;
+    }
+    if plugins.has(Plugin::TaintNodesByCondition) {
+        taint::admit(review);
+    }
+    if plugins.has(Plugin::Priority) {
+        priority::admit(review)?;
+    }
+    if plugins.has(Plugin::DefaultTolerationSeconds) {
+        tolerations::admit(review);
+    }
+    if plugins.has(Plugin::RuntimeClass) {
+        runtime_class::admit(review)?;
+    }
+    if plugins.has(Plugin::PodTopologyLabels) {
+        topology::admit(review).await?;
+    }
     caller::admit(review).await
 }
