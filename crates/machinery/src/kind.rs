@@ -137,6 +137,8 @@ pub enum Subresource {
     Token,
     /// Replaces `spec.ephemeralContainers` only.
     EphemeralContainers,
+    /// Changes what a running pod and its containers may use.
+    Resize,
     /// Replaces a namespace's `spec.finalizers`.
     Finalize,
     /// Container output, from the node.
@@ -161,6 +163,7 @@ impl Subresource {
             Self::Eviction => "eviction",
             Self::Token => "token",
             Self::EphemeralContainers => "ephemeralcontainers",
+            Self::Resize => "resize",
             Self::Finalize => "finalize",
             Self::Log => "log",
             Self::Exec => "exec",

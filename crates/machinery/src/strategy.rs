@@ -241,6 +241,12 @@ pub trait Strategy: Send + Sync + 'static {
         FieldErrors::new()
     }
 
+    /// An object as it is with what a subresource writes of it taken from what is wanted, e.g. only the
+    /// ephemeral containers.
+    fn narrow(&self, part: Subresource, old: &Object, wanted: &Object) -> Object {
+        wanted.clone()
+    }
+
     /// Checks a change through any other subresource that writes a part of the object, e.g.
     /// `ephemeralcontainers`. [`Strategy::default`] has been called on `new`.
     fn validate_part(&self, cx: Context<'_>, part: Subresource, new: &Object, old: &Object) -> FieldErrors {

@@ -32,7 +32,9 @@ pub use pipeline::recent::Recent;
 pub use pipeline::run::run;
 pub use pipeline::terms::terms;
 pub use pipeline::watch::{Scribe, Told, Watching};
-pub use plugins::{Plugins, UnknownPlugin};
+pub use plugins::{
+    Configuration as PluginConfiguration, ConfigurationError, PluginError, PluginNames, Plugins,
+};
 pub use query::{FieldValidation, Query};
 pub use registry::{Registry, Services};
 pub use services::{Authority, Converters, Offer};

@@ -5,6 +5,7 @@ mod defaults;
 mod disabled;
 mod print;
 mod qos;
+mod resize;
 #[cfg(test)]
 mod tests;
 mod validate;
@@ -67,6 +68,7 @@ pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
                 Subresource::Log,
                 Subresource::PortForward,
                 Subresource::Proxy,
+                Subresource::Resize,
                 Subresource::Status,
             ])
     }
@@ -156,7 +158,15 @@ impl Strategy for PodStrategy {
     fn validate_part(&self, _: Context<'_>, part: Subresource, new: &Object, old: &Object) -> FieldErrors {
         match part {
             Subresource::EphemeralContainers => validate_ephemeral::validate_update(new, old),
+            Subresource::Resize => resize::validate_update(new, old),
             _ => FieldErrors::new(),
+        }
+    }
+
+    fn narrow(&self, part: Subresource, old: &Object, wanted: &Object) -> Object {
+        match part {
+            Subresource::Resize => resize::resized(old, wanted),
+            _ => validate_ephemeral::extended(old, wanted),
         }
     }
 
