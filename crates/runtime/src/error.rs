@@ -36,6 +36,17 @@ pub enum RuntimeError {
         /// What went wrong, e.g. `exec: "foo": executable file not found in $PATH`.
         reason: String,
     },
+    /// The container's start hung and was given up: `RunContainerError`. Nothing is left of it, unless the kernel still holds
+    /// one of its processes.
+    #[error("failed to run container {container:?} of pod {pod}: {reason}")]
+    Hung {
+        /// The pod.
+        pod: PodUid,
+        /// Name of the container.
+        container: String,
+        /// `context deadline exceeded`, and what it hung in.
+        reason: String,
+    },
     /// A command could not be run inside a container.
     #[error("failed to exec in container {container}: {reason}")]
     Exec {

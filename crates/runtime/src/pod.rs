@@ -96,7 +96,8 @@ impl PodHandle {
         &self.inner.netns
     }
 
-    /// Makes and starts one container; returns once its program runs.
+    /// Makes and starts one container; returns once its program runs, or when that has taken longer than
+    /// [`RuntimeConfig::start_limit`](crate::RuntimeConfig).
     pub async fn start_container(&self, spec: ContainerSpec) -> Result<ContainerId, RuntimeError> {
         let images = self.inner.shared.images();
         let _in_use = images.hold().await;
@@ -124,6 +125,10 @@ impl PodHandle {
                 Err(RuntimeError::Start { pod, container: name, reason })
             }
             Reply::Failed(Failure { reason, .. }) => {
+            Reply::Failed(Failure { stage: Stage::Hung, reason }) => {
+                self.discard_data(&id).await?;
+                Err(RuntimeError::Hung { pod, container: name, reason })
+            }
                 self.discard_data(&id).await?;
                 Err(RuntimeError::Create { pod, container: name, reason })
             }
@@ -258,7 +263,7 @@ impl PodHandle {
         match failure.stage {
             Stage::Unknown => RuntimeError::NoContainer { pod, container },
             Stage::NotRunning => RuntimeError::NotRunning { container },
-            Stage::Create | Stage::Start | Stage::Other => {
+            Stage::Create | Stage::Start | Stage::Hung | Stage::Other => {
                 RuntimeError::Refused { pod, reason: failure.reason }
             }
         }

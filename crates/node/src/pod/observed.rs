@@ -234,6 +234,8 @@ pub(crate) enum Report {
     PreStopDone {
         container: ContainerName,
     },
+    /// The start hung and was given up.
+    RunContainerError,
     Exited {
         container: ContainerName,
         end: Finished,
@@ -318,6 +320,7 @@ impl Observed {
             rejection: None,
             volumes: Stage::Absent,
             sandbox: Stage::Absent,
+            Self::RunContainerError => "RunContainerError",
             containers: BTreeMap::new(),
             ending: None,
             object: Stage::Ready(()),

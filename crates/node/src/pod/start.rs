@@ -182,6 +182,11 @@ pub(crate) async fn create_and_start(
             shared.container_event(pod, container, Warning, "Failed", format!("Error: {reason}"));
             Err(StartRefusal::NotRun { message: reason })
         }
+        Err(RuntimeError::Hung { reason: message, .. }) => {
+            shared.container_event(pod, container, Normal, "Created", "Container created".into());
+            shared.container_event(pod, container, Warning, "Failed", format!("Error: {message}"));
+            Err(StartRefusal::NotMade { reason: StartError::RunContainerError, message })
+        }
         Err(error) => {
             let message = match error {
                 RuntimeError::Create { reason, .. } => reason,

@@ -457,6 +457,26 @@ fn missing_configuration_is_retried_when_it_arrives() {
 #[test]
 fn volumes_and_sandboxes_are_tried_again() {
     let mut story = Story::new(ONE);
+#[test]
+fn a_start_that_hung_is_tried_again_ever_later() {
+    let mut story = Story::new(ONE);
+    story.set_up();
+    story.check("Start(c#0)");
+    let failed = || Report::StartFailed {
+        container: "c".into(),
+        reason: StartError::RunContainerError,
+        message: "context deadline exceeded: run the program".into(),
+    };
+    story.hear(failed()).check("");
+    assert_eq!((story.phase(), story.brief("c").as_str()), ("Pending", "RunContainerError/-/0"));
+    assert_eq!(story.wake, Some(at(10)));
+    story.wait(10).check("Start(c#0)");
+    story.hear(failed()).check("");
+    assert_eq!(story.wake, Some(at(30)));
+    // What it waits for is no object of the API.
+    story.hear(Report::Retry).check("");
+}
+
     story.check("MountVolumes");
     story.hear(Report::Volumes(Err("no".into()))).check("");
     assert_eq!(story.wake, Some(at(1)));

@@ -267,15 +267,19 @@ impl ContainerState {
 
     fn fail(&mut self, reason: StartError, message: String, now: Timestamp) {
         self.run = Run::Waiting;
-        let image = matches!(
-            reason,
-            StartError::ErrImagePull | StartError::ErrImageNeverPull | StartError::InvalidImageName
-        );
-        let retry_at = if image {
-            self.image_backoff.record(now);
-            self.image_backoff.ready_at(now)
-        } else {
-            after(now, CONFIG_RETRY)
+        let retry_at = match reason {
+            StartError::ErrImagePull | StartError::ErrImageNeverPull | StartError::InvalidImageName => {
+                self.image_backoff.record(now);
+                self.image_backoff.ready_at(now)
+            }
+            // What hung may hang again, and the kernel may still hold what the last try left.
+            StartError::RunContainerError => {
+                self.crash_backoff.record(now);
+                self.crash_backoff.ready_at(now)
+            }
+            StartError::CreateContainerConfigError | StartError::CreateContainerError => {
+                after(now, CONFIG_RETRY)
+            }
         };
         self.failure = Some(StartFailure { reason, message, at: now, retry_at, announced: false });
     }

@@ -299,13 +299,7 @@ impl Cgroups {
     pub(crate) fn kill(&self, path: &str, mut reap: impl FnMut()) -> io::Result<()> {
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
-            let mut found = Vec::new();
-            for directory in self.directories(path) {
-                processes_below(&directory, &mut found);
-            }
-            found.sort_unstable();
-            found.dedup();
-            found.retain(|pid| u32::try_from(*pid) != Ok(std::process::id()));
+            let found = self.others_below(path);
             if found.is_empty() {
                 return Ok(());
             }
@@ -331,6 +325,25 @@ impl Cgroups {
         for directory in self.directories(path) {
             if let Err(error) = remove_tree(&directory) {
                 failed =
+    /// The same without waiting.
+    pub(crate) fn begin_to_kill(&self, path: &str) {
+        for process in self.others_below(path) {
+            drop(kill_one(process));
+        }
+    }
+
+    /// The processes in the group and below, except the caller's own.
+    fn others_below(&self, path: &str) -> Vec<i32> {
+        let mut found = Vec::new();
+        for directory in self.directories(path) {
+            processes_below(&directory, &mut found);
+        }
+        found.sort_unstable();
+        found.dedup();
+        found.retain(|pid| u32::try_from(*pid) != Ok(std::process::id()));
+        found
+    }
+
                     Some(io::Error::new(error.kind(), format!("remove {}: {error}", directory.display())));
             }
         }
