@@ -236,6 +236,11 @@ mod tests {
         );
         check(
             "Pod",
+            json!({"securityContext": {"seLinuxOptions": {"level": "s0:c1"}}}),
+            &["spec.securityContext.seLinuxOptions"],
+        );
+        check(
+            "Pod",
             container(json!({"resources": {"limits": {"cpu": 1, "ephemeral-storage": 1}}})),
             &["spec.containers[1].resources.limits[ephemeral-storage]"],
         );

@@ -3,6 +3,7 @@
 use super::local::{LocalContainer, LocalPod, Role};
 use super::observed::Rejection;
 use crate::container::security::{Refusal, isolation_refused};
+use crate::node::modules::SecurityModules;
 use crate::node::view::NodeFacts;
 use crate::quantity::{Amounts, amount, milli, units};
 use parking_lot::Mutex;
@@ -103,9 +104,14 @@ pub(crate) struct Ledger(Mutex<HashMap<PodUid, Claims>>);
 
 impl Ledger {
     /// Takes `pod` if it fits.
-    pub(crate) fn admit(&self, pod: &LocalPod, node: &NodeFacts) -> Result<(), Rejection> {
+    pub(crate) fn admit(
+        &self,
+        pod: &LocalPod,
+        node: &NodeFacts,
+        modules: SecurityModules,
+    ) -> Result<(), Rejection> {
         let mut taken = self.0.lock();
-        admit(pod, taken.values(), node)?;
+        admit(pod, taken.values(), node, modules)?;
         taken.insert(pod.uid.clone(), claims(pod));
         Ok(())
     }
@@ -127,6 +133,7 @@ fn admit<'a>(
     pod: &LocalPod,
     others: impl ExactSizeIterator<Item = &'a Claims> + Clone,
     node: &NodeFacts,
+    modules: SecurityModules,
 ) -> Result<(), Rejection> {
     operating_system(pod, node)?;
     resources(pod, others.clone(), &node.allocatable)?;
@@ -140,7 +147,7 @@ fn admit<'a>(
         return Err(rejection("NodePorts", text.into()));
     }
     sysctls(pod)?;
-    isolation_refused(pod).map_or(Ok(()), |Refusal { reason, text }| Err(rejection(reason, text)))
+    isolation_refused(pod, modules).map_or(Ok(()), |Refusal { reason, text }| Err(rejection(reason, text)))
 }
 
 fn operating_system(pod: &LocalPod, node: &NodeFacts) -> Result<(), Rejection> {
@@ -256,7 +263,7 @@ mod tests {
         let taints = vec![taint("soft", "NoSchedule"), taint("going", "NoExecute")];
         let node = NodeFacts { name: "n".into(), labels, taints, allocatable };
         let others: Vec<Claims> = others.iter().map(claims).collect();
-        let actual = admit(pod, others.iter(), &node);
+        let actual = admit(pod, others.iter(), &node, SecurityModules::default());
         match expected {
             Ok(()) => assert_eq!(actual, Ok(())),
             Err(reason) => assert_eq!(actual.unwrap_err().reason, reason),
@@ -327,18 +334,19 @@ mod tests {
         let allocatable = [("cpu".into(), Quantity("1".into()))].into();
         let node = NodeFacts { allocatable, ..NodeFacts::default() };
         let ledger = Ledger::default();
-        assert_eq!(ledger.admit(&named("a"), &node), Ok(()));
-        assert_eq!(ledger.admit(&named("b"), &node).unwrap_err().reason, "OutOfcpu");
+        let admit = |pod: &LocalPod| ledger.admit(pod, &node, SecurityModules::default());
+        assert_eq!(admit(&named("a")), Ok(()));
+        assert_eq!(admit(&named("b")).unwrap_err().reason, "OutOfcpu");
         assert_eq!(
-            ledger.admit(&named("b"), &node).unwrap_err().reason,
+            admit(&named("b")).unwrap_err().reason,
             "OutOfcpu",
             "a refused pod claims nothing"
         );
         ledger.release(&named("a").uid);
-        assert_eq!(ledger.admit(&named("b"), &node), Ok(()));
+        assert_eq!(admit(&named("b")), Ok(()));
         ledger.keep(&named("a"));
         ledger.release(&named("b").uid);
-        assert_eq!(ledger.admit(&named("c"), &node).unwrap_err().reason, "OutOfcpu", "one that runs counts");
+        assert_eq!(admit(&named("c")).unwrap_err().reason, "OutOfcpu", "one that runs counts");
     }
 
     #[test]

@@ -158,7 +158,7 @@ impl Manager {
             self.shared.ledger.keep(&pod);
             Ok(())
         } else {
-            self.shared.ledger.admit(&pod, &self.shared.node.current())
+            self.shared.ledger.admit(&pod, &self.shared.node.current(), self.shared.machine.modules)
         };
         let uid = pod.uid.clone();
         let known = Arc::new(pod.clone());
@@ -206,7 +206,8 @@ impl Manager {
 /// Looks once more, at the Node as it is now, at a pod that did not fit the Node as it was seen last; says so when it
 /// is refused for good.
 async fn reconsider(shared: &Shared, pod: &LocalPod) -> Option<Rejection> {
-    let rejection = shared.ledger.admit(pod, &*shared.node.read().await).err()?;
+    let verdict = shared.ledger.admit(pod, &*shared.node.read().await, shared.machine.modules);
+    let rejection = verdict.err()?;
     let text = rejection.message.trim_start_matches("Pod was rejected: ").to_owned();
     shared.pod_event(pod, Warning, rejection.reason, text);
     Some(rejection)

@@ -237,6 +237,7 @@ async fn configure(inputs: &StartInputs<'_>, image: &Image) -> Result<ContainerS
         mounts,
         hostname: &hostname,
         node_memory: shared.machine.memory,
+        modules: shared.machine.modules,
         log_path: shared.paths(&pod.uid).log(&container.name, *attempt),
     };
     let mut spec = container_spec(parts)?;
