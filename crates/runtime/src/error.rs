@@ -101,6 +101,14 @@ pub enum RuntimeError {
         /// The bound.
         limit: Duration,
     },
+    /// The pod's limits could not be changed, or not all of them. Trying again is safe.
+    #[error("{reason}")]
+    Resize {
+        /// The pod.
+        pod: PodUid,
+        /// What went wrong.
+        reason: String,
+    },
     /// Something of the pod could not be removed. Trying again is safe.
     #[error("failed to clean up pod {pod}: {reason}")]
     Cleanup {

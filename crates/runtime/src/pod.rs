@@ -2,6 +2,7 @@
 
 mod ask;
 mod follow;
+mod resize;
 mod sessions;
 mod signals;
 
@@ -124,11 +125,11 @@ impl PodHandle {
                 self.discard_data(&id).await?;
                 Err(RuntimeError::Start { pod, container: name, reason })
             }
-            Reply::Failed(Failure { reason, .. }) => {
             Reply::Failed(Failure { stage: Stage::Hung, reason }) => {
                 self.discard_data(&id).await?;
                 Err(RuntimeError::Hung { pod, container: name, reason })
             }
+            Reply::Failed(Failure { reason, .. }) => {
                 self.discard_data(&id).await?;
                 Err(RuntimeError::Create { pod, container: name, reason })
             }

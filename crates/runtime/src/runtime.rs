@@ -196,7 +196,7 @@ impl Shared {
     }
 
     /// Counts a pod in the weight of its class, and makes the groups that pods share for the first one.
-    fn weigh_in(&self, sandbox: &PodSandbox) -> Result<(), RuntimeError> {
+    pub(crate) fn weigh_in(&self, sandbox: &PodSandbox) -> Result<(), RuntimeError> {
         self.weigh(|pods| {
             let shares = sandbox.resources.as_ref().and_then(|r| r.cpu_shares).unwrap_or_default();
             let counts = sandbox.class == ServiceClass::Burstable;

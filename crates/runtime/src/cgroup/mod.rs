@@ -213,6 +213,12 @@ impl Cgroups {
         Ok(())
     }
 
+    /// Gives a group in use other limits.
+    pub(crate) fn change(&self, path: &str, from: &Resources, to: &Resources) -> Result<(), CgroupError> {
+        let settings = limits::change(from, to, self.is_unified());
+        self.hierarchies.iter().try_for_each(|h| h.apply(&h.directory(path), &settings))
+    }
+
     /// Makes a group without limits of its own.
     pub(crate) fn make_plain(&self, path: &str) -> Result<(), CgroupError> {
         self.hierarchies.iter().try_for_each(|h| h.make(path).map(drop))
@@ -319,12 +325,6 @@ impl Cgroups {
         }
     }
 
-    /// Removes the group and everything below it, in every tree. Processes must be gone.
-    pub(crate) fn remove(&self, path: &str) -> io::Result<()> {
-        let mut failed = None;
-        for directory in self.directories(path) {
-            if let Err(error) = remove_tree(&directory) {
-                failed =
     /// The same without waiting.
     pub(crate) fn begin_to_kill(&self, path: &str) {
         for process in self.others_below(path) {
@@ -344,6 +344,12 @@ impl Cgroups {
         found
     }
 
+    /// Removes the group and everything below it, in every tree. Processes must be gone.
+    pub(crate) fn remove(&self, path: &str) -> io::Result<()> {
+        let mut failed = None;
+        for directory in self.directories(path) {
+            if let Err(error) = remove_tree(&directory) {
+                failed =
                     Some(io::Error::new(error.kind(), format!("remove {}: {error}", directory.display())));
             }
         }
