@@ -246,8 +246,8 @@ mod tests {
     fn what_has_no_effect_is_named() {
         let container = |fields: Value| json!({"containers": [{"name": "a"}, fields]});
         check("Pod", json!({"containers": [{"name": "a", "image": "x"}], "priorityClassName": ""}), &[]);
-        check("Pod", json!({"affinity": {"nodeAffinity": {}, "podAffinity": {}}}), &[]);
-        check("Pod", json!({"affinity": {"podAffinity": {"x": []}}}), &["spec.affinity.podAffinity"]);
+        check("Pod", json!({"affinity": {"nodeAffinity": {}}, "resourceClaims": []}), &[]);
+        check("Pod", json!({"resourceClaims": [{"name": "x"}]}), &["spec.resourceClaims"]);
         check(
             "Pod",
             container(json!({"ports": [
@@ -268,8 +268,8 @@ mod tests {
         check("Pod", volumes, &["spec.volumes[1].emptyDir.sizeLimit"]);
         check("Service", json!({"healthCheckNodePort": 30000, "ports": []}), &["spec.healthCheckNodePort"]);
         check("ConfigMap", json!({"healthCheckNodePort": 30000}), &[]);
-        let template = json!({"template": {"spec": {"topologySpreadConstraints": [{"maxSkew": 1}]}}});
-        check("ReplicationController", template, &["spec.template.spec.topologySpreadConstraints"]);
+        let template = json!({"template": {"spec": {"resourceClaims": [{"name": "x"}]}}});
+        check("ReplicationController", template, &["spec.template.spec.resourceClaims"]);
     }
 
     /// The README says the same as the table. To write it anew: `UPDATE_README=1 cargo test -p skiff-kinds honour`.

@@ -80,6 +80,11 @@ impl LabelSelector {
     pub fn matches(&self, labels: &BTreeMap<&str, &str>) -> bool {
         self.requirements.iter().all(|r| r.matches(labels.get(r.key.as_str()).copied()))
     }
+
+    /// As [`Self::matches`], of labels as objects own them.
+    pub fn selects(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.requirements.iter().all(|r| r.matches(labels.get(&r.key).map(String::as_str)))
+    }
 }
 
 impl TryFrom<&v1::LabelSelector> for LabelSelector {

@@ -3,6 +3,7 @@
 mod aggregate;
 mod defaults;
 mod disabled;
+mod label_keys;
 mod print;
 mod qos;
 mod resize;
@@ -121,6 +122,8 @@ impl Strategy for PodStrategy {
         defaults::service_account(object_mut(object.as_map_mut(), "spec"));
         app_armor_fields(object);
         disabled::drop_disabled(object_mut(object.as_map_mut(), "spec"), None);
+        let labels = object.get(&["metadata", "labels"]).and_then(Value::as_object).cloned();
+        label_keys::complete(object_mut(object.as_map_mut(), "spec"), labels.as_ref());
         let class = qos::class(object);
         let mut status = json!({"phase": "Pending", "qosClass": class});
         if !cells::items(object, &["spec", "schedulingGates"]).is_empty() {
