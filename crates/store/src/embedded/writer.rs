@@ -6,7 +6,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc::{self, RecvTimeoutError, TryRecvError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -23,6 +23,9 @@ use crate::types::{CommitError, Condition, Op, Revision};
 
 /// The most transactions that share one fsync; bounds the time that the first of them waits.
 const MAX_GROUP: usize = 1024;
+
+/// The longest that a transaction waits for others to share its fsync.
+const PATIENCE: Duration = Duration::from_millis(1);
 
 /// The most, and the most bytes, while the disk is full: a commit writes pages beside those that it frees, and those
 /// of the commit before are still held, so both together must fit into the reserve.
@@ -67,8 +70,8 @@ impl Writer {
     pub(super) fn start(shared: Arc<Shared>, disk: Disk) -> Self {
         let (sender, requests) = mpsc::channel();
         let (medium, path) = disk.place();
-        let mut at_work =
-            AtWork { shared, medium, path, mode: Mode::Open { disk, full: None }, look_at: None };
+        let mode = Mode::Open { disk, full: None };
+        let mut at_work = AtWork { shared, medium, path, mode, look_at: None, last: Last::default() };
         let thread = thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || at_work.run(&requests))
@@ -143,6 +146,15 @@ impl Mode {
     }
 }
 
+/// What the last group was.
+#[derive(Clone, Copy, Debug, Default)]
+struct Last {
+    /// How many transactions.
+    count: usize,
+    /// How long they took to be written.
+    took: Duration,
+}
+
 /// The thread's own state.
 struct AtWork {
     shared: Arc<Shared>,
@@ -151,6 +163,7 @@ struct AtWork {
     mode: Mode,
     /// When the mode is to be looked at again.
     look_at: Option<Instant>,
+    last: Last,
 }
 
 impl AtWork {
@@ -166,7 +179,9 @@ impl AtWork {
             match received {
                 Ok(first) => {
                     let group = self.gather(first, requests);
+                    let (count, started) = (group.len(), Instant::now());
                     self.serve(group);
+                    self.last = Last { count, took: started.elapsed() };
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -174,13 +189,22 @@ impl AtWork {
         }
     }
 
-    /// The first of those who wait, and who else goes with it.
+    /// The first of those who wait, and who else goes with it. Who was answered mostly comes back with the next: as many as came
+    /// the last time are waited for, no longer than their writing took, for a group costs about as much as ten of its
+    /// transactions. Who writes alone never waits.
     fn gather(&self, first: Request, requests: &mpsc::Receiver<Request>) -> Vec<Request> {
         let (most, most_bytes) = self.mode.max_group();
+        let until = Instant::now() + self.last.took.min(PATIENCE);
         let mut bytes = first.bytes();
         let mut group = vec![first];
         while group.len() < most && bytes < most_bytes {
-            let Ok(next) = requests.try_recv() else { break };
+            let next = match requests.try_recv() {
+                Err(TryRecvError::Empty) if group.len() < self.last.count => {
+                    requests.recv_timeout(until.saturating_duration_since(Instant::now())).ok()
+                }
+                next => next.ok(),
+            };
+            let Some(next) = next else { break };
             bytes += next.bytes();
             group.push(next);
         }
