@@ -41,7 +41,7 @@ pub struct Watch {
     watcher: Arc<Watcher>,
     number: u64,
     prefix: Box<str>,
-    term: Option<Term>,
+    terms: Box<[Term]>,
     /// Everything up to here has been delivered or does not concern the range.
     cursor: Revision,
 }
@@ -119,8 +119,8 @@ impl Log {
         let watcher = Arc::new(Watcher::default());
         watcher.set_pending(inner.history.next_after(after, range));
         let number = inner.watchers.add(range, Arc::clone(&watcher));
-        let (prefix, term) = (range.prefix.into(), range.term.cloned());
-        Ok(Watch { log: Arc::clone(self), watcher, number, prefix, term, cursor: after })
+        let (prefix, terms) = (range.prefix.into(), range.terms.into());
+        Ok(Watch { log: Arc::clone(self), watcher, number, prefix, terms, cursor: after })
     }
 
     /// Makes of a state that is or was the current one the state at an earlier revision, as far as keys with this prefix
@@ -167,7 +167,7 @@ impl Watch {
 
     /// The next commit in the range, if it is there already.
     pub fn try_next(&mut self) -> Result<Option<Batch>, WatchError> {
-        let range = Range { prefix: &self.prefix, term: self.term.as_ref() };
+        let range = Range { prefix: &self.prefix, terms: &self.terms };
         let inner = self.log.inner.lock();
         let Some(revision) = self.watcher.pending() else {
             self.cursor = inner.history.head();
@@ -196,7 +196,7 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        let range = Range { prefix: &self.prefix, term: self.term.as_ref() };
+        let range = Range { prefix: &self.prefix, terms: &self.terms };
         self.log.inner.lock().watchers.remove(range, self.number);
     }
 }

@@ -92,7 +92,8 @@ impl Selection {
 
     /// Where everything that is selected lies.
     pub(crate) fn range(&self) -> Range<'_> {
-        Range { prefix: &self.prefix, term: self.indexed.as_ref().map(|indexed| &indexed.term) }
+        let terms = self.indexed.as_ref().map(|indexed| std::slice::from_ref(&indexed.term));
+        Range { prefix: &self.prefix, terms: terms.unwrap_or_default() }
     }
 
     /// The only key that can match, if there is one.
