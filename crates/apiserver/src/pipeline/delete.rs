@@ -47,7 +47,7 @@ pub(crate) async fn delete_named(
 /// DELETE of a collection: every object that the selectors match.
 pub(crate) async fn delete_collection(call: &Call, body: &Bytes) -> Result<Outcome, ApiError> {
     let options = DeleteOptions::read(call, body)?;
-    let selected = list::select_all(call, &Selection::of(call)?).await?;
+    let selected = list::select_all(call, &Selection::of(call, &*call.server.store)?).await?;
     for entry in &selected.entries {
         let mut current = Some(entry.clone());
         while let Some(entry) = current {

@@ -26,7 +26,7 @@ pub(crate) struct Selected {
 
 /// GET of a collection.
 pub(crate) async fn list(call: &Call) -> Result<Outcome, ApiError> {
-    let selection = Selection::of(call)?;
+    let selection = Selection::of(call, &*call.server.store)?;
     let request = Request::read(call)?;
     let selected = select(call, &selection, request).await?;
     Ok(Outcome::list(selected))

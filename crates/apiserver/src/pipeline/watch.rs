@@ -36,7 +36,7 @@ const CHUNK: usize = 64 * 1024;
 
 /// GET of a collection with `watch=true`.
 pub(crate) async fn watch(call: Call) -> Result<Body, ApiError> {
-    let selection = Selection::of(&call)?;
+    let selection = Selection::of(&call, &*call.server.store)?;
     let request = Request::read(&call)?;
     respond::include(&call)?;
     let stream = Streaming::start(call, selection, request).await?;
