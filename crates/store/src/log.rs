@@ -62,6 +62,17 @@ pub enum WatchError {
     Closed,
 }
 
+/// Watchers that have something to look at. They are woken when this is dropped.
+#[derive(Debug, Default)]
+#[must_use]
+pub(crate) struct Woken(Vec<Arc<Watcher>>);
+
+impl Drop for Woken {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|watcher| watcher.wake.notify_one());
+    }
+}
+
 impl Watcher {
     fn pending(&self) -> Option<Revision> {
         Some(Revision::new(self.pending.load(Ordering::Relaxed))).filter(|first| *first != Revision::ZERO)
@@ -79,25 +90,27 @@ impl Log {
         Arc::new(Self { inner: Mutex::new(inner) })
     }
 
-    /// Adds commits that follow each other and wakes the watchers that they concern. `show` makes the state after them
+    /// Adds commits that follow each other; the watchers that they concern are to be woken. `show` makes the state after them
     /// the current one: nobody who has seen it finds a log that is behind it, and no watcher is told of what the state
     /// does not show.
-    pub(crate) fn publish(&self, commits: Vec<Commit>, show: impl FnOnce()) {
+    pub(crate) fn publish(&self, commits: Vec<Commit>, show: impl FnOnce()) -> Woken {
         let mut inner = self.inner.lock();
         show();
-        let mut freed = 0;
+        let (mut freed, mut woken) = (0, Vec::new());
         for commit in commits {
             for change in &commit.changes {
                 inner.watchers.touched(change, |watcher| {
+                    // Who has something before it already is awake, or looks again before it sleeps.
                     if watcher.pending().is_none() {
                         watcher.set_pending(Some(commit.revision));
+                        woken.push(watcher.clone());
                     }
-                    watcher.wake.notify_one();
                 });
             }
             freed += inner.history.push(commit);
         }
         skiff_heap::freed(freed);
+        Woken(woken)
     }
 
     /// Forgets commits up to and including `upto`.

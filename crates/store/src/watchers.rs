@@ -69,7 +69,7 @@ impl<W> Watchers<W> {
     }
 
     /// Calls `tell` for everyone whose range a change touches; for some of them more than once.
-    pub(crate) fn touched(&self, change: &Change, mut tell: impl FnMut(&W)) {
+    pub(crate) fn touched(&self, change: &Change, mut tell: impl FnMut(&Arc<W>)) {
         self.groups_of(change.event.entry.key.as_str(), |group| {
             group.all.values().for_each(|watcher| tell(watcher));
             if !group.by_term.is_empty() {
@@ -137,7 +137,7 @@ mod tests {
     fn told(watchers: &Watchers<usize>, change: &Change) -> BTreeSet<usize> {
         let told: RefCell<BTreeSet<usize>> = RefCell::default();
         watchers.touched(change, |watcher| {
-            told.borrow_mut().insert(*watcher);
+            told.borrow_mut().insert(**watcher);
         });
         told.into_inner()
     }

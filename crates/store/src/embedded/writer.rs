@@ -18,6 +18,7 @@ use super::admission::Allowance;
 use super::disk::{self, Disk};
 use super::medium::Medium;
 use crate::history::Commit;
+use crate::log::Woken;
 use crate::state::{Prepared, State};
 use crate::types::{CommitError, Condition, Op, Revision};
 
@@ -41,6 +42,9 @@ const LOOK_FOR_ROOM: Duration = Duration::from_secs(1);
 /// How often, and first after which time, a file that failed is tried again; the time doubles, 6.3 s in all.
 const REPAIRS: u32 = 6;
 const REPAIR_AFTER: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 100 });
+
+/// What became of each transaction of a group.
+type Answers = Vec<Result<Revision, CommitError>>;
 
 /// A transaction that waits, and where its answer goes.
 struct Request {
@@ -213,29 +217,32 @@ impl AtWork {
 
     /// Writes and answers a group. A write that fails is tried once more when the file has been put right.
     fn serve(&mut self, group: Vec<Request>) {
-        let answers = self.commit(&group).or_else(|error| {
+        let outcome = self.commit(&group).or_else(|error| {
             self.recover(&error);
             self.commit(&group)
         });
-        let answers = answers.unwrap_or_else(|error| {
+        let (answers, woken) = outcome.unwrap_or_else(|error| {
             self.recover(&error);
             let full = disk::is_full(&error);
             let answer =
                 if full { CommitError::Full } else { CommitError::Storage(error.to_string().into()) };
-            vec![Err(answer); group.len()]
+            (vec![Err(answer); group.len()], Woken::default())
         });
         for (request, answer) in group.into_iter().zip(answers) {
             // A requester that has gone away does not undo its write; there is nobody to tell.
             drop(request.answer.send(answer));
         }
+        // Who waits for an answer goes before those who watch.
+        drop(woken);
     }
 
     /// Applies a group in order, each transaction seeing those before it; returns the answers once all are durable.
-    fn commit(&mut self, group: &[Request]) -> Result<Vec<Result<Revision, CommitError>>, redb::Error> {
+    fn commit(&mut self, group: &[Request]) -> Result<(Answers, Woken), redb::Error> {
         let (disk, full) = match &mut self.mode {
             Mode::Open { disk, full } => (disk, full),
             Mode::Failing { reason, .. } | Mode::Failed { reason } => {
-                return Ok(vec![Err(CommitError::Storage(Arc::clone(reason))); group.len()]);
+                let answers = vec![Err(CommitError::Storage(Arc::clone(reason))); group.len()];
+                return Ok((answers, Woken::default()));
             }
         };
         let mut state: State = State::clone(&self.shared.state.load());
@@ -250,11 +257,12 @@ impl AtWork {
                 state.revision
             }));
         }
-        if !commits.is_empty() {
-            disk.write(state.revision, &commits, full.is_none())?;
-            self.shared.log.publish(commits, || self.shared.state.store(Arc::new(state)));
+        if commits.is_empty() {
+            return Ok((answers, Woken::default()));
         }
-        Ok(answers)
+        disk.write(state.revision, &commits, full.is_none())?;
+        let woken = self.shared.log.publish(commits, || self.shared.state.store(Arc::new(state)));
+        Ok((answers, woken))
     }
 
     /// Puts the file right after a write that failed.
