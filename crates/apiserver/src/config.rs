@@ -7,11 +7,11 @@ use ipnet::Ipv4Net;
 use skiff_listener::Checks;
 use skiff_machinery::{Catalogue, ClusterFacts};
 use skiff_pki::Pki;
+use skiff_registry::Plugins;
 use skiff_store::Store;
 
 use crate::build_info::BuildInfo;
 use crate::limits::Limits;
-use crate::plugins::Plugins;
 
 /// Everything an API server needs.
 pub struct Config {

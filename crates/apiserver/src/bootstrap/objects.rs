@@ -10,16 +10,11 @@ use skiff_machinery::Object;
 use skiff_pki::FRONT_PROXY_CLIENT;
 use skiff_store::Key;
 
-use super::Bootstrap;
+use super::cluster::Bootstrap;
 use super::flow_control;
+use super::maker::{AUTHENTICATION, AUTOUPDATE, Maker, RBAC, key};
 
-pub(super) const RBAC: &str = "rbac.authorization.k8s.io";
-/// `"true"` on what later versions may add to.
-pub(super) const AUTOUPDATE: &str = "rbac.authorization.kubernetes.io/autoupdate";
 const NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
-
-/// The ConfigMap with which this server tells others how it authenticates.
-pub(super) const AUTHENTICATION: &str = "extension-apiserver-authentication";
 
 /// The controllers that write no events. Those in a namespace that goes would be the last to go.
 const SILENT: [&str; 2] = ["clusterrole-aggregation-controller", "namespace-controller"];
@@ -53,33 +48,7 @@ pub(super) fn all(cluster: &Bootstrap, now: Timestamp) -> Vec<(Key, Object)> {
     objects
 }
 
-/// Makes objects.
-pub(super) struct Maker {
-    pub(super) now: Timestamp,
-}
-
 impl Maker {
-    /// An object of its kind, made now.
-    pub(super) fn object(
-        &self,
-        api_version: &str,
-        kind: &str,
-        namespace: &str,
-        name: &str,
-        body: Value,
-    ) -> Object {
-        let mut object = Object::from_value(body).unwrap_or_default();
-        object.set(&["apiVersion"], api_version);
-        object.set(&["kind"], kind);
-        object.set(&["metadata", "name"], name);
-        if !namespace.is_empty() {
-            object.set(&["metadata", "namespace"], namespace);
-        }
-        object.set(&["metadata", "uid"], uuid::Uuid::new_v4().to_string());
-        object.set(&["metadata", "creationTimestamp"], format!("{:.0}", self.now));
-        object
-    }
-
     fn namespace(&self, name: &str) -> (Key, Object) {
         let body = json!({
             "metadata": {"labels": {"kubernetes.io/metadata.name": name}},
@@ -165,11 +134,6 @@ impl Maker {
         object.set(&["metadata", "annotations"], json!({AUTOUPDATE: "true"}));
         (key(&format!("{RBAC}/{}s", kind.to_lowercase()), namespace, name), object)
     }
-}
-
-pub(super) fn key(resource: &str, namespace: &str, name: &str) -> Key {
-    let place = if namespace.is_empty() { name.to_owned() } else { format!("{namespace}/{name}") };
-    Key::from(format!("/registry/{resource}/{place}"))
 }
 
 fn aggregation_label(role: &str) -> String {

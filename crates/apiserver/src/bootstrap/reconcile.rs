@@ -4,19 +4,9 @@ use serde_json::Value;
 use skiff_auth::{Rule, rbac::missing};
 use skiff_machinery::Object;
 
+use super::change::Change;
 use super::flow_control;
-use super::objects::{AUTHENTICATION, AUTOUPDATE, RBAC};
-
-/// What to do about a default object.
-#[derive(Debug, PartialEq)]
-pub(super) enum Change {
-    /// It is there, with all that it should have.
-    None,
-    /// It is not there.
-    Create,
-    /// It lacks something; this is the whole object with that added.
-    Replace(Object),
-}
+use super::maker::{AUTHENTICATION, AUTOUPDATE, RBAC};
 
 /// Compares a default object with the stored one. Roles gain rules and bindings gain subjects; FlowSchemas and priority levels
 /// get today's spec unless somebody else has taken them over; how this server authenticates is said anew; everything else, and

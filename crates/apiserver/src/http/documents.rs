@@ -13,12 +13,12 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use skiff_machinery::discovery::{self, Registry};
 use skiff_machinery::{Catalogue, GroupVersion, Object, openapi, protobuf, version_path};
+use skiff_registry::{ApiError, codec};
 
 use super::accept::{self, Format, MediaRange};
 use super::body::{self, Body};
+use crate::answer::format;
 use crate::build_info::BuildInfo;
-use crate::errors::ApiError;
-use crate::pipeline::{codec, respond};
 
 /// The `Content-Type` of discovery's aggregated documents.
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
@@ -115,7 +115,7 @@ impl Documents {
         };
         let document = match format {
             Format::Json => Document::new(codec::to_json(&value), wanted),
-            Format::Yaml => Document::new(respond::yaml(&value), wanted).of_type(format.content_type()),
+            Format::Yaml => Document::new(format::yaml(&value), wanted).of_type(format.content_type()),
             Format::Protobuf => Document::new(self.message(value)?, wanted).of_type(format.content_type()),
         };
         Some(document)

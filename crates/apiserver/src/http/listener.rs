@@ -10,8 +10,9 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower::Service as _;
 
-use super::client::{ApiService, Caller};
-use crate::server::Shared;
+use super::caller::Caller;
+use super::client::ApiService;
+use crate::shared::Shared;
 
 /// Serves connections until the shutdown, then lets requests under way finish.
 pub(crate) async fn serve(

@@ -4,10 +4,10 @@ use http::{HeaderMap, HeaderValue, Method};
 use skiff_fairness::{Asked, Classified, Details, Listed, Target, list_seats};
 use skiff_identity::UserInfo;
 use skiff_machinery::{Kind, Verb, keys, selector::FieldSelector};
+use skiff_registry::Query;
 use skiff_store::Store;
 
 use super::path::RequestInfo;
-use super::query::Query;
 
 /// What is asked for.
 pub(super) struct Order<'a> {
