@@ -4,7 +4,7 @@ use skiff_machinery::{
     Conversion, Kind, Object, Scope, keys,
     selector::{FieldSelector, LabelOperator, LabelRequirement, LabelSelector},
 };
-use skiff_store::{Entry, Key, Range, Store, Term};
+use skiff_store::{Entry, Extent, Key, Range, Store, Term};
 
 use super::call::Call;
 use super::labels::Labels;
@@ -100,6 +100,19 @@ impl Selection {
     /// Where everything that is selected lies.
     pub(crate) fn range(&self) -> Range<'_> {
         Range { prefix: &self.prefix, terms: &self.terms }
+    }
+
+    /// How many bytes of objects are looked into to find what is selected, as far as that is as much work as making trees of
+    /// them.
+    pub(crate) fn searched(&self, store: &dyn Store) -> usize {
+        /// Reading labels takes so many times less.
+        const LABELS: usize = 8;
+        let Extent { count, average } = store.extent(self.range());
+        match self.content {
+            Content::Nothing => 0,
+            Content::Labels => count * average / LABELS,
+            Content::Everything => count * average,
+        }
     }
 
     /// The only key that can match, if there is one.
