@@ -55,7 +55,7 @@ pub(crate) async fn delete_collection(
     body: &Bytes,
 ) -> Result<Outcome, ApiError> {
     let options = DeleteOptions::read(call, body)?;
-    let selected = list::select_all(registry, call, &Selection::of(call)?).await?;
+    let selected = list::select_all(registry, call, &Selection::of(call, &*registry.store)?).await?;
     for entry in &selected.entries {
         let mut current = Some(entry.clone());
         while let Some(entry) = current {
