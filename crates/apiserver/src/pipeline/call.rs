@@ -76,6 +76,12 @@ impl Call {
         Subject::new(&self.kind, name)
     }
 
+    /// What errors about the content of an object name: its kind in the group in which it is stored.
+    pub(crate) fn content_subject(&self, name: &str) -> Subject {
+        let stored = self.kind.versions.storage.as_ref().unwrap_or(&self.kind.gv);
+        Subject { group: stored.group.as_ref().into(), ..self.subject(name) }
+    }
+
     /// What strategies may know.
     pub(crate) fn context(&self) -> Context<'_> {
         Context { now: self.now, cluster: &self.server.facts }

@@ -3,6 +3,7 @@
 mod aggregate;
 mod defaults;
 mod disabled;
+pub(crate) mod go;
 mod print;
 mod qos;
 #[cfg(test)]
