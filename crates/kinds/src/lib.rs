@@ -6,14 +6,19 @@
 mod admissionregistration;
 mod apiextensions;
 mod apiregistration;
+mod apps;
 mod authentication;
 mod authorization;
+mod autoscaling;
+mod batch;
 mod coordination;
 mod core;
 mod discovery;
+mod events;
 pub mod flowcontrol;
 pub mod honour;
 mod networking;
+mod policy;
 mod rbac;
 mod row;
 mod shared;
@@ -22,6 +27,7 @@ use std::sync::Arc;
 
 pub use apiextensions::custom;
 pub use apiregistration::service as api_service;
+pub use policy::disruption;
 use skiff_machinery::Catalogue;
 use skiff_schema::Schema;
 
@@ -36,9 +42,14 @@ pub fn builtin_of(schema: &Arc<Schema>) -> Catalogue {
     let groups = [
         core::rows(schema),
         apiregistration::rows(schema),
+        apps::rows(schema),
+        events::rows(schema),
         authentication::rows(schema),
         authorization::rows(schema),
+        autoscaling::rows(schema),
+        batch::rows(schema),
         networking::rows(schema),
+        policy::rows(schema),
         rbac::rows(schema),
         admissionregistration::rows(schema),
         apiextensions::rows(schema),

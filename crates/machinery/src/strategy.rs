@@ -226,6 +226,10 @@ pub trait Strategy: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// Restores what a change of the status may not change silently besides the rest of the object, which the pipeline has
+    /// restored.
+    fn prepare_status(&self, cx: Context<'_>, new: &mut Object, old: &Object) {}
+
     /// Checks an object that is about to be created.
     fn validate(&self, cx: Context<'_>, object: &Object) -> FieldErrors {
         FieldErrors::new()
@@ -341,6 +345,11 @@ pub trait Strategy: Send + Sync + 'static {
 
     /// Whether a change of labels counts in the generation, too.
     fn counts_labels(&self) -> bool {
+        false
+    }
+
+    /// Whether a change of annotations counts in the generation, too.
+    fn counts_annotations(&self) -> bool {
         false
     }
 

@@ -3,14 +3,15 @@
 mod config_map;
 mod data;
 mod endpoints;
-mod event;
+pub(crate) mod event;
 mod limit_range;
 mod namespace;
 mod node;
-mod pod;
+pub(crate) mod pod;
+mod pod_template;
 mod replication_controller;
 mod resource_quota;
-mod resources;
+pub(crate) mod resources;
 mod secret;
 mod service;
 mod service_account;
@@ -30,6 +31,7 @@ pub(crate) fn rows(schema: &Arc<Schema>) -> Vec<Kind> {
         namespace::row(schema),
         node::row(schema),
         pod::row(schema),
+        pod_template::row(schema),
         replication_controller::row(schema),
         resource_quota::row(schema),
         secret::row(schema),

@@ -1,6 +1,10 @@
 //! What the files of several kinds share.
 
 pub(crate) mod check;
+pub(crate) mod conditions;
 pub(crate) mod defaults;
+pub(crate) mod share;
+pub(crate) mod template;
 #[cfg(test)]
 pub(crate) mod testing;
+pub(crate) mod workload;

@@ -154,7 +154,8 @@ pub(crate) fn count_generation(kind: &Kind, new: &mut Object, old: &Object) {
         members.map(|(key, value)| (key.clone(), value.clone())).collect()
     };
     let relabelled = kind.strategy.counts_labels() && new.labels() != old.labels();
-    if relabelled || content(new) != content(old) {
+    let annotated = kind.strategy.counts_annotations() && new.annotations() != old.annotations();
+    if relabelled || annotated || content(new) != content(old) {
         bump_generation(new);
     }
 }

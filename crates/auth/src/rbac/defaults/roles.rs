@@ -304,6 +304,75 @@ pub const CONTROLLERS: &[(&str, &str)] = &[
         get,list,update,watch core pods",
     ),
     (
+        "statefulset-controller",
+        "
+        list,watch core pods
+        read apps statefulsets
+        update apps statefulsets/status
+        update apps statefulsets/finalizers
+        create,delete,get,patch,update core pods
+        create,delete,get,list,patch,update,watch apps controllerrevisions
+        create,get,list,watch core persistentvolumeclaims
+        delete,update core persistentvolumeclaims
+        update core pods/finalizers",
+    ),
+    (
+        "daemon-set-controller",
+        "
+        read apps,extensions daemonsets
+        update apps,extensions daemonsets/status
+        update apps,extensions daemonsets/finalizers
+        list,watch core nodes
+        create,delete,list,patch,watch core pods
+        create core pods/binding
+        create,delete,get,list,patch,update,watch apps controllerrevisions",
+    ),
+    (
+        "job-controller",
+        "
+        get,list,patch,update,watch batch jobs
+        update batch jobs/status
+        update batch jobs/finalizers
+        create,delete,list,patch,watch core pods",
+    ),
+    (
+        "cronjob-controller",
+        "
+        get,list,update,watch batch cronjobs
+        create,delete,get,list,patch,update,watch batch jobs
+        update batch cronjobs/status
+        update batch cronjobs/finalizers
+        delete,list,watch core pods",
+    ),
+    (
+        "ttl-after-finished-controller",
+        "
+        delete,get,list,watch batch jobs",
+    ),
+    (
+        "disruption-controller",
+        "
+        read apps,extensions deployments
+        read apps,extensions replicasets
+        read core replicationcontrollers
+        read policy poddisruptionbudgets
+        read apps statefulsets
+        update policy poddisruptionbudgets/status
+        patch,update core pods/status
+        get * */scale",
+    ),
+    (
+        "horizontal-pod-autoscaler",
+        "
+        read autoscaling horizontalpodautoscalers
+        update autoscaling horizontalpodautoscalers/status
+        get,update * */scale
+        list,watch core pods
+        list,watch metrics.k8s.io pods
+        read custom.metrics.k8s.io *
+        read external.metrics.k8s.io *",
+    ),
+    (
         "replicaset-controller",
         "
         get,list,update,watch apps,extensions replicasets

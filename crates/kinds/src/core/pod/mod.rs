@@ -3,6 +3,7 @@
 mod aggregate;
 mod defaults;
 mod disabled;
+pub(crate) mod go;
 mod label_keys;
 mod print;
 mod qos;
@@ -23,10 +24,10 @@ mod validate_volumes;
 mod warn_paths;
 mod warnings;
 
-pub(super) use defaults::pod_spec as default_spec;
-pub(super) use disabled::drop_disabled;
-pub(super) use validate::validate_spec;
-pub(super) use warnings::template_warnings;
+pub(crate) use defaults::pod_spec as default_spec;
+pub(crate) use disabled::drop_disabled;
+pub(crate) use validate::validate_spec;
+pub(crate) use warnings::template_warnings;
 
 use serde_json::{Value, json};
 

@@ -78,9 +78,9 @@ pub(super) fn warnings(pod: &Object) -> Vec<String> {
     warnings
 }
 
-/// Those for the template of pods in a controller, which Kubernetes says is at `template`.
-pub(in crate::core) fn template_warnings(template: &Value) -> Vec<String> {
-    of("template.", &template["metadata"], &template["spec"])
+/// Those for the template of pods at a path.
+pub(crate) fn template_warnings(path: &str, template: &Value) -> Vec<String> {
+    of(&format!("{path}."), &template["metadata"], &template["spec"])
 }
 
 /// The texts for a spec and its metadata below a path.
@@ -373,7 +373,7 @@ mod tests {
     #[test]
     fn what_matches_nothing_or_is_of_old_is_warned_of() {
         let check = |spec: Value, expected: &[&str]| {
-            assert_eq!(template_warnings(&json!({"spec": spec})), expected);
+            assert_eq!(template_warnings("template", &json!({"spec": spec})), expected);
         };
         check(
             json!({"nodeSelector": {"beta.kubernetes.io/os": "linux"}}),
