@@ -450,7 +450,8 @@ async fn others_are_answered_while_a_large_collection_is_looked_into() {
     let api = three_config_maps(Limits { large: 0, ..Limits::default() }).await;
     let selected = format!("{CONFIG_MAPS}?fieldSelector=metadata.name!%3Da");
     let mut list = Box::pin(api.get(&selected));
-    let mut watch = Box::pin(api.watch(&format!("{selected}&watch=1"), "application/json"));
+    let watched = format!("{selected}&watch=1");
+    let mut watch = Box::pin(api.watch(&watched, "application/json"));
     let mut rows = api.watch(&format!("{CONFIG_MAPS}?watch=1"), LONG_WORK[0]).await;
     let mut row = Box::pin(rows.next());
     for _ in 0..10 {

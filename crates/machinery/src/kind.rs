@@ -139,6 +139,8 @@ pub enum Subresource {
     EphemeralContainers,
     /// Changes what a running pod and its containers may use.
     Resize,
+    /// Decides about a certificate signing request: replaces `status.conditions`.
+    Approval,
     /// Replaces a namespace's `spec.finalizers`.
     Finalize,
     /// Container output, from the node.
@@ -164,6 +166,7 @@ impl Subresource {
             Self::Token => "token",
             Self::EphemeralContainers => "ephemeralcontainers",
             Self::Resize => "resize",
+            Self::Approval => "approval",
             Self::Finalize => "finalize",
             Self::Log => "log",
             Self::Exec => "exec",

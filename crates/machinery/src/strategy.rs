@@ -251,6 +251,9 @@ pub trait Strategy: Send + Sync + 'static {
         wanted.clone()
     }
 
+    /// Restores what a change through any other subresource may not change silently, and sets what the server decides.
+    fn prepare_part(&self, cx: Context<'_>, part: Subresource, new: &mut Object, old: &Object) {}
+
     /// Checks a change through any other subresource that writes a part of the object, e.g.
     /// `ephemeralcontainers`. [`Strategy::default`] has been called on `new`.
     fn validate_part(&self, cx: Context<'_>, part: Subresource, new: &Object, old: &Object) -> FieldErrors {
@@ -316,6 +319,11 @@ pub trait Strategy: Send + Sync + 'static {
     /// Whether something besides `metadata.finalizers` keeps an object that is being deleted.
     fn is_held(&self, object: &Object) -> bool {
         false
+    }
+
+    /// Why an object of this name may never be deleted.
+    fn stays(&self, name: &str) -> Option<&'static str> {
+        None
     }
 
     /// What dependents do by default when an object of the kind is deleted.

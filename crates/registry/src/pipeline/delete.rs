@@ -35,6 +35,9 @@ pub(crate) struct Along<'a> {
 /// DELETE of one object.
 pub(crate) async fn delete(registry: &Registry, call: &Call, body: &Bytes) -> Result<Outcome, ApiError> {
     let options = DeleteOptions::read(call, body)?;
+    if let Some(why) = call.kind.strategy.stays(&call.path.name) {
+        return Err(ApiError::forbidden(call.subject(&call.path.name), why));
+    }
     for _ in 0..RACES {
         let entry = registry.entry(call).await?;
         if let Some(outcome) = delete_entry(registry, call, &entry, &options, &Along::default()).await? {

@@ -28,7 +28,7 @@ pub(crate) enum Part {
     Whole,
     /// `status`, and labels, annotations and finalizers.
     Status,
-    /// What the caller of [`change`] changed, through this subresource.
+    /// What the caller of [`change`] changed, or the strategy leaves changed, through this subresource.
     Narrow(Subresource),
 }
 
@@ -212,10 +212,11 @@ impl Attempt<'_> {
                 kind.show(new);
                 kind.strategy.prepare_status(self.registry.context(self.call), new, old);
             }
-            Part::Narrow(_) => {
+            Part::Narrow(part) => {
                 metadata::keep(new, old);
                 kind.fill(new);
                 kind.show(new);
+                kind.strategy.prepare_part(self.registry.context(self.call), part, new, old);
             }
         }
     }

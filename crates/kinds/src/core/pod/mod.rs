@@ -29,6 +29,11 @@ pub(crate) use disabled::drop_disabled;
 pub(crate) use validate::validate_spec;
 pub(crate) use warnings::template_warnings;
 
+pub(crate) use validate::toleration;
+pub(crate) use validate_placement::{Values, node_selector};
+pub(crate) use validate_resources::requirements;
+pub(crate) use validate_volumes::{azure_disk, host_path, nfs};
+
 use serde_json::{Value, json};
 
 use std::sync::Arc;

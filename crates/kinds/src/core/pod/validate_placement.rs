@@ -1,8 +1,8 @@
 //! Checks of where a pod may run: affinities and spread constraints.
 
 use k8s_openapi::api::core::v1::{
-    Affinity, NodeSelectorRequirement, NodeSelectorTerm, PodAffinityTerm, TopologySpreadConstraint,
-    WeightedPodAffinityTerm,
+    Affinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PodAffinityTerm,
+    TopologySpreadConstraint, WeightedPodAffinityTerm,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
@@ -20,13 +20,7 @@ pub(super) fn affinity(path: &str, affinity: Option<&Affinity>) -> FieldErrors {
     if let Some(node) = &affinity.node_affinity {
         let path = format!("{path}.nodeAffinity");
         if let Some(selector) = &node.required_during_scheduling_ignored_during_execution {
-            let path = format!("{path}.{REQUIRED}.nodeSelectorTerms");
-            if selector.node_selector_terms.is_empty() {
-                errors.push(FieldError::required(path.clone(), "must have at least one node selector term"));
-            }
-            for (index, one) in selector.node_selector_terms.iter().enumerate() {
-                errors.extend(term(&format!("{path}[{index}]"), one, Values::Checked));
-            }
+            errors.extend(node_selector(&format!("{path}.{REQUIRED}"), selector, Values::Checked));
         }
         let preferred = node.preferred_during_scheduling_ignored_during_execution.iter().flatten();
         for (index, one) in preferred.enumerate() {
@@ -56,6 +50,19 @@ pub(super) fn affinity(path: &str, affinity: Option<&Affinity>) -> FieldErrors {
     errors
 }
 
+/// Checks a selector of nodes at `path`.
+pub(crate) fn node_selector(path: &str, selector: &NodeSelector, values: Values) -> FieldErrors {
+    let path = format!("{path}.nodeSelectorTerms");
+    let mut errors = FieldErrors::new();
+    if selector.node_selector_terms.is_empty() {
+        errors.push(FieldError::required(path.clone(), "must have at least one node selector term"));
+    }
+    for (index, one) in selector.node_selector_terms.iter().enumerate() {
+        errors.extend(term(&format!("{path}[{index}]"), one, values));
+    }
+    errors
+}
+
 fn weight(path: &str, weight: i32) -> FieldErrors {
     if (1..=100).contains(&weight) {
         return FieldErrors::new();
@@ -64,9 +71,11 @@ fn weight(path: &str, weight: i32) -> FieldErrors {
 }
 
 /// Whether the values of a term have to be such as labels can have. A preference that nothing meets does no harm.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Values {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Values {
+    /// They have to.
     Checked,
+    /// They need not.
     Free,
 }
 
