@@ -32,6 +32,7 @@ use std::sync::Arc;
 
 pub use apiextensions::custom;
 pub use apiregistration::service as api_service;
+pub use policy::disruption;
 use skiff_machinery::Catalogue;
 use skiff_schema::Schema;
 

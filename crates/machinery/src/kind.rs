@@ -137,6 +137,8 @@ pub enum Subresource {
     Token,
     /// Replaces `spec.ephemeralContainers` only.
     EphemeralContainers,
+    /// Changes what a running pod and its containers may use.
+    Resize,
     /// Decides about a certificate signing request: replaces `status.conditions`.
     Approval,
     /// Replaces a namespace's `spec.finalizers`.
@@ -163,6 +165,7 @@ impl Subresource {
             Self::Eviction => "eviction",
             Self::Token => "token",
             Self::EphemeralContainers => "ephemeralcontainers",
+            Self::Resize => "resize",
             Self::Approval => "approval",
             Self::Finalize => "finalize",
             Self::Log => "log",

@@ -245,6 +245,12 @@ pub trait Strategy: Send + Sync + 'static {
         FieldErrors::new()
     }
 
+    /// An object as it is with what a subresource writes of it taken from what is wanted, e.g. only the
+    /// ephemeral containers.
+    fn narrow(&self, part: Subresource, old: &Object, wanted: &Object) -> Object {
+        wanted.clone()
+    }
+
     /// Restores what a change through any other subresource may not change silently, and sets what the server decides.
     fn prepare_part(&self, cx: Context<'_>, part: Subresource, new: &mut Object, old: &Object) {}
 

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-pub use pods::{Needed, Role, at_one_time};
+pub use pods::{Needed, Role, at_one_time, while_resized};
 
 mod pods;
 

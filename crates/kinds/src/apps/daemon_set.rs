@@ -84,6 +84,8 @@ impl Strategy for SetStrategy {
         fill(spec, "revisionHistoryLimit", 10);
         object_mut(spec, "template");
         TEMPLATE.default(object);
+        // It is in every object, whoever wrote it.
+        set_template_generation(object, template_generation(object));
     }
 
     fn prepare_create(&self, _: Context<'_>, object: &mut Object) {

@@ -6,8 +6,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use skiff_machinery::cells::{self, age, age_column, integer, name_column, wide};
 use skiff_machinery::{
-    Context, FieldErrors, Kind, MetadataChecks, Object, Printer, Row, Scope, Selectable, Strategy,
-    Subresource,
+    Context, FieldErrors, Kind, MetadataChecks, Object, Printer, Row, Scope, Strategy, Subresource,
 };
 use skiff_schema::Schema;
 
@@ -33,10 +32,6 @@ pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
         ],
         print: Printer::Fixed(print),
         counts_generations: true,
-        selectable: vec![Selectable::fixed("status.replicas", |object| {
-            number(object, &["status", "replicas"]).to_string()
-        })]
-        .into(),
         ..stored(schema, GV, "io.k8s.api.apps.v1.ReplicaSet", Scope::Namespaced, SetStrategy)
             .short(&["rs"])
             .in_all()

@@ -109,8 +109,19 @@ fn elsewhere(about: &str) -> FieldError {
     FieldError::invalid("involvedObject.namespace", about, "does not match event.namespace")
 }
 
+/// Checks an event as both groups do; `reporter` is what the field is called in which it says who reports it.
+pub(crate) fn validate(event: &Object, reporter: &str) -> FieldErrors {
+    if event.get(&["eventTime"]).is_some_and(|time| !time.is_null()) {
+        return validate_new(event, reporter);
+    }
+    // An event lives in the namespace of what it is about; those about cluster-scoped objects in `default`.
+    let (own, about) = (event.namespace(), event.str(&["involvedObject", "namespace"]));
+    let fits = if about.is_empty() { matches!(own, "" | "default") } else { own == about };
+    if fits { FieldErrors::new() } else { [elsewhere(about)].into() }
+}
+
 /// Checks an event of the newer form, which has a time of its own: who reports what is told, and not at length.
-fn validate_new(event: &Object) -> FieldErrors {
+fn validate_new(event: &Object, reporter: &str) -> FieldErrors {
     const LONGEST: usize = 128;
     const LONGEST_MESSAGE: usize = 1024;
     let mut errors = FieldErrors::new();
@@ -120,9 +131,9 @@ fn validate_new(event: &Object) -> FieldErrors {
     }
     let controller = event.str(&["reportingComponent"]);
     if controller.is_empty() {
-        errors.push(FieldError::required("reportingComponent", ""));
+        errors.push(FieldError::required(reporter, ""));
     }
-    errors.extend(names::Form::QualifiedName.check("reportingComponent", controller));
+    errors.extend(names::Form::QualifiedName.check(reporter, controller));
     let fields = [
         ("reportingInstance", LONGEST),
         ("action", LONGEST),
@@ -157,14 +168,8 @@ impl Strategy for EventStrategy {
         Dependents::Unthinkable
     }
 
-    /// An event lives in the namespace of what it is about; those about cluster-scoped objects in `default`.
     fn validate(&self, _: Context<'_>, object: &Object) -> FieldErrors {
-        if object.get(&["eventTime"]).is_some_and(|time| !time.is_null()) {
-            return validate_new(object);
-        }
-        let (own, about) = (object.namespace(), object.str(&["involvedObject", "namespace"]));
-        let fits = if about.is_empty() { matches!(own, "" | "default") } else { own == about };
-        if fits { FieldErrors::new() } else { [elsewhere(about)].into() }
+        validate(object, "reportingComponent")
     }
 
     fn validate_name(&self, name: &str) -> Option<FieldError> {

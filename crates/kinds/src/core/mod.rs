@@ -14,7 +14,7 @@ pub(crate) mod pod;
 mod pod_template;
 mod replication_controller;
 mod resource_quota;
-mod resources;
+pub(crate) mod resources;
 mod secret;
 mod service;
 mod service_account;

@@ -1,5 +1,6 @@
 //! The group `policy`, `v1`.
 
+pub mod disruption;
 mod pod_disruption_budget;
 
 use std::sync::Arc;

@@ -58,7 +58,7 @@ pub(crate) fn not_negative(field: &str, number: i64) -> FieldErrors {
     [FieldError::invalid(field, number, "must be greater than or equal to 0")].into()
 }
 
-/// Numbers of an object that may not be negative, of those that are there: their paths, and one path that leads to all.
+/// Numbers of a part of an object, none of which may be negative; some may be absent.
 pub(crate) fn none_negative(object: &Object, below: &str, fields: &[&str]) -> FieldErrors {
     let there = fields.iter().filter_map(|field| Some((field, object.int(&[below, field])?)));
     there.flat_map(|(field, number)| not_negative(&format!("{below}.{field}"), number)).collect()

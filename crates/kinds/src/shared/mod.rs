@@ -1,6 +1,7 @@
 //! What the files of several kinds share.
 
 pub(crate) mod check;
+pub(crate) mod conditions;
 pub(crate) mod defaults;
 pub(crate) mod diff;
 pub(crate) mod go;

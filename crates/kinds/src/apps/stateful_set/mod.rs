@@ -68,6 +68,8 @@ impl Strategy for SetStrategy {
         fill(spec, "replicas", 1);
         fill(spec, "revisionHistoryLimit", 10);
         for claim in list_mut(spec, "volumeClaimTemplates") {
+            fill_text(claim, "apiVersion", "v1");
+            fill_text(claim, "kind", "PersistentVolumeClaim");
             fill(object_mut(claim, "spec"), "volumeMode", "Filesystem");
             fill_text(object_mut(claim, "status"), "phase", "Pending");
         }

@@ -4,12 +4,15 @@
 mod annotations;
 mod print;
 pub(super) mod v1;
+mod validate;
 
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 use skiff_machinery::cells::{age_column, integer, name_column, text};
-use skiff_machinery::{Column, Context, Kind, Object, Printer, Scope, Strategy, Subresource};
+use skiff_machinery::{
+    Column, Context, FieldErrors, Kind, MetadataChecks, Object, Printer, Scope, Strategy, Subresource,
+};
 use skiff_schema::Schema;
 
 use super::V2;
@@ -72,6 +75,22 @@ impl Strategy for AutoscalerStrategy {
 
     fn prepare_create(&self, _: Context<'_>, object: &mut Object) {
         object.set(&["status"], json!({"desiredReplicas": 0, "currentMetrics": null}));
+    }
+
+    fn metadata_checks(&self) -> MetadataChecks {
+        MetadataChecks::Change
+    }
+
+    fn validate(&self, _: Context<'_>, object: &Object) -> FieldErrors {
+        validate::validate(object, None)
+    }
+
+    fn validate_update(&self, _: Context<'_>, new: &Object, old: &Object) -> FieldErrors {
+        validate::validate(new, Some(old))
+    }
+
+    fn validate_status(&self, _: Context<'_>, new: &Object, _: &Object) -> FieldErrors {
+        validate::validate_status(new)
     }
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use skiff_machinery::{
-    Context, Conversion, FieldErrors, GroupVersion, Kind, Object, Printer, Row, Scope, Strategy, Subresource,
-    Versions,
+    Context, Conversion, FieldErrors, GroupVersion, Kind, MetadataChecks, Object, Printer, Row, Scope,
+    Strategy, Subresource, Versions,
 };
 use skiff_schema::Schema;
 
@@ -104,6 +104,14 @@ fn in_v2(object: &Object) -> Object {
     second
 }
 
+/// Makes a member the same as in another object.
+fn take(object: &mut Object, from: &Object, member: &str) {
+    match from.get(&[member]) {
+        Some(value) => object.set(&[member], value.clone()),
+        None => drop(object.remove(&[member])),
+    }
+}
+
 /// What is special about autoscalers of the first version: they are what they are in the second.
 struct FirstStrategy;
 
@@ -117,6 +125,10 @@ impl FirstStrategy {
 }
 
 impl Strategy for FirstStrategy {
+    fn metadata_checks(&self) -> MetadataChecks {
+        AutoscalerStrategy.metadata_checks()
+    }
+
     fn default(&self, object: &mut Object) {
         Self::through(object, |second| AutoscalerStrategy.default(second));
     }
@@ -125,14 +137,13 @@ impl Strategy for FirstStrategy {
         Self::through(object, |second| AutoscalerStrategy.prepare_create(cx, second));
     }
 
-    fn prepare_update(&self, cx: Context<'_>, new: &mut Object, old: &Object) {
-        let old = in_v2(old);
-        Self::through(new, |second| AutoscalerStrategy.prepare_update(cx, second, &old));
+    /// What the first version shows of the status is not all of it.
+    fn prepare_update(&self, _: Context<'_>, new: &mut Object, old: &Object) {
+        Self::through(new, |second| take(second, &in_v2(old), "status"));
     }
 
-    fn prepare_status(&self, cx: Context<'_>, new: &mut Object, old: &Object) {
-        let old = in_v2(old);
-        Self::through(new, |second| AutoscalerStrategy.prepare_status(cx, second, &old));
+    fn prepare_status(&self, _: Context<'_>, new: &mut Object, old: &Object) {
+        Self::through(new, |second| take(second, &in_v2(old), "spec"));
     }
 
     fn validate(&self, cx: Context<'_>, object: &Object) -> FieldErrors {

@@ -1,18 +1,26 @@
 //! Job.
 
+mod indexes;
+mod policies;
 mod print;
+mod status;
+mod update;
+pub(super) mod validate;
 
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 use skiff_machinery::cells::{age_column, name_column, text, wide};
-use skiff_machinery::{Context, Dependents, Kind, Object, Printer, Scope, Selectable, Strategy, Subresource};
+use skiff_machinery::{
+    Context, Dependents, FieldErrors, Kind, Object, Printer, Scope, Selectable, Strategy, Subresource,
+};
 use skiff_schema::Schema;
 
 use super::GV;
 use crate::row::stored;
 use crate::shared::defaults::{existing_mut, fill, fill_text, list_mut, object_mut};
 use crate::shared::template::Template;
+use crate::shared::workload;
 
 const TEMPLATE: Template = Template(&["spec", "template"]);
 
@@ -31,7 +39,7 @@ pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
         print: Printer::Fixed(print::print),
         counts_generations: true,
         selectable: vec![Selectable::fixed("status.successful", |job| {
-            job.get(&["status", "succeeded"]).and_then(Value::as_i64).unwrap_or(0).to_string()
+            job.int(&["status", "succeeded"]).unwrap_or(0).to_string()
         })]
         .into(),
         ..stored(schema, GV, "io.k8s.api.batch.v1.Job", Scope::Namespaced, JobStrategy)
@@ -70,6 +78,20 @@ pub(super) fn default_patterns(spec: &mut Map<String, Value>) {
     }
 }
 
+/// What the writer of a job's spec is warned of.
+pub(super) fn spec_warnings(object: &Object, keys: &[&str], template: Template) -> Vec<String> {
+    const MANY_COMPLETIONS: i64 = 100_000;
+    const MANY_AT_ONCE: i64 = 10_000;
+    let spec = object.get(keys).unwrap_or(&Value::Null);
+    let number = |field: &str| spec[field].as_i64().unwrap_or(0);
+    let untrackable = spec["completionMode"] == "Indexed"
+        && number("completions") > MANY_COMPLETIONS
+        && number("parallelism") > MANY_AT_ONCE;
+    let text = "In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than 10^4, Kubernetes might not be able to track completedIndexes when a big number of indexes fail";
+    let warning = untrackable.then(|| format!("{}: {text}", keys.join(".")));
+    warning.into_iter().chain(template.warnings(object)).collect()
+}
+
 /// What is special about jobs.
 struct JobStrategy;
 
@@ -80,10 +102,7 @@ impl Strategy for JobStrategy {
 
     /// The job's labels are those of its pods, unless it has others.
     fn default(&self, object: &mut Object) {
-        let labels = object.get(&["spec", "template", "metadata", "labels"]).cloned();
-        if let Some(labels) = labels.filter(|_| object.labels().is_empty()) {
-            object.set(&["metadata", "labels"], labels);
-        }
+        take_labels(object);
         let spec = object_mut(object.as_map_mut(), "spec");
         default_spec(spec);
         object_mut(spec, "template");
@@ -94,12 +113,42 @@ impl Strategy for JobStrategy {
         if object.get(&["spec", "manualSelector"]) != Some(&Value::Bool(true)) {
             generate_selector(object);
         }
+        take_labels(object);
         TEMPLATE.drop_disabled(object, None);
         object.set(&["status"], json!({}));
     }
 
     fn prepare_update(&self, _: Context<'_>, new: &mut Object, old: &Object) {
         TEMPLATE.drop_disabled(new, Some(old));
+    }
+
+    fn validate(&self, _: Context<'_>, object: &Object) -> FieldErrors {
+        validate::validate(object)
+    }
+
+    fn validate_update(&self, _: Context<'_>, new: &Object, old: &Object) -> FieldErrors {
+        update::validate_update(new, old)
+    }
+
+    fn validate_status(&self, _: Context<'_>, new: &Object, old: &Object) -> FieldErrors {
+        status::validate(new, old)
+    }
+
+    fn warnings(&self, new: &Object, old: Option<&Object>) -> Vec<String> {
+        let of_spec = || spec_warnings(new, &["spec"], TEMPLATE);
+        match old {
+            None => workload::name_warnings(new).into_iter().chain(of_spec()).collect(),
+            Some(old) if new.get(&["spec"]) != old.get(&["spec"]) => of_spec(),
+            Some(_) => Vec::new(),
+        }
+    }
+}
+
+/// Gives a job without labels those of its pods.
+fn take_labels(job: &mut Object) {
+    let labels = job.get(&["spec", "template", "metadata", "labels"]).filter(|labels| !labels.is_null());
+    if let Some(labels) = labels.cloned().filter(|_| job.labels().is_empty()) {
+        job.set(&["metadata", "labels"], labels);
     }
 }
 

@@ -1,7 +1,6 @@
 //! The row of a job in tables.
 
 use jiff::Timestamp;
-use serde_json::Value;
 use skiff_machinery::cells::{self, age, str_of};
 use skiff_machinery::{Object, Row, duration};
 
@@ -38,7 +37,7 @@ fn status(job: &Object) -> &'static str {
 }
 
 fn completions(job: &Object) -> String {
-    let number = |path: &[&str]| job.get(path).and_then(Value::as_i64);
+    let number = |path: &[&str]| job.int(path);
     let succeeded = number(&["status", "succeeded"]).unwrap_or(0);
     match (number(&["spec", "completions"]), number(&["spec", "parallelism"]).unwrap_or(0)) {
         (Some(wanted), _) => format!("{succeeded}/{wanted}"),

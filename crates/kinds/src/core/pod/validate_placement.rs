@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1::{
     Affinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PodAffinityTerm,
     TopologySpreadConstraint, WeightedPodAffinityTerm,
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use crate::shared::check::one_of_optional;
 use skiff_machinery::names::Form;
@@ -168,7 +169,50 @@ fn pod_term(path: &str, term: &PodAffinityTerm) -> FieldErrors {
     for name in term.namespaces.iter().flatten() {
         errors.extend(Form::DnsLabel.check(&format!("{path}.namespace"), name));
     }
+    let (own, others) = (term.match_label_keys.as_deref(), term.mismatch_label_keys.as_deref());
+    errors.extend(label_keys(
+        path,
+        own.unwrap_or_default(),
+        others.unwrap_or_default(),
+        &term.label_selector,
+    ));
     errors.extend(topology_key(path, &term.topology_key, "can not be empty"));
+    errors
+}
+
+/// Checks `matchLabelKeys` and `mismatchLabelKeys` at `path`. The selector has what was made of them at its end already (see
+/// `label_keys.rs`), so a key that it has twice was there before.
+fn label_keys(
+    path: &str,
+    own: &[String],
+    others: &[String],
+    selector: &Option<LabelSelector>,
+) -> FieldErrors {
+    let mut errors = FieldErrors::new();
+    for (field, keys) in [("matchLabelKeys", own), ("mismatchLabelKeys", others)] {
+        if !keys.is_empty() && selector.is_none() {
+            let detail = "must not be specified when labelSelector is not set";
+            errors.push(FieldError::forbidden(format!("{path}.{field}"), detail));
+            continue;
+        }
+        for (index, key) in keys.iter().enumerate() {
+            errors.extend(Form::QualifiedName.check(&format!("{path}.{field}[{index}]"), key));
+        }
+    }
+    let mut seen: Vec<&str> =
+        selector.iter().flat_map(|s| s.match_labels.iter().flatten()).map(|(key, _)| key.as_str()).collect();
+    for expression in selector.iter().flat_map(|selector| selector.match_expressions.iter().flatten()) {
+        let index = own.iter().position(|key| *key == expression.key);
+        if let Some(index) = index.filter(|_| seen.contains(&expression.key.as_str())) {
+            let detail = "exists in both matchLabelKeys and labelSelector";
+            errors.push(FieldError::invalid(format!("{path}[{index}]"), expression.key.as_str(), detail));
+        }
+        seen.push(&expression.key);
+    }
+    for (index, key) in own.iter().enumerate().filter(|(_, key)| others.contains(key)) {
+        let detail = "exists in both matchLabelKeys and mismatchLabelKeys";
+        errors.push(FieldError::invalid(format!("{path}.matchLabelKeys[{index}]"), key.as_str(), detail));
+    }
     errors
 }
 
@@ -210,6 +254,8 @@ pub(super) fn spread(path: &str, constraints: &[TopologySpreadConstraint]) -> Fi
         let (affinity, taints) = (&one.node_affinity_policy, &one.node_taints_policy);
         errors.extend(one_of_optional(&at("nodeAffinityPolicy"), affinity.as_deref(), &policies));
         errors.extend(one_of_optional(&at("nodeTaintsPolicy"), taints.as_deref(), &policies));
+        let keys = one.match_label_keys.as_deref().unwrap_or_default();
+        errors.extend(label_keys(&path, keys, &[], &one.label_selector));
     }
     errors
 }
@@ -256,6 +302,30 @@ mod tests {
                 "s[0].maxSkew: Invalid value: 0: must be greater than 0",
                 "s[0].topologyKey: Required value: can not be empty",
                 "s[0].minDomains: Invalid value: 2: can only use minDomains if whenUnsatisfiable=DoNotSchedule, not ScheduleAnyway",
+            ],
+        );
+    }
+
+    #[test]
+    fn label_keys_are_names_that_the_selector_does_not_have() {
+        let check = |term: Value, expected: &[&str]| {
+            let term: PodAffinityTerm = serde_json::from_value(term).unwrap();
+            let errors: Vec<String> = pod_term("t", &term).iter().map(ToString::to_string).collect();
+            assert_eq!(errors, expected);
+        };
+        let key = |key: &str| json!({"key": key, "operator": "In", "values": ["v"]});
+        let selector = json!({"matchExpressions": [key("a")]});
+        check(json!({"topologyKey": "k", "labelSelector": selector, "matchLabelKeys": ["a"]}), &[]);
+        check(
+            json!({"topologyKey": "k", "matchLabelKeys": ["a"]}),
+            &["t.matchLabelKeys: Forbidden: must not be specified when labelSelector is not set"],
+        );
+        check(
+            json!({"topologyKey": "k", "matchLabelKeys": ["a"], "mismatchLabelKeys": ["a"],
+                   "labelSelector": {"matchLabels": {"a": "w"}, "matchExpressions": [key("a")]}}),
+            &[
+                r#"t[0]: Invalid value: "a": exists in both matchLabelKeys and labelSelector"#,
+                r#"t.matchLabelKeys[0]: Invalid value: "a": exists in both matchLabelKeys and mismatchLabelKeys"#,
             ],
         );
     }

@@ -1,19 +1,36 @@
 //! The OpenAPI documents of the built-in kinds.
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-use prost::Message as _;
+mod messages;
+mod swagger;
 
+use std::sync::Arc;
+
+use prost::Message as _;
 use serde_json::{Value, json};
-use skiff_kinds::builtin;
+use skiff_kinds::{builtin, builtin_of, custom};
 use skiff_machinery::discovery::Registry;
-use skiff_machinery::openapi::gnostic as wire;
-use skiff_machinery::openapi::{hash, v2_json, v2_protobuf, v3_document, v3_index};
-use skiff_machinery::{GroupVersion, discovery};
+use skiff_machinery::openapi::{Encoding, hash, v2_document, v3_document, v3_index};
+use skiff_machinery::{Catalogue, Convert, ConvertError, Converting, GroupVersion, Kind, Object, discovery};
+use skiff_schema::Schema;
+use swagger as wire;
 
 const CORE: GroupVersion = GroupVersion::fixed("", "v1");
 
 fn document(gv: &GroupVersion) -> Value {
-    serde_json::from_slice(&v3_document(&builtin(), gv).unwrap()).unwrap()
+    document_of(&builtin(), gv)
+}
+
+fn document_of(catalogue: &Catalogue, gv: &GroupVersion) -> Value {
+    serde_json::from_slice(&v3_document(catalogue, gv, Encoding::Json).unwrap()).unwrap()
+}
+
+fn v2_json() -> Vec<u8> {
+    v2_document(&builtin(), &Registry::default(), Encoding::Json)
+}
+
+fn v2_protobuf() -> Vec<u8> {
+    v2_document(&builtin(), &Registry::default(), Encoding::Protobuf)
 }
 
 #[test]
@@ -23,7 +40,7 @@ fn the_index_names_every_version() {
     let url = index["paths"]["api/v1"]["serverRelativeURL"].as_str().unwrap();
     assert_eq!(url, format!("/openapi/v3/api/v1?hash={}", hash(&catalogue, &CORE)));
     assert!(index["paths"]["apis/discovery.k8s.io/v1"].is_object());
-    assert!(v3_document(&catalogue, &GroupVersion::fixed("", "v2")).is_none());
+    assert!(v3_document(&catalogue, &GroupVersion::fixed("", "v2"), Encoding::Json).is_none());
 }
 
 /// What kubectl looks for before it sends a manifest.
@@ -117,7 +134,7 @@ fn every_reference_of_the_old_document_leads_somewhere() {
         let items = schema.items.iter().flat_map(|items| &items.schema);
         fields.chain(values).chain(items).for_each(|schema| check(schema, names));
     }
-    let document = wire::Document::decode(v2_protobuf(&builtin(), &Registry::default()).as_slice()).unwrap();
+    let document = wire::Document::decode(v2_protobuf().as_slice()).unwrap();
     let entries = document.definitions.unwrap().entries;
     let names: Vec<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
     entries.iter().for_each(|entry| check(entry.value.as_ref().unwrap(), &names));
@@ -182,24 +199,23 @@ fn documents_stay_small() {
     let catalogue = builtin();
     let largest = discovery::group_versions(&catalogue)
         .iter()
-        .map(|gv| v3_document(&catalogue, gv).unwrap().len())
+        .map(|gv| v3_document(&catalogue, gv, Encoding::Json).unwrap().len())
         .max();
     assert!(largest.unwrap() < 1 << 20, "{largest:?}");
-    assert!(v2_protobuf(&catalogue, &Registry::default()).len() < 2 << 20);
-    assert!(v2_json(&catalogue, &Registry::default()).len() < 3 << 20);
+    assert!(v2_protobuf().len() < 2 << 20);
+    assert!(v2_json().len() < 3 << 20);
 }
 
 #[test]
 fn the_old_document_says_the_same_in_both_formats() {
-    let json: Value = serde_json::from_slice(&v2_json(&builtin(), &Registry::default())).unwrap();
-    let protobuf = wire::Document::decode(v2_protobuf(&builtin(), &Registry::default()).as_slice()).unwrap();
+    let json: Value = serde_json::from_slice(&v2_json()).unwrap();
+    let protobuf = wire::Document::decode(v2_protobuf().as_slice()).unwrap();
     assert_eq!((&json["swagger"], &json["info"]["title"]), (&json!("2.0"), &json!("Kubernetes")));
     let names = |value: &Value| -> Vec<String> { value.as_object().unwrap().keys().cloned().collect() };
     let schemas = protobuf.definitions.unwrap().entries;
-    assert_eq!(
-        names(&json["definitions"]),
-        schemas.iter().map(|schema| schema.name.clone()).collect::<Vec<_>>()
-    );
+    let mut schemas: Vec<String> = schemas.iter().map(|schema| schema.name.clone()).collect();
+    schemas.sort();
+    assert_eq!(names(&json["definitions"]), schemas);
     let paths = protobuf.paths.unwrap().path;
     assert_eq!(names(&json["paths"]), paths.iter().map(|path| path.name.clone()).collect::<Vec<_>>());
     let pod = "/api/v1/namespaces/{namespace}/pods/{name}";
@@ -233,7 +249,7 @@ fn operation_ids_are_unique() {
 
 #[test]
 fn the_old_document_can_be_read_back() {
-    let bytes = v2_protobuf(&builtin(), &Registry::default());
+    let bytes = v2_protobuf();
     let document = wire::Document::decode(bytes.as_slice()).unwrap();
     let schemas = document.definitions.unwrap().entries;
     let find = |name: &str| schemas.iter().find(|entry| entry.name == name).unwrap().value.clone().unwrap();
@@ -263,4 +279,94 @@ fn the_old_document_can_be_read_back() {
         parameter.query.is_some_and(|query| query.name == "dryRun")
     });
     assert!(dry_run);
+}
+
+/// What the messages of a version say, as JSON.
+fn read_back(catalogue: &Catalogue, gv: &GroupVersion) -> Value {
+    let bytes = v3_document(catalogue, gv, Encoding::Protobuf).unwrap();
+    messages::Document::decode(bytes.as_slice()).unwrap().json()
+}
+
+/// Of a document, what has a place in its messages: defaults that are lists or objects have none. `names` says whether the
+/// members are called as somebody liked.
+fn without_deep_defaults(value: &mut Value, names: bool) {
+    match value {
+        Value::Object(map) => {
+            if !names && matches!(map.get("default"), Some(Value::Object(_) | Value::Array(_))) {
+                map.remove("default");
+            }
+            for (name, inner) in map {
+                without_deep_defaults(inner, !names && matches!(&**name, "properties" | "schemas" | "paths"));
+            }
+        }
+        Value::Array(list) => list.iter_mut().for_each(|inner| without_deep_defaults(inner, false)),
+        _ => {}
+    }
+}
+
+fn check_encodings(catalogue: &Catalogue, gv: &GroupVersion) {
+    let mut json = document_of(catalogue, gv);
+    without_deep_defaults(&mut json, false);
+    let protobuf = read_back(catalogue, gv);
+    for part in ["/info", "/components/securitySchemes", "/components/schemas", "/paths"] {
+        let (json, protobuf) = (json.pointer(part).unwrap(), protobuf.pointer(part).unwrap());
+        for (name, expected) in json.as_object().unwrap() {
+            assert_eq!(&protobuf[name], expected, "{gv:?} {name}");
+        }
+    }
+    assert_eq!(json, protobuf, "{gv:?}");
+}
+
+#[test]
+fn documents_say_the_same_in_both_encodings() {
+    let catalogue = builtin();
+    discovery::group_versions(&catalogue).iter().for_each(|gv| check_encodings(&catalogue, gv));
+}
+
+struct Nobody;
+
+impl Convert for Nobody {
+    fn convert(&self, _: Vec<Object>, _: &GroupVersion) -> Converting<'_> {
+        Box::pin(async { Err(ConvertError("nobody".to_owned())) })
+    }
+}
+
+#[test]
+fn so_do_the_documents_of_custom_resources() {
+    let schema = json!({"openAPIV3Schema": {"type": "object", "properties": {
+        "spec": {"type": "object", "required": ["size"], "minProperties": 1, "properties": {
+            "size": {"type": "integer", "format": "int32", "maximum": 9, "minimum": -3.5, "multipleOf": 2},
+            "color": {"type": "string", "default": "red", "maxLength": 20, "pattern": "^[a-z]+$", "title": "Color"},
+            "on": {"type": "boolean", "default": false},
+            "none": {"type": "integer", "default": 0, "exclusiveMaximum": true, "maximum": 1},
+            "mode": {"type": "string", "nullable": true, "enum": ["a", 1, null]},
+            "any": {"x-kubernetes-int-or-string": true},
+            "labels": {"type": "object", "additionalProperties": {"type": "string"}},
+            "default": {"type": "object", "default": {"a": 1}, "properties": {"a": {"type": "integer"}}},
+            "parts": {"type": "array", "maxItems": 3, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"],
+                "items": {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}}}},
+            "oneOf": [{"required": ["color"]}, {"not": {"required": ["mode"]}}],
+            "x-kubernetes-validations": [{"rule": "self.size > 1", "message": "too small"}]},
+        "status": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}});
+    let names =
+        json!({"kind": "Widget", "plural": "widgets", "singular": "widget", "listKind": "WidgetList"});
+    let definition = json!({
+        "metadata": {"name": "widgets.example.com"},
+        "spec": {"group": "example.com", "scope": "Namespaced", "names": names, "versions": [
+            {"name": "v1", "served": true, "storage": true, "schema": schema, "subresources": {"status": {}}}]},
+        "status": {"acceptedNames": names},
+    });
+    let definition = Object::from_value(definition).unwrap();
+    let kubernetes = Arc::new(Schema::kubernetes());
+    let kinds = custom::kinds(&definition, &kubernetes, &|_| Arc::new(Nobody)).unwrap();
+    let kinds: Vec<Arc<Kind>> = kinds.into_iter().map(Arc::new).collect();
+    let catalogue = builtin_of(&kubernetes).with(&kinds);
+    let gv = GroupVersion::fixed("example.com", "v1");
+    check_encodings(&catalogue, &gv);
+    let widget = &read_back(&catalogue, &gv)["components"]["schemas"]["com.example.v1.Widget"];
+    let field = |name: &str| &widget["properties"]["spec"]["properties"][name];
+    assert_eq!(field("on")["default"], json!(false));
+    assert_eq!(field("size")["minimum"], json!(-3.5));
+    assert_eq!(field("mode")["enum"], json!(["a", 1, null]));
+    assert_eq!(field("parts")["x-kubernetes-list-map-keys"], json!(["name"]));
 }
