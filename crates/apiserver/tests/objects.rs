@@ -6,9 +6,10 @@ mod common;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use common::{Api, config_map, pod, service};
+use common::{Answer, Api, config_map, pod, service};
 use serde_json::json;
 use skiff_apiserver::Concern;
+use skiff_machinery::openapi::{Dialect, Encoding};
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 const PODS: &str = "/api/v1/namespaces/default/pods";
