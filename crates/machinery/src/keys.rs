@@ -11,7 +11,8 @@ pub fn object<K: From<String>>(kind: &Kind, namespace: &str, name: &str) -> K {
 
 /// Prefix of a kind's objects, in one namespace or (when empty) in all.
 pub fn collection(kind: &Kind, namespace: &str) -> String {
-    let group = if kind.gv.group.is_empty() { "core" } else { &*kind.gv.group };
+    let stored = kind.versions.storage.as_ref().unwrap_or(&kind.gv);
+    let group = if stored.group.is_empty() { "core" } else { &*stored.group };
     match (kind.scope, namespace) {
         (Scope::Namespaced, namespace) if !namespace.is_empty() => {
             format!("/registry/{group}/{}/{namespace}/", kind.names.plural)

@@ -139,6 +139,8 @@ pub enum Subresource {
     EphemeralContainers,
     /// Changes what a running pod and its containers may use.
     Resize,
+    /// Decides about a certificate signing request: replaces `status.conditions`.
+    Approval,
     /// Replaces a namespace's `spec.finalizers`.
     Finalize,
     /// Container output, from the node.
@@ -164,6 +166,7 @@ impl Subresource {
             Self::Token => "token",
             Self::EphemeralContainers => "ephemeralcontainers",
             Self::Resize => "resize",
+            Self::Approval => "approval",
             Self::Finalize => "finalize",
             Self::Log => "log",
             Self::Exec => "exec",
@@ -296,6 +299,8 @@ pub enum Conversion {
     /// All versions are the same but for `apiVersion`.
     #[default]
     Same,
+    /// By code: an object in another version, where it is not in that already.
+    Native(fn(Object, &GroupVersion) -> Object),
     /// By asking somebody, see [`Convert`].
     Asked(Arc<dyn Convert>),
 }
@@ -303,8 +308,9 @@ pub enum Conversion {
 /// Which versions of a kind there are in the store, and how objects get from one to another.
 #[derive(Clone, Default)]
 pub struct Versions {
-    /// The one in which objects are written; none if there is but one.
-    pub storage: Option<Text>,
+    /// The one in which objects are written; none if it is that of the kind itself. It may be of another group, where two
+    /// groups show the same objects.
+    pub storage: Option<GroupVersion>,
     /// How they are changed into others.
     pub conversion: Conversion,
 }

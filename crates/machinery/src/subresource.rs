@@ -23,7 +23,7 @@ impl Subresource {
     /// The verbs that it offers, in alphabetical order.
     pub fn verbs(self) -> &'static [Verb] {
         match self {
-            Self::Status | Self::Scale | Self::EphemeralContainers | Self::Resize => {
+            Self::Status | Self::Scale | Self::EphemeralContainers | Self::Resize | Self::Approval => {
                 &[Verb::Get, Verb::Patch, Verb::Update]
             }
             Self::Binding | Self::Eviction | Self::Token => &[Verb::Create],
@@ -70,6 +70,7 @@ impl Kind {
             Subresource::Status
             | Subresource::EphemeralContainers
             | Subresource::Resize
+            | Subresource::Approval
             | Subresource::Finalize
             | Subresource::Log => other(self.gv.clone(), &self.names.kind, self.root.name()),
         }

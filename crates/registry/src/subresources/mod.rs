@@ -26,11 +26,21 @@ pub(crate) async fn answer(
     body: &Bytes,
 ) -> Result<Outcome, ApiError> {
     match (subresource, call.verb) {
-        (Subresource::Status | Subresource::EphemeralContainers | Subresource::Resize, Verb::Get) => {
-            Ok(Outcome::entry(StatusCode::OK, registry.entry(call).await?))
-        }
+        (
+            Subresource::Status
+            | Subresource::EphemeralContainers
+            | Subresource::Resize
+            | Subresource::Approval,
+            Verb::Get,
+        ) => Ok(Outcome::entry(StatusCode::OK, registry.entry(call).await?)),
         (Subresource::Status, Verb::Update) => update::update(registry, call, Part::Status, body).await,
         (Subresource::Status, Verb::Patch) => patch::patch(registry, call, Part::Status, body).await,
+        (Subresource::Approval, Verb::Update) => {
+            update::update(registry, call, Part::Narrow(subresource), body).await
+        }
+        (Subresource::Approval, Verb::Patch) => {
+            patch::patch(registry, call, Part::Narrow(subresource), body).await
+        }
         (Subresource::Scale, Verb::Get) => scale::get(registry, call).await,
         (Subresource::Scale, Verb::Update) => scale::update(registry, call, body).await,
         (Subresource::Scale, Verb::Patch) => scale::patch(registry, call, body).await,

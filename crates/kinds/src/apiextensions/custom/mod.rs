@@ -67,7 +67,7 @@ fn versions(spec: &Value, converter: &Converter<'_>) -> Versions {
         "Webhook" => Conversion::Asked(converter(&spec["conversion"]["webhook"])),
         _ => Conversion::Same,
     };
-    Versions { storage: storage.map(|version| owned(text(version, "name"))), conversion }
+    Versions { storage: storage.map(|version| gv(spec, text(version, "name"))), conversion }
 }
 
 fn names(definition: &Object) -> Names {

@@ -3,6 +3,8 @@
 mod aggregate;
 mod defaults;
 mod disabled;
+pub(crate) mod go;
+mod label_keys;
 mod print;
 mod qos;
 mod resize;
@@ -22,10 +24,15 @@ mod validate_volumes;
 mod warn_paths;
 mod warnings;
 
-pub(super) use defaults::pod_spec as default_spec;
-pub(super) use disabled::drop_disabled;
-pub(super) use validate::validate_spec;
-pub(super) use warnings::template_warnings;
+pub(crate) use defaults::pod_spec as default_spec;
+pub(crate) use disabled::drop_disabled;
+pub(crate) use validate::validate_spec;
+pub(crate) use warnings::template_warnings;
+
+pub(crate) use validate::toleration;
+pub(crate) use validate_placement::{Values, node_selector};
+pub(crate) use validate_resources::requirements;
+pub(crate) use validate_volumes::{azure_disk, host_path, nfs};
 
 use serde_json::{Value, json};
 
@@ -121,6 +128,8 @@ impl Strategy for PodStrategy {
         defaults::service_account(object_mut(object.as_map_mut(), "spec"));
         app_armor_fields(object);
         disabled::drop_disabled(object_mut(object.as_map_mut(), "spec"), None);
+        let labels = object.get(&["metadata", "labels"]).and_then(Value::as_object).cloned();
+        label_keys::complete(object_mut(object.as_map_mut(), "spec"), labels.as_ref());
         let class = qos::class(object);
         let mut status = json!({"phase": "Pending", "qosClass": class});
         if !cells::items(object, &["spec", "schedulingGates"]).is_empty() {

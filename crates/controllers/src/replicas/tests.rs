@@ -2,13 +2,15 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::ReplicationController;
+use k8s_openapi::api::core::v1::{ReplicationController, ReplicationControllerStatus};
 use kube::ResourceExt;
 use serde_json::{Value, json};
 
-use super::plan::{Failure, Scale, claim, pod_from_template, same_status, scale, status};
+use super::Replicated;
+use super::plan::{self, Counts, Scale};
 use crate::pods::KnownPod;
 use crate::pods::tests::known;
+use crate::workload::{PodFailure, claim, pod_of, status};
 
 const NOW: &str = "2026-01-01T00:10:00Z";
 
@@ -56,6 +58,10 @@ fn merge(target: &mut Value, change: &Value) {
     }
 }
 
+fn scale(wanted: usize, pods: &[Arc<KnownPod>], deleting: &HashSet<String>) -> Scale {
+    plan::scale(wanted, pods, deleting, || pods.to_vec(), now())
+}
+
 fn names(pods: &[Arc<KnownPod>]) -> Vec<String> {
     pods.iter().map(|pod| pod.name().to_owned()).collect()
 }
@@ -72,36 +78,33 @@ fn pods_are_claimed_by_controller_and_selector() {
             {"apiVersion": "v1", "kind": "X", "name": "x", "uid": "x", "controller": true}]}}),
         ),
         pod("stranger", json!({"metadata": {"ownerReferences": null, "labels": {"app": "other"}}})),
-        pod("ended", json!({"status": {"phase": "Failed"}})),
-        pod("leaving", json!({"metadata": {"deletionTimestamp": NOW}})),
+        pod("leaving", json!({"metadata": {"deletionTimestamp": NOW, "ownerReferences": null}})),
     ];
-    let claims = claim(&rc(3), &pods);
+    let claims = claim(&rc(3), pods, |selector, pod| selector.selects(pod));
     assert_eq!(names(&claims.owned), ["mine"]);
     assert_eq!(names(&claims.adopt), ["orphan"]);
     assert_eq!(names(&claims.release), ["relabelled"]);
-    assert_eq!(names(&claims.ended), ["ended"]);
 }
 
 #[test]
-fn a_controller_being_deleted_neither_adopts_nor_releases_nor_scales() {
+fn a_controller_being_deleted_neither_adopts_nor_releases() {
     let mut rc = rc(3);
     rc.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now()));
     let pods = [
         pod("orphan", json!({"metadata": {"ownerReferences": null}})),
         pod("relabelled", json!({"metadata": {"labels": {"app": "other"}}})),
     ];
-    let claims = claim(&rc, &pods);
-    assert!(claims.adopt.is_empty() && claims.release.is_empty());
-    assert!(matches!(scale(&rc, &claims.owned, &HashSet::new()), Scale::Nothing));
+    let claims = claim(&rc, pods, |selector, pod| selector.selects(pod));
+    assert!(claims.adopt.is_empty() && claims.release.is_empty() && claims.owned.is_empty());
 }
 
 #[test]
 fn missing_pods_are_created_and_pending_deletions_do_not_count() {
     let pods = [pod("a", json!({})), pod("b", json!({}))];
-    assert!(matches!(scale(&rc(5), &pods, &HashSet::new()), Scale::Create(3)));
-    assert!(matches!(scale(&rc(2), &pods, &HashSet::new()), Scale::Nothing));
-    assert!(matches!(scale(&rc(2), &pods, &HashSet::from(["a".into()])), Scale::Create(1)));
-    assert!(matches!(scale(&rc(1), &pods, &HashSet::from(["a".into()])), Scale::Nothing));
+    assert!(matches!(scale(5, &pods, &HashSet::new()), Scale::Create(3)));
+    assert!(matches!(scale(2, &pods, &HashSet::new()), Scale::Nothing));
+    assert!(matches!(scale(2, &pods, &HashSet::from(["a".into()])), Scale::Create(1)));
+    assert!(matches!(scale(1, &pods, &HashSet::from(["a".into()])), Scale::Nothing));
 }
 
 #[test]
@@ -127,7 +130,7 @@ fn the_least_useful_pods_go_first() {
             {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:09:00Z"}]}}),
         ),
     ];
-    let Scale::Delete(order) = scale(&rc(0), &pods, &HashSet::new()) else { panic!("too many pods") };
+    let Scale::Delete(order) = scale(0, &pods, &HashSet::new()) else { panic!("too many pods") };
     let expected = ["unassigned", "pending", "unready", "cheap", "fresh", "restarted", "young", "old"];
     assert_eq!(names(&order), expected);
 }
@@ -145,20 +148,21 @@ fn status_counts_ready_available_and_labelled() {
         ),
         pod("c", json!({"metadata": {"labels": {"tier": "db"}}, "status": {"conditions": []}})),
     ];
-    let (status, wait) = status(&rc, &pods, None, now());
-    assert_eq!(status.replicas, 3);
-    assert_eq!(status.fully_labeled_replicas, Some(2));
-    assert_eq!(status.ready_replicas, Some(2));
-    assert_eq!(status.available_replicas, Some(1));
-    assert_eq!(status.observed_generation, Some(2));
-    assert_eq!(wait.unwrap().as_secs(), 40);
+    let counts = plan::count(rc.wants(), &pods, 4, now());
+    assert_eq!(counts, Counts { replicas: 3, fully_labeled: 2, ready: 2, available: 1, terminating: 4 });
+    assert_eq!(status::next_available(&pods, rc.wants().min_ready, now()).unwrap().as_secs(), 40);
+    let reported = rc.reported(counts, None, now()).status.unwrap();
+    assert_eq!((reported.available_replicas, reported.observed_generation), (Some(1), Some(2)));
 }
 
 #[test]
 fn a_failure_is_a_condition_until_it_is_gone() {
     let mut rc = rc(1);
-    let failure = Failure { reason: "FailedCreate", message: "quota".into() };
-    let (failed, _) = status(&rc, &[], Some(&failure), now());
+    let failure = PodFailure { reason: "FailedCreate", message: "quota".into() };
+    let report = |rc: &ReplicationController, failure: Option<&PodFailure>, now: Timestamp| {
+        rc.reported(Counts::default(), failure, now).status.unwrap()
+    };
+    let failed: ReplicationControllerStatus = report(&rc, Some(&failure), now());
     let condition = &failed.conditions.as_ref().unwrap()[0];
     assert_eq!(
         (condition.type_.as_str(), condition.reason.as_deref()),
@@ -166,14 +170,15 @@ fn a_failure_is_a_condition_until_it_is_gone() {
     );
     rc.status = Some(failed.clone());
     let later = now() + jiff::SignedDuration::from_secs(5);
-    let (again, _) = status(&rc, &[], Some(&failure), later);
-    assert!(same_status(Some(&failed), &again), "the time of the condition stays");
-    assert!(status(&rc, &[], None, later).0.conditions.is_none());
+    let again = report(&rc, Some(&failure), later);
+    assert!(status::says_the_same(Some(&failed), &again), "the time of the condition stays");
+    assert!(report(&rc, None, later).conditions.is_none());
 }
 
 #[test]
 fn pods_come_from_the_template() {
-    let pod = pod_from_template(&rc(1));
+    let rc = rc(1);
+    let pod = pod_of(&rc, rc.wants().template.unwrap());
     assert_eq!(pod.metadata.generate_name.as_deref(), Some("kubia-"));
     assert_eq!(pod.labels()["tier"], "web");
     let owner = &pod.owner_references()[0];
