@@ -160,7 +160,7 @@ impl Attempt<'_> {
             Part::Status | Part::Narrow(_) => None,
         };
         if tracked {
-            metadata::count_generation(&call.kind, &mut new, old);
+            metadata::count_generation(&call.kind, &mut new, old, self.part == Part::Whole);
         }
         self.validate(&new)?;
         admission::confirm(self.review(&mut new)).await?;
