@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
-use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet};
+use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Endpoints, Namespace, Node, Pod, ReplicationController, ResourceQuota, Service, ServiceAccount,
+    ConfigMap, Endpoints, Namespace, Node, PersistentVolumeClaim, Pod, ReplicationController, ResourceQuota,
+    Service, ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{IPAddress, ServiceCIDR};
@@ -38,9 +39,11 @@ pub(crate) struct Informers {
     pub(crate) replica_sets: Cache<ReplicaSet>,
     pub(crate) replica_sets_by_owner: ByOwner<ReplicaSet>,
     pub(crate) deployments: Cache<Deployment>,
+    pub(crate) stateful_sets: Cache<StatefulSet>,
     pub(crate) daemon_sets: Cache<DaemonSet>,
     pub(crate) controller_revisions: Cache<ControllerRevision>,
     pub(crate) controller_revisions_by_owner: ByOwner<ControllerRevision>,
+    pub(crate) claims: Cache<PersistentVolumeClaim>,
     pub(crate) services: Cache<Service>,
     /// Services with a selector by one of the labels that it asks for, in their namespace.
     services_by_label: Index<(ObjectKey, String), Service>,
@@ -78,9 +81,11 @@ impl Informers {
             replica_sets_by_owner: ByOwner::new(&replica_sets),
             replica_sets,
             deployments: Cache::new(),
+            stateful_sets: Cache::new(),
             daemon_sets: Cache::new(),
             controller_revisions_by_owner: ByOwner::new(&controller_revisions),
             controller_revisions,
+            claims: Cache::new(),
             services_by_label: Index::new(&services, |key, service| label_asked_for(key, service)),
             services,
             endpoints: Cache::new(),
@@ -111,6 +116,7 @@ impl Informers {
         );
         self.replica_sets.watch::<ReplicaSet>(Api::all(client()), everything(), shutdown, Some);
         self.deployments.watch::<Deployment>(Api::all(client()), everything(), shutdown, Some);
+        self.stateful_sets.watch::<StatefulSet>(Api::all(client()), everything(), shutdown, Some);
         self.daemon_sets.watch::<DaemonSet>(Api::all(client()), everything(), shutdown, Some);
         self.controller_revisions.watch::<ControllerRevision>(
             Api::all(client()),
@@ -118,6 +124,7 @@ impl Informers {
             shutdown,
             Some,
         );
+        self.claims.watch::<PersistentVolumeClaim>(Api::all(client()), everything(), shutdown, Some);
         self.services.watch::<Service>(Api::all(client()), everything(), shutdown, Some);
         self.endpoints.watch::<Endpoints>(Api::all(client()), everything(), shutdown, Some);
         self.slices.watch::<EndpointSlice>(Api::all(client()), everything(), shutdown, Some);
@@ -151,8 +158,10 @@ impl Informers {
         vitals.cache("replicationcontrollers", &self.replication_controllers);
         vitals.cache("replicasets", &self.replica_sets);
         vitals.cache("deployments", &self.deployments);
+        vitals.cache("statefulsets", &self.stateful_sets);
         vitals.cache("daemonsets", &self.daemon_sets);
         vitals.cache("controllerrevisions", &self.controller_revisions);
+        vitals.cache("persistentvolumeclaims", &self.claims);
         vitals.cache("services", &self.services);
         vitals.cache("endpoints", &self.endpoints);
         vitals.cache("endpointslices", &self.slices);

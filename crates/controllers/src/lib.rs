@@ -44,6 +44,7 @@ mod rootca;
 mod serviceaccount;
 mod servicecidr;
 mod services;
+mod statefulset;
 mod tainteviction;
 mod trigger_time;
 mod workload;
@@ -148,6 +149,7 @@ fn assemble(environment: &Environment<'_>) -> Result<Vec<Controller>, Controller
         replicas::controller::<ReplicationController>(environment),
         replicas::controller::<ReplicaSet>(environment),
         deployment::controller(environment),
+        statefulset::controller(environment),
         daemonset::controller(environment),
         endpoints::controller(environment),
         endpointslice::controller(environment),
