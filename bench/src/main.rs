@@ -45,7 +45,7 @@ enum Inside {
     /// How long one client waits for a create, a read, and the disk, in turns
     Single { rounds: u32 },
     /// Open watches that match nothing, say so, and hold them until the input ends
-    Watches { watches: usize },
+    Watches { watches: usize, of_connection: usize },
     /// Create Services with five endpoints each, without pods
     Fill { services: u32 },
     /// Create pods that no node runs

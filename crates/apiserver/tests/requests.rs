@@ -449,8 +449,8 @@ async fn others_have_their_turn_while_a_large_collection_is_searched() {
 async fn others_are_answered_while_a_large_collection_is_looked_into() {
     let api = three_config_maps(Limits { large: 0, ..Limits::default() }).await;
     let selected = format!("{CONFIG_MAPS}?fieldSelector=metadata.name!%3Da");
-    let mut list = Box::pin(api.get(&selected));
     let watched = format!("{selected}&watch=1");
+    let mut list = Box::pin(api.get(&selected));
     let mut watch = Box::pin(api.watch(&watched, "application/json"));
     let mut rows = api.watch(&format!("{CONFIG_MAPS}?watch=1"), LONG_WORK[0]).await;
     let mut row = Box::pin(rows.next());
@@ -465,8 +465,7 @@ async fn others_are_answered_while_a_large_collection_is_looked_into() {
     assert_eq!(plain.next_name().await, "ADDED a");
     let revision =
         api.get(CONFIG_MAPS).await.body["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
-    let mut later =
-        api.watch(&format!("{selected}&watch=1&resourceVersion={revision}"), "application/json").await;
+    let mut later = api.watch(&format!("{watched}&resourceVersion={revision}"), "application/json").await;
     api.merge(&format!("{CONFIG_MAPS}/b"), json!({"data": {"a": "2"}})).await.expect(200);
     assert_eq!(later.next_name().await, "MODIFIED b");
 }

@@ -109,9 +109,13 @@ impl Auth {
     ) -> Result<(), Refusal> {
         let own_node = self.own_node(attributes).await?;
         let admit = || {
-            let known = node::Known { graph: &self.0.graph.read(), own_node: own_node.as_deref() };
+            let policy = self.0.policy.read();
+            let allowed =
+                |asked: &Attributes<'_>| matches!(policy.evaluate(asked), rbac::Verdict::Allowed(_));
+            let graph = self.0.graph.read();
+            let known = node::Known { graph: &graph, own_node: own_node.as_deref(), allowed: &allowed };
             node::admit(known, attributes, new, old)?;
-            rbac::admit(&self.0.policy.read(), attributes, new, old)
+            rbac::admit(&policy, attributes, new, old)
         };
         if admit().is_ok() {
             return Ok(());

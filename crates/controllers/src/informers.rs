@@ -5,6 +5,8 @@ use std::sync::Arc;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Endpoints, Namespace, Node, PersistentVolumeClaim, Pod, ReplicationController, ResourceQuota,
@@ -12,6 +14,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{IPAddress, ServiceCIDR};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::runtime::watcher;
@@ -44,6 +47,11 @@ pub(crate) struct Informers {
     pub(crate) controller_revisions: Cache<ControllerRevision>,
     pub(crate) controller_revisions_by_owner: ByOwner<ControllerRevision>,
     pub(crate) claims: Cache<PersistentVolumeClaim>,
+    pub(crate) jobs: Cache<Job>,
+    pub(crate) jobs_by_owner: ByOwner<Job>,
+    pub(crate) cron_jobs: Cache<CronJob>,
+    pub(crate) budgets: Cache<PodDisruptionBudget>,
+    pub(crate) autoscalers: Cache<HorizontalPodAutoscaler>,
     pub(crate) services: Cache<Service>,
     /// Services with a selector by one of the labels that it asks for, in their namespace.
     services_by_label: Index<(ObjectKey, String), Service>,
@@ -71,7 +79,13 @@ impl Informers {
     pub(crate) fn new() -> Self {
         let (pods, slices, services) = (Cache::new(), Cache::new(), Cache::new());
         let (replica_sets, controller_revisions) = (Cache::new(), Cache::new());
+        let jobs = Cache::new();
         Self {
+            jobs_by_owner: ByOwner::new(&jobs),
+            jobs,
+            cron_jobs: Cache::new(),
+            budgets: Cache::new(),
+            autoscalers: Cache::new(),
             pods_by_owner: ByOwner::new(&pods),
             pods_by_node: Index::new(&pods, |_, pod: &KnownPod| pod.node().map(String::from)),
             slices_by_service: Index::new(&slices, |_, slice| service_of(slice)),
@@ -125,6 +139,10 @@ impl Informers {
             Some,
         );
         self.claims.watch::<PersistentVolumeClaim>(Api::all(client()), everything(), shutdown, Some);
+        self.jobs.watch::<Job>(Api::all(client()), everything(), shutdown, Some);
+        self.cron_jobs.watch::<CronJob>(Api::all(client()), everything(), shutdown, Some);
+        self.budgets.watch::<PodDisruptionBudget>(Api::all(client()), everything(), shutdown, Some);
+        self.autoscalers.watch::<HorizontalPodAutoscaler>(Api::all(client()), everything(), shutdown, Some);
         self.services.watch::<Service>(Api::all(client()), everything(), shutdown, Some);
         self.endpoints.watch::<Endpoints>(Api::all(client()), everything(), shutdown, Some);
         self.slices.watch::<EndpointSlice>(Api::all(client()), everything(), shutdown, Some);
@@ -162,6 +180,10 @@ impl Informers {
         vitals.cache("daemonsets", &self.daemon_sets);
         vitals.cache("controllerrevisions", &self.controller_revisions);
         vitals.cache("persistentvolumeclaims", &self.claims);
+        vitals.cache("jobs", &self.jobs);
+        vitals.cache("cronjobs", &self.cron_jobs);
+        vitals.cache("poddisruptionbudgets", &self.budgets);
+        vitals.cache("horizontalpodautoscalers", &self.autoscalers);
         vitals.cache("services", &self.services);
         vitals.cache("endpoints", &self.endpoints);
         vitals.cache("endpointslices", &self.slices);

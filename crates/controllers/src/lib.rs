@@ -16,10 +16,12 @@ use informers::Informers;
 use removals::Removals;
 
 mod clusterroles;
+mod cronjob;
 mod daemonset;
 mod definitions;
 mod deployment;
 mod discovery;
+mod disruption;
 mod endpoints;
 mod endpointslice;
 mod environment;
@@ -27,6 +29,7 @@ mod garbage;
 mod identity;
 mod informers;
 mod ipaddresses;
+mod job;
 mod kubernetes_service;
 mod meta;
 mod mirroring;
@@ -34,6 +37,8 @@ mod namespace;
 mod namespaces;
 mod nodeipam;
 mod nodelifecycle;
+mod notes;
+mod podautoscaler;
 mod podgc;
 mod pods;
 mod policytypes;
@@ -41,12 +46,14 @@ mod quota;
 mod removals;
 mod replicas;
 mod rootca;
+mod scales;
 mod serviceaccount;
 mod servicecidr;
 mod services;
 mod statefulset;
 mod tainteviction;
 mod trigger_time;
+mod ttlafterfinished;
 mod workload;
 
 pub use identity::{Identity, identity};
@@ -151,6 +158,11 @@ fn assemble(environment: &Environment<'_>) -> Result<Vec<Controller>, Controller
         deployment::controller(environment),
         statefulset::controller(environment),
         daemonset::controller(environment),
+        job::controller(environment),
+        ttlafterfinished::controller(environment),
+        cronjob::controller(environment),
+        disruption::controller(environment),
+        podautoscaler::controller(environment),
         endpoints::controller(environment),
         endpointslice::controller(environment),
         mirroring::controller(environment),

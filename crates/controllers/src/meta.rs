@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
 use kube::{Resource, ResourceExt};
 
 /// A label or annotation map.
@@ -66,6 +66,26 @@ pub(crate) fn uid(meta: &ObjectMeta) -> &str {
     meta.uid.as_deref().unwrap_or("")
 }
 
+/// A selector as Go prints the one of an object, for messages.
+pub(crate) fn shown_selector(selector: Option<&LabelSelector>) -> String {
+    let Some(selector) = selector else { return "nil".into() };
+    let labels = selector.match_labels.iter().flatten();
+    let labels: String = labels.map(|(key, value)| format!("{key}: {value},")).collect();
+    let expressions = selector.match_expressions.iter().flatten();
+    let expressions: String = expressions
+        .map(|one| {
+            let values = one.values.as_deref().unwrap_or_default().join(" ");
+            format!(
+                "LabelSelectorRequirement{{Key:{},Operator:{},Values:[{values}],}},",
+                one.key, one.operator
+            )
+        })
+        .collect();
+    format!(
+        "&LabelSelector{{MatchLabels:map[string]string{{{labels}}},MatchExpressions:[]LabelSelectorRequirement{{{expressions}}},}}"
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,5 +96,17 @@ mod tests {
         assert!(selects(&Strings::from([("a".into(), "1".into())]), &labels));
         assert!(!selects(&Strings::from([("a".into(), "2".into())]), &labels));
         assert!(!selects(&Strings::new(), &labels));
+    }
+
+    #[test]
+    fn selectors_are_shown_as_go_prints_them() {
+        let selector = serde_json::json!({"matchLabels": {"a": "1"}, "matchExpressions": [
+            {"key": "b", "operator": "In", "values": ["x", "y"]}]});
+        assert_eq!(
+            shown_selector(Some(&serde_json::from_value(selector).unwrap())),
+            "&LabelSelector{MatchLabels:map[string]string{a: 1,},MatchExpressions:[]LabelSelectorRequirement{\
+             LabelSelectorRequirement{Key:b,Operator:In,Values:[x y],},},}"
+        );
+        assert_eq!(shown_selector(None), "nil");
     }
 }

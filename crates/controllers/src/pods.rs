@@ -1,6 +1,7 @@
 //! What controllers know of a pod, and keep of each.
 
 pub(crate) mod pace;
+pub(crate) mod work;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, ObjectReference, Pod, PodSpec, PodStatus, Toleration};
@@ -9,6 +10,7 @@ use kube::ResourceExt;
 use skiff_informer::ObjectKey;
 
 use crate::meta::{self, Labels};
+use work::Work;
 
 /// Annotation by which a user ranks pods for scale-down; lower goes first.
 const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
@@ -43,6 +45,10 @@ pub(crate) struct KnownPod {
     changed: Option<Timestamp>,
     addresses: Box<[Box<str>]>,
     restarts: i32,
+    /// Since when it is to be disrupted.
+    disrupted: Option<Timestamp>,
+    /// Of pods that Jobs made.
+    work: Option<Box<Work>>,
 }
 
 /// `status.phase`.
@@ -117,6 +123,8 @@ impl KnownPod {
             changed: changes.map(|time| time.0).max(),
             addresses: addresses(status),
             restarts: restarts.max().unwrap_or(0),
+            disrupted: disrupted(status),
+            work: Work::of(pod, spec, status),
         }
     }
 
@@ -257,6 +265,16 @@ impl KnownPod {
         self.restarts
     }
 
+    /// Since when the condition DisruptionTarget is True, unless its node agent ends it, which takes as long as it takes.
+    pub(crate) fn disrupted(&self) -> Option<Timestamp> {
+        self.disrupted
+    }
+
+    /// What it does for a Job; `None` if no Job has to do with it.
+    pub(crate) fn work(&self) -> Option<&Work> {
+        self.work.as_deref()
+    }
+
     /// Whether endpoints show both alike.
     pub(crate) fn is_same_for_endpoints(&self, other: &Self) -> bool {
         let state = |pod: &Self| (pod.is_ready(), pod.is_terminal(), pod.is_deleting());
@@ -267,6 +285,13 @@ impl KnownPod {
             && (&self.node, &self.hostname, &self.subdomain, &self.ports)
                 == (&other.node, &other.hostname, &other.subdomain, &other.ports)
     }
+}
+
+fn disrupted(status: &PodStatus) -> Option<Timestamp> {
+    let mut conditions = status.conditions.iter().flatten();
+    let condition = conditions.find(|one| one.type_ == "DisruptionTarget" && one.status == "True")?;
+    let by_node = condition.reason.as_deref() == Some("TerminationByKubelet");
+    condition.last_transition_time.as_ref().filter(|_| !by_node).map(|time| time.0)
 }
 
 fn text(field: Option<&String>) -> Box<str> {

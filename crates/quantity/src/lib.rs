@@ -57,6 +57,17 @@ impl Quantity {
         Self { nano: i128::from(units) * NANO, suffixes: Suffixes::Decimal }
     }
 
+    /// Thousandths, written with decimal suffixes.
+    pub fn of_millis(millis: i64) -> Self {
+        Self { nano: i128::from(millis) * (NANO / 1000), suffixes: Suffixes::Decimal }
+    }
+
+    /// The same amount, written with binary suffixes.
+    #[must_use]
+    pub fn in_binary(self) -> Self {
+        Self { suffixes: Suffixes::Binary, ..self }
+    }
+
     /// The amount as an integer, if it is one and fits.
     pub fn integer(self) -> Option<i64> {
         if self.nano % NANO == 0 { i64::try_from(self.nano / NANO).ok() } else { None }

@@ -5,7 +5,7 @@ use skiff_machinery::Object;
 
 use super::NodeGraph;
 use super::authorizer::LEASES;
-use super::graph::MIRROR;
+use super::graph::{MIRROR, PodFacts};
 use super::labels::forbidden;
 use super::references;
 use crate::{Attributes, Refusal};
@@ -17,6 +17,8 @@ pub(crate) struct Known<'k> {
     pub(crate) graph: &'k NodeGraph,
     /// The UID of the caller's own Node; it is only asked for when [`needs_own_node`] says so.
     pub(crate) own_node: Option<&'k str>,
+    /// Whether roles allow something.
+    pub(crate) allowed: &'k dyn Fn(&Attributes<'_>) -> bool,
 }
 
 /// Whether a write of a node agent is checked against its own Node, and that node's name.
@@ -91,7 +93,7 @@ fn check(
         ("", "nodes", _) => own_node(node, request, new, old)?,
         ("", "persistentvolumeclaims", "status") => claim_status(node, request.verb, new, old)?,
         ("", "persistentvolumeclaims", _) => return Err("may only update PVC status".to_owned().into()),
-        ("", "serviceaccounts", "token") => token(graph, node, request.namespace, new)?,
+        ("", "serviceaccounts", "token") => token(known, node, request, new)?,
         ("coordination.k8s.io", "leases", _) => lease(node, request, new)?,
         ("storage.k8s.io", "csinodes", _) if new.map_or(request.name, Object::name) != node => {
             let text = "can only access CSINode with the same name as the requesting node";
@@ -255,9 +257,9 @@ fn claim_status(node: &str, verb: &str, new: Option<&Object>, old: Option<&Objec
     Ok(())
 }
 
-/// A token for a pod's ServiceAccount, bound to that pod.
-fn token(graph: &NodeGraph, node: &str, namespace: &str, request: Option<&Object>) -> Result<(), String> {
-    let bound = |field: &str| request.map_or("", |r| r.str(&["spec", "boundObjectRef", field]));
+/// A token for a pod's ServiceAccount, bound to that pod, and for somebody for whom the pod has tokens.
+fn token(known: Known<'_>, node: &str, request: &Attributes<'_>, new: Option<&Object>) -> Result<(), String> {
+    let bound = |field: &str| new.map_or("", |token| token.str(&["spec", "boundObjectRef", field]));
     if bound("apiVersion") != "v1" || bound("kind") != "Pod" || bound("name").is_empty() {
         return Err("node requested token not bound to a pod".to_owned());
     }
@@ -265,15 +267,44 @@ fn token(graph: &NodeGraph, node: &str, namespace: &str, request: Option<&Object
         return Err("node requested token with a pod binding without a uid".to_owned());
     }
     // The issuing checks that the pod exists and runs under the ServiceAccount.
-    match graph.pod(node, namespace, bound("name")) {
+    match known.graph.pod(node, request.namespace, bound("name")) {
         None => Err("node requested token bound to a pod scheduled on a different node".to_owned()),
         Some(pod) if pod.uid != bound("uid") => Err(format!(
             "the UID in the bound object reference ({}) does not match the UID in record. \
              The object might have been deleted and then recreated",
             bound("uid")
         )),
-        Some(_) => Ok(()),
+        Some(pod) => audience(known, pod, request, new),
     }
+}
+
+/// For whom a token is: somebody whom the pod names, or for whom a role lets the node ask.
+fn audience(
+    known: Known<'_>,
+    pod: &PodFacts,
+    request: &Attributes<'_>,
+    new: Option<&Object>,
+) -> Result<(), String> {
+    let asked = new.and_then(|token| token.get(&["spec", "audiences"])).and_then(Value::as_array);
+    let audience = match asked.map_or(&[][..], Vec::as_slice) {
+        [] => "",
+        [one] => one.as_str().unwrap_or_default(),
+        _ => return Err("node may only request 0 or 1 audiences".to_owned()),
+    };
+    // Drivers of volumes would be looked at as well, but there are none that get tokens.
+    let ask = Attributes {
+        version: "v1",
+        namespace: request.namespace,
+        name: request.name,
+        ..Attributes::resource(request.user, "request-serviceaccounts-token-audience", "", audience)
+    };
+    if pod.has_token_for(audience) || (known.allowed)(&ask) {
+        return Ok(());
+    }
+    let user = &request.user.name;
+    Err(format!(
+        "audience {audience:?} not found in pod spec volume, {user} is not authorized to request tokens for this audience"
+    ))
 }
 
 fn lease(node: &str, request: &Attributes<'_>, new: Option<&Object>) -> Result<(), String> {
@@ -313,7 +344,8 @@ mod tests {
         let object = |value: &Value| Object::from_value(value.clone()).ok();
         let (new, old) = (object(&new), object(&old));
         let graph = example();
-        let known = Known { graph: &graph, own_node: Some("n1-uid") };
+        let allowed = |attributes: &Attributes<'_>| attributes.resource == "anybody";
+        let known = Known { graph: &graph, own_node: Some("n1-uid"), allowed: &allowed };
         match admit(known, &attributes, new.as_ref(), old.as_ref()) {
             Ok(()) => assert_eq!(expected, "", "{request} was allowed"),
             Err(error) => {
@@ -395,7 +427,7 @@ mod tests {
         assert_eq!(needs_own_node(&request), Some("n1"));
         assert_eq!(needs_own_node(&Attributes { subresource: "eviction", ..request }), None);
         let pod = Object::from_value(mirror(json!([node_owner()]))).unwrap();
-        let known = Known { graph: &graph, own_node: None };
+        let known = Known { graph: &graph, own_node: None, allowed: &|_| false };
         let refused = admit(known, &request, Some(&pod), None).unwrap_err();
         assert_eq!(refused.to_string(), r#"node "n1" not found"#);
     }
@@ -454,6 +486,21 @@ mod tests {
     fn tokens_and_leases() {
         let bound = |name: &str, uid: &str| json!({"spec": {"boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid}}});
         check("create serviceaccounts/token", bound("p", "u1"), Value::Null, "");
+        let to = |audiences: Value| {
+            let mut request = bound("p", "u1");
+            request["spec"]["audiences"] = audiences;
+            request
+        };
+        check("create serviceaccounts/token", to(json!(["vault"])), Value::Null, "");
+        check("create serviceaccounts/token", to(json!(["anybody"])), Value::Null, "");
+        check(
+            "create serviceaccounts/token",
+            to(json!(["other"])),
+            Value::Null,
+            r#"audience "other" not found in pod spec volume, system:node:n1 is not authorized"#,
+        );
+        let text = "node may only request 0 or 1 audiences";
+        check("create serviceaccounts/token", to(json!(["vault", "anybody"])), Value::Null, text);
         check("create serviceaccounts/token", bound("p", "u2"), Value::Null, "does not match the UID");
         check("create serviceaccounts/token", bound("p", ""), Value::Null, "without a uid");
         check("create serviceaccounts/token", bound("q", "u1"), Value::Null, "different node");

@@ -81,14 +81,14 @@ impl LabelSelector {
         self.matches_by(|key| labels.get(key).copied())
     }
 
+    /// Whether an object is selected of whose labels `value` tells, by key.
+    pub fn matches_by<'a>(&self, value: impl Fn(&str) -> Option<&'a str>) -> bool {
+        self.requirements.iter().all(|r| r.matches(value(&r.key)))
+    }
+
     /// As [`Self::matches`], of labels as objects own them.
     pub fn selects(&self, labels: &BTreeMap<String, String>) -> bool {
         self.matches_by(|key| labels.get(key).map(String::as_str))
-    }
-
-    /// As [`Self::matches`], of an object of whose labels `value` tells.
-    pub fn matches_by<'a>(&self, value: impl Fn(&str) -> Option<&'a str>) -> bool {
-        self.requirements.iter().all(|r| r.matches(value(&r.key)))
     }
 }
 

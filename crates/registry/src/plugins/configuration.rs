@@ -67,7 +67,7 @@ impl Configuration {
         let mut reader = Reader { schema: Arc::new(schema), open, out: Self::default() };
         let whole = At { file, plugin: None };
         let object = whole.hold(read_text(&reader.text(whole)?))?;
-        let read = whole.hold(reader.decode(&object, &[ADMISSION]))?;
+        let read = whole.hold(reader.decode(&object, &ADMISSION))?;
         let mut named = BTreeSet::new();
         for plugin in read["plugins"].as_array().into_iter().flatten() {
             let name = plugin["name"].as_str().unwrap_or_default();
@@ -107,6 +107,13 @@ struct Kind {
     definition: &'static str,
     /// `apiVersion` and `kind`; the first is the one to use.
     names: &'static [(&'static str, &'static str)],
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (version, kind) = self.names[0];
+        write!(f, "{kind} of {version} is expected")
+    }
 }
 
 const ADMISSION: Kind = Kind {
@@ -152,19 +159,19 @@ impl Reader<'_> {
         (self.open)(at.file).map_err(unreadable)
     }
 
-    /// The fields of an object that is of one of a kind's versions; what is unknown is an error.
-    fn decode(&self, object: &Value, kinds: &[Kind]) -> Result<Value, String> {
+    /// The fields of an object that is of a kind, in one of its versions; what is unknown is an error.
+    fn decode(&self, object: &Value, wanted: &Kind) -> Result<Value, String> {
         let word = |name: &str| object[name].as_str().unwrap_or_default();
         let (version, kind) = (word("apiVersion"), word("kind"));
         for (field, value) in [("kind", kind), ("apiVersion", version)] {
             if value.is_empty() {
-                return Err(format!("{field}: Required value: {}", expected(kinds)));
+                return Err(format!("{field}: Required value: {wanted}"));
             }
         }
-        let known = kinds.iter().find(|known| known.names.contains(&(version, kind))).ok_or_else(|| {
-            format!("no kind {kind:?} is registered for version {version:?}: {}", expected(kinds))
-        })?;
-        let decoded = strict::prune(object.clone(), &self.root(known)).map_err(|error| error.to_string())?;
+        if !wanted.names.contains(&(version, kind)) {
+            return Err(format!("no kind {kind:?} is registered for version {version:?}: {wanted}"));
+        }
+        let decoded = strict::prune(object.clone(), &self.root(wanted)).map_err(|error| error.to_string())?;
         if !decoded.problems.is_empty() {
             return Err(format!("strict decoding error: {}", decoded.problems.join(", ")));
         }
@@ -198,15 +205,15 @@ impl Reader<'_> {
     fn configure(&mut self, plugin: Plugin, object: &Value) -> Result<(), String> {
         match plugin {
             Plugin::PodSecurity => {
-                let read = self.decode(object, &[POD_SECURITY])?;
+                let read = self.decode(object, &POD_SECURITY)?;
                 self.out.pod_security = PodSecurity::configured(&read).map_err(|errors| listed(&errors))?;
             }
             Plugin::ResourceQuota => {
-                let read = self.decode(object, &[RESOURCE_QUOTA])?;
+                let read = self.decode(object, &RESOURCE_QUOTA)?;
                 self.out.limited = LimitedResource::read(&read).map_err(|errors| listed(&errors))?;
             }
             Plugin::MutatingAdmissionWebhook | Plugin::ValidatingAdmissionWebhook => {
-                let read = self.decode(object, &[WEBHOOK])?;
+                let read = self.decode(object, &WEBHOOK)?;
                 let given = ["kubeConfigFile", "staticManifestsDir"]
                     .into_iter()
                     .filter(|field| read[*field].as_str().is_some_and(|text| !text.is_empty()));
@@ -235,12 +242,6 @@ fn read_text(text: &[u8]) -> Result<Value, String> {
     }
     let value: Value = serde_json::from_slice(&text.json).map_err(|error| error.to_string())?;
     Object::from_value(value).map(Object::into_value).map_err(|error| error.to_string())
-}
-
-fn expected(kinds: &[Kind]) -> String {
-    let names = kinds.iter().filter_map(|kind| kind.names.first());
-    let names: Vec<String> = names.map(|(version, kind)| format!("{kind} of {version}")).collect();
-    format!("there should be a {}", names.join(" or a "))
 }
 
 fn listed(errors: &FieldErrors) -> String {
@@ -309,7 +310,7 @@ exemptions:
         check(
             "kind: AdmissionConfiguration",
             &[],
-            "apiVersion: Required value: there should be a AdmissionConf",
+            "apiVersion: Required value: AdmissionConfiguration of apiserver.config.k8s.io/v1 is expected",
         );
         check("apiVersion: v1\nkind: Pod", &[], r#"no kind "Pod" is registered for version "v1""#);
         check(&with_plugins("[]\nplugin: 1"), &[], r#"strict decoding error: unknown field "plugin""#);
@@ -338,7 +339,7 @@ exemptions:
         check(
             &beside,
             &wrong,
-            "there should be a PodSecurityConfiguration of pod-security.admission.config.k8s.io/v1",
+            "PodSecurityConfiguration of pod-security.admission.config.k8s.io/v1 is expected",
         );
         let webhook = "{apiVersion: apiserver.config.k8s.io/v1, kind: WebhookAdmissionConfiguration, kubeConfigFile: /a}";
         check(

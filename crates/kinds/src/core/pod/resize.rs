@@ -296,9 +296,8 @@ mod tests {
         );
         check(
             |pod| {
-                let further = json!({"name": "d", "image": "i", "imagePullPolicy": "Always",
-                                     "terminationMessagePolicy": "File"});
-                pod["spec"]["containers"].as_array_mut().unwrap().push(further);
+                pod["spec"]["containers"].as_array_mut().unwrap().push(json!({
+                "name": "d", "image": "i", "imagePullPolicy": "Always", "terminationMessagePolicy": "File"}));
             },
             &["spec.containers: Forbidden: containers may not be added or removed on resize"],
         );
