@@ -35,6 +35,11 @@ impl Default for Paths {
 }
 
 impl Paths {
+    /// The number of replicas that is wanted; none where the object does not say it.
+    pub fn replicas(&self, object: &Object) -> Option<i64> {
+        number_at(object, &self.spec)
+    }
+
     /// Sets the number of replicas that is wanted.
     pub fn set_replicas(&self, object: &mut Object, replicas: i64) {
         object.set(&names(&self.spec), replicas);

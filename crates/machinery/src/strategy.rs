@@ -317,6 +317,11 @@ pub trait Strategy: Send + Sync + 'static {
         Dependents::Follow
     }
 
+    /// What is warned of when somebody deletes an object of the kind and does not say what its dependents do.
+    fn warns_of_dependents(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Whether a deletion answers the object that was deleted, and not a Status.
     fn answers_deleted(&self) -> bool {
         false
@@ -355,6 +360,11 @@ pub trait Strategy: Send + Sync + 'static {
     /// Whether Kubernetes answers lists of any age from memory; such are not paged.
     fn is_cached(&self) -> bool {
         true
+    }
+
+    /// What is said of a field that a selector names and the kind does not offer.
+    fn unselectable(&self, label: &str) -> String {
+        format!("field label not supported: {label}")
     }
 
     /// Whether a PUT to a name that does not exist creates the object.

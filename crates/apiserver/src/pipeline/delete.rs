@@ -31,7 +31,7 @@ pub(crate) struct Along<'a> {
 
 /// DELETE of one object.
 pub(crate) async fn delete(call: &Call, body: &Bytes) -> Result<Outcome, ApiError> {
-    let options = DeleteOptions::read(call, body)?;
+    let options = read_options(call, body)?;
     for _ in 0..RACES {
         let entry = call.entry().await?;
         if let Some(outcome) = delete_entry(call, &entry, &options, &Along::default()).await? {
@@ -41,9 +41,17 @@ pub(crate) async fn delete(call: &Call, body: &Bytes) -> Result<Outcome, ApiErro
     Err(ApiError::modified(call.subject(&call.path.name)))
 }
 
+fn read_options(call: &Call, body: &Bytes) -> Result<DeleteOptions, ApiError> {
+    let options = DeleteOptions::read(call, body)?;
+    if options.propagation.is_none() {
+        call.kind.strategy.warns_of_dependents().into_iter().for_each(|text| call.warn(text));
+    }
+    Ok(options)
+}
+
 /// DELETE of a collection: every object that the selectors match.
 pub(crate) async fn delete_collection(call: &Call, body: &Bytes) -> Result<Outcome, ApiError> {
-    let options = DeleteOptions::read(call, body)?;
+    let options = read_options(call, body)?;
     let selected = list::select_all(call, &Selection::of(call)?).await?;
     for entry in &selected.entries {
         let mut current = Some(entry.clone());

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use skiff_machinery::managed::{self, ApplyError, Operation};
 use skiff_machinery::patch::{self, PatchError};
-use skiff_machinery::{FieldError, Object, Subresource, go};
+use skiff_machinery::{FieldError, FieldErrors, Object, Subresource, go};
 use skiff_schema::Root;
 
 use super::call::Call;
@@ -63,7 +63,9 @@ pub(crate) fn patched(call: &Call, old: &Object, body: &Bytes) -> Result<Object,
     if !patched.uid().is_empty() && patched.uid() != old.uid() {
         let times = if call.kind.strategy.metadata_checks().of_change() { 2 } else { 1 };
         let error = FieldError::invalid("metadata.uid", patched.uid(), "field is immutable");
-        return Err(ApiError::invalid(call.subject(&call.path.name), vec![error; times]));
+        let mut errors: FieldErrors = vec![error; times].into();
+        errors.extend(call.kind.strategy.check_change(call.context(), None, &patched, old).errors);
+        return Err(ApiError::invalid(call.content_subject(&call.path.name), errors));
     }
     metadata::locate(call, &mut patched)?;
     Ok(patched)
@@ -137,6 +139,17 @@ pub(crate) fn is_apply(call: &Call) -> bool {
     Format::of(call).is_ok_and(|format| format == Format::Apply)
 }
 
+/// Who applies says who it is.
+fn check_manager(call: &Call) -> Result<(), ApiError> {
+    if call.query.get("fieldManager").is_empty() {
+        let error = FieldError::required("fieldManager", "is required for apply patch");
+        let subject =
+            Subject { group: "meta.k8s.io".into(), kind: "PatchOptions".into(), ..Subject::default() };
+        return Err(ApiError::invalid(subject, vec![error]));
+    }
+    Ok(())
+}
+
 /// Server-side apply; `within` takes of the merged object, beside the live one, what may change.
 pub(crate) async fn apply(
     call: &Call,
@@ -144,13 +157,19 @@ pub(crate) async fn apply(
     body: &Bytes,
     within: &(dyn Fn(&Object, Object) -> Object + Sync),
 ) -> Result<Outcome, ApiError> {
-    if call.query.get("fieldManager").is_empty() {
-        let error = FieldError::required("fieldManager", "is required for apply patch");
-        let subject =
-            Subject { group: "meta.k8s.io".into(), kind: "PatchOptions".into(), ..Subject::default() };
-        return Err(ApiError::invalid(subject, vec![error]));
-    }
-    let mut intent = decode::configuration(call, body)?;
+    check_manager(call)?;
+    let intent = decode::configuration(call, body)?;
+    apply_intent(call, part, intent, within).await
+}
+
+/// The same, of a configuration that was read.
+pub(crate) async fn apply_intent(
+    call: &Call,
+    part: Part,
+    mut intent: Object,
+    within: &(dyn Fn(&Object, Object) -> Object + Sync),
+) -> Result<Outcome, ApiError> {
+    check_manager(call)?;
     metadata::locate(call, &mut intent)?;
     check_name(call, &intent)?;
     let (manager, force) = (call.manager(), call.query.flag("force"));

@@ -28,11 +28,30 @@ pub(super) async fn update(call: &Call, body: &Bytes) -> Result<Outcome, ApiErro
 
 /// PATCH, of the Scale and not of the object.
 pub(super) async fn patch(call: &Call, body: &Bytes) -> Result<Outcome, ApiError> {
+    if patch::is_apply(call) {
+        return show(call, apply(call, body).await?);
+    }
     let outcome = update::change(call, PART, Operation::Update, |old| {
         let current = scale::of_any(old, &call.kind.scale);
         scaled(call, old, &patch::exchanged(call, Subresource::Scale, &current, body)?)
     });
     show(call, outcome.await?)
+}
+
+/// Server-side apply of a Scale: of the object, its replicas.
+async fn apply(call: &Call, body: &Bytes) -> Result<Outcome, ApiError> {
+    let live = call.decoded(&call.entry().await?)?;
+    let current = scale::of_any(&live, &call.kind.scale);
+    let wanted = patch::exchanged(call, Subresource::Scale, &current, body)?;
+    let wanted = scaled(call, &live, &wanted)?;
+    let mut intent = Object::default();
+    intent.set(&["apiVersion"], call.kind.gv.to_string());
+    intent.set(&["kind"], call.kind.names.kind.as_ref());
+    intent.set(&["metadata", "name"], call.path.name.as_str());
+    if let Some(replicas) = call.kind.scale.replicas(&wanted) {
+        call.kind.scale.set_replicas(&mut intent, replicas);
+    }
+    patch::apply_intent(call, PART, intent, &|_, merged| merged).await
 }
 
 /// The Scale of an object of the call's kind.

@@ -104,6 +104,10 @@ impl Strategy for SetStrategy {
         set_template_generation(new, template_generation(old) + changed);
     }
 
+    fn prepare_status(&self, _: Context<'_>, new: &mut Object, old: &Object) {
+        set_template_generation(new, template_generation(old));
+    }
+
     fn metadata_checks(&self) -> MetadataChecks {
         MetadataChecks::Change
     }

@@ -77,7 +77,18 @@ fn convert(mut event: Object, to: &GroupVersion) -> Object {
         }
     }
     event.set(&["apiVersion"], to.to_string());
+    drop_zero_times(&mut event);
     event
+}
+
+/// Times that have to be there and are not: no time at all.
+fn drop_zero_times(event: &mut Object) {
+    const ZERO: &str = "0001-01-01T00:00:00";
+    for path in [&["eventTime"][..], &["series", "lastObservedTime"]] {
+        if event.str(path).starts_with(ZERO) {
+            event.set(path, Value::Null);
+        }
+    }
 }
 
 fn in_core(event: &Object) -> Object {
@@ -151,6 +162,10 @@ fn validate_same(new: &Object, old: &Object) -> FieldErrors {
 struct EventStrategy;
 
 impl Strategy for EventStrategy {
+    fn default(&self, event: &mut Object) {
+        drop_zero_times(event);
+    }
+
     fn metadata_checks(&self) -> MetadataChecks {
         MetadataChecks::Change
     }
