@@ -45,6 +45,11 @@ impl Paths {
         object.set(&names(&self.spec), replicas);
     }
 
+    /// Makes the object say nothing of the number of replicas that is wanted.
+    pub fn drop_replicas(&self, object: &mut Object) {
+        object.remove(&names(&self.spec));
+    }
+
     /// As in CustomResourceDefinitions, e.g. `.spec.replicas`.
     fn shown(path: &[String]) -> String {
         path.iter().map(|name| format!(".{name}")).collect()

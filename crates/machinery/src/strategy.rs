@@ -98,17 +98,19 @@ pub enum MetadataChecks {
     Change,
     /// First those of a change, then those of the whole object.
     Both,
+    /// The same, but that the `uid` does not change is checked again behind all else.
+    Around,
 }
 
 impl MetadataChecks {
     /// Whether those of a change are among them.
     pub fn of_change(self) -> bool {
-        matches!(self, Self::Change | Self::Both)
+        matches!(self, Self::Change | Self::Both | Self::Around)
     }
 
     /// Whether those of a whole object are among them.
     pub fn of_object(self) -> bool {
-        matches!(self, Self::Object | Self::Both)
+        matches!(self, Self::Object | Self::Both | Self::Around)
     }
 }
 
@@ -272,6 +274,16 @@ pub trait Strategy: Send + Sync + 'static {
     /// Texts for `Warning: 299` headers.
     fn warnings(&self, new: &Object, old: Option<&Object>) -> Vec<String> {
         Vec::new()
+    }
+
+    /// Puts the errors of a new object, those of its metadata first, into the order in which the kind tells them.
+    fn arrange(&self, errors: FieldErrors) -> FieldErrors {
+        errors
+    }
+
+    /// Annotations that the kind's version adds to objects, for what it has no fields for; metadata alone is shown without them.
+    fn added_annotations(&self) -> &'static [&'static str] {
+        &[]
     }
 
     /// Checks the form of `metadata.name`; by default a DNS-1123 subdomain.

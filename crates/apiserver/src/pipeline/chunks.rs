@@ -69,7 +69,7 @@ impl Item {
         match self {
             Self::Whole => codec::splice(out, &entry.value.bytes(), entry.modified),
             Self::Typed(ending) => codec::splice_item(out, &entry.value.bytes(), entry.modified, ending),
-            Self::Metadata(version) => codec::splice_metadata(out, entry, *version)?,
+            Self::Metadata(version) => respond::splice_metadata(call, out, entry, *version)?,
             Self::Row(_, include) => {
                 let object = call.decoded(entry)?;
                 codec::write_json(out, &table::row(call.kind.shape(), &object, call.now, *include));

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use skiff_machinery::managed::{self, ApplyError, Operation};
 use skiff_machinery::patch::{self, PatchError};
-use skiff_machinery::{FieldError, FieldErrors, Object, Subresource, go};
+use skiff_machinery::{FieldError, FieldErrors, MetadataChecks, Object, Subresource, go};
 use skiff_schema::Root;
 
 use super::call::Call;
@@ -61,10 +61,14 @@ pub(crate) fn patched(call: &Call, old: &Object, body: &Bytes) -> Result<Object,
     let mut patched = decode::patched(call, patched, &|| shown(format, old, body, root))?;
     check_name(call, &patched)?;
     if !patched.uid().is_empty() && patched.uid() != old.uid() {
-        let times = if call.kind.strategy.metadata_checks().of_change() { 2 } else { 1 };
-        let error = FieldError::invalid("metadata.uid", patched.uid(), "field is immutable");
-        let mut errors: FieldErrors = vec![error; times].into();
+        let checks = call.kind.strategy.metadata_checks();
+        let error = || FieldError::invalid("metadata.uid", patched.uid(), "field is immutable");
+        let again = || checks.of_change().then(error);
+        let is_last = checks == MetadataChecks::Around;
+        let mut errors: FieldErrors = [error()].into();
+        errors.extend(again().filter(|_| !is_last));
         errors.extend(call.kind.strategy.check_change(call.context(), None, &patched, old).errors);
+        errors.extend(again().filter(|_| is_last));
         return Err(ApiError::invalid(call.content_subject(&call.path.name), errors));
     }
     metadata::locate(call, &mut patched)?;
@@ -140,7 +144,7 @@ pub(crate) fn is_apply(call: &Call) -> bool {
 }
 
 /// Who applies says who it is.
-fn check_manager(call: &Call) -> Result<(), ApiError> {
+pub(crate) fn check_manager(call: &Call) -> Result<(), ApiError> {
     if call.query.get("fieldManager").is_empty() {
         let error = FieldError::required("fieldManager", "is required for apply patch");
         let subject =
@@ -158,18 +162,7 @@ pub(crate) async fn apply(
     within: &(dyn Fn(&Object, Object) -> Object + Sync),
 ) -> Result<Outcome, ApiError> {
     check_manager(call)?;
-    let intent = decode::configuration(call, body)?;
-    apply_intent(call, part, intent, within).await
-}
-
-/// The same, of a configuration that was read.
-pub(crate) async fn apply_intent(
-    call: &Call,
-    part: Part,
-    mut intent: Object,
-    within: &(dyn Fn(&Object, Object) -> Object + Sync),
-) -> Result<Outcome, ApiError> {
-    check_manager(call)?;
+    let mut intent = decode::configuration(call, body)?;
     metadata::locate(call, &mut intent)?;
     check_name(call, &intent)?;
     let (manager, force) = (call.manager(), call.query.flag("force"));
@@ -189,7 +182,7 @@ pub(crate) async fn apply_intent(
     }
 }
 
-fn refuse_apply(error: ApplyError) -> ApiError {
+pub(crate) fn refuse_apply(error: ApplyError) -> ApiError {
     let message = error.to_string();
     match error {
         ApplyError::Malformed(text) => ApiError::BadRequest(text),

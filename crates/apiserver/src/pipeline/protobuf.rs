@@ -1,8 +1,8 @@
 //! Answers in protobuf.
 
 use bytes::Bytes;
-use serde_json::{Map, Value};
-use skiff_machinery::table::ListMeta;
+use serde_json::Value;
+use skiff_machinery::table::{self, ListMeta};
 use skiff_machinery::{Object, protobuf};
 use skiff_schema::Root;
 use skiff_store::Entry;
@@ -84,9 +84,8 @@ fn metadata(call: &Call, object: &Object, version: MetaVersion) -> Result<Bytes,
 
 /// The message of a PartialObjectMetadata.
 fn wrapped(call: &Call, object: &Object) -> Result<Bytes, ApiError> {
-    let nothing = Map::new();
-    let metadata = object.get(&["metadata"]).and_then(Value::as_object).unwrap_or(&nothing);
-    let metadata = protobuf::metadata_message(metadata, &sibling(call, OBJECT_META)?);
+    let metadata = table::metadata_alone(object, call.kind.strategy.added_annotations());
+    let metadata = protobuf::metadata_message(&metadata, &sibling(call, OBJECT_META)?);
     Ok(protobuf::wrapped_metadata(&metadata).into())
 }
 

@@ -107,11 +107,12 @@ fn other_view(call: &Call, value: Value) -> Result<Value, ApiError> {
         View::Whole => Ok(value),
         View::Metadata(version, _) => {
             let object = Object::from_value(value).unwrap_or_default();
-            Ok(versioned(table::partial_metadata(&object), version))
+            Ok(versioned(table::partial_metadata(&object, &[]), version))
         }
         View::Table(version) => {
             let scale = Object::from_value(value).unwrap_or_default();
-            let shape = Shape { columns: &scale::columns(), print: &Printer::Fixed(scale::print) };
+            let shape =
+                Shape { columns: &scale::columns(), print: &Printer::Fixed(scale::print), hidden: &[] };
             Ok(versioned(one_row(call, shape, &scale)?, version))
         }
     }
@@ -160,10 +161,30 @@ fn entry_bytes(call: &Call, entry: &Entry) -> Result<Bytes, ApiError> {
     let mut out = Vec::with_capacity(entry.value.len() + codec::SPLICE_ROOM);
     match call.encoding.view {
         View::Whole => codec::splice(&mut out, &entry.value.bytes(), entry.modified),
-        View::Metadata(version, _) => codec::splice_metadata(&mut out, entry, version)?,
+        View::Metadata(version, _) => splice_metadata(call, &mut out, entry, version)?,
         View::Table(_) => return object_bytes(call, &*call.decoded(entry)?),
     }
     Ok(out.into())
+}
+
+/// Appends the PartialObjectMetadata of an entry.
+pub(crate) fn splice_metadata(
+    call: &Call,
+    out: &mut Vec<u8>,
+    entry: &Entry,
+    version: MetaVersion,
+) -> Result<(), ApiError> {
+    if call.kind.strategy.added_annotations().is_empty() {
+        codec::splice_metadata(out, entry, version)?;
+    } else {
+        codec::write_json(out, &alone(call, &*call.decoded(entry)?, version));
+    }
+    Ok(())
+}
+
+/// The PartialObjectMetadata of an object.
+fn alone(call: &Call, object: &Object, version: MetaVersion) -> Value {
+    versioned(table::partial_metadata(object, call.kind.strategy.added_annotations()), version)
 }
 
 fn object_bytes(call: &Call, object: &Object) -> Result<Bytes, ApiError> {
@@ -173,7 +194,7 @@ fn object_bytes(call: &Call, object: &Object) -> Result<Bytes, ApiError> {
             let table = one_row(call, call.kind.shape(), object)?;
             codec::to_json(&versioned(table, version))
         }
-        View::Metadata(version, _) => codec::to_json(&versioned(table::partial_metadata(object), version)),
+        View::Metadata(version, _) => codec::to_json(&alone(call, object, version)),
     })
 }
 

@@ -325,7 +325,7 @@ impl Streaming {
     fn object(&mut self, out: &mut Vec<u8>, entry: &Entry) -> Result<(), ApiError> {
         match self.call.encoding.view {
             View::Whole => codec::splice(out, &entry.value.bytes(), entry.modified),
-            View::Metadata(version, _) => codec::splice_metadata(out, entry, version)?,
+            View::Metadata(version, _) => respond::splice_metadata(&self.call, out, entry, version)?,
             View::Table(version) => codec::write_json(out, &self.row(entry, version)?),
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::StatusCode;
-use skiff_machinery::managed::Operation;
+use skiff_machinery::managed::{self, Operation};
 use skiff_machinery::{Object, Subresource, scale};
 
 use crate::errors::{ApiError, Subject};
@@ -40,18 +40,35 @@ pub(super) async fn patch(call: &Call, body: &Bytes) -> Result<Outcome, ApiError
 
 /// Server-side apply of a Scale: of the object, its replicas.
 async fn apply(call: &Call, body: &Bytes) -> Result<Outcome, ApiError> {
-    let live = call.decoded(&call.entry().await?)?;
-    let current = scale::of_any(&live, &call.kind.scale);
-    let wanted = patch::exchanged(call, Subresource::Scale, &current, body)?;
-    let wanted = scaled(call, &live, &wanted)?;
-    let mut intent = Object::default();
-    intent.set(&["apiVersion"], call.kind.gv.to_string());
-    intent.set(&["kind"], call.kind.names.kind.as_ref());
-    intent.set(&["metadata", "name"], call.path.name.as_str());
-    if let Some(replicas) = call.kind.scale.replicas(&wanted) {
-        call.kind.scale.set_replicas(&mut intent, replicas);
-    }
-    patch::apply_intent(call, PART, intent, &|_, merged| merged).await
+    patch::check_manager(call)?;
+    let body = &decode::configuration_json(call, body)?;
+    let paths = &call.kind.scale;
+    let (manager, force) = (call.manager(), call.query.flag("force"));
+    let writer = call.writer(&manager, PART.subresource());
+    let outcome = update::change(call, PART, Operation::Apply, |old| {
+        let current = scale::of_any(old, paths);
+        let wanted = scaled(call, old, &patch::exchanged(call, Subresource::Scale, &current, body)?)?;
+        let mut intent = Object::default();
+        intent.set(&["apiVersion"], call.kind.gv.to_string());
+        intent.set(&["kind"], call.kind.names.kind.as_ref());
+        intent.set(&["metadata", "name"], old.name());
+        for field in ["namespace", "uid", "resourceVersion"] {
+            let value = wanted.str(&["metadata", field]);
+            if !value.is_empty() {
+                intent.set(&["metadata", field], value);
+            }
+        }
+        if let Some(replicas) = paths.replicas(&wanted) {
+            paths.set_replicas(&mut intent, replicas);
+        }
+        // A Scale does not say that there are to be none: who applies that adds it.
+        let mut live = old.clone();
+        if paths.replicas(old) == Some(0) {
+            paths.drop_replicas(&mut live);
+        }
+        managed::apply(Some(&live), &intent, &call.kind.root, &writer, force).map_err(patch::refuse_apply)
+    });
+    outcome.await
 }
 
 /// The Scale of an object of the call's kind.

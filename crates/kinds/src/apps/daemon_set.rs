@@ -108,6 +108,10 @@ impl Strategy for SetStrategy {
         set_template_generation(new, template_generation(old));
     }
 
+    fn added_annotations(&self) -> &'static [&'static str] {
+        &[TEMPLATE_GENERATION]
+    }
+
     fn metadata_checks(&self) -> MetadataChecks {
         MetadataChecks::Change
     }

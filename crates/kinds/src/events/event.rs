@@ -182,6 +182,19 @@ impl Strategy for EventStrategy {
         errors
     }
 
+    /// What the core group says of events comes before what is said of metadata.
+    fn arrange(&self, errors: FieldErrors) -> FieldErrors {
+        const OF_FORM: [&str; 7] =
+            ["series", "eventTime", "type", "firstTimestamp", "lastTimestamp", "count", "source"];
+        let mut errors: Vec<FieldError> = errors.into_iter().collect();
+        errors.sort_by_key(|error| match error.field.split('.').next().unwrap_or_default() {
+            "metadata" => 1,
+            field if OF_FORM.contains(&field) => 2,
+            _ => 0,
+        });
+        errors.into()
+    }
+
     fn validate_update(&self, _: Context<'_>, new: &Object, old: &Object) -> FieldErrors {
         let (new, old) = (in_core(new), in_core(old));
         let mut errors = core::validate(&new, REPORTER_FIELD);

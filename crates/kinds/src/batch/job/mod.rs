@@ -13,7 +13,8 @@ use serde_json::{Map, Value, json};
 use skiff_machinery::cells::{age_column, name_column, text, wide};
 use skiff_machinery::names::Form;
 use skiff_machinery::{
-    Context, Dependents, FieldErrors, Kind, Object, Printer, Scope, Selectable, Strategy, Subresource,
+    Context, Dependents, FieldErrors, Kind, MetadataChecks, Object, Printer, Scope, Selectable, Strategy,
+    Subresource,
 };
 use skiff_schema::Schema;
 
@@ -105,6 +106,10 @@ impl Strategy for JobStrategy {
         Some(
             "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning",
         )
+    }
+
+    fn metadata_checks(&self) -> MetadataChecks {
+        MetadataChecks::Around
     }
 
     fn unselectable(&self, label: &str) -> String {
