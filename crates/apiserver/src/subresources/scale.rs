@@ -66,7 +66,11 @@ async fn apply(call: &Call, body: &Bytes) -> Result<Outcome, ApiError> {
         if paths.replicas(old) == Some(0) {
             paths.drop_replicas(&mut live);
         }
-        managed::apply(Some(&live), &intent, &call.kind.root, &writer, force).map_err(patch::refuse_apply)
+        let merged = managed::apply(Some(&live), &intent, &call.kind.root, &writer, force);
+        let mut merged = merged.map_err(patch::refuse_apply)?;
+        // Kubernetes does not note when.
+        managed::keep_time(&mut merged, old, &writer);
+        Ok(merged)
     });
     outcome.await
 }
