@@ -78,6 +78,13 @@ pub fn track_update(object: &mut Object, old: Option<&Object>, root: &Root, writ
     entries.store(object);
 }
 
+/// Gives the entry of an applier the time that it had in another object, which may be none.
+pub fn keep_time(object: &mut Object, before: &Object, writer: &Writer<'_>) {
+    let mut entries = Entries::of(object);
+    entries.keep_time(&Entries::of(before), writer);
+    entries.store(object);
+}
+
 /// Who writes an empty list writes something, also where Kubernetes says it of every object. Of lists whose items are owned by
 /// themselves that is the items.
 fn without_lists(place: Place<'_>, object: &mut Map<String, Value>) {

@@ -35,9 +35,19 @@ impl Default for Paths {
 }
 
 impl Paths {
+    /// The number of replicas that is wanted; none where the object does not say it.
+    pub fn replicas(&self, object: &Object) -> Option<i64> {
+        number_at(object, &self.spec)
+    }
+
     /// Sets the number of replicas that is wanted.
     pub fn set_replicas(&self, object: &mut Object, replicas: i64) {
         object.set(&names(&self.spec), replicas);
+    }
+
+    /// Makes the object say nothing of the number of replicas that is wanted.
+    pub fn drop_replicas(&self, object: &mut Object) {
+        object.remove(&names(&self.spec));
     }
 
     /// As in CustomResourceDefinitions, e.g. `.spec.replicas`.

@@ -98,17 +98,19 @@ pub enum MetadataChecks {
     Change,
     /// First those of a change, then those of the whole object.
     Both,
+    /// The same, but that the `uid` does not change is checked again behind all else.
+    Around,
 }
 
 impl MetadataChecks {
     /// Whether those of a change are among them.
     pub fn of_change(self) -> bool {
-        matches!(self, Self::Change | Self::Both)
+        matches!(self, Self::Change | Self::Both | Self::Around)
     }
 
     /// Whether those of a whole object are among them.
     pub fn of_object(self) -> bool {
-        matches!(self, Self::Object | Self::Both)
+        matches!(self, Self::Object | Self::Both | Self::Around)
     }
 }
 
@@ -283,6 +285,16 @@ pub trait Strategy: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// Puts the errors of a new object, those of its metadata first, into the order in which the kind tells them.
+    fn arrange(&self, errors: FieldErrors) -> FieldErrors {
+        errors
+    }
+
+    /// Annotations that the kind's version adds to objects, for what it has no fields for; metadata alone is shown without them.
+    fn added_annotations(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Checks the form of `metadata.name`; by default a DNS-1123 subdomain.
     fn validate_name(&self, name: &str) -> Option<FieldError> {
         crate::names::subdomain(name)
@@ -331,6 +343,11 @@ pub trait Strategy: Send + Sync + 'static {
         Dependents::Follow
     }
 
+    /// What is warned of when somebody deletes an object of the kind and does not say what its dependents do.
+    fn warns_of_dependents(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Whether a deletion answers the object that was deleted, and not a Status.
     fn answers_deleted(&self) -> bool {
         false
@@ -369,6 +386,11 @@ pub trait Strategy: Send + Sync + 'static {
     /// Whether Kubernetes answers lists of any age from memory; such are not paged.
     fn is_cached(&self) -> bool {
         true
+    }
+
+    /// What is said of a field that a selector names and the kind does not offer.
+    fn unselectable(&self, label: &str) -> String {
+        format!("field label not supported: {label}")
     }
 
     /// Whether a PUT to a name that does not exist creates the object.

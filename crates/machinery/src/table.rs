@@ -42,6 +42,8 @@ pub struct Shape<'k> {
     pub columns: &'k [Column],
     /// The cells of an object; ages count from the time given.
     pub print: &'k Printer,
+    /// The annotations that metadata is shown without.
+    pub hidden: &'static [&'static str],
 }
 
 impl Shape<'_> {
@@ -54,7 +56,7 @@ impl Shape<'_> {
 impl Kind {
     /// The Table of its objects.
     pub fn shape(&self) -> Shape<'_> {
-        Shape { columns: &self.columns, print: &self.print }
+        Shape { columns: &self.columns, print: &self.print, hidden: self.strategy.added_annotations() }
     }
 
     /// Whether there is a Table of what it, or one of its subresources, answers: of objects that are kept and of Scales, not
@@ -119,13 +121,27 @@ pub fn event(
     table(shape, vec![row(shape, object, now, include)], headers, meta)
 }
 
-/// The metadata of an object as `meta.k8s.io/v1` PartialObjectMetadata.
-pub fn partial_metadata(object: &Object) -> Value {
+/// The metadata of an object as `meta.k8s.io/v1` PartialObjectMetadata, without the annotations that are not to be shown.
+pub fn partial_metadata(object: &Object, hidden: &[&str]) -> Value {
     json!({
         "kind": "PartialObjectMetadata",
         "apiVersion": "meta.k8s.io/v1",
-        "metadata": object.get(&["metadata"]).cloned().unwrap_or_else(|| json!({})),
+        "metadata": metadata_alone(object, hidden),
     })
+}
+
+/// The metadata of an object, without the annotations that are not to be shown.
+pub fn metadata_alone(object: &Object, hidden: &[&str]) -> Map<String, Value> {
+    let mut metadata = object.get(&["metadata"]).and_then(Value::as_object).cloned().unwrap_or_default();
+    if !hidden.is_empty()
+        && let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut)
+    {
+        annotations.retain(|name, _| !hidden.contains(&name.as_str()));
+        if annotations.is_empty() {
+            metadata.remove("annotations");
+        }
+    }
+    metadata
 }
 
 fn table(shape: Shape<'_>, rows: Vec<Value>, headers: Headers, metadata: Value) -> Value {
@@ -174,7 +190,7 @@ pub fn row(shape: Shape<'_>, object: &Object, now: Timestamp, include: IncludeOb
     }
     let embedded = match include {
         IncludeObject::None => Value::Null,
-        IncludeObject::Metadata => partial_metadata(object),
+        IncludeObject::Metadata => partial_metadata(object, shape.hidden),
         IncludeObject::Object => Value::Object(object.as_map().clone()),
     };
     row.insert("object".to_owned(), embedded);

@@ -70,7 +70,7 @@ impl Item {
         match self {
             Self::Whole => codec::splice(out, &entry.value.bytes(), entry.modified),
             Self::Typed(ending) => codec::splice_item(out, &entry.value.bytes(), entry.modified, ending),
-            Self::Metadata(version) => codec::splice_metadata(out, entry, version.api_version())?,
+            Self::Metadata(version) => format::splice_metadata(asked, out, entry, *version)?,
             Self::Row(_, include) => {
                 let object = asked.decoded(entry)?;
                 codec::write_json(

@@ -48,7 +48,7 @@ impl Events {
     fn json(&mut self, out: &mut Vec<u8>, entry: &Entry) -> Result<(), ApiError> {
         match self.asked.encoding.view {
             View::Whole => codec::splice(out, &entry.value.bytes(), entry.modified),
-            View::Metadata(version, _) => codec::splice_metadata(out, entry, version.api_version())?,
+            View::Metadata(version, _) => format::splice_metadata(&self.asked, out, entry, version)?,
             View::Table(version) => codec::write_json(out, &self.row(entry, version)?),
         }
         Ok(())

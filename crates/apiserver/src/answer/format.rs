@@ -2,8 +2,10 @@
 
 use bytes::Bytes;
 use serde_json::Value;
+use skiff_machinery::Object;
 use skiff_machinery::table::{self, IncludeObject};
-use skiff_registry::ApiError;
+use skiff_registry::{ApiError, codec};
+use skiff_store::Entry;
 
 use super::asked::Asked;
 use crate::http::accept::{Format, MetaVersion};
@@ -42,6 +44,26 @@ pub(crate) fn include(asked: &Asked) -> Result<IncludeObject, ApiError> {
 pub(crate) fn versioned(mut value: Value, version: MetaVersion) -> Value {
     value["apiVersion"] = version.api_version().into();
     value
+}
+
+/// Appends the PartialObjectMetadata of an entry.
+pub(crate) fn splice_metadata(
+    asked: &Asked,
+    out: &mut Vec<u8>,
+    entry: &Entry,
+    version: MetaVersion,
+) -> Result<(), ApiError> {
+    if asked.call.kind.strategy.added_annotations().is_empty() {
+        codec::splice_metadata(out, entry, version.api_version())?;
+    } else {
+        codec::write_json(out, &metadata_alone(asked, &*asked.decoded(entry)?, version));
+    }
+    Ok(())
+}
+
+/// The PartialObjectMetadata of an object.
+pub(crate) fn metadata_alone(asked: &Asked, object: &Object, version: MetaVersion) -> Value {
+    versioned(table::partial_metadata(object, asked.call.kind.strategy.added_annotations()), version)
 }
 
 /// A tree as YAML.

@@ -1,8 +1,8 @@
 //! Answers in protobuf.
 
 use bytes::Bytes;
-use serde_json::{Map, Value};
-use skiff_machinery::table::ListMeta;
+use serde_json::Value;
+use skiff_machinery::table::{self, ListMeta};
 use skiff_machinery::{Object, protobuf};
 use skiff_registry::ApiError;
 use skiff_schema::Root;
@@ -84,9 +84,8 @@ fn metadata(asked: &Asked, object: &Object, version: MetaVersion) -> Result<Byte
 
 /// The message of a PartialObjectMetadata.
 fn wrapped(asked: &Asked, object: &Object) -> Result<Bytes, ApiError> {
-    let nothing = Map::new();
-    let metadata = object.get(&["metadata"]).and_then(Value::as_object).unwrap_or(&nothing);
-    let metadata = protobuf::metadata_message(metadata, &sibling(asked, OBJECT_META)?);
+    let metadata = table::metadata_alone(object, asked.call.kind.strategy.added_annotations());
+    let metadata = protobuf::metadata_message(&metadata, &sibling(asked, OBJECT_META)?);
     Ok(protobuf::wrapped_metadata(&metadata).into())
 }
 

@@ -109,11 +109,12 @@ fn other_view(asked: &Asked, value: Value) -> Result<Value, ApiError> {
         View::Whole => Ok(value),
         View::Metadata(version, _) => {
             let object = Object::from_value(value).unwrap_or_default();
-            Ok(format::versioned(table::partial_metadata(&object), version))
+            Ok(format::versioned(table::partial_metadata(&object, &[]), version))
         }
         View::Table(version) => {
             let scale = Object::from_value(value).unwrap_or_default();
-            let shape = Shape { columns: &scale::columns(), print: &Printer::Fixed(scale::print) };
+            let shape =
+                Shape { columns: &scale::columns(), print: &Printer::Fixed(scale::print), hidden: &[] };
             Ok(format::versioned(one_row(asked, shape, &scale)?, version))
         }
     }
@@ -140,7 +141,7 @@ fn entry_bytes(asked: &Asked, entry: &Entry) -> Result<Bytes, ApiError> {
     let mut out = Vec::with_capacity(entry.value.len() + codec::SPLICE_ROOM);
     match asked.encoding.view {
         View::Whole => codec::splice(&mut out, &entry.value.bytes(), entry.modified),
-        View::Metadata(version, _) => codec::splice_metadata(&mut out, entry, version.api_version())?,
+        View::Metadata(version, _) => format::splice_metadata(asked, &mut out, entry, version)?,
         View::Table(_) => return object_bytes(asked, &*asked.decoded(entry)?),
     }
     Ok(out.into())
@@ -153,9 +154,7 @@ fn object_bytes(asked: &Asked, object: &Object) -> Result<Bytes, ApiError> {
             let table = one_row(asked, asked.call.kind.shape(), object)?;
             codec::to_json(&format::versioned(table, version))
         }
-        View::Metadata(version, _) => {
-            codec::to_json(&format::versioned(table::partial_metadata(object), version))
-        }
+        View::Metadata(version, _) => codec::to_json(&format::metadata_alone(asked, object, version)),
     })
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::Value;
-use skiff_machinery::cells::{self, NONE, age, age_column, integer, name_column, str_of, text};
+use skiff_machinery::cells::{self, NONE, age, age_column, name_column, str_of, text};
 use skiff_machinery::{Context, FieldError, FieldErrors, Kind, Object, Printer, Row, Scope, Strategy};
 use skiff_schema::Schema;
 
@@ -17,7 +17,7 @@ pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
         columns: vec![
             name_column(),
             text("Controller", "What it is a revision of."),
-            integer("Revision", "Which one it is."),
+            text("Revision", "Which one it is."),
             age_column(),
         ],
         print: Printer::Fixed(print),

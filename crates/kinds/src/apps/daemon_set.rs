@@ -104,6 +104,14 @@ impl Strategy for SetStrategy {
         set_template_generation(new, template_generation(old) + changed);
     }
 
+    fn prepare_status(&self, _: Context<'_>, new: &mut Object, old: &Object) {
+        set_template_generation(new, template_generation(old));
+    }
+
+    fn added_annotations(&self) -> &'static [&'static str] {
+        &[TEMPLATE_GENERATION]
+    }
+
     fn metadata_checks(&self) -> MetadataChecks {
         MetadataChecks::Change
     }

@@ -24,8 +24,8 @@ pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
         columns: vec![
             name_column(),
             text("Ready", "Pods that are ready, of those wanted."),
-            cells::integer("Up-to-date", "Pods of the current template."),
-            cells::integer("Available", "Pods that have been ready for long enough."),
+            text("Up-to-date", "Pods of the current template."),
+            text("Available", "Pods that have been ready for long enough."),
             age_column(),
             wide("Containers", "Names of the template's containers."),
             wide("Images", "Images of the template's containers."),

@@ -9,8 +9,8 @@ use skiff_cron::Schedule;
 use skiff_machinery::cells::{self, NONE, age, age_column, integer, name_column, text, wide};
 use skiff_machinery::duration::since;
 use skiff_machinery::{
-    Column, ColumnType, Context, Dependents, FieldError, FieldErrors, Kind, MetadataChecks, Object, Printer,
-    Row, Scope, Strategy, Subresource, selector,
+    Column, ColumnType, Context, FieldError, FieldErrors, Kind, MetadataChecks, Object, Printer, Row, Scope,
+    Strategy, Subresource, selector,
 };
 use skiff_schema::Schema;
 
@@ -76,10 +76,6 @@ fn print(object: &Object, now: Timestamp) -> Row {
 struct CronStrategy;
 
 impl Strategy for CronStrategy {
-    fn dependents(&self) -> Dependents {
-        Dependents::Orphaned
-    }
-
     fn default(&self, object: &mut Object) {
         let spec = object_mut(object.as_map_mut(), "spec");
         fill_text(spec, "concurrencyPolicy", "Allow");

@@ -77,7 +77,18 @@ fn convert(mut event: Object, to: &GroupVersion) -> Object {
         }
     }
     event.set(&["apiVersion"], to.to_string());
+    drop_zero_times(&mut event);
     event
+}
+
+/// Times that have to be there and are not: no time at all.
+fn drop_zero_times(event: &mut Object) {
+    const ZERO: &str = "0001-01-01T00:00:00";
+    for path in [&["eventTime"][..], &["series", "lastObservedTime"]] {
+        if event.str(path).starts_with(ZERO) {
+            event.set(path, Value::Null);
+        }
+    }
 }
 
 fn in_core(event: &Object) -> Object {
@@ -151,6 +162,10 @@ fn validate_same(new: &Object, old: &Object) -> FieldErrors {
 struct EventStrategy;
 
 impl Strategy for EventStrategy {
+    fn default(&self, event: &mut Object) {
+        drop_zero_times(event);
+    }
+
     fn metadata_checks(&self) -> MetadataChecks {
         MetadataChecks::Change
     }
@@ -165,6 +180,19 @@ impl Strategy for EventStrategy {
         errors.extend(validate_series(&event));
         errors.extend(validate_form(&event));
         errors
+    }
+
+    /// What the core group says of events comes before what is said of metadata.
+    fn arrange(&self, errors: FieldErrors) -> FieldErrors {
+        const OF_FORM: [&str; 7] =
+            ["series", "eventTime", "type", "firstTimestamp", "lastTimestamp", "count", "source"];
+        let mut errors: Vec<FieldError> = errors.into_iter().collect();
+        errors.sort_by_key(|error| match error.field.split('.').next().unwrap_or_default() {
+            "metadata" => 1,
+            field if OF_FORM.contains(&field) => 2,
+            _ => 0,
+        });
+        errors.into()
     }
 
     fn validate_update(&self, _: Context<'_>, new: &Object, old: &Object) -> FieldErrors {

@@ -20,7 +20,8 @@ pub fn refuse_configuration(root: &Root, config: &Value) -> Option<String> {
     }
 }
 
-/// Gives a configuration that was read as its kind the empty lists and maps back that its text has: who applies them owns them.
+/// Gives a configuration that was read as its kind the nulls and the empty lists and maps back that its text has: who applies them
+/// owns them.
 pub fn keep_empty(config: &mut Object, text: &Value, root: &Root) {
     if let Some(text) = text.as_object() {
         keep_entries(Place::root(root), config.as_map_mut(), text);
@@ -33,7 +34,7 @@ fn keep_entries(place: Place<'_>, config: &mut Map<String, Value>, text: &Map<St
         let is_empty = match (place.ty, text) {
             (Type::Map(_), Value::Object(map)) => map.is_empty(),
             (Type::List(_), Value::Array(list)) => list.is_empty(),
-            _ => false,
+            (_, text) => text.is_null(),
         };
         match config.get_mut(name) {
             Some(value) => keep(place, value, text),

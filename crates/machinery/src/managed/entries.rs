@@ -152,12 +152,19 @@ impl Entries {
     /// Replaces the fields of an applier's entry. Who only came to own what is there already (`same`) has changed nothing at
     /// any time: the entry then keeps the time that it had, which may be none.
     pub(super) fn set_applied(&mut self, api_version: &str, writer: &Writer<'_>, fields: &Set, same: bool) {
-        let before = self.0.iter().find(|entry| Self::is_applier(entry, writer));
-        let time = before.map(|entry| entry.time.clone()).unwrap_or_default();
+        let before = self.clone();
         self.0.retain(|entry| !Self::is_applier(entry, writer));
         self.add(Operation::Apply, api_version, writer, fields);
-        if let Some(entry) = self.0.iter_mut().find(|entry| same && Self::is_applier(entry, writer)) {
-            entry.time = time;
+        if same {
+            self.keep_time(&before, writer);
+        }
+    }
+
+    /// Gives an applier's entry the time that it has in others, which may be none.
+    pub(super) fn keep_time(&mut self, others: &Self, writer: &Writer<'_>) {
+        let time = others.0.iter().find(|entry| Self::is_applier(entry, writer)).map(|entry| &entry.time);
+        if let Some(entry) = self.0.iter_mut().find(|entry| Self::is_applier(entry, writer)) {
+            entry.time = time.cloned().unwrap_or_default();
             self.sort();
         }
     }

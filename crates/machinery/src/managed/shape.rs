@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use skiff_schema::{ListKind, Root, Schema, Text, Type, TypeId};
+use skiff_schema::{ListKind, Raw, Root, Schema, Text, Type, TypeId};
 
 use super::set::Element;
 
@@ -55,6 +55,7 @@ impl<'s> Place<'s> {
         match (self.ty, self.list, value) {
             (Type::Object(id), _, Value::Object(_)) if !self.schema.get(id).atomic => Shape::Entries,
             (Type::Map(_), ListKind::Granular, Value::Object(_)) => Shape::Entries,
+            (Type::Raw(Raw::Extension), ..) => Shape::Leaf,
             // Without a schema, maps are divided and lists are not.
             (Type::Raw(_), _, Value::Object(_)) => Shape::Entries,
             (Type::List(_), ListKind::Map(keys), Value::Array(_)) => Shape::Items(keys),

@@ -48,6 +48,11 @@ impl<'s> Merger<'s> {
                 list.retain(|item| !unwanted.contains(item));
             }
         }
+        for (field, order) in &orders {
+            if let Some(Value::Array(list)) = patch.get(field) {
+                check_order(list, order, self.field_type(ty, field).1.key.as_deref())?;
+            }
+        }
         let before: Vec<(String, Vec<Value>)> = orders
             .iter()
             .map(|(field, _)| {
@@ -203,6 +208,26 @@ fn retain_keys(original: &mut Tree, patch: &mut Tree) -> Result<(), PatchError> 
     }
     original.retain(|name, _| listed(name));
     Ok(())
+}
+
+/// Items of a patch come in the order that it sets, and all of them are in that; those with directives are not looked at.
+fn check_order(list: &[Value], order: &[Value], key: Option<&str>) -> Result<(), PatchError> {
+    let same = |a: &Value, b: &Value| match key {
+        Some(key) => a.get(key) == b.get(key),
+        None => a == b,
+    };
+    let mut left = order.iter();
+    let ordered = list.iter().filter(|item| item.get("$patch").is_none());
+    let mut missing = ordered.filter(|item| !left.by_ref().any(|next| same(item, next)));
+    if missing.next().is_none() {
+        return Ok(());
+    }
+    let shown = |list: &[Value]| go::printed(&Value::Array(list.to_vec()));
+    Err(PatchError::Unclassified(format!(
+        "The order in patch list:\n{}\n doesn't match $setElementOrder list:\n{}\n",
+        shown(list),
+        shown(order)
+    )))
 }
 
 /// Takes the directives `PREFIX/field: [...]` out of a patch.

@@ -44,8 +44,8 @@ pub enum FieldSelectorError {
     /// A backslash before something that needs none.
     #[error("invalid field selector: invalid escape sequence: {0}")]
     Escape(String),
-    /// The kind does not offer this field, but others.
-    #[error("field label not supported: {0}")]
+    /// The kind does not offer a field, but others; what it says of that.
+    #[error("{0}")]
     Label(String),
     /// The kind offers only the two fields that all kinds offer.
     #[error("{0:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")]
@@ -92,7 +92,7 @@ impl FieldSelector {
             Some(r) if kind.selectable.is_empty() && kind.strategy.is_typed() => {
                 Err(FieldSelectorError::LabelOfPlainKind(r.label.clone()))
             }
-            Some(r) => Err(FieldSelectorError::Label(r.label.clone())),
+            Some(r) => Err(FieldSelectorError::Label(kind.strategy.unselectable(&r.label))),
         }
     }
 

@@ -32,7 +32,7 @@ pub fn show(object: &mut Object, root: &Root) {
     fill(root.schema(), root.id(), object.as_map_mut(), Filling::All);
 }
 
-/// Leaves out empty lists and maps that are not written.
+/// Leaves out nulls, and empty lists and maps, that are not written.
 pub(crate) fn drop_empty(object: &mut Object, root: &Root) {
     drop_empty_fields(root.schema(), root.id(), object.as_map_mut());
 }
@@ -43,7 +43,7 @@ fn drop_empty_fields(schema: &Schema, id: DefinitionId, map: &mut Map<String, Va
         let is_empty = match (field.ty, &*value) {
             (Type::List(_), Value::Array(list)) => list.is_empty(),
             (Type::Map(_), Value::Object(map)) => map.is_empty(),
-            _ => false,
+            (_, value) => value.is_null(),
         };
         if is_empty && field.zero == Zero::Omitted {
             map.remove(&*field.name);

@@ -35,6 +35,20 @@ fn text(content_type: &str, body: &Bytes) -> Result<Result<Text, Unrecognized>, 
     }
 }
 
+/// The JSON of a configuration, which comes in YAML.
+pub(crate) fn configuration_json(call: &Call, body: &Bytes) -> Result<Bytes, ApiError> {
+    Ok(configuration_text(call, body)?.json)
+}
+
+fn configuration_text(call: &Call, body: &Bytes) -> Result<Text, ApiError> {
+    let text = text(&call.content_type, body)?;
+    text.map_err(|why| refuse_yaml(&format_args!("error converting YAML to JSON: {why}")))
+}
+
+fn refuse_yaml(why: &dyn fmt::Display) -> ApiError {
+    ApiError::BadRequest(format!("error decoding YAML: {why}"))
+}
+
 /// A body as DeleteOptions. A body that is something else deletes nothing.
 pub(crate) fn delete_options(call: &Call, content_type: &str, body: &Bytes) -> Result<Object, ApiError> {
     let refuse = |why: &dyn fmt::Display| ApiError::BadRequest(why.to_string());
@@ -183,13 +197,11 @@ impl<'e> Expected<'e> {
 
 /// A body as the configuration that server-side apply takes: its own rules come before those of other bodies.
 pub(crate) fn configuration(call: &Call, body: &Bytes) -> Result<Object, ApiError> {
-    let refuse = |why: &dyn fmt::Display| ApiError::BadRequest(format!("error decoding YAML: {why}"));
-    let read = text(&call.content_type, body)?;
-    let mut read = read.map_err(|why| refuse(&format_args!("error converting YAML to JSON: {why}")))?;
-    let tree: Value = serde_json::from_slice(&read.json).map_err(|error| refuse(&error))?;
+    let mut read = configuration_text(call, body)?;
+    let tree: Value = serde_json::from_slice(&read.json).map_err(|error| refuse_yaml(&error))?;
     if !matches!(tree, Value::Object(_) | Value::Null) {
         let found = go::json_type(&tree);
-        return Err(refuse(&format_args!(
+        return Err(refuse_yaml(&format_args!(
             "error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {found} into Go value of type map[string]interface {{}}"
         )));
     }

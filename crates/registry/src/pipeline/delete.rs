@@ -34,7 +34,7 @@ pub(crate) struct Along<'a> {
 
 /// DELETE of one object.
 pub(crate) async fn delete(registry: &Registry, call: &Call, body: &Bytes) -> Result<Outcome, ApiError> {
-    let options = DeleteOptions::read(call, body)?;
+    let options = read_options(call, body)?;
     if let Some(why) = call.kind.strategy.stays(&call.path.name) {
         return Err(ApiError::forbidden(call.subject(&call.path.name), why));
     }
@@ -47,13 +47,21 @@ pub(crate) async fn delete(registry: &Registry, call: &Call, body: &Bytes) -> Re
     Err(ApiError::modified(call.subject(&call.path.name)))
 }
 
+fn read_options(call: &Call, body: &Bytes) -> Result<DeleteOptions, ApiError> {
+    let options = DeleteOptions::read(call, body)?;
+    if options.propagation.is_none() {
+        call.kind.strategy.warns_of_dependents().into_iter().for_each(|text| call.warn(text));
+    }
+    Ok(options)
+}
+
 /// DELETE of a collection: every object that the selectors match.
 pub(crate) async fn delete_collection(
     registry: &Registry,
     call: &Call,
     body: &Bytes,
 ) -> Result<Outcome, ApiError> {
-    let options = DeleteOptions::read(call, body)?;
+    let options = read_options(call, body)?;
     let selected = list::select_all(registry, call, &Selection::of(call, &*registry.store)?).await?;
     for entry in &selected.entries {
         let mut current = Some(entry.clone());

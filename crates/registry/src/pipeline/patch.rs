@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use skiff_machinery::managed::{self, ApplyError, Operation};
 use skiff_machinery::patch::{self, PatchError};
-use skiff_machinery::{FieldError, Object, Subresource, go};
+use skiff_machinery::{FieldError, FieldErrors, MetadataChecks, Object, Subresource, go};
 use skiff_schema::Root;
 
 use super::call::Call;
@@ -52,11 +52,16 @@ pub(crate) async fn patch(
     if format == Format::Apply {
         return apply(registry, call, part, body, &|_, merged| merged).await;
     }
-    update::change(registry, call, part, Operation::Update, |old| patched(call, old, body)).await
+    update::change(registry, call, part, Operation::Update, |old| patched(registry, call, old, body)).await
 }
 
 /// The object that a JSON, merge or strategic patch makes of another.
-pub(crate) fn patched(call: &Call, old: &Object, body: &Bytes) -> Result<Object, ApiError> {
+pub(crate) fn patched(
+    registry: &Registry,
+    call: &Call,
+    old: &Object,
+    body: &Bytes,
+) -> Result<Object, ApiError> {
     let format = Format::of(call)?;
     let root = &call.kind.root;
     let patched = apply_to(format, old, body, root)?;
@@ -68,9 +73,15 @@ pub(crate) fn patched(call: &Call, old: &Object, body: &Bytes) -> Result<Object,
     let mut patched = decode::patched(call, patched, &|| shown(format, old, body, root))?;
     metadata::check_name(call, &patched)?;
     if !patched.uid().is_empty() && patched.uid() != old.uid() {
-        let times = if call.kind.strategy.metadata_checks().of_change() { 2 } else { 1 };
-        let error = FieldError::invalid("metadata.uid", patched.uid(), "field is immutable");
-        return Err(ApiError::invalid(call.subject(&call.path.name), vec![error; times]));
+        let checks = call.kind.strategy.metadata_checks();
+        let error = || FieldError::invalid("metadata.uid", patched.uid(), "field is immutable");
+        let again = || checks.of_change().then(error);
+        let is_last = checks == MetadataChecks::Around;
+        let mut errors: FieldErrors = [error()].into();
+        errors.extend(again().filter(|_| !is_last));
+        errors.extend(call.kind.strategy.check_change(registry.context(call), None, &patched, old).errors);
+        errors.extend(again().filter(|_| is_last));
+        return Err(ApiError::invalid(call.content_subject(&call.path.name), errors));
     }
     metadata::locate(call, &mut patched)?;
     Ok(patched)
@@ -128,6 +139,17 @@ pub(crate) fn is_apply(call: &Call) -> bool {
     Format::of(call).is_ok_and(|format| format == Format::Apply)
 }
 
+/// Who applies says who it is.
+pub(crate) fn check_manager(call: &Call) -> Result<(), ApiError> {
+    if call.query.get("fieldManager").is_empty() {
+        let error = FieldError::required("fieldManager", "is required for apply patch");
+        let subject =
+            Subject { group: "meta.k8s.io".into(), kind: "PatchOptions".into(), ..Subject::default() };
+        return Err(ApiError::invalid(subject, vec![error]));
+    }
+    Ok(())
+}
+
 /// Server-side apply; `within` takes of the merged object, beside the live one, what may change.
 pub(crate) async fn apply(
     registry: &Registry,
@@ -136,12 +158,7 @@ pub(crate) async fn apply(
     body: &Bytes,
     within: &(dyn Fn(&Object, Object) -> Object + Sync),
 ) -> Result<Outcome, ApiError> {
-    if call.query.get("fieldManager").is_empty() {
-        let error = FieldError::required("fieldManager", "is required for apply patch");
-        let subject =
-            Subject { group: "meta.k8s.io".into(), kind: "PatchOptions".into(), ..Subject::default() };
-        return Err(ApiError::invalid(subject, vec![error]));
-    }
+    check_manager(call)?;
     let mut intent = decode::configuration(call, body)?;
     metadata::locate(call, &mut intent)?;
     metadata::check_name(call, &intent)?;
@@ -164,7 +181,7 @@ pub(crate) async fn apply(
     }
 }
 
-fn refuse_apply(error: ApplyError) -> ApiError {
+pub(crate) fn refuse_apply(error: ApplyError) -> ApiError {
     let message = error.to_string();
     match error {
         ApplyError::Malformed(text) => ApiError::BadRequest(text),

@@ -33,7 +33,7 @@ pub(super) async fn change(
     let make = |old: &Object| {
         let wanted = match &put {
             Some(wanted) => wanted.clone(),
-            None => patch::patched(call, old, body)?,
+            None => patch::patched(registry, call, old, body)?,
         };
         let mut new = narrow(old, &wanted);
         metadata::take_preconditions(&mut new, &wanted);

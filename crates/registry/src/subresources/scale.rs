@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::StatusCode;
-use skiff_machinery::managed::Operation;
+use skiff_machinery::managed::{self, Operation};
 use skiff_machinery::{Object, Subresource, scale};
 
 use crate::errors::{ApiError, Subject};
@@ -31,11 +31,51 @@ pub(super) async fn update(registry: &Registry, call: &Call, body: &Bytes) -> Re
 
 /// PATCH, of the Scale and not of the object.
 pub(super) async fn patch(registry: &Registry, call: &Call, body: &Bytes) -> Result<Outcome, ApiError> {
+    if patch::is_apply(call) {
+        return show(registry, call, apply(registry, call, body).await?);
+    }
     let outcome = update::change(registry, call, PART, Operation::Update, |old| {
         let current = scale::of_any(old, &call.kind.scale);
         scaled(call, old, &patch::exchanged(call, Subresource::Scale, &current, body)?)
     });
     show(registry, call, outcome.await?)
+}
+
+/// Server-side apply of a Scale: of the object, its replicas.
+async fn apply(registry: &Registry, call: &Call, body: &Bytes) -> Result<Outcome, ApiError> {
+    patch::check_manager(call)?;
+    let body = &decode::configuration_json(call, body)?;
+    let paths = &call.kind.scale;
+    let (manager, force) = (call.manager(), call.query.flag("force"));
+    let writer = call.writer(&manager, PART.subresource());
+    let outcome = update::change(registry, call, PART, Operation::Apply, |old| {
+        let current = scale::of_any(old, paths);
+        let wanted = scaled(call, old, &patch::exchanged(call, Subresource::Scale, &current, body)?)?;
+        let mut intent = Object::default();
+        intent.set(&["apiVersion"], call.kind.gv.to_string());
+        intent.set(&["kind"], call.kind.names.kind.as_ref());
+        intent.set(&["metadata", "name"], old.name());
+        for field in ["namespace", "uid", "resourceVersion"] {
+            let value = wanted.str(&["metadata", field]);
+            if !value.is_empty() {
+                intent.set(&["metadata", field], value);
+            }
+        }
+        if let Some(replicas) = paths.replicas(&wanted) {
+            paths.set_replicas(&mut intent, replicas);
+        }
+        // A Scale does not say that there are to be none: who applies that adds it.
+        let mut live = old.clone();
+        if paths.replicas(old) == Some(0) {
+            paths.drop_replicas(&mut live);
+        }
+        let merged = managed::apply(Some(&live), &intent, &call.kind.root, &writer, force);
+        let mut merged = merged.map_err(patch::refuse_apply)?;
+        // Kubernetes does not note when.
+        managed::keep_time(&mut merged, old, &writer);
+        Ok(merged)
+    });
+    outcome.await
 }
 
 /// The Scale of an object of the call's kind.

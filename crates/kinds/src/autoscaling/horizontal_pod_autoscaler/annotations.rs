@@ -11,7 +11,8 @@ const BEHAVIOR: &str = "autoscaling.alpha.kubernetes.io/behavior";
 const CURRENT: &str = "autoscaling.alpha.kubernetes.io/current-metrics";
 const CONDITIONS: &str = "autoscaling.alpha.kubernetes.io/conditions";
 
-const ALL: [&str; 6] = [
+/// All of them.
+pub(super) const ALL: &[&str] = &[
     METRICS,
     BEHAVIOR,
     CURRENT,

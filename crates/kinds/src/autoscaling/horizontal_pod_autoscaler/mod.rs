@@ -9,11 +9,12 @@ mod validate;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
-use skiff_machinery::cells::{age_column, integer, name_column, text};
+use skiff_machinery::cells::{age_column, name_column, text};
+use skiff_machinery::strict::{self, DecodeFailure, Decoded};
 use skiff_machinery::{
     Column, Context, FieldErrors, Kind, MetadataChecks, Object, Printer, Scope, Strategy, Subresource,
 };
-use skiff_schema::Schema;
+use skiff_schema::{Root, Schema};
 
 use super::V2;
 use crate::row::stored;
@@ -38,10 +39,7 @@ fn columns() -> Vec<Column> {
         text("Targets", "What is measured, of what it should be."),
         text("MinPods", "Number of pods that there are at least."),
         text("MaxPods", "Number of pods that there are at most."),
-        Column {
-            kind: skiff_machinery::ColumnType::String,
-            ..integer("Replicas", "Number of pods that there are.")
-        },
+        text("Replicas", "Number of pods that there are."),
         age_column(),
     ]
 }
@@ -59,6 +57,19 @@ fn usual_metrics() -> Value {
 pub(super) struct AutoscalerStrategy;
 
 impl Strategy for AutoscalerStrategy {
+    fn decode(&self, text: &[u8], root: &Root) -> Result<Decoded, DecodeFailure> {
+        let mut decoded = strict::decode(text, root)?;
+        let tree = serde_json::from_slice(text)?;
+        keep_no_policies(&mut decoded.object, &tree);
+        Ok(decoded)
+    }
+
+    fn prune(&self, tree: Value, root: &Root) -> Result<Decoded, DecodeFailure> {
+        let mut decoded = strict::prune(tree.clone(), root)?;
+        keep_no_policies(&mut decoded.object, &tree);
+        Ok(decoded)
+    }
+
     fn default(&self, object: &mut Object) {
         // They say in another version what this one has fields for.
         annotations::drop_all(object);
@@ -91,6 +102,16 @@ impl Strategy for AutoscalerStrategy {
 
     fn validate_status(&self, _: Context<'_>, new: &Object, _: &Object) -> FieldErrors {
         validate::validate_status(new)
+    }
+}
+
+/// Whoever writes that there are no policies does not get the usual ones.
+fn keep_no_policies(object: &mut Object, written: &Value) {
+    for direction in ["scaleUp", "scaleDown"] {
+        let policies = &written["spec"]["behavior"][direction]["policies"];
+        if policies.as_array().is_some_and(Vec::is_empty) {
+            object.set(&["spec", "behavior", direction, "policies"], policies.clone());
+        }
     }
 }
 

@@ -125,6 +125,10 @@ impl FirstStrategy {
 }
 
 impl Strategy for FirstStrategy {
+    fn added_annotations(&self) -> &'static [&'static str] {
+        annotations::ALL
+    }
+
     fn metadata_checks(&self) -> MetadataChecks {
         AutoscalerStrategy.metadata_checks()
     }

@@ -11,8 +11,10 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 use skiff_machinery::cells::{age_column, name_column, text, wide};
+use skiff_machinery::names::Form;
 use skiff_machinery::{
-    Context, Dependents, FieldErrors, Kind, Object, Printer, Scope, Selectable, Strategy, Subresource,
+    Context, Dependents, FieldErrors, Kind, MetadataChecks, Object, Printer, Scope, Selectable, Strategy,
+    Subresource,
 };
 use skiff_schema::Schema;
 
@@ -100,6 +102,20 @@ impl Strategy for JobStrategy {
         Dependents::Orphaned
     }
 
+    fn warns_of_dependents(&self) -> Option<&'static str> {
+        Some(
+            "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning",
+        )
+    }
+
+    fn metadata_checks(&self) -> MetadataChecks {
+        MetadataChecks::Around
+    }
+
+    fn unselectable(&self, label: &str) -> String {
+        format!("field label {label:?} not supported for Job")
+    }
+
     /// The job's labels are those of its pods, unless it has others.
     fn default(&self, object: &mut Object) {
         take_labels(object);
@@ -113,7 +129,10 @@ impl Strategy for JobStrategy {
         if object.get(&["spec", "manualSelector"]) != Some(&Value::Bool(true)) {
             generate_selector(object);
         }
-        take_labels(object);
+        // A name that is no label is told of where the template has it.
+        if Form::LabelValue.fits(object.name()) {
+            take_labels(object);
+        }
         TEMPLATE.drop_disabled(object, None);
         object.set(&["status"], json!({}));
     }
