@@ -22,10 +22,10 @@ pub(crate) fn next(fields: &Fields, after: Timestamp, zone: &TimeZone) -> Option
     let mut clock = Clock { at: Timestamp::from_second(after.as_second() + 1).ok()?, zone, moved: false };
     let last = clock.shows().year().saturating_add(YEARS);
     while clock.shows().year() <= last {
-        if clock.to_month(fields)?
-            && clock.to_day(fields)?
-            && clock.to_hour(fields)?
-            && clock.to_minute(fields)?
+        if clock.reach_month(fields)?
+            && clock.reach_day(fields)?
+            && clock.reach_hour(fields)?
+            && clock.reach_minute(fields)?
         {
             return Some(clock.at);
         }
@@ -46,7 +46,7 @@ impl Clock<'_> {
         self.zone.to_datetime(self.at)
     }
 
-    fn to_month(&mut self, fields: &Fields) -> Option<bool> {
+    fn reach_month(&mut self, fields: &Fields) -> Option<bool> {
         while !fields.month.has(self.shows().month()) {
             let shown = self.shows();
             let first = self.begin(|| shown.date().first_of_month().to_datetime(Time::midnight()))?;
@@ -58,7 +58,7 @@ impl Clock<'_> {
         Some(true)
     }
 
-    fn to_day(&mut self, fields: &Fields) -> Option<bool> {
+    fn reach_day(&mut self, fields: &Fields) -> Option<bool> {
         while !fits(fields, self.shows().date()) {
             let shown = self.shows();
             let midnight = self.begin(|| shown.date().to_datetime(Time::midnight()))?;
@@ -77,7 +77,7 @@ impl Clock<'_> {
         Some(true)
     }
 
-    fn to_hour(&mut self, fields: &Fields) -> Option<bool> {
+    fn reach_hour(&mut self, fields: &Fields) -> Option<bool> {
         while !fields.hour.has(self.shows().hour()) {
             let shown = self.shows();
             self.begin(|| shown.date().at(shown.hour(), 0, 0, 0))?;
@@ -90,7 +90,7 @@ impl Clock<'_> {
     }
 
     /// Also to its first second, the only one that there is in a schedule.
-    fn to_minute(&mut self, fields: &Fields) -> Option<bool> {
+    fn reach_minute(&mut self, fields: &Fields) -> Option<bool> {
         while !fields.minute.has(self.shows().minute()) || self.at.as_second().rem_euclid(MINUTE) != 0 {
             self.moved = true;
             self.add(MINUTE - self.at.as_second().rem_euclid(MINUTE))?;
