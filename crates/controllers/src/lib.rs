@@ -13,6 +13,7 @@ use environment::{Controller, Environment};
 use informers::Informers;
 use removals::Removals;
 
+mod certificates;
 mod clusterroles;
 mod definitions;
 mod discovery;
@@ -33,6 +34,7 @@ mod nodelifecycle;
 mod podgc;
 mod pods;
 mod policytypes;
+mod protection;
 mod quota;
 mod removals;
 mod replicationcontroller;
@@ -43,6 +45,7 @@ mod services;
 mod tainteviction;
 mod trigger_time;
 
+pub use certificates::Signer;
 pub use identity::{Identity, identity};
 
 /// What the controllers need to know about the cluster.
@@ -58,6 +61,8 @@ pub struct ControllersConfig {
     pub apiserver: SocketAddr,
     /// The cluster IP of the Service `kubernetes`: the first address of the service range.
     pub kubernetes_service_ip: IpAddr,
+    /// What signs certificates that are asked for; without it nobody does.
+    pub signer: Option<Arc<dyn Signer>>,
 }
 
 /// A configuration that no controller can work with.
@@ -159,5 +164,9 @@ fn assemble(environment: &Environment<'_>) -> Result<Vec<Controller>, Controller
         policytypes::controller(environment),
         clusterroles::controller(environment),
         garbage::controller(environment),
+        certificates::controller(environment),
+        protection::claims::controller(environment),
+        protection::volumes::controller(environment),
+        protection::classes::controller(environment),
     ])
 }

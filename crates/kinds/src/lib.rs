@@ -14,14 +14,14 @@ mod core;
 mod discovery;
 pub mod flowcontrol;
 pub mod honour;
-mod networking;
+pub mod networking;
 mod node;
 mod rbac;
 mod resource;
 mod row;
 pub mod scheduling;
 mod shared;
-mod storage;
+pub mod storage;
 
 use std::sync::Arc;
 

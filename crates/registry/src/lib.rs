@@ -35,5 +35,5 @@ pub use pipeline::watch::{Scribe, Told, Watching};
 pub use plugins::{Plugins, UnknownPlugin};
 pub use query::{FieldValidation, Query};
 pub use registry::{Registry, Services};
-pub use services::{Authority, Converters, Offer};
+pub use services::{Authority, Converters, Offer, Parts};
 pub use warnings::Warnings;

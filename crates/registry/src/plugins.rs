@@ -23,19 +23,26 @@ impl Optional {
 }
 
 /// Plugins that are always on; to ask for them changes nothing.
-const ALWAYS: [&str; 15] = [
+const ALWAYS: [&str; 22] = [
+    "CertificateApproval",
+    "CertificateSigning",
+    "CertificateSubjectRestriction",
+    "DefaultIngressClass",
+    "DefaultStorageClass",
     "DefaultTolerationSeconds",
     "LimitRanger",
     "MutatingAdmissionPolicy",
     "MutatingAdmissionWebhook",
     "NamespaceLifecycle",
     "NodeRestriction",
+    "PersistentVolumeClaimResize",
     "PodSecurity",
     "PodTopologyLabels",
     "Priority",
     "ResourceQuota",
     "RuntimeClass",
     "ServiceAccount",
+    "StorageObjectInUseProtection",
     "TaintNodesByCondition",
     "ValidatingAdmissionPolicy",
     "ValidatingAdmissionWebhook",
@@ -99,7 +106,7 @@ mod tests {
         for text in ["AlwaysAdmit", ",", "denyserviceexternalips"] {
             let error = shown(text).unwrap_err().to_string();
             assert!(
-                error.contains("off by default are DenyServiceExternalIPs; always on are Default"),
+                error.contains("off by default are DenyServiceExternalIPs; always on are Certificate"),
                 "{error}"
             );
         }

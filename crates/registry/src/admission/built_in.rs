@@ -2,7 +2,8 @@
 
 use super::review::Review;
 use super::{
-    caller, limits, namespace, priority, runtime_class, service_account, taint, tolerations, topology,
+    caller, default_class, in_use, limits, namespace, priority, runtime_class, service_account, taint,
+    tolerations, topology,
 };
 use crate::errors::ApiError;
 
@@ -12,9 +13,11 @@ pub(super) async fn admit(review: &mut Review<'_>) -> Result<(), ApiError> {
     limits::admit(review).await?;
     service_account::admit(review).await?;
     taint::admit(review);
-    priority::admit(review)?;
+    priority::admit(review).await?;
     tolerations::admit(review);
-    runtime_class::admit(review)?;
+    default_class::admit(review).await?;
+    in_use::admit(review);
+    runtime_class::admit(review).await?;
     topology::admit(review).await?;
     caller::admit(review).await
 }

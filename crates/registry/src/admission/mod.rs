@@ -5,8 +5,12 @@ pub(crate) mod asking;
 mod attributes;
 mod built_in;
 mod caller;
+mod certificates;
+mod claim_resize;
 pub(crate) mod configured;
+mod default_class;
 mod external_ips;
+mod in_use;
 mod limits;
 mod mountable;
 mod namespace;
@@ -36,7 +40,10 @@ pub(crate) async fn confirm(mut review: Review<'_>) -> Result<(), ApiError> {
     limits::confirm(&review).await?;
     service_account::confirm(&review).await?;
     pod_security::confirm(&review).await?;
-    runtime_class::confirm(&mut review)?;
+    priority::confirm(&review).await?;
+    claim_resize::confirm(&review).await?;
+    runtime_class::confirm(&mut review).await?;
+    certificates::confirm(&review)?;
     asking::validate(&review).await
 }
 

@@ -8,6 +8,7 @@ pub(crate) mod create;
 pub(crate) mod decode;
 pub(crate) mod delete;
 pub(crate) mod list;
+pub(crate) mod made;
 pub(crate) mod metadata;
 pub(crate) mod options;
 pub(crate) mod outcome;

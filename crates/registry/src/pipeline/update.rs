@@ -210,13 +210,13 @@ impl Attempt<'_> {
                 }
                 kind.fill(new);
                 kind.show(new);
-                kind.strategy.prepare_status(self.call.context(), new, old);
+                kind.strategy.prepare_status(self.registry.context(self.call), new, old);
             }
             Part::Narrow(part) => {
                 metadata::keep(new, old);
                 kind.fill(new);
                 kind.show(new);
-                kind.strategy.prepare_part(self.call.context(), part, new, old);
+                kind.strategy.prepare_part(self.registry.context(self.call), part, new, old);
             }
         }
     }

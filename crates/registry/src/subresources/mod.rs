@@ -31,8 +31,12 @@ pub(crate) async fn answer(
         }
         (Subresource::Status, Verb::Update) => update::update(registry, call, Part::Status, body).await,
         (Subresource::Status, Verb::Patch) => patch::patch(registry, call, Part::Status, body).await,
-        (Subresource::Approval, Verb::Update) => update::update(registry, call, Part::Narrow(subresource), body).await,
-        (Subresource::Approval, Verb::Patch) => patch::patch(registry, call, Part::Narrow(subresource), body).await,
+        (Subresource::Approval, Verb::Update) => {
+            update::update(registry, call, Part::Narrow(subresource), body).await
+        }
+        (Subresource::Approval, Verb::Patch) => {
+            patch::patch(registry, call, Part::Narrow(subresource), body).await
+        }
         (Subresource::Scale, Verb::Get) => scale::get(registry, call).await,
         (Subresource::Scale, Verb::Update) => scale::update(registry, call, body).await,
         (Subresource::Scale, Verb::Patch) => scale::patch(registry, call, body).await,
