@@ -73,6 +73,7 @@ fn controllers(test: &TestServer, shutdown: CancellationToken) -> impl Future<Ou
         node_prefix: 24,
         apiserver: "192.0.2.1:6443".parse().unwrap(),
         kubernetes_service_ip: IpAddr::from([10, 96, 0, 1]),
+        signer: None,
     };
     async move {
         let kinds = server.kinds();

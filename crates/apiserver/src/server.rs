@@ -6,9 +6,10 @@ use std::sync::Arc;
 use serde_json::Value;
 use skiff_auth::{Auth, Issuer};
 use skiff_identity::UserInfo;
-use skiff_machinery::{Catalogue, Convert};
+use skiff_listener::Checks;
+use skiff_machinery::{Catalogue, Convert, Part};
 use skiff_pki::PkiError;
-use skiff_registry::{Converters, Recent, Registry, Services};
+use skiff_registry::{Converters, Parts, Recent, Registry, Services};
 use skiff_schema::Schema;
 use skiff_store::{ReadError, View};
 use thiserror::Error;
@@ -157,6 +158,7 @@ async fn share(config: Config, changed: &Arc<Notify>) -> Result<Shared, StartErr
         plugins,
         facts: cluster.facts(),
         service_cidr: cluster.service_cidr.into(),
+        parts: parts(checks.clone()),
         schema,
     });
     let registry = Arc::new(registry.await?);
@@ -182,6 +184,14 @@ async fn share(config: Config, changed: &Arc<Notify>) -> Result<Shared, StartErr
         limits,
         priority,
         flow_control,
+    })
+}
+
+/// How the parts of the control plane are, by the checks of the server.
+fn parts(checks: Checks) -> Parts {
+    Arc::new(move || {
+        let outcomes = checks.results("readyz").into_iter();
+        outcomes.map(|outcome| Part { name: outcome.name.to_owned(), failure: outcome.failure }).collect()
     })
 }
 

@@ -7,15 +7,17 @@ use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
+use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Endpoints, Namespace, Node, PersistentVolumeClaim, Pod, ReplicationController, ResourceQuota,
-    Service, ServiceAccount,
+    ConfigMap, Endpoints, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
+    ReplicationController, ResourceQuota, Service, ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{IPAddress, ServiceCIDR};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::ClusterRole;
+use k8s_openapi::api::storage::v1::VolumeAttributesClass;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::runtime::watcher;
 use kube::{Api, Client, ResourceExt};
@@ -73,6 +75,10 @@ pub(crate) struct Informers {
     pub(crate) cluster_roles: Cache<ClusterRole>,
     /// Without their schemas.
     pub(crate) definitions: Cache<CustomResourceDefinition>,
+    pub(crate) signing_requests: Cache<CertificateSigningRequest>,
+    pub(crate) volumes: Cache<PersistentVolume>,
+    pub(crate) claims: Cache<PersistentVolumeClaim>,
+    pub(crate) attribute_classes: Cache<VolumeAttributesClass>,
 }
 
 impl Informers {
@@ -114,6 +120,10 @@ impl Informers {
             policies: Cache::new(),
             cluster_roles: Cache::new(),
             definitions: Cache::new(),
+            signing_requests: Cache::new(),
+            volumes: Cache::new(),
+            claims: Cache::new(),
+            attribute_classes: Cache::new(),
         }
     }
 
@@ -168,6 +178,20 @@ impl Informers {
             shutdown,
             |definition| Some(without_schemas(definition)),
         );
+        self.signing_requests.watch::<CertificateSigningRequest>(
+            Api::all(client()),
+            everything(),
+            shutdown,
+            Some,
+        );
+        self.volumes.watch::<PersistentVolume>(Api::all(client()), everything(), shutdown, Some);
+        self.claims.watch::<PersistentVolumeClaim>(Api::all(client()), everything(), shutdown, Some);
+        self.attribute_classes.watch::<VolumeAttributesClass>(
+            Api::all(client()),
+            everything(),
+            shutdown,
+            Some,
+        );
     }
 
     /// Lets `vitals` tell which of them are yet to be filled.
@@ -198,6 +222,10 @@ impl Informers {
         vitals.cache("validatingadmissionpolicies", &self.policies);
         vitals.cache("clusterroles", &self.cluster_roles);
         vitals.cache("customresourcedefinitions", &self.definitions);
+        vitals.cache("certificatesigningrequests", &self.signing_requests);
+        vitals.cache("persistentvolumes", &self.volumes);
+        vitals.cache("persistentvolumeclaims", &self.claims);
+        vitals.cache("volumeattributesclasses", &self.attribute_classes);
     }
 
     /// The Services of `namespace` whose selector selects `labels`.

@@ -220,6 +220,7 @@ mod tests {
             node_prefix: 24,
             apiserver: APISERVER.parse().unwrap(),
             kubernetes_service_ip: "10.96.0.1".parse().unwrap(),
+            signer: None,
         };
         let spec = service(&config).spec.unwrap();
         assert_eq!(spec.cluster_ip.as_deref(), Some("10.96.0.1"));

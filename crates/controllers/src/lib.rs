@@ -15,6 +15,7 @@ use environment::{Controller, Environment};
 use informers::Informers;
 use removals::Removals;
 
+mod certificates;
 mod clusterroles;
 mod cronjob;
 mod daemonset;
@@ -42,6 +43,7 @@ mod podautoscaler;
 mod podgc;
 mod pods;
 mod policytypes;
+mod protection;
 mod quota;
 mod removals;
 mod replicas;
@@ -56,6 +58,7 @@ mod trigger_time;
 mod ttlafterfinished;
 mod workload;
 
+pub use certificates::Signer;
 pub use identity::{Identity, identity};
 
 /// What the controllers need to know about the cluster.
@@ -71,6 +74,8 @@ pub struct ControllersConfig {
     pub apiserver: SocketAddr,
     /// The cluster IP of the Service `kubernetes`: the first address of the service range.
     pub kubernetes_service_ip: IpAddr,
+    /// What signs certificates that are asked for; without it nobody does.
+    pub signer: Option<Arc<dyn Signer>>,
 }
 
 /// A configuration that no controller can work with.
@@ -181,5 +186,9 @@ fn assemble(environment: &Environment<'_>) -> Result<Vec<Controller>, Controller
         policytypes::controller(environment),
         clusterroles::controller(environment),
         garbage::controller(environment),
+        certificates::controller(environment),
+        protection::claims::controller(environment),
+        protection::volumes::controller(environment),
+        protection::classes::controller(environment),
     ])
 }

@@ -1,5 +1,9 @@
 //! The identities that requests act under.
 
+mod request;
+
+pub use request::{CertificateRequest, RequestError};
+
 use std::collections::BTreeMap;
 
 use rustls_pki_types::CertificateDer;

@@ -18,7 +18,7 @@ mod discovery;
 mod events;
 pub mod flowcontrol;
 pub mod honour;
-mod networking;
+pub mod networking;
 mod node;
 mod policy;
 mod rbac;
@@ -26,7 +26,7 @@ mod resource;
 mod row;
 pub mod scheduling;
 mod shared;
-mod storage;
+pub mod storage;
 
 use std::sync::Arc;
 

@@ -30,6 +30,12 @@ pub fn core<K: From<String>>(resource: &str, namespace: &str, name: &str) -> K {
     })
 }
 
+/// Key of a cluster-scoped object of a group with a name, for kinds that others read while they are admitted; without a name,
+/// the prefix of all.
+pub fn cluster<K: From<String>>(group: &str, resource: &str, name: &str) -> K {
+    K::from(format!("/registry/{group}/{resource}/{name}"))
+}
+
 /// Where Kubernetes keeps an object in etcd, as its errors tell.
 pub fn registry(kind: &Kind, namespace: &str, name: &str) -> String {
     let folder = match kind.strategy.folder() {

@@ -86,6 +86,9 @@ pub enum Verb {
 }
 
 impl Verb {
+    /// What a kind offers whose objects are made when somebody asks.
+    pub const READ: &'static [Self] = &[Self::Get, Self::List];
+
     /// Every verb, in discovery's (alphabetical) order: what a stored kind offers.
     pub const ALL: &'static [Self] = &[
         Self::Create,
@@ -120,6 +123,8 @@ pub enum Persistence {
     Stored,
     /// Answered at once and forgotten: reviews (`create` only).
     Transient,
+    /// Made when somebody asks, of how the server's parts are (`get` and `list` only).
+    Made,
 }
 
 /// What a URL may name below an object. The name in the URL is [`Subresource::as_str`].

@@ -44,6 +44,6 @@ pub use object::{DecodeError, NotAnObject, Object};
 pub use skiff_quantity as quantity;
 pub use strategy::{
     AddressSpace, AllocationError, Claim, ClusterFacts, Companion, Context, Dependents, Findings, Grace,
-    MetadataChecks, Strategy,
+    MetadataChecks, Part, Requester, Strategy,
 };
 pub use subresource::{Exchange, version_path};

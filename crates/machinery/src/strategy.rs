@@ -1,5 +1,6 @@
 //! What differs from kind to kind.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -19,6 +20,29 @@ pub struct Context<'a> {
     pub now: Timestamp,
     /// The cluster's fixed facts.
     pub cluster: &'a ClusterFacts,
+    /// Who asks.
+    pub requester: Requester<'a>,
+}
+
+/// Who makes a request, in Kubernetes' terms.
+#[derive(Clone, Copy, Debug)]
+pub struct Requester<'a> {
+    /// The user's name.
+    pub name: &'a str,
+    /// The user's identity over time; empty if there is none.
+    pub uid: &'a str,
+    /// The groups that the user is in.
+    pub groups: &'a [String],
+    /// What else is known of the user.
+    pub extra: &'a BTreeMap<String, Vec<String>>,
+}
+
+impl Requester<'static> {
+    /// A user of no name.
+    pub fn nobody() -> Self {
+        static NOTHING: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        Self { name: "", uid: "", groups: &[], extra: &NOTHING }
+    }
 }
 
 /// Facts of a cluster that do not change while it runs.
@@ -28,6 +52,15 @@ pub struct ClusterFacts {
     pub domain: String,
     /// Node ports handed out, inclusive.
     pub node_ports: (u16, u16),
+}
+
+/// A part of the server, and how it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// What its check is called.
+    pub name: String,
+    /// What is wrong with it, if anything is.
+    pub failure: Option<String>,
 }
 
 /// A name that only one object of the cluster may hold, written in the same transaction as the object.
@@ -192,6 +225,11 @@ pub trait Strategy: Send + Sync + 'static {
     /// Whether a change of the status counts in the generation, too.
     fn counts_status(&self) -> bool {
         false
+    }
+
+    /// The objects of a kind that is not kept, made of how the server's parts are.
+    fn made(&self, parts: &[Part]) -> Vec<Object> {
+        Vec::new()
     }
 
     /// Fills defaults; also called on objects read for an update. Must be idempotent.

@@ -62,7 +62,7 @@ impl Kind {
     /// Whether there is a Table of what it, or one of its subresources, answers: of objects that are kept and of Scales, not
     /// of reviews, tokens and what is answered by a Status.
     pub fn has_table(&self, subresource: Option<Subresource>) -> bool {
-        self.persistence == Persistence::Stored
+        self.persistence != Persistence::Transient
             && !matches!(subresource, Some(Subresource::Binding | Subresource::Eviction | Subresource::Token))
             && (subresource != Some(Subresource::Status) || self.strategy.status_has_table())
     }

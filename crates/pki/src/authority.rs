@@ -13,6 +13,7 @@ use ring::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
 use rustls::RootCertStore;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
+use x509_parser::extensions::ParsedExtension;
 use x509_parser::prelude::X509Certificate;
 
 use super::files::{self, Durability};
@@ -118,6 +119,32 @@ impl Authority {
 
     pub(super) fn roots(&self) -> Arc<RootCertStore> {
         Arc::clone(&self.roots)
+    }
+
+    /// The key that it signs with.
+    pub(super) fn key(&self) -> &KeyPair {
+        self.issuer.key()
+    }
+
+    /// Until when its certificate, and all that it issues, is valid.
+    pub(super) fn not_after(&self) -> Timestamp {
+        self.not_after
+    }
+
+    /// A serial number for the next certificate.
+    pub(super) fn fresh_serial(&self) -> SerialNumber {
+        serial()
+    }
+
+    /// Its name and the identifier of its key, as its certificate has them; none if that has no identifier.
+    pub(super) fn name_and_key_id(&self) -> Option<(Vec<u8>, Vec<u8>)> {
+        let der = CertificateDer::from_pem_slice(self.certificate_pem.as_bytes()).ok()?;
+        let (_, parsed) = x509_parser::parse_x509_certificate(&der).ok()?;
+        let id = parsed.extensions().iter().find_map(|extension| match extension.parsed_extension() {
+            ParsedExtension::SubjectKeyIdentifier(id) => Some(id.0.to_vec()),
+            _ => None,
+        });
+        Some((parsed.subject().as_raw().to_vec(), id?))
     }
 
     /// Whether a certificate was issued with this authority's key.

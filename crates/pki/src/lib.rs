@@ -13,9 +13,11 @@
 //! at each handshake, so a renewal needs no restart.
 
 mod authority;
+mod der;
 mod files;
 pub mod kubeconfig;
 mod leaf;
+mod request;
 mod signing;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -27,17 +29,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use rustls::client::ResolvesClientCert;
 use rustls::{ClientConfig, ServerConfig};
 use rustls_pki_types::CertificateDer;
+use skiff_identity::CertificateRequest;
 use thiserror::Error;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use authority::Authority;
 use leaf::{Leaf, LeafSpec, Usage};
+pub use request::CertificateError;
 pub use signing::{SignError, SigningKey};
 
 /// The names and addresses under which the API server is reached.
@@ -260,6 +264,20 @@ impl Pki {
             ca_pem: self.ca_pem().to_owned(),
             credentials: self.admin(),
         })
+    }
+
+    /// Makes the certificate that a request asks for, in PEM: for these usages, as objects name them, valid for `life` from now
+    /// and no longer than the authority.
+    ///
+    /// # Errors
+    /// See [`CertificateError`].
+    pub fn sign_request(
+        &self,
+        request: &CertificateRequest,
+        usages: &[String],
+        life: SignedDuration,
+    ) -> Result<String, CertificateError> {
+        request::sign(&self.authority, request, usages, Timestamp::now(), life)
     }
 
     /// Renews certificates when they are due, until shut down. A failure is logged and tried again.

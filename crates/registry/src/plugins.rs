@@ -14,6 +14,11 @@ pub use configuration::{Configuration, ConfigurationError};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(clippy::enum_variant_names, reason = "the names are those of Kubernetes")]
 pub(crate) enum Plugin {
+    CertificateApproval,
+    CertificateSigning,
+    CertificateSubjectRestriction,
+    DefaultIngressClass,
+    DefaultStorageClass,
     DefaultTolerationSeconds,
     DenyServiceExternalIPs,
     LimitRanger,
@@ -22,6 +27,7 @@ pub(crate) enum Plugin {
     NamespaceLifecycle,
     NodeDeclaredFeatureValidator,
     NodeRestriction,
+    PersistentVolumeClaimResize,
     PodResizeValidator,
     PodSecurity,
     PodTopologyLabels,
@@ -29,6 +35,7 @@ pub(crate) enum Plugin {
     ResourceQuota,
     RuntimeClass,
     ServiceAccount,
+    StorageObjectInUseProtection,
     TaintNodesByCondition,
     ValidatingAdmissionPolicy,
     ValidatingAdmissionWebhook,
@@ -44,7 +51,12 @@ enum State {
 }
 
 /// All plugins with their names.
-const ALL: [(Plugin, &str, State); 18] = [
+const ALL: [(Plugin, &str, State); 25] = [
+    (Plugin::CertificateApproval, "CertificateApproval", State::On),
+    (Plugin::CertificateSigning, "CertificateSigning", State::On),
+    (Plugin::CertificateSubjectRestriction, "CertificateSubjectRestriction", State::On),
+    (Plugin::DefaultIngressClass, "DefaultIngressClass", State::On),
+    (Plugin::DefaultStorageClass, "DefaultStorageClass", State::On),
     (Plugin::DefaultTolerationSeconds, "DefaultTolerationSeconds", State::On),
     (Plugin::DenyServiceExternalIPs, "DenyServiceExternalIPs", State::Off),
     (Plugin::LimitRanger, "LimitRanger", State::On),
@@ -53,6 +65,7 @@ const ALL: [(Plugin, &str, State); 18] = [
     (Plugin::NamespaceLifecycle, "NamespaceLifecycle", State::Always),
     (Plugin::NodeDeclaredFeatureValidator, "NodeDeclaredFeatureValidator", State::On),
     (Plugin::NodeRestriction, "NodeRestriction", State::Always),
+    (Plugin::PersistentVolumeClaimResize, "PersistentVolumeClaimResize", State::On),
     (Plugin::PodResizeValidator, "PodResizeValidator", State::On),
     (Plugin::PodSecurity, "PodSecurity", State::On),
     (Plugin::PodTopologyLabels, "PodTopologyLabels", State::On),
@@ -60,6 +73,7 @@ const ALL: [(Plugin, &str, State); 18] = [
     (Plugin::ResourceQuota, "ResourceQuota", State::On),
     (Plugin::RuntimeClass, "RuntimeClass", State::On),
     (Plugin::ServiceAccount, "ServiceAccount", State::On),
+    (Plugin::StorageObjectInUseProtection, "StorageObjectInUseProtection", State::On),
     (Plugin::TaintNodesByCondition, "TaintNodesByCondition", State::On),
     (Plugin::ValidatingAdmissionPolicy, "ValidatingAdmissionPolicy", State::On),
     (Plugin::ValidatingAdmissionWebhook, "ValidatingAdmissionWebhook", State::On),
@@ -183,7 +197,7 @@ mod tests {
         for text in ["AlwaysAdmit", ",", "denyserviceexternalips"] {
             let error = shown(text).unwrap_err().to_string();
             assert!(
-                error.contains("off by default are DenyServiceExternalIPs; on by default are Default"),
+                error.contains("off by default are DenyServiceExternalIPs; on by default are Certificate"),
                 "{error}"
             );
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use skiff_admission::Webhooks;
-use skiff_machinery::{ClusterFacts, Context, Object};
+use skiff_machinery::{ClusterFacts, Context, Object, Persistence, Requester};
 use skiff_schema::Schema;
 use skiff_store::{Entry, ReadError, Store, View};
 
@@ -13,9 +13,9 @@ use crate::definitions::Definitions;
 use crate::errors::ApiError;
 use crate::pipeline::call::Call;
 use crate::pipeline::recent::Recent;
-use crate::pipeline::{codec, versions};
+use crate::pipeline::{codec, made, versions};
 use crate::plugins::Plugins;
-use crate::services::{Authority, Converters, Offer};
+use crate::services::{Authority, Converters, Offer, Parts};
 
 /// What a registry is made of.
 pub struct Services {
@@ -35,6 +35,8 @@ pub struct Services {
     pub facts: ClusterFacts,
     /// The range of Service addresses until an object says it.
     pub service_cidr: IpNet,
+    /// How the parts of the control plane are.
+    pub parts: Parts,
     /// That of the built-in kinds.
     pub schema: Arc<Schema>,
 }
@@ -46,6 +48,7 @@ pub struct Registry {
     pub(crate) authority: Arc<dyn Authority>,
     pub(crate) plugins: Plugins,
     pub(crate) service_cidr: IpNet,
+    pub(crate) parts: Parts,
     /// Webhooks and policies.
     pub(crate) configured: Configured,
     facts: ClusterFacts,
@@ -61,14 +64,35 @@ impl Registry {
     /// # Errors
     /// When the store cannot be listed.
     pub async fn start(services: Services) -> Result<Self, ReadError> {
-        let Services { store, offer, authority, webhooks, converters, plugins, facts, service_cidr, schema } =
-            services;
+        let Services {
+            store,
+            offer,
+            authority,
+            webhooks,
+            converters,
+            plugins,
+            facts,
+            service_cidr,
+            parts,
+            schema,
+        } = services;
         let definitions = Definitions::new(schema, offer.clone(), converters);
         let definitions = View::start(store.clone(), definitions).await?;
         let configured =
             Configured::start(store.clone(), offer.clone(), authority.clone(), webhooks, &plugins).await?;
         let decoded = Recent::default();
-        Ok(Self { store, offer, authority, plugins, service_cidr, configured, facts, definitions, decoded })
+        Ok(Self {
+            store,
+            offer,
+            authority,
+            plugins,
+            service_cidr,
+            parts,
+            configured,
+            facts,
+            definitions,
+            decoded,
+        })
     }
 
     /// Where objects are kept.
@@ -87,8 +111,11 @@ impl Registry {
     }
 
     /// What strategies may know.
-    pub(crate) fn context(&self, call: &Call) -> Context<'_> {
-        Context { now: call.now, cluster: &self.facts }
+    pub(crate) fn context<'a>(&'a self, call: &'a Call) -> Context<'a> {
+        let user = &call.user;
+        let requester =
+            Requester { name: &user.name, uid: &user.uid, groups: &user.groups, extra: &user.extra };
+        Context { now: call.now, cluster: &self.facts, requester }
     }
 
     /// Reads the entry that a call names, as the version of the call has it.
@@ -101,7 +128,11 @@ impl Registry {
 
     /// Reads the entry that a call names, as it is stored.
     pub(crate) async fn stored_entry(&self, call: &Call) -> Result<Entry, ApiError> {
-        let found = self.store.get(&call.key()).await?;
+        let key = call.key();
+        let found = match call.kind.persistence {
+            Persistence::Made => made::entries(self, call).into_iter().find(|entry| entry.key == key),
+            Persistence::Stored | Persistence::Transient => self.store.get(&key).await?,
+        };
         found.ok_or_else(|| ApiError::NotFound(call.subject(&call.path.name)))
     }
 

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 use skiff_auth::{Attributes, Auth, Decision, Refusal};
 use skiff_identity::UserInfo;
-use skiff_machinery::{Catalogue, Convert, Kind, Object};
+use skiff_machinery::{Catalogue, Convert, Kind, Object, Part};
 use tokio::sync::watch;
 
 /// The kinds on offer, which change while the server runs.
@@ -81,3 +81,6 @@ impl Authority for Auth {
 
 /// Makes what converts the objects of a definition out of its `spec.conversion.webhook`.
 pub type Converters = Arc<dyn Fn(&Value) -> Arc<dyn Convert> + Send + Sync>;
+
+/// Tells how the parts of the control plane are.
+pub type Parts = Arc<dyn Fn() -> Vec<Part> + Send + Sync>;

@@ -1,17 +1,19 @@
 //! The one function that assembles a cluster from its parts, in the order in which they start.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use jiff::SignedDuration;
 use kube::Client;
 use skiff_apiserver::{ApiServer, Checks, ClusterConfig, Concern};
 use skiff_controllers::ControllersConfig;
 use skiff_errors::error_text;
-use skiff_identity::UserInfo;
+use skiff_identity::{CertificateRequest, UserInfo};
 use skiff_informer::Vitals;
 use skiff_node::{AgentConfig, Reports};
 use skiff_pki::{NodeSubject, Pki, PkiSubject, kubeconfig::ContextEntry};
@@ -319,13 +321,35 @@ fn controller_client(api: &ApiServer) -> impl Fn(&str) -> Client + use<> {
     }
 }
 
-fn controllers(cluster: &ClusterConfig, pki: &Pki) -> ControllersConfig {
+/// Signs certificates with the cluster's authority.
+#[derive(Clone)]
+struct Authority(Arc<Pki>);
+
+impl fmt::Debug for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Authority")
+    }
+}
+
+impl skiff_controllers::Signer for Authority {
+    fn sign(
+        &self,
+        request: &CertificateRequest,
+        usages: &[String],
+        life: SignedDuration,
+    ) -> Result<String, String> {
+        self.0.sign_request(request, usages, life).map_err(|error| error.to_string())
+    }
+}
+
+fn controllers(cluster: &ClusterConfig, pki: &Arc<Pki>) -> ControllersConfig {
     ControllersConfig {
         root_ca_pem: pki.ca_pem().to_owned(),
         pod_cidr: cluster.pod_cidr.into(),
         node_prefix: NODE_PREFIX,
         apiserver: SocketAddr::new(cluster.advertise_address, cluster.port),
         kubernetes_service_ip: API_SERVICE.into(),
+        signer: Some(Arc::new(Authority(pki.clone()))),
     }
 }
 

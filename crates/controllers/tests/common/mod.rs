@@ -7,10 +7,12 @@ use std::io::Write as _;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
+use jiff::SignedDuration;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
@@ -22,11 +24,33 @@ use serde_json::{Value, json};
 use skiff_apiserver::testing::TestServer;
 use skiff_apiserver::{ApiServer, UserInfo};
 use skiff_controllers::ControllersConfig;
+use skiff_identity::CertificateRequest;
 use skiff_informer::Vitals;
+use skiff_pki::Pki;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// No test waits longer for anything.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Signs with the test's authority.
+struct Authority(Arc<Pki>);
+
+impl Debug for Authority {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Authority")
+    }
+}
+
+impl skiff_controllers::Signer for Authority {
+    fn sign(
+        &self,
+        request: &CertificateRequest,
+        usages: &[String],
+        life: SignedDuration,
+    ) -> Result<String, String> {
+        self.0.sign_request(request, usages, life).map_err(|error| error.to_string())
+    }
+}
 
 pub(crate) struct Cluster {
     pub(crate) server: ApiServer,
@@ -123,6 +147,7 @@ impl Cluster {
             node_prefix: 24,
             apiserver: "192.0.2.1:6443".parse().unwrap(),
             kubernetes_service_ip: IpAddr::from([10, 96, 0, 1]),
+            signer: Some(Arc::new(Authority(cluster._test.pki.clone()))),
         };
         let (server, shutdown) = (cluster.server.clone(), cluster.shutdown.clone());
         let kinds = server.kinds();

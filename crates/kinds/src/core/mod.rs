@@ -1,6 +1,7 @@
 //! The core group, `v1`.
 
 mod claim_spec;
+mod component_status;
 mod config_map;
 mod data;
 mod endpoints;
@@ -30,6 +31,7 @@ use skiff_schema::Schema;
 /// The kinds of the group, alphabetically by plural name.
 pub(crate) fn rows(schema: &Arc<Schema>) -> Vec<Kind> {
     vec![
+        component_status::row(schema),
         config_map::row(schema),
         endpoints::row(schema),
         event::row(schema),

@@ -205,10 +205,11 @@ fn source_change(new: &Value, old: &Value) -> FieldErrors {
     if is_added && let Some(csi) = new["csi"].as_object_mut() {
         csi.remove(SECRET);
     }
-    if volume_sources::of(&new) == volume_sources::of(old) {
+    let (before, after) = (volume_sources::shown(old), volume_sources::shown(&new));
+    if before == after {
         return FieldErrors::new();
     }
-    let told = diff::of_json(&volume_sources::shown(old), &volume_sources::shown(&new));
+    let told = diff::of_json(&before, &after);
     let detail = format!("spec.persistentvolumesource is immutable after creation\n{told}");
     [FieldError::forbidden("spec.persistentvolumesource", detail)].into()
 }
@@ -235,7 +236,8 @@ fn renewed(old: &Value, new: &Value) -> Value {
     let mut terms = out.pointer_mut("/required/nodeSelectorTerms").and_then(Value::as_array_mut);
     for (index, term) in terms.iter_mut().flat_map(|terms| terms.iter_mut()).enumerate() {
         for field in ["matchExpressions", "matchFields"] {
-            for (place, requirement) in term[field].as_array_mut().into_iter().flatten().enumerate() {
+            let list = term.get_mut(field).and_then(Value::as_array_mut);
+            for (place, requirement) in list.into_iter().flatten().enumerate() {
                 let key = &new["required"]["nodeSelectorTerms"][index][field][place]["key"];
                 if RENAMED.iter().any(|(old, now)| requirement["key"] == *old && *key == *now) {
                     requirement["key"] = key.clone();

@@ -1,9 +1,11 @@
 //! The group `resource.k8s.io`: devices that drivers offer and pods claim.
 
 mod device_class;
+mod devices;
 mod resource_claim;
 mod resource_claim_template;
 mod resource_slice;
+mod selector;
 
 use std::sync::Arc;
 

@@ -2,12 +2,42 @@
 
 use std::sync::Arc;
 
-use skiff_machinery::{Kind, Scope};
+use serde_json::Value;
+use skiff_machinery::{Context, FieldError, FieldErrors, Kind, MetadataChecks, Object, Scope, Strategy};
 use skiff_schema::Schema;
 
-use super::GV;
-use crate::row::{Plain, stored};
+use super::{GV, devices};
+use crate::row::stored;
+use crate::shared::defaults::object_mut;
+use crate::shared::go;
 
 pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
-    stored(schema, GV, "io.k8s.api.resource.v1.ResourceClaimTemplate", Scope::Namespaced, Plain)
+    stored(schema, GV, "io.k8s.api.resource.v1.ResourceClaimTemplate", Scope::Namespaced, TemplateStrategy)
+}
+
+/// What is special about templates of claims.
+struct TemplateStrategy;
+
+impl Strategy for TemplateStrategy {
+    fn metadata_checks(&self) -> MetadataChecks {
+        MetadataChecks::Change
+    }
+
+    fn default(&self, object: &mut Object) {
+        devices::default(object_mut(object_mut(object.as_map_mut(), "spec"), "spec"));
+    }
+
+    fn validate(&self, _: Context<'_>, object: &Object) -> FieldErrors {
+        devices::check("spec.spec", object.get(&["spec", "spec"]).unwrap_or(&Value::Null))
+    }
+
+    /// A template is what it was.
+    fn validate_update(&self, _: Context<'_>, new: &Object, old: &Object) -> FieldErrors {
+        let spec = |object: &Object| object.get(&["spec"]).cloned().unwrap_or_default();
+        if spec(new) == spec(old) {
+            return FieldErrors::new();
+        }
+        let shown = go::object(&[("Spec", devices::shown(&spec(new)["spec"]))]);
+        [FieldError::invalid("spec", Value::Null, "field is immutable").showing(shown)].into()
+    }
 }

@@ -7,6 +7,8 @@ mod storage_class;
 mod volume_attachment;
 mod volume_attributes_class;
 
+pub use storage_class::is_default as is_default_class;
+
 use std::sync::Arc;
 
 use serde_json::Value;

@@ -56,7 +56,7 @@ const DEFAULT: [&str; 2] =
     ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"];
 
 /// Whether a class is for claims that name none.
-pub(crate) fn is_default(class: &Object) -> bool {
+pub fn is_default(class: &Object) -> bool {
     let annotations = class.annotations();
     DEFAULT.iter().any(|annotation| annotations.get(annotation) == Some(&"true"))
 }

@@ -91,7 +91,9 @@ fn every_field_is_described_and_has_its_default() {
         let undescribed = |name: &str| name.ends_with("List") || name.contains(".apiextensions.");
         for (name, schema) in schemas.iter().filter(|(name, _)| !undescribed(name)) {
             for (field, property) in schema["properties"].as_object().into_iter().flatten() {
-                assert!(property["description"].is_string(), "{name}.{field}");
+                // Kubernetes itself does not describe this one.
+                let is_bare = name.ends_with(".CertificateSigningRequest") && field == "metadata";
+                assert!(property["description"].is_string() || is_bare, "{name}.{field}");
             }
         }
     }

@@ -214,7 +214,7 @@ pub(super) fn definitions<'k>(
 ) -> BTreeSet<String> {
     let mut out = BTreeSet::from([DELETE_OPTIONS.to_owned(), STATUS.to_owned()]);
     out.extend(operations.iter().filter_map(|operation| operation.definition.clone()));
-    let stored = kinds.filter(|kind| kind.persistence == Persistence::Stored);
+    let stored = kinds.filter(|kind| kind.persistence != Persistence::Transient);
     out.extend(stored.map(|kind| format!("{}List", kind.root.name())));
     out
 }
@@ -230,7 +230,7 @@ pub(super) fn of(kind: &Kind) -> Vec<Operation> {
     let item = format!("{collection}/{{name}}");
     let mut out: Vec<Operation> =
         kind.verbs.iter().filter_map(|verb| own(kind, *verb, &collection, &item)).collect();
-    if kind.is_namespaced() && kind.persistence == Persistence::Stored && kind.offers(Verb::List) {
+    if kind.is_namespaced() && kind.persistence != Persistence::Transient && kind.offers(Verb::List) {
         let mut everywhere = operation(kind, &format!("{root}/{plural}"), Method::Get, Action::List);
         everywhere.id.push_str("ForAllNamespaces");
         out.push(everywhere);

@@ -2,7 +2,8 @@
 
 use super::review::Review;
 use super::{
-    caller, limits, namespace, priority, runtime_class, service_account, taint, tolerations, topology,
+    caller, default_class, in_use, limits, namespace, priority, runtime_class, service_account, taint,
+    tolerations, topology,
 };
 use crate::errors::ApiError;
 use crate::plugins::Plugin;
@@ -21,13 +22,17 @@ pub(super) async fn admit(review: &mut Review<'_>) -> Result<(), ApiError> {
         taint::admit(review);
     }
     if plugins.has(Plugin::Priority) {
-        priority::admit(review)?;
+        priority::admit(review).await?;
     }
     if plugins.has(Plugin::DefaultTolerationSeconds) {
         tolerations::admit(review);
     }
+    default_class::admit(review).await?;
+    if plugins.has(Plugin::StorageObjectInUseProtection) {
+        in_use::admit(review);
+    }
     if plugins.has(Plugin::RuntimeClass) {
-        runtime_class::admit(review)?;
+        runtime_class::admit(review).await?;
     }
     if plugins.has(Plugin::PodTopologyLabels) {
         topology::admit(review).await?;

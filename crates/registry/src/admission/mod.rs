@@ -5,8 +5,12 @@ pub(crate) mod asking;
 mod attributes;
 mod built_in;
 mod caller;
+mod certificates;
+mod claim_resize;
 pub(crate) mod configured;
+mod default_class;
 mod external_ips;
+mod in_use;
 mod limits;
 mod mountable;
 mod namespace;
@@ -47,9 +51,16 @@ pub(crate) async fn confirm(mut review: Review<'_>) -> Result<(), ApiError> {
     if plugins.has(Plugin::PodSecurity) {
         pod_security::confirm(&review).await?;
     }
-    if plugins.has(Plugin::RuntimeClass) {
-        runtime_class::confirm(&mut review)?;
+    if plugins.has(Plugin::Priority) {
+        priority::confirm(&review).await?;
     }
+    if plugins.has(Plugin::PersistentVolumeClaimResize) {
+        claim_resize::confirm(&review).await?;
+    }
+    if plugins.has(Plugin::RuntimeClass) {
+        runtime_class::confirm(&mut review).await?;
+    }
+    certificates::confirm(&review)?;
     resize::confirm(&review).await?;
     asking::validate(&review).await
 }

@@ -6,6 +6,7 @@ use skiff_store::{Entry, Page};
 
 use crate::errors::ApiError;
 use crate::pipeline::call::Call;
+use crate::pipeline::codec;
 use crate::pipeline::options::DeleteOptions;
 use crate::registry::Registry;
 
@@ -46,7 +47,12 @@ pub(crate) struct Review<'a> {
 impl Review<'_> {
     /// Whether the call's kind is this one of the core group.
     pub(super) fn is_core(&self, kind: &str) -> bool {
-        self.call.kind.gv.group.is_empty() && self.call.kind.names.kind == kind
+        self.is_kind("", kind)
+    }
+
+    /// Whether the call's kind is this one.
+    pub(super) fn is_kind(&self, group: &str, kind: &str) -> bool {
+        self.call.kind.gv.group == group && self.call.kind.names.kind == kind
     }
 
     /// The pod that is about to be created, if this is one.
@@ -65,6 +71,25 @@ impl Review<'_> {
     pub(super) async fn all_in_namespace(&self, resource: &str) -> Result<Vec<Entry>, ApiError> {
         let prefix: String = keys::core(resource, self.call.namespace(), "");
         Ok(self.registry.store.list(prefix.as_str().into(), Page::default()).await?.entries)
+    }
+
+    /// What is stored of a cluster-scoped kind of another group, by its plural name.
+    pub(super) async fn all(&self, group: &str, resource: &str) -> Result<Vec<Object>, ApiError> {
+        let prefix: String = keys::cluster(group, resource, "");
+        let entries = self.registry.store.list(prefix.as_str().into(), Page::default()).await?.entries;
+        let objects = entries.iter().map(codec::decode).collect::<Result<_, _>>();
+        Ok(objects?)
+    }
+
+    /// An object of such a kind, if it is there.
+    pub(super) async fn named(
+        &self,
+        group: &str,
+        resource: &str,
+        name: &str,
+    ) -> Result<Option<Object>, ApiError> {
+        let entry = self.registry.store.get(&keys::cluster(group, resource, name)).await?;
+        Ok(entry.as_ref().map(codec::decode).transpose()?)
     }
 }
 

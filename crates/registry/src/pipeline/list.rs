@@ -1,12 +1,13 @@
 //! LIST: what is selected, page by page, of one revision.
 
+use skiff_machinery::Persistence;
 use skiff_store::{Key, Listing, Range, ReadError};
 
 use super::call::Call;
 use super::outcome::{Outcome, Selected};
 use super::paging::{self, Request};
 use super::select::Selection;
-use super::versions;
+use super::{made, versions};
 use crate::errors::ApiError;
 use crate::registry::Registry;
 
@@ -47,6 +48,9 @@ async fn select(
     if let Some(wanted) = request.not_older_than.filter(|wanted| *wanted > store.revision()) {
         return Err(ApiError::FutureRevision { requested: wanted, current: store.revision() });
     }
+    if call.kind.persistence == Persistence::Made {
+        return made(registry, call, selection);
+    }
     if let Some(key) = selection.only_key(call).filter(|_| request.at.is_none()) {
         return one(registry, call, selection, &key).await;
     }
@@ -85,6 +89,18 @@ async fn select(
             return Ok(Selected { revision, entries, continue_token: String::new(), remaining: None });
         }
     }
+}
+
+/// The list of objects that are made, all at once.
+fn made(registry: &Registry, call: &Call, selection: &Selection) -> Result<Selected, ApiError> {
+    let mut entries = Vec::new();
+    for entry in made::entries(registry, call) {
+        if selection.matches(registry, call, &entry)? {
+            entries.push(entry);
+        }
+    }
+    let revision = registry.store.revision();
+    Ok(Selected { revision, entries, continue_token: String::new(), remaining: None })
 }
 
 /// The list of at most one object.

@@ -9,6 +9,7 @@ pub(crate) mod decode;
 pub(crate) mod delete;
 pub(crate) mod labels;
 pub(crate) mod list;
+pub(crate) mod made;
 pub(crate) mod metadata;
 pub(crate) mod options;
 pub(crate) mod outcome;

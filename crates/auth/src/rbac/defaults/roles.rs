@@ -369,6 +369,13 @@ pub const CONTROLLERS: &[(&str, &str)] = &[
         read core pods",
     ),
     (
+        "volumeattributesclass-protection-controller",
+        "
+        read core persistentvolumeclaims
+        read core persistentvolumes
+        get,list,update,watch storage.k8s.io volumeattributesclasses",
+    ),
+    (
         "deployment-controller",
         "
         get,list,update,watch apps,extensions deployments
