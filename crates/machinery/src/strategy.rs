@@ -131,6 +131,8 @@ pub enum MetadataChecks {
     Change,
     /// First those of a change, then those of the whole object.
     Both,
+    /// Those of a whole object, twice.
+    ObjectTwice,
 }
 
 impl MetadataChecks {
@@ -141,7 +143,7 @@ impl MetadataChecks {
 
     /// Whether those of a whole object are among them.
     pub fn of_object(self) -> bool {
-        matches!(self, Self::Object | Self::Both)
+        matches!(self, Self::Object | Self::Both | Self::ObjectTwice)
     }
 }
 
@@ -222,6 +224,17 @@ pub trait Strategy: Send + Sync + 'static {
 
     /// Whether a change of the status counts in the generation, too.
     fn counts_status(&self) -> bool {
+        false
+    }
+
+    /// The fields that writes through a part of the object have nothing to say about, so that nobody comes to own them; the part
+    /// is as in [`crate::managed::Writer::subresource`].
+    fn settled(&self, part: &str) -> &'static [&'static [&'static str]] {
+        &[]
+    }
+
+    /// Whether a selector of a field that the kind does not offer is told which kind that is.
+    fn is_named_to_selectors(&self) -> bool {
         false
     }
 
