@@ -13,7 +13,7 @@ fuzz_target!(|data: &[u8]| {
     else {
         return;
     };
-    let writer = |manager| Writer { manager, subresource: "", now: context().now };
+    let writer = |manager| Writer { manager, subresource: "", now: context().now, settled: &[] };
     managed::track_update(&mut live.object, None, &kind.root, &writer("first"));
     let apply = |live| managed::apply(Some(live), &config.object, &kind.root, &writer("second"), true);
     if let Ok(once) = apply(&live.object) {

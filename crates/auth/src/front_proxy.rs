@@ -107,7 +107,12 @@ mod tests {
     use super::*;
 
     fn proxy(name: &str) -> PeerIdentity {
-        PeerIdentity { common_name: name.to_owned(), organizations: Vec::new(), is_front_proxy: true }
+        PeerIdentity {
+            common_name: name.to_owned(),
+            organizations: Vec::new(),
+            credential: String::new(),
+            is_front_proxy: true,
+        }
     }
 
     #[test]

@@ -252,6 +252,7 @@ async fn impersonation_needs_permission() {
     let peer = |organization: &str| PeerIdentity {
         common_name: "alice".to_owned(),
         organizations: vec![organization.to_owned()],
+        credential: String::new(),
         is_front_proxy: false,
     };
     let nobody = UserInfo::default();
@@ -283,7 +284,12 @@ async fn impersonation_may_be_for_some_requests_alone() {
     cluster.put("rbac.authorization.k8s.io/clusterrolebindings/b", binding).await;
     let (nobody, alice) = (
         UserInfo::default(),
-        PeerIdentity { common_name: "alice".into(), organizations: vec![], is_front_proxy: false },
+        PeerIdentity {
+            common_name: "alice".into(),
+            organizations: vec![],
+            credential: String::new(),
+            is_front_proxy: false,
+        },
     );
     let mut headers = HeaderMap::new();
     headers.insert("Impersonate-User", HeaderValue::from_static("bob"));

@@ -77,7 +77,6 @@ pub(crate) struct Informers {
     pub(crate) definitions: Cache<CustomResourceDefinition>,
     pub(crate) signing_requests: Cache<CertificateSigningRequest>,
     pub(crate) volumes: Cache<PersistentVolume>,
-    pub(crate) claims: Cache<PersistentVolumeClaim>,
     pub(crate) attribute_classes: Cache<VolumeAttributesClass>,
 }
 
@@ -185,7 +184,6 @@ impl Informers {
             Some,
         );
         self.volumes.watch::<PersistentVolume>(Api::all(client()), everything(), shutdown, Some);
-        self.claims.watch::<PersistentVolumeClaim>(Api::all(client()), everything(), shutdown, Some);
         self.attribute_classes.watch::<VolumeAttributesClass>(
             Api::all(client()),
             everything(),
@@ -224,7 +222,6 @@ impl Informers {
         vitals.cache("customresourcedefinitions", &self.definitions);
         vitals.cache("certificatesigningrequests", &self.signing_requests);
         vitals.cache("persistentvolumes", &self.volumes);
-        vitals.cache("persistentvolumeclaims", &self.claims);
         vitals.cache("volumeattributesclasses", &self.attribute_classes);
     }
 

@@ -7,6 +7,7 @@ pub use request::{CertificateRequest, RequestError};
 use std::collections::BTreeMap;
 
 use rustls_pki_types::CertificateDer;
+use sha2::{Digest as _, Sha256};
 use skiff_machinery::names;
 use thiserror::Error;
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -29,6 +30,9 @@ pub const SERVICE_ACCOUNTS: &str = "system:serviceaccounts";
 pub const SERVICE_ACCOUNT_PREFIX: &str = "system:serviceaccount:";
 /// Under this a ServiceAccount's token names the node of the pod that it is bound to.
 pub const NODE_NAME: &str = "authentication.kubernetes.io/node-name";
+
+/// Under this users have what tells which token or certificate they came with.
+const CREDENTIAL: &str = "authentication.kubernetes.io/credential-id";
 
 /// Namespace and name of the ServiceAccount that a user is, if it is one.
 pub fn split_service_account(user: &str) -> Option<(&str, &str)> {
@@ -119,6 +123,8 @@ pub struct PeerIdentity {
     pub common_name: String,
     /// The subject's organisations: the user's groups.
     pub organizations: Vec<String>,
+    /// Which certificate it is, as in `X509SHA256=…`; empty if nobody knows.
+    pub credential: String,
     /// Whether it is a front proxy's: such a certificate stands for nobody, but for whom its holder vouches.
     pub is_front_proxy: bool,
 }
@@ -144,6 +150,7 @@ impl PeerIdentity {
         Ok(Self {
             common_name: common_name.filter(|name| !name.is_empty()).ok_or(PeerError::Nameless)?.to_owned(),
             organizations: organizations.map(str::to_owned).collect(),
+            credential: format!("X509SHA256={}", hexadecimal(&Sha256::digest(certificate))),
             is_front_proxy: false,
         })
     }
@@ -156,8 +163,16 @@ impl PeerIdentity {
 
     /// The user that the certificate stands for, if it is not a front proxy's.
     pub fn user(&self) -> UserInfo {
-        UserInfo::authenticated(self.common_name.clone(), self.organizations.iter().cloned())
+        let mut user = UserInfo::authenticated(self.common_name.clone(), self.organizations.iter().cloned());
+        if !self.credential.is_empty() {
+            user.extra.insert(CREDENTIAL.to_owned(), vec![self.credential.clone()]);
+        }
+        user
     }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -55,6 +55,19 @@ pub struct Writer<'a> {
     pub subresource: &'a str,
     /// The time of the request.
     pub now: Timestamp,
+    /// The fields that such writes have nothing to say about, with all below them.
+    pub settled: &'a [&'a [&'a str]],
+}
+
+impl Writer<'_> {
+    /// What of these fields becomes the writer's.
+    fn owned(&self, mut fields: Set) -> Set {
+        for path in self.settled {
+            let path: Vec<Element> = path.iter().map(|name| Element::field(name)).collect();
+            fields.cut(&path);
+        }
+        fields
+    }
 }
 
 /// Brings the managed fields of an object that is about to be written up to date: what differs from `old`
@@ -71,9 +84,11 @@ pub fn track_update(object: &mut Object, old: Option<&Object>, root: &Root, writ
     let before = old.map_or(&empty, |old| old.as_map());
     let changes = compare(Place::root(root), before, object.as_map()).without(&SERVER_FIELDS);
     if !changes.is_empty() {
-        let written = changes.written();
+        let written = writer.owned(changes.written());
         entries.retain_fields(|set| set.without(&changes.removed).without(&written));
-        entries.add(Operation::Update, object.api_version(), writer, &written);
+        if !written.is_empty() || writer.settled.is_empty() {
+            entries.add(Operation::Update, object.api_version(), writer, &written);
+        }
     }
     entries.store(object);
 }

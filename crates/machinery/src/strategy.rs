@@ -133,6 +133,8 @@ pub enum MetadataChecks {
     Both,
     /// The same, but that the `uid` does not change is checked again behind all else.
     Around,
+    /// Those of a whole object, twice.
+    ObjectTwice,
 }
 
 impl MetadataChecks {
@@ -143,7 +145,7 @@ impl MetadataChecks {
 
     /// Whether those of a whole object are among them.
     pub fn of_object(self) -> bool {
-        matches!(self, Self::Object | Self::Both | Self::Around)
+        matches!(self, Self::Object | Self::Both | Self::Around | Self::ObjectTwice)
     }
 }
 
@@ -224,6 +226,17 @@ pub trait Strategy: Send + Sync + 'static {
 
     /// Whether a change of the status counts in the generation, too.
     fn counts_status(&self) -> bool {
+        false
+    }
+
+    /// The fields that writes through a part of the object have nothing to say about, so that nobody comes to own them; the part
+    /// is as in [`crate::managed::Writer::subresource`].
+    fn settled(&self, part: &str) -> &'static [&'static [&'static str]] {
+        &[]
+    }
+
+    /// Whether a selector of a field that the kind does not offer is told which kind that is.
+    fn is_named_to_selectors(&self) -> bool {
         false
     }
 

@@ -47,6 +47,9 @@ patterns! {
     UNHONOURED = r#"^299 - "[A-Za-z0-9.\[\]]+: has no effect yet: [^"\\]+"$"#;
 }
 
+/// The user whose kubeconfig an API server of ours gives; kubeadm calls it otherwise.
+const OUR_ADMINISTRATOR: &str = "skiff-admin";
+
 /// What is known of one scenario while it runs.
 #[derive(Debug)]
 pub(super) struct Normal {
@@ -204,7 +207,9 @@ impl Normal {
         let text = unless(&ADDRESS, &text, known, |_| "{clusterIP}".to_owned());
         let known = |found: &Captures| self.ports.contains(&found[2]);
         let text = unless(&PORT_IN_CELL, &text, known, |found| format!("{}:{{nodePort}}/", &found[1]));
-        let text = CERTIFICATE.replace_all(&text, "X509SHA256={hash}");
+        let text = CERTIFICATE
+            .replace_all(&text, "X509SHA256={hash}")
+            .replace(OUR_ADMINISTRATOR, "kubernetes-admin");
         let known = |found: &Captures| self.versions.contains(&found[2]);
         let text = unless(&VERSION_IN_TEXT, &text, known, |found| format!("{}{{rv}}", &found[1]));
         let name =

@@ -85,6 +85,15 @@ impl Strategy for RequestStrategy {
         names::path_name(name)
     }
 
+    /// What is asked stays, and each part has its own members of the status.
+    fn settled(&self, part: &str) -> &'static [&'static [&'static str]] {
+        match part {
+            "status" => &[&["spec"], &["status", "conditions"]],
+            "approval" => &[&["spec"], &["status", "certificate"]],
+            _ => &[&["spec"], &["status"]],
+        }
+    }
+
     /// Who asks is told by the server, and nothing has been decided.
     fn prepare_create(&self, cx: Context<'_>, object: &mut Object) {
         let who = cx.requester;

@@ -98,7 +98,7 @@ struct VolumeStrategy;
 
 impl Strategy for VolumeStrategy {
     fn metadata_checks(&self) -> MetadataChecks {
-        MetadataChecks::Object
+        MetadataChecks::ObjectTwice
     }
 
     fn default(&self, object: &mut Object) {
@@ -108,6 +108,9 @@ impl Strategy for VolumeStrategy {
         fill(spec, "volumeMode", "Filesystem");
         if let Some(host) = existing_mut(spec, "hostPath") {
             fill(host, "type", "");
+        }
+        if let Some(target) = existing_mut(spec, "iscsi") {
+            fill_text(target, "iscsiInterface", "default");
         }
     }
 

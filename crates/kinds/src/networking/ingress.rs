@@ -34,9 +34,6 @@ pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
     }
 }
 
-/// Addresses that are longer are cut.
-const WIDTH: usize = 16;
-
 fn print(object: &Object, now: Timestamp) -> Row {
     let class = object.get(&["spec", "ingressClassName"]).and_then(|class| class.as_str()).unwrap_or(NONE);
     let ports = if items(object, &["spec", "tls"]).is_empty() { "80" } else { "80, 443" };
@@ -73,8 +70,7 @@ fn address(object: &Object) -> String {
         ip => ip,
     });
     let distinct: BTreeSet<&str> = addresses.filter(|address| !address.is_empty()).collect();
-    let all = distinct.into_iter().collect::<Vec<_>>().join(",");
-    if all.len() > WIDTH { format!("{}...", &all[..WIDTH - 3]) } else { all }
+    distinct.into_iter().collect::<Vec<_>>().join(",")
 }
 
 /// The annotation that named the class before there was a field for it.

@@ -25,6 +25,10 @@ const MOST_CONFIGURATIONS: usize = 32;
 struct ClassStrategy;
 
 impl Strategy for ClassStrategy {
+    fn answers_deleted(&self) -> bool {
+        true
+    }
+
     /// Its length is counted in bytes, Kubernetes says.
     fn validate_name(&self, name: &str) -> Option<FieldError> {
         let mut wrong = skiff_machinery::names::subdomain(name)?;

@@ -52,6 +52,14 @@ const MOST_USERS: usize = 256;
 struct ClaimStrategy;
 
 impl Strategy for ClaimStrategy {
+    fn answers_deleted(&self) -> bool {
+        true
+    }
+
+    fn status_has_table(&self) -> bool {
+        false
+    }
+
     fn status_changes_metadata(&self) -> bool {
         false
     }

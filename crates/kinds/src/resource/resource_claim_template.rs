@@ -19,8 +19,12 @@ pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
 struct TemplateStrategy;
 
 impl Strategy for TemplateStrategy {
+    fn answers_deleted(&self) -> bool {
+        true
+    }
+
     fn metadata_checks(&self) -> MetadataChecks {
-        MetadataChecks::Change
+        MetadataChecks::Both
     }
 
     fn default(&self, object: &mut Object) {

@@ -61,6 +61,14 @@ const LONGEST_POOL: usize = 253;
 struct SliceStrategy;
 
 impl Strategy for SliceStrategy {
+    fn answers_deleted(&self) -> bool {
+        true
+    }
+
+    fn is_named_to_selectors(&self) -> bool {
+        true
+    }
+
     fn metadata_checks(&self) -> MetadataChecks {
         MetadataChecks::Change
     }

@@ -66,6 +66,10 @@ const MODES: [&str; 2] = ["Persistent", "Ephemeral"];
 struct DriverStrategy;
 
 impl Strategy for DriverStrategy {
+    fn answers_deleted(&self) -> bool {
+        true
+    }
+
     fn metadata_checks(&self) -> MetadataChecks {
         MetadataChecks::Change
     }

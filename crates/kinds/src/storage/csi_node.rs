@@ -37,6 +37,10 @@ const LONGEST_ID: usize = 256;
 struct NodeStrategy;
 
 impl Strategy for NodeStrategy {
+    fn answers_deleted(&self) -> bool {
+        true
+    }
+
     fn metadata_checks(&self) -> MetadataChecks {
         MetadataChecks::Object
     }

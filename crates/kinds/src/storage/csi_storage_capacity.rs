@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::Value;
-use skiff_machinery::cells::{self, name_column, text};
+use skiff_machinery::cells::{self, name_column};
 use skiff_machinery::names::Form;
 use skiff_machinery::quantity::Quantity;
 use skiff_machinery::selector::{self, Values};
@@ -17,11 +17,7 @@ use crate::shared::node_labels;
 
 pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
     Kind {
-        columns: vec![
-            name_column(),
-            text("StorageClassName", "The class that the capacity is of."),
-            text("Capacity", "How much is left."),
-        ],
+        columns: vec![name_column(), cells::date("Created At", "When the object was created.")],
         print: Printer::Fixed(print),
         ..stored(schema, GV, "io.k8s.api.storage.v1.CSIStorageCapacity", Scope::Namespaced, CapacityStrategy)
             .plural("csistoragecapacities")
@@ -29,9 +25,7 @@ pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
 }
 
 fn print(object: &Object, _: Timestamp) -> Row {
-    let capacity = object.str(&["capacity"]);
-    let capacity = if capacity.is_empty() { "<unset>" } else { capacity };
-    cells::row([object.name().into(), object.str(&["storageClassName"]).into(), capacity.into()])
+    cells::row([object.name().into(), object.str(&["metadata", "creationTimestamp"]).into()])
 }
 
 /// What is special about capacities.

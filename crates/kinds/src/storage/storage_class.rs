@@ -65,6 +65,10 @@ pub fn is_default(class: &Object) -> bool {
 struct ClassStrategy;
 
 impl Strategy for ClassStrategy {
+    fn answers_deleted(&self) -> bool {
+        true
+    }
+
     fn default(&self, object: &mut Object) {
         fill(object.as_map_mut(), "reclaimPolicy", "Delete");
         fill(object.as_map_mut(), "volumeBindingMode", "Immediate");

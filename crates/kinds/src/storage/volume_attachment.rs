@@ -55,6 +55,10 @@ const LONGEST_MESSAGE: usize = 1024;
 struct AttachmentStrategy;
 
 impl Strategy for AttachmentStrategy {
+    fn answers_deleted(&self) -> bool {
+        true
+    }
+
     fn status_changes_metadata(&self) -> bool {
         false
     }

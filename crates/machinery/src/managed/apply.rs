@@ -75,7 +75,7 @@ pub fn apply(
     let before = live.map_or(&nothing, Object::as_map);
     let mut entries = live.map(|live| managers(live, root, writer)).unwrap_or_default();
     let wanted = mentioned(place, config.as_map());
-    let mine = wanted.without(&SERVER_FIELDS);
+    let mine = writer.owned(wanted.without(&SERVER_FIELDS));
 
     let mut merged = merge_entries(place, before, config.as_map());
     let written = compare(place, before, &merged).written().without(&SERVER_FIELDS);

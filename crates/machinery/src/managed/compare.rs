@@ -128,7 +128,9 @@ pub(super) fn mentioned(place: Place<'_>, config: &Map<String, Value>) -> Set {
 fn mention(place: Place<'_>, value: &Value, element: Element, is_item: bool, out: &mut Set) {
     let mut below = Set::default();
     let children = place.children(value).unwrap_or_default();
-    let is_leaf = children.is_empty();
+    // Of a list whose items are owned by themselves there is nothing to own when it has none.
+    let has_no_items = value.is_array() && !matches!(place.shape(value), Shape::Leaf);
+    let is_leaf = children.is_empty() && !has_no_items;
     for (element, (child, place)) in children {
         mention(place, child, element, value.is_array(), &mut below);
     }

@@ -155,6 +155,21 @@ impl Set {
         self.filtered(other, |mine, theirs| mine && !theirs)
     }
 
+    /// Takes a path away, and all below it.
+    pub(super) fn cut(&mut self, path: &[Element]) {
+        match path {
+            [] => {}
+            [last] => drop(self.0.remove(last)),
+            [first, rest @ ..] => {
+                let Some(node) = self.0.get_mut(first) else { return };
+                node.below.cut(rest);
+                if !node.member && node.below.is_empty() {
+                    self.0.remove(first);
+                }
+            }
+        }
+    }
+
     /// The paths that are in both.
     pub(super) fn common(&self, other: &Self) -> Self {
         self.filtered(other, |mine, theirs| mine && theirs)

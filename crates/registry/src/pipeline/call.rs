@@ -118,7 +118,7 @@ impl Call {
 
     /// Who writes, for managed fields.
     pub(crate) fn writer<'a>(&self, manager: &'a str, subresource: &'a str) -> Writer<'a> {
-        Writer { manager, subresource, now: self.now }
+        Writer { manager, subresource, now: self.now, settled: self.kind.strategy.settled(subresource) }
     }
 }
 

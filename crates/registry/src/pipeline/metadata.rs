@@ -186,7 +186,8 @@ pub(crate) fn validate_update(kind: &Kind, again: MetadataChecks, new: &Object, 
         change(new, old, &mut errors);
         known_finalizers(kind, new, &mut errors);
     }
-    if again.of_object() {
+    let times = if again == MetadataChecks::ObjectTwice { 2 } else { usize::from(again.of_object()) };
+    for _ in 0..times {
         whole(kind, new, &mut errors);
         known_finalizers(kind, new, &mut errors);
     }
