@@ -4,29 +4,25 @@
 //! (`apply`), and that a PATCH knows `fieldValidation` and `dryRun`. Making a document takes milliseconds
 //! and megabytes for the moment; callers keep the bytes, which do not change while the catalogue does not.
 
+mod common;
 mod definitions;
 pub mod gnostic;
 mod guests;
 mod operations;
+mod text;
 mod v2;
 mod v3;
-
-use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-pub use definitions::{Common, Dialect};
+pub use common::{Common, Dialect, Publication};
 pub use guests::Guest;
 
+use self::text::version;
 use crate::discovery::Registry;
-use crate::subresource::version_path;
+use crate::version_path;
 use crate::{Catalogue, GroupVersion, Kind, discovery};
-
-/// Version in the documents' `info`.
-fn version() -> String {
-    format!("v{}", skiff_schema::release())
-}
 
 /// The media type in the Accept header of clients that want the version 2 document in protobuf.
 pub const V2_ACCEPT: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
@@ -78,15 +74,4 @@ pub fn hash(catalogue: &Catalogue, gv: &GroupVersion) -> String {
         digest.update(format!("{names:?} {scope:?} {verbs:?} {subresources:?} {edition}\n"));
     }
     digest.finalize().iter().map(|byte| format!("{byte:02X}")).collect()
-}
-
-/// The entries of a JSON object, after the text that opens it. A document is written part by part: as one tree it takes megabytes,
-/// which the allocator would keep.
-struct Entries(String);
-
-impl Entries {
-    fn push(&mut self, name: &str, value: &Value) {
-        let comma = if self.0.ends_with('{') { "" } else { "," };
-        write!(self.0, "{comma}{}:{value}", Value::from(name)).expect("writing into a String");
-    }
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use skiff_machinery::cells::str_of;
 
-use super::{number, part};
+use super::common::{number, part};
 
 /// An object of these fields.
 fn object(fields: &[(&str, String)]) -> String {

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use prost::Message as _;
 use serde_json::{Value, json};
 
-use super::Entries;
-use super::definitions::{self, Dialect};
+use super::common::Dialect;
+use super::definitions;
 use super::gnostic as wire;
 use super::guests::Merged;
 use super::operations::{self, Action, Method, Operation};
+use super::text::{Entries, version};
 use crate::Catalogue;
 use crate::discovery::Registry;
 
@@ -29,7 +30,7 @@ pub(super) fn json(catalogue: &Catalogue, registry: &Registry) -> String {
     });
     let (guest_paths, guest_definitions) = merged.finish();
     guest_definitions.iter().for_each(|(name, definition)| schemas.push(name, definition));
-    let info = json!({"title": "Kubernetes", "version": super::version()});
+    let info = json!({"title": "Kubernetes", "version": version()});
     let mut paths = Entries(schemas.0 + &format!(r#"}},"info":{info},"paths":{{"#));
     let mut by_path: BTreeMap<&str, Value> = BTreeMap::new();
     for operation in &operations {
@@ -61,7 +62,7 @@ pub(super) fn protobuf(catalogue: &Catalogue, registry: &Registry) -> Vec<u8> {
     definitions.extend(guest_definitions);
     let document = wire::Document {
         swagger: "2.0".to_owned(),
-        info: Some(wire::Info { title: "Kubernetes".to_owned(), version: super::version() }),
+        info: Some(wire::Info { title: "Kubernetes".to_owned(), version: version() }),
         paths: Some(wire::Paths { path: paths.into_iter().map(path).collect() }),
         definitions: Some(schemas(&definitions)),
     };

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::Entries;
-use super::definitions::{self, Dialect};
+use super::common::Dialect;
+use super::definitions;
 use super::operations::{self, Action, DELETE_OPTIONS, Method, Operation, STATUS};
+use super::text::{Entries, version};
 use crate::{Catalogue, Kind};
 
 const PATCH_TYPES: &[&str] = &[
@@ -32,7 +33,7 @@ pub(super) fn document(catalogue: &Catalogue, kinds: &[&Kind]) -> String {
             "in": "header",
         },
     });
-    let info = json!({"title": "Kubernetes", "version": super::version()});
+    let info = json!({"title": "Kubernetes", "version": version()});
     let before = format!(r#"}},"securitySchemes":{security}}},"info":{info},"openapi":"3.0.0","paths":{{"#);
     let mut paths = Entries(schemas.0 + &before);
     let mut by_path: BTreeMap<&str, Vec<&Operation>> = BTreeMap::new();
