@@ -1,6 +1,6 @@
 //! Node restriction: what an agent may write depends on the object, not only on its kind.
 
-use skiff_machinery::Object;
+use skiff_machinery::{Namespace, Object};
 
 use super::NodeGraph;
 use super::authorizer::LEASES;
@@ -29,7 +29,7 @@ pub(crate) fn admit(
                 Err(format!("unexpected pod subresource {other:?}, only 'status' and 'eviction' are allowed"))
             }
             ("", "nodes", _) => own_node(node, request, new, old),
-            ("", "serviceaccounts", "token") => token(graph, node, request.namespace, new),
+            ("", "serviceaccounts", "token") => token(graph, node, Namespace::new(request.namespace), new),
             ("coordination.k8s.io", "leases", _) => lease(node, request, new),
             _ => Ok(()),
         }
@@ -89,7 +89,7 @@ fn pod_status(node: &str, new: Option<&Object>, old: Option<&Object>) -> Result<
 }
 
 fn eviction(graph: &NodeGraph, node: &str, request: &Attributes<'_>) -> Result<(), String> {
-    match graph.pod(node, request.namespace, request.name) {
+    match graph.pod(node, Namespace::new(request.namespace), request.name) {
         Some(_) => Ok(()),
         None => Err(format!("node {node} can only evict pods with spec.nodeName set to itself")),
     }
@@ -132,7 +132,12 @@ fn own_node(
 }
 
 /// A token for a pod's ServiceAccount, bound to that pod.
-fn token(graph: &NodeGraph, node: &str, namespace: &str, request: Option<&Object>) -> Result<(), String> {
+fn token(
+    graph: &NodeGraph,
+    node: &str,
+    namespace: Namespace<'_>,
+    request: Option<&Object>,
+) -> Result<(), String> {
     let bound = |field: &str| request.map_or("", |r| r.str(&["spec", "boundObjectRef", field]));
     if bound("apiVersion") != "v1" || bound("kind") != "Pod" || bound("name").is_empty() {
         return Err("node requested token not bound to a pod".to_owned());

@@ -39,7 +39,7 @@ pub(crate) async fn charge(review: &Review<'_>) -> Result<Charges, ApiError> {
     let (Some(counted), Some(object)) = (counted, review.object.as_deref()) else {
         return Ok(Charges::default());
     };
-    if call.namespace().is_empty() || review.write == Write::Delete {
+    if call.namespace().is_none() || review.write == Write::Delete {
         return Ok(Charges::default());
     }
     let entries = review.all_in_namespace("resourcequotas").await?;

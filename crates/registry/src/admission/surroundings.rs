@@ -10,7 +10,9 @@ use skiff_admission::{
 use skiff_auth as auth;
 use skiff_cel::{Action, Authorizer, Decision, Subject};
 use skiff_identity::UserInfo;
-use skiff_machinery::{Catalogue, Conversion, GroupVersion, Kind, Object, keys, selector::FieldSelector};
+use skiff_machinery::{
+    Catalogue, Conversion, GroupVersion, Kind, Namespace, Object, keys, selector::FieldSelector,
+};
 use skiff_schema::Root;
 use skiff_store::Store;
 use tokio::runtime::{Handle, RuntimeFlavor};
@@ -144,8 +146,11 @@ struct Stored(Arc<dyn Store>);
 #[async_trait]
 impl Namespaces for Stored {
     async fn get(&self, name: &str) -> Result<Option<Arc<Object>>, String> {
-        let entry =
-            self.0.get(&keys::core("namespaces", "", name)).await.map_err(|error| error.to_string())?;
+        let entry = self
+            .0
+            .get(&keys::core("namespaces", Namespace::NONE, name))
+            .await
+            .map_err(|error| error.to_string())?;
         let object = entry.map(|entry| codec::decode(&entry).map(Arc::new)).transpose();
         object.map_err(|error| error.to_string())
     }

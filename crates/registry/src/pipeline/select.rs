@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use skiff_machinery::{
-    Kind, Object, Scope, keys,
+    Kind, Namespace, Object, Scope, keys,
     selector::{FieldSelector, LabelSelector},
 };
 use skiff_store::{Entry, Key, Range, Term};
@@ -100,8 +100,8 @@ impl Selection {
     pub(crate) fn only_key(&self, call: &Call) -> Option<Key> {
         let name = self.name.as_deref()?;
         let namespace = match call.kind.scope {
-            Scope::Cluster => "",
-            Scope::Namespaced if call.namespace().is_empty() => self.namespace.as_deref()?,
+            Scope::Cluster => Namespace::NONE,
+            Scope::Namespaced if call.namespace().is_none() => Namespace::new(self.namespace.as_deref()?),
             Scope::Namespaced => call.namespace(),
         };
         Some(keys::object(&call.kind, namespace, name))
@@ -146,7 +146,7 @@ impl Selection {
         }
         let (namespace, name) = keys::parts(kind, key.as_str());
         self.name.as_deref().is_none_or(|wanted| wanted == name)
-            && self.namespace.as_deref().is_none_or(|wanted| wanted == namespace)
+            && self.namespace.as_deref().is_none_or(|wanted| wanted == namespace.as_str())
     }
 
     fn matches_object(&self, call: &Call, object: &Object) -> bool {
@@ -157,11 +157,11 @@ impl Selection {
 /// As much of the keys as is known.
 fn prefix(call: &Call, name: Option<&str>, namespace: Option<&str>) -> String {
     let namespace = match call.namespace() {
-        "" => namespace.unwrap_or_default(),
+        Namespace::NONE => Namespace::new(namespace.unwrap_or_default()),
         namespace => namespace,
     };
     let mut prefix = keys::collection(&call.kind, namespace);
-    if call.kind.scope == Scope::Cluster || !namespace.is_empty() {
+    if call.kind.scope == Scope::Cluster || !namespace.is_none() {
         prefix.push_str(name.unwrap_or_default());
     }
     prefix
