@@ -41,8 +41,8 @@ fn wrong_manifests_get_kubernetes_errors() {
         "no matches for kind \"Pods\" in version \"v1\"",
     );
     check(
-        "{apiVersion: apps/v1, kind: Deployment, metadata: {name: d}}",
-        "no matches for kind \"Deployment\" in version \"apps/v1\"",
+        "{apiVersion: extensions/v1beta1, kind: Deployment, metadata: {name: d}}",
+        "no matches for kind \"Deployment\" in version \"extensions/v1beta1\"",
     );
     let path =
         write(&cluster, "{apiVersion: v1, kind: Service, metadata: {name: s}, spec: {prts: [{port: 80}]}}");

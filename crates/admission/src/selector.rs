@@ -1,36 +1,20 @@
 //! Selectors of namespaces and objects by their labels.
 
 use serde_json::Value;
-use skiff_machinery::selector::{LabelOperator, LabelRequirement, LabelSelector};
-use skiff_machinery::{FieldError, FieldErrors, Object, names::Form};
+use skiff_machinery::Object;
+use skiff_machinery::selector::LabelSelector;
+pub(crate) use skiff_machinery::selector::{Values, validate};
 
 use crate::attributes::{Attributes, Operation};
 use crate::refusal::Refusal;
-use crate::surroundings::{Namespaces, text, texts};
+use crate::surroundings::Namespaces;
 
 /// A selector as objects have it, or why it cannot be used.
 pub(crate) type Selector = Result<LabelSelector, String>;
 
 /// Reads a `metav1.LabelSelector`.
 pub(crate) fn compile(selector: &Value) -> Selector {
-    let labels = selector.get("matchLabels").and_then(Value::as_object);
-    let equal = labels.into_iter().flatten().map(|(key, value)| {
-        let value = value.as_str().unwrap_or_default().to_owned();
-        Ok(LabelRequirement { key: key.clone(), operator: LabelOperator::In(vec![value]) })
-    });
-    let expressions = crate::surroundings::items(selector, "matchExpressions").iter().map(|expression| {
-        let (key, values) = (text(expression, "key").to_owned(), texts(expression, "values"));
-        let operator = match text(expression, "operator") {
-            "In" => LabelOperator::In(values),
-            "NotIn" => LabelOperator::NotIn(values),
-            "Exists" => LabelOperator::Exists,
-            "DoesNotExist" => LabelOperator::DoesNotExist,
-            other => return Err(format!("{other:?} is not a valid label selector operator")),
-        };
-        Ok(LabelRequirement { key, operator })
-    });
-    let requirements: Result<Vec<LabelRequirement>, String> = equal.chain(expressions).collect();
-    requirements.map(LabelSelector::of)
+    LabelSelector::try_from(selector).map_err(|error| error.to_string())
 }
 
 /// Whether the object, as it is or as it will be, is selected.
@@ -77,55 +61,6 @@ pub(crate) async fn namespace(
         let resource = crate::attributes::GroupVersionResource::new("", "v1", "namespaces");
         Refusal::not_found(&resource, name)
     })
-}
-
-/// Whether values of labels in a selector must be right. They were not always looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Values {
-    Checked,
-    Tolerated,
-}
-
-/// Checks a `metav1.LabelSelector`.
-pub(crate) fn validate(path: &str, selector: &Value, values: Values) -> FieldErrors {
-    let mut errors = FieldErrors::new();
-    let labels = selector.get("matchLabels").and_then(Value::as_object);
-    for (key, value) in labels.into_iter().flatten() {
-        let at = format!("{path}.matchLabels");
-        errors.extend(Form::QualifiedName.check(&at, key));
-        errors.extend(Form::LabelValue.check(&at, value.as_str().unwrap_or_default()));
-    }
-    for (index, expression) in crate::surroundings::items(selector, "matchExpressions").iter().enumerate() {
-        errors.extend(validate_expression(&format!("{path}.matchExpressions[{index}]"), expression, values));
-    }
-    errors
-}
-
-fn validate_expression(path: &str, expression: &Value, values: Values) -> FieldErrors {
-    let mut errors = FieldErrors::new();
-    let given = texts(expression, "values");
-    match text(expression, "operator") {
-        "In" | "NotIn" if given.is_empty() => {
-            let why = "must be specified when `operator` is 'In' or 'NotIn'";
-            errors.push(FieldError::required(format!("{path}.values"), why));
-        }
-        "Exists" | "DoesNotExist" if !given.is_empty() => {
-            let why = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'";
-            errors.push(FieldError::forbidden(format!("{path}.values"), why));
-        }
-        "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
-        other => {
-            let why = "not a valid selector operator";
-            errors.push(FieldError::invalid(format!("{path}.operator"), other, why));
-        }
-    }
-    errors.extend(Form::QualifiedName.check(&format!("{path}.key"), text(expression, "key")));
-    if values == Values::Checked {
-        for (index, value) in given.iter().enumerate() {
-            errors.extend(Form::LabelValue.check(&format!("{path}.values[{index}]"), value));
-        }
-    }
-    errors
 }
 
 #[cfg(test)]

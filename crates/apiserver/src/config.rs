@@ -27,7 +27,7 @@ pub struct Config {
     pub checks: Checks,
     /// What clients may cost.
     pub limits: Limits,
-    /// Admission plugins that are on though they are not by default.
+    /// The admission plugins that are on, and what they are configured with.
     pub plugins: Plugins,
     /// What `/version` says.
     pub build: BuildInfo,

@@ -6,22 +6,33 @@
 mod admissionregistration;
 mod apiextensions;
 mod apiregistration;
+mod apps;
 mod authentication;
 mod authorization;
+mod autoscaling;
+mod batch;
+mod certificates;
 mod coordination;
 mod core;
 mod discovery;
+mod events;
 pub mod flowcontrol;
 pub mod honour;
 mod networking;
+mod node;
+mod policy;
 mod rbac;
+mod resource;
 mod row;
+pub mod scheduling;
 mod shared;
+mod storage;
 
 use std::sync::Arc;
 
 pub use apiextensions::custom;
 pub use apiregistration::service as api_service;
+pub use policy::disruption;
 use skiff_machinery::Catalogue;
 use skiff_schema::Schema;
 
@@ -36,14 +47,24 @@ pub fn builtin_of(schema: &Arc<Schema>) -> Catalogue {
     let groups = [
         core::rows(schema),
         apiregistration::rows(schema),
+        apps::rows(schema),
+        events::rows(schema),
         authentication::rows(schema),
         authorization::rows(schema),
+        autoscaling::rows(schema),
+        batch::rows(schema),
+        certificates::rows(schema),
         networking::rows(schema),
+        policy::rows(schema),
         rbac::rows(schema),
+        storage::rows(schema),
         admissionregistration::rows(schema),
         apiextensions::rows(schema),
+        scheduling::rows(schema),
         coordination::rows(schema),
+        node::rows(schema),
         discovery::rows(schema),
+        resource::rows(schema),
         flowcontrol::rows(schema),
     ];
     groups.into_iter().flatten().collect()

@@ -29,7 +29,20 @@ fn category_all_lists_pods_before_controllers_before_services() {
     let all: Vec<_> =
         catalogue.iter().filter(|row| row.names.categories.iter().any(|c| c == "all")).collect();
     let names: Vec<_> = all.iter().map(|row| row.names.plural.as_ref()).collect();
-    assert_eq!(names, ["pods", "replicationcontrollers", "services"]);
+    let wanted = [
+        "pods",
+        "replicationcontrollers",
+        "services",
+        "daemonsets",
+        "deployments",
+        "replicasets",
+        "statefulsets",
+        "horizontalpodautoscalers",
+        "horizontalpodautoscalers",
+        "cronjobs",
+        "jobs",
+    ];
+    assert_eq!(names, wanted);
 }
 
 #[test]

@@ -1,6 +1,9 @@
-//! Durations as kubectl prints them: short, and coarser the longer they are.
+//! Durations: as kubectl prints them, short, and coarser the longer they are; and as Go reads them.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use thiserror::Error;
+
+use crate::go;
 
 /// A duration in whole seconds (may be negative), e.g. `5m10s` or `3d4h`.
 pub fn human(seconds: i64) -> String {
@@ -35,9 +38,96 @@ pub fn since(timestamp: &str, now: Timestamp) -> String {
     }
 }
 
+/// A text that is no duration, in Go's words.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("time: {0}")]
+pub struct DurationError(String);
+
+/// Reads a duration as Go does: numbers with units, such as `1h30m`, `-1.5s` and `0`.
+///
+/// # Errors
+///
+/// What is wrong with the text.
+pub fn parse(text: &str) -> Result<SignedDuration, DurationError> {
+    let quoted = || go::quoted(text);
+    let invalid = || DurationError(format!("invalid duration {}", quoted()));
+    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
+    if unsigned == "0" {
+        return Ok(SignedDuration::ZERO);
+    }
+    if unsigned.is_empty() {
+        return Err(invalid());
+    }
+    let (mut rest, mut total) = (unsigned, 0_i128);
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let (number, after) = rest.split_at(end);
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+        if whole.is_empty() && fraction.is_empty() || fraction.contains('.') {
+            return Err(invalid());
+        }
+        let end = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
+        let (name, after) = after.split_at(end);
+        if name.is_empty() {
+            return Err(DurationError(format!("missing unit in duration {}", quoted())));
+        }
+        let Some(unit) = nanoseconds(name) else {
+            let why = format!("unknown unit {} in duration {}", go::quoted(name), quoted());
+            return Err(DurationError(why));
+        };
+        total += scaled(whole, fraction, unit).ok_or_else(invalid)?;
+        rest = after;
+    }
+    let nanos = i64::try_from(if text.starts_with('-') { -total } else { total }).map_err(|_| invalid())?;
+    Ok(SignedDuration::from_nanos(nanos))
+}
+
+fn nanoseconds(unit: &str) -> Option<i128> {
+    Some(match unit {
+        "ns" => 1,
+        "us" | "\u{b5}s" | "\u{3bc}s" => 1_000,
+        "ms" => 1_000_000,
+        "s" => 1_000_000_000,
+        "m" => 60_000_000_000,
+        "h" => 3_600_000_000_000,
+        _ => return None,
+    })
+}
+
+/// `None` if it is too long. Digits of a fraction that a duration cannot hold are left out.
+fn scaled(whole: &str, fraction: &str, unit: i128) -> Option<i128> {
+    let number =
+        |digits: &str| if digits.is_empty() { Some(0) } else { digits.parse::<i64>().ok().map(i128::from) };
+    let digits = &fraction[..fraction.len().min(18)];
+    let places = u32::try_from(digits.len()).ok()?;
+    Some(number(whole)? * unit + number(digits)? * unit / 10_i128.pow(places))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reads_as_go() {
+        let check =
+            |text: &str, millis: i64| assert_eq!(parse(text).unwrap(), SignedDuration::from_millis(millis));
+        check("0", 0);
+        check("+5s", 5_000);
+        check("-1.5s", -1_500);
+        check("1h30m", 5_400_000);
+        check("1m.5s", 60_500);
+        check("100ms1s", 1_100);
+        check("1.s", 1_000);
+        assert_eq!(parse("3\u{b5}s").unwrap(), SignedDuration::from_micros(3));
+        let refuse =
+            |text: &str, why: &str| assert_eq!(parse(text).unwrap_err().to_string(), format!("time: {why}"));
+        refuse("", r#"invalid duration """#);
+        refuse("s", r#"invalid duration "s""#);
+        refuse("-.s", r#"invalid duration "-.s""#);
+        refuse("3", r#"missing unit in duration "3""#);
+        refuse("3d", r#"unknown unit "d" in duration "3d""#);
+        refuse("9999999999h", r#"invalid duration "9999999999h""#);
+    }
 
     #[test]
     fn prints_as_kubectl() {

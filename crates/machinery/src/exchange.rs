@@ -45,6 +45,8 @@ impl Kind {
             Subresource::Proxy => options("ProxyOptions"),
             Subresource::Status
             | Subresource::EphemeralContainers
+            | Subresource::Resize
+            | Subresource::Approval
             | Subresource::Finalize
             | Subresource::Log => other(self.gv.clone(), &self.names.kind, self.root.name()),
         }

@@ -11,7 +11,8 @@ pub fn object<K: From<String>>(kind: &Kind, namespace: Namespace<'_>, name: &str
 
 /// Prefix of a kind's objects, in one namespace or (when empty) in all.
 pub fn collection(kind: &Kind, namespace: Namespace<'_>) -> String {
-    let group = if kind.gv.group.is_empty() { "core" } else { &*kind.gv.group };
+    let stored = kind.versions.storage.as_ref().unwrap_or(&kind.gv);
+    let group = if stored.group.is_empty() { "core" } else { &*stored.group };
     match (kind.scope, namespace) {
         (Scope::Namespaced, namespace) if !namespace.is_none() => {
             format!("/registry/{group}/{}/{namespace}/", kind.names.plural)

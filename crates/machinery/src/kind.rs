@@ -57,6 +57,8 @@ pub enum Conversion {
     /// All versions are the same but for `apiVersion`.
     #[default]
     Same,
+    /// By code: an object in another version, where it is not in that already.
+    Native(fn(Object, &GroupVersion) -> Object),
     /// By asking somebody, see [`Convert`].
     Asked(Arc<dyn Convert>),
 }
@@ -64,8 +66,9 @@ pub enum Conversion {
 /// Which versions of a kind there are in the store, and how objects get from one to another.
 #[derive(Clone, Default)]
 pub struct Versions {
-    /// The one in which objects are written; none if there is but one.
-    pub storage: Option<Text>,
+    /// The one in which objects are written; none if it is that of the kind itself. It may be of another group, where two
+    /// groups show the same objects.
+    pub storage: Option<GroupVersion>,
     /// How they are changed into others.
     pub conversion: Conversion,
 }

@@ -85,6 +85,11 @@ impl Object {
         self.get(path).and_then(Value::as_str).unwrap_or("")
     }
 
+    /// The integer at a path; none when absent or not an integer.
+    pub fn int(&self, path: &[&str]) -> Option<i64> {
+        self.get(path).and_then(Value::as_i64)
+    }
+
     /// Sets the value at a path, making objects on the way (a non-object in the way is replaced).
     pub fn set(&mut self, path: &[&str], value: impl Into<Value>) {
         let Some((last, parents)) = path.split_last() else { return };

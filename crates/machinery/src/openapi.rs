@@ -1,4 +1,4 @@
-//! The OpenAPI documents: version 3 per group and version (JSON), version 2 as one, in JSON and protobuf.
+//! The OpenAPI documents: version 3 per group and version, version 2 as one, each in JSON and protobuf.
 //!
 //! kubectl reads from them which fields there are (`explain`, client-side validation), how lists merge
 //! (`apply`), and that a PATCH knows `fieldValidation` and `dryRun`. Making a document takes milliseconds
@@ -6,7 +6,7 @@
 
 mod common;
 mod definitions;
-pub mod gnostic;
+mod gnostic;
 mod guests;
 mod operations;
 mod text;
@@ -16,7 +16,7 @@ mod v3;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-pub use common::{Common, Dialect, Publication};
+pub use common::{Common, Dialect, Encoding, Publication};
 pub use guests::Guest;
 
 use self::text::version;
@@ -24,22 +24,13 @@ use crate::discovery::Registry;
 use crate::version_path;
 use crate::{Catalogue, GroupVersion, Kind, discovery};
 
-/// The media type in the Accept header of clients that want the version 2 document in protobuf.
-pub const V2_ACCEPT: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
-
-/// The Content-Type of the version 2 document in protobuf: not the type that clients ask for, whose `@` is not allowed
-/// in a media type, so that they could not parse it in an answer.
-pub const V2_CONTENT_TYPE: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
-
 /// The document of `/openapi/v3`: where the documents of each group and version are. The hash in the URL
 /// changes with the document, so that clients may keep what they have. Other servers say where their documents are.
 pub fn v3_index(catalogue: &Catalogue, registry: &Registry) -> Value {
     let entry = |gv: &GroupVersion, url: String| {
         (version_path(gv).trim_start_matches('/').to_owned(), json!({"serverRelativeURL": url}))
     };
-    let own = |gv: &GroupVersion| {
-        entry(gv, format!("/openapi/v3{}?hash={}", version_path(gv), hash(catalogue, gv)))
-    };
+    let own = |gv: &GroupVersion| entry(gv, v3_url(catalogue, gv));
     let mut paths: serde_json::Map<String, Value> =
         discovery::group_versions(catalogue).iter().map(own).collect();
     let others = registry.all_elsewhere().filter_map(|(gv, elsewhere)| Some((gv, elsewhere.v3.clone()?)));
@@ -47,21 +38,20 @@ pub fn v3_index(catalogue: &Catalogue, registry: &Registry) -> Value {
     json!({"paths": paths})
 }
 
-/// The document of `/openapi/v3/api/v1` or `/openapi/v3/apis/GROUP/VERSION`, as JSON text; `None` if there
-/// is no such version.
-pub fn v3_document(catalogue: &Catalogue, gv: &GroupVersion) -> Option<Vec<u8>> {
+/// Where the present document of a version is, with the hash by which it is known.
+pub fn v3_url(catalogue: &Catalogue, gv: &GroupVersion) -> String {
+    format!("/openapi/v3{}?hash={}", version_path(gv), hash(catalogue, gv))
+}
+
+/// The document of `/openapi/v3/api/v1` or `/openapi/v3/apis/GROUP/VERSION`; `None` if there is no such version.
+pub fn v3_document(catalogue: &Catalogue, gv: &GroupVersion, encoding: Encoding) -> Option<Vec<u8>> {
     let kinds: Vec<&Kind> = catalogue.iter().map(AsRef::as_ref).filter(|kind| kind.gv == *gv).collect();
-    (!kinds.is_empty()).then(|| v3::document(catalogue, &kinds).into_bytes())
+    (!kinds.is_empty()).then(|| v3::document(catalogue, &kinds, encoding))
 }
 
-/// The document of `/openapi/v2` as protobuf, for clients before 1.27.
-pub fn v2_protobuf(catalogue: &Catalogue, registry: &Registry) -> Vec<u8> {
-    v2::protobuf(catalogue, registry)
-}
-
-/// The document of `/openapi/v2` as JSON text.
-pub fn v2_json(catalogue: &Catalogue, registry: &Registry) -> Vec<u8> {
-    v2::json(catalogue, registry).into_bytes()
+/// The document of `/openapi/v2`; clients before 1.27 ask for it in protobuf.
+pub fn v2_document(catalogue: &Catalogue, registry: &Registry, encoding: Encoding) -> Vec<u8> {
+    v2::document(catalogue, registry, encoding)
 }
 
 /// Identifies the document of a version: made from what goes into it, which is cheaper than the document.

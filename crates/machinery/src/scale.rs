@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use crate::{Column, FieldError, Object, Row, cells};
+use crate::{Column, FieldError, Object, Row, cells, selector};
 
 /// The metadata that a Scale shares with its object.
 const SHARED: [&str; 5] = ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"];
@@ -139,13 +139,16 @@ fn number(object: &Object, part: &str) -> i64 {
     object.get(&[part, "replicas"]).and_then(Value::as_i64).unwrap_or(0)
 }
 
-/// A selector as text: a map of labels, a LabelSelector's `matchLabels`, or what is text already.
+/// A selector as text: a map of labels, a LabelSelector, or what is text already.
 fn selector_text(selector: Option<&Value>) -> String {
     if let Some(text) = selector.and_then(Value::as_str) {
         return text.to_owned();
     }
-    let map = selector.map(|selector| selector.get("matchLabels").unwrap_or(selector));
-    let pairs = map.and_then(Value::as_object).into_iter().flatten();
+    let is_structured = |map: &Map<String, Value>| map.values().any(|value| !value.is_string());
+    if let Some(selector) = selector.filter(|selector| selector.as_object().is_some_and(is_structured)) {
+        return selector::shown(selector).unwrap_or_default();
+    }
+    let pairs = selector.and_then(Value::as_object).into_iter().flatten();
     let texts: Vec<String> =
         pairs.filter_map(|(key, value)| Some(format!("{key}={}", value.as_str()?))).collect();
     texts.join(",")
@@ -170,6 +173,9 @@ mod tests {
             "status": {"replicas": 2, "selector": "app=kubia,tier=web"},
         });
         assert_eq!(scale.clone().into_value(), expected);
+        let selected = json!({"matchLabels": {"b": "c"}, "matchExpressions": [{"key": "a", "operator": "In", "values": ["z", "y"]}]});
+        let set = Object::from_value(json!({"metadata": {}, "spec": {"selector": selected}})).unwrap();
+        assert_eq!(of_any(&set, &Paths::default()).str(&["status", "selector"]), "a in (y,z),b=c");
         let cells = print(&scale, Timestamp::UNIX_EPOCH).cells;
         assert_eq!(cells[..3], [json!("kubia"), json!(3), json!(2)]);
     }

@@ -2,6 +2,8 @@
 
 mod field;
 mod label;
+mod structured;
 
 pub use field::{FieldOperator, FieldRequirement, FieldSelector, FieldSelectorError};
 pub use label::{LabelOperator, LabelRequirement, LabelSelector, LabelSelectorError};
+pub use structured::{Values, read, shown, validate, written};

@@ -226,6 +226,10 @@ pub trait Strategy: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// Restores what a change of the status may not change silently besides the rest of the object, which the pipeline has
+    /// restored.
+    fn prepare_status(&self, cx: Context<'_>, new: &mut Object, old: &Object) {}
+
     /// Checks an object that is about to be created.
     fn validate(&self, cx: Context<'_>, object: &Object) -> FieldErrors {
         FieldErrors::new()
@@ -240,6 +244,15 @@ pub trait Strategy: Send + Sync + 'static {
     fn validate_status(&self, cx: Context<'_>, new: &Object, old: &Object) -> FieldErrors {
         FieldErrors::new()
     }
+
+    /// An object as it is with what a subresource writes of it taken from what is wanted, e.g. only the
+    /// ephemeral containers.
+    fn narrow(&self, part: Subresource, old: &Object, wanted: &Object) -> Object {
+        wanted.clone()
+    }
+
+    /// Restores what a change through any other subresource may not change silently, and sets what the server decides.
+    fn prepare_part(&self, cx: Context<'_>, part: Subresource, new: &mut Object, old: &Object) {}
 
     /// Checks a change through any other subresource that writes a part of the object, e.g.
     /// `ephemeralcontainers`. [`Strategy::default`] has been called on `new`.
@@ -308,6 +321,11 @@ pub trait Strategy: Send + Sync + 'static {
         false
     }
 
+    /// Why an object of this name may never be deleted.
+    fn stays(&self, name: &str) -> Option<&'static str> {
+        None
+    }
+
     /// What dependents do by default when an object of the kind is deleted.
     fn dependents(&self) -> Dependents {
         Dependents::Follow
@@ -335,6 +353,11 @@ pub trait Strategy: Send + Sync + 'static {
 
     /// Whether a change of labels counts in the generation, too.
     fn counts_labels(&self) -> bool {
+        false
+    }
+
+    /// Whether a change of annotations counts in the generation, too.
+    fn counts_annotations(&self) -> bool {
         false
     }
 

@@ -20,6 +20,10 @@ pub enum Subresource {
     Token,
     /// Replaces `spec.ephemeralContainers` only.
     EphemeralContainers,
+    /// Changes what a running pod and its containers may use.
+    Resize,
+    /// Decides about a certificate signing request: replaces `status.conditions`.
+    Approval,
     /// Replaces a namespace's `spec.finalizers`.
     Finalize,
     /// Container output, from the node.
@@ -44,6 +48,8 @@ impl Subresource {
             Self::Eviction => "eviction",
             Self::Token => "token",
             Self::EphemeralContainers => "ephemeralcontainers",
+            Self::Resize => "resize",
+            Self::Approval => "approval",
             Self::Finalize => "finalize",
             Self::Log => "log",
             Self::Exec => "exec",
@@ -56,7 +62,9 @@ impl Subresource {
     /// The verbs that it offers, in alphabetical order.
     pub fn verbs(self) -> &'static [Verb] {
         match self {
-            Self::Status | Self::Scale | Self::EphemeralContainers => &[Verb::Get, Verb::Patch, Verb::Update],
+            Self::Status | Self::Scale | Self::EphemeralContainers | Self::Resize | Self::Approval => {
+                &[Verb::Get, Verb::Patch, Verb::Update]
+            }
             Self::Binding | Self::Eviction | Self::Token => &[Verb::Create],
             Self::Finalize => &[Verb::Update],
             Self::Log => &[Verb::Get],

@@ -174,6 +174,14 @@ pub enum ApiError {
     /// 429: no place among the requests that are worked on.
     #[error("Too many requests, please try again later.")]
     TooManyRequests,
+    /// 429: a disruption budget forbids to evict a pod.
+    #[error("Cannot evict pod as it would violate the pod's disruption budget.")]
+    BudgetSpent {
+        /// In which way.
+        why: String,
+        /// When to ask again, in seconds.
+        retry: Option<u32>,
+    },
     /// 429: one user has so many watches and streams open that there is no place for more of them.
     #[error(
         "Too many requests, please try again later: you have {0} watches and streams open, as many as one user may."

@@ -26,13 +26,16 @@ pub use admission::surroundings::kinds;
 pub use errors::{ApiError, Cause, Subject, aggregate};
 pub use pipeline::call::{Call, Place, options_kind, timestamp};
 pub use pipeline::codec;
+pub use pipeline::list::searched as list_work;
 pub use pipeline::metadata::{annotations as check_annotations, labels as check_labels};
 pub use pipeline::outcome::{Content, Outcome, Selected};
 pub use pipeline::recent::Recent;
 pub use pipeline::run::run;
 pub use pipeline::terms::terms;
-pub use pipeline::watch::{Scribe, Told, Watching};
-pub use plugins::{Plugins, UnknownPlugin};
+pub use pipeline::watch::{Scribe, Told, Watching, searched as watch_work};
+pub use plugins::{
+    Configuration as PluginConfiguration, ConfigurationError, PluginError, PluginNames, Plugins,
+};
 pub use query::{FieldValidation, Query};
 pub use registry::{Registry, Services};
 pub use services::{Authority, Converters, Offer};

@@ -1,85 +1,53 @@
-//! Admission plugins by name, as `--enable-admission-plugins` of kube-apiserver takes them.
+//! Admission plugins by name, as kube-apiserver has them: which there are, which are on, and what they are configured with.
+
+mod configuration;
+mod names;
 
 use std::collections::BTreeSet;
-use std::fmt;
-use std::str::FromStr;
 
-use thiserror::Error;
+pub use configuration::{Configuration, ConfigurationError};
+pub(crate) use names::Plugin;
+use names::{ALL, State};
+pub use names::{PluginError, PluginNames};
 
-/// A plugin that is off unless it is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Optional {
-    DenyServiceExternalIPs,
+/// The plugins that are on, and what they are configured with.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plugins {
+    on: BTreeSet<Plugin>,
+    pub(crate) configuration: Configuration,
 }
 
-impl Optional {
-    const ALL: [Self; 1] = [Self::DenyServiceExternalIPs];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::DenyServiceExternalIPs => "DenyServiceExternalIPs",
-        }
+impl Default for Plugins {
+    fn default() -> Self {
+        let on = ALL.into_iter().filter(|(_, _, state)| *state != State::Off);
+        Self { on: on.map(|(plugin, ..)| plugin).collect(), configuration: Configuration::default() }
     }
 }
-
-/// Plugins that are always on; to ask for them changes nothing.
-const ALWAYS: [&str; 15] = [
-    "DefaultTolerationSeconds",
-    "LimitRanger",
-    "MutatingAdmissionPolicy",
-    "MutatingAdmissionWebhook",
-    "NamespaceLifecycle",
-    "NodeRestriction",
-    "PodSecurity",
-    "PodTopologyLabels",
-    "Priority",
-    "ResourceQuota",
-    "RuntimeClass",
-    "ServiceAccount",
-    "TaintNodesByCondition",
-    "ValidatingAdmissionPolicy",
-    "ValidatingAdmissionWebhook",
-];
-
-/// The plugins that are on besides those that always are.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Plugins(BTreeSet<Optional>);
 
 impl Plugins {
-    pub(crate) fn has(&self, plugin: Optional) -> bool {
-        self.0.contains(&plugin)
-    }
-}
-
-/// A name that is no plugin's.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("admission plugin {0:?} is unknown; off by default are {off}; always on are {on}", off = optional(), on = ALWAYS.join(", "))]
-pub struct UnknownPlugin(String);
-
-fn optional() -> String {
-    Optional::ALL.map(Optional::name).join(", ")
-}
-
-impl FromStr for Plugins {
-    type Err = UnknownPlugin;
-
-    /// Names with commas between them; none if the text is empty.
-    fn from_str(text: &str) -> Result<Self, UnknownPlugin> {
-        let mut plugins = Self::default();
-        for name in text.split(',').map(str::trim).filter(|_| !text.is_empty()) {
-            match Optional::ALL.into_iter().find(|plugin| plugin.name() == name) {
-                Some(plugin) => drop(plugins.0.insert(plugin)),
-                None if ALWAYS.contains(&name) => {}
-                None => return Err(UnknownPlugin(name.to_owned())),
+    /// Those that are on by default and those that are asked for, without those that nobody wants.
+    ///
+    /// # Errors
+    /// When one of them is to be on and off, or cannot be turned off.
+    pub fn new(
+        enabled: &PluginNames,
+        disabled: &PluginNames,
+        configuration: Configuration,
+    ) -> Result<Self, PluginError> {
+        let mut plugins = Self { configuration, ..Self::default() };
+        plugins.on.extend(&enabled.0);
+        for (plugin, name, state) in disabled.entries() {
+            match state {
+                State::Always => return Err(PluginError::Always(name)),
+                _ if enabled.0.contains(&plugin) => return Err(PluginError::Both(name)),
+                State::On | State::Off => drop(plugins.on.remove(&plugin)),
             }
         }
         Ok(plugins)
     }
-}
 
-impl fmt::Display for Plugins {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.iter().map(|plugin| plugin.name()).collect::<Vec<_>>().join(","))
+    pub(crate) fn has(&self, plugin: Plugin) -> bool {
+        self.on.contains(&plugin)
     }
 }
 
@@ -89,19 +57,34 @@ mod tests {
 
     #[test]
     fn names_are_checked() {
-        let shown = |text: &str| text.parse::<Plugins>().map(|plugins| plugins.to_string());
+        let shown = |text: &str| text.parse::<PluginNames>().map(|names| names.to_string());
         assert_eq!(shown(""), Ok(String::new()));
-        assert_eq!(shown("NodeRestriction, PodSecurity"), Ok(String::new()));
         assert_eq!(
-            shown("DenyServiceExternalIPs,NodeRestriction,DenyServiceExternalIPs"),
-            Ok("DenyServiceExternalIPs".to_owned())
+            shown("PodSecurity, NodeRestriction,PodSecurity"),
+            Ok("NodeRestriction,PodSecurity".to_owned())
         );
         for text in ["AlwaysAdmit", ",", "denyserviceexternalips"] {
             let error = shown(text).unwrap_err().to_string();
             assert!(
-                error.contains("off by default are DenyServiceExternalIPs; always on are Default"),
+                error.contains("off by default are DenyServiceExternalIPs; on by default are Default"),
                 "{error}"
             );
         }
+    }
+
+    #[test]
+    fn plugins_are_turned_on_and_off() {
+        let check = |enabled: &str, disabled: &str| {
+            let (enabled, disabled) = (enabled.parse().unwrap(), disabled.parse().unwrap());
+            Plugins::new(&enabled, &disabled, Configuration::default())
+        };
+        let plain = Plugins::default();
+        assert!(plain.has(Plugin::PodSecurity) && !plain.has(Plugin::DenyServiceExternalIPs));
+        assert_eq!(check("", ""), Ok(plain.clone()));
+        assert_eq!(check("PodSecurity,NodeRestriction", "DenyServiceExternalIPs"), Ok(plain));
+        assert!(check("DenyServiceExternalIPs", "").unwrap().has(Plugin::DenyServiceExternalIPs));
+        assert!(!check("", "LimitRanger").unwrap().has(Plugin::LimitRanger));
+        assert_eq!(check("", "NodeRestriction"), Err(PluginError::Always("NodeRestriction")));
+        assert_eq!(check("Priority", "Priority"), Err(PluginError::Both("Priority")));
     }
 }

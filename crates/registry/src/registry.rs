@@ -29,7 +29,7 @@ pub struct Services {
     pub webhooks: Arc<dyn Webhooks>,
     /// Makes what calls webhooks of conversion.
     pub converters: Converters,
-    /// Admission plugins that are on though they are not by default.
+    /// The admission plugins that are on, and what they are configured with.
     pub plugins: Plugins,
     /// What strategies know of the cluster.
     pub facts: ClusterFacts,
@@ -65,7 +65,8 @@ impl Registry {
             services;
         let definitions = Definitions::new(schema, offer.clone(), converters);
         let definitions = View::start(store.clone(), definitions).await?;
-        let configured = Configured::start(store.clone(), offer.clone(), authority.clone(), webhooks).await?;
+        let configured =
+            Configured::start(store.clone(), offer.clone(), authority.clone(), webhooks, &plugins).await?;
         let decoded = Recent::default();
         Ok(Self { store, offer, authority, plugins, service_cidr, configured, facts, definitions, decoded })
     }

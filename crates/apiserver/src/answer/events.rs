@@ -10,7 +10,7 @@ use skiff_store::{Entry, Revision};
 
 use super::asked::Asked;
 use super::{format, protobuf};
-use crate::http::accept::{Format, MetaVersion, View};
+use crate::http::accept::{Encoding, Format, MetaVersion, View};
 
 /// Writes them as the client wants them.
 pub(super) struct Events {
@@ -65,6 +65,11 @@ impl Events {
 }
 
 impl Scribe for Events {
+    fn makes_trees(&self) -> bool {
+        let Encoding { format, view } = self.asked.encoding;
+        format == Format::Protobuf || matches!(view, View::Table(_))
+    }
+
     fn object(&mut self, out: &mut Vec<u8>, told: Told, entry: &Entry) -> Result<(), ApiError> {
         let kind = match told {
             Told::Added => "ADDED",

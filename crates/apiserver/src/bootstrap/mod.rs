@@ -1,5 +1,5 @@
-//! What every cluster has from its first moment: namespaces, the Service range, default roles and bindings, FlowSchemas and
-//! priority levels.
+//! What every cluster has from its first moment: namespaces, the Service range, default roles and bindings, priority classes,
+//! FlowSchemas and priority levels.
 //!
 //! Written straight to the store by the API server itself, in one transaction, before it serves anything.
 //! Later starts add what is missing: objects, and the rules and subjects of default roles and bindings

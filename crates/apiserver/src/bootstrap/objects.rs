@@ -6,6 +6,7 @@ use skiff_auth::rbac::defaults::{
     BINDINGS, CLUSTER_BINDINGS, CLUSTER_ROLES, CONTROLLERS, ClusterRoleRow, ROLES, Who, parse,
 };
 use skiff_auth::{Rule, front_proxy};
+use skiff_kinds::scheduling::{self, SystemClass};
 use skiff_machinery::{Namespace, Object};
 use skiff_pki::FRONT_PROXY_CLIENT;
 use skiff_store::Key;
@@ -29,6 +30,7 @@ pub(super) fn all(cluster: &Bootstrap, now: Timestamp) -> Vec<(Key, Object)> {
     objects.push(made.service_cidr(&cluster.service_cidrs));
     objects.push(made.authentication(cluster));
     objects.extend(flow_control::all(&made));
+    objects.extend(scheduling::SYSTEM.iter().map(|class| made.priority_class(class)));
     objects.extend(CLUSTER_ROLES.iter().map(|row| made.cluster_role(row)));
     for (name, rules) in CONTROLLERS {
         let role = format!("system:controller:{name}");
@@ -82,6 +84,17 @@ impl Maker {
         });
         let object = self.object("networking.k8s.io/v1", "ServiceCIDR", Namespace::NONE, "kubernetes", body);
         (key("networking.k8s.io/servicecidrs", Namespace::NONE, "kubernetes"), object)
+    }
+
+    fn priority_class(&self, class: &SystemClass) -> (Key, Object) {
+        let body = json!({
+            "metadata": {"generation": 1},
+            "value": class.value,
+            "description": class.description,
+            "preemptionPolicy": "PreemptLowerPriority",
+        });
+        let object = self.object("scheduling.k8s.io/v1", "PriorityClass", Namespace::NONE, class.name, body);
+        (key("scheduling.k8s.io/priorityclasses", Namespace::NONE, class.name), object)
     }
 
     /// What extension API servers need to verify client certificates themselves, and to believe this one for whom it asks.

@@ -13,7 +13,7 @@ pub(crate) enum Caller {
         /// That of its client certificate, if it showed one.
         identity: Option<Arc<PeerIdentity>>,
         /// Its other end.
-        peer: Peer,
+        peer: Arc<Peer>,
     },
     /// A part of this process.
     InProcess(Arc<UserInfo>),

@@ -105,7 +105,7 @@ impl Order<'_> {
         if widest <= 1 || !lists || !path.name.is_empty() || self.selects_one() {
             return 1;
         }
-        let extent = store.extent(&keys::collection(kind, Namespace::new(&path.namespace)));
+        let extent = store.extent(keys::collection(kind, Namespace::new(&path.namespace)).as_str().into());
         let listed = Listed {
             count: extent.count as u64,
             size: extent.average as u64,

@@ -16,22 +16,27 @@ use skiff_machinery::{
 
 pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
     Kind {
-        columns: vec![
-            text("Last Seen", "Time since it happened last."),
-            text("Type", "Normal or Warning."),
-            text("Reason", "Why it happened, in one word."),
-            text("Object", "What it happened to."),
-            wide("Subobject", "Which part of the object it happened to."),
-            wide("Source", "Who reported it."),
-            text("Message", "What happened."),
-            wide("First Seen", "Time since it happened first."),
-            wide("Count", "How often it happened."),
-            wide_name(),
-        ],
+        columns: columns(),
         print: Printer::Fixed(print),
         selectable: SELECTABLE.into(),
         ..stored(schema, CORE, "io.k8s.api.core.v1.Event", Scope::Namespaced, EventStrategy).short(&["ev"])
     }
+}
+
+/// The columns of tables of events.
+pub(crate) fn columns() -> Vec<skiff_machinery::Column> {
+    vec![
+        text("Last Seen", "Time since it happened last."),
+        text("Type", "Normal or Warning."),
+        text("Reason", "Why it happened, in one word."),
+        text("Object", "What it happened to."),
+        wide("Subobject", "Which part of the object it happened to."),
+        wide("Source", "Who reported it."),
+        text("Message", "What happened."),
+        wide("First Seen", "Time since it happened first."),
+        wide("Count", "How often it happened."),
+        wide_name(),
+    ]
 }
 
 fn wide_name() -> skiff_machinery::Column {
@@ -64,7 +69,8 @@ fn component(event: &Object) -> &str {
     }
 }
 
-fn print(event: &Object, now: Timestamp) -> Row {
+/// The row of an event.
+pub(crate) fn print(event: &Object, now: Timestamp) -> Row {
     let first = [&["firstTimestamp"][..], &["eventTime"]].map(|path| event.str(path));
     let first_seen = since(first.into_iter().find(|time| !time.is_empty()).unwrap_or(""), now);
     let last = [&["series", "lastObservedTime"][..], &["lastTimestamp"]].map(|path| event.str(path));
@@ -103,8 +109,19 @@ fn elsewhere(about: &str) -> FieldError {
     FieldError::invalid("involvedObject.namespace", about, "does not match event.namespace")
 }
 
+/// Checks an event as both groups do; `reporter` is what the field is called in which it says who reports it.
+pub(crate) fn validate(event: &Object, reporter: &str) -> FieldErrors {
+    if event.get(&["eventTime"]).is_some_and(|time| !time.is_null()) {
+        return validate_new(event, reporter);
+    }
+    // An event lives in the namespace of what it is about; those about cluster-scoped objects in `default`.
+    let (own, about) = (event.namespace(), event.str(&["involvedObject", "namespace"]));
+    let fits = if about.is_empty() { matches!(own, "" | "default") } else { own == about };
+    if fits { FieldErrors::new() } else { [elsewhere(about)].into() }
+}
+
 /// Checks an event of the newer form, which has a time of its own: who reports what is told, and not at length.
-fn validate_new(event: &Object) -> FieldErrors {
+fn validate_new(event: &Object, reporter: &str) -> FieldErrors {
     const LONGEST: usize = 128;
     const LONGEST_MESSAGE: usize = 1024;
     let mut errors = FieldErrors::new();
@@ -114,9 +131,9 @@ fn validate_new(event: &Object) -> FieldErrors {
     }
     let controller = event.str(&["reportingComponent"]);
     if controller.is_empty() {
-        errors.push(FieldError::required("reportingComponent", ""));
+        errors.push(FieldError::required(reporter, ""));
     }
-    errors.extend(names::Form::QualifiedName.check("reportingComponent", controller));
+    errors.extend(names::Form::QualifiedName.check(reporter, controller));
     let fields = [
         ("reportingInstance", LONGEST),
         ("action", LONGEST),
@@ -136,7 +153,7 @@ fn validate_new(event: &Object) -> FieldErrors {
 }
 
 /// What is special about events.
-struct EventStrategy;
+pub(crate) struct EventStrategy;
 
 impl Strategy for EventStrategy {
     fn metadata_checks(&self) -> MetadataChecks {
@@ -151,14 +168,8 @@ impl Strategy for EventStrategy {
         Dependents::Unthinkable
     }
 
-    /// An event lives in the namespace of what it is about; those about cluster-scoped objects in `default`.
     fn validate(&self, _: Context<'_>, object: &Object) -> FieldErrors {
-        if object.get(&["eventTime"]).is_some_and(|time| !time.is_null()) {
-            return validate_new(object);
-        }
-        let (own, about) = (object.namespace(), object.str(&["involvedObject", "namespace"]));
-        let fits = if about.is_empty() { matches!(own, "" | "default") } else { own == about };
-        if fits { FieldErrors::new() } else { [elsewhere(about)].into() }
+        validate(object, "reportingComponent")
     }
 
     fn validate_name(&self, name: &str) -> Option<FieldError> {

@@ -12,7 +12,9 @@ use super::pod;
 use crate::row::{CORE, stored};
 use crate::shared::check::{self, not_negative};
 use crate::shared::defaults::{fill, object_mut};
-use skiff_machinery::cells::{self, age, age_column, integer, items, name_column, str_of, string_map, wide};
+use crate::shared::template::Template;
+use crate::shared::workload;
+use skiff_machinery::cells::{self, age, age_column, integer, name_column, string_map, wide};
 use skiff_machinery::{
     Context, Dependents, FieldError, FieldErrors, Kind, MetadataChecks, Object, Printer, Row, Scope,
     Selectable, Strategy, Subresource,
@@ -54,16 +56,15 @@ fn integer_at(object: &Object, path: &[&str]) -> i64 {
 }
 
 fn print(object: &Object, now: Timestamp) -> Row {
-    let containers = items(object, &["spec", "template", "spec", "containers"]);
-    let each = |field: &str| containers.iter().map(|c| str_of(c, field)).collect::<Vec<_>>().join(",");
+    let [containers, images] = TEMPLATE.cells(object);
     cells::row([
         object.name().into(),
         integer_at(object, &["spec", "replicas"]).into(),
         integer_at(object, &["status", "replicas"]).into(),
         integer_at(object, &["status", "readyReplicas"]).into(),
         age(object, now),
-        each("name").into(),
-        each("image").into(),
+        containers,
+        images,
         cells::labels(&string_map(object, &["spec", "selector"])).into(),
     ])
 }
@@ -100,18 +101,16 @@ impl Strategy for ControllerStrategy {
         }
         let spec = object_mut(object.as_map_mut(), "spec");
         fill(spec, "replicas", 1);
-        if let Some(template) = spec.get_mut("template").and_then(Value::as_object_mut) {
-            pod::default_spec(object_mut(template, "spec"));
-        }
+        TEMPLATE.default(object);
     }
 
     fn prepare_create(&self, _: Context<'_>, object: &mut Object) {
-        drop_disabled(object, None);
+        TEMPLATE.drop_disabled(object, None);
         object.set(&["status"], json!({"replicas": 0}));
     }
 
     fn prepare_update(&self, _: Context<'_>, new: &mut Object, old: &Object) {
-        drop_disabled(new, old.get(TEMPLATE));
+        TEMPLATE.drop_disabled(new, Some(old));
     }
 
     /// Its length is counted in bytes, Kubernetes says.
@@ -124,10 +123,11 @@ impl Strategy for ControllerStrategy {
     }
 
     fn warnings(&self, new: &Object, old: Option<&Object>) -> Vec<String> {
-        if old.is_some_and(|old| old.get(TEMPLATE) == new.get(TEMPLATE)) {
+        if old.is_some_and(|old| TEMPLATE.get(old)["spec"] == TEMPLATE.get(new)["spec"]) {
             return Vec::new();
         }
-        pod::template_warnings(new.get(&["spec", "template"]).unwrap_or(&Value::Null))
+        // As Kubernetes says it, without the spec.
+        pod::template_warnings("template", TEMPLATE.get(new))
     }
 
     fn validate(&self, _: Context<'_>, object: &Object) -> FieldErrors {
@@ -139,15 +139,7 @@ impl Strategy for ControllerStrategy {
     }
 }
 
-/// The spec of the pods.
-const TEMPLATE: &[&str] = &["spec", "template", "spec"];
-
-fn drop_disabled(object: &mut Object, old: Option<&Value>) {
-    if object.get(TEMPLATE).is_some_and(Value::is_object) {
-        let template = object_mut(object_mut(object.as_map_mut(), "spec"), "template");
-        pod::drop_disabled(object_mut(template, "spec"), old);
-    }
-}
+const TEMPLATE: Template = Template(&["spec", "template"]);
 
 fn validate(object: &Object) -> FieldErrors {
     let controller: ReplicationController = match check::typed(object) {
@@ -166,47 +158,25 @@ fn validate(object: &Object) -> FieldErrors {
         errors.push(FieldError::required("spec.template", ""));
         return errors;
     };
-    let labels = template.metadata.and_then(|metadata| metadata.labels);
-    let shown = json!(labels);
-    let labels = labels.unwrap_or_default();
+    let labels = template.metadata.and_then(|metadata| metadata.labels).unwrap_or_default();
     if !selector.iter().all(|(key, value)| labels.get(key) == Some(value)) {
-        let detail = "`selector` does not match template `labels`";
-        errors.push(FieldError::invalid("spec.template.metadata.labels", shown, detail));
+        errors.push(workload::missed(object, TEMPLATE));
     }
-    errors.extend(check::labels("spec.template.metadata.labels", check::pairs(Some(&labels))));
-    let path = "spec.template.spec";
-    let pod_spec = template.spec.unwrap_or_default();
-    let tree = object.get(&["spec", "template", "spec"]).unwrap_or(&Value::Null);
-    errors.extend(pod::validate_spec(path, &pod_spec, tree));
-    if let Some(policy @ ("OnFailure" | "Never")) = pod_spec.restart_policy.as_deref() {
-        errors.push(FieldError::not_supported(format!("{path}.restartPolicy"), policy, &["Always"]));
-    }
-    if pod_spec.active_deadline_seconds.is_some() {
-        let detail = "activeDeadlineSeconds in ReplicationController is not Supported";
-        errors.push(FieldError::forbidden(format!("{path}.activeDeadlineSeconds"), detail));
-    }
+    errors.extend(TEMPLATE.validate(object));
+    errors.extend(workload::never_end(object, TEMPLATE, "ReplicationController"));
     errors
 }
 
 /// The counts are not negative, and none is above the number of pods.
 fn validate_status(object: &Object) -> FieldErrors {
-    let count = |field: &str| integer_at(object, &["status", field]);
-    let mut errors = FieldErrors::new();
+    const ALL: &str = "cannot be greater than status.replicas";
     let fields =
         ["replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas", "observedGeneration"];
-    for field in fields {
-        errors.extend(not_negative(&format!("status.{field}"), count(field)));
-    }
-    for field in ["fullyLabeledReplicas", "readyReplicas", "availableReplicas"] {
-        if count(field) > count("replicas") {
-            let detail = "cannot be greater than status.replicas";
-            errors.push(FieldError::invalid(format!("status.{field}"), count(field), detail));
-        }
-    }
-    if count("availableReplicas") > count("readyReplicas") {
-        let detail = "cannot be greater than readyReplicas";
-        errors.push(FieldError::invalid("status.availableReplicas", count("availableReplicas"), detail));
-    }
+    let mut errors = check::none_negative(object, "status", &fields);
+    let some = ["fullyLabeledReplicas", "readyReplicas", "availableReplicas"];
+    errors.extend(workload::at_most(object, &some, "replicas", ALL));
+    let ready = "cannot be greater than readyReplicas";
+    errors.extend(workload::at_most(object, &["availableReplicas"], "readyReplicas", ready));
     errors
 }
 

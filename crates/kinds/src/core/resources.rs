@@ -75,7 +75,7 @@ pub(super) fn check_name(path: &str, name: &str) -> FieldErrors {
 }
 
 /// Checks the name of a resource that containers use.
-pub(super) fn check_container_name(path: &str, name: &str) -> FieldErrors {
+pub(crate) fn check_container_name(path: &str, name: &str) -> FieldErrors {
     let mut errors = check_name(path, name);
     let is_standard = matches!(name, "cpu" | "memory" | "ephemeral-storage") || name.starts_with(HUGE_PAGES);
     if !name.contains('/') && !is_standard {

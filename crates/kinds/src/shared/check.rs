@@ -58,12 +58,37 @@ pub(crate) fn not_negative(field: &str, number: i64) -> FieldErrors {
     [FieldError::invalid(field, number, "must be greater than or equal to 0")].into()
 }
 
+/// Numbers of a part of an object, none of which may be negative; some may be absent.
+pub(crate) fn none_negative(object: &Object, below: &str, fields: &[&str]) -> FieldErrors {
+    let there = fields.iter().filter_map(|field| Some((field, object.int(&[below, field])?)));
+    there.flat_map(|(field, number)| not_negative(&format!("{below}.{field}"), number)).collect()
+}
+
 /// Keys and values of labels.
 pub(crate) fn labels<'a>(field: &str, labels: impl IntoIterator<Item = (&'a str, &'a str)>) -> FieldErrors {
     let mut errors = FieldErrors::new();
     for (key, value) in labels {
         errors.extend(Form::QualifiedName.check(field, key));
         errors.extend(Form::LabelValue.check(field, value));
+    }
+    errors
+}
+
+/// Keys of annotations, and how much they hold in all.
+pub(crate) fn annotations<'a>(
+    field: &str,
+    annotations: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> FieldErrors {
+    const MOST: usize = 256 * 1024;
+    let (mut errors, mut size) = (FieldErrors::new(), 0);
+    for (key, value) in annotations {
+        // Their form is that of labels in lower case; what is shown is what was sent.
+        let wrong = Form::QualifiedName.check(field, &key.to_lowercase());
+        errors.extend(wrong.into_iter().map(|error| FieldError { value: key.into(), ..error }));
+        size += key.len() + value.len();
+    }
+    if size > MOST {
+        errors.push(FieldError::too_long(field, MOST));
     }
     errors
 }
@@ -79,4 +104,34 @@ pub(crate) fn immutable(field: &str, new: Option<&Value>, old: Option<&Value>) -
         return FieldErrors::new();
     }
     [FieldError::invalid(field, new.cloned().unwrap_or_default(), "field is immutable")].into()
+}
+
+/// The name of a driver of volumes, in a field.
+pub(crate) fn driver_name(field: &str, name: &str) -> FieldErrors {
+    if name.is_empty() {
+        return [FieldError::required(field, "")].into();
+    }
+    let mut errors = FieldErrors::new();
+    if name.len() > 63 {
+        errors.push(FieldError::too_long(field, 63));
+    }
+    let problems = Form::Subdomain.problems(&name.to_lowercase());
+    errors.extend(problems.into_iter().map(|problem| FieldError::invalid(field, name, problem)));
+    errors
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drivers_have_names_of_domains_in_any_case() {
+        let check = |name: &str, count: usize| assert_eq!(driver_name("d", name).len(), count, "{name}");
+        check("csi.Example.com", 0);
+        check("", 1);
+        check("a_b", 1);
+        check(&"a".repeat(64), 1);
+        let errors = driver_name("d", &"a".repeat(64));
+        assert_eq!(errors[0].to_string(), "d: Too long: may not be more than 63 bytes");
+    }
 }

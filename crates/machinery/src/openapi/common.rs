@@ -1,4 +1,4 @@
-//! What a kind that publishes its own definition is told.
+//! In which forms there are definitions, and what a kind is told that publishes its own.
 
 use serde_json::{Value, json};
 use skiff_descriptions::Descriptions;
@@ -25,6 +25,33 @@ impl Dialect {
             Self::V3 => "#/components/schemas/",
         };
         json!({"$ref": format!("{prefix}{name}")})
+    }
+}
+
+/// How a document is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Encoding {
+    /// As OpenAPI has it.
+    Json,
+    /// As messages of gnostic's.
+    Protobuf,
+}
+
+impl Encoding {
+    /// The media types in the Accept header of clients that want it, the one of answers last: some ask for one whose `@`
+    /// is not allowed in a media type, so that they could not parse it in an answer.
+    pub fn media_types(self, dialect: Dialect) -> &'static [&'static str] {
+        match (self, dialect) {
+            (Self::Json, _) => &["application/json"],
+            (Self::Protobuf, Dialect::V2) => &[
+                "application/com.github.proto-openapi.spec.v2@v1.0+protobuf",
+                "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
+            ],
+            (Self::Protobuf, Dialect::V3) => &[
+                "application/com.github.proto-openapi.spec.v3@v1.0+protobuf",
+                "application/com.github.proto-openapi.spec.v3.v1.0+protobuf",
+            ],
+        }
     }
 }
 

@@ -24,19 +24,6 @@ const SCHEMA_OR_BOOL: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensi
 const SCHEMA_OR_STRINGS: &str =
     "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrStringArray";
 
-/// The definitions with these names and all that they refer to, by name.
-pub(super) fn of<'n>(
-    catalogue: &Catalogue,
-    dialect: Dialect,
-    roots: impl IntoIterator<Item = &'n str>,
-) -> Map<String, Value> {
-    let mut out = Map::new();
-    each(catalogue, dialect, roots, |name, document| {
-        out.insert(name, document);
-    });
-    out
-}
-
 /// Gives the definitions with these names and all that they refer to, one after the other.
 pub(super) fn each<'n>(
     catalogue: &Catalogue,

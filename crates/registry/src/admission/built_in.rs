@@ -5,16 +5,32 @@ use super::{
     caller, limits, namespace, priority, runtime_class, service_account, taint, tolerations, topology,
 };
 use crate::errors::ApiError;
+use crate::plugins::Plugin;
 
 /// Runs them; the first refusal counts.
 pub(super) async fn admit(review: &mut Review<'_>) -> Result<(), ApiError> {
+    let plugins = &review.registry.plugins;
     namespace::admit(review).await?;
-    limits::admit(review).await?;
-    service_account::admit(review).await?;
-    taint::admit(review);
-    priority::admit(review)?;
-    tolerations::admit(review);
-    runtime_class::admit(review)?;
-    topology::admit(review).await?;
+    if plugins.has(Plugin::LimitRanger) {
+        limits::admit(review).await?;
+    }
+    if plugins.has(Plugin::ServiceAccount) {
+        service_account::admit(review).await?;
+    }
+    if plugins.has(Plugin::TaintNodesByCondition) {
+        taint::admit(review);
+    }
+    if plugins.has(Plugin::Priority) {
+        priority::admit(review)?;
+    }
+    if plugins.has(Plugin::DefaultTolerationSeconds) {
+        tolerations::admit(review);
+    }
+    if plugins.has(Plugin::RuntimeClass) {
+        runtime_class::admit(review)?;
+    }
+    if plugins.has(Plugin::PodTopologyLabels) {
+        topology::admit(review).await?;
+    }
     caller::admit(review).await
 }

@@ -13,6 +13,9 @@ use skiff_store::{Model, ReadError, Revision, Store, View};
 
 use super::params::Stored;
 use super::surroundings;
+use crate::plugins::Plugin::{
+    MutatingAdmissionPolicy, MutatingAdmissionWebhook, ValidatingAdmissionPolicy, ValidatingAdmissionWebhook,
+};
 use crate::services::{Authority, Offer};
 
 /// All plugins that are configured by objects.
@@ -28,6 +31,7 @@ impl Configured {
         offer: Arc<dyn Offer>,
         authority: Arc<dyn Authority>,
         calls: Arc<dyn Webhooks>,
+        on: &crate::plugins::Plugins,
     ) -> Result<Self, ReadError> {
         let params = Arc::new(Stored::new(store.clone(), offer.clone()));
         let surroundings = surroundings::of(store.clone(), offer, authority);
@@ -36,6 +40,7 @@ impl Configured {
             mutating_webhooks: Arc::new(MutatingWebhooks::new(surroundings.clone(), calls.clone())),
             validating_policies: Arc::new(ValidatingPolicies::new(surroundings.clone(), params)),
             validating_webhooks: Arc::new(ValidatingWebhooks::new(surroundings, calls)),
+            on: on.clone(),
         };
         Ok(Self(View::start(store, Configurations::new(plugins)).await?))
     }
@@ -61,6 +66,8 @@ struct Plugins {
     mutating_webhooks: Arc<MutatingWebhooks>,
     validating_policies: Arc<ValidatingPolicies>,
     validating_webhooks: Arc<ValidatingWebhooks>,
+    /// Which of them are on.
+    on: crate::plugins::Plugins,
 }
 
 /// The objects of one kind.
@@ -181,16 +188,19 @@ impl Model for Configurations {
         plugins.mutating_webhooks.set(self.mutating_webhooks.all());
         plugins.validating_policies.set(self.validating_policies.all(), self.validating_bindings.all());
         plugins.validating_webhooks.set(self.validating_webhooks.all());
+        let on = |plugin| plugins.on.has(plugin);
+        let mutating_policies = self.mutating_policies.any() && self.mutating_bindings.any();
+        let validating_policies = self.validating_policies.any() && self.validating_bindings.any();
         self.mutating = chain([
-            (plugins.mutating_policies.clone(), self.mutating_policies.any() && self.mutating_bindings.any()),
-            (plugins.mutating_webhooks.clone(), self.mutating_webhooks.any()),
+            (plugins.mutating_policies.clone(), on(MutatingAdmissionPolicy) && mutating_policies),
+            (plugins.mutating_webhooks.clone(), on(MutatingAdmissionWebhook) && self.mutating_webhooks.any()),
         ]);
         self.validating = chain([
+            (plugins.validating_policies.clone(), on(ValidatingAdmissionPolicy) && validating_policies),
             (
-                plugins.validating_policies.clone(),
-                self.validating_policies.any() && self.validating_bindings.any(),
+                plugins.validating_webhooks.clone(),
+                on(ValidatingAdmissionWebhook) && self.validating_webhooks.any(),
             ),
-            (plugins.validating_webhooks.clone(), self.validating_webhooks.any()),
         ]);
     }
 }

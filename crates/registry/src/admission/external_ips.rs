@@ -5,18 +5,16 @@ use skiff_machinery::Object;
 
 use super::review::{Review, Write};
 use crate::errors::ApiError;
-use crate::plugins::Optional;
 
 pub(super) fn confirm(review: &Review<'_>) -> Result<(), ApiError> {
-    let call = review.call;
     let writes_service =
         review.is_core("Service") && review.subresource.is_empty() && review.write != Write::Delete;
     let Some(service) = review.object.as_deref().filter(|_| writes_service) else { return Ok(()) };
-    if !review.registry.plugins.has(Optional::DenyServiceExternalIPs) || !has_more(service, review.old) {
+    if !has_more(service, review.old) {
         return Ok(());
     }
     Err(ApiError::forbidden(
-        call.subject(service.name()),
+        review.call.subject(service.name()),
         "Use of external IPs is denied by admission control",
     ))
 }

@@ -14,6 +14,7 @@ mod params;
 mod pod_security;
 mod priority;
 pub(crate) mod quota;
+mod resize;
 pub(crate) mod review;
 mod runtime_class;
 mod service_account;
@@ -28,15 +29,28 @@ use self::quota::Charges;
 use self::review::{Review, Write};
 use crate::errors::ApiError;
 use crate::pipeline::call::Call;
+use crate::plugins::Plugin;
 use crate::registry::Registry;
 
 /// What is refused only of an object that is right in itself: after its validation.
 pub(crate) async fn confirm(mut review: Review<'_>) -> Result<(), ApiError> {
-    external_ips::confirm(&review)?;
-    limits::confirm(&review).await?;
-    service_account::confirm(&review).await?;
-    pod_security::confirm(&review).await?;
-    runtime_class::confirm(&mut review)?;
+    let plugins = &review.registry.plugins;
+    if plugins.has(Plugin::DenyServiceExternalIPs) {
+        external_ips::confirm(&review)?;
+    }
+    if plugins.has(Plugin::LimitRanger) {
+        limits::confirm(&review).await?;
+    }
+    if plugins.has(Plugin::ServiceAccount) {
+        service_account::confirm(&review).await?;
+    }
+    if plugins.has(Plugin::PodSecurity) {
+        pod_security::confirm(&review).await?;
+    }
+    if plugins.has(Plugin::RuntimeClass) {
+        runtime_class::confirm(&mut review)?;
+    }
+    resize::confirm(&review).await?;
     asking::validate(&review).await
 }
 
@@ -60,7 +74,9 @@ pub(crate) async fn review_exchanged(
 ) -> Result<(), ApiError> {
     let (write, old, deletion) = (Write::Create, None, None);
     let mut review = Review { registry, call, write, subresource, object: Some(object), old, deletion };
-    topology::admit(&mut review).await?;
+    if registry.plugins.has(Plugin::PodTopologyLabels) {
+        topology::admit(&mut review).await?;
+    }
     asking::mutate(&mut review).await?;
     asking::validate(&review).await
 }

@@ -5,8 +5,7 @@ use std::time::Instant;
 use serde_json::Value;
 use skiff_machinery::{Namespace, Object, keys};
 use skiff_podsecurity::{
-    Decision, Denial, LevelVersion, NamespaceOutcome, Operation, POD_CHECK_TIME, PodSecurity, Request,
-    template_path,
+    Decision, Denial, LevelVersion, NamespaceOutcome, Operation, POD_CHECK_TIME, Request, template_path,
 };
 use skiff_store::Page;
 
@@ -52,11 +51,12 @@ fn labels_of(object: &Object) -> Value {
 async fn pods(review: &Review<'_>, object: &Object, path: Option<&[&str]>) -> Result<Decision, ApiError> {
     let call = review.call;
     let namespace = call.namespace().as_str();
-    // Namespaces that say nothing ask nothing; NamespaceLifecycle tells of those that are not there.
+    // NamespaceLifecycle tells of namespaces that are not there.
     let entry = review.registry.store.get(&keys::core("namespaces", Namespace::NONE, namespace)).await?;
     let Some(entry) = entry else { return Ok(Decision::default()) };
     let labels = labels_of(&*review.registry.decoded(call, &entry)?);
-    if labels.is_null() {
+    let plugin = &review.registry.plugins.configuration.pod_security;
+    if labels.is_null() && plugin.defaults.is_privileged() {
         return Ok(Decision::default());
     }
     let (new, old) = (tree(object), review.old.map(tree));
@@ -68,7 +68,6 @@ async fn pods(review: &Review<'_>, object: &Object, path: Option<&[&str]>) -> Re
         operation: old.as_ref().map_or(Operation::Create, |old| Operation::Update { old }),
         object: &new,
     };
-    let plugin = PodSecurity::default();
     Ok(match path {
         Some(path) => plugin.workload(path, &request),
         None => plugin.pod(&request),
@@ -78,7 +77,8 @@ async fn pods(review: &Review<'_>, object: &Object, path: Option<&[&str]>) -> Re
 async fn namespace(review: &Review<'_>, object: &Object) -> Result<Decision, ApiError> {
     let old = review.old.map(labels_of);
     let operation = old.as_ref().map_or(Operation::Create, |old| Operation::Update { old });
-    match PodSecurity::default().namespace(object.name(), operation, &labels_of(object)) {
+    let plugin = &review.registry.plugins.configuration.pod_security;
+    match plugin.namespace(object.name(), operation, &labels_of(object)) {
         NamespaceOutcome::Decided(decision) => Ok(decision),
         NamespaceOutcome::CheckPods(level) => {
             let warnings = existing_pods(review, object.name(), level).await?;
@@ -99,5 +99,6 @@ async fn existing_pods(
     let pods: Vec<Value> = pods.into_iter().map(Object::into_value).collect();
     let started = Instant::now();
     let is_late = || started.elapsed() > POD_CHECK_TIME;
-    Ok(PodSecurity::default().existing_pods(namespace, level, pods.iter(), is_late))
+    let plugin = &review.registry.plugins.configuration.pod_security;
+    Ok(plugin.existing_pods(namespace, level, pods.iter(), is_late))
 }

@@ -6,12 +6,15 @@
 
 use serde_json::Value;
 use skiff_limits::Operation;
-use skiff_limits::quota::{self, Counted, Request};
+use skiff_limits::quota::{self, Charge, Counted, Refused, Request};
+use skiff_machinery::Object;
+use skiff_machinery::managed::{self, Writer};
 use skiff_store::{Entry, Expect, Key, Op, Txn};
 
 use super::review::{Review, Write, tree};
 use crate::errors::ApiError;
 use crate::pipeline::codec;
+use crate::plugins::Plugin;
 
 /// Quotas with what they will have used, to be written with the object.
 #[derive(Default)]
@@ -39,11 +42,14 @@ pub(crate) async fn charge(review: &Review<'_>) -> Result<Charges, ApiError> {
     let (Some(counted), Some(object)) = (counted, review.object.as_deref()) else {
         return Ok(Charges::default());
     };
-    if call.namespace().is_none() || review.write == Write::Delete {
+    let plugins = &review.registry.plugins;
+    let is_on = plugins.has(Plugin::ResourceQuota);
+    if !is_on || call.namespace().is_none() || review.write == Write::Delete {
         return Ok(Charges::default());
     }
+    let limited = &plugins.configuration.limited;
     let entries = review.all_in_namespace("resourcequotas").await?;
-    if entries.is_empty() {
+    if entries.is_empty() && limited.is_empty() {
         return Ok(Charges::default());
     }
     let (new, old) = (tree(object), review.old.map(tree));
@@ -56,16 +62,28 @@ pub(crate) async fn charge(review: &Review<'_>) -> Result<Charges, ApiError> {
     };
     let objects = entries.iter().map(codec::decode).collect::<Result<Vec<_>, _>>()?;
     let trees: Vec<Value> = objects.iter().map(tree).collect();
-    let charges = quota::charge(&trees, &request)
-        .map_err(|why| ApiError::forbidden(call.subject(object.name()), &why))?;
+    let charges = quota::charge(&trees, limited, &request).map_err(|refused| match refused {
+        Refused::Forbidden(why) => ApiError::forbidden(call.subject(object.name()), &why),
+        Refused::Uncovered(text) => ApiError::Unclassified(text),
+    })?;
     let mut all = Charges::default();
     for charge in charges {
         let (Some(entry), Some(quota)) = (entries.get(charge.quota), objects.get(charge.quota)) else {
             continue;
         };
-        let mut quota = quota.clone();
-        quota.set(&["status", "used"], charge.used.to_value());
-        all.0.push((entry.clone(), codec::encode(&quota)));
+        all.0.push((entry.clone(), codec::encode(&charged(review, quota, &charge))));
     }
     Ok(all)
+}
+
+/// A quota as the server writes it: in Kubernetes the plugin is a client of its own server, and that shows in the managed fields.
+fn charged(review: &Review<'_>, quota: &Object, charge: &Charge) -> Object {
+    let mut charged = quota.clone();
+    charged.set(&["status", "used"], charge.used.to_value());
+    let catalogue = review.registry.offer.catalogue();
+    if let Some(kind) = catalogue.find("", "v1", "resourcequotas") {
+        let writer = Writer { manager: "kube-apiserver", subresource: "status", now: review.call.now };
+        managed::track_update(&mut charged, Some(quota), &kind.root, &writer);
+    }
+    charged
 }

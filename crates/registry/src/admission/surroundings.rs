@@ -73,8 +73,11 @@ fn exchanged(catalogue: &Catalogue, wanted: &GroupVersionKind) -> Option<Root> {
 impl Kinds for Served {
     fn equivalents(&self, resource: &GroupVersionResource, subresource: &str) -> Vec<Equivalent> {
         let catalogue = self.0.catalogue();
+        let stored = catalogue
+            .find(&resource.group, &resource.version, &resource.resource)
+            .map(|kind| keys::collection(kind, Namespace::NONE));
         let same = catalogue.iter().filter(|kind| {
-            let is_same = kind.gv.group == resource.group && kind.names.plural == resource.resource;
+            let is_same = stored.as_ref() == Some(&keys::collection(kind, Namespace::NONE));
             let mut below = kind.subresources.iter();
             is_same && (subresource.is_empty() || below.any(|known| known.as_str() == subresource))
         });
@@ -95,6 +98,7 @@ impl Kinds for Served {
                 object.set(&["apiVersion"], wanted);
                 Ok(object)
             }
+            Conversion::Native(convert) => Ok(convert(object.clone(), &served.gv)),
             // Only a thread that has others beside it may wait for a webhook here.
             Conversion::Asked(asked) => match Handle::try_current() {
                 Ok(handle) if handle.runtime_flavor() == RuntimeFlavor::MultiThread => {

@@ -32,7 +32,7 @@ impl ApiError {
             }
             Self::Invalid { .. } | Self::Unprocessable => (StatusCode::UNPROCESSABLE_ENTITY, "Invalid"),
             Self::BadRequest(_) | Self::MalformedPath => (StatusCode::BAD_REQUEST, "BadRequest"),
-            Self::TooManyRequests | Self::TooManyOfUser(_) => {
+            Self::TooManyRequests | Self::TooManyOfUser(_) | Self::BudgetSpent { .. } => {
                 (StatusCode::TOO_MANY_REQUESTS, "TooManyRequests")
             }
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
@@ -55,6 +55,7 @@ impl ApiError {
     pub fn retry_after(&self) -> Option<u32> {
         match self {
             Self::FutureRevision { .. } | Self::TooManyRequests | Self::TooManyOfUser(_) => Some(1),
+            Self::BudgetSpent { retry, .. } => *retry,
             _ => None,
         }
     }
@@ -145,6 +146,7 @@ impl ApiError {
             Self::FutureRevision { .. } => {
                 vec![plain("ResourceVersionTooLarge", "Too large resource version")]
             }
+            Self::BudgetSpent { why, .. } => vec![plain("DisruptionBudget", why)],
             Self::Internal(message) => vec![plain("", message)],
             _ => Vec::new(),
         }

@@ -94,6 +94,12 @@ impl Call {
         Subject::new(&self.kind, name)
     }
 
+    /// What errors about the content of an object name: its kind in the group in which it is stored.
+    pub(crate) fn content_subject(&self, name: &str) -> Subject {
+        let stored = self.kind.versions.storage.as_ref().unwrap_or(&self.kind.gv);
+        Subject { group: stored.group.as_ref().into(), ..self.subject(name) }
+    }
+
     /// The kind of the request's options, which errors about them name.
     pub(crate) fn options_kind(&self) -> &'static str {
         options_kind(self.verb)

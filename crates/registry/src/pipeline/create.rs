@@ -158,7 +158,7 @@ fn validate(registry: &Registry, call: &Call, object: &Object) -> Result<(), Api
     let mut errors = metadata::validate(&call.kind, object);
     errors.extend(call.kind.strategy.validate(registry.context(call), object));
     if !errors.is_empty() {
-        return Err(ApiError::invalid(call.subject(object.name()), errors));
+        return Err(ApiError::invalid(call.content_subject(object.name()), errors));
     }
     call.kind.strategy.warnings(object, None).into_iter().for_each(|text| call.warn(text));
     Ok(())

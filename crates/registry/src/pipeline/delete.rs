@@ -23,29 +23,28 @@ const ORPHAN: &str = "orphan";
 /// How often a deletion is tried again after losing a race.
 const RACES: usize = 100;
 
+/// What goes with a deletion.
+#[derive(Default)]
+pub(crate) struct Along<'a> {
+    /// What is expected and written in the same transaction.
+    pub(crate) together: Txn,
+    /// What is noted in an object that does not go at once.
+    pub(crate) note: Option<&'a (dyn Fn(&mut Object) + Send + Sync)>,
+}
+
 /// DELETE of one object.
 pub(crate) async fn delete(registry: &Registry, call: &Call, body: &Bytes) -> Result<Outcome, ApiError> {
     let options = DeleteOptions::read(call, body)?;
-    delete_named(registry, call, &call.path.name, &options).await
-}
-
-/// Deletes by name in the namespace of the call.
-pub(crate) async fn delete_named(
-    registry: &Registry,
-    call: &Call,
-    name: &str,
-    options: &DeleteOptions,
-) -> Result<Outcome, ApiError> {
-    let key = keys::object(&call.kind, call.namespace(), name);
+    if let Some(why) = call.kind.strategy.stays(&call.path.name) {
+        return Err(ApiError::forbidden(call.subject(&call.path.name), why));
+    }
     for _ in 0..RACES {
-        let found = registry.store.get(&key).await?;
-        let entry = found.ok_or_else(|| ApiError::NotFound(call.subject(name)))?;
-        let entry = versions::shown_one(call, entry).await?;
-        if let Some(outcome) = delete_entry(registry, call, &entry, options).await? {
+        let entry = registry.entry(call).await?;
+        if let Some(outcome) = delete_entry(registry, call, &entry, &options, &Along::default()).await? {
             return Ok(outcome);
         }
     }
-    Err(ApiError::modified(call.subject(name)))
+    Err(ApiError::modified(call.subject(&call.path.name)))
 }
 
 /// DELETE of a collection: every object that the selectors match.
@@ -55,11 +54,11 @@ pub(crate) async fn delete_collection(
     body: &Bytes,
 ) -> Result<Outcome, ApiError> {
     let options = DeleteOptions::read(call, body)?;
-    let selected = list::select_all(registry, call, &Selection::of(call)?).await?;
+    let selected = list::select_all(registry, call, &Selection::of(call, &*registry.store)?).await?;
     for entry in &selected.entries {
         let mut current = Some(entry.clone());
         while let Some(entry) = current {
-            current = match delete_entry(registry, call, &entry, &options).await? {
+            current = match delete_entry(registry, call, &entry, &options, &Along::default()).await? {
                 Some(_) => None,
                 None => match registry.store.get(&entry.key).await? {
                     Some(entry) => Some(versions::shown_one(call, entry).await?),
@@ -71,12 +70,13 @@ pub(crate) async fn delete_collection(
     Ok(Outcome::list(selected))
 }
 
-/// One try; `None`: another writer came first.
-async fn delete_entry(
+/// One try to delete what the version of the call shows as `entry`; `None`: another writer came first.
+pub(crate) async fn delete_entry(
     registry: &Registry,
     call: &Call,
     entry: &Entry,
     options: &DeleteOptions,
+    along: &Along<'_>,
 ) -> Result<Option<Outcome>, ApiError> {
     let old = registry.decoded(call, entry)?;
     check_preconditions(call, &old, options)?;
@@ -88,6 +88,7 @@ async fn delete_entry(
     admission::confirm(review()).await?;
 
     let mut new = (*old).clone();
+    along.note.iter().for_each(|note| note(&mut new));
     set_finalizers(&call.kind, &mut new, options);
     match plan(&call.kind, &old, options.grace_period, call.now) {
         Plan::Pending if new == *old => return Ok(Some(Outcome::entry(pending(options), entry.clone()))),
@@ -101,11 +102,11 @@ async fn delete_entry(
             if !begins && !is_held(&call.kind, &new) {
                 // Kinds whose deletions may take time show how they ended.
                 let last = if call.kind.strategy.ends_gracefully() { &new } else { &*old };
-                return remove(registry, call, entry, last, options.dry_run).await;
+                return remove(registry, call, entry, last, options.dry_run, along.together.clone()).await;
             }
         }
     }
-    store(registry, call, entry, new, options).await
+    store(registry, call, entry, new, options, along.together.clone()).await
 }
 
 /// The status of what is not gone yet.
@@ -239,16 +240,15 @@ async fn store(
     entry: &Entry,
     new: Object,
     options: &DeleteOptions,
+    mut txn: Txn,
 ) -> Result<Option<Outcome>, ApiError> {
     let status = pending(options);
     if options.dry_run {
         return Ok(Some(Outcome::object(status, new)));
     }
     let versions::Written { stored: value, shown } = versions::written(call, &new).await?;
-    let txn = Txn {
-        expect: vec![Expect::At(entry.key.clone(), entry.modified)],
-        ops: vec![Op::Put { key: entry.key.clone(), value }],
-    };
+    txn.expect.push(Expect::At(entry.key.clone(), entry.modified));
+    txn.ops.push(Op::Put { key: entry.key.clone(), value });
     match registry.store.commit(txn).await {
         Ok(revision) => {
             let written = Entry { value: shown.into(), modified: revision, ..entry.clone() };
@@ -259,20 +259,19 @@ async fn store(
     }
 }
 
-/// Removes an object with all that hangs on it in the same transaction: its claims, and what leaves with it. `None`: another writer came first. `last` is answered where Kubernetes answers
-/// the object.
+/// Removes an object with all that hangs on it in the same transaction: its claims, what leaves with it, and what `txn` says.
+/// `None`: another writer came first. `last` is answered where Kubernetes answers the object.
 pub(crate) async fn remove(
     registry: &Registry,
     call: &Call,
     entry: &Entry,
     last: &Object,
     dry_run: bool,
+    mut txn: Txn,
 ) -> Result<Option<Outcome>, ApiError> {
     if !dry_run {
-        let mut txn = Txn {
-            expect: vec![Expect::At(entry.key.clone(), entry.modified)],
-            ops: vec![Op::Delete { key: entry.key.clone() }],
-        };
+        txn.expect.push(Expect::At(entry.key.clone(), entry.modified));
+        txn.ops.push(Op::Delete { key: entry.key.clone() });
         let held = call.kind.strategy.held(last);
         allocate::claim(call, &mut txn, last, &held, &[]);
         let companions = call.kind.strategy.leaves_with(last);

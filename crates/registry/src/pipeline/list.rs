@@ -15,9 +15,14 @@ const TOKEN_TOO_OLD: &str = "The provided continue parameter is too old to displ
 /// After so many bytes that were looked at, others are served: about a millisecond's work.
 const STEP: usize = 64 * 1024;
 
+/// How much work a list is before its answer begins, in bytes of bodies that take as long to read. A list that is refused is none.
+pub fn searched(registry: &Registry, call: &Call) -> usize {
+    Selection::of(call, &*registry.store).map_or(0, |selection| selection.searched(&*registry.store))
+}
+
 /// GET of a collection.
 pub(crate) async fn list(registry: &Registry, call: &Call) -> Result<Outcome, ApiError> {
-    let selection = Selection::of(call)?;
+    let selection = Selection::of(call, &*registry.store)?;
     let request = Request::read(call)?;
     let selected = select(registry, call, &selection, request).await?;
     Ok(Outcome::list(selected))

@@ -139,8 +139,9 @@ pub(crate) fn track(call: &Call, new: &mut Object, old: Option<&Object>, subreso
     managed::track_update(new, old, &call.kind.root, &call.writer(&manager, subresource));
 }
 
-/// Counts the generation up when more than metadata and status differ.
-pub(crate) fn count_generation(kind: &Kind, new: &mut Object, old: &Object) {
+/// Counts the generation up when more than metadata and status differ. Annotations, where they count, do so in a change of the
+/// `whole`: a controller that writes one with the status makes no new generation.
+pub(crate) fn count_generation(kind: &Kind, new: &mut Object, old: &Object, whole: bool) {
     if !kind.counts_generations {
         return;
     }
@@ -154,7 +155,8 @@ pub(crate) fn count_generation(kind: &Kind, new: &mut Object, old: &Object) {
         members.map(|(key, value)| (key.clone(), value.clone())).collect()
     };
     let relabelled = kind.strategy.counts_labels() && new.labels() != old.labels();
-    if relabelled || content(new) != content(old) {
+    let annotated = whole && kind.strategy.counts_annotations() && new.annotations() != old.annotations();
+    if relabelled || annotated || content(new) != content(old) {
         bump_generation(new);
     }
 }

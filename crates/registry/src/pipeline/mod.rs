@@ -7,6 +7,7 @@ pub mod codec;
 pub(crate) mod create;
 pub(crate) mod decode;
 pub(crate) mod delete;
+pub(crate) mod labels;
 pub(crate) mod list;
 pub(crate) mod metadata;
 pub(crate) mod options;

@@ -1,22 +1,20 @@
 //! Which entries a list or watch is about.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
-
-use serde::Deserialize;
 use skiff_machinery::{
-    Kind, Namespace, Object, Scope, keys,
-    selector::{FieldSelector, LabelSelector},
+    Conversion, Kind, Namespace, Object, Scope, keys,
+    selector::{FieldSelector, LabelOperator, LabelRequirement, LabelSelector},
 };
-use skiff_store::{Entry, Key, Range, Term};
+use skiff_store::{Entry, Extent, Key, Range, Store, Term};
 
 use super::call::Call;
+use super::labels::Labels;
 use super::{codec, terms};
 use crate::errors::ApiError;
 use crate::registry::Registry;
 
 /// The selectors of a request. What the store finds by itself (names, namespaces, the fields that objects are indexed by)
-/// is not looked for in objects, and labels are read without making trees of them.
+/// is not looked for in objects. It also finds those that have a label, among which the other labels are read without making trees
+/// of them.
 #[derive(Debug)]
 pub(crate) struct Selection {
     labels: LabelSelector,
@@ -26,6 +24,8 @@ pub(crate) struct Selection {
     /// What the keys start with.
     prefix: String,
     indexed: Option<Indexed>,
+    /// Of which everything that is selected has one; none if that is not known.
+    terms: Vec<Term>,
     /// What the range of the store does not tell.
     content: Content,
 }
@@ -59,7 +59,7 @@ enum Content {
 
 impl Selection {
     /// Reads `labelSelector` and `fieldSelector`.
-    pub(crate) fn of(call: &Call) -> Result<Self, ApiError> {
+    pub(crate) fn of(call: &Call, store: &dyn Store) -> Result<Self, ApiError> {
         let bad = |error: &dyn std::fmt::Display| ApiError::BadRequest(error.to_string());
         let labels = LabelSelector::parse(call.query.get("labelSelector")).map_err(|error| bad(&error))?;
         let fields = FieldSelector::parse(call.query.get("fieldSelector")).map_err(|error| bad(&error))?;
@@ -78,7 +78,13 @@ impl Selection {
             _ => Content::Nothing,
         };
         let prefix = prefix(call, name.as_deref(), namespace.as_deref());
-        Ok(Self { labels, fields, name, namespace, prefix, indexed, content })
+        // What is stored may have other labels than what is made of it.
+        let by_labels = !matches!(call.kind.versions.conversion, Conversion::Asked(_));
+        let labelled = labels.requirements().iter().filter(|_| by_labels).filter_map(labelled);
+        let of_field = indexed.iter().map(|indexed| vec![indexed.term.clone()]);
+        let count = |terms: &Vec<Term>| store.extent(Range { prefix: &prefix, terms }).count;
+        let terms = of_field.chain(labelled).min_by_key(count).unwrap_or_default();
+        Ok(Self { labels, fields, name, namespace, prefix, indexed, terms, content })
     }
 
     /// Whether there is no selector at all.
@@ -93,7 +99,20 @@ impl Selection {
 
     /// Where everything that is selected lies.
     pub(crate) fn range(&self) -> Range<'_> {
-        Range { prefix: &self.prefix, term: self.indexed.as_ref().map(|indexed| &indexed.term) }
+        Range { prefix: &self.prefix, terms: &self.terms }
+    }
+
+    /// How many bytes of objects are looked into to find what is selected, as far as that is as much work as making trees of
+    /// them.
+    pub(crate) fn searched(&self, store: &dyn Store) -> usize {
+        /// Reading labels takes so many times less.
+        const LABELS: usize = 8;
+        let Extent { count, average } = store.extent(self.range());
+        match self.content {
+            Content::Nothing => 0,
+            Content::Labels => count * average / LABELS,
+            Content::Everything => count * average,
+        }
     }
 
     /// The only key that can match, if there is one.
@@ -132,9 +151,8 @@ impl Selection {
             Content::Nothing => Ok(true),
             Content::Labels => {
                 let bytes = entry.value.bytes();
-                let metadata: Metadata<'_> = codec::metadata(&entry.key, &bytes)?.0;
-                let labels = metadata.labels.unwrap_or_default();
-                Ok(self.labels.matches(&labels.iter().map(|(key, value)| (&**key, &**value)).collect()))
+                let fits = self.labels.matches(&Labels::of(&entry.key, &bytes)?.iter().collect());
+                Ok(fits && self.indexed.as_ref().is_none_or(|indexed| indexed.is_in(&bytes)))
             }
             Content::Everything => Ok(self.matches_object(call, &codec::decode(entry)?)),
         }
@@ -154,6 +172,13 @@ impl Selection {
     }
 }
 
+/// The terms of which everything has one that fits a requirement; none if there are no such terms.
+fn labelled(requirement: &LabelRequirement) -> Option<Vec<Term>> {
+    let LabelOperator::In(values) = &requirement.operator else { return None };
+    let terms = values.iter().map(|value| terms::label(&requirement.key, value));
+    Some(terms.chain([terms::many_labels()]).collect())
+}
+
 /// As much of the keys as is known.
 fn prefix(call: &Call, name: Option<&str>, namespace: Option<&str>) -> String {
     let namespace = match call.namespace() {
@@ -165,25 +190,4 @@ fn prefix(call: &Call, name: Option<&str>, namespace: Option<&str>) -> String {
         prefix.push_str(name.unwrap_or_default());
     }
     prefix
-}
-
-/// What label selectors look at.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Metadata<'a> {
-    #[serde(borrow)]
-    labels: Option<BTreeMap<Text<'a>, Text<'a>>>,
-}
-
-/// A text of the stored bytes, copied only if it is escaped there.
-#[derive(Deserialize, PartialEq, Eq, PartialOrd, Ord)]
-#[serde(transparent)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
-impl std::ops::Deref for Text<'_> {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        &self.0
-    }
 }

@@ -1,5 +1,5 @@
-//! By what the store indexes objects: the fields that their kinds say. A term is one of a field selector, `spec.nodeName=n1`,
-//! and is read from the stored text without making a tree of it.
+//! By what the store indexes objects: the fields that their kinds say, and their labels. A term is one of a field selector,
+//! `spec.nodeName=n1`, or of a label selector, and is read from the stored text without making a tree of it.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -8,6 +8,8 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use skiff_machinery::{Catalogue, Namespace, keys};
 use skiff_store::{Key, Term, Terms};
+
+use super::labels::Labels;
 
 /// What a store of these kinds' objects is to index them by.
 pub fn terms(catalogue: &Catalogue) -> Terms {
@@ -21,9 +23,32 @@ pub fn terms(catalogue: &Catalogue) -> Terms {
     }
     let of = move |key: &Key, value: &[u8]| -> Vec<Term> {
         let paths = paths.get(Key::space(key.as_str())).into_iter().flatten();
-        paths.filter_map(|path| Some(term(path, &text_at(value, path)?))).collect()
+        let fields = paths.filter_map(|path| Some(term(path, &text_at(value, path)?)));
+        fields.chain(labels(key, value)).collect()
     };
     of.into()
+}
+
+/// The most labels of an object that are indexed: what they cost the store is in proportion to what is done with them.
+const MOST_LABELS: usize = 64;
+
+/// The terms of an object's labels. What is damaged has none.
+fn labels(key: &Key, value: &[u8]) -> Vec<Term> {
+    match Labels::of(key, value) {
+        Ok(labels) if labels.count() > MOST_LABELS => vec![many_labels()],
+        Ok(labels) => labels.iter().map(|(key, value)| label(key, value)).collect(),
+        Err(_) => Vec::new(),
+    }
+}
+
+/// The term of objects that have a label. No field's path has a space.
+pub(crate) fn label(key: &str, value: &str) -> Term {
+    Term::new(format!("label {key}={value}"))
+}
+
+/// The term of objects with more labels than are indexed.
+pub(crate) fn many_labels() -> Term {
+    Term::new("labels")
 }
 
 /// The term of objects in which a field has a value.
@@ -160,6 +185,23 @@ mod tests {
         check("events", json!({"metadata": {}, "involvedObject": {"name": "p"}, "count": 3}), 1);
         check("configmaps", json!({"metadata": {}, "data": {"spec": "x"}}), 0);
         assert!(all.of(&Key::from("/registry/core/pods/default/x"), b"{\"spec\":").is_empty());
+    }
+
+    #[test]
+    fn labels_are_terms_unless_they_are_many() {
+        let all = terms(&skiff_kinds::builtin());
+        let check = |labels: Value, expected: &[Term]| {
+            let object = Object::from_value(json!({"metadata": {"labels": labels}})).unwrap();
+            let found = all.of(&Key::from("/registry/core/configmaps/default/x"), &codec::encode(&object));
+            assert_eq!(found, expected);
+        };
+        check(json!(null), &[]);
+        check(json!({}), &[]);
+        check(json!({"app": "a\"\u{e9}", "b": ""}), &[label("app", "a\"\u{e9}"), label("b", "")]);
+        let many = |count: usize| (0..count).map(|i| (format!("l{i:03}"), json!("v"))).collect::<Value>();
+        let some: Vec<Term> = (0..MOST_LABELS).map(|i| label(&format!("l{i:03}"), "v")).collect();
+        check(many(MOST_LABELS), &some);
+        check(many(MOST_LABELS + 1), &[many_labels()]);
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub(crate) enum Part {
     Whole,
     /// `status`, and labels, annotations and finalizers.
     Status,
-    /// What the caller of [`change`] changed, through this subresource.
+    /// What the caller of [`change`] changed, or the strategy leaves changed, through this subresource.
     Narrow(Subresource),
 }
 
@@ -160,7 +160,7 @@ impl Attempt<'_> {
             Part::Status | Part::Narrow(_) => None,
         };
         if tracked {
-            metadata::count_generation(&call.kind, &mut new, old);
+            metadata::count_generation(&call.kind, &mut new, old, self.part == Part::Whole);
         }
         self.validate(&new)?;
         admission::confirm(self.review(&mut new)).await?;
@@ -210,11 +210,13 @@ impl Attempt<'_> {
                 }
                 kind.fill(new);
                 kind.show(new);
+                kind.strategy.prepare_status(self.registry.context(self.call), new, old);
             }
-            Part::Narrow(_) => {
+            Part::Narrow(part) => {
                 metadata::keep(new, old);
                 kind.fill(new);
                 kind.show(new);
+                kind.strategy.prepare_part(self.registry.context(self.call), part, new, old);
             }
         }
     }
@@ -235,7 +237,7 @@ impl Attempt<'_> {
         let found = strategy.check_change(registry.context(call), part, new, old);
         errors.extend(found.errors);
         if !errors.is_empty() {
-            return Err(ApiError::invalid(call.subject(new.name()), errors));
+            return Err(ApiError::invalid(call.content_subject(new.name()), errors));
         }
         found.warnings.into_iter().for_each(|text| call.warn(text));
         Ok(())
@@ -250,7 +252,7 @@ impl Attempt<'_> {
         let Self { registry, call, entry, old, .. } = *self;
         if old.is_terminating() && delete::is_released(&call.kind, &new) {
             // Whoever updates gets the object back, also when the update was what let it go.
-            let removed = delete::remove(registry, call, entry, &new, false).await?;
+            let removed = delete::remove(registry, call, entry, &new, false, Txn::default()).await?;
             return Ok(removed.map(|_| Outcome::object(StatusCode::OK, new)));
         }
         let versions::Written { stored: value, shown } = versions::written(call, &new).await?;

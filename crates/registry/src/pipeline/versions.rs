@@ -86,10 +86,9 @@ pub(crate) struct Written {
 pub(crate) async fn written(call: &Call, object: &Object) -> Result<Written, ApiError> {
     let kind = &call.kind;
     let shown = codec::encode(object);
-    let storage = kind.versions.storage.as_ref().filter(|storage| **storage != kind.gv.version);
+    let storage = kind.versions.storage.as_ref().filter(|storage| **storage != kind.gv);
     let Some(storage) = storage else { return Ok(Written { stored: shown.clone(), shown }) };
-    let to = GroupVersion { group: kind.gv.group.clone(), version: storage.clone() };
-    let objects = converted(kind, vec![object.clone()], &to).await?;
+    let objects = converted(kind, vec![object.clone()], storage).await?;
     match objects.first() {
         Some(object) => Ok(Written { stored: codec::encode(object), shown }),
         None => Err(ApiError::Internal("a conversion answered nothing".to_owned())),
@@ -100,6 +99,7 @@ async fn converted(kind: &Kind, objects: Vec<Object>, to: &GroupVersion) -> Resu
     let wanted = to.to_string();
     match &kind.versions.conversion {
         Conversion::Same => Ok(objects.into_iter().map(|object| renamed(object, &wanted)).collect()),
+        Conversion::Native(convert) => Ok(objects.into_iter().map(|object| convert(object, to)).collect()),
         Conversion::Asked(_) if objects.iter().all(|object| object.api_version() == wanted) => Ok(objects),
         Conversion::Asked(asked) => {
             let converted = asked.convert(objects, to).await;

@@ -46,6 +46,9 @@ pub enum Told {
 
 /// Writes down what a watch tells, one event after the other.
 pub trait Scribe: Send {
+    /// Whether it makes a tree of each object, which takes its time.
+    fn makes_trees(&self) -> bool;
+
     /// Appends what happened to a stored object.
     ///
     /// # Errors
@@ -133,6 +136,12 @@ enum Source {
     Failed(Option<Value>),
 }
 
+/// How much work a watch is before it begins, as [`super::list::searched`] has it.
+pub fn searched(registry: &Registry, call: &Call) -> usize {
+    let begins_with_list = Request::read(registry, call).is_ok_and(|request| request.start == Start::Current);
+    if begins_with_list { list::searched(registry, call) } else { 0 }
+}
+
 impl<S: Scribe> Watching<S> {
     /// Begins to watch what a call selects.
     ///
@@ -140,7 +149,7 @@ impl<S: Scribe> Watching<S> {
     /// When the kind cannot be watched, or not so.
     pub async fn start(registry: Arc<Registry>, call: Arc<Call>, mut scribe: S) -> Result<Self, ApiError> {
         call.check_verb()?;
-        let selection = Selection::of(&call)?;
+        let selection = Selection::of(&call, &*registry.store)?;
         let request = Request::read(&registry, &call)?;
         let source = source(&registry, &call, &selection, &request).await?;
         if !matches!(source, Source::Initial { .. }) {
@@ -164,6 +173,23 @@ impl<S: Scribe> Watching<S> {
         })
     }
 
+    /// How much work the next bytes are, in bytes of objects of which trees are made.
+    pub fn work(&self) -> usize {
+        let Source::Initial { rest, .. } = &self.source else { return 0 };
+        if !self.scribe.makes_trees() {
+            return 0;
+        }
+        let mut looked_at = 0;
+        // As many as `initial` looks at.
+        for entry in rest.iter().rev() {
+            if looked_at >= CHUNK {
+                break;
+            }
+            looked_at += entry.value.len();
+        }
+        looked_at
+    }
+
     /// The next bytes; `None` at the end.
     pub async fn next(&mut self) -> Option<Bytes> {
         loop {
@@ -183,7 +209,9 @@ impl<S: Scribe> Watching<S> {
     }
 
     fn initial(&mut self, out: &mut Vec<u8>) {
-        while out.len() < CHUNK {
+        // Of a tree there may be little to tell, and still it takes time: so many bytes are looked at.
+        let mut looked_at = 0;
+        while out.len() < CHUNK && looked_at < CHUNK {
             let Source::Initial { rest, revision, mark_end, .. } = &mut self.source else { return };
             let Some(entry) = rest.pop() else {
                 let (revision, mark_end) = (*revision, *mark_end);
@@ -198,6 +226,9 @@ impl<S: Scribe> Watching<S> {
                 self.scribe.begun();
                 return;
             };
+            if self.scribe.makes_trees() {
+                looked_at += entry.value.len();
+            }
             self.event(out, Told::Added, &entry);
         }
     }

@@ -63,6 +63,8 @@ fn bound(call: &Call, old: &Object, binding: &Object, node: &str) -> Result<Obje
             new.set(&["metadata", field, key], value.clone());
         }
     }
+    // What was promised is kept (KEP-5278).
+    new.remove(&["status", "nominatedNodeName"]);
     set_scheduled(&mut new, &timestamp(call.now));
     Ok(new)
 }

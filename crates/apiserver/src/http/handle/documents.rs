@@ -65,7 +65,7 @@ impl Exchange {
         // Who has just made a kind is to find it.
         self.server.registry.catch_up().await;
         self.server.aggregation.catch_up(self.server.store.revision()).await;
-        let document = self.server.offers.current().documents.answer(path, &head.headers);
+        let document = self.server.offers.current().documents.answer(path, &self.query, &head.headers);
         let document = document.unwrap_or(Err(ApiError::NoSuchPage));
         let document = document.map_err(|error| match error {
             ApiError::NoSuchPage => self.no_document(path),

@@ -174,7 +174,10 @@ async fn answered(asked: Asked, request: Request<Body>) -> Result<Response<Body>
         _ => body::read(request.into_body()).await?,
     };
     let (answers, call) = (asked.answers.clone(), asked.call.clone());
-    let size = bytes.len();
+    let size = match call.verb {
+        Verb::List => skiff_registry::list_work(&answers.registry, &call),
+        _ => bytes.len(),
+    };
     let work = async move { run(&answers.registry, &call, &bytes).await };
     let outcome = asked.answers.aside.run(size, work).await?;
     respond::respond(asked, outcome).await

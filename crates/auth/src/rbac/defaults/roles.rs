@@ -180,8 +180,24 @@ pub const CLUSTER_ROLES: &[ClusterRoleRow] = &[
     role("system:heapster", "
         read core events,namespaces,nodes,pods
         read extensions deployments"),
+    role("system:node-problem-detector", "
+        get core nodes
+        patch core nodes/status
+        create,patch,update core,events.k8s.io events"),
+    role("system:node-bootstrapper", "
+        create,get,list,watch certificates.k8s.io certificatesigningrequests"),
+    role("system:certificates.k8s.io:certificatesigningrequests:nodeclient", "
+        create certificates.k8s.io certificatesigningrequests/nodeclient"),
+    role("system:certificates.k8s.io:certificatesigningrequests:selfnodeclient", "
+        create certificates.k8s.io certificatesigningrequests/selfnodeclient"),
     role("system:certificates.k8s.io:legacy-unknown-approver", "
         approve certificates.k8s.io signers kubernetes.io/legacy-unknown"),
+    role("system:certificates.k8s.io:kubelet-serving-approver", "
+        approve certificates.k8s.io signers kubernetes.io/kubelet-serving"),
+    role("system:certificates.k8s.io:kube-apiserver-client-approver", "
+        approve certificates.k8s.io signers kubernetes.io/kube-apiserver-client"),
+    role("system:certificates.k8s.io:kube-apiserver-client-kubelet-approver", "
+        approve certificates.k8s.io signers kubernetes.io/kube-apiserver-client-kubelet"),
     role("system:kube-dns", "
         list,watch core endpoints,services"),
     role("system:coredns", "
@@ -295,6 +311,64 @@ pub const CONTROLLERS: &[(&str, &str)] = &[
         get,patch,update admissionregistration.k8s.io validatingadmissionpolicies/status",
     ),
     (
+        "attachdetach-controller",
+        "
+        list,watch core persistentvolumeclaims,persistentvolumes
+        read core nodes
+        patch,update core nodes/status
+        list,watch core pods
+        create,delete,get,list,watch storage.k8s.io volumeattachments
+        read storage.k8s.io csidrivers
+        read storage.k8s.io csinodes",
+    ),
+    (
+        "certificate-controller",
+        "
+        delete,get,list,watch certificates.k8s.io certificatesigningrequests
+        update certificates.k8s.io certificatesigningrequests/approval,certificatesigningrequests/status
+        approve certificates.k8s.io signers kubernetes.io/kube-apiserver-client-kubelet
+        sign certificates.k8s.io signers kubernetes.io/kube-apiserver-client,kubernetes.io/kube-apiserver-client-kubelet,kubernetes.io/kubelet-serving,kubernetes.io/legacy-unknown
+        create authorization.k8s.io subjectaccessreviews",
+    ),
+    (
+        "ephemeral-volume-controller",
+        "
+        read core pods
+        update core pods/finalizers
+        create,get,list,watch core persistentvolumeclaims",
+    ),
+    (
+        "expand-controller",
+        "
+        get,list,patch,update,watch core persistentvolumes
+        patch,update core persistentvolumeclaims/status
+        read core persistentvolumeclaims",
+    ),
+    (
+        "persistent-volume-binder",
+        "
+        create,delete,get,list,update,watch core persistentvolumes
+        update core persistentvolumes/status
+        get,list,update,watch core persistentvolumeclaims
+        update core persistentvolumeclaims/status
+        create,delete,get,list,watch core pods
+        read storage.k8s.io storageclasses
+        list,watch core nodes
+        watch core events",
+    ),
+    (
+        "pv-protection-controller",
+        "
+        get,list,update,watch core persistentvolumes",
+    ),
+    (
+        "pvc-protection-controller",
+        "
+        get,list,update,watch core persistentvolumeclaims
+        update core persistentvolumeclaims/status
+        read core pods",
+    ),
+    (
         "deployment-controller",
         "
         get,list,update,watch apps,extensions deployments
@@ -302,6 +376,75 @@ pub const CONTROLLERS: &[(&str, &str)] = &[
         update apps,extensions deployments/finalizers
         create,delete,get,list,patch,update,watch apps,extensions replicasets
         get,list,update,watch core pods",
+    ),
+    (
+        "statefulset-controller",
+        "
+        list,watch core pods
+        read apps statefulsets
+        update apps statefulsets/status
+        update apps statefulsets/finalizers
+        create,delete,get,patch,update core pods
+        create,delete,get,list,patch,update,watch apps controllerrevisions
+        create,get,list,watch core persistentvolumeclaims
+        delete,update core persistentvolumeclaims
+        update core pods/finalizers",
+    ),
+    (
+        "daemon-set-controller",
+        "
+        read apps,extensions daemonsets
+        update apps,extensions daemonsets/status
+        update apps,extensions daemonsets/finalizers
+        list,watch core nodes
+        create,delete,list,patch,watch core pods
+        create core pods/binding
+        create,delete,get,list,patch,update,watch apps controllerrevisions",
+    ),
+    (
+        "job-controller",
+        "
+        get,list,patch,update,watch batch jobs
+        update batch jobs/status
+        update batch jobs/finalizers
+        create,delete,list,patch,watch core pods",
+    ),
+    (
+        "cronjob-controller",
+        "
+        get,list,update,watch batch cronjobs
+        create,delete,get,list,patch,update,watch batch jobs
+        update batch cronjobs/status
+        update batch cronjobs/finalizers
+        delete,list,watch core pods",
+    ),
+    (
+        "ttl-after-finished-controller",
+        "
+        delete,get,list,watch batch jobs",
+    ),
+    (
+        "disruption-controller",
+        "
+        read apps,extensions deployments
+        read apps,extensions replicasets
+        read core replicationcontrollers
+        read policy poddisruptionbudgets
+        read apps statefulsets
+        update policy poddisruptionbudgets/status
+        patch,update core pods/status
+        get * */scale",
+    ),
+    (
+        "horizontal-pod-autoscaler",
+        "
+        read autoscaling horizontalpodautoscalers
+        update autoscaling horizontalpodautoscalers/status
+        get,update * */scale
+        list,watch core pods
+        list,watch metrics.k8s.io pods
+        read custom.metrics.k8s.io *
+        read external.metrics.k8s.io *",
     ),
     (
         "replicaset-controller",

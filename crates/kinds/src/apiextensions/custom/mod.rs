@@ -13,7 +13,7 @@ use skiff_machinery::{Conversion, Convert, Kind, Object, Versions};
 use skiff_schema::Schema;
 
 pub use definition::{DefinitionError, is_established, is_terminating};
-use definition::{array, owned, text};
+use definition::{array, gv, text};
 use version::ServedVersion;
 
 /// How objects of the definition's kind are asked to be converted; gets `spec.conversion.webhook`.
@@ -45,7 +45,7 @@ fn versions(spec: &Value, converter: &Converter<'_>) -> Versions {
         "Webhook" => Conversion::Asked(converter(&spec["conversion"]["webhook"])),
         _ => Conversion::Same,
     };
-    Versions { storage: storage.map(|version| owned(text(version, "name"))), conversion }
+    Versions { storage: storage.map(|version| gv(spec, text(version, "name"))), conversion }
 }
 
 #[cfg(test)]

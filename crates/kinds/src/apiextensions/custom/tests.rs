@@ -50,7 +50,7 @@ fn each_served_version_is_a_kind() {
     assert_eq!(versions, ["v1", "v1beta1"]);
     assert_eq!(kinds[0].subresources[..], [Subresource::Scale, Subresource::Status]);
     assert!(kinds[1].subresources.is_empty() && kinds[0].offers(Verb::Create));
-    assert_eq!(kinds[1].versions.storage.as_deref(), Some("v1"));
+    assert_eq!(kinds[1].versions.storage.as_ref().map(|storage| &*storage.version), Some("v1"));
     assert_eq!(
         kinds[1].deprecation.as_deref(),
         Some("example.com/v1beta1 Widget is deprecated; use example.com/v1 Widget")

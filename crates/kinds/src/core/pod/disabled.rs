@@ -15,7 +15,7 @@ const CONTAINERS: [&str; 3] = ["initContainers", "containers", "ephemeralContain
 const PROJECTIONS: [&str; 2] = ["clusterTrustBundle", "podCertificate"];
 
 /// Takes them out of a pod's spec; `old` is what the spec was before.
-pub(in crate::core) fn drop_disabled(spec: &mut Spec, old: Option<&Value>) {
+pub(crate) fn drop_disabled(spec: &mut Spec, old: Option<&Value>) {
     for kind in PROJECTIONS {
         if !old.is_some_and(|old| projects(old, kind)) {
             drop_projections(spec, kind);
