@@ -142,7 +142,10 @@ impl DaemonSets {
         }
         let failed = |source| Error::Claim { set: key.clone(), source };
         let revisions = self.history.of(&*set).await.map_err(failed)?;
-        let (present, collisions) = self.revise(&key, &set, spec, &revisions).await?;
+        let (present, collisions) = match self.revise(&key, &set, spec, &revisions).await {
+            Err(Error::Api { source, .. }) if is_namespace_terminating(&source) => return Ok(Next::Done),
+            revised => revised?,
+        };
         let candidates = self.informers.pods_by_owner.of_or_orphaned(&*set);
         let claims = claim(&*set, candidates, |selector, pod| selector.selects(pod));
         let pods = claims.settle(&self.client, &*set, &[]).await.map_err(failed)?;

@@ -9,7 +9,8 @@ use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Endpoints, Namespace, Node, Pod, ReplicationController, ResourceQuota, Service, ServiceAccount,
+    ConfigMap, Endpoints, Namespace, Node, PersistentVolumeClaim, Pod, ReplicationController, ResourceQuota,
+    Service, ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{IPAddress, ServiceCIDR};
@@ -45,6 +46,7 @@ pub(crate) struct Informers {
     pub(crate) daemon_sets: Cache<DaemonSet>,
     pub(crate) controller_revisions: Cache<ControllerRevision>,
     pub(crate) controller_revisions_by_owner: ByOwner<ControllerRevision>,
+    pub(crate) claims: Cache<PersistentVolumeClaim>,
     pub(crate) jobs: Cache<Job>,
     pub(crate) jobs_by_owner: ByOwner<Job>,
     pub(crate) cron_jobs: Cache<CronJob>,
@@ -97,6 +99,7 @@ impl Informers {
             daemon_sets: Cache::new(),
             controller_revisions_by_owner: ByOwner::new(&controller_revisions),
             controller_revisions,
+            claims: Cache::new(),
             services_by_label: Index::new(&services, |key, service| label_asked_for(key, service)),
             services,
             endpoints: Cache::new(),
@@ -135,6 +138,7 @@ impl Informers {
             shutdown,
             Some,
         );
+        self.claims.watch::<PersistentVolumeClaim>(Api::all(client()), everything(), shutdown, Some);
         self.jobs.watch::<Job>(Api::all(client()), everything(), shutdown, Some);
         self.cron_jobs.watch::<CronJob>(Api::all(client()), everything(), shutdown, Some);
         self.budgets.watch::<PodDisruptionBudget>(Api::all(client()), everything(), shutdown, Some);
@@ -175,6 +179,7 @@ impl Informers {
         vitals.cache("statefulsets", &self.stateful_sets);
         vitals.cache("daemonsets", &self.daemon_sets);
         vitals.cache("controllerrevisions", &self.controller_revisions);
+        vitals.cache("persistentvolumeclaims", &self.claims);
         vitals.cache("jobs", &self.jobs);
         vitals.cache("cronjobs", &self.cron_jobs);
         vitals.cache("poddisruptionbudgets", &self.budgets);

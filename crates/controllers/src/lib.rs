@@ -50,6 +50,7 @@ mod scales;
 mod serviceaccount;
 mod servicecidr;
 mod services;
+mod statefulset;
 mod tainteviction;
 mod trigger_time;
 mod ttlafterfinished;
@@ -155,6 +156,7 @@ fn assemble(environment: &Environment<'_>) -> Result<Vec<Controller>, Controller
         replicas::controller::<ReplicationController>(environment),
         replicas::controller::<ReplicaSet>(environment),
         deployment::controller(environment),
+        statefulset::controller(environment),
         daemonset::controller(environment),
         job::controller(environment),
         ttlafterfinished::controller(environment),

@@ -33,6 +33,8 @@ pub(crate) struct KnownPod {
     node: Box<str>,
     /// The only node that it may be bound to, empty if there are several.
     meant_for: Box<str>,
+    /// Its volumes that are claims, with the names of these.
+    claims: Box<[(Box<str>, Box<str>)]>,
     hostname: Box<str>,
     subdomain: Box<str>,
     /// Those that keep it on a node.
@@ -111,6 +113,7 @@ impl KnownPod {
             deletion_cost: cost.and_then(|cost| cost.parse().ok()).unwrap_or(0),
             node: text(spec.node_name.as_ref()),
             meant_for: meant_for(spec).into(),
+            claims: claims(spec),
             hostname: text(spec.hostname.as_ref()),
             subdomain: text(spec.subdomain.as_ref()),
             tolerations: spec.tolerations.iter().flatten().filter(|kept| keeps(kept)).cloned().collect(),
@@ -184,6 +187,11 @@ impl KnownPod {
     /// The node it is bound to, or shall be: a DaemonSet names it in the pod's affinity.
     pub(crate) fn target_node(&self) -> Option<&str> {
         self.node().or_else(|| Some(&*self.meant_for).filter(|node| !node.is_empty()))
+    }
+
+    /// The claim that is its volume of that name.
+    pub(crate) fn claim(&self, volume: &str) -> Option<&str> {
+        self.claims.iter().find(|(name, _)| &**name == volume).map(|(_, claim)| &**claim)
     }
 
     /// The host name it asks for, empty if none.
@@ -302,6 +310,14 @@ fn meant_for(spec: &PodSpec) -> &str {
         Some([node]) => node,
         _ => "",
     }
+}
+
+fn claims(spec: &PodSpec) -> Box<[(Box<str>, Box<str>)]> {
+    let claims = spec.volumes.iter().flatten().filter_map(|volume| {
+        let claim = volume.persistent_volume_claim.as_ref()?;
+        Some((volume.name.as_str().into(), claim.claim_name.as_str().into()))
+    });
+    claims.collect()
 }
 
 /// Whether a toleration concerns pods that run.

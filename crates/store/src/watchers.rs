@@ -71,11 +71,11 @@ impl<W> Watchers<W> {
     /// Calls `tell` for everyone whose range a change touches; for some of them more than once.
     pub(crate) fn touched(&self, change: &Change, mut tell: impl FnMut(&Arc<W>)) {
         self.groups_of(change.event.entry.key.as_str(), |group| {
-            group.all.values().for_each(|watcher| tell(watcher));
+            group.all.values().for_each(&mut tell);
             if !group.by_term.is_empty() {
                 let terms = change.before.iter().chain(&*change.after);
                 let of_terms = terms.filter_map(|term| group.by_term.get(term));
-                of_terms.flat_map(BTreeMap::values).for_each(|watcher| tell(watcher));
+                of_terms.flat_map(BTreeMap::values).for_each(&mut tell);
             }
         });
     }

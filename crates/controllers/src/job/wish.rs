@@ -47,6 +47,7 @@ impl<'a> Wish<'a> {
             Some(_) => return None,
         };
         let template = spec.template.spec.as_ref();
+        let limits_indexes = spec.backoff_limit_per_index.is_some();
         let seconds = |seconds| Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
         Some(Self {
             completions: if indexed {
@@ -56,7 +57,7 @@ impl<'a> Wish<'a> {
             },
             parallelism: usize::try_from(spec.parallelism.unwrap_or(1)).unwrap_or(0),
             indexed,
-            backoff_limit: number(spec.backoff_limit).unwrap_or(6),
+            backoff_limit: number(spec.backoff_limit).unwrap_or(if limits_indexes { u32::MAX } else { 6 }),
             limit_per_index: spec.backoff_limit_per_index.filter(|_| indexed),
             max_failed_indexes: number(spec.max_failed_indexes),
             failure_policy: spec.pod_failure_policy.as_ref(),

@@ -293,7 +293,7 @@ exemptions:
         assert_eq!(read.pod_security.defaults.enforce.to_string(), "baseline:latest");
         let limited = json!({"limitedResources": [{"resource": "pods", "matchContains": ["cpu"]}]});
         assert_eq!(read.limited, LimitedResource::read(&limited).unwrap());
-        assert_eq!(load(&with_plugins("[]"), &[]), Ok(Configuration::default()));
+        assert_eq!(load(&with_plugins(" []"), &[]), Ok(Configuration::default()));
     }
 
     #[test]
@@ -313,8 +313,8 @@ exemptions:
             "apiVersion: Required value: AdmissionConfiguration of apiserver.config.k8s.io/v1 is expected",
         );
         check("apiVersion: v1\nkind: Pod", &[], r#"no kind "Pod" is registered for version "v1""#);
-        check(&with_plugins("[]\nplugin: 1"), &[], r#"strict decoding error: unknown field "plugin""#);
-        check(&with_plugins("[]\nkind: x"), &[], r#"key "kind" already set in map"#);
+        check(&with_plugins(" []\nplugin: 1"), &[], r#"strict decoding error: unknown field "plugin""#);
+        check(&with_plugins(" []\nkind: x"), &[], r#"key "kind" already set in map"#);
         check(&with_plugins("- name: 1"), &[], "cannot unmarshal number");
         check(&plugin("Odd", "{}"), &[], r#"/etc/admission.yaml: plugin "Odd": "#);
         check(&plugin("EventRateLimit", "{}"), &[], r#"plugin "EventRateLimit": "#);

@@ -112,7 +112,7 @@ fn take_placement(template: &mut Value, from: &Value) {
     if template.pointer("/spec/affinity").is_some_and(|left| left.as_object().is_some_and(Map::is_empty))
         && from.pointer("/spec/affinity").is_none()
     {
-        template["spec"].as_object_mut().map(|spec| spec.remove("affinity"));
+        take(template, from, "/spec/affinity");
     }
 }
 
@@ -136,8 +136,9 @@ fn take(tree: &mut Value, from: &Value, pointer: &str) {
 /// Makes the containers of a template, if they are the same, get what those of another get.
 fn take_resources(template: &mut Value, from: &Value) {
     for list in ["containers", "initContainers"] {
-        let from = from["spec"][list].as_array().map_or(&[][..], Vec::as_slice);
-        let Some(containers) = template["spec"][list].as_array_mut() else { continue };
+        let pointer = format!("/spec/{list}");
+        let from = from.pointer(&pointer).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        let Some(containers) = template.pointer_mut(&pointer).and_then(Value::as_array_mut) else { continue };
         if containers.len() != from.len() {
             continue;
         }
