@@ -6,6 +6,7 @@ use http::header::{AUTHORIZATION, HeaderName, PROXY_AUTHORIZATION, SEC_WEBSOCKET
 use http::{HeaderMap, HeaderValue};
 use jiff::Timestamp;
 use skiff_identity::{PeerIdentity, UserInfo};
+use skiff_machinery::Namespace;
 use thiserror::Error;
 
 use super::live::{self, Live};
@@ -84,7 +85,7 @@ impl Auth {
     /// Whether the objects that a token is bound to are still those.
     async fn check_bindings(&self, claims: &Claims, now: Timestamp) -> Result<(), AuthnError> {
         let bound = &claims.bound;
-        let namespace = bound.namespace.as_str();
+        let namespace = Namespace::new(&bound.namespace);
         self.check_object("serviceaccounts", namespace, &bound.serviceaccount, now).await?;
         if let Some(secret) = &bound.secret {
             self.check_object("secrets", namespace, secret, now).await?;
@@ -100,7 +101,7 @@ impl Auth {
             }
             // The node of a pod is information; a node alone is what the token is bound to.
             (None, Some(node)) => {
-                self.check_object("nodes", "", node, now).await?;
+                self.check_object("nodes", Namespace::NONE, node, now).await?;
             }
             (None, None) => {}
         }
@@ -110,7 +111,7 @@ impl Auth {
     async fn check_object(
         &self,
         resource: &str,
-        namespace: &str,
+        namespace: Namespace<'_>,
         reference: &Reference,
         now: Timestamp,
     ) -> Result<Live, AuthnError> {

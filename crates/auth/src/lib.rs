@@ -23,7 +23,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use skiff_machinery::Object;
+use skiff_machinery::{Namespace, Object};
 use skiff_pki::Pki;
 use skiff_store::{ReadError, Store, View};
 
@@ -162,7 +162,7 @@ impl Auth {
     /// The UID of the Node whose agent makes a request, where that is what it is checked against and there is one.
     async fn own_node(&self, attributes: &Attributes<'_>) -> Result<Option<String>, Refusal> {
         let Some(name) = node::needs_own_node(attributes) else { return Ok(None) };
-        let node = live::read(&*self.0.store, "nodes", "", name).await?;
+        let node = live::read(&*self.0.store, "nodes", Namespace::NONE, name).await?;
         Ok(node.map(|node| node.metadata.uid))
     }
 

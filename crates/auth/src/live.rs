@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
-use skiff_machinery::keys;
+use skiff_machinery::{Namespace, keys};
 use skiff_store::{Key, Store};
 
 use super::Refusal;
@@ -40,11 +40,11 @@ impl Live {
     }
 }
 
-/// Reads an object of the core group; cluster-scoped if `namespace` is empty.
+/// Reads an object of the core group; cluster-scoped without a namespace.
 pub(super) async fn read(
     store: &dyn Store,
     resource: &str,
-    namespace: &str,
+    namespace: Namespace<'_>,
     name: &str,
 ) -> Result<Option<Live>, Refusal> {
     let key: Key = keys::core(resource, namespace, name);

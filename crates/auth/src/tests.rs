@@ -4,6 +4,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
 use serde_json::json;
 use skiff_identity::{PeerIdentity, UserInfo};
+use skiff_machinery::Namespace;
 use skiff_pki::testing::pki;
 use skiff_store::{Embedded, Key, Op, Txn, no_terms};
 use tempfile::TempDir;
@@ -49,7 +50,7 @@ impl Cluster {
 
     async fn token(&self, spec: Value) -> Result<String, Refusal> {
         let request = Object::from_value(json!({"kind": "TokenRequest", "spec": spec})).unwrap();
-        let answer = self.auth.issue_token("ns", "sa", request).await?;
+        let answer = self.auth.issue_token(Namespace::new("ns"), "sa", request).await?;
         Ok(answer.str(&["status", "token"]).to_owned())
     }
 

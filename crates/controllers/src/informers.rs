@@ -121,7 +121,6 @@ impl Informers {
             definitions: Cache::new(),
             signing_requests: Cache::new(),
             volumes: Cache::new(),
-            claims: Cache::new(),
             attribute_classes: Cache::new(),
         }
     }

@@ -1,20 +1,20 @@
 //! Where objects and claims are kept in a store. Keys are texts; what a store takes for one is made from them.
 
-use crate::{Claim, Kind, Scope};
+use crate::{Claim, Kind, Namespace, Scope};
 
 /// Key of an object; `namespace` is not looked at for cluster-scoped kinds.
-pub fn object<K: From<String>>(kind: &Kind, namespace: &str, name: &str) -> K {
+pub fn object<K: From<String>>(kind: &Kind, namespace: Namespace<'_>, name: &str) -> K {
     let mut key = collection(kind, namespace);
     key.push_str(name);
     K::from(key)
 }
 
 /// Prefix of a kind's objects, in one namespace or (when empty) in all.
-pub fn collection(kind: &Kind, namespace: &str) -> String {
+pub fn collection(kind: &Kind, namespace: Namespace<'_>) -> String {
     let stored = kind.versions.storage.as_ref().unwrap_or(&kind.gv);
     let group = if stored.group.is_empty() { "core" } else { &*stored.group };
     match (kind.scope, namespace) {
-        (Scope::Namespaced, namespace) if !namespace.is_empty() => {
+        (Scope::Namespaced, namespace) if !namespace.is_none() => {
             format!("/registry/{group}/{}/{namespace}/", kind.names.plural)
         }
         _ => format!("/registry/{group}/{}/", kind.names.plural),
@@ -22,8 +22,8 @@ pub fn collection(kind: &Kind, namespace: &str) -> String {
 }
 
 /// Key of an object of the core group, for kinds that the pipeline itself reads.
-pub fn core<K: From<String>>(resource: &str, namespace: &str, name: &str) -> K {
-    K::from(if namespace.is_empty() {
+pub fn core<K: From<String>>(resource: &str, namespace: Namespace<'_>, name: &str) -> K {
+    K::from(if namespace.is_none() {
         format!("/registry/core/{resource}/{name}")
     } else {
         format!("/registry/core/{resource}/{namespace}/{name}")
@@ -37,7 +37,7 @@ pub fn cluster<K: From<String>>(group: &str, resource: &str, name: &str) -> K {
 }
 
 /// Where Kubernetes keeps an object in etcd, as its errors tell.
-pub fn registry(kind: &Kind, namespace: &str, name: &str) -> String {
+pub fn registry(kind: &Kind, namespace: Namespace<'_>, name: &str) -> String {
     let folder = match kind.strategy.folder() {
         Some(folder) => folder.to_owned(),
         None if kind.strategy.is_typed() => kind.names.plural.to_string(),
@@ -75,12 +75,13 @@ pub fn claims(claim: Claim) -> &'static str {
 }
 
 /// Namespace and name in the key of an object of this kind.
-pub fn parts<'a>(kind: &Kind, key: &'a str) -> (&'a str, &'a str) {
-    let tail = key.get(collection(kind, "").len()..).unwrap_or_default();
-    match kind.scope {
+pub fn parts<'a>(kind: &Kind, key: &'a str) -> (Namespace<'a>, &'a str) {
+    let tail = key.get(collection(kind, Namespace::NONE).len()..).unwrap_or_default();
+    let (namespace, name) = match kind.scope {
         Scope::Namespaced => tail.split_once('/').unwrap_or(("", tail)),
         Scope::Cluster => ("", tail),
-    }
+    };
+    (Namespace::new(namespace), name)
 }
 
 #[cfg(test)]

@@ -10,20 +10,26 @@
 pub mod addresses;
 mod catalogue;
 pub mod cells;
+mod column;
 mod convert;
 pub mod discovery;
 pub mod duration;
+mod exchange;
 mod field;
 pub mod go;
+mod group_version;
+mod identity;
 pub mod keys;
 mod kind;
 pub mod managed;
 pub mod names;
+mod native;
 mod object;
 pub mod openapi;
 pub mod patch;
 pub mod protobuf;
 pub mod scale;
+mod selectable;
 pub mod selector;
 mod strategy;
 pub mod strict;
@@ -31,19 +37,24 @@ mod subresource;
 pub mod table;
 #[cfg(test)]
 mod testing;
+mod verb;
 pub mod yaml;
 
 pub use catalogue::Catalogue;
+pub use column::{Cell, Column, ColumnType, Printer, Row};
 pub use convert::{Convert, ConvertError, Converting};
+pub use exchange::{Exchange, version_path};
 pub use field::{FieldError, FieldErrorKind, FieldErrors, MOST_ERRORS, Shown};
-pub use kind::{
-    Cell, Column, ColumnType, Conversion, Getter, GroupVersion, Kind, Names, Native, Persistence, Printer,
-    Row, Scope, Selectable, Subresource, Verb, Versions,
-};
+pub use group_version::GroupVersion;
+pub use identity::{Namespace, Uid};
+pub use kind::{Conversion, Kind, Names, Persistence, Scope, Versions};
+pub use native::Native;
 pub use object::{DecodeError, NotAnObject, Object};
+pub use selectable::{Getter, Selectable};
 pub use skiff_quantity as quantity;
 pub use strategy::{
     AddressSpace, AllocationError, Claim, ClusterFacts, Companion, Context, Dependents, Findings, Grace,
     MetadataChecks, Part, Requester, Strategy,
 };
-pub use subresource::{Exchange, version_path};
+pub use subresource::Subresource;
+pub use verb::Verb;

@@ -11,10 +11,10 @@ mod entries;
 mod overlay;
 mod set;
 mod shape;
+mod writer;
 
 use std::sync::LazyLock;
 
-use jiff::Timestamp;
 use serde_json::{Map, Value};
 use skiff_schema::Root;
 
@@ -26,49 +26,7 @@ use entries::Entries;
 pub use overlay::{atomics, overlay};
 use set::{Element, Set};
 use shape::{Place, Shape};
-
-/// How an entry came to its fields.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Operation {
-    /// By server-side apply.
-    Apply,
-    /// By any other write.
-    Update,
-}
-
-impl Operation {
-    /// As in `managedFields[].operation`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Apply => "Apply",
-            Self::Update => "Update",
-        }
-    }
-}
-
-/// Who writes, and through what.
-#[derive(Clone, Copy, Debug)]
-pub struct Writer<'a> {
-    /// The field manager: `fieldManager=`, else the program name of the User-Agent.
-    pub manager: &'a str,
-    /// E.g. `status`; empty for the object itself.
-    pub subresource: &'a str,
-    /// The time of the request.
-    pub now: Timestamp,
-    /// The fields that such writes have nothing to say about, with all below them.
-    pub settled: &'a [&'a [&'a str]],
-}
-
-impl Writer<'_> {
-    /// What of these fields becomes the writer's.
-    fn owned(&self, mut fields: Set) -> Set {
-        for path in self.settled {
-            let path: Vec<Element> = path.iter().map(|name| Element::field(name)).collect();
-            fields.cut(&path);
-        }
-        fields
-    }
-}
+pub use writer::{Operation, Writer};
 
 /// Brings the managed fields of an object that is about to be written up to date: what differs from `old`
 /// (nothing, for a create) now belongs to the writer. `object` is as the writer wants it, defaults included; its own

@@ -4,56 +4,25 @@
 //! (`apply`), and that a PATCH knows `fieldValidation` and `dryRun`. Making a document takes milliseconds
 //! and megabytes for the moment; callers keep the bytes, which do not change while the catalogue does not.
 
+mod common;
 mod definitions;
 mod gnostic;
 mod guests;
 mod operations;
+mod text;
 mod v2;
 mod v3;
-
-use std::io::Write as _;
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-pub use definitions::{Common, Dialect};
+pub use common::{Common, Dialect, Encoding, Publication};
 pub use guests::Guest;
 
+use self::text::version;
 use crate::discovery::Registry;
-use crate::subresource::version_path;
+use crate::version_path;
 use crate::{Catalogue, GroupVersion, Kind, discovery};
-
-/// Version in the documents' `info`.
-fn version() -> String {
-    format!("v{}", skiff_schema::release())
-}
-
-/// How a document is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Encoding {
-    /// As OpenAPI has it.
-    Json,
-    /// As messages of gnostic's.
-    Protobuf,
-}
-
-impl Encoding {
-    /// The media types in the Accept header of clients that want it, the one of answers last: some ask for one whose `@`
-    /// is not allowed in a media type, so that they could not parse it in an answer.
-    pub fn media_types(self, dialect: Dialect) -> &'static [&'static str] {
-        match (self, dialect) {
-            (Self::Json, _) => &["application/json"],
-            (Self::Protobuf, Dialect::V2) => &[
-                "application/com.github.proto-openapi.spec.v2@v1.0+protobuf",
-                "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
-            ],
-            (Self::Protobuf, Dialect::V3) => &[
-                "application/com.github.proto-openapi.spec.v3@v1.0+protobuf",
-                "application/com.github.proto-openapi.spec.v3.v1.0+protobuf",
-            ],
-        }
-    }
-}
 
 /// The document of `/openapi/v3`: where the documents of each group and version are. The hash in the URL
 /// changes with the document, so that clients may keep what they have. Other servers say where their documents are.
@@ -95,32 +64,4 @@ pub fn hash(catalogue: &Catalogue, gv: &GroupVersion) -> String {
         digest.update(format!("{names:?} {scope:?} {verbs:?} {subresources:?} {edition}\n"));
     }
     digest.finalize().iter().map(|byte| format!("{byte:02X}")).collect()
-}
-
-/// The entries of a map in a document, written one by one: as one tree a document takes megabytes, which the allocator would
-/// keep.
-struct Entries {
-    encoding: Encoding,
-    /// Of each entry, in protobuf: the number of its field, and how its value is written.
-    message: (u16, gnostic::Form),
-    out: Vec<u8>,
-}
-
-impl Entries {
-    fn new(encoding: Encoding, message: (u16, gnostic::Form)) -> Self {
-        Self { encoding, message, out: Vec::new() }
-    }
-
-    fn push(&mut self, name: &str, value: &Value) {
-        match self.encoding {
-            Encoding::Json => {
-                let comma = if self.out.is_empty() { "" } else { "," };
-                write!(self.out, "{comma}{}:{value}", Value::from(name)).expect("writing into memory");
-            }
-            Encoding::Protobuf => {
-                let (number, form) = &self.message;
-                form.write_named(&mut self.out, *number, name, value);
-            }
-        }
-    }
 }

@@ -1,38 +1,20 @@
 //! The three kinds of patches: `(object, patch) → object`. Nothing is checked against the kind's fields
 //! here; the caller passes the outcome through [`crate::strict::prune`].
 
+mod error;
 mod json;
 mod merge;
 mod restore;
 mod strategic;
+mod text;
 
 use serde_json::{Map, Value};
-use thiserror::Error;
-
 use skiff_schema::Root;
 
 use crate::{Object, go};
+pub use error::PatchError;
 pub use restore::refuse_tree;
-
-/// Why a patch was refused.
-#[derive(Debug, Error)]
-pub enum PatchError {
-    /// The patch is not JSON, or not JSON of the right shape: 400.
-    #[error("error decoding patch: {0}")]
-    Decode(String),
-    /// The patch is JSON but says something that no patch of its kind may say: 400.
-    #[error("{0}")]
-    Malformed(String),
-    /// There are too many operations in it: 413.
-    #[error("{0}")]
-    TooLarge(String),
-    /// The patch does not apply to this object (failed test, missing path): 422.
-    #[error("{0}")]
-    Unprocessable(String),
-    /// The same, where Kubernetes takes it for a fault of its own: 500 without a reason.
-    #[error("{0}")]
-    Unclassified(String),
-}
+use text::parse;
 
 /// Applies a JSON patch (RFC 6902).
 pub fn json(object: &Object, patch: &[u8]) -> Result<Object, PatchError> {
@@ -76,9 +58,4 @@ fn parse_object(patch: &[u8]) -> Result<Map<String, Value>, String> {
             Err(format!("json: cannot unmarshal {found} into Go value of type map[string]interface {{}}"))
         }
     }
-}
-
-fn parse(patch: &[u8]) -> Result<Value, String> {
-    serde_json::from_slice(patch)
-        .map_err(|error| go::syntax_error(patch).unwrap_or_else(|| error.to_string()))
 }

@@ -9,9 +9,9 @@ use serde_json::Value;
 use skiff_schema::Root;
 use thiserror::Error;
 
-use crate::openapi::{Common, Dialect};
+use crate::openapi::Publication;
 use crate::strict::{self, DecodeFailure, Decoded};
-use crate::{FieldError, FieldErrors, Kind, Object, Subresource};
+use crate::{FieldError, FieldErrors, Object, Subresource};
 
 /// What a strategy may know besides the objects.
 #[derive(Clone, Copy, Debug)]
@@ -204,7 +204,7 @@ pub trait Strategy: Send + Sync + 'static {
     fn revive(&self, object: &mut Object) {}
 
     /// The OpenAPI definition of the kind, where its schema does not say all of it.
-    fn publish(&self, kind: &Kind, dialect: Dialect, common: &Common<'_>) -> Option<Value> {
+    fn publish(&self, publication: &Publication<'_>) -> Option<Value> {
         None
     }
 

@@ -7,22 +7,21 @@
 mod complete;
 mod duplicates;
 mod embedded;
+mod reader;
 pub(crate) mod scalar;
 mod walk;
-
-use std::collections::BTreeSet;
-use std::fmt::Write as _;
 
 use serde::de::{DeserializeSeed, Deserializer};
 use serde_json::Value;
 use thiserror::Error;
 
-use skiff_schema::{Definition, Root, Schema, Type};
+use skiff_schema::Root;
 
 use crate::Object;
 pub(crate) use complete::drop_empty;
 pub use complete::{complete, show};
 pub use duplicates::duplicates;
+use reader::{Problems, Reader};
 use walk::Seed;
 
 /// An object and what was wrong with its text.
@@ -74,129 +73,9 @@ where
     Ok(Decoded { object, problems: reader.problems.list })
 }
 
-/// One step from the root to a value.
-enum Step<'s> {
-    Field(&'s str),
-    Key(String),
-    Index(usize),
-}
-
-/// How many unknown and repeated fields are told, as in Kubernetes.
-const MOST_PROBLEMS: usize = 100;
-
-#[derive(Default)]
-struct Problems {
-    list: Vec<String>,
-    seen: BTreeSet<String>,
-}
-
-struct Reader<'s> {
-    schema: &'s Schema,
-    /// The type of the whole.
-    root: Type,
-    path: Vec<Step<'s>>,
-    /// The struct whose field is being read.
-    owner: Option<&'s Definition>,
-    problems: Problems,
-    mismatch: Option<String>,
-}
-
-impl<'s> Reader<'s> {
-    /// The path of a field below the present one, with indices.
-    fn path_to(&self, last: &str) -> String {
-        let mut out = String::new();
-        for step in &self.path {
-            // Writing to a String cannot fail.
-            match step {
-                Step::Index(i) => drop(write!(out, "[{i}]")),
-                Step::Field(name) => push_name(&mut out, name),
-                Step::Key(name) => push_name(&mut out, name),
-            }
-        }
-        push_name(&mut out, last);
-        out
-    }
-
-    /// Notes a problem with a field below the present one.
-    fn report(&mut self, problem: &str, field: &str) {
-        if self.problems.list.len() >= MOST_PROBLEMS {
-            return;
-        }
-        let text = format!("{problem} field {:?}", self.path_to(field));
-        if self.problems.seen.insert(text.clone()) {
-            self.problems.list.push(text);
-        }
-    }
-
-    /// Refuses a value; the message is kept here, because serde would add line and column to it.
-    fn refuse<E: serde::de::Error>(&mut self, message: String) -> E {
-        self.mismatch.get_or_insert(message);
-        E::custom("mismatch")
-    }
-
-    fn wrong_type<E: serde::de::Error>(&mut self, found: &str, wanted: Type) -> E {
-        let wanted = match wanted {
-            // What is no text is read as a number.
-            Type::IntOrString => "int32".to_owned(),
-            wanted => go_type(self.schema, wanted),
-        };
-        let path = self.go_path();
-        let place = match self.owner {
-            Some(owner) if !path.is_empty() => format!("struct field {}.{path}", owner.short_name()),
-            _ => "value".to_owned(),
-        };
-        self.refuse(format!("json: cannot unmarshal {found} into Go {place} of type {wanted}"))
-    }
-}
-
-impl Reader<'_> {
-    /// The present path as Go tells it: of struct fields, those of structs in structs included.
-    fn go_path(&self) -> String {
-        let (mut names, mut ty) = (Vec::new(), self.root);
-        for step in &self.path {
-            match (step, ty) {
-                (Step::Field(name), Type::Object(id)) => {
-                    names.extend(embedded::embedded(self.schema.get(id).short_name(), name));
-                    names.push(*name);
-                    ty = self.schema.field(ty, name).map_or(Type::ANY, |field| field.ty);
-                }
-                (_, Type::List(inner) | Type::Map(inner)) => ty = self.schema.inner(inner),
-                _ => ty = Type::ANY,
-            }
-        }
-        names.join(".")
-    }
-}
-
-fn push_name(out: &mut String, name: &str) {
-    if !out.is_empty() {
-        out.push('.');
-    }
-    out.push_str(name);
-}
-
-/// A type as Go would write it.
-fn go_type(schema: &Schema, ty: Type) -> String {
-    match ty {
-        Type::String => "string".to_owned(),
-        Type::Int32 => "int32".to_owned(),
-        Type::Int64 => "int64".to_owned(),
-        Type::Float => "float64".to_owned(),
-        Type::Bool => "bool".to_owned(),
-        Type::IntOrString => "intstr.IntOrString".to_owned(),
-        Type::Quantity => "resource.Quantity".to_owned(),
-        Type::Time => "v1.Time".to_owned(),
-        Type::MicroTime => "v1.MicroTime".to_owned(),
-        Type::Bytes => "[]uint8".to_owned(),
-        Type::Raw(_) => "interface {}".to_owned(),
-        Type::Map(inner) => format!("map[string]{}", go_type(schema, schema.inner(inner))),
-        Type::List(inner) => format!("[]{}", go_type(schema, schema.inner(inner))),
-        Type::Object(id) => schema.get(id).go_name(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::reader::MOST_PROBLEMS;
     use super::*;
     use crate::testing::root;
     use serde_json::json;

@@ -1,25 +1,64 @@
-//! What each subresource accepts and answers: facts for discovery, OpenAPI and the pipeline.
+//! What URLs name below objects, and what can be done with it.
 
-use skiff_schema::Root;
+use crate::Verb;
 
-use crate::{GroupVersion, Kind, Scope, Subresource, Verb};
-
-const CORE: GroupVersion = GroupVersion::fixed("", "v1");
 const CONNECT: &[Verb] = &[Verb::Create, Verb::Get];
 const PROXY: &[Verb] = &[Verb::Create, Verb::Delete, Verb::Get, Verb::Patch, Verb::Update];
 
-/// What a subresource exchanges.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Exchange {
-    /// Group and version of the kind.
-    pub gv: GroupVersion,
-    /// The kind, e.g. `Scale`.
-    pub kind: String,
-    /// The type of its objects; none for the options of connections, which are query parameters.
-    pub root: Option<Root>,
+/// What a URL may name below an object. The name in the URL is [`Subresource::as_str`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Subresource {
+    /// The object with only `status` writable.
+    Status,
+    /// `autoscaling/v1` Scale over `spec.replicas` and `status.replicas`.
+    Scale,
+    /// Assigns a pod to a node.
+    Binding,
+    /// Deletes a pod unless a disruption budget forbids it.
+    Eviction,
+    /// Issues a ServiceAccount token (TokenRequest).
+    Token,
+    /// Replaces `spec.ephemeralContainers` only.
+    EphemeralContainers,
+    /// Changes what a running pod and its containers may use.
+    Resize,
+    /// Decides about a certificate signing request: replaces `status.conditions`.
+    Approval,
+    /// Replaces a namespace's `spec.finalizers`.
+    Finalize,
+    /// Container output, from the node.
+    Log,
+    /// A command in a container, from the node.
+    Exec,
+    /// The streams of a container's first process, from the node.
+    Attach,
+    /// TCP connections into a pod, from the node.
+    PortForward,
+    /// HTTP forwarded to a pod, Service or node.
+    Proxy,
 }
 
 impl Subresource {
+    /// The path segment, e.g. `portforward`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Status => "status",
+            Self::Scale => "scale",
+            Self::Binding => "binding",
+            Self::Eviction => "eviction",
+            Self::Token => "token",
+            Self::EphemeralContainers => "ephemeralcontainers",
+            Self::Resize => "resize",
+            Self::Approval => "approval",
+            Self::Finalize => "finalize",
+            Self::Log => "log",
+            Self::Exec => "exec",
+            Self::Attach => "attach",
+            Self::PortForward => "portforward",
+            Self::Proxy => "proxy",
+        }
+    }
+
     /// The verbs that it offers, in alphabetical order.
     pub fn verbs(self) -> &'static [Verb] {
         match self {
@@ -38,56 +77,4 @@ impl Subresource {
     pub fn connects(self) -> bool {
         matches!(self, Self::Exec | Self::Attach | Self::PortForward | Self::Proxy | Self::Log)
     }
-}
-
-impl Kind {
-    /// What one of its subresources exchanges.
-    pub fn exchange(&self, subresource: Subresource) -> Exchange {
-        let other = |gv, kind: &str, definition: &str| Exchange {
-            gv,
-            kind: kind.to_owned(),
-            root: self.root.sibling(definition),
-        };
-        let options =
-            |suffix: &str| Exchange { gv: CORE, kind: format!("{}{suffix}", self.names.kind), root: None };
-        match subresource {
-            Subresource::Scale => {
-                other(GroupVersion::fixed("autoscaling", "v1"), "Scale", "io.k8s.api.autoscaling.v1.Scale")
-            }
-            Subresource::Binding => other(CORE, "Binding", "io.k8s.api.core.v1.Binding"),
-            Subresource::Eviction => {
-                other(GroupVersion::fixed("policy", "v1"), "Eviction", "io.k8s.api.policy.v1.Eviction")
-            }
-            Subresource::Token => other(
-                GroupVersion::fixed("authentication.k8s.io", "v1"),
-                "TokenRequest",
-                "io.k8s.api.authentication.v1.TokenRequest",
-            ),
-            Subresource::Exec => options("ExecOptions"),
-            Subresource::Attach => options("AttachOptions"),
-            Subresource::PortForward => options("PortForwardOptions"),
-            Subresource::Proxy => options("ProxyOptions"),
-            Subresource::Status
-            | Subresource::EphemeralContainers
-            | Subresource::Resize
-            | Subresource::Approval
-            | Subresource::Finalize
-            | Subresource::Log => other(self.gv.clone(), &self.names.kind, self.root.name()),
-        }
-    }
-
-    /// The path under which the server offers its group and version: `/api/v1` or `/apis/GROUP/VERSION`.
-    pub fn version_path(&self) -> String {
-        version_path(&self.gv)
-    }
-
-    /// Whether its objects live in a namespace.
-    pub fn is_namespaced(&self) -> bool {
-        self.scope == Scope::Namespaced
-    }
-}
-
-/// The path of a group and version: `/api/v1` or `/apis/GROUP/VERSION`.
-pub fn version_path(gv: &GroupVersion) -> String {
-    if gv.group.is_empty() { format!("/api/{}", gv.version) } else { format!("/apis/{gv}") }
 }

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 use skiff_auth::{Attributes, Auth, Decision, Refusal};
 use skiff_identity::UserInfo;
-use skiff_machinery::{Catalogue, Convert, Kind, Object, Part};
+use skiff_machinery::{Catalogue, Convert, Kind, Namespace, Object, Part};
 use tokio::sync::watch;
 
 /// The kinds on offer, which change while the server runs.
@@ -46,7 +46,12 @@ pub trait Authority: Send + Sync {
     ) -> Result<Object, Refusal>;
 
     /// Answers a TokenRequest.
-    async fn issue_token(&self, namespace: &str, account: &str, request: Object) -> Result<Object, Refusal>;
+    async fn issue_token(
+        &self,
+        namespace: Namespace<'_>,
+        account: &str,
+        request: Object,
+    ) -> Result<Object, Refusal>;
 }
 
 #[async_trait]
@@ -74,7 +79,12 @@ impl Authority for Auth {
         Self::review(self, namespace, request, user, shown).await
     }
 
-    async fn issue_token(&self, namespace: &str, account: &str, request: Object) -> Result<Object, Refusal> {
+    async fn issue_token(
+        &self,
+        namespace: Namespace<'_>,
+        account: &str,
+        request: Object,
+    ) -> Result<Object, Refusal> {
         Self::issue_token(self, namespace, account, request).await
     }
 }

@@ -33,7 +33,7 @@ fn widget(spec: Value) -> Object {
 }
 
 fn writer(manager: &str) -> Writer<'_> {
-    Writer { manager, subresource: "", now: "2026-01-01T00:00:00Z".parse().expect("a time") }
+    Writer { manager, subresource: "", now: "2026-01-01T00:00:00Z".parse().expect("a time"), settled: &[] }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::Value;
 use skiff_machinery::selector::LabelSelector;
-use skiff_machinery::{Object, Scope};
+use skiff_machinery::{Namespace, Object, Scope};
 
 use crate::attributes::GroupVersionKind;
 use crate::selector::{self, Selector};
@@ -17,25 +17,25 @@ pub trait Params: Send + Sync {
     /// Where objects of the kind live; `None` when there is no such kind (yet).
     fn scope(&self, kind: &GroupVersionKind) -> Option<Scope>;
 
-    /// The object with this name; the namespace is empty for kinds of the cluster.
+    /// The object with this name; there is no namespace for kinds of the cluster.
     ///
     /// # Errors
     /// When it cannot be read now; the text says why.
     async fn get(
         &self,
         kind: &GroupVersionKind,
-        namespace: &str,
+        namespace: Namespace<'_>,
         name: &str,
     ) -> Result<Option<Arc<Object>>, String>;
 
-    /// The objects with these labels; the namespace is empty for kinds of the cluster.
+    /// The objects with these labels; there is no namespace for kinds of the cluster.
     ///
     /// # Errors
     /// When they cannot be read now; the text says why.
     async fn list(
         &self,
         kind: &GroupVersionKind,
-        namespace: &str,
+        namespace: Namespace<'_>,
         selector: &LabelSelector,
     ) -> Result<Vec<Arc<Object>>, String>;
 }
@@ -77,10 +77,10 @@ pub(super) async fn collect(
             return Err("paramRef.name and paramRef.selector are mutually exclusive".to_owned());
         }
         (Some(selector), _) => {
-            params.list(kind, namespace, selector.as_ref().map_err(String::clone)?).await?
+            params.list(kind, Namespace::new(namespace), selector.as_ref().map_err(String::clone)?).await?
         }
         (None, "") => return Err("one of name or selector must be provided".to_owned()),
-        (None, name) => params.get(kind, namespace, name).await?.into_iter().collect(),
+        (None, name) => params.get(kind, Namespace::new(namespace), name).await?.into_iter().collect(),
     };
     if found.is_empty() && reference.denies {
         return Err("no params found for policy binding with `Deny` parameterNotFoundAction".to_owned());

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::future::{BoxFuture, FutureExt as _, select_ok};
 use serde_json::Value;
 use skiff_kinds::api_service::Availability;
-use skiff_machinery::{Object, keys, version_path};
+use skiff_machinery::{Namespace, Object, keys, version_path};
 use skiff_registry::codec;
 use skiff_store::{Page, ReadError, Store};
 
@@ -31,7 +31,8 @@ pub(super) struct Surroundings {
 impl Surroundings {
     pub(super) async fn read(store: &dyn Store, target: &Target) -> Result<Self, ReadError> {
         let decode = |entry: &skiff_store::Entry| codec::decode(entry).ok();
-        let service = store.get(&keys::core("services", &target.namespace, &target.name)).await?;
+        let service =
+            store.get(&keys::core("services", Namespace::new(&target.namespace), &target.name)).await?;
         let prefix = format!("{}{}/", endpoints::SLICES, target.namespace);
         let listing = store.list((&*prefix).into(), Page::default()).await?;
         let slices = listing.entries.iter().filter_map(decode);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use skiff_kinds::api_service::Availability;
-use skiff_machinery::keys;
+use skiff_machinery::{Namespace, Uid, keys};
 use skiff_registry::codec;
 use skiff_store::{Batch, Key, ReadError, Store, Watch};
 use tokio::sync::{Notify, watch};
@@ -111,7 +111,7 @@ impl Keeper {
     async fn tell(&self, found: Availability) {
         let name = self.registration.name();
         *self.nudge.told.lock() = Some(found.clone());
-        match self.setting.writer.tell(name, self.registration.object.uid(), &found).await {
+        match self.setting.writer.tell(name, &Uid::new(self.registration.object.uid()), &found).await {
             Ok(true) => self.setting.aggregation.metrics.told(name, &found),
             Ok(false) => {}
             Err(error) => {
@@ -164,7 +164,7 @@ struct Changes {
 impl Changes {
     async fn watch(store: &dyn Store, target: &Target) -> Result<Self, ReadError> {
         let now = store.revision();
-        let service: Key = keys::core("services", &target.namespace, &target.name);
+        let service: Key = keys::core("services", Namespace::new(&target.namespace), &target.name);
         let slices = format!("{}{}/", endpoints::SLICES, target.namespace);
         Ok(Self {
             service: store.watch(service.as_str().into(), now).await?,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use skiff_kinds::api_service::{self, Availability, Management};
-use skiff_machinery::{GroupVersion, Object};
+use skiff_machinery::{GroupVersion, Object, Uid};
 
 use super::registration::Registration;
 use super::setting::Setting;
@@ -18,12 +18,12 @@ enum Act {
     Correct(Object),
     Delete {
         name: String,
-        uid: String,
+        uid: Uid,
     },
     /// Says that it can be used.
     Tell {
         name: String,
-        uid: String,
+        uid: Uid,
     },
 }
 
@@ -66,7 +66,7 @@ fn plan(custom: &BTreeSet<GroupVersion>, present: &[Arc<Registration>]) -> Vec<A
         }
     }
     for known in present {
-        let (name, uid) = (known.name().to_owned(), known.object.uid().to_owned());
+        let (name, uid) = (known.name().to_owned(), Uid::new(known.object.uid()));
         if Management::of(&known.object) == Some(Management::Always) && !custom.contains(&known.gv) {
             acts.push(Act::Delete { name, uid });
         } else if known.target.is_none() && !Availability::local().is_told_by(&known.object) {
@@ -112,7 +112,7 @@ mod tests {
         });
         check(&["v1"], std::slice::from_ref(&taken), &[]);
         check(&[], &[taken], &[]);
-        let (name, uid) = ("v1.example.com".to_owned(), "u".to_owned());
+        let (name, uid) = ("v1.example.com".to_owned(), Uid::new("u"));
         check(&[], &[present("v1", |_| {})], &[Act::Delete { name: name.clone(), uid: uid.clone() }]);
         let silent = present("v1", |service| drop(service.remove(&["status"])));
         check(&["v1"], &[silent], &[Act::Tell { name, uid }]);

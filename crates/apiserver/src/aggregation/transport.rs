@@ -20,6 +20,7 @@ use rustls::crypto::ring;
 use rustls_pki_types::ServerName;
 use skiff_auth::front_proxy;
 use skiff_identity::UserInfo;
+use skiff_machinery::Namespace;
 use skiff_store::{Revision, Store};
 use thiserror::Error;
 use tokio_rustls::TlsConnector;
@@ -98,7 +99,9 @@ impl Transport {
 
     /// Where the target is at present: host and port.
     pub(super) async fn place(&self, target: &Target) -> Result<(String, u16), Unreached> {
-        let place = resolve::service(&*self.store, &target.namespace, &target.name, target.port).await;
+        let place =
+            resolve::service(&*self.store, Namespace::new(&target.namespace), &target.name, target.port)
+                .await;
         place.map_err(Unreached::Service)
     }
 

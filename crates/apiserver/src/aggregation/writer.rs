@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use kube::Client;
 use serde_json::{Value, json};
 use skiff_kinds::api_service::Availability;
-use skiff_machinery::Object;
+use skiff_machinery::{Object, Uid};
 
 const PATH: &str = "/apis/apiregistration.k8s.io/v1/apiservices";
 const MANAGER: &str = "fieldManager=kube-apiserver";
@@ -30,14 +30,14 @@ impl Writer {
     }
 
     /// Says in the APIService of this UID whether it can be used; whether that was new.
-    pub(super) async fn tell(&self, name: &str, uid: &str, found: &Availability) -> kube::Result<bool> {
+    pub(super) async fn tell(&self, name: &str, uid: &Uid, found: &Availability) -> kube::Result<bool> {
         let path = format!("{PATH}/{name}");
         for attempt in 1.. {
             let mut service = match self.send(Method::GET, &path, None).await {
                 Err(error) if is_answered(&error, 404) => return Ok(false),
                 service => service?,
             };
-            if service.uid() != uid || found.is_told_by(&service) {
+            if service.uid() != uid.as_str() || found.is_told_by(&service) {
                 return Ok(false);
             }
             let conditions = found.among(&service, Timestamp::now());
@@ -69,8 +69,8 @@ impl Writer {
         self.send(Method::PUT, &format!("{path}?{MANAGER}"), Some(&body)).await.map(drop)
     }
 
-    pub(super) async fn delete(&self, name: &str, uid: &str) -> kube::Result<()> {
-        let options = json!({"preconditions": {"uid": uid}});
+    pub(super) async fn delete(&self, name: &str, uid: &Uid) -> kube::Result<()> {
+        let options = json!({"preconditions": {"uid": uid.as_str()}});
         match self.send(Method::DELETE, &format!("{PATH}/{name}"), Some(&options)).await {
             Err(error) if is_answered(&error, 404) || is_answered(&error, 409) => Ok(()),
             deleted => deleted.map(drop),

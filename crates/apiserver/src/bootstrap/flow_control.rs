@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use skiff_kinds::flowcontrol::bootstrap::{self as given, AUTOUPDATE, DANGLING, GROUP, Given, Which};
-use skiff_machinery::Object;
+use skiff_machinery::{Namespace, Object};
 use skiff_store::Key;
 
 use super::change::Change;
@@ -36,8 +36,8 @@ fn object(made: &Maker, given: &Given) -> (Key, Object) {
         }]});
     }
     let resource = format!("{GROUP}/{}", given.which.plural());
-    let object = made.object(&format!("{GROUP}/v1"), given.which.kind(), "", given.name, body);
-    (key(&resource, "", given.name), object)
+    let object = made.object(&format!("{GROUP}/v1"), given.which.kind(), Namespace::NONE, given.name, body);
+    (key(&resource, Namespace::NONE, given.name), object)
 }
 
 /// What is to be done about a stored object; `None` if it is not one of these.

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use serde_json::Value;
-use skiff_machinery::Object;
+use skiff_machinery::{Namespace, Object};
 use skiff_store::Key;
 
 pub(super) const RBAC: &str = "rbac.authorization.k8s.io";
@@ -23,7 +23,7 @@ impl Maker {
         &self,
         api_version: &str,
         kind: &str,
-        namespace: &str,
+        namespace: Namespace<'_>,
         name: &str,
         body: Value,
     ) -> Object {
@@ -31,8 +31,8 @@ impl Maker {
         object.set(&["apiVersion"], api_version);
         object.set(&["kind"], kind);
         object.set(&["metadata", "name"], name);
-        if !namespace.is_empty() {
-            object.set(&["metadata", "namespace"], namespace);
+        if !namespace.is_none() {
+            object.set(&["metadata", "namespace"], namespace.as_str());
         }
         object.set(&["metadata", "uid"], uuid::Uuid::new_v4().to_string());
         object.set(&["metadata", "creationTimestamp"], format!("{:.0}", self.now));
@@ -41,7 +41,7 @@ impl Maker {
 }
 
 /// Where an object is stored.
-pub(super) fn key(resource: &str, namespace: &str, name: &str) -> Key {
-    let place = if namespace.is_empty() { name.to_owned() } else { format!("{namespace}/{name}") };
+pub(super) fn key(resource: &str, namespace: Namespace<'_>, name: &str) -> Key {
+    let place = if namespace.is_none() { name.to_owned() } else { format!("{namespace}/{name}") };
     Key::from(format!("/registry/{resource}/{place}"))
 }

@@ -7,13 +7,16 @@ use skiff_auth::rbac::defaults::{
 };
 use skiff_auth::{Rule, front_proxy};
 use skiff_kinds::scheduling::{self, SystemClass};
-use skiff_machinery::Object;
+use skiff_machinery::{Namespace, Object};
 use skiff_pki::FRONT_PROXY_CLIENT;
 use skiff_store::Key;
 
 use super::cluster::Bootstrap;
 use super::flow_control;
 use super::maker::{AUTHENTICATION, AUTOUPDATE, Maker, RBAC, key};
+
+/// Where the cluster's own parts are.
+const SYSTEM: Namespace<'_> = Namespace::new("kube-system");
 
 const NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
 
@@ -33,19 +36,25 @@ pub(super) fn all(cluster: &Bootstrap, now: Timestamp) -> Vec<(Key, Object)> {
         let role = format!("system:controller:{name}");
         let events = if SILENT.contains(name) { "" } else { "create,patch,update core,events.k8s.io events" };
         let rules = format!("{rules}\n{events}");
-        objects.push(made.rbac("ClusterRole", "", &role, json!({"rules": parse(&rules)}), None));
-        objects.push(made.binding("", &role, "ClusterRole", &role, vec![account(name)]));
+        objects.push(made.rbac("ClusterRole", Namespace::NONE, &role, json!({"rules": parse(&rules)}), None));
+        objects.push(made.binding(Namespace::NONE, &role, "ClusterRole", &role, vec![account(name)]));
     }
     for row in CLUSTER_BINDINGS {
         let subjects = row.subjects.iter().map(subject).collect();
-        objects.push(made.binding("", row.role, "ClusterRole", row.role, subjects));
+        objects.push(made.binding(Namespace::NONE, row.role, "ClusterRole", row.role, subjects));
     }
     for row in ROLES {
-        objects.push(made.rbac("Role", row.namespace, row.name, json!({"rules": parse(row.rules)}), None));
+        objects.push(made.rbac(
+            "Role",
+            Namespace::new(row.namespace),
+            row.name,
+            json!({"rules": parse(row.rules)}),
+            None,
+        ));
     }
     for row in BINDINGS {
         let subjects = row.subjects.iter().map(subject).collect();
-        objects.push(made.binding("kube-system", row.name, "Role", row.role, subjects));
+        objects.push(made.binding(SYSTEM, row.name, "Role", row.role, subjects));
     }
     objects
 }
@@ -57,7 +66,10 @@ impl Maker {
             "spec": {"finalizers": ["kubernetes"]},
             "status": {"phase": "Active"},
         });
-        (key("core/namespaces", "", name), self.object("v1", "Namespace", "", name, body))
+        (
+            key("core/namespaces", Namespace::NONE, name),
+            self.object("v1", "Namespace", Namespace::NONE, name, body),
+        )
     }
 
     fn service_cidr(&self, ranges: &[String]) -> (Key, Object) {
@@ -70,8 +82,8 @@ impl Maker {
                 "lastTransitionTime": format!("{:.0}", self.now),
             }]},
         });
-        let object = self.object("networking.k8s.io/v1", "ServiceCIDR", "", "kubernetes", body);
-        (key("networking.k8s.io/servicecidrs", "", "kubernetes"), object)
+        let object = self.object("networking.k8s.io/v1", "ServiceCIDR", Namespace::NONE, "kubernetes", body);
+        (key("networking.k8s.io/servicecidrs", Namespace::NONE, "kubernetes"), object)
     }
 
     fn priority_class(&self, class: &SystemClass) -> (Key, Object) {
@@ -81,13 +93,13 @@ impl Maker {
             "description": class.description,
             "preemptionPolicy": "PreemptLowerPriority",
         });
-        let object = self.object("scheduling.k8s.io/v1", "PriorityClass", "", class.name, body);
-        (key("scheduling.k8s.io/priorityclasses", "", class.name), object)
+        let object = self.object("scheduling.k8s.io/v1", "PriorityClass", Namespace::NONE, class.name, body);
+        (key("scheduling.k8s.io/priorityclasses", Namespace::NONE, class.name), object)
     }
 
     /// What extension API servers need to verify client certificates themselves, and to believe this one for whom it asks.
     fn authentication(&self, cluster: &Bootstrap) -> (Key, Object) {
-        let (namespace, name) = ("kube-system", AUTHENTICATION);
+        let (namespace, name) = (SYSTEM, AUTHENTICATION);
         let list = |name: &str| json!([name]).to_string();
         let body = json!({"data": {
             "client-ca-file": cluster.client_ca_pem,
@@ -113,18 +125,18 @@ impl Maker {
         } else {
             json!({"rules": parse(row.rules)})
         };
-        self.rbac("ClusterRole", "", row.name, body, part_of)
+        self.rbac("ClusterRole", Namespace::NONE, row.name, body, part_of)
     }
 
     fn binding(
         &self,
-        namespace: &str,
+        namespace: Namespace<'_>,
         name: &str,
         role_kind: &str,
         role: &str,
         subjects: Vec<Value>,
     ) -> (Key, Object) {
-        let kind = if namespace.is_empty() { "ClusterRoleBinding" } else { "RoleBinding" };
+        let kind = if namespace.is_none() { "ClusterRoleBinding" } else { "RoleBinding" };
         let mut body = json!({"roleRef": {"apiGroup": RBAC, "kind": role_kind, "name": role}});
         if !subjects.is_empty() {
             body["subjects"] = subjects.into();
@@ -135,7 +147,7 @@ impl Maker {
     fn rbac(
         &self,
         kind: &str,
-        namespace: &str,
+        namespace: Namespace<'_>,
         name: &str,
         body: Value,
         label: Option<String>,

@@ -7,7 +7,7 @@ use hyper::client::conn::http1::SendRequest;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use serde_json::Value;
-use skiff_machinery::{Object, keys};
+use skiff_machinery::{Namespace, Object, keys};
 use skiff_registry::{ApiError, Registry, Subject, codec};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -29,7 +29,7 @@ pub(crate) struct Nodes {
 impl Nodes {
     /// A fresh HTTP/1.1 connection to the server of a node, which upgrades need.
     pub(super) async fn dial(&self, node: &str) -> Result<(SendRequest<Body>, SocketAddr), ApiError> {
-        let entry = self.registry.store().get(&keys::core("nodes", "", node)).await?;
+        let entry = self.registry.store().get(&keys::core("nodes", Namespace::NONE, node)).await?;
         let entry = entry.ok_or_else(|| ApiError::NotFound(Subject::core("nodes", node)))?;
         let address = address(&codec::decode(&entry)?)
             .ok_or_else(|| ApiError::Internal(format!("no preferred addresses found for node {node:?}")))?;

@@ -13,6 +13,7 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
 use skiff_admission::{CallError, ClientConfig, Target, Webhooks};
+use skiff_machinery::Namespace;
 use skiff_store::Store;
 use tokio_rustls::TlsConnector;
 
@@ -60,7 +61,8 @@ impl Outgoing {
         let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         let stream = match &client.target {
             Target::Service { namespace, name, port, .. } => {
-                let (host, port) = resolve::service(&*self.store, namespace, name, *port).await?;
+                let (host, port) =
+                    resolve::service(&*self.store, Namespace::new(namespace), name, *port).await?;
                 dial(&host, port).await?
             }
             Target::Url(_) => dial(host, uri.port_u16().unwrap_or(443)).await?,

@@ -1,7 +1,7 @@
 //! Where a Service listens: its own address, or where it has none that of an endpoint.
 
 use serde_json::Value;
-use skiff_machinery::{Object, keys};
+use skiff_machinery::{Namespace, Object, keys};
 use skiff_registry::codec;
 use skiff_store::{Page, Store};
 
@@ -10,7 +10,7 @@ use crate::subresources::endpoints;
 /// Host and port behind a port of a Service.
 pub(crate) async fn service(
     store: &dyn Store,
-    namespace: &str,
+    namespace: Namespace<'_>,
     name: &str,
     port: u16,
 ) -> Result<(String, u16), String> {

@@ -32,7 +32,8 @@ async fn discovery_tells_of_both() {
     until(&api, "v1.wardle.example.com", "Passed").await;
     let groups = api.get("/apis").await.expect(200).body["groups"].clone();
     let names: Vec<&str> = groups.as_array().unwrap().iter().map(|g| g["name"].as_str().unwrap()).collect();
-    assert_eq!(names[..3], ["apiregistration.k8s.io", "authentication.k8s.io", GROUP]);
+    let before = ["apiregistration.k8s.io", "apps", "events.k8s.io", "authentication.k8s.io"];
+    assert_eq!((&names[..4], names[4]), (&before[..], GROUP));
     let of_group = api.get("/apis/wardle.example.com").await.expect(200).body;
     assert_eq!(of_group["preferredVersion"]["version"], "v1alpha1");
     assert_eq!(of_group["versions"][1]["version"], "v1");

@@ -1,6 +1,8 @@
 //! Which requests of node agents are allowed. Agents are in no binding: what is not allowed here is only
 //! allowed if someone binds a role to them.
 
+use skiff_machinery::Namespace;
+
 use super::NodeGraph;
 use super::graph::Referent;
 use crate::Attributes;
@@ -51,7 +53,7 @@ fn related(graph: &NodeGraph, node: &str, kind: Referent, request: &Attributes<'
     if request.name.is_empty() {
         return no("No Object name found");
     }
-    if graph.refers(node, kind, request.namespace, request.name) {
+    if graph.refers(node, kind, Namespace::new(request.namespace), request.name) {
         return Allowed;
     }
     unrelated(node)
@@ -109,7 +111,7 @@ fn own_node(node: &str, request: &Attributes<'_>) -> Verdict {
 
 fn own_pods(graph: &NodeGraph, node: &str, request: &Attributes<'_>) -> Verdict {
     match (request.subresource, request.verb) {
-        ("", "get") => match graph.pod(node, request.namespace, request.name) {
+        ("", "get") => match graph.pod(node, Namespace::new(request.namespace), request.name) {
             Some(_) => Allowed,
             None => unrelated(node),
         },

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::Deserialize;
+use skiff_machinery::Namespace;
 use skiff_store::Model;
 
 /// A namespaced kind of object that pods refer to.
@@ -42,16 +43,16 @@ pub(crate) struct NodeGraph {
 
 impl NodeGraph {
     /// The pod, if it is bound to the node.
-    pub(crate) fn pod(&self, node: &str, namespace: &str, name: &str) -> Option<&PodFacts> {
-        self.pods.get(node)?.get(&(namespace.to_owned(), name.to_owned()))
+    pub(crate) fn pod(&self, node: &str, namespace: Namespace<'_>, name: &str) -> Option<&PodFacts> {
+        self.pods.get(node)?.get(&(namespace.as_str().to_owned(), name.to_owned()))
     }
 
     /// Whether a pod bound to the node refers to an object.
-    pub(crate) fn refers(&self, node: &str, kind: Referent, namespace: &str, name: &str) -> bool {
+    pub(crate) fn refers(&self, node: &str, kind: Referent, namespace: Namespace<'_>, name: &str) -> bool {
         let wanted = (kind, name.to_owned());
-        let start = (namespace.to_owned(), String::new());
+        let start = (namespace.as_str().to_owned(), String::new());
         let Some(pods) = self.pods.get(node) else { return false };
-        let mut here = pods.range(start..).take_while(|((ns, _), _)| ns == namespace);
+        let mut here = pods.range(start..).take_while(|((ns, _), _)| ns == namespace.as_str());
         here.any(|(_, pod)| pod.refers_to.contains(&wanted))
     }
 }
@@ -304,9 +305,9 @@ pub(super) mod tests {
     fn references_are_found_wherever_they_are() {
         let graph = example();
         let check = |kind, name: &str| {
-            assert!(graph.refers("n1", kind, "default", name), "{kind:?} {name}");
-            assert!(!graph.refers("n2", kind, "default", name));
-            assert!(!graph.refers("n1", kind, "other", name));
+            assert!(graph.refers("n1", kind, Namespace::new("default"), name), "{kind:?} {name}");
+            assert!(!graph.refers("n2", kind, Namespace::new("default"), name));
+            assert!(!graph.refers("n1", kind, Namespace::new("other"), name));
         };
         check(Referent::Secret, "pull");
         check(Referent::Secret, "from");
@@ -315,15 +316,15 @@ pub(super) mod tests {
         check(Referent::ConfigMap, "kube-root-ca.crt");
         check(Referent::Claim, "claim");
         check(Referent::ServiceAccount, "sa");
-        assert!(!graph.refers("n1", Referent::ConfigMap, "default", "pull"));
+        assert!(!graph.refers("n1", Referent::ConfigMap, Namespace::new("default"), "pull"));
     }
 
     #[test]
     fn a_removed_pod_gives_no_access() {
         let mut graph = example();
         graph.remove("/registry/core/pods/default/p");
-        assert!(graph.pod("n1", "default", "p").is_none());
-        assert!(!graph.refers("n1", Referent::Secret, "default", "pull"));
+        assert!(graph.pod("n1", Namespace::new("default"), "p").is_none());
+        assert!(!graph.refers("n1", Referent::Secret, Namespace::new("default"), "pull"));
         assert!(graph.pods.is_empty() && graph.node_of.is_empty());
     }
 }

@@ -1,7 +1,7 @@
 //! Node restriction: what an agent may write depends on the object, not only on its kind.
 
 use serde_json::Value;
-use skiff_machinery::Object;
+use skiff_machinery::{Namespace, Object};
 
 use super::NodeGraph;
 use super::authorizer::LEASES;
@@ -183,7 +183,7 @@ fn pod_status(node: &str, new: Option<&Object>, old: Option<&Object>) -> Result<
 }
 
 fn eviction(graph: &NodeGraph, node: &str, request: &Attributes<'_>) -> Result<(), String> {
-    match graph.pod(node, request.namespace, request.name) {
+    match graph.pod(node, Namespace::new(request.namespace), request.name) {
         Some(_) => Ok(()),
         None => Err(format!("node {node} can only evict pods with spec.nodeName set to itself")),
     }
@@ -267,7 +267,7 @@ fn token(known: Known<'_>, node: &str, request: &Attributes<'_>, new: Option<&Ob
         return Err("node requested token with a pod binding without a uid".to_owned());
     }
     // The issuing checks that the pod exists and runs under the ServiceAccount.
-    match known.graph.pod(node, request.namespace, bound("name")) {
+    match known.graph.pod(node, Namespace::new(request.namespace), bound("name")) {
         None => Err("node requested token bound to a pod scheduled on a different node".to_owned()),
         Some(pod) if pod.uid != bound("uid") => Err(format!(
             "the UID in the bound object reference ({}) does not match the UID in record. \

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use skiff_identity::UserInfo;
-use skiff_machinery::{FieldError, Object};
+use skiff_machinery::{FieldError, Namespace, Object};
 
 use super::strings;
 use crate::live::{self, Live};
@@ -23,7 +23,7 @@ impl Auth {
     /// bad durations, 400 for what tokens cannot be bound to.
     pub async fn issue_token(
         &self,
-        namespace: &str,
+        namespace: Namespace<'_>,
         account: &str,
         mut request: Object,
     ) -> Result<Object, Refusal> {
@@ -33,7 +33,7 @@ impl Auth {
         let live = live::read(store, "serviceaccounts", namespace, account).await?;
         let live = live.ok_or_else(|| not_found("serviceaccounts", account))?;
         let mut bound = Bound {
-            namespace: namespace.to_owned(),
+            namespace: namespace.as_str().to_owned(),
             serviceaccount: Reference { name: account.to_owned(), uid: live.metadata.uid },
             ..Bound::default()
         };
@@ -49,7 +49,7 @@ impl Auth {
             iss: self.0.issuer.url.clone(),
             jti: uuid::Uuid::new_v4().to_string(),
             nbf: now.as_second(),
-            sub: UserInfo::service_account(namespace, account).name,
+            sub: UserInfo::service_account(namespace.as_str(), account).name,
             bound,
         };
         let key = self.0.pki.service_account_key();
@@ -59,7 +59,7 @@ impl Auth {
         })?;
         let second = |time: Timestamp| format!("{time:.0}");
         request.set(&["metadata", "name"], account);
-        request.set(&["metadata", "namespace"], namespace);
+        request.set(&["metadata", "namespace"], namespace.as_str());
         request.set(&["metadata", "creationTimestamp"], second(now));
         request.set(&["spec", "audiences"], audiences);
         request.set(&["spec", "expirationSeconds"], seconds);
@@ -77,9 +77,9 @@ impl Auth {
         let (kind, name, uid) = (field("kind"), field("name"), field("uid"));
         let store = &*self.0.store;
         let (resource, namespace) = match (field("apiVersion"), kind) {
-            ("v1", "Pod") => ("pods", bound.namespace.as_str()),
-            ("v1", "Secret") => ("secrets", bound.namespace.as_str()),
-            ("v1", "Node") => ("nodes", ""),
+            ("v1", "Pod") => ("pods", Namespace::new(&bound.namespace)),
+            ("v1", "Secret") => ("secrets", Namespace::new(&bound.namespace)),
+            ("v1", "Node") => ("nodes", Namespace::NONE),
             (version, kind) => {
                 let (group, version) = version.split_once('/').unwrap_or(("", version));
                 let text = format!("cannot bind token to object of type {group}/{version}, Kind={kind}");
@@ -122,7 +122,7 @@ impl Auth {
             return Err(Refusal::BadRequest(text));
         }
         let Some(name) = pod.spec.node_name.clone().filter(|name| !name.is_empty()) else { return Ok(None) };
-        let node = live::read(&*self.0.store, "nodes", "", &name).await?;
+        let node = live::read(&*self.0.store, "nodes", Namespace::NONE, &name).await?;
         Ok(node.map(|node| Reference { name, uid: node.metadata.uid }))
     }
 }

@@ -6,25 +6,12 @@ use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use skiff_informer::ObjectKey;
+pub(super) use skiff_machinery::Uid;
 
 /// Finalizer of an object that waits for its dependents to be deleted.
 pub(super) const FOREGROUND: &str = "foregroundDeletion";
 /// Finalizer of an object whose dependents are to be kept.
 pub(super) const ORPHAN: &str = "orphan";
-
-/// The identity of an object for all time.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub(super) struct Uid(Arc<str>);
-
-impl Uid {
-    pub(super) fn new(uid: &str) -> Self {
-        Self(uid.into())
-    }
-
-    pub(super) fn as_str(&self) -> &str {
-        &self.0
-    }
-}
 
 /// Group and kind, without the version.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]

@@ -6,7 +6,7 @@ use skiff_admission::Type;
 use skiff_machinery::{Kind, Printer};
 use skiff_schema::Schema;
 
-use super::base;
+use super::common::base;
 use super::webhooks::{WebhooksStrategy, columns, print};
 
 pub(crate) fn row(schema: &Arc<Schema>) -> Kind {

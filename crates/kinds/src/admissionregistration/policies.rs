@@ -5,7 +5,7 @@ use serde_json::Value;
 use skiff_machinery::cells::{self, age, age_column, integer, name_column, text};
 use skiff_machinery::{Column, Context, FieldErrors, MetadataChecks, Object, Row, Strategy};
 
-use super::warn_of_name;
+use super::common::warn_of_name;
 
 /// What is special about a kind of policies or bindings.
 pub(super) struct PolicyStrategy {

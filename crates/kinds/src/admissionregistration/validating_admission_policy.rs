@@ -5,7 +5,7 @@ use std::sync::Arc;
 use skiff_machinery::{Kind, Printer, Subresource};
 use skiff_schema::Schema;
 
-use super::base;
+use super::common::base;
 use super::policies::{PolicyStrategy, policy_columns, policy_row};
 
 pub(crate) fn row(schema: &Arc<Schema>) -> Kind {

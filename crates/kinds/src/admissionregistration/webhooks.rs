@@ -6,7 +6,7 @@ use skiff_admission::Type;
 use skiff_machinery::cells::{self, age, age_column, integer, name_column};
 use skiff_machinery::{Column, Context, FieldErrors, MetadataChecks, Object, Row, Strategy};
 
-use super::warn_of_name;
+use super::common::warn_of_name;
 
 /// Columns of both.
 pub(super) fn columns() -> Vec<Column> {

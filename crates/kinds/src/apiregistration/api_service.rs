@@ -11,8 +11,7 @@ use skiff_machinery::{
 };
 use skiff_schema::Schema;
 
-use super::GV;
-use super::service::{self, Availability};
+use super::service::{self, Availability, GV};
 use crate::row::stored;
 use crate::shared::check;
 use crate::shared::defaults::{existing_mut, fill};

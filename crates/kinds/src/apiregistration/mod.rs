@@ -6,11 +6,8 @@ pub mod service;
 
 use std::sync::Arc;
 
-use skiff_machinery::{GroupVersion, Kind};
+use skiff_machinery::Kind;
 use skiff_schema::Schema;
-
-/// The group's only version.
-const GV: GroupVersion = GroupVersion::fixed("apiregistration.k8s.io", "v1");
 
 /// The kinds of the group, alphabetically by plural name.
 pub(crate) fn rows(schema: &Arc<Schema>) -> Vec<Kind> {

@@ -43,7 +43,8 @@ mod tests {
     fn every_built_in_version_has_a_priority_and_they_give_the_order_of_discovery() {
         let catalogue = crate::builtin();
         let versions = group_versions(&catalogue);
-        let (own, others): (Vec<_>, Vec<_>) = versions.iter().partition(|gv| **gv == super::super::GV);
+        let (own, others): (Vec<_>, Vec<_>) =
+            versions.iter().partition(|gv| **gv == super::super::service::GV);
         assert_eq!(own.len(), 1);
         let priorities: Vec<i32> = others
             .iter()

@@ -5,7 +5,10 @@ use serde_json::{Value, json};
 use skiff_machinery::discovery::Priority;
 use skiff_machinery::{GroupVersion, Object};
 
-use super::{GV, priorities};
+use super::priorities;
+
+/// The group's only version.
+pub(super) const GV: GroupVersion = GroupVersion::fixed("apiregistration.k8s.io", "v1");
 
 /// The condition that says whether a group version can be used.
 pub const AVAILABLE: &str = "Available";

@@ -10,7 +10,8 @@ use skiff_machinery::{FieldError, FieldErrors, Kind, Object, Printer, Row};
 use skiff_schema::Schema;
 
 use super::bootstrap::{self, DANGLING, EXEMPT, Which};
-use super::{Rules, go, number, part, spec, texts};
+use super::common::{Rules, base, number, part, spec, texts};
+use super::go;
 use crate::shared::defaults::{existing_mut, fill_number};
 
 const DEFAULT_PRECEDENCE: i64 = 1000;
@@ -31,7 +32,7 @@ pub(super) fn row(schema: &Arc<Schema>) -> Kind {
             text("MissingPL", "Whether the level does not exist."),
         ],
         print: Printer::Fixed(print),
-        ..super::base(schema, "io.k8s.api.flowcontrol.v1.FlowSchema", Schemas)
+        ..base(schema, "io.k8s.api.flowcontrol.v1.FlowSchema", Schemas)
     }
 }
 

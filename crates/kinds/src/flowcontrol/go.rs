@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{number, part};
+use super::common::{number, part};
 use crate::shared::go::{list, object, optional, plain, text};
 
 fn named(value: &Value) -> String {

@@ -9,7 +9,8 @@ use skiff_machinery::{Cell, FieldError, FieldErrors, Kind, Object, Printer, Row}
 use skiff_schema::Schema;
 
 use super::bootstrap::{self, EXEMPT, Which};
-use super::{Rules, go, number, part, spec};
+use super::common::{Rules, base, number, part, spec};
+use super::go;
 use crate::shared::defaults::{existing_mut, fill, fill_number};
 
 const TYPES: &[&str] = &["Exempt", "Limited"];
@@ -33,7 +34,7 @@ pub(super) fn row(schema: &Arc<Schema>) -> Kind {
             age_column(),
         ],
         print: Printer::Fixed(print),
-        ..super::base(schema, "io.k8s.api.flowcontrol.v1.PriorityLevelConfiguration", Levels)
+        ..base(schema, "io.k8s.api.flowcontrol.v1.PriorityLevelConfiguration", Levels)
     }
 }
 

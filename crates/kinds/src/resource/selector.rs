@@ -63,7 +63,6 @@ pub(super) fn check(path: &str, selector: &Value) -> FieldErrors {
 mod tests {
     use serde_json::json;
 
-    use super::*;
     use crate::shared::testing::texts;
 
     #[test]

@@ -8,9 +8,10 @@ use thiserror::Error;
 
 use super::compare::{compare, mentioned};
 use super::entries::{Entries, Entry};
-use super::set::{Set, describe};
+use super::set::{Element, Set, describe};
 use super::shape::{Place, Shape};
-use super::{Element, Operation, SERVER_FIELDS, Writer};
+use super::writer::{Operation, Writer};
+use super::{SERVER_FIELDS, track_update};
 use crate::Object;
 use crate::strict::drop_empty;
 
@@ -117,7 +118,7 @@ fn managers(live: &Object, root: &Root, writer: &Writer<'_>) -> Entries {
         return entries;
     }
     let mut live = live.clone();
-    super::track_update(&mut live, None, root, &Writer { manager: BEFORE, ..*writer });
+    track_update(&mut live, None, root, &Writer { manager: BEFORE, ..*writer });
     Entries::of(&live)
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::set::Set;
-use super::{Operation, Writer};
+use super::writer::{Operation, Writer};
 use crate::Object;
 
 /// More plain writers than this are folded into one entry.

@@ -6,12 +6,11 @@ use serde_json::{Map, Value, json};
 use skiff_descriptions::Descriptions;
 use skiff_schema::{Definition, Field, Kinds, ListKind, Raw, Schema, Type, Union};
 
+use super::common::{Common, Dialect, Publication};
 use crate::{Catalogue, Kind, discovery};
 
 const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 const LIST_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta";
-/// A kind whose descriptions of the fields that all kinds have are taken for those that have none.
-const ANY_KIND: &str = "io.k8s.api.core.v1.ConfigMap";
 const TIME: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Time";
 const MICRO_TIME: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime";
 const QUANTITY: &str = "io.k8s.apimachinery.pkg.api.resource.Quantity";
@@ -24,26 +23,6 @@ const SCHEMA_OR_SCHEMAS: &str =
 const SCHEMA_OR_BOOL: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrBool";
 const SCHEMA_OR_STRINGS: &str =
     "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrStringArray";
-
-/// Which version of OpenAPI the definitions are for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dialect {
-    /// Swagger 2.0.
-    V2,
-    /// OpenAPI 3.0.
-    V3,
-}
-
-impl Dialect {
-    /// A reference to a definition.
-    pub fn reference(self, name: &str) -> Value {
-        let prefix = match self {
-            Self::V2 => "#/definitions/",
-            Self::V3 => "#/components/schemas/",
-        };
-        json!({"$ref": format!("{prefix}{name}")})
-    }
-}
 
 /// Gives the definitions with these names and all that they refer to, one after the other.
 pub(super) fn each<'n>(
@@ -99,22 +78,19 @@ impl<'c> Others<'c> {
     /// The definition of one of the kinds or of its list, and to which others it refers.
     fn definition(&self, name: &str, writer: &Writer<'_>) -> Option<(Value, Vec<String>)> {
         if let Some(kind) = self.0.get(name) {
-            let published = kind.strategy.publish(kind, writer.dialect, &Common(writer.texts))?;
+            let publication = Publication {
+                gv: &kind.gv,
+                kind: &kind.names.kind,
+                selectable: &kind.selectable,
+                dialect: writer.dialect,
+                common: Common(writer.texts),
+            };
+            let published = kind.strategy.publish(&publication)?;
             return Some((published, vec![OBJECT_META.to_owned()]));
         }
         let kind = self.0.get(name.strip_suffix("List")?)?;
         let referred = vec![kind.root.name().to_owned(), LIST_META.to_owned()];
         Some((list_of(kind, writer.dialect, &Common(writer.texts)), referred))
-    }
-}
-
-/// What the fields that all objects have mean.
-pub struct Common<'d>(&'d Descriptions);
-
-impl Common<'_> {
-    /// The description of `apiVersion`, `kind` or `metadata`.
-    pub fn text(&self, field: &str) -> &str {
-        self.0.field(ANY_KIND, field).unwrap_or_default()
     }
 }
 

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::definitions::{self, Dialect};
+use super::common::{Dialect, Encoding};
+use super::definitions;
 use super::gnostic::Form;
 use super::gnostic::v2::{self as message, document as number};
 use super::guests::Merged;
 use super::operations::{self, Action, Operation};
-use super::{Encoding, Entries};
+use super::text::{Entries, version};
 use crate::Catalogue;
 use crate::discovery::Registry;
 use crate::protobuf::write::bytes;
@@ -45,7 +46,7 @@ pub(super) fn document(catalogue: &Catalogue, registry: &Registry, encoding: Enc
 
 /// A document of its definitions and paths.
 fn assemble(encoding: Encoding, definitions: &[u8], paths: &[u8]) -> Vec<u8> {
-    let info = json!({"title": "Kubernetes", "version": super::version()});
+    let info = json!({"title": "Kubernetes", "version": version()});
     let mut out = Vec::with_capacity(definitions.len() + paths.len() + 256);
     match encoding {
         Encoding::Json => {

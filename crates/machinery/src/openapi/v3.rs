@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::definitions::{self, Dialect};
+use super::common::{Dialect, Encoding};
+use super::definitions;
 use super::gnostic::Form;
 use super::gnostic::v3::{self as message, document as number};
 use super::operations::{self, Action, DELETE_OPTIONS, Method, Operation, STATUS};
-use super::{Encoding, Entries};
+use super::text::{Entries, version};
 use crate::protobuf::write::{bytes, nested};
 use crate::{Catalogue, Kind};
 
@@ -55,7 +56,7 @@ fn assemble(encoding: Encoding, schemas: &[u8], paths: &[u8]) -> Vec<u8> {
             "in": "header",
         },
     });
-    let info = json!({"title": "Kubernetes", "version": super::version()});
+    let info = json!({"title": "Kubernetes", "version": version()});
     let mut out = Vec::with_capacity(schemas.len() + paths.len() + 512);
     match encoding {
         Encoding::Json => {

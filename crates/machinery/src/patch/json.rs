@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::PatchError;
+use super::error::PatchError;
+use super::text;
 use crate::go;
 
 /// Kubernetes refuses patches with more operations.
@@ -36,7 +37,7 @@ impl Pointer {
 
 /// Reads the operations.
 pub(super) fn parse(patch: &[u8]) -> Result<Vec<Operation>, PatchError> {
-    let operations = match super::parse(patch).map_err(PatchError::Decode)? {
+    let operations = match text::parse(patch).map_err(PatchError::Decode)? {
         Value::Array(operations) => operations,
         Value::Null => Vec::new(),
         other => return Err(wrong_type(&other, "value of type []handlers.jsonPatchOp")),

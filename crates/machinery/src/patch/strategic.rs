@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use skiff_schema::{PatchRule, Schema, Text, Type};
 
-use super::PatchError;
+use super::error::PatchError;
 use crate::go;
 
 const PATCH: &str = "$patch";

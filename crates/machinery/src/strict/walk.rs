@@ -6,7 +6,8 @@ use serde::Deserialize as _;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-use super::{Reader, Step, scalar};
+use super::reader::{Reader, Step};
+use super::scalar;
 use skiff_schema::{Definition, DefinitionId, Type, TypeId, Zero};
 
 /// Reads one value of a type; `None` for null.

@@ -60,7 +60,7 @@ pub(super) fn identify(call: &Call, attributes: &mut Attributes) {
     let name = if call.path.name.is_empty() { named.map_or("", Object::name) } else { &call.path.name };
     attributes.name = name.to_owned();
     let is_namespace = call.kind.gv.group.is_empty() && call.kind.names.kind == "Namespace";
-    attributes.namespace = if is_namespace { name.to_owned() } else { call.namespace().to_owned() };
+    attributes.namespace = if is_namespace { name.to_owned() } else { call.namespace().as_str().to_owned() };
 }
 
 /// The options of the write that is made, also where a patch asks for it.

@@ -15,7 +15,7 @@ pub(super) async fn admit(review: &Review<'_>) -> Result<(), ApiError> {
     let attributes = Attributes {
         version: &call.kind.gv.version,
         subresource: review.subresource,
-        namespace: call.namespace(),
+        namespace: call.namespace().as_str(),
         name,
         ..Attributes::resource(&call.user, verb, &call.kind.gv.group, &call.kind.names.plural)
     };

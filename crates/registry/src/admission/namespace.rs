@@ -1,7 +1,7 @@
 //! NamespaceLifecycle: objects live in namespaces that exist and are not going away, and some namespaces
 //! stay.
 
-use skiff_machinery::{Object, keys};
+use skiff_machinery::{Namespace, Object, keys};
 
 use super::review::{Review, Write};
 use crate::errors::{ApiError, Cause, Subject};
@@ -20,18 +20,19 @@ pub(super) async fn admit(review: &Review<'_>) -> Result<(), ApiError> {
     let namespace = call.namespace();
     // Asking what one may do is possible to the end.
     let asks = call.kind.gv.group == "authorization.k8s.io";
-    if namespace.is_empty() || review.write != Write::Create || asks {
+    if namespace.is_none() || review.write != Write::Create || asks {
         return Ok(());
     }
-    let entry = review.registry.store.get(&keys::core("namespaces", "", namespace)).await?;
-    let entry = entry.ok_or_else(|| ApiError::NotFound(Subject::core("namespaces", namespace)))?;
+    let entry =
+        review.registry.store.get(&keys::core("namespaces", Namespace::NONE, namespace.as_str())).await?;
+    let entry = entry.ok_or_else(|| ApiError::NotFound(Subject::core("namespaces", namespace.as_str())))?;
     if review.registry.decoded(call, &entry)?.is_terminating() {
         return Err(terminating(review, namespace));
     }
     Ok(())
 }
 
-fn terminating(review: &Review<'_>, namespace: &str) -> ApiError {
+fn terminating(review: &Review<'_>, namespace: Namespace<'_>) -> ApiError {
     let name = review.object.as_deref().map_or("", Object::name);
     let why = format!("unable to create new content in namespace {namespace} because it is being terminated");
     let cause = Cause {

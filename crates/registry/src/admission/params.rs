@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use skiff_admission::{GroupVersionKind, Params};
-use skiff_machinery::{Kind, Object, Scope, keys, selector::LabelSelector};
+use skiff_machinery::{Kind, Namespace, Object, Scope, keys, selector::LabelSelector};
 use skiff_store::{Entry, Page, Store};
 
 use super::surroundings::find;
@@ -33,12 +33,17 @@ impl Stored {
         Ok(entries.iter().map(|entry| codec::decode(entry).map(Arc::new)).collect::<Result<_, _>>()?)
     }
 
-    async fn read(&self, kind: &Kind, namespace: &str, name: &str) -> Result<Option<Arc<Object>>, ApiError> {
+    async fn read(
+        &self,
+        kind: &Kind,
+        namespace: Namespace<'_>,
+        name: &str,
+    ) -> Result<Option<Arc<Object>>, ApiError> {
         let entry = self.store.get(&keys::object(kind, namespace, name)).await?;
         Ok(self.shown(kind, entry.into_iter().collect()).await?.pop())
     }
 
-    async fn all(&self, kind: &Kind, namespace: &str) -> Result<Vec<Arc<Object>>, ApiError> {
+    async fn all(&self, kind: &Kind, namespace: Namespace<'_>) -> Result<Vec<Arc<Object>>, ApiError> {
         let listing =
             self.store.list(keys::collection(kind, namespace).as_str().into(), Page::default()).await?;
         self.shown(kind, listing.entries).await
@@ -54,7 +59,7 @@ impl Params for Stored {
     async fn get(
         &self,
         kind: &GroupVersionKind,
-        namespace: &str,
+        namespace: Namespace<'_>,
         name: &str,
     ) -> Result<Option<Arc<Object>>, String> {
         let Some(kind) = self.kind(kind) else { return Ok(None) };
@@ -64,7 +69,7 @@ impl Params for Stored {
     async fn list(
         &self,
         kind: &GroupVersionKind,
-        namespace: &str,
+        namespace: Namespace<'_>,
         selector: &LabelSelector,
     ) -> Result<Vec<Arc<Object>>, String> {
         let Some(kind) = self.kind(kind) else { return Ok(Vec::new()) };

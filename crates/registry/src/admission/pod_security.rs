@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use serde_json::Value;
-use skiff_machinery::{Object, keys};
+use skiff_machinery::{Namespace, Object, keys};
 use skiff_podsecurity::{
     Decision, Denial, LevelVersion, NamespaceOutcome, Operation, POD_CHECK_TIME, Request, template_path,
 };
@@ -50,9 +50,9 @@ fn labels_of(object: &Object) -> Value {
 /// A pod, or what makes pods: then `path` is where the template is.
 async fn pods(review: &Review<'_>, object: &Object, path: Option<&[&str]>) -> Result<Decision, ApiError> {
     let call = review.call;
-    let namespace = call.namespace();
+    let namespace = call.namespace().as_str();
     // NamespaceLifecycle tells of namespaces that are not there.
-    let entry = review.registry.store.get(&keys::core("namespaces", "", namespace)).await?;
+    let entry = review.registry.store.get(&keys::core("namespaces", Namespace::NONE, namespace)).await?;
     let Some(entry) = entry else { return Ok(Decision::default()) };
     let labels = labels_of(&*review.registry.decoded(call, &entry)?);
     let plugin = &review.registry.plugins.configuration.pod_security;
@@ -93,7 +93,7 @@ async fn existing_pods(
     namespace: &str,
     level: LevelVersion,
 ) -> Result<Vec<String>, ApiError> {
-    let prefix: String = keys::core("pods", namespace, "");
+    let prefix: String = keys::core("pods", Namespace::new(namespace), "");
     let listing = review.registry.store.list(prefix.as_str().into(), Page::default()).await?;
     let pods = listing.entries.iter().map(codec::decode).collect::<Result<Vec<_>, _>>()?;
     let pods: Vec<Value> = pods.into_iter().map(Object::into_value).collect();

@@ -44,7 +44,7 @@ pub(crate) async fn charge(review: &Review<'_>) -> Result<Charges, ApiError> {
     };
     let plugins = &review.registry.plugins;
     let is_on = plugins.has(Plugin::ResourceQuota);
-    if !is_on || call.namespace().is_empty() || review.write == Write::Delete {
+    if !is_on || call.namespace().is_none() || review.write == Write::Delete {
         return Ok(Charges::default());
     }
     let limited = &plugins.configuration.limited;
@@ -82,7 +82,8 @@ fn charged(review: &Review<'_>, quota: &Object, charge: &Charge) -> Object {
     charged.set(&["status", "used"], charge.used.to_value());
     let catalogue = review.registry.offer.catalogue();
     if let Some(kind) = catalogue.find("", "v1", "resourcequotas") {
-        let writer = Writer { manager: "kube-apiserver", subresource: "status", now: review.call.now };
+        let writer =
+            Writer { manager: "kube-apiserver", subresource: "status", now: review.call.now, settled: &[] };
         managed::track_update(&mut charged, Some(quota), &kind.root, &writer);
     }
     charged

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 use skiff_limits::node;
-use skiff_machinery::{Object, Subresource, cells, keys};
+use skiff_machinery::{Namespace, Object, Subresource, cells, keys};
 
 use super::review::{Review, Write, tree};
 use crate::errors::{ApiError, Cause};
@@ -20,7 +20,7 @@ pub(super) async fn confirm(review: &Review<'_>) -> Result<(), ApiError> {
     }
     let call = review.call;
     let refuse = |why: &str| ApiError::forbidden(call.subject(pod.name()), why);
-    let found = review.registry.store.get(&keys::core("nodes", "", name)).await?;
+    let found = review.registry.store.get(&keys::core("nodes", Namespace::NONE, name)).await?;
     let found = found.ok_or_else(|| refuse(&format!("node {name:?} not found")))?;
     let node = review.registry.decoded(call, &found)?;
     let plugins = &review.registry.plugins;

@@ -10,7 +10,9 @@ use skiff_admission::{
 use skiff_auth as auth;
 use skiff_cel::{Action, Authorizer, Decision, Subject};
 use skiff_identity::UserInfo;
-use skiff_machinery::{Catalogue, Conversion, GroupVersion, Kind, Object, keys, selector::FieldSelector};
+use skiff_machinery::{
+    Catalogue, Conversion, GroupVersion, Kind, Namespace, Object, keys, selector::FieldSelector,
+};
 use skiff_schema::Root;
 use skiff_store::Store;
 use tokio::runtime::{Handle, RuntimeFlavor};
@@ -73,9 +75,9 @@ impl Kinds for Served {
         let catalogue = self.0.catalogue();
         let stored = catalogue
             .find(&resource.group, &resource.version, &resource.resource)
-            .map(|kind| keys::collection(kind, ""));
+            .map(|kind| keys::collection(kind, Namespace::NONE));
         let same = catalogue.iter().filter(|kind| {
-            let is_same = stored.as_ref() == Some(&keys::collection(kind, ""));
+            let is_same = stored.as_ref() == Some(&keys::collection(kind, Namespace::NONE));
             let mut below = kind.subresources.iter();
             is_same && (subresource.is_empty() || below.any(|known| known.as_str() == subresource))
         });
@@ -148,8 +150,11 @@ struct Stored(Arc<dyn Store>);
 #[async_trait]
 impl Namespaces for Stored {
     async fn get(&self, name: &str) -> Result<Option<Arc<Object>>, String> {
-        let entry =
-            self.0.get(&keys::core("namespaces", "", name)).await.map_err(|error| error.to_string())?;
+        let entry = self
+            .0
+            .get(&keys::core("namespaces", Namespace::NONE, name))
+            .await
+            .map_err(|error| error.to_string())?;
         let object = entry.map(|entry| codec::decode(&entry).map(Arc::new)).transpose();
         object.map_err(|error| error.to_string())
     }

@@ -1,7 +1,7 @@
 //! PodTopologyLabels: a pod has the zone and the region of its node as labels.
 
 use serde_json::Value;
-use skiff_machinery::{Object, Subresource, keys};
+use skiff_machinery::{Namespace, Object, Subresource, keys};
 
 use super::review::{Review, Write};
 use crate::errors::ApiError;
@@ -23,7 +23,7 @@ pub(super) async fn admit(review: &mut Review<'_>) -> Result<(), ApiError> {
     if node.is_empty() {
         return Ok(());
     }
-    let found = review.registry.store.get(&keys::core("nodes", "", node)).await?;
+    let found = review.registry.store.get(&keys::core("nodes", Namespace::NONE, node)).await?;
     let Some(found) = found else { return Ok(()) };
     let node = review.registry.decoded(review.call, &found)?;
     if let Some(object) = review.object.as_deref_mut() {

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use skiff_identity::UserInfo;
 use skiff_machinery::managed::Writer;
-use skiff_machinery::{Catalogue, Kind, Object, Scope, Subresource, Verb, keys};
+use skiff_machinery::{Catalogue, Kind, Namespace, Object, Scope, Subresource, Verb, keys};
 use skiff_store::Key;
 
 use crate::errors::{ApiError, Subject};
@@ -81,11 +81,11 @@ impl Call {
         keys::object(&self.kind, self.namespace(), &self.path.name)
     }
 
-    /// The namespace of the objects; empty for cluster-scoped kinds and requests across namespaces.
-    pub fn namespace(&self) -> &str {
+    /// The namespace of the objects; none for cluster-scoped kinds and requests across namespaces.
+    pub fn namespace(&self) -> Namespace<'_> {
         match self.kind.scope {
-            Scope::Namespaced => &self.path.namespace,
-            Scope::Cluster => "",
+            Scope::Namespaced => Namespace::new(&self.path.namespace),
+            Scope::Cluster => Namespace::NONE,
         }
     }
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
-use skiff_machinery::{Dependents, Grace, Kind, Object, keys};
+use skiff_machinery::{Dependents, Grace, Kind, Namespace, Object, keys};
 use skiff_store::{CommitError, Entry, Expect, Op, Txn};
 
 use super::call::{Call, timestamp};
@@ -283,11 +283,9 @@ pub(crate) async fn remove(
         let held = call.kind.strategy.held(last);
         allocate::claim(call, &mut txn, last, &held, &[]);
         let companions = call.kind.strategy.leaves_with(last);
-        txn.ops.extend(
-            companions
-                .iter()
-                .map(|other| Op::Delete { key: keys::core(other.resource, &other.namespace, &other.name) }),
-        );
+        txn.ops.extend(companions.iter().map(|other| Op::Delete {
+            key: keys::core(other.resource, Namespace::new(&other.namespace), &other.name),
+        }));
         match registry.store.commit(txn).await {
             Ok(_) => {}
             Err(CommitError::Conflict { .. }) => return Ok(None),

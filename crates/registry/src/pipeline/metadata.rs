@@ -19,14 +19,14 @@ pub(crate) fn locate(call: &Call, object: &mut Object) -> Result<(), ApiError> {
         Scope::Cluster if call.kind.strategy.is_typed() => {}
         Scope::Cluster => drop(object.remove(&["metadata", "namespace"])),
         Scope::Namespaced => {
-            let (given, wanted) = (object.namespace(), call.namespace());
+            let (given, wanted) = (object.namespace(), call.namespace().as_str());
             if !given.is_empty() && given != wanted {
                 return Err(ApiError::BadRequest(
                     "the namespace of the provided object does not match the namespace sent on the request"
                         .to_owned(),
                 ));
             }
-            object.set(&["metadata", "namespace"], call.namespace());
+            object.set(&["metadata", "namespace"], wanted);
         }
     }
     Ok(())

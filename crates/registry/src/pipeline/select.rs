@@ -1,7 +1,7 @@
 //! Which entries a list or watch is about.
 
 use skiff_machinery::{
-    Conversion, Kind, Object, Scope, keys,
+    Conversion, Kind, Namespace, Object, Scope, keys,
     selector::{FieldSelector, LabelOperator, LabelRequirement, LabelSelector},
 };
 use skiff_store::{Entry, Extent, Key, Range, Store, Term};
@@ -119,8 +119,8 @@ impl Selection {
     pub(crate) fn only_key(&self, call: &Call) -> Option<Key> {
         let name = self.name.as_deref()?;
         let namespace = match call.kind.scope {
-            Scope::Cluster => "",
-            Scope::Namespaced if call.namespace().is_empty() => self.namespace.as_deref()?,
+            Scope::Cluster => Namespace::NONE,
+            Scope::Namespaced if call.namespace().is_none() => Namespace::new(self.namespace.as_deref()?),
             Scope::Namespaced => call.namespace(),
         };
         Some(keys::object(&call.kind, namespace, name))
@@ -164,7 +164,7 @@ impl Selection {
         }
         let (namespace, name) = keys::parts(kind, key.as_str());
         self.name.as_deref().is_none_or(|wanted| wanted == name)
-            && self.namespace.as_deref().is_none_or(|wanted| wanted == namespace)
+            && self.namespace.as_deref().is_none_or(|wanted| wanted == namespace.as_str())
     }
 
     fn matches_object(&self, call: &Call, object: &Object) -> bool {
@@ -182,11 +182,11 @@ fn labelled(requirement: &LabelRequirement) -> Option<Vec<Term>> {
 /// As much of the keys as is known.
 fn prefix(call: &Call, name: Option<&str>, namespace: Option<&str>) -> String {
     let namespace = match call.namespace() {
-        "" => namespace.unwrap_or_default(),
+        Namespace::NONE => Namespace::new(namespace.unwrap_or_default()),
         namespace => namespace,
     };
     let mut prefix = keys::collection(&call.kind, namespace);
-    if call.kind.scope == Scope::Cluster || !namespace.is_empty() {
+    if call.kind.scope == Scope::Cluster || !namespace.is_none() {
         prefix.push_str(name.unwrap_or_default());
     }
     prefix

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use skiff_machinery::{Catalogue, keys};
+use skiff_machinery::{Catalogue, Namespace, keys};
 use skiff_store::{Key, Term, Terms};
 
 use super::labels::Labels;
@@ -18,7 +18,7 @@ pub fn terms(catalogue: &Catalogue) -> Terms {
         let indexed = kind.selectable.iter().filter(|selectable| selectable.indexed);
         let indexed: Vec<_> = indexed.map(|selectable| selectable.label.clone()).collect();
         if !indexed.is_empty() {
-            paths.insert(keys::collection(kind, ""), indexed);
+            paths.insert(keys::collection(kind, Namespace::NONE), indexed);
         }
     }
     let of = move |key: &Key, value: &[u8]| -> Vec<Term> {
@@ -162,7 +162,7 @@ mod tests {
         let check = |plural: &str, object: Value, count: usize| {
             let kind = catalogue.find("", "v1", plural).unwrap();
             let object = Object::from_value(object).unwrap();
-            let found = all.of(&keys::object(kind, "default", "x"), &codec::encode(&object));
+            let found = all.of(&keys::object(kind, Namespace::new("default"), "x"), &codec::encode(&object));
             let indexed = kind.selectable.iter().filter(|selectable| selectable.indexed);
             let seen: Vec<Term> =
                 indexed.map(|selectable| term(&selectable.label, &selectable.value(&object))).collect();

@@ -23,10 +23,10 @@ pub(crate) async fn answer(
     metadata::track(call, &mut request, None, "");
     admission::admit_transient(registry, call, "", &mut request).await?;
     if call.kind.scope == Scope::Namespaced {
-        request.set(&["metadata", "namespace"], call.namespace());
+        request.set(&["metadata", "namespace"], call.namespace().as_str());
     }
     let shown = shown_metadata(call, &request);
-    let answered = registry.authority.review(call.namespace(), request, &call.user, &shown).await?;
+    let answered = registry.authority.review(call.namespace().as_str(), request, &call.user, &shown).await?;
     Ok(Outcome::object(StatusCode::CREATED, answered))
 }
 

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use http::StatusCode;
 use skiff_machinery::{
-    Claim, FieldError, FieldErrors, MetadataChecks, Object, Subresource, keys, managed::Operation,
+    Claim, FieldError, FieldErrors, MetadataChecks, Namespace, Object, Subresource, keys, managed::Operation,
 };
 use skiff_store::{CommitError, Entry, Expect, Op, Txn};
 
@@ -126,7 +126,7 @@ pub(crate) fn check_uid(call: &Call, new: &Object, old: &Object) -> Result<(), A
     // In the words of Kubernetes' store, which tell where it keeps the object.
     let message = format!(
         "StorageError: invalid object, Code: 4, Key: {}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {}, UID in object meta: {}",
-        keys::registry(&call.kind, old.namespace(), old.name()),
+        keys::registry(&call.kind, Namespace::new(old.namespace()), old.name()),
         new.uid(),
         old.uid()
     );

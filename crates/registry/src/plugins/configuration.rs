@@ -14,7 +14,7 @@ use skiff_podsecurity::PodSecurity;
 use skiff_schema::{Root, Schema};
 use thiserror::Error;
 
-use super::Plugin;
+use super::names::Plugin;
 use crate::pipeline::yaml;
 
 /// What plugins are configured with; without a file, as Kubernetes does.

@@ -22,7 +22,7 @@ pub(super) async fn issue(registry: &Registry, call: &Call, body: &Bytes) -> Res
     answer.set(&["apiVersion"], "authentication.k8s.io/v1");
     answer.set(&["kind"], "TokenRequest");
     answer.set(&["metadata", "name"], account);
-    answer.set(&["metadata", "namespace"], call.namespace());
+    answer.set(&["metadata", "namespace"], call.namespace().as_str());
     answer.set(&["metadata", "uid"], Uuid::new_v4().to_string());
     answer.set(&["metadata", "creationTimestamp"], timestamp(call.now));
     if answer.get(&["spec", "boundObjectRef"]).is_none() {

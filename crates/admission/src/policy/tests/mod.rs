@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use futures::executor::block_on;
 use serde_json::{Value, json};
 use skiff_machinery::selector::LabelSelector;
-use skiff_machinery::{Object, Scope};
+use skiff_machinery::{Namespace, Object, Scope};
 
 use super::*;
 use crate::attributes::{Attributes, GroupVersionKind, GroupVersionResource, Operation};
@@ -40,7 +40,7 @@ impl Params for Stored {
     async fn get(
         &self,
         kind: &GroupVersionKind,
-        namespace: &str,
+        namespace: Namespace<'_>,
         name: &str,
     ) -> Result<Option<Arc<Object>>, String> {
         let all = self.list(kind, namespace, &LabelSelector::default()).await?;
@@ -50,10 +50,10 @@ impl Params for Stored {
     async fn list(
         &self,
         kind: &GroupVersionKind,
-        namespace: &str,
+        namespace: Namespace<'_>,
         selector: &LabelSelector,
     ) -> Result<Vec<Arc<Object>>, String> {
-        if kind.kind != "ConfigMap" || namespace != "default" {
+        if kind.kind != "ConfigMap" || namespace.as_str() != "default" {
             return Ok(Vec::new());
         }
         let all = [config_map("one", 1), config_map("two", 2)];

@@ -8,7 +8,7 @@ use skiff_machinery::cells::{self, name_column};
 use skiff_machinery::{Cell, Column, ColumnType, Native, Object, Printer, Row, duration};
 use skiff_structural::jsonpath::{self, JsonPath};
 
-use super::text;
+use super::definition::text;
 
 /// A column and where its cells come from; nowhere if the path is none.
 struct Source {

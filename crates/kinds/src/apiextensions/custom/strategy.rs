@@ -1,9 +1,9 @@
 //! The behaviour of custom kinds: all of it comes from their schemas.
 
 use serde_json::{Value, json};
-use skiff_machinery::openapi::{Common, Dialect};
+use skiff_machinery::openapi::{Dialect, Publication};
 use skiff_machinery::strict::{self, DecodeFailure, Decoded};
-use skiff_machinery::{Context, FieldErrors, Findings, Kind, MetadataChecks, Object, Strategy, Subresource};
+use skiff_machinery::{Context, FieldErrors, Findings, MetadataChecks, Object, Strategy, Subresource};
 use skiff_schema::Root;
 use skiff_structural::openapi::{self, Texts};
 use skiff_structural::{KindName, Malformed, ObjectMeta, Validator};
@@ -65,21 +65,22 @@ impl Strategy for CustomStrategy {
         }
     }
 
-    fn publish(&self, kind: &Kind, dialect: Dialect, common: &Common<'_>) -> Option<Value> {
+    fn publish(&self, publication: &Publication<'_>) -> Option<Value> {
+        let Publication { gv, kind, selectable, dialect, common } = publication;
         let texts = Texts {
             api_version: common.text("apiVersion"),
             kind: common.text("kind"),
             metadata: common.text("metadata"),
         };
-        let name = KindName { group: &kind.gv.group, version: &kind.gv.version, kind: &kind.names.kind };
+        let name = KindName { group: &gv.group, version: &gv.version, kind };
         let form = match dialect {
             Dialect::V2 => openapi::Dialect::V2,
             Dialect::V3 => openapi::Dialect::V3,
         };
         let mut published = openapi::published(self.validator.schema(), name, form, &texts);
-        if !kind.selectable.is_empty() {
+        if !selectable.is_empty() {
             let fields: Vec<Value> =
-                kind.selectable.iter().map(|field| json!({"fieldPath": field.label})).collect();
+                selectable.iter().map(|field| json!({"fieldPath": field.label})).collect();
             published["x-kubernetes-selectable-fields"] = fields.into();
         }
         Some(published)

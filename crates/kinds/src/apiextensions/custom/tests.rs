@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde_json::json;
-use skiff_machinery::{ConvertError, Converting, Subresource, Verb};
+use skiff_machinery::{ConvertError, Converting, GroupVersion, Subresource, Verb};
 
 use super::*;
 use crate::shared::testing::{object, texts, with_context};

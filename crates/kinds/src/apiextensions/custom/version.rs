@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
+use skiff_machinery::discovery::prefer;
 use skiff_machinery::{
     Getter, Kind, Native, Object, Persistence, Selectable, Subresource, Verb, Versions, scale,
 };
@@ -11,9 +12,9 @@ use skiff_schema::{Schema, Text};
 use skiff_structural::jsonpath::{self, JsonPath};
 use skiff_structural::{KindName, ObjectMeta, ScalePaths, Structural, Validator};
 
-use super::{
-    CustomStrategy, DefinitionError, array, columns, gv, is_terminating, names, prefer, scope, text,
-};
+use super::columns;
+use super::definition::{DefinitionError, array, gv, is_terminating, names, scope, text};
+use super::strategy::CustomStrategy;
 
 /// A version of a definition.
 pub(super) struct ServedVersion<'d> {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::core::v1::{Container, ContainerPort, PodSpec, VolumeMount};
 
 use super::validate_probes::{self, Role};
-use super::validate_volumes::Volumes;
+use super::validate_volumes::{Volumes, inside};
 use super::{validate_env, validate_resources, validate_security};
 use crate::shared::check::{self, one_of, one_of_optional};
 use skiff_machinery::names::Form;
@@ -251,18 +251,6 @@ fn recursive(path: &str, mount: &VolumeMount) -> FieldErrors {
     if mount.mount_propagation.as_deref().is_some_and(|propagation| propagation != "None") {
         let detail = "may only be specified when mountPropagation is None or not specified";
         errors.push(FieldError::forbidden(path, detail));
-    }
-    errors
-}
-
-/// A path that stays below where it starts.
-pub(super) fn inside(field: &str, path: &str) -> FieldErrors {
-    let mut errors = FieldErrors::new();
-    if path.starts_with('/') {
-        errors.push(FieldError::invalid(field, path, "must be a relative path"));
-    }
-    if path.split('/').any(|part| part == "..") {
-        errors.push(FieldError::invalid(field, path, "must not contain '..'"));
     }
     errors
 }

@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::core::v1::{ObjectFieldSelector, ResourceFieldSelector};
 use serde_json::Value;
 
-use super::validate_containers::inside;
 use super::validate_env::{field_ref, resource_ref};
 use crate::shared::check::one_of_optional;
 use skiff_machinery::cells::{int_of, str_of};
@@ -285,5 +284,17 @@ fn token(at: &str, volume: &str, token: &Value) -> FieldErrors {
     let invalid = |why| FieldError::invalid(format!("{at}.expirationSeconds"), seconds, why);
     errors.extend(problem.map(invalid));
     errors.extend(file(volume, token));
+    errors
+}
+
+/// A path that stays below where it starts.
+pub(super) fn inside(field: &str, path: &str) -> FieldErrors {
+    let mut errors = FieldErrors::new();
+    if path.starts_with('/') {
+        errors.push(FieldError::invalid(field, path, "must be a relative path"));
+    }
+    if path.split('/').any(|part| part == "..") {
+        errors.push(FieldError::invalid(field, path, "must not contain '..'"));
+    }
     errors
 }
