@@ -105,7 +105,7 @@ impl Informers {
             controller_revisions_by_owner: ByOwner::new(&controller_revisions),
             controller_revisions,
             claims: Cache::new(),
-            services_by_label: Index::new(&services, |key, service| label_asked_for(key, service)),
+            services_by_label: Index::new(&services, label_asked_for),
             services,
             endpoints: Cache::new(),
             nodes: Cache::new(),

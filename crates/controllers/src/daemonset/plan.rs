@@ -57,6 +57,9 @@ struct Place<'a> {
     pods: Vec<&'a Arc<KnownPod>>,
 }
 
+/// A pod, if there is one.
+type Found<'a> = Option<&'a Arc<KnownPod>>;
+
 /// A set's pods by nodes, with what is wanted there.
 pub(super) struct Layout<'a> {
     observed: &'a Observed<'a>,
@@ -179,10 +182,7 @@ impl<'a> Layout<'a> {
     }
 
     /// The pods of a node that are not going, of the present template and of another; `None` if there are several of one.
-    fn new_and_old(
-        &self,
-        place: &Place<'a>,
-    ) -> Option<(Option<&'a Arc<KnownPod>>, Option<&'a Arc<KnownPod>>)> {
+    fn new_and_old(&self, place: &Place<'a>) -> Option<(Found<'a>, Found<'a>)> {
         let (mut new, mut old) = (None, None);
         for pod in place.pods.iter().copied().filter(|pod| !self.is_going(pod)) {
             let slot = if self.is_new(pod) { &mut new } else { &mut old };

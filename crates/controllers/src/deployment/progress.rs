@@ -19,7 +19,7 @@ pub(super) enum Progress {
     FoundNewReplicaSet,
     ReplicaSetUpdated,
     NewReplicaSetAvailable,
-    ProgressDeadlineExceeded,
+    DeadlineExceeded,
     ReplicaSetCreateError,
     DeploymentPaused,
     DeploymentResumed,
@@ -32,7 +32,7 @@ impl Progress {
             Self::FoundNewReplicaSet => "FoundNewReplicaSet",
             Self::ReplicaSetUpdated => "ReplicaSetUpdated",
             Self::NewReplicaSetAvailable => "NewReplicaSetAvailable",
-            Self::ProgressDeadlineExceeded => "ProgressDeadlineExceeded",
+            Self::DeadlineExceeded => "ProgressDeadlineExceeded",
             Self::ReplicaSetCreateError => "ReplicaSetCreateError",
             Self::DeploymentPaused => "DeploymentPaused",
             Self::DeploymentResumed => "DeploymentResumed",
@@ -41,7 +41,7 @@ impl Progress {
 
     fn status(self) -> &'static str {
         match self {
-            Self::ProgressDeadlineExceeded | Self::ReplicaSetCreateError => "False",
+            Self::DeadlineExceeded | Self::ReplicaSetCreateError => "False",
             Self::DeploymentPaused | Self::DeploymentResumed => "Unknown",
             _ => "True",
         }
@@ -80,7 +80,7 @@ pub(super) fn say(status: &mut DeploymentStatus, progress: Progress, message: &s
 
 /// Says that the Deployment is paused, or no longer, so that the time in between counts as no lack of progress.
 pub(super) fn say_paused(status: &mut DeploymentStatus, wants: &Wants<'_>, now: Timestamp) {
-    if wants.deadline().is_none() || is_so(status, Progress::ProgressDeadlineExceeded) {
+    if wants.deadline().is_none() || is_so(status, Progress::DeadlineExceeded) {
         return;
     }
     match (wants.spec.paused.unwrap_or(false), is_so(status, Progress::DeploymentPaused)) {
@@ -165,7 +165,7 @@ fn has_timed_out(wants: &Wants<'_>, status: &DeploymentStatus, now: Timestamp) -
     if is_so(status, Progress::NewReplicaSetAvailable) {
         return false;
     }
-    is_so(status, Progress::ProgressDeadlineExceeded) || due(wants, condition).is_some_and(|due| due < now)
+    is_so(status, Progress::DeadlineExceeded) || due(wants, condition).is_some_and(|due| due < now)
 }
 
 /// Judges a rollout: whether it is done, moves, or has stood for too long, and whether pods cannot be made.
@@ -194,7 +194,7 @@ pub(super) fn judge(
             say_moved(status, &format!("{what} is progressing."), now);
         } else if has_timed_out(wants, status, now) {
             let message = format!("{what} has timed out progressing.");
-            say(status, Progress::ProgressDeadlineExceeded, &message, now);
+            say(status, Progress::DeadlineExceeded, &message, now);
         }
     }
     let conditions = status.conditions.get_or_insert_default();
@@ -241,7 +241,7 @@ pub(super) fn look_in(
     now: Timestamp,
 ) -> Option<i64> {
     let condition = progressing(status)?;
-    if is_complete(deployment, wants, status) || is_so(status, Progress::ProgressDeadlineExceeded) {
+    if is_complete(deployment, wants, status) || is_so(status, Progress::DeadlineExceeded) {
         return None;
     }
     let left = due(wants, condition)?.duration_since(now).as_secs();
