@@ -7,6 +7,7 @@ mod build_info;
 mod config;
 mod definitions;
 mod errors;
+mod extension;
 mod fairness;
 #[cfg(fuzzing)]
 pub mod fuzzing;
@@ -24,6 +25,7 @@ mod webhooks;
 
 pub use build_info::{BuildInfo, kubernetes_version};
 pub use config::{ClusterConfig, Config};
+pub use extension::{Asked, Extension};
 pub use http::body::{Body, BodyError, BoxError};
 pub use http::client::ApiService;
 pub use limits::Limits;

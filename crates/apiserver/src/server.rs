@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::{self, Configured};
-use crate::aggregation::{self, Aggregation};
+use crate::aggregation::{self, Aggregation, Inside};
 use crate::bootstrap::{self, Bootstrap, BootstrapError};
 use crate::config::{ClusterConfig, Config};
 use crate::definitions::Definitions;
@@ -92,12 +92,25 @@ impl ApiServer {
     /// # Errors
     /// When the store fails.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        let Config { store, catalogue, pki, cluster, checks, limits, plugins, build, more_metrics } = config;
+        let Config {
+            store,
+            catalogue,
+            pki,
+            cluster,
+            checks,
+            limits,
+            plugins,
+            build,
+            more_metrics,
+            extensions,
+        } = config;
+        let inside = Inside::new(extensions);
+        let built_in = skiff_machinery::discovery::group_versions(&catalogue);
         let first = Bootstrap {
             service_cidrs: vec![cluster.service_cidr.to_string()],
             client_ca_pem: pki.ca_pem().to_owned(),
             front_proxy_ca_pem: pki.front_proxy_ca_pem().to_owned(),
-            versions: skiff_machinery::discovery::group_versions(&catalogue),
+            versions: built_in.into_iter().chain(inside.versions()).collect(),
         };
         bootstrap::run(&*store, &first).await?;
         let issuer = Issuer::new(&cluster.domain, cluster.advertise_address, cluster.port);
@@ -109,7 +122,7 @@ impl ApiServer {
         let outgoing = Arc::new(Outgoing::new(store.clone()));
         let definitions = Definitions::new(kubernetes, offers.clone(), outgoing.clone());
         let definitions = View::start(store.clone(), definitions).await?;
-        let aggregation = Aggregation::start(store.clone(), offers.clone(), &pki).await?;
+        let aggregation = Aggregation::start(store.clone(), offers.clone(), &pki, inside).await?;
         let configured = Configured::start(store.clone(), offers.clone(), auth.clone(), outgoing).await?;
         let (priority, changed) = (Priority::new(&limits), Arc::default());
         let flow_control = Configuration::new(priority.fairness.clone(), Arc::clone(&changed));

@@ -143,6 +143,7 @@ pub(crate) async fn start(
         plugins: settings.args.enable_admission_plugins.clone(),
         build: build_info(),
         more_metrics: skiff_informer::metrics,
+        extensions: Vec::new(),
     };
     // Before the API server answers: it is not ready before the proxy is.
     let (proxy, proxy_health) = watch::channel(Health::default());

@@ -11,10 +11,14 @@
 //! - Versions that this server serves have APIServices, too: those that are built in are written before the first request
 //!   (`bootstrap/api_services.rs`), those of custom kinds follow the definitions ([`local`]).
 //!
+//! - A version may also be served by another part of this program ([`inside`]): its APIService names no Service, and all else is
+//!   as for the others.
+//!
 //! An extension server is a stranger: what it sends is bounded in size and time, and nothing else waits for it.
 
 mod availability;
 mod gather;
+mod inside;
 mod keeper;
 mod local;
 mod metrics;
@@ -33,6 +37,7 @@ use skiff_pki::Pki;
 use skiff_store::{ReadError, Revision, Store, View};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+pub(crate) use inside::Inside;
 pub(crate) use proxy::pass_on;
 pub(crate) use registration::Registration;
 use registration::Registrations;
@@ -43,6 +48,7 @@ use crate::server::Shared;
 /// What the server knows of versions that others serve.
 pub(crate) struct Aggregation {
     registrations: View<Registrations>,
+    inside: Inside,
     transport: transport::Transport,
     metrics: metrics::Metrics,
 }
@@ -56,13 +62,14 @@ impl Aggregation {
         store: Arc<dyn Store>,
         offers: Arc<Offers>,
         pki: &Pki,
+        inside: Inside,
     ) -> Result<Self, ReadError> {
         let transport = transport::Transport::new(store.clone(), pki.front_proxy_client());
-        let registrations = View::start(store, Registrations::new(offers)).await?;
-        Ok(Self { registrations, transport, metrics: metrics::Metrics::default() })
+        let registrations = View::start(store, Registrations::new(offers, inside.clone())).await?;
+        Ok(Self { registrations, inside, transport, metrics: metrics::Metrics::default() })
     }
 
-    /// The APIService of a version that another server serves.
+    /// The APIService of a version that another server serves, or another part of this program.
     pub(crate) fn elsewhere(&self, gv: &GroupVersion) -> Option<Arc<Registration>> {
         self.registrations.read().elsewhere(gv)
     }
