@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use kube::Client;
-use skiff_apiserver::{ApiServer, Checks, ClusterConfig, Concern};
+use skiff_apiserver::{ApiServer, Checks, ClusterConfig, Concern, Extension};
 use skiff_controllers::ControllersConfig;
 use skiff_errors::error_text;
 use skiff_identity::UserInfo;
@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::args::ServerArgs;
 use crate::layout::Layout;
+use crate::metrics::MetricsApi;
 use crate::parts::Parts;
 use crate::progress::{Progress, Report};
 use crate::ready::{self, Starting};
@@ -133,6 +134,7 @@ pub(crate) async fn start(
 
     progress.step("starting the API server");
     let cluster = ClusterConfig { port: settings.args.api_port, ..ClusterConfig::new(node_ip.into()) };
+    let metrics = Arc::new(MetricsApi::default());
     let config = skiff_apiserver::Config {
         store: store.clone(),
         catalogue,
@@ -143,7 +145,7 @@ pub(crate) async fn start(
         plugins: settings.args.enable_admission_plugins.clone(),
         build: build_info(),
         more_metrics: skiff_informer::metrics,
-        extensions: Vec::new(),
+        extensions: vec![metrics.clone() as Arc<dyn Extension>],
     };
     // Before the API server answers: it is not ready before the proxy is.
     let (proxy, proxy_health) = watch::channel(Health::default());
@@ -152,6 +154,7 @@ pub(crate) async fn start(
         check_proxy(&checks, proxy_health.clone());
     }
     let api = start_api(&mut parts, config).await?;
+    metrics.connect(api.client(UserInfo::service_account(addons::NAMESPACE, addons::METRICS)));
     parts.run("memory", keep_small(api.clone(), shutdown.clone()));
     // From here on users can look at what goes on, also when it goes wrong.
     write_kubeconfigs(&settings, &pki, &url)?;
