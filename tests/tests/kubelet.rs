@@ -45,6 +45,7 @@ fn a_node_tells_what_it_does() {
     cluster.apply(BUSY);
     cluster.k("wait pod/busy --timeout=60s --for=condition=Ready");
     usage_is_measured(&cluster);
+    top_tells_it(&cluster);
     metrics_are_told(&cluster);
     health_and_configuration_are_told(&cluster);
     resources_of_the_pod_are_told(&cluster);
@@ -94,6 +95,21 @@ fn usage_is_measured(cluster: &Cluster) {
     assert!(number(&node["fs"]["capacityBytes"]) > 0 && number(&node["rlimit"]["curproc"]) > 1);
     let less: Value = serde_json::from_str(&raw(cluster, "/stats/summary?only_cpu_and_memory=true")).unwrap();
     assert!(less["node"].get("fs").is_none() && less["node"].get("cpu").is_some());
+}
+
+/// As `kubectl top` and autoscalers ask for it, without anything that a user has to install.
+fn top_tells_it(cluster: &Cluster) {
+    let service = cluster.k("get apiservice v1beta1.metrics.k8s.io --no-headers");
+    assert!(service.contains("Local") && service.contains("True"), "{service}");
+    let pod = cluster.k("top pod busy --containers --no-headers");
+    let columns: Vec<&str> = pod.split_whitespace().collect();
+    assert_eq!(columns[..2], ["busy", "spinner"], "{pod}");
+    assert!(columns[2].trim_end_matches('m').parse::<u32>().unwrap() > 50, "{pod}");
+    assert!(columns[3].trim_end_matches("Mi").parse::<u32>().unwrap() >= 32, "{pod}");
+    let node = cluster.k("top node --no-headers");
+    assert!(node.starts_with("node-1") && node.matches('%').count() == 2, "{node}");
+    let table = cluster.k("get pods.metrics.k8s.io busy --no-headers");
+    assert_eq!(table.split_whitespace().count(), 4, "name, CPU, memory and window: {table}");
 }
 
 fn metrics_are_told(cluster: &Cluster) {

@@ -157,3 +157,74 @@ fn a_port_of_the_node_leads_to_its_pod() {
     let follows = ask.replace("http://", "-f http://").replace("8081 &&", "8081 | grep again &&");
     cluster.sh(&follows).ok();
 }
+
+/// A pod whose first container takes new resources as it runs, and whose second is started anew for memory.
+const SIZED: &str = r#"
+apiVersion: v1
+kind: Pod
+metadata: {name: sized}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+  - name: main
+    image: luksa/kubia
+    resources: {requests: {cpu: 100m, memory: 64Mi}, limits: {cpu: 200m, memory: 128Mi}}
+  - name: anew
+    image: luksa/kubia
+    command: [sleep, "1000"]
+    resizePolicy: [{resourceName: memory, restartPolicy: RestartContainer}]
+    resources: {requests: {memory: 32Mi}, limits: {memory: 64Mi}}
+"#;
+
+/// Asks for other resources of a container of the pod `sized`.
+fn resize(cluster: &Cluster, container: &str, resources: &str) {
+    let patch = format!(r#"{{"spec":{{"containers":[{{"name":"{container}","resources":{resources}}}]}}}}"#);
+    cluster.k(&format!("patch pod sized --subresource=resize -p {patch}"));
+}
+
+#[test]
+fn a_pod_is_resized_while_it_runs() {
+    let cluster = Cluster::up();
+    cluster.apply(SIZED);
+    cluster.k("wait pod/sized --timeout=30s --for=condition=Ready");
+    let until = |path: &str, value: &str| {
+        cluster.k(&format!("wait pod/sized --timeout=30s --for=jsonpath={{.status.{path}}}={value}"))
+    };
+    let limit = |container: &str, files: &str| {
+        let mut command =
+            cluster.kubectl_command(Kubectl::New, &format!("exec sized -c {container} -- bash -c"));
+        let script = format!("cd /sys/fs/cgroup; cat {files} 2>/dev/null | head -1");
+        skiff_tests::Output::of(command.arg(script)).ok().trim().to_owned()
+    };
+
+    resize(&cluster, "main", r#"{"requests":{"cpu":"150m"},"limits":{"cpu":"300m","memory":"256Mi"}}"#);
+    until("containerStatuses[0].resources.limits.memory", "256Mi");
+    until("containerStatuses[0].resources.limits.cpu", "300m");
+    assert_eq!(limit("main", "memory.max memory/memory.limit_in_bytes"), (256 << 20).to_string());
+    assert!(limit("main", "cpu.max cpu/cpu.cfs_quota_us").starts_with("30000"));
+    assert_eq!(cluster.k("get pod sized -o jsonpath={.status.containerStatuses[0].restartCount}"), "0");
+    let events =
+        cluster.k("get events --field-selector involvedObject.name=sized -o jsonpath={.items[*].reason}");
+    assert!(events.contains("ResizeStarted") && events.contains("ResizeCompleted"), "{events}");
+
+    resize(&cluster, "anew", r#"{"limits":{"memory":"96Mi"}}"#);
+    until("containerStatuses[1].resources.limits.memory", "96Mi");
+    until("containerStatuses[1].restartCount", "1");
+    cluster.k("wait pod/sized --timeout=30s --for=condition=Ready");
+    assert_eq!(limit("anew", "memory.max memory/memory.limit_in_bytes"), (96 << 20).to_string());
+
+    // More than is free, though not more than there is: the DNS pod has some of it.
+    let all = cluster.k("get nodes -o jsonpath={.items[0].status.allocatable.cpu}");
+    resize(&cluster, "main", &format!(r#"{{"requests":{{"cpu":"{all}"}},"limits":{{"cpu":"{all}"}}}}"#));
+    cluster.k("wait pod/sized --timeout=30s --for=condition=PodResizePending");
+    let pending =
+        "get pod sized -o jsonpath={.status.conditions[?(@.type==\"PodResizePending\")]['reason','message']}";
+    let pending = cluster.k(pending);
+    assert!(pending.contains("Deferred Node didn't have enough resource: cpu"), "{pending}");
+    assert_eq!(cluster.k("get pod sized -o jsonpath={.status.allocatedResources.cpu}"), "150m");
+    resize(&cluster, "main", r#"{"requests":{"cpu":"150m"},"limits":{"cpu":"300m"}}"#);
+    let pending = "wait pod/sized --timeout=30s --for=jsonpath={.status.observedGeneration}=5";
+    cluster.k(pending);
+    let conditions = cluster.k("get pod sized -o jsonpath={.status.conditions[*].type}");
+    assert!(!conditions.contains("PodResize"), "{conditions}");
+}

@@ -11,6 +11,7 @@ use skiff_registry::Plugins;
 use skiff_store::Store;
 
 use crate::build_info::BuildInfo;
+use crate::extension::Extension;
 use crate::limits::Limits;
 
 /// Everything an API server needs.
@@ -33,6 +34,8 @@ pub struct Config {
     pub build: BuildInfo,
     /// What `/metrics` says besides the server's own numbers, in Prometheus' text format.
     pub more_metrics: fn() -> String,
+    /// Versions of the API that other parts of this program serve.
+    pub extensions: Vec<Arc<dyn Extension>>,
 }
 
 /// Facts of a cluster that are fixed when it is made.

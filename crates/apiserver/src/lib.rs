@@ -10,6 +10,7 @@ mod answer;
 pub mod bootstrap;
 mod build_info;
 mod config;
+mod extension;
 mod fairness;
 #[cfg(fuzzing)]
 pub mod fuzzing;
@@ -26,6 +27,7 @@ mod webhooks;
 
 pub use build_info::{BuildInfo, kubernetes_version};
 pub use config::{ClusterConfig, Config};
+pub use extension::{Asked, Extension};
 pub use http::body::{Body, BodyError, BoxError};
 pub use http::client::ApiService;
 pub use limits::Limits;

@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::aggregation;
+use crate::aggregation::inside::Inside;
 use crate::aggregation::known::Aggregation;
 use crate::aggregation::setting::Setting;
 use crate::aggregation::writer::Writer;
@@ -65,9 +66,10 @@ impl ApiServer {
     /// # Errors
     /// When the store fails.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        write_first_objects(&config).await?;
+        let inside = Inside::new(config.extensions.clone());
+        write_first_objects(&config, &inside).await?;
         let changed = Arc::<Notify>::default();
-        let server = Self { shared: Arc::new(share(config, &changed).await?) };
+        let server = Self { shared: Arc::new(share(config, inside, &changed).await?) };
         server.keep(changed);
         Ok(server)
     }
@@ -130,19 +132,20 @@ impl ApiServer {
     }
 }
 
-async fn write_first_objects(config: &Config) -> Result<(), BootstrapError> {
+async fn write_first_objects(config: &Config, inside: &Inside) -> Result<(), BootstrapError> {
+    let built_in = skiff_machinery::discovery::group_versions(&config.catalogue);
     let first = Bootstrap {
         service_cidrs: vec![config.cluster.service_cidr.to_string()],
         client_ca_pem: config.pki.ca_pem().to_owned(),
         front_proxy_ca_pem: config.pki.front_proxy_ca_pem().to_owned(),
-        versions: skiff_machinery::discovery::group_versions(&config.catalogue),
+        versions: built_in.into_iter().chain(inside.versions()).collect(),
     };
     bootstrap::run(&*config.store, &first).await
 }
 
 /// Reads what requests are decided by. `changed` is told when priority and fairness are configured anew.
-async fn share(config: Config, changed: &Arc<Notify>) -> Result<Shared, StartError> {
-    let Config { store, catalogue, pki, cluster, checks, limits, plugins, build, more_metrics } = config;
+async fn share(config: Config, inside: Inside, changed: &Arc<Notify>) -> Result<Shared, StartError> {
+    let Config { store, catalogue, pki, cluster, checks, limits, plugins, build, more_metrics, .. } = config;
     let issuer = Issuer::new(&cluster.domain, cluster.advertise_address, cluster.port);
     let auth = Auth::start(store.clone(), pki.clone(), issuer).await?;
     let address = SocketAddr::new(cluster.advertise_address, cluster.port);
@@ -162,7 +165,7 @@ async fn share(config: Config, changed: &Arc<Notify>) -> Result<Shared, StartErr
         schema,
     });
     let registry = Arc::new(registry.await?);
-    let aggregation = Arc::new(Aggregation::start(store.clone(), offers.clone(), &pki).await?);
+    let aggregation = Arc::new(Aggregation::start(store.clone(), offers.clone(), &pki, inside).await?);
     let priority = Arc::new(Priority::new(&limits));
     let flow_control = Configuration::new(priority.fairness.clone(), changed.clone());
     let flow_control = Arc::new(View::start(store.clone(), flow_control).await?);

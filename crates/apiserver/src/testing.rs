@@ -49,7 +49,25 @@ impl TestServer {
     ///
     /// When it does not start.
     pub async fn with(address: impl Into<IpAddr>, limits: crate::Limits, plugins: crate::Plugins) -> Self {
-        let address = address.into();
+        Self::made(address.into(), limits, plugins, Vec::new()).await
+    }
+
+    /// A server that serves a version of the API through another part of the program.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub async fn with_extension(address: impl Into<IpAddr>, extension: Arc<dyn crate::Extension>) -> Self {
+        let (limits, plugins) = (crate::Limits::default(), crate::Plugins::default());
+        Self::made(address.into(), limits, plugins, vec![extension]).await
+    }
+
+    async fn made(
+        address: IpAddr,
+        limits: crate::Limits,
+        plugins: crate::Plugins,
+        extensions: Vec<Arc<dyn crate::Extension>>,
+    ) -> Self {
         let dir = tempfile::tempdir().expect("a directory for the test");
         let store = store(dir.path());
         let pki = pki(dir.path(), address);
@@ -65,6 +83,7 @@ impl TestServer {
             plugins,
             build: crate::BuildInfo::default(),
             more_metrics: String::new,
+            extensions,
         };
         let server = ApiServer::start(config).await.expect("the server starts");
         Self { server, store, pki, checks, _dir: dir }

@@ -76,7 +76,9 @@ fn assert_hung(refused: RuntimeError) {
     match refused {
         RuntimeError::Hung { container, reason, .. } => {
             assert_eq!(container, "hangs");
-            assert_eq!(reason, "context deadline exceeded: find the sources of mounts");
+            // It may be stopped before it has said anything.
+            let told = ["context deadline exceeded: find the sources of mounts", "context deadline exceeded"];
+            assert!(told.contains(&reason.as_str()), "{reason}");
         }
         other => panic!("{other:?}"),
     }

@@ -1,9 +1,10 @@
-//! What every cluster runs for itself: the DNS pod, with the identity, rights and Service that it needs.
+//! What every cluster runs for itself: the DNS pod, with the identity, rights and Service that it needs; and the rights of those
+//! who measure, and of those who may look at it.
 //!
 //! They are ordinary objects, written through the API; users can see, change and delete them.
 
 use k8s_openapi::api::core::v1::{ReplicationController, Service, ServiceAccount};
-use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client, Resource};
 use serde::Serialize;
@@ -19,13 +20,19 @@ pub(crate) const NAMESPACE: &str = "kube-system";
 /// Name of the DNS pods' controller and Service, the one that Kubernetes users know.
 pub(crate) const DNS: &str = "kube-dns";
 
+/// Name of the ServiceAccount as which the use of nodes and pods is asked for, that of Kubernetes' metrics server.
+pub(crate) const METRICS: &str = "metrics-server";
+
 /// Name of the container in the DNS pods.
 pub(crate) const CONTAINER: &str = "dns";
 
-/// Creates the DNS objects, or brings them to this version's state.
+/// Creates the objects, or brings them to this version's state.
 pub(crate) async fn apply(client: &Client, dns_address: &str) -> kube::Result<()> {
     write::<ServiceAccount>(Api::namespaced(client.clone(), NAMESPACE), account()).await?;
     write::<ClusterRoleBinding>(Api::all(client.clone()), binding()).await?;
+    write::<ClusterRole>(Api::all(client.clone()), metrics_reader()).await?;
+    write::<ClusterRole>(Api::all(client.clone()), metrics_role()).await?;
+    write::<ClusterRoleBinding>(Api::all(client.clone()), metrics_binding()).await?;
     write::<Service>(Api::namespaced(client.clone(), NAMESPACE), service(dns_address)).await?;
     write::<ReplicationController>(Api::namespaced(client.clone(), NAMESPACE), controller()).await
 }
@@ -57,6 +64,39 @@ fn binding() -> Value {
         "metadata": {"name": "kube-dns"},
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "system:coredns"},
         "subjects": [{"kind": "ServiceAccount", "name": DNS, "namespace": NAMESPACE}],
+    })
+}
+
+/// Whoever may view a namespace may see what is used in it.
+fn metrics_reader() -> Value {
+    let part_of = |role: &str| format!("rbac.authorization.k8s.io/aggregate-to-{role}");
+    json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+        "metadata": {
+            "name": "system:aggregated-metrics-reader",
+            "labels": {part_of("view"): "true", part_of("edit"): "true", part_of("admin"): "true"},
+        },
+        "rules": [{"apiGroups": ["metrics.k8s.io"], "resources": ["pods", "nodes"], "verbs": ["get", "list", "watch"]}],
+    })
+}
+
+fn metrics_role() -> Value {
+    json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+        "metadata": {"name": "system:metrics-server"},
+        "rules": [
+            {"apiGroups": [""], "resources": ["nodes/proxy"], "verbs": ["get"]},
+            {"apiGroups": [""], "resources": ["pods", "nodes"], "verbs": ["get", "list", "watch"]},
+        ],
+    })
+}
+
+fn metrics_binding() -> Value {
+    json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+        "metadata": {"name": "system:metrics-server"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "system:metrics-server"},
+        "subjects": [{"kind": "ServiceAccount", "name": METRICS, "namespace": NAMESPACE}],
     })
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use jiff::SignedDuration;
 use kube::Client;
-use skiff_apiserver::{ApiServer, Checks, ClusterConfig, Concern};
+use skiff_apiserver::{ApiServer, Checks, ClusterConfig, Concern, Extension};
 use skiff_controllers::ControllersConfig;
 use skiff_errors::error_text;
 use skiff_identity::{CertificateRequest, UserInfo};
@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::args::ServerArgs;
 use crate::layout::Layout;
+use crate::metrics::MetricsApi;
 use crate::parts::Parts;
 use crate::progress::{Progress, Report};
 use crate::ready::{self, Starting};
@@ -136,6 +137,7 @@ pub(crate) async fn start(
 
     progress.step("starting the API server");
     let cluster = ClusterConfig { port: settings.args.api_port, ..ClusterConfig::new(node_ip.into()) };
+    let metrics = Arc::new(MetricsApi::default());
     let config = skiff_apiserver::Config {
         store: store.clone(),
         catalogue,
@@ -146,6 +148,7 @@ pub(crate) async fn start(
         plugins,
         build: build_info(),
         more_metrics: skiff_informer::metrics,
+        extensions: vec![metrics.clone() as Arc<dyn Extension>],
     };
     // Before the API server answers: it is not ready before the proxy is.
     let (proxy, proxy_health) = watch::channel(Health::default());
@@ -154,6 +157,7 @@ pub(crate) async fn start(
         check_proxy(&checks, proxy_health.clone());
     }
     let api = start_api(&mut parts, config).await?;
+    metrics.connect(api.client(UserInfo::service_account(addons::NAMESPACE, addons::METRICS)));
     parts.run("memory", keep_small(api.clone(), shutdown.clone()));
     // From here on users can look at what goes on, also when it goes wrong.
     write_kubeconfigs(&settings, &pki, &url)?;

@@ -19,6 +19,7 @@ mod keeper;
 mod layout;
 mod lock;
 mod log;
+mod metrics;
 mod mounts;
 mod parts;
 mod preflight;

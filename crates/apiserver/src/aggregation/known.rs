@@ -6,6 +6,7 @@ use skiff_machinery::GroupVersion;
 use skiff_pki::Pki;
 use skiff_store::{ReadError, Revision, Store, View};
 
+use super::inside::Inside;
 use super::metrics::Metrics;
 use super::registration::{Registration, Registrations};
 use super::transport::Transport;
@@ -14,6 +15,7 @@ use crate::offer::Offers;
 /// What the server knows of versions that others serve.
 pub(crate) struct Aggregation {
     pub(super) registrations: View<Registrations>,
+    pub(super) inside: Inside,
     pub(super) transport: Transport,
     pub(super) metrics: Metrics,
 }
@@ -27,13 +29,14 @@ impl Aggregation {
         store: Arc<dyn Store>,
         offers: Arc<Offers>,
         pki: &Pki,
+        inside: Inside,
     ) -> Result<Self, ReadError> {
         let transport = Transport::new(store.clone(), pki.front_proxy_client());
-        let registrations = View::start(store, Registrations::new(offers)).await?;
-        Ok(Self { registrations, transport, metrics: Metrics::default() })
+        let registrations = View::start(store, Registrations::new(offers, inside.clone())).await?;
+        Ok(Self { registrations, inside, transport, metrics: Metrics::default() })
     }
 
-    /// The APIService of a version that another server serves.
+    /// The APIService of a version that another server serves, or another part of this program.
     pub(crate) fn elsewhere(&self, gv: &GroupVersion) -> Option<Arc<Registration>> {
         self.registrations.read().elsewhere(gv)
     }

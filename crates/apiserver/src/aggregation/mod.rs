@@ -11,10 +11,14 @@
 //! - Versions that this server serves have APIServices, too: those that are built in are written before the first request
 //!   (`bootstrap/api_services.rs`), those of custom kinds follow the definitions ([`local`]).
 //!
+//! - A version may also be served by another part of this program ([`inside`]): its APIService names no Service, and all else is
+//!   as for the others.
+//!
 //! An extension server is a stranger: what it sends is bounded in size and time, and nothing else waits for it.
 
 mod availability;
 mod gather;
+pub(crate) mod inside;
 mod keeper;
 pub(crate) mod known;
 mod local;

@@ -14,6 +14,7 @@ use skiff_identity::UserInfo;
 use skiff_listener::AUDIT_ID;
 use skiff_registry::ApiError;
 
+use super::inside;
 use super::known::Aggregation;
 use super::registration::{Registration, Target};
 use super::transport::Unreached;
@@ -38,6 +39,11 @@ pub(crate) async fn pass_on(
     request: Request<Body>,
 ) -> Result<Response<Body>, ApiError> {
     let registration = &aggregation.newest(registration).await;
+    if registration.target.is_none()
+        && let Some(extension) = aggregation.inside.extension(&registration.gv)
+    {
+        return Ok(inside::answer(&*extension, request).await);
+    }
     let Some(target) = registration.target.as_ref().filter(|_| registration.is_available()) else {
         return Ok(refusal(StatusCode::SERVICE_UNAVAILABLE, "service unavailable"));
     };

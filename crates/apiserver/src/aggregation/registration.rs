@@ -11,6 +11,7 @@ use skiff_machinery::discovery::Priority;
 use skiff_machinery::{GroupVersion, Object, keys};
 use skiff_store::Model;
 
+use super::inside::Inside;
 use crate::offer::Offers;
 
 /// Whom an extension server has to be to be believed.
@@ -55,7 +56,7 @@ pub(crate) struct Registration {
     pub(crate) object: Object,
     pub(crate) gv: GroupVersion,
     priority: Priority,
-    /// None if this server serves the version.
+    /// None if this server serves the version, or another part of this program.
     pub(crate) target: Option<Target>,
 }
 
@@ -87,13 +88,14 @@ impl Registration {
 /// All APIServices.
 pub(crate) struct Registrations {
     offers: Arc<Offers>,
+    inside: Inside,
     all: BTreeMap<String, Arc<Registration>>,
     elsewhere: HashMap<GroupVersion, Arc<Registration>>,
 }
 
 impl Registrations {
-    pub(super) fn new(offers: Arc<Offers>) -> Self {
-        Self { offers, all: BTreeMap::new(), elsewhere: HashMap::new() }
+    pub(super) fn new(offers: Arc<Offers>, inside: Inside) -> Self {
+        Self { offers, inside, all: BTreeMap::new(), elsewhere: HashMap::new() }
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Registration>> {
@@ -137,8 +139,9 @@ impl Model for Registrations {
 
     fn settle(&mut self) {
         // Who serves the group of APIServices is not a matter of APIServices.
-        let others =
-            self.all.values().filter(|one| one.target.is_some() && !api_service::is_ours(&one.gv.group));
+        let others = self.all.values().filter(|one| {
+            (one.target.is_some() || self.inside.serves(&one.gv)) && !api_service::is_ours(&one.gv.group)
+        });
         self.elsewhere = others.map(|one| (one.gv.clone(), one.clone())).collect();
         let all = self.all.values().filter(|one| !api_service::is_ours(&one.gv.group));
         self.offers.register(

@@ -5,6 +5,7 @@
 mod common;
 mod documents;
 mod extension;
+mod inside;
 mod local;
 mod requests;
 mod vouching;

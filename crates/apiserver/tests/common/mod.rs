@@ -5,13 +5,16 @@
 pub(crate) mod hook;
 
 use std::ops::Deref;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use serde_json::{Value, json};
 use skiff_apiserver::testing::TestServer;
-use skiff_apiserver::{ApiService, Body, Limits, PluginConfiguration, PluginNames, Plugins, UserInfo};
+use skiff_apiserver::{
+    ApiService, Body, Extension, Limits, PluginConfiguration, PluginNames, Plugins, UserInfo,
+};
 use tower::ServiceExt as _;
 
 /// Where the objects of priority and fairness are.
@@ -72,6 +75,11 @@ impl Api {
 
     pub(crate) async fn with(plugins: Plugins) -> Self {
         Self(TestServer::with([127, 0, 0, 1], Limits::default(), plugins).await)
+    }
+
+    /// With a version of the API that another part of the program serves.
+    pub(crate) async fn with_extension(extension: Arc<dyn Extension>) -> Self {
+        Self(TestServer::with_extension([127, 0, 0, 1], extension).await)
     }
 
     pub(crate) async fn with_limits(limits: Limits) -> Self {

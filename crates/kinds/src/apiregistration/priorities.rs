@@ -26,6 +26,8 @@ const TABLE: &[(&str, &str, i32, i32)] = &[
     ("discovery.k8s.io", "v1", 16200, 15),
     ("resource.k8s.io", "v1", 16200, 15),
     ("flowcontrol.apiserver.k8s.io", "v1", 16100, 21),
+    // As the metrics server registers it.
+    ("metrics.k8s.io", "v1beta1", 100, 100),
 ];
 
 /// The priority of a group version of Kubernetes.

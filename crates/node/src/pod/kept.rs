@@ -2,7 +2,7 @@
 
 use super::local::LocalPod;
 use super::observed::{Observed, Run};
-use super::sizes::Sizes;
+use super::sizes::{Sizes, same};
 use crate::directory;
 use crate::ids::ContainerName;
 use crate::paths::PodPaths;
@@ -28,11 +28,22 @@ impl Kept {
     /// Of a pod with what it was granted.
     pub(crate) fn of(pod: &LocalPod, observed: &Observed) -> Self {
         let granted = Sizes::of(pod);
-        let started = observed.containers.iter().filter(|(_, state)| matches!(state.run, Run::Running(_)));
-        let has = started.filter_map(|(name, state)| Some((name.to_string(), state.sizes.clone()?)));
-        let containers = has.filter(|(name, has)| granted.containers.get(name).is_some_and(|own| own != has));
-        let group = observed.resizing.group.as_deref().filter(|group| **group != granted);
-        Self { containers: containers.collect(), group: group.cloned(), granted }
+        let containers = instead(&granted, observed);
+        let containers = containers.map(|(name, has)| (name.to_string(), has.clone())).collect();
+        let group = observed.resizing.group.as_deref().filter(|group| !group.same(&granted)).cloned();
+        Self { granted, containers, group }
+    }
+
+    /// Whether that is what there would be to say now.
+    pub(crate) fn is_current(&self, pod: &LocalPod, observed: &Observed) -> bool {
+        let group = observed.resizing.group.as_deref().filter(|group| !group.same(&self.granted));
+        let of = |(name, has): (&ContainerName, &ResourceRequirements)| {
+            self.containers.get(name.as_str()).is_some_and(|kept| kept == has)
+        };
+        self.granted.are_of(pod)
+            && self.group.as_ref() == group
+            && instead(&self.granted, observed).count() == self.containers.len()
+            && instead(&self.granted, observed).all(of)
     }
 
     /// What an agent kept of a pod; `None` when there is nothing that can be read.
@@ -62,6 +73,16 @@ impl Kept {
             observed.resizing.group = Some(Arc::new(group));
         }
     }
+}
+
+/// What running containers have instead of what was granted.
+fn instead<'o>(
+    granted: &Sizes,
+    observed: &'o Observed,
+) -> impl Iterator<Item = (&'o ContainerName, &'o ResourceRequirements)> {
+    let running = observed.containers.iter().filter(|(_, state)| matches!(state.run, Run::Running(_)));
+    let has = running.filter_map(|(name, state)| Some((name, state.sizes.as_ref()?)));
+    has.filter(move |(name, has)| granted.containers.get(name.as_str()).is_some_and(|own| !same(own, has)))
 }
 
 #[cfg(test)]
@@ -94,6 +115,7 @@ mod tests {
         let kept = Kept::of(&now, &observed);
         kept.save(&paths).unwrap();
         let loaded = Kept::load(&paths).unwrap();
+        assert!(kept.is_current(&now, &observed) && !kept.is_current(&before, &observed));
         assert_eq!(loaded, kept);
         let mut later = observed.clone();
         later.resizing.group = Some(Arc::new(Sizes::of(&now)));

@@ -3,7 +3,7 @@
 
 use super::local::{LocalContainer, LocalPod, Role};
 use super::observed::{Observed, Run};
-use super::sizes::{RESIZABLE, Sizes, differs};
+use super::sizes::{RESIZABLE, differs};
 use crate::container::limits::{pod_resources, resources};
 use crate::ids::ContainerName;
 use k8s_openapi::api::core::v1::ResourceRequirements;
@@ -31,14 +31,17 @@ pub(crate) fn changes(pod: &LocalPod, observed: &Observed) -> Changes {
     if resizable(pod).any(|container| needs_restart(container, observed)) {
         return Changes::default();
     }
+    let group = group_change(pod, observed);
+    // A limit of the pod's is also that of a container without one.
+    let concerned = resizable(pod).filter(|c| group.is_some() || is_resized(c, observed));
     let own = |container: &LocalContainer| {
         let running = observed.container(&container.name).running()?;
         let change = Change { from: current(pod, container, observed)?, to: resources(pod, container) };
-        // A limit of the pod's is also that of a container without one.
         let changes = is_resized(container, observed) || change.from != change.to;
         changes.then(|| (container.name.clone(), running.id.clone(), change))
     };
-    Changes { pod: group_change(pod, observed), containers: resizable(pod).filter_map(own).collect() }
+    let containers = concerned.filter_map(own).collect();
+    Changes { pod: group, containers }
 }
 
 /// Whether the pod's group or a running container has other resources than the pod was granted.
@@ -66,9 +69,10 @@ fn resizable(pod: &LocalPod) -> impl Iterator<Item = &LocalContainer> {
 }
 
 fn is_resized(container: &LocalContainer, observed: &Observed) -> bool {
-    let granted = container.spec.resources.clone().unwrap_or_default();
+    let none = ResourceRequirements::default();
+    let granted = container.spec.resources.as_ref().unwrap_or(&none);
     running_with(container, observed)
-        .is_some_and(|has| RESIZABLE.iter().any(|resource| differs(has, &granted, resource)))
+        .is_some_and(|has| RESIZABLE.iter().any(|resource| differs(has, granted, resource)))
 }
 
 /// What a running container has.
@@ -87,7 +91,7 @@ fn current(pod: &LocalPod, container: &LocalContainer, observed: &Observed) -> O
 
 fn group_change(pod: &LocalPod, observed: &Observed) -> Option<Change> {
     let had = observed.resizing.group.as_ref()?;
-    if had.same(&Sizes::of(pod)) {
+    if had.are_of(pod) {
         return None;
     }
     Some(Change { from: pod_resources(&had.applied(pod.clone())), to: pod_resources(pod) })

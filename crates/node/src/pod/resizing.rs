@@ -29,7 +29,7 @@ impl Worker {
     pub(super) fn take_standing(&mut self) {
         let Some(receiver) = &mut self.standing else { return };
         let Standing { granted, generation, deferred } = receiver.borrow_and_update().clone();
-        if !granted.same(&Sizes::of(&self.pod)) {
+        if !granted.are_of(&self.pod) {
             self.pod = Arc::new(granted.applied(LocalPod::clone(&self.pod)));
             self.observed.resizing.granted = Some(Granted { generation, error: None });
             self.keep();
@@ -53,10 +53,10 @@ impl Worker {
         if self.observed.ended() {
             return;
         }
-        let kept = Kept::of(&self.pod, &self.observed);
-        if self.kept.as_ref() == Some(&kept) {
+        if self.kept.as_ref().is_some_and(|kept| kept.is_current(&self.pod, &self.observed)) {
             return;
         }
+        let kept = Kept::of(&self.pod, &self.observed);
         if let Err(error) = kept.save(&self.shared.paths(&self.pod.uid)) {
             tracing::warn!(pod = %self.pod.full_name(), %error, "a later agent will not know the pod's resources");
         }

@@ -4,7 +4,6 @@
 use super::admission::requested;
 use super::local::{LocalPod, Role};
 use super::observed::Observed;
-use super::sizes::Sizes;
 use crate::container::limits::pod_limit;
 use crate::quantity::{Amounts, binary, count, millicores};
 use k8s_openapi::api::core::v1::ResourceRequirements;
@@ -22,7 +21,7 @@ pub(crate) fn allocated(pod: &LocalPod) -> Amounts {
 
 /// `status.resources`: what the pod's own group has been made for.
 pub(crate) fn in_force(pod: &LocalPod, observed: &Observed) -> ResourceRequirements {
-    match observed.resizing.group.as_deref().filter(|group| !group.same(&Sizes::of(pod))) {
+    match observed.resizing.group.as_deref().filter(|group| !group.are_of(pod)) {
         Some(group) => enforced(&group.applied(pod.clone())),
         None => enforced(pod),
     }

@@ -42,6 +42,18 @@ impl Sizes {
         pod
     }
 
+    /// Whether these are what a pod has, however it is written.
+    pub(crate) fn are_of(&self, pod: &LocalPod) -> bool {
+        let none = ResourceRequirements::default();
+        let mut containers = pod.containers.iter().filter(|container| container.role != Role::Ephemeral);
+        let own = |container: &super::local::LocalContainer| self.containers.get(container.name.as_str());
+        same(self.pod.as_ref().unwrap_or(&none), pod.spec.resources.as_ref().unwrap_or(&none))
+            && containers.all(|container| {
+                let resources = container.spec.resources.as_ref().unwrap_or(&none);
+                own(container).is_some_and(|own| same(own, resources))
+            })
+    }
+
     /// Whether these are the same amounts, however they are written.
     pub(crate) fn same(&self, other: &Self) -> bool {
         let none = ResourceRequirements::default();
@@ -55,7 +67,7 @@ impl Sizes {
 }
 
 /// Whether requests and limits are the same amounts.
-fn same(one: &ResourceRequirements, other: &ResourceRequirements) -> bool {
+pub(crate) fn same(one: &ResourceRequirements, other: &ResourceRequirements) -> bool {
     same_amounts(one.requests.as_ref(), other.requests.as_ref())
         && same_amounts(one.limits.as_ref(), other.limits.as_ref())
 }
@@ -110,7 +122,8 @@ mod tests {
         granted.pod = None;
         granted.containers.insert("c".into(), ResourceRequirements::default());
         let pod = granted.applied(asked);
-        assert!(Sizes::of(&pod).same(&granted));
+        assert!(Sizes::of(&pod).same(&granted) && granted.are_of(&pod));
+        assert!(!Sizes::default().are_of(&pod));
         assert_eq!(pod.spec.resources, None);
     }
 }

@@ -81,10 +81,8 @@ fn check_memory(cgroups: &Cgroups, group: &str, resize: &Resize) -> Result<(), S
 /// What is written, one resource after the other: first the pod's group if it grows, then containers, those that shrink
 /// before those that grow, then the pod's group if it shrinks. `None` is the pod's own group.
 fn order(resize: &Resize) -> Vec<(Option<&ContainerId>, Change)> {
-    let resources: [(fn(&Resources) -> Resources, fn(&Change) -> Ordering); 2] =
-        [(only_memory, memory), (only_cpu, cpu)];
     let mut all = Vec::new();
-    for (only, direction) in resources {
+    for Resource { only, direction } in RESOURCES {
         let part = |change: &Change| Change { from: only(&change.from), to: only(&change.to) };
         let pod = resize.pod.as_ref().map(|change| (direction(change), (None, part(change))));
         let mut containers: Vec<_> = resize.containers.iter().collect();
@@ -100,6 +98,17 @@ fn order(resize: &Resize) -> Vec<(Option<&ContainerId>, Change)> {
     all.retain(|(_, change)| change.from != change.to);
     all
 }
+
+/// A resource that has a limit.
+struct Resource {
+    /// Its part of limits.
+    only: fn(&Resources) -> Resources,
+    /// Whether its limit shrinks or grows.
+    direction: fn(&Change) -> Ordering,
+}
+
+const RESOURCES: [Resource; 2] =
+    [Resource { only: only_memory, direction: memory }, Resource { only: only_cpu, direction: cpu }];
 
 fn only_memory(limits: &Resources) -> Resources {
     Resources { memory_limit: limits.memory_limit, ..Resources::default() }
