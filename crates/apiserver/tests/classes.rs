@@ -186,7 +186,16 @@ async fn requests_are_decided_about_by_those_who_may() {
          "verbs": ["approve"]},
     ]});
     api.merge(&format!("{RBAC}/clusterroles/approver"), signers).await.expect(200);
-    let approved = common::read(by_alice().await).await.expect(200);
+    // What a right says is known a moment after it is written.
+    let mut approved = common::read(by_alice().await).await;
+    for _ in 0..100 {
+        if approved.status == 200 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        approved = common::read(by_alice().await).await;
+    }
+    let approved = approved.expect(200);
     assert_eq!(approved.body["status"]["conditions"][0]["type"], "Approved");
     let whole = api.merge(&format!("{REQUESTS}/r"), json!({"status": {"conditions": []}})).await.expect(200);
     assert_eq!(whole.body["status"]["conditions"][0]["type"], "Approved");

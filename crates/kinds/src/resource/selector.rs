@@ -63,12 +63,13 @@ pub(super) fn check(path: &str, selector: &Value) -> FieldErrors {
 mod tests {
     use serde_json::json;
 
+    use super::check as checked;
     use crate::shared::testing::texts;
 
     #[test]
     fn expressions_are_about_a_device() {
         let check = |expression: &str, expected: &[&str]| {
-            assert_eq!(texts(super::check("s", &json!({"cel": {"expression": expression}}))), expected);
+            assert_eq!(texts(checked("s", &json!({"cel": {"expression": expression}}))), expected);
         };
         check(r#"device.driver == "a""#, &[]);
         check(r#"device.attributes["a.example.com"].healthy"#, &[]);
@@ -77,6 +78,6 @@ mod tests {
             "1",
             &[r#"s.cel.expression: Invalid value: "1": must evaluate to bool or the unknown type, not int"#],
         );
-        assert_eq!(texts(super::check("s", &json!({}))), ["s.cel: Required value"]);
+        assert_eq!(texts(checked("s", &json!({}))), ["s.cel: Required value"]);
     }
 }
