@@ -6,7 +6,9 @@ mod compare;
 mod creates;
 mod fill;
 mod serve;
+mod single;
 mod size;
+mod watches;
 
 use std::future::Future;
 
@@ -18,6 +20,8 @@ use crate::Inside;
 pub(crate) fn run(command: Inside) -> anyhow::Result<()> {
     match command {
         Inside::Creates { clients, seconds } => block_on(creates::run(clients, seconds)),
+        Inside::Single { rounds } => block_on(single::run(rounds)),
+        Inside::Watches { watches, of_connection } => block_on(watches::run(watches, of_connection)),
         Inside::Load { pods } => block_on(size::load(pods)),
         Inside::Read => block_on(size::read()),
         Inside::Clear => block_on(size::clear()),

@@ -15,7 +15,7 @@ use clap::{Parser, Subcommand};
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Cli {
-    /// Only these measurements (start, idle, story, pods, creates, services, size, store)
+    /// Only these measurements (start, idle, story, pods, creates, watches, services, size, store)
     only: Vec<String>,
     /// Services to load for the measurements at scale
     #[arg(long, default_value_t = 10_000)]
@@ -42,6 +42,10 @@ enum Part {
 enum Inside {
     /// Create ConfigMaps of 1 KB with many clients for some seconds
     Creates { clients: usize, seconds: u64 },
+    /// How long one client waits for a create, a read, and the disk, in turns
+    Single { rounds: u32 },
+    /// Open watches that match nothing, say so, and hold them until the input ends
+    Watches { watches: usize, of_connection: usize },
     /// Create Services with five endpoints each, without pods
     Fill { services: u32 },
     /// Create pods that no node runs

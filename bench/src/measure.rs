@@ -6,6 +6,7 @@ mod scale;
 mod size;
 mod start;
 mod store;
+mod watches;
 
 use std::path::PathBuf;
 
@@ -19,12 +20,13 @@ use crate::report::{self, Result as Row};
 type Measurement<'a> = dyn Fn() -> anyhow::Result<Vec<Row>> + 'a;
 
 pub(crate) fn run(only: &[String], services: u32, pods: u32) -> anyhow::Result<()> {
-    let all: [(&str, &Measurement<'_>); 8] = [
+    let all: [(&str, &Measurement<'_>); 9] = [
         ("start", &start::run),
         ("idle", &idle::run),
         ("story", &pods::story),
         ("pods", &pods::thirty),
         ("creates", &scale::creates),
+        ("watches", &watches::run),
         ("services", &|| scale::services(services)),
         ("size", &|| size::run(pods)),
         ("store", &store::run),

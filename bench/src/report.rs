@@ -20,6 +20,12 @@ impl Result {
         Self { promise, bound, measured, holds: Some(value <= limit) }
     }
 
+    /// A value that promises to reach `limit`, both shown with `unit`.
+    pub(crate) fn at_least(promise: &'static str, value: f64, limit: f64, unit: &str) -> Self {
+        let (bound, measured) = (format!("≥ {limit} {unit}"), format!("{value:.2} {unit}"));
+        Self { promise, bound, measured, holds: Some(value >= limit) }
+    }
+
     /// A value that promises nothing.
     pub(crate) fn told(promise: &'static str, measured: String) -> Self {
         Self { promise, bound: String::new(), measured, holds: None }

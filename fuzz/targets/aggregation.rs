@@ -8,7 +8,7 @@ use skiff_machinery::GroupVersion;
 use skiff_machinery::discovery::{
     Elsewhere, Priority, Registered, Registry, aggregated_resources, legacy_resources,
 };
-use skiff_machinery::openapi::{Guest, v2_json, v2_protobuf};
+use skiff_machinery::openapi::{Encoding, Guest, v2_document};
 
 fuzz_target!(|data: &[u8]| {
     let Ok(document) = serde_json::from_slice::<Value>(data) else { return };
@@ -23,7 +23,7 @@ fuzz_target!(|data: &[u8]| {
     let elsewhere = Elsewhere { v2: Some(guest.into()), ..Elsewhere::default() };
     let registered = Registered { priority: Priority::default(), elsewhere: Some(elsewhere) };
     let registry: Registry = [(gv, registered)].into_iter().collect();
-    let merged = v2_json(&Default::default(), &registry);
+    let merged = v2_document(&Default::default(), &registry, Encoding::Json);
     serde_json::from_slice::<Value>(&merged).expect("what is merged is JSON");
-    v2_protobuf(&Default::default(), &registry);
+    v2_document(&Default::default(), &registry, Encoding::Protobuf);
 });

@@ -1,7 +1,8 @@
-//! Short texts with a grammar of their own: selectors, quantities, names.
+//! Short texts with a grammar of their own: selectors, quantities, names, durations, schedules.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use skiff_cron::Schedule;
 use skiff_machinery::quantity::Quantity;
 use skiff_machinery::selector::{FieldSelector, LabelSelector};
 use skiff_machinery::{duration, names};
@@ -14,4 +15,9 @@ fuzz_target!(|text: &str| {
     }
     let _age = duration::since(text, jiff::Timestamp::UNIX_EPOCH);
     let _form = names::subdomain(text);
+    let _duration = duration::parse(text);
+    if let Ok(schedule) = Schedule::parse(text) {
+        let now = jiff::Timestamp::UNIX_EPOCH;
+        assert!(schedule.next(now, &jiff::tz::TimeZone::UTC).is_none_or(|next| next > now));
+    }
 });

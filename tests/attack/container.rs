@@ -145,9 +145,8 @@ spec:
 "#;
 
 /// Pods that must not run without what they ask for: name, the part of the specification, the reason.
-const REFUSED: [(&str, &str, &str, &str); 3] = [
+const REFUSED: [(&str, &str, &str, &str); 2] = [
     ("armour", "hostUsers: true", "{appArmorProfile: {type: RuntimeDefault}}", "AppArmor"),
-    ("label", "hostUsers: true", "{seLinuxOptions: {type: spc_t}}", "SELinux"),
     ("sysctl", "securityContext: {sysctls: [{name: kernel.msgmax, value: \"1\"}]}", "{}", "SysctlForbidden"),
 ];
 

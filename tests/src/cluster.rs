@@ -220,10 +220,12 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!(
-                "{}",
-                self.kubectl(Kubectl::New, "get nodes,rc,pods,events -A -o wide --request-timeout=5s")
-            );
+            // Taints and true conditions tell of a machine on which no pod can run, a full disk for one.
+            const HEALTH: &str = "custom-columns=NODE:.metadata.name,TAINTS:.spec.taints[*].key,\
+                                  CONDITIONS:.status.conditions[?(@.status==\"True\")].type";
+            for what in ["nodes,rc,pods,events -A -o wide", &format!("nodes -o {HEALTH}")] {
+                eprintln!("{}", self.kubectl(Kubectl::New, &format!("get {what} --request-timeout=5s")));
+            }
             self.show_logs();
         }
         // Cgroups are the one thing that does not end with the host's namespaces.

@@ -122,3 +122,38 @@ fn containers_get_what_the_pod_asks_for() {
     cluster.k("delete pod parts");
     assert_eq!(std::fs::read_to_string(node.join("pre-stop")).unwrap(), "pre-stop\n");
 }
+
+/// A pod with a port of the node.
+const PORTS: &str = r#"
+apiVersion: v1
+kind: Pod
+metadata: {name: open}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+  - name: main
+    image: luksa/kubia
+    ports: [{containerPort: 8080, hostPort: 8081}]
+"#;
+
+#[test]
+fn a_port_of_the_node_leads_to_its_pod() {
+    let cluster = Cluster::up();
+    cluster.apply(PORTS);
+    cluster.k("wait pod/open --timeout=30s --for=condition=Ready");
+    let node = cluster.k("get pod open -o jsonpath={.status.hostIP}");
+    // The pod is ready a moment before its port is in the kernel.
+    let ask =
+        format!("for i in {{1..50}}; do curl -sS -m 5 http://{node}:8081 && exit 0; sleep 0.1; done; exit 1");
+    assert!(cluster.sh(&ask).ok().contains("You've hit open"));
+    let name = cluster.k("get nodes -o jsonpath={.items[0].metadata.name}");
+    cluster.apply(&PORTS.replace("open", "late").replace("spec:", &format!("spec:\n  nodeName: {name}")));
+    cluster.k("wait pod/late --timeout=30s --for=jsonpath={.status.phase}=Failed");
+    assert_eq!(cluster.k("get pod late -o jsonpath={.status.reason}"), "NodePorts");
+    cluster.k("delete pod open late");
+    let again = PORTS.replace("open", "again");
+    cluster.apply(&again);
+    cluster.k("wait pod/again --timeout=30s --for=condition=Ready");
+    let follows = ask.replace("http://", "-f http://").replace("8081 &&", "8081 | grep again &&");
+    cluster.sh(&follows).ok();
+}

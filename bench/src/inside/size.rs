@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use anyhow::{Context, bail};
+use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
@@ -40,16 +41,29 @@ pub(crate) async fn load(pods: u32) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How long it takes to read a node's pods, the first page of all, a page with nothing behind it, and all; milliseconds.
+/// How long it takes to read a node's pods, those with a label, the first page of all, a page with nothing behind it, and all;
+/// milliseconds. And of how many bytes the last two are.
 pub(crate) async fn read() -> anyhow::Result<()> {
     let client = super::client().await?;
-    let of_node =
-        timed(&client, &format!("/api/v1/pods?fieldSelector=spec.nodeName%3D{NODE}"), ROUNDS).await?;
-    let first = timed(&client, &format!("{PODS}?limit={PAGE}"), ROUNDS).await?;
+    let path = format!("/api/v1/pods?fieldSelector=spec.nodeName%3D{NODE}");
+    let Timed { took: of_node, .. } = timed(&client, &path, ROUNDS).await?;
+    let Timed { took: labelled, .. } =
+        timed(&client, &format!("{PODS}?labelSelector=node%3D{NODE}"), ROUNDS).await?;
+    let Timed { took: first, .. } = timed(&client, &format!("{PODS}?limit={PAGE}"), ROUNDS).await?;
     let last = timed(&client, &last_page(&client).await?, ROUNDS).await?;
     let all = timed(&client, PODS, 3).await?;
-    super::print(&json!({"node": of_node, "first": first, "last": last, "all": all}));
+    super::print(&json!({
+        "node": of_node, "label": labelled, "first": first, "last": last.took, "lastBytes": last.bytes,
+        "all": all.took, "allBytes": all.bytes,
+    }));
     Ok(())
+}
+
+/// What some rounds of a request showed.
+struct Timed {
+    /// The median, in milliseconds.
+    took: f64,
+    bytes: usize,
 }
 
 /// Deletes them.
@@ -81,20 +95,20 @@ async fn last_page(client: &Client) -> anyhow::Result<String> {
     Ok(format!("{PODS}?limit={PAGE}&continue={token}"))
 }
 
-/// The median of some rounds, in milliseconds.
-async fn timed(client: &Client, path: &str, rounds: usize) -> anyhow::Result<f64> {
-    let mut samples = Vec::new();
+async fn timed(client: &Client, path: &str, rounds: usize) -> anyhow::Result<Timed> {
+    let (mut samples, mut bytes) = (Vec::new(), 0);
     for _ in 0..rounds {
         let started = Instant::now();
         let response = respond(client, Request::get(path).body(Body::empty())?).await?;
         // Read and let go: a program that keeps it all would take the time that is measured.
         let mut body = response.into_body();
+        bytes = 0;
         while let Some(frame) = body.frame().await {
-            drop(frame?);
+            bytes += frame?.data_ref().map_or(0, Bytes::len);
         }
         samples.push(started.elapsed().as_secs_f64() * 1000.0);
     }
-    Ok(percentile(&mut samples, 50))
+    Ok(Timed { took: percentile(&mut samples, 50), bytes })
 }
 
 async fn get(client: &Client, path: &str) -> anyhow::Result<Vec<u8>> {
@@ -133,10 +147,15 @@ fn pod(number: u32) -> Value {
         "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "256Mi"}},
     });
     let node = (number < ON_NODE).then_some(NODE);
+    let mut labels =
+        json!({"app": format!("app-{}", number % 100), "pod-template-hash": format!("{number:08x}")});
+    if let Some(node) = node {
+        labels["node"] = node.into();
+    }
     json!({
         "metadata": {
             "name": format!("pod-{number:05}"), "annotations": {"example.com/revision": number.to_string()},
-            "labels": {"app": format!("app-{}", number % 100), "pod-template-hash": format!("{number:08x}")},
+            "labels": labels,
         },
         "spec": {
             "schedulerName": "nobody", "nodeName": node,

@@ -33,13 +33,18 @@ pub(crate) fn run(pods: u32) -> anyhow::Result<Vec<Row>> {
     sleep(FORGOTTEN);
     let after = usage(&cluster)?.pss_mib / before;
     let (first, last) = (number(&read, "first"), number(&read, "last"));
-    let all = number(&read, "all");
+    let (all, bytes) = (number(&read, "all"), number(&read, "allBytes"));
+    let by_page = number(&read, "lastBytes") / last;
+    let more_of_all = more * f64::from(1 << 20) / bytes;
     Ok(vec![
         Row::told("pods of 4.5 KB, created through the API", format!("{pods} in {seconds:.1} s")),
         Row::at_most("memory of a cluster with them (PSS)", full, 160.0, "MiB"),
         Row::at_most("a node's list of 30 pods among them", number(&read, "node"), 2.0, "ms"),
+        Row::at_most("a list of 30 pods with a label among them", number(&read, "label"), 2.0, "ms"),
         Row::at_most("a page of 500 before all others, of one that ends the list", first / last, 1.25, "×"),
         Row::told("LIST of all of them", format!("{all:.0} ms, {more:.1} MiB more memory at the peak")),
+        Row::at_most("time for a byte of it, of one of a page of 500", by_page * all / bytes, 1.25, "×"),
+        Row::at_most("memory for it at the peak, of its length", more_of_all, 0.1, "×"),
         Row::at_most("memory 60 s after they were deleted, of that before", after, 1.3, "×"),
     ])
 }

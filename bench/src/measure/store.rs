@@ -61,8 +61,9 @@ async fn watches(store: &Embedded) -> anyhow::Result<Vec<Watch>> {
             1 => format!("/registry/core/pods/namespace-{number}/"),
             _ => "/registry/core/pods/".to_owned(),
         };
-        let term = Term::new(format!("other-{number}"));
-        let range = skiff_store::Range { prefix: &prefix, term: (number % 3 == 2).then_some(&term) };
+        let terms = [Term::new(format!("other-{number}"))];
+        let terms = if number % 3 == 2 { &terms[..] } else { &[] };
+        let range = skiff_store::Range { prefix: &prefix, terms };
         watches.push(store.watch(range, now).await?);
     }
     Ok(watches)

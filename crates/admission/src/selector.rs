@@ -2,36 +2,19 @@
 
 use serde_json::Value;
 use skiff_machinery::Object;
-use skiff_machinery::selector::{LabelOperator, LabelRequirement, LabelSelector};
+use skiff_machinery::selector::LabelSelector;
 pub(crate) use skiff_machinery::selector::{Values, validate};
 
 use crate::attributes::{Attributes, Operation};
 use crate::refusal::Refusal;
-use crate::surroundings::{Namespaces, text, texts};
+use crate::surroundings::Namespaces;
 
 /// A selector as objects have it, or why it cannot be used.
 pub(crate) type Selector = Result<LabelSelector, String>;
 
 /// Reads a `metav1.LabelSelector`.
 pub(crate) fn compile(selector: &Value) -> Selector {
-    let labels = selector.get("matchLabels").and_then(Value::as_object);
-    let equal = labels.into_iter().flatten().map(|(key, value)| {
-        let value = value.as_str().unwrap_or_default().to_owned();
-        Ok(LabelRequirement { key: key.clone(), operator: LabelOperator::In(vec![value]) })
-    });
-    let expressions = crate::surroundings::items(selector, "matchExpressions").iter().map(|expression| {
-        let (key, values) = (text(expression, "key").to_owned(), texts(expression, "values"));
-        let operator = match text(expression, "operator") {
-            "In" => LabelOperator::In(values),
-            "NotIn" => LabelOperator::NotIn(values),
-            "Exists" => LabelOperator::Exists,
-            "DoesNotExist" => LabelOperator::DoesNotExist,
-            other => return Err(format!("{other:?} is not a valid label selector operator")),
-        };
-        Ok(LabelRequirement { key, operator })
-    });
-    let requirements: Result<Vec<LabelRequirement>, String> = equal.chain(expressions).collect();
-    requirements.map(LabelSelector::of)
+    LabelSelector::try_from(selector).map_err(|error| error.to_string())
 }
 
 /// Whether the object, as it is or as it will be, is selected.

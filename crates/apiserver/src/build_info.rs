@@ -53,7 +53,7 @@ impl BuildInfo {
             "gitVersion": kubernetes_version(),
             "gitCommit": self.commit,
             "gitTreeState": self.tree_state,
-            "buildDate": crate::pipeline::call::timestamp(self.commit_time),
+            "buildDate": skiff_registry::timestamp(self.commit_time),
             "goVersion": self.compiler,
             "compiler": self.compiler.split(' ').next(),
             "platform": format!("{}/{}", std::env::consts::OS, self.architecture),

@@ -7,11 +7,11 @@ use ipnet::Ipv4Net;
 use skiff_listener::Checks;
 use skiff_machinery::{Catalogue, ClusterFacts};
 use skiff_pki::Pki;
+use skiff_registry::Plugins;
 use skiff_store::Store;
 
 use crate::build_info::BuildInfo;
 use crate::limits::Limits;
-use crate::plugins::Plugins;
 
 /// Everything an API server needs.
 pub struct Config {
@@ -27,7 +27,7 @@ pub struct Config {
     pub checks: Checks,
     /// What clients may cost.
     pub limits: Limits,
-    /// Admission plugins that are on though they are not by default.
+    /// The admission plugins that are on, and what they are configured with.
     pub plugins: Plugins,
     /// What `/version` says.
     pub build: BuildInfo,

@@ -4,9 +4,9 @@ use http::header::SEC_WEBSOCKET_PROTOCOL;
 use http::{HeaderMap, HeaderValue};
 
 use skiff_auth as auth;
+use skiff_registry::Query;
 
 use crate::http::path::RequestInfo;
-use crate::http::query::Query;
 
 /// Reads a path and a query, with a `?` between them.
 pub fn url(text: &str) {
@@ -19,7 +19,7 @@ pub fn url(text: &str) {
 
 /// Reads a body in YAML.
 pub fn yaml(body: &[u8]) {
-    drop(crate::pipeline::yaml::to_json(body));
+    skiff_registry::fuzzing::yaml(body);
 }
 
 /// Reads lists of WebSocket subprotocols, one in each line, for the token among them, and takes it out.

@@ -1,22 +1,24 @@
-//! The skiff API server: one request pipeline for every kind.
+//! The skiff API server: HTTP in front of the registry.
+//!
+//! A request is parsed, authenticated, authorised and given seats (`http/handle/`); one for objects becomes a
+//! [`Call`](skiff_registry::Call), which the registry carries out, and what comes of it is written in the encoding that the
+//! client wants (`answer/`). Beside that there are documents (discovery, OpenAPI), subresources that lead to nodes, and the
+//! versions of the API that other servers serve (`aggregation/`).
 
-mod admission;
 mod aggregation;
+mod answer;
 pub mod bootstrap;
 mod build_info;
 mod config;
-mod definitions;
-mod errors;
 mod fairness;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod http;
 mod limits;
 mod offer;
-mod pipeline;
-mod plugins;
 mod relay;
 mod server;
+mod shared;
 mod subresources;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -27,8 +29,7 @@ pub use config::{ClusterConfig, Config};
 pub use http::body::{Body, BodyError, BoxError};
 pub use http::client::ApiService;
 pub use limits::Limits;
-pub use pipeline::terms::terms;
-pub use plugins::{Plugins, UnknownPlugin};
 pub use server::{ApiServer, StartError};
 pub use skiff_identity::UserInfo;
 pub use skiff_listener::{Checks, Concern};
+pub use skiff_registry::{ConfigurationError, PluginConfiguration, PluginError, PluginNames, Plugins, terms};

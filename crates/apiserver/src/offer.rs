@@ -8,13 +8,14 @@ use parking_lot::{Mutex, RwLock};
 use skiff_kinds::api_service::{self, Management};
 use skiff_machinery::discovery::{Elsewhere, Priority, Registered, Registry, group_versions};
 use skiff_machinery::{Catalogue, GroupVersion, Kind};
+use skiff_registry::Offer;
 use tokio::sync::{Notify, watch};
 
 use crate::build_info::BuildInfo;
-use crate::http::Documents;
+use crate::http::documents::Documents;
 
 /// Kinds and documents of one moment.
-pub(crate) struct Offer {
+pub(crate) struct Moment {
     /// What this server serves.
     pub(crate) catalogue: Arc<Catalogue>,
     /// What is told of that, and of what others serve.
@@ -38,7 +39,7 @@ pub(crate) struct Offers {
     server: String,
     build: BuildInfo,
     parts: Mutex<Parts>,
-    current: RwLock<Arc<Offer>>,
+    current: RwLock<Arc<Moment>>,
     /// The kinds on offer, for those who want to hear when one goes.
     catalogues: watch::Sender<Arc<Catalogue>>,
     changed: Notify,
@@ -49,7 +50,7 @@ impl Offers {
     pub(crate) fn new(built_in: Arc<Catalogue>, server: String, build: BuildInfo) -> Self {
         let registry = registry(&Parts::default(), &built_in);
         let documents = Documents::new(built_in.clone(), registry, server.clone(), build.clone());
-        let first = Arc::new(Offer { catalogue: built_in.clone(), documents });
+        let first = Arc::new(Moment { catalogue: built_in.clone(), documents });
         Self {
             catalogues: watch::Sender::new(built_in.clone()),
             built_in,
@@ -61,33 +62,13 @@ impl Offers {
         }
     }
 
-    pub(crate) fn current(&self) -> Arc<Offer> {
+    pub(crate) fn current(&self) -> Arc<Moment> {
         self.current.read().clone()
-    }
-
-    /// The kinds on offer.
-    pub(crate) fn catalogue(&self) -> Arc<Catalogue> {
-        self.current.read().catalogue.clone()
-    }
-
-    /// The kinds on offer, now and whenever they change.
-    pub(crate) fn catalogues(&self) -> watch::Receiver<Arc<Catalogue>> {
-        self.catalogues.subscribe()
     }
 
     /// The versions of the kinds that are not built in.
     pub(crate) fn custom_versions(&self) -> BTreeSet<GroupVersion> {
         self.parts.lock().custom.iter().map(|kind| kind.gv.clone()).collect()
-    }
-
-    /// Offers these kinds besides those that are built in.
-    pub(crate) fn replace(&self, custom: &[Arc<Kind>]) {
-        let mut parts = self.parts.lock();
-        parts.custom = custom.to_vec();
-        let catalogue = Arc::new(self.built_in.with(custom));
-        self.make(&parts, catalogue.clone());
-        self.catalogues.send_replace(catalogue);
-        self.changed.notify_one();
     }
 
     /// Takes over what APIServices say. Whoever follows them is told, also if it is nothing new for the documents.
@@ -133,7 +114,26 @@ impl Offers {
             false => Arc::new(catalogue.iter().filter(is_ours).cloned().collect()),
         };
         let documents = Documents::new(told, registry, self.server.clone(), self.build.clone());
-        *self.current.write() = Arc::new(Offer { catalogue, documents });
+        *self.current.write() = Arc::new(Moment { catalogue, documents });
+    }
+}
+
+impl Offer for Offers {
+    fn catalogue(&self) -> Arc<Catalogue> {
+        self.current.read().catalogue.clone()
+    }
+
+    fn catalogues(&self) -> watch::Receiver<Arc<Catalogue>> {
+        self.catalogues.subscribe()
+    }
+
+    fn replace(&self, custom: &[Arc<Kind>]) {
+        let mut parts = self.parts.lock();
+        parts.custom = custom.to_vec();
+        let catalogue = Arc::new(self.built_in.with(custom));
+        self.make(&parts, catalogue.clone());
+        self.catalogues.send_replace(catalogue);
+        self.changed.notify_one();
     }
 }
 

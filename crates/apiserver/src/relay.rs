@@ -9,8 +9,8 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use skiff_registry::ApiError;
 
-use crate::errors::ApiError;
 use crate::http::body::{self, Body};
 use crate::http::gate::Pass;
 

@@ -3,68 +3,40 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use serde_json::Value;
 use skiff_auth::{Auth, Issuer};
 use skiff_identity::UserInfo;
-use skiff_listener::Checks;
-use skiff_machinery::{ClusterFacts, Object};
-use skiff_pki::{Pki, PkiError};
-use skiff_store::{ReadError, Store, View};
+use skiff_machinery::{Catalogue, Convert};
+use skiff_pki::PkiError;
+use skiff_registry::{Converters, Recent, Registry, Services};
+use skiff_schema::Schema;
+use skiff_store::{ReadError, View};
 use thiserror::Error;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::admission::{self, Configured};
-use crate::aggregation::{self, Aggregation};
+use crate::aggregation;
+use crate::aggregation::known::Aggregation;
+use crate::aggregation::setting::Setting;
+use crate::aggregation::writer::Writer;
+use crate::answer::asked::Answers;
 use crate::bootstrap::{self, Bootstrap, BootstrapError};
-use crate::config::{ClusterConfig, Config};
-use crate::definitions::Definitions;
-use crate::fairness::{self, Configuration, Priority};
-use crate::http;
+use crate::config::Config;
+use crate::fairness::configuration::Configuration;
+use crate::fairness::keeper::{self, Keeper};
+use crate::fairness::priority::Priority;
 use crate::http::aside::Aside;
-use crate::http::client::{ApiService, Caller};
+use crate::http::caller::Caller;
+use crate::http::client::ApiService;
 use crate::http::gate::Gate;
+use crate::http::listener;
 use crate::http::metrics::Metrics;
-use crate::limits::Limits;
 use crate::offer::Offers;
-use crate::pipeline::recent::Recent;
-use crate::plugins::Plugins;
-use crate::webhooks::Outgoing;
-
-/// What all requests share.
-pub(crate) struct Shared {
-    pub(crate) store: Arc<dyn Store>,
-    pub(crate) offers: Arc<Offers>,
-    /// What keeps the offers current.
-    pub(crate) definitions: View<Definitions>,
-    /// Versions that other servers serve.
-    pub(crate) aggregation: Aggregation,
-    pub(crate) auth: Auth,
-    pub(crate) configured: Configured,
-    pub(crate) plugins: Plugins,
-    pub(crate) pki: Arc<Pki>,
-    /// For connections to nodes.
-    pub(crate) kubelet_tls: Arc<rustls::ClientConfig>,
-    pub(crate) cluster: ClusterConfig,
-    pub(crate) facts: ClusterFacts,
-    /// Objects of entries.
-    pub(crate) decoded: Recent<Arc<Object>>,
-    /// Entries as messages of protobuf.
-    pub(crate) messages: Recent<Bytes>,
-    pub(crate) metrics: Metrics,
-    /// What other parts of the process count.
-    pub(crate) more_metrics: fn() -> String,
-    pub(crate) checks: Checks,
-    pub(crate) limits: Limits,
-    pub(crate) gate: Gate,
-    pub(crate) priority: Priority,
-    /// What it decides by.
-    pub(crate) flow_control: View<Configuration>,
-    /// Where large requests are worked on.
-    pub(crate) aside: Aside,
-    /// Ends watches.
-    pub(crate) shutdown: CancellationToken,
-}
+use crate::shared::Shared;
+use crate::subresources::node::Nodes;
+use crate::webhooks::conversion::Converter;
+use crate::webhooks::outgoing::Outgoing;
 
 /// A running API server; clones are the same server.
 #[derive(Clone)]
@@ -92,56 +64,31 @@ impl ApiServer {
     /// # Errors
     /// When the store fails.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        let Config { store, catalogue, pki, cluster, checks, limits, plugins, build, more_metrics } = config;
-        let first = Bootstrap {
-            service_cidrs: vec![cluster.service_cidr.to_string()],
-            client_ca_pem: pki.ca_pem().to_owned(),
-            front_proxy_ca_pem: pki.front_proxy_ca_pem().to_owned(),
-            versions: skiff_machinery::discovery::group_versions(&catalogue),
+        write_first_objects(&config).await?;
+        let changed = Arc::<Notify>::default();
+        let server = Self { shared: Arc::new(share(config, &changed).await?) };
+        server.keep(changed);
+        Ok(server)
+    }
+
+    /// Starts what the server does by itself.
+    fn keep(&self, changed: Arc<Notify>) {
+        let Shared { store, offers, aggregation, priority, flow_control, shutdown, .. } = &*self.shared;
+        let itself = self.client(UserInfo::api_server());
+        let keeper = Keeper {
+            store: store.clone(),
+            priority: priority.clone(),
+            flow_control: flow_control.clone(),
+            client: itself.clone(),
         };
-        bootstrap::run(&*store, &first).await?;
-        let issuer = Issuer::new(&cluster.domain, cluster.advertise_address, cluster.port);
-        let auth = Auth::start(store.clone(), pki.clone(), issuer).await?;
-        let address = SocketAddr::new(cluster.advertise_address, cluster.port);
-        let shutdown = CancellationToken::new();
-        let kubernetes = catalogue.iter().next().map(|kind| kind.root.share()).unwrap_or_default();
-        let offers = Arc::new(Offers::new(catalogue, address.to_string(), build));
-        let outgoing = Arc::new(Outgoing::new(store.clone()));
-        let definitions = Definitions::new(kubernetes, offers.clone(), outgoing.clone());
-        let definitions = View::start(store.clone(), definitions).await?;
-        let aggregation = Aggregation::start(store.clone(), offers.clone(), &pki).await?;
-        let configured = Configured::start(store.clone(), offers.clone(), auth.clone(), outgoing).await?;
-        let (priority, changed) = (Priority::new(&limits), Arc::default());
-        let flow_control = Configuration::new(priority.fairness.clone(), Arc::clone(&changed));
-        let flow_control = View::start(store.clone(), flow_control).await?;
-        let shared = Shared {
-            aggregation,
-            configured,
-            plugins,
-            auth,
-            kubelet_tls: pki.kubelet_client_tls()?,
-            facts: cluster.facts(),
-            decoded: Recent::default(),
-            messages: Recent::default(),
-            metrics: Metrics::default(),
-            more_metrics,
-            shutdown,
-            store,
-            offers,
-            definitions,
-            pki,
-            cluster,
-            checks,
-            gate: Gate::new(&limits),
-            priority,
-            flow_control,
-            aside: Aside::new(limits.large),
-            limits,
+        keeper::keep(keeper, changed, shutdown.clone());
+        let setting = Setting {
+            store: store.clone(),
+            offers: offers.clone(),
+            aggregation: aggregation.clone(),
+            writer: Writer::new(itself),
         };
-        let shared = Arc::new(shared);
-        fairness::keep(&shared, changed);
-        tokio::spawn(aggregation::run(shared.clone()));
-        Ok(Self { shared })
+        tokio::spawn(aggregation::run::run(setting, shutdown.clone()));
     }
 
     /// A client in the same process that acts as `user`: no TCP, no TLS, the same pipeline.
@@ -151,13 +98,13 @@ impl ApiServer {
 
     /// The kinds that are served at any time, with their types.
     pub fn kinds(&self) -> Arc<dyn skiff_admission::Kinds> {
-        admission::kinds(self.shared.offers.clone())
+        skiff_registry::kinds(self.shared.offers.clone())
     }
 
     /// Lets go of what is kept only so that it need not be made again.
     pub fn forget(&self) {
-        self.shared.decoded.clear();
-        self.shared.messages.clear();
+        self.shared.registry.forget();
+        self.shared.answers.messages.clear();
     }
 
     /// The API as a `tower` service for one user in the same process.
@@ -177,7 +124,74 @@ impl ApiServer {
             shutdown.cancelled().await;
             ended.cancel();
         };
-        tokio::join!(http::serve(self.shared.clone(), listener, tls, shutdown.clone()), end_watches);
+        tokio::join!(listener::serve(self.shared.clone(), listener, tls, shutdown.clone()), end_watches);
         Ok(())
     }
+}
+
+async fn write_first_objects(config: &Config) -> Result<(), BootstrapError> {
+    let first = Bootstrap {
+        service_cidrs: vec![config.cluster.service_cidr.to_string()],
+        client_ca_pem: config.pki.ca_pem().to_owned(),
+        front_proxy_ca_pem: config.pki.front_proxy_ca_pem().to_owned(),
+        versions: skiff_machinery::discovery::group_versions(&config.catalogue),
+    };
+    bootstrap::run(&*config.store, &first).await
+}
+
+/// Reads what requests are decided by. `changed` is told when priority and fairness are configured anew.
+async fn share(config: Config, changed: &Arc<Notify>) -> Result<Shared, StartError> {
+    let Config { store, catalogue, pki, cluster, checks, limits, plugins, build, more_metrics } = config;
+    let issuer = Issuer::new(&cluster.domain, cluster.advertise_address, cluster.port);
+    let auth = Auth::start(store.clone(), pki.clone(), issuer).await?;
+    let address = SocketAddr::new(cluster.advertise_address, cluster.port);
+    let schema = schema_of(&catalogue);
+    let offers = Arc::new(Offers::new(catalogue, address.to_string(), build));
+    let outgoing = Arc::new(Outgoing::new(store.clone()));
+    let registry = Registry::start(Services {
+        store: store.clone(),
+        offer: offers.clone(),
+        authority: Arc::new(auth.clone()),
+        webhooks: outgoing.clone(),
+        converters: converters(outgoing),
+        plugins,
+        facts: cluster.facts(),
+        service_cidr: cluster.service_cidr.into(),
+        schema,
+    });
+    let registry = Arc::new(registry.await?);
+    let aggregation = Arc::new(Aggregation::start(store.clone(), offers.clone(), &pki).await?);
+    let priority = Arc::new(Priority::new(&limits));
+    let flow_control = Configuration::new(priority.fairness.clone(), changed.clone());
+    let flow_control = Arc::new(View::start(store.clone(), flow_control).await?);
+    let (gate, aside) = (Gate::new(&limits), Aside::new(limits.large));
+    let answers = Answers { registry: registry.clone(), messages: Recent::default(), gate, aside };
+    Ok(Shared {
+        nodes: Nodes { registry: registry.clone(), tls: pki.kubelet_client_tls()? },
+        answers: Arc::new(answers),
+        metrics: Metrics::default(),
+        shutdown: CancellationToken::new(),
+        store,
+        offers,
+        registry,
+        aggregation,
+        auth,
+        pki,
+        more_metrics,
+        checks,
+        limits,
+        priority,
+        flow_control,
+    })
+}
+
+/// That of the built-in kinds.
+fn schema_of(catalogue: &Catalogue) -> Arc<Schema> {
+    catalogue.iter().next().map(|kind| kind.root.share()).unwrap_or_default()
+}
+
+fn converters(outgoing: Arc<Outgoing>) -> Converters {
+    Arc::new(move |webhook: &Value| -> Arc<dyn Convert> {
+        Arc::new(Converter::new(outgoing.clone(), webhook))
+    })
 }

@@ -43,7 +43,7 @@ impl TestServer {
         Self::with(address, limits, crate::Plugins::default()).await
     }
 
-    /// The same, with these admission plugins besides those that are always on.
+    /// The same, with these admission plugins.
     ///
     /// # Panics
     ///

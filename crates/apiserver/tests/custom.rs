@@ -6,6 +6,7 @@ mod common;
 
 use common::{Answer, Api};
 use serde_json::{Value, json};
+use skiff_machinery::openapi::{Dialect, Encoding};
 
 const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 const WIDGETS: &str = "/apis/example.com/v1/namespaces/default/widgets";
@@ -247,6 +248,9 @@ async fn a_changed_definition_counts_at_once_also_for_what_is_stored() {
         api.send("PATCH", &path, "application/json-patch+json", &patch.to_string()).await.expect(200);
     assert_eq!(changed.body["metadata"]["generation"], 2);
     assert_ne!(hash().await, before);
+    let protobuf = Encoding::Protobuf.media_types(Dialect::V3)[0];
+    let document = api.get_as(hash().await.as_str().unwrap(), protobuf).await.expect(200);
+    assert!(document.text.contains("wood") && document.text.contains("com.example.v1.WidgetList"));
     assert_eq!(api.get(&format!("{WIDGETS}/a")).await.expect(200).body["spec"]["wood"], "oak");
     assert_eq!(api.get(WIDGETS).await.expect(200).body["items"][0]["spec"]["wood"], "oak");
 }

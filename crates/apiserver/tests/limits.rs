@@ -6,6 +6,7 @@ mod common;
 use common::{Api, config_map, pod, service};
 use futures::future::join_all;
 use serde_json::{Value, json};
+use skiff_apiserver::{PluginConfiguration, PluginNames, Plugins};
 
 const CORE: &str = "/api/v1/namespaces/default";
 
@@ -243,4 +244,102 @@ async fn pods_have_the_labels_of_their_nodes_place() {
             json!({"app": "kubia", "topology.kubernetes.io/zone": "z", "topology.kubernetes.io/region": "r"});
         assert_eq!(labels, expected, "{name}");
     }
+}
+
+const CONFIGURATION: &str = r#"
+apiVersion: apiserver.config.k8s.io/v1
+kind: AdmissionConfiguration
+plugins:
+- name: PodSecurity
+  configuration:
+    apiVersion: pod-security.admission.config.k8s.io/v1
+    kind: PodSecurityConfiguration
+    defaults: {enforce: baseline}
+    exemptions: {namespaces: [free]}
+- name: ResourceQuota
+  configuration:
+    apiVersion: apiserver.config.k8s.io/v1
+    kind: ResourceQuotaConfiguration
+    limitedResources:
+    - resource: services
+      matchContains: [services.loadbalancers]
+"#;
+
+#[tokio::test]
+async fn plugins_are_configured_by_a_file_and_turned_off() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("admission.yaml");
+    std::fs::write(&file, CONFIGURATION).unwrap();
+    let configuration = PluginConfiguration::read(&file).unwrap();
+    let off = "DefaultTolerationSeconds".parse().unwrap();
+    let api = Api::with(Plugins::new(&PluginNames::default(), &off, configuration).unwrap()).await;
+    api.make_default_account("default").await;
+    api.post("/api/v1/namespaces", json!({"metadata": {"name": "free"}})).await.expect(201);
+    api.make_default_account("free").await;
+
+    let mut privileged = pod("p");
+    privileged["spec"]["containers"][0]["securityContext"] = json!({"privileged": true});
+    let refused = api.post(&format!("{CORE}/pods"), privileged.clone()).await.expect(403);
+    assert!(
+        refused.message().contains(r#"violates PodSecurity "baseline:latest": privileged"#),
+        "{}",
+        refused.message()
+    );
+    let made = api.post("/api/v1/namespaces/free/pods", privileged).await.expect(201);
+    assert_eq!(made.body["spec"]["tolerations"], Value::Null);
+
+    let mut balanced = service("s");
+    balanced["spec"]["type"] = "LoadBalancer".into();
+    let services = format!("{CORE}/services");
+    let refused = api.post(&services, balanced.clone()).await.expect(403);
+    let text = "services \"s\" is forbidden: insufficient quota to consume: services.loadbalancers";
+    assert_eq!(refused.message(), text);
+    quota(&api, json!({"hard": {"services.loadbalancers": "1"}})).await;
+    api.post(&services, balanced).await.expect(201);
+    assert_eq!(used(&api).await, json!({"services.loadbalancers": "1"}));
+
+    // What was charged shows who wrote it.
+    let quota = api.get(&format!("{CORE}/resourcequotas/q")).await.expect(200).body;
+    let managers = quota["metadata"]["managedFields"].as_array().unwrap();
+    let server = managers.iter().find(|entry| entry["manager"] == "kube-apiserver").unwrap();
+    assert_eq!((&server["operation"], &server["subresource"]), (&json!("Update"), &json!("status")));
+    assert_eq!(server["fieldsV1"], json!({"f:status": {"f:used": {"f:services.loadbalancers": {}}}}));
+}
+
+#[tokio::test]
+async fn pods_are_resized_to_what_their_node_has() {
+    let api = with_account().await;
+    api.post("/api/v1/nodes", json!({"metadata": {"name": "n"}})).await.expect(201);
+    let status = json!({"status": {"allocatable": {"cpu": "1", "memory": "1Gi", "pods": "9"}}});
+    api.merge("/api/v1/nodes/n/status", status).await.expect(200);
+    let mut bound = pod("p");
+    bound["spec"]["nodeName"] = "n".into();
+    bound["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": "100m"}});
+    api.post(&format!("{CORE}/pods"), bound).await.expect(201);
+    let resize = async |resources: Value| {
+        let patch =
+            json!({"spec": {"containers": [{"name": "main", "image": "other", "resources": resources}]}});
+        let path = format!("{CORE}/pods/p/resize");
+        api.send("PATCH", &path, "application/strategic-merge-patch+json", &patch.to_string()).await
+    };
+    let resized = resize(json!({"requests": {"cpu": "900m"}})).await.expect(200).body;
+    let container = &resized["spec"]["containers"][0];
+    assert_eq!(
+        (&container["resources"]["requests"]["cpu"], &container["image"]),
+        (&json!("900m"), &json!("luksa/kubia"))
+    );
+    assert_eq!(resized["metadata"]["generation"], 2);
+    let refused = resize(json!({"requests": {"cpu": "1100m"}})).await.expect(403);
+    let text = "pods \"p\" is forbidden: node didn't have enough allocatable resources: cpu, requested: 1100, allocatable: 1000";
+    assert_eq!(refused.message(), text);
+    assert_eq!(refused.body["details"]["causes"][0]["reason"], "NodeCapacity");
+    let whole = json!({"spec": {"resources": {"requests": {"cpu": "950m"}}}});
+    let refused = api.merge(&format!("{CORE}/pods/p/resize"), whole).await.expect(403);
+    assert!(
+        refused
+            .message()
+            .contains("features InPlacePodLevelResourcesVerticalScaling which are not available"),
+        "{}",
+        refused.message()
+    );
 }

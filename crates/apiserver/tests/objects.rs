@@ -6,9 +6,10 @@ mod common;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use common::{Api, config_map, pod, service};
+use common::{Answer, Api, config_map, pod, service};
 use serde_json::json;
 use skiff_apiserver::Concern;
+use skiff_machinery::openapi::{Dialect, Encoding};
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 const PODS: &str = "/api/v1/namespaces/default/pods";
@@ -493,8 +494,34 @@ async fn discovery_and_schema_documents() {
     let old = api.get("/openapi/v2").await.expect(200);
     assert_eq!(old.headers["content-type"], "application/json");
     assert_eq!(old.body["swagger"], "2.0");
-    let request =
-        http::Request::builder().uri("/openapi/v2").header("accept", skiff_machinery::openapi::V2_ACCEPT);
-    let old = api.request(request.body(Default::default()).unwrap()).await.expect(200);
-    assert_eq!(old.headers["content-type"], skiff_machinery::openapi::V2_CONTENT_TYPE);
+    let [asked, answered] = Encoding::Protobuf.media_types(Dialect::V2) else { panic!("two types") };
+    let old = api.get_as("/openapi/v2", asked).await.expect(200);
+    assert_eq!(old.headers["content-type"], *answered);
+}
+
+#[tokio::test]
+async fn descriptions_are_kept_by_their_hash() {
+    let api = Api::start().await;
+    let path = "/openapi/v3/apis/discovery.k8s.io/v1";
+    let [asked, answered] = Encoding::Protobuf.media_types(Dialect::V3) else { panic!("two types") };
+    let header = |answer: &Answer, name: &str| Some(answer.headers.get(name)?.to_str().unwrap().to_owned());
+    let protobuf = api.get_as(path, asked).await.expect(200);
+    assert_eq!(header(&protobuf, "content-type").as_deref(), Some(*answered));
+    assert!(protobuf.bytes.starts_with(b"\x0a\x053.0.0"));
+    assert_eq!(protobuf.bytes, api.get_as(path, answered).await.expect(200).bytes);
+    let json = api.get_as(path, "*/*").await.expect(200);
+    assert_eq!(json.body["openapi"], "3.0.0");
+    assert_eq!((header(&json, "etag"), header(&json, "cache-control")), (header(&protobuf, "etag"), None));
+    assert!(api.get_as(path, "text/html").await.expect(406).text.is_empty());
+
+    let index = api.get("/openapi/v3").await.expect(200).body;
+    let url = index["paths"]["apis/discovery.k8s.io/v1"]["serverRelativeURL"].as_str().unwrap();
+    let hash = url.strip_prefix(path).unwrap().strip_prefix("?hash=").unwrap();
+    assert_eq!(header(&json, "etag"), Some(format!("\"{hash}\"")));
+    let kept = api.get_as(url, asked).await.expect(200);
+    assert_eq!(header(&kept, "cache-control").as_deref(), Some("public, immutable"));
+    assert!(kept.headers.contains_key("expires") && kept.bytes == protobuf.bytes);
+    let moved = api.get_as(&format!("{path}?hash=OLD"), asked).await.expect(301);
+    assert_eq!(header(&moved, "location").as_deref(), Some(url));
+    assert!(moved.text.is_empty());
 }

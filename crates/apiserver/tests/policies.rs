@@ -266,7 +266,7 @@ async fn a_refusal_tells_nothing_of_other_fields() {
     api.merge("/api/v1/namespaces/default", labels).await.expect(200);
     let mut pod = common::pod("a");
     pod["spec"]["hostNetwork"] = true.into();
-    pod["spec"]["topologySpreadConstraints"] = json!([{"maxSkew": 1, "topologyKey": "a", "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {}}]);
+    pod["spec"]["resourceClaims"] = json!([{"name": "device", "resourceClaimName": "device"}]);
     let pods = "/api/v1/namespaces/default/pods";
     let refused = api.post(pods, pod.clone()).await.expect(403);
     assert!(refused.warnings().is_empty(), "{:?}", refused.warnings());

@@ -439,10 +439,55 @@ async fn turns(future: impl Future) -> usize {
 async fn others_have_their_turn_while_a_large_collection_is_searched() {
     let api = three_config_maps(Limits::default()).await;
     let search = async |plural: &str| {
-        let path = format!("/api/v1/namespaces/default/{plural}?labelSelector=a%3Db");
+        let path = format!("/api/v1/namespaces/default/{plural}?labelSelector=a");
         turns(async { assert!(api.get(&path).await.expect(200).names().is_empty()) }).await
     };
     assert!(search("configmaps").await > search("secrets").await);
+}
+
+#[tokio::test]
+async fn others_are_answered_while_a_large_collection_is_looked_into() {
+    let api = three_config_maps(Limits { large: 0, ..Limits::default() }).await;
+    let selected = format!("{CONFIG_MAPS}?fieldSelector=metadata.name!%3Da");
+    let watched = format!("{selected}&watch=1");
+    let mut list = Box::pin(api.get(&selected));
+    let mut watch = Box::pin(api.watch(&watched, "application/json"));
+    let mut rows = api.watch(&format!("{CONFIG_MAPS}?watch=1"), LONG_WORK[0]).await;
+    let mut row = Box::pin(rows.next());
+    for _ in 0..10 {
+        assert!(poll!(&mut list).is_pending(), "no thread was lent to it");
+        assert!(poll!(&mut watch).is_pending(), "no thread was lent to it");
+        assert!(poll!(&mut row).is_pending(), "no thread was lent to it");
+        api.get("/livez").await.expect(200);
+    }
+    // What is told as it is stored, and what is to come, takes no thread.
+    let mut plain = api.watch(&format!("{CONFIG_MAPS}?watch=1"), "application/json").await;
+    assert_eq!(plain.next_name().await, "ADDED a");
+    let revision =
+        api.get(CONFIG_MAPS).await.body["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
+    let mut later = api.watch(&format!("{watched}&resourceVersion={revision}"), "application/json").await;
+    api.merge(&format!("{CONFIG_MAPS}/b"), json!({"data": {"a": "2"}})).await.expect(200);
+    assert_eq!(later.next_name().await, "MODIFIED b");
+}
+
+#[tokio::test]
+async fn a_watch_begins_with_much_in_every_format() {
+    let api = three_config_maps(Limits { large: 1, ..Limits::default() }).await;
+    let mut selected = api
+        .watch(&format!("{CONFIG_MAPS}?watch=1&fieldSelector=metadata.name!%3Da"), "application/json")
+        .await;
+    assert_eq!(selected.next_name().await, "ADDED b");
+    assert_eq!(selected.next_name().await, "ADDED c");
+    let mut rows = api.watch(&format!("{CONFIG_MAPS}?watch=1"), LONG_WORK[0]).await;
+    for name in ["a", "b", "c"] {
+        let event = rows.next().await.unwrap();
+        assert_eq!(
+            (&event["type"], &event["object"]["rows"][0]["cells"][0]),
+            (&json!("ADDED"), &json!(name))
+        );
+    }
+    api.merge(&format!("{CONFIG_MAPS}/b"), json!({"data": {"a": "2"}})).await.expect(200);
+    assert_eq!(rows.next().await.unwrap()["object"]["rows"][0]["cells"][0], "b");
 }
 
 /// The Pod Security Standards: labels of a namespace refuse pods, warn of templates, and look at the pods that are there.

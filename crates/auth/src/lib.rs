@@ -100,18 +100,28 @@ impl Auth {
     /// for other subresources both are the object itself.
     ///
     /// # Errors
-    /// [`Refusal::Forbidden`], or [`Refusal::NotFound`] for a binding to a role that does not exist.
+    /// [`Refusal::Forbidden`], or [`Refusal::NotFound`] for a binding to a role, or for a pod of a node, that does not exist.
     pub async fn admit(
         &self,
         attributes: &Attributes<'_>,
         new: Option<&Object>,
         old: Option<&Object>,
     ) -> Result<(), Refusal> {
-        if self.admit_now(attributes, new, old).is_ok() {
+        let own_node = self.own_node(attributes).await?;
+        let admit = || {
+            let policy = self.0.policy.read();
+            let allowed =
+                |asked: &Attributes<'_>| matches!(policy.evaluate(asked), rbac::Verdict::Allowed(_));
+            let graph = self.0.graph.read();
+            let known = node::Known { graph: &graph, own_node: own_node.as_deref(), allowed: &allowed };
+            node::admit(known, attributes, new, old)?;
+            rbac::admit(&policy, attributes, new, old)
+        };
+        if admit().is_ok() {
             return Ok(());
         }
         self.catch_up().await;
-        self.admit_now(attributes, new, old)
+        admit()
     }
 
     /// The public keys, as served at `/openid/v1/jwks`.
@@ -149,14 +159,11 @@ impl Auth {
         }
     }
 
-    fn admit_now(
-        &self,
-        attributes: &Attributes<'_>,
-        new: Option<&Object>,
-        old: Option<&Object>,
-    ) -> Result<(), Refusal> {
-        node::admit(&self.0.graph.read(), attributes, new, old)?;
-        rbac::admit(&self.0.policy.read(), attributes, new, old)
+    /// The UID of the Node whose agent makes a request, where that is what it is checked against and there is one.
+    async fn own_node(&self, attributes: &Attributes<'_>) -> Result<Option<String>, Refusal> {
+        let Some(name) = node::needs_own_node(attributes) else { return Ok(None) };
+        let node = live::read(&*self.0.store, "nodes", "", name).await?;
+        Ok(node.map(|node| node.metadata.uid))
     }
 
     /// Waits until the models reflect everything that has been written.

@@ -41,7 +41,9 @@ impl Cluster {
     async fn populate(&self) {
         self.put("core/serviceaccounts/ns/sa", json!({"metadata": {"name": "sa", "uid": "s1"}})).await;
         self.put("core/nodes/n", json!({"metadata": {"name": "n", "uid": "n1"}})).await;
-        let spec = json!({"nodeName": "n", "serviceAccountName": "sa"});
+        let volume =
+            json!({"name": "t", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}});
+        let spec = json!({"nodeName": "n", "serviceAccountName": "sa", "volumes": [volume]});
         self.put("core/pods/ns/p", json!({"metadata": {"name": "p", "uid": "p1"}, "spec": spec})).await;
     }
 

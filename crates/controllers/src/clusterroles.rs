@@ -1,6 +1,4 @@
-//! Gives each ClusterRole that aggregates others their rules.
-//!
-//! Authorisation sums them up itself; this is for whoever reads the role.
+//! Gives each ClusterRole that aggregates others their rules; that is what authorisation goes by.
 //!
 //! Source: Kubernetes' page on RBAC, "Aggregated ClusterRoles".
 

@@ -18,12 +18,18 @@ pub(crate) struct ResourceKind {
     /// Whether its objects live in namespaces.
     pub(crate) namespaced: bool,
     verbs: Vec<String>,
+    subresources: Vec<String>,
 }
 
 impl ResourceKind {
     /// Whether the API server offers `verb` for the kind.
     pub(crate) fn supports(&self, verb: &str) -> bool {
         self.verbs.iter().any(|supported| supported == verb)
+    }
+
+    /// Whether its objects have that subresource.
+    pub(crate) fn has(&self, subresource: &str) -> bool {
+        self.subresources.iter().any(|one| one == subresource)
     }
 
     /// `pods`, `endpointslices.discovery.k8s.io`.
@@ -100,7 +106,9 @@ fn kind((group, version): &(String, String), resource: &Value) -> ResourceKind {
         kind: text(&resource["responseKind"], "kind").to_owned(),
         plural: text(resource, "resource").to_owned(),
     };
-    ResourceKind { api, namespaced: resource["scope"] == "Namespaced", verbs }
+    let subresources =
+        array(resource, "subresources").map(|one| text(one, "subresource").to_owned()).collect();
+    ResourceKind { api, namespaced: resource["scope"] == "Namespaced", verbs, subresources }
 }
 
 fn array<'v>(value: &'v Value, field: &str) -> impl Iterator<Item = &'v Value> {

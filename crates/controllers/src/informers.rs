@@ -4,12 +4,17 @@ use std::sync::Arc;
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
+use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Endpoints, Namespace, Node, Pod, ReplicationController, ResourceQuota, Service, ServiceAccount,
+    ConfigMap, Endpoints, Namespace, Node, PersistentVolumeClaim, Pod, ReplicationController, ResourceQuota,
+    Service, ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{IPAddress, ServiceCIDR};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::runtime::watcher;
@@ -18,6 +23,7 @@ use skiff_informer::{Cache, Index, ObjectKey, Vitals};
 use tokio_util::sync::CancellationToken;
 
 use crate::pods::KnownPod;
+use crate::workload::ByOwner;
 
 /// The label that ties an EndpointSlice to its Service.
 pub(crate) const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
@@ -31,8 +37,24 @@ pub(crate) const ROOT_CA_MAP: &str = "kube-root-ca.crt";
 pub(crate) struct Informers {
     pub(crate) pods: Cache<KnownPod>,
     pub(crate) pods_by_node: Index<String, KnownPod>,
+    pub(crate) pods_by_owner: ByOwner<KnownPod>,
     pub(crate) replication_controllers: Cache<ReplicationController>,
+    pub(crate) replica_sets: Cache<ReplicaSet>,
+    pub(crate) replica_sets_by_owner: ByOwner<ReplicaSet>,
+    pub(crate) deployments: Cache<Deployment>,
+    pub(crate) stateful_sets: Cache<StatefulSet>,
+    pub(crate) daemon_sets: Cache<DaemonSet>,
+    pub(crate) controller_revisions: Cache<ControllerRevision>,
+    pub(crate) controller_revisions_by_owner: ByOwner<ControllerRevision>,
+    pub(crate) claims: Cache<PersistentVolumeClaim>,
+    pub(crate) jobs: Cache<Job>,
+    pub(crate) jobs_by_owner: ByOwner<Job>,
+    pub(crate) cron_jobs: Cache<CronJob>,
+    pub(crate) budgets: Cache<PodDisruptionBudget>,
+    pub(crate) autoscalers: Cache<HorizontalPodAutoscaler>,
     pub(crate) services: Cache<Service>,
+    /// Services with a selector by one of the labels that it asks for, in their namespace.
+    services_by_label: Index<(ObjectKey, String), Service>,
     pub(crate) endpoints: Cache<Endpoints>,
     pub(crate) slices: Cache<EndpointSlice>,
     /// EndpointSlices by the Service that their label names.
@@ -55,14 +77,31 @@ pub(crate) struct Informers {
 
 impl Informers {
     pub(crate) fn new() -> Self {
-        let (pods, slices) = (Cache::new(), Cache::new());
+        let (pods, slices, services) = (Cache::new(), Cache::new(), Cache::new());
+        let (replica_sets, controller_revisions) = (Cache::new(), Cache::new());
+        let jobs = Cache::new();
         Self {
+            jobs_by_owner: ByOwner::new(&jobs),
+            jobs,
+            cron_jobs: Cache::new(),
+            budgets: Cache::new(),
+            autoscalers: Cache::new(),
+            pods_by_owner: ByOwner::new(&pods),
             pods_by_node: Index::new(&pods, |_, pod: &KnownPod| pod.node().map(String::from)),
             slices_by_service: Index::new(&slices, |_, slice| service_of(slice)),
             pods,
             slices,
             replication_controllers: Cache::new(),
-            services: Cache::new(),
+            replica_sets_by_owner: ByOwner::new(&replica_sets),
+            replica_sets,
+            deployments: Cache::new(),
+            stateful_sets: Cache::new(),
+            daemon_sets: Cache::new(),
+            controller_revisions_by_owner: ByOwner::new(&controller_revisions),
+            controller_revisions,
+            claims: Cache::new(),
+            services_by_label: Index::new(&services, |key, service| label_asked_for(key, service)),
+            services,
             endpoints: Cache::new(),
             nodes: Cache::new(),
             leases: Cache::new(),
@@ -89,6 +128,21 @@ impl Informers {
             shutdown,
             Some,
         );
+        self.replica_sets.watch::<ReplicaSet>(Api::all(client()), everything(), shutdown, Some);
+        self.deployments.watch::<Deployment>(Api::all(client()), everything(), shutdown, Some);
+        self.stateful_sets.watch::<StatefulSet>(Api::all(client()), everything(), shutdown, Some);
+        self.daemon_sets.watch::<DaemonSet>(Api::all(client()), everything(), shutdown, Some);
+        self.controller_revisions.watch::<ControllerRevision>(
+            Api::all(client()),
+            everything(),
+            shutdown,
+            Some,
+        );
+        self.claims.watch::<PersistentVolumeClaim>(Api::all(client()), everything(), shutdown, Some);
+        self.jobs.watch::<Job>(Api::all(client()), everything(), shutdown, Some);
+        self.cron_jobs.watch::<CronJob>(Api::all(client()), everything(), shutdown, Some);
+        self.budgets.watch::<PodDisruptionBudget>(Api::all(client()), everything(), shutdown, Some);
+        self.autoscalers.watch::<HorizontalPodAutoscaler>(Api::all(client()), everything(), shutdown, Some);
         self.services.watch::<Service>(Api::all(client()), everything(), shutdown, Some);
         self.endpoints.watch::<Endpoints>(Api::all(client()), everything(), shutdown, Some);
         self.slices.watch::<EndpointSlice>(Api::all(client()), everything(), shutdown, Some);
@@ -120,6 +174,16 @@ impl Informers {
     pub(crate) fn watch_over(&self, vitals: &Vitals) {
         vitals.cache("pods", &self.pods);
         vitals.cache("replicationcontrollers", &self.replication_controllers);
+        vitals.cache("replicasets", &self.replica_sets);
+        vitals.cache("deployments", &self.deployments);
+        vitals.cache("statefulsets", &self.stateful_sets);
+        vitals.cache("daemonsets", &self.daemon_sets);
+        vitals.cache("controllerrevisions", &self.controller_revisions);
+        vitals.cache("persistentvolumeclaims", &self.claims);
+        vitals.cache("jobs", &self.jobs);
+        vitals.cache("cronjobs", &self.cron_jobs);
+        vitals.cache("poddisruptionbudgets", &self.budgets);
+        vitals.cache("horizontalpodautoscalers", &self.autoscalers);
         vitals.cache("services", &self.services);
         vitals.cache("endpoints", &self.endpoints);
         vitals.cache("endpointslices", &self.slices);
@@ -142,13 +206,22 @@ impl Informers {
         namespace: &str,
         labels: &crate::meta::Labels,
     ) -> Vec<Arc<Service>> {
-        let mut services = self.services.in_namespace(namespace);
+        let by_label = |(key, value): (&str, &str)| {
+            self.services_by_label.get(&(ObjectKey::new(namespace, key), value.to_owned()))
+        };
+        let mut services: Vec<_> = labels.iter().flat_map(by_label).collect();
         services.retain(|service| {
             let selector = service.spec.as_ref().and_then(|spec| spec.selector.as_ref());
             selector.is_some_and(|selector| crate::meta::selects(selector, labels))
         });
         services
     }
+}
+
+/// The first label that a Service asks of its pods, its key with the Service's namespace.
+fn label_asked_for(key: &ObjectKey, service: &Service) -> Option<(ObjectKey, String)> {
+    let (label, value) = service.spec.as_ref()?.selector.as_ref()?.first_key_value()?;
+    Some((ObjectKey::new(key.namespace(), label), value.clone()))
 }
 
 /// The Service that a slice's label names.

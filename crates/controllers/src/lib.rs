@@ -4,6 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use k8s_openapi::api::apps::v1::ReplicaSet;
+use k8s_openapi::api::core::v1::ReplicationController;
 use kube::Client;
 use skiff_admission::Kinds;
 use skiff_informer::Vitals;
@@ -14,8 +16,12 @@ use informers::Informers;
 use removals::Removals;
 
 mod clusterroles;
+mod cronjob;
+mod daemonset;
 mod definitions;
+mod deployment;
 mod discovery;
+mod disruption;
 mod endpoints;
 mod endpointslice;
 mod environment;
@@ -23,6 +29,7 @@ mod garbage;
 mod identity;
 mod informers;
 mod ipaddresses;
+mod job;
 mod kubernetes_service;
 mod meta;
 mod mirroring;
@@ -30,18 +37,24 @@ mod namespace;
 mod namespaces;
 mod nodeipam;
 mod nodelifecycle;
+mod notes;
+mod podautoscaler;
 mod podgc;
 mod pods;
 mod policytypes;
 mod quota;
 mod removals;
-mod replicationcontroller;
+mod replicas;
 mod rootca;
+mod scales;
 mod serviceaccount;
 mod servicecidr;
 mod services;
+mod statefulset;
 mod tainteviction;
 mod trigger_time;
+mod ttlafterfinished;
+mod workload;
 
 pub use identity::{Identity, identity};
 
@@ -140,7 +153,16 @@ fn assemble_of_api_server(environment: &Environment<'_>) -> Result<Vec<Controlle
 
 fn assemble(environment: &Environment<'_>) -> Result<Vec<Controller>, ControllersError> {
     Ok(vec![
-        replicationcontroller::controller(environment),
+        replicas::controller::<ReplicationController>(environment),
+        replicas::controller::<ReplicaSet>(environment),
+        deployment::controller(environment),
+        statefulset::controller(environment),
+        daemonset::controller(environment),
+        job::controller(environment),
+        ttlafterfinished::controller(environment),
+        cronjob::controller(environment),
+        disruption::controller(environment),
+        podautoscaler::controller(environment),
         endpoints::controller(environment),
         endpointslice::controller(environment),
         mirroring::controller(environment),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
 use kube::{Resource, ResourceExt};
 
 /// A label or annotation map.
@@ -21,6 +21,11 @@ impl Labels {
     pub(crate) fn get(&self, key: &str) -> Option<&str> {
         let place = self.0.binary_search_by(|(other, _)| (**other).cmp(key)).ok()?;
         Some(&self.0[place].1)
+    }
+
+    /// All of them.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(key, value)| (&**key, &**value))
     }
 
     /// Whether all of these are among them.
@@ -51,9 +56,34 @@ pub(crate) fn controller_reference<K: Resource<DynamicType = ()>>(owner: &K) -> 
     }
 }
 
+/// The API group of an `apiVersion`; empty for core.
+pub(crate) fn group_of(api_version: &str) -> &str {
+    api_version.split_once('/').map_or("", |(group, _)| group)
+}
+
 /// The UID of the object, empty when it has none yet.
 pub(crate) fn uid(meta: &ObjectMeta) -> &str {
     meta.uid.as_deref().unwrap_or("")
+}
+
+/// A selector as Go prints the one of an object, for messages.
+pub(crate) fn shown_selector(selector: Option<&LabelSelector>) -> String {
+    let Some(selector) = selector else { return "nil".into() };
+    let labels = selector.match_labels.iter().flatten();
+    let labels: String = labels.map(|(key, value)| format!("{key}: {value},")).collect();
+    let expressions = selector.match_expressions.iter().flatten();
+    let expressions: String = expressions
+        .map(|one| {
+            let values = one.values.as_deref().unwrap_or_default().join(" ");
+            format!(
+                "LabelSelectorRequirement{{Key:{},Operator:{},Values:[{values}],}},",
+                one.key, one.operator
+            )
+        })
+        .collect();
+    format!(
+        "&LabelSelector{{MatchLabels:map[string]string{{{labels}}},MatchExpressions:[]LabelSelectorRequirement{{{expressions}}},}}"
+    )
 }
 
 #[cfg(test)]
@@ -66,5 +96,17 @@ mod tests {
         assert!(selects(&Strings::from([("a".into(), "1".into())]), &labels));
         assert!(!selects(&Strings::from([("a".into(), "2".into())]), &labels));
         assert!(!selects(&Strings::new(), &labels));
+    }
+
+    #[test]
+    fn selectors_are_shown_as_go_prints_them() {
+        let selector = serde_json::json!({"matchLabels": {"a": "1"}, "matchExpressions": [
+            {"key": "b", "operator": "In", "values": ["x", "y"]}]});
+        assert_eq!(
+            shown_selector(Some(&serde_json::from_value(selector).unwrap())),
+            "&LabelSelector{MatchLabels:map[string]string{a: 1,},MatchExpressions:[]LabelSelectorRequirement{\
+             LabelSelectorRequirement{Key:b,Operator:In,Values:[x y],},},}"
+        );
+        assert_eq!(shown_selector(None), "nil");
     }
 }

@@ -1,6 +1,7 @@
 //! What controllers know of a pod, and keep of each.
 
 pub(crate) mod pace;
+pub(crate) mod work;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, ObjectReference, Pod, PodSpec, PodStatus, Toleration};
@@ -9,6 +10,7 @@ use kube::ResourceExt;
 use skiff_informer::ObjectKey;
 
 use crate::meta::{self, Labels};
+use work::Work;
 
 /// Annotation by which a user ranks pods for scale-down; lower goes first.
 const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
@@ -29,6 +31,10 @@ pub(crate) struct KnownPod {
     deletion_cost: i32,
     /// Empty until it is bound.
     node: Box<str>,
+    /// The only node that it may be bound to, empty if there are several.
+    meant_for: Box<str>,
+    /// Its volumes that are claims, with the names of these.
+    claims: Box<[(Box<str>, Box<str>)]>,
     hostname: Box<str>,
     subdomain: Box<str>,
     /// Those that keep it on a node.
@@ -39,6 +45,10 @@ pub(crate) struct KnownPod {
     changed: Option<Timestamp>,
     addresses: Box<[Box<str>]>,
     restarts: i32,
+    /// Since when it is to be disrupted.
+    disrupted: Option<Timestamp>,
+    /// Of pods that Jobs made.
+    work: Option<Box<Work>>,
 }
 
 /// `status.phase`.
@@ -102,6 +112,8 @@ impl KnownPod {
             deleting: pod.metadata.deletion_timestamp.is_some(),
             deletion_cost: cost.and_then(|cost| cost.parse().ok()).unwrap_or(0),
             node: text(spec.node_name.as_ref()),
+            meant_for: meant_for(spec).into(),
+            claims: claims(spec),
             hostname: text(spec.hostname.as_ref()),
             subdomain: text(spec.subdomain.as_ref()),
             tolerations: spec.tolerations.iter().flatten().filter(|kept| keeps(kept)).cloned().collect(),
@@ -111,6 +123,8 @@ impl KnownPod {
             changed: changes.map(|time| time.0).max(),
             addresses: addresses(status),
             restarts: restarts.max().unwrap_or(0),
+            disrupted: disrupted(status),
+            work: Work::of(pod, spec, status),
         }
     }
 
@@ -168,6 +182,16 @@ impl KnownPod {
     /// The node it is bound to.
     pub(crate) fn node(&self) -> Option<&str> {
         Some(&*self.node).filter(|node| !node.is_empty())
+    }
+
+    /// The node it is bound to, or shall be: a DaemonSet names it in the pod's affinity.
+    pub(crate) fn target_node(&self) -> Option<&str> {
+        self.node().or_else(|| Some(&*self.meant_for).filter(|node| !node.is_empty()))
+    }
+
+    /// The claim that is its volume of that name.
+    pub(crate) fn claim(&self, volume: &str) -> Option<&str> {
+        self.claims.iter().find(|(name, _)| &**name == volume).map(|(_, claim)| &**claim)
     }
 
     /// The host name it asks for, empty if none.
@@ -241,6 +265,16 @@ impl KnownPod {
         self.restarts
     }
 
+    /// Since when the condition DisruptionTarget is True, unless its node agent ends it, which takes as long as it takes.
+    pub(crate) fn disrupted(&self) -> Option<Timestamp> {
+        self.disrupted
+    }
+
+    /// What it does for a Job; `None` if no Job has to do with it.
+    pub(crate) fn work(&self) -> Option<&Work> {
+        self.work.as_deref()
+    }
+
     /// Whether endpoints show both alike.
     pub(crate) fn is_same_for_endpoints(&self, other: &Self) -> bool {
         let state = |pod: &Self| (pod.is_ready(), pod.is_terminal(), pod.is_deleting());
@@ -253,8 +287,37 @@ impl KnownPod {
     }
 }
 
+fn disrupted(status: &PodStatus) -> Option<Timestamp> {
+    let mut conditions = status.conditions.iter().flatten();
+    let condition = conditions.find(|one| one.type_ == "DisruptionTarget" && one.status == "True")?;
+    let by_node = condition.reason.as_deref() == Some("TerminationByKubelet");
+    condition.last_transition_time.as_ref().filter(|_| !by_node).map(|time| time.0)
+}
+
 fn text(field: Option<&String>) -> Box<str> {
     field.map(String::as_str).unwrap_or_default().into()
+}
+
+/// The node that the affinity names.
+fn meant_for(spec: &PodSpec) -> &str {
+    let affinity = spec.affinity.as_ref().and_then(|affinity| affinity.node_affinity.as_ref());
+    let required =
+        affinity.and_then(|rules| rules.required_during_scheduling_ignored_during_execution.as_ref());
+    let terms = required.iter().flat_map(|rules| &rules.node_selector_terms);
+    let mut fields = terms.flat_map(|term| term.match_fields.iter().flatten());
+    let name = fields.find(|field| field.key == "metadata.name" && field.operator == "In");
+    match name.and_then(|field| field.values.as_deref()) {
+        Some([node]) => node,
+        _ => "",
+    }
+}
+
+fn claims(spec: &PodSpec) -> Box<[(Box<str>, Box<str>)]> {
+    let claims = spec.volumes.iter().flatten().filter_map(|volume| {
+        let claim = volume.persistent_volume_claim.as_ref()?;
+        Some((volume.name.as_str().into(), claim.claim_name.as_str().into()))
+    });
+    claims.collect()
 }
 
 /// Whether a toleration concerns pods that run.

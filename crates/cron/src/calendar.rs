@@ -16,6 +16,9 @@ const HOUR: i64 = 60 * MINUTE;
 
 /// The first time after `after`.
 pub(crate) fn next(fields: &Fields, after: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
+    if fields.allow_nothing() {
+        return None;
+    }
     let mut clock = Clock { at: Timestamp::from_second(after.as_second() + 1).ok()?, zone, moved: false };
     let last = clock.shows().year().saturating_add(YEARS);
     while clock.shows().year() <= last {

@@ -51,6 +51,11 @@ impl Fields {
         })
     }
 
+    /// Whether some field allows nothing at all, as one of commas alone does.
+    pub(crate) fn allow_nothing(&self) -> bool {
+        [self.minute, self.hour, self.month].iter().any(|field| field.bits == 0)
+    }
+
     /// Whether a day is one of those, counted from Sunday, which is 0. Of two restrictions either is enough.
     pub(crate) fn has_day(&self, day: i8, weekday: i8) -> bool {
         let (by_date, by_weekday) = (self.day.has(day), self.weekday.has(weekday));

@@ -164,8 +164,10 @@ mod tests {
         utc("@every 1h30m", "2026-07-09T14:45:10.5Z", &["2026-07-09T16:15:10", "2026-07-09T17:45:10"]);
         utc("@every 5ms", "2026-07-09T14:45:10Z", &["2026-07-09T14:45:11"]);
         utc("TZ=Asia/Tokyo 0 9 * * *", "2026-07-09T14:45:10Z", &["2026-07-10T00:00:00"]);
-        let never = Schedule::parse("59 23 31 2 *").unwrap();
-        assert_eq!(never.next("2026-01-01T00:00:00Z".parse().unwrap(), &TimeZone::UTC), None);
+        for never in ["59 23 31 2 *", ", * * * *"] {
+            let never = Schedule::parse(never).unwrap();
+            assert_eq!(never.next("2026-01-01T00:00:00Z".parse().unwrap(), &TimeZone::UTC), None);
+        }
     }
 
     #[test]

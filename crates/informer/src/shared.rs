@@ -3,6 +3,7 @@
 //! What a crate uses of generic code that an upstream crate has compiled for the same types is taken from there. Kubernetes' types
 //! are large: the code that decodes a Pod and all that is in it is 300 KB, for each crate that would have its own.
 
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, ReplicationController, Service, ServiceAccount};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -20,7 +21,15 @@ pub static DECODERS: (
     Decode<ReplicationController>,
     Decode<ServiceAccount>,
     Decode<Lease>,
+    Decode<ReplicaSet>,
+    Decode<Deployment>,
+    Decode<StatefulSet>,
+    Decode<DaemonSet>,
 ) = (
+    serde_json::from_str,
+    serde_json::from_str,
+    serde_json::from_str,
+    serde_json::from_str,
     serde_json::from_str,
     serde_json::from_str,
     serde_json::from_str,

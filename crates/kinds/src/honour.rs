@@ -21,6 +21,8 @@ struct Ignored {
     field: &'static str,
     /// Concerns only this key of a map.
     key: Option<&'static str>,
+    /// Concerns only texts like this one, in which a `*` at either end stands for anything.
+    like: Option<&'static str>,
     /// Has an effect when this sibling has this value.
     unless: Option<(&'static str, &'static str)>,
     /// What does not happen.
@@ -71,18 +73,22 @@ impl Table {
 }
 
 impl Ignored {
-    /// Reads `FIELD[KEY] unless SIBLING=VALUE: CONSEQUENCE`.
+    /// Reads `FIELD[KEY] like PATTERN unless SIBLING=VALUE: CONSEQUENCE`.
     fn read(text: &'static str) -> Self {
         let (what, consequence) = text.split_once(": ").unwrap_or((text, ""));
         let (what, unless) = match what.split_once(" unless ") {
             Some((what, condition)) => (what, condition.split_once('=')),
             None => (what, None),
         };
+        let (what, like) = match what.split_once(" like ") {
+            Some((what, pattern)) => (what, Some(pattern)),
+            None => (what, None),
+        };
         let (field, key) = match what.split_once('[') {
             Some((field, key)) => (field, Some(key.trim_end_matches(']'))),
             None => (what, None),
         };
-        Self { field, key, unless, consequence }
+        Self { field, key, like, unless, consequence }
     }
 
     /// Where below `object` the field is used without effect.
@@ -91,10 +97,23 @@ impl Ignored {
         if self.unless.is_some_and(|(sibling, value)| object.get(sibling).is_some_and(|v| v == value)) {
             return None;
         }
+        if self.like.is_some_and(|pattern| !value.as_str().is_some_and(|text| is_like(text, pattern))) {
+            return None;
+        }
         match self.key {
             Some(key) => value.get(key).map(|_| format!("{}[{key}]", self.field)),
             None => (!is_zero(value)).then(|| self.field.to_owned()),
         }
+    }
+}
+
+/// Whether `text` is as `pattern` says.
+fn is_like(text: &str, pattern: &str) -> bool {
+    match (pattern.strip_prefix('*'), pattern.strip_suffix('*')) {
+        (Some(_), Some(_)) => text.contains(pattern.trim_matches('*')),
+        (Some(end), None) => text.ends_with(end),
+        (None, Some(start)) => text.starts_with(start),
+        (None, None) => text == pattern,
     }
 }
 
@@ -227,12 +246,18 @@ mod tests {
     fn what_has_no_effect_is_named() {
         let container = |fields: Value| json!({"containers": [{"name": "a"}, fields]});
         check("Pod", json!({"containers": [{"name": "a", "image": "x"}], "priorityClassName": ""}), &[]);
-        check("Pod", json!({"affinity": {"nodeAffinity": {}, "podAffinity": {}}}), &[]);
-        check("Pod", json!({"affinity": {"podAffinity": {"x": []}}}), &["spec.affinity.podAffinity"]);
+        check("Pod", json!({"affinity": {"nodeAffinity": {}}, "resourceClaims": []}), &[]);
+        check("Pod", json!({"resourceClaims": [{"name": "x"}]}), &["spec.resourceClaims"]);
         check(
             "Pod",
-            container(json!({"ports": [{"containerPort": 1, "hostPort": 2}]})),
-            &["spec.containers[1].ports[0].hostPort"],
+            container(json!({"ports": [
+                {"hostPort": 1, "hostIP": "127.0.0.1"}, {"hostPort": 1, "hostIP": "10.127.0.1"}, {"hostPort": 1, "hostIP": "::1"}]})),
+            &["spec.containers[1].ports[0].hostIP", "spec.containers[1].ports[2].hostIP"],
+        );
+        check(
+            "Pod",
+            json!({"securityContext": {"seLinuxOptions": {"level": "s0:c1"}}}),
+            &["spec.securityContext.seLinuxOptions"],
         );
         check(
             "Pod",
@@ -243,8 +268,8 @@ mod tests {
         check("Pod", volumes, &["spec.volumes[1].emptyDir.sizeLimit"]);
         check("Service", json!({"healthCheckNodePort": 30000, "ports": []}), &["spec.healthCheckNodePort"]);
         check("ConfigMap", json!({"healthCheckNodePort": 30000}), &[]);
-        let template = json!({"template": {"spec": {"topologySpreadConstraints": [{"maxSkew": 1}]}}});
-        check("ReplicationController", template, &["spec.template.spec.topologySpreadConstraints"]);
+        let template = json!({"template": {"spec": {"resourceClaims": [{"name": "x"}]}}});
+        check("ReplicationController", template, &["spec.template.spec.resourceClaims"]);
     }
 
     /// The README says the same as the table. To write it anew: `UPDATE_README=1 cargo test -p skiff-kinds honour`.
@@ -273,8 +298,9 @@ mod tests {
                     .unless
                     .map(|(field, value)| format!(" (but for `{field}: {value}`)"))
                     .unwrap_or_default();
+                let like = ignored.like.map(|pattern| format!(" (`{pattern}`)")).unwrap_or_default();
                 let field = ignored.field;
-                writeln!(text, "- `{name}.{field}{key}`{unless}: {}", ignored.consequence).unwrap();
+                writeln!(text, "- `{name}.{field}{key}`{like}{unless}: {}", ignored.consequence).unwrap();
             }
         }
         text.push_str("\nRefused, by the API or by the node with an event at the pod:\n\n");

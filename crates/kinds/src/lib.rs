@@ -11,6 +11,7 @@ mod authentication;
 mod authorization;
 mod autoscaling;
 mod batch;
+mod certificates;
 mod coordination;
 mod core;
 mod discovery;
@@ -18,10 +19,14 @@ mod events;
 pub mod flowcontrol;
 pub mod honour;
 mod networking;
+mod node;
 mod policy;
 mod rbac;
+mod resource;
 mod row;
+pub mod scheduling;
 mod shared;
+mod storage;
 
 use std::sync::Arc;
 
@@ -48,13 +53,18 @@ pub fn builtin_of(schema: &Arc<Schema>) -> Catalogue {
         authorization::rows(schema),
         autoscaling::rows(schema),
         batch::rows(schema),
+        certificates::rows(schema),
         networking::rows(schema),
         policy::rows(schema),
         rbac::rows(schema),
+        storage::rows(schema),
         admissionregistration::rows(schema),
         apiextensions::rows(schema),
+        scheduling::rows(schema),
         coordination::rows(schema),
+        node::rows(schema),
         discovery::rows(schema),
+        resource::rows(schema),
         flowcontrol::rows(schema),
     ];
     groups.into_iter().flatten().collect()

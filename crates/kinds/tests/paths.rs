@@ -1,4 +1,4 @@
-//! Every path of field names that the code of this crate and of the API server spells out exists in the schema: a typo
+//! Every path of field names that the code of this crate, of the registry and of the API server spells out exists in the schema: a typo
 //! is an error. Paths in the files of one kind must be that kind's, others those of any kind or of what subresources
 //! exchange.
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
@@ -68,10 +68,15 @@ fn selectable_fields_are_of_their_kind() {
     }
 }
 
-/// The code of both crates, without files of tests.
+/// The code of these crates, without files of tests.
 fn sources() -> Vec<PathBuf> {
     let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let mut open = vec![crates.join("machinery/src"), crates.join("kinds/src"), crates.join("apiserver/src")];
+    let mut open = vec![
+        crates.join("machinery/src"),
+        crates.join("kinds/src"),
+        crates.join("registry/src"),
+        crates.join("apiserver/src"),
+    ];
     let mut files = Vec::new();
     while let Some(folder) = open.pop() {
         for entry in fs::read_dir(&folder).unwrap() {
@@ -144,7 +149,7 @@ fn the_pipeline_names_no_kind() {
     let is_ours = |file: &Path| {
         let text = file.to_string_lossy();
         let is_code = file.extension().is_some_and(|extension| extension == "rs");
-        is_code && (text.contains("machinery/src") || text.contains("apiserver/src/pipeline"))
+        is_code && (text.contains("machinery/src") || text.contains("registry/src/pipeline"))
     };
     let mut found = Vec::new();
     for file in sources().iter().filter(|file| is_ours(file)) {

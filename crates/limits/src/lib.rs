@@ -15,6 +15,7 @@
 #![doc = "```"]
 
 mod amounts;
+pub mod node;
 mod pod;
 pub mod quota;
 pub mod ranger;

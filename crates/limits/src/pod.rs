@@ -1,7 +1,7 @@
 //! What a pod requests, and what it is limited to.
 
 use serde_json::Value;
-use skiff_quantity::{Needed, Role, at_one_time};
+use skiff_quantity::{Needed, Role, at_one_time, while_resized};
 
 use crate::amounts::{Amounts, items, text};
 
@@ -72,12 +72,12 @@ fn is_sidecar(container: &Value) -> bool {
 fn effective(pod: &Value, container: &Value, which: Which) -> Amounts {
     let asked = Amounts::read(&container["resources"][which.field()]);
     let Some(status) = status_of(pod, container) else { return asked };
-    let mut most = if is_resize_infeasible(pod) { Amounts::default() } else { asked };
-    most.raise_to(&Amounts::read(&status["resources"][which.field()]));
-    if which == Which::Requests {
-        most.raise_to(&Amounts::read(&status["allocatedResources"]));
-    }
-    most
+    let in_use = Amounts::read(&status["resources"][which.field()]);
+    let granted = match which {
+        Which::Requests => Amounts::read(&status["allocatedResources"]),
+        Which::Limits => Amounts::default(),
+    };
+    while_resized(asked, is_resize_infeasible(pod), [&granted, &in_use])
 }
 
 /// The status of a container that can be resized, if it says what the container has.

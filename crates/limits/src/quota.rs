@@ -1,5 +1,6 @@
 //! ResourceQuota: what the objects of a namespace use together.
 
+mod limited;
 mod scope;
 mod usage;
 
@@ -10,6 +11,7 @@ use skiff_quantity::Needed;
 use crate::Operation;
 use crate::amounts::{Amounts, text};
 
+pub use limited::LimitedResource;
 pub use usage::Counted;
 
 /// A request for an object in a namespace.
@@ -36,9 +38,31 @@ pub struct Charge {
     pub used: Amounts,
 }
 
-/// What a request costs, or why it is refused: what follows `pods "name" is forbidden: `. The caller writes the
-/// charges in the transaction of the object; on a conflict it reads the quotas afresh and asks again.
-pub fn charge(quotas: &[Value], request: &Request<'_>) -> Result<Vec<Charge>, String> {
+/// Why a request is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// 403: what follows `pods "name" is forbidden: `.
+    Forbidden(String),
+    /// No quota is about scopes that need one. Kubernetes gives it no status of its own: 500, and this is the whole text.
+    Uncovered(String),
+}
+
+impl From<String> for Refused {
+    fn from(text: String) -> Self {
+        Self::Forbidden(text)
+    }
+}
+
+/// What a request costs, or why it is refused; `limited` is what may only be used where a quota is about it. The caller writes
+/// the charges in the transaction of the object; on a conflict it reads the quotas afresh and asks again.
+///
+/// # Errors
+/// When something is missing in the object, when a quota would be exceeded, or when there is none and there must be one.
+pub fn charge(
+    quotas: &[Value],
+    limited: &[LimitedResource],
+    request: &Request<'_>,
+) -> Result<Vec<Charge>, Refused> {
     if !request.counted.is_charged_by(request) {
         return Ok(Vec::new());
     }
@@ -47,11 +71,20 @@ pub fn charge(quotas: &[Value], request: &Request<'_>) -> Result<Vec<Charge>, St
     let negative = usage.only(|_, amount| amount.nanos() < 0);
     if !negative.is_empty() {
         let names = listed(negative.names());
-        return Err(format!("quota usage is negative for resource(s): {names}"));
+        return Err(format!("quota usage is negative for resource(s): {names}").into());
     }
+    let more = |quota| more(quota, &usage, request).only(|_, amount| amount.nanos() != 0);
+    let deltas: Vec<Amounts> = concerned.iter().map(|(_, quota)| more(Some(*quota))).collect();
+    let unchanged = match deltas.as_slice() {
+        [] => more(None).is_empty(),
+        deltas => deltas.iter().all(Amounts::is_empty),
+    };
+    if unchanged {
+        return Ok(Vec::new());
+    }
+    limited::check(limited, quotas, concerned.iter().map(|(_, quota)| *quota), &usage, request)?;
     let mut charges = Vec::new();
-    for (index, quota) in concerned {
-        let more = more(quota, &usage, request).only(|_, amount| amount.nanos() != 0);
+    for ((index, quota), more) in concerned.into_iter().zip(deltas) {
         if let Some(used) = charged(quota, &more, request)? {
             charges.push(Charge { quota: index, used });
         }
@@ -82,10 +115,10 @@ fn concerned<'a>(quotas: &'a [Value], request: &Request<'_>) -> Result<Vec<(usiz
     Ok(concerned)
 }
 
-/// What the object uses more than it did, as a quota sees it.
-fn more(quota: &Value, usage: &Amounts, request: &Request<'_>) -> Amounts {
+/// What the object uses more than it did, as a quota sees it, or without one.
+fn more(quota: Option<&Value>, usage: &Amounts, request: &Request<'_>) -> Amounts {
     match request.operation {
-        Operation::Update { old } if scope::has(quota, request.counted, old) => {
+        Operation::Update { old } if quota.is_none_or(|quota| scope::has(quota, request.counted, old)) => {
             usage.beyond(&request.counted.usage(old, request.now))
         }
         _ => usage.clone(),

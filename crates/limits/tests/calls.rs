@@ -1,7 +1,7 @@
 //! How the API server calls the plugins.
 
 use serde_json::json;
-use skiff_limits::quota::{Charge, Counted, Request, charge, used};
+use skiff_limits::quota::{Charge, Counted, Refused, Request, charge, used};
 use skiff_limits::{Operation, ranger};
 
 /// LimitRanger changes pods with the plugins that change objects, and checks them with those that validate.
@@ -34,11 +34,12 @@ fn resource_quota() {
 
     let operation = Operation::Create;
     let request = Request { counted, subresource: None, operation, object: &pod, now };
-    let charges = charge(std::slice::from_ref(&quota), &request).unwrap();
+    let charges = charge(std::slice::from_ref(&quota), &[], &request).unwrap();
     let [Charge { quota: 0, used }] = charges.as_slice() else { panic!("{charges:?}") };
     assert_eq!(used.to_value(), json!({"pods": "2"}));
 
     quota["status"]["used"] = used.to_value();
-    let why = charge(&[quota], &request).unwrap_err(); // 403: pods "p" is forbidden: …
-    assert_eq!(why, "exceeded quota: q, requested: pods=1, used: pods=2, limited: pods=2");
+    let why = charge(&[quota], &[], &request).unwrap_err(); // 403: pods "p" is forbidden: …
+    let text = "exceeded quota: q, requested: pods=1, used: pods=2, limited: pods=2";
+    assert_eq!(why, Refused::Forbidden(text.to_owned()));
 }

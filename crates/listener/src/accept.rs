@@ -49,15 +49,17 @@ impl Listener {
         }
     }
 
-    /// Answers requests by `handler` until the shutdown, then lets requests under way finish. `tls` is asked for each
-    /// connection, so that it may follow renewals. A handler that panics answers 500.
-    pub async fn serve<H, F, B>(
+    /// Answers the requests of a connection by the handler that `connected` makes of who is at its other end, until the
+    /// shutdown, then lets requests under way finish. `tls` is asked for each connection, so that it may follow renewals.
+    /// A handler that panics answers 500.
+    pub async fn serve<C, H, F, B>(
         mut self,
         tls: impl Fn() -> Arc<ServerConfig>,
-        handler: H,
+        connected: C,
         shutdown: CancellationToken,
     ) where
-        H: Fn(Peer, Request<RequestBody>) -> F + Clone + Send + Sync + 'static,
+        C: Fn(Peer) -> H + Clone + Send + Sync + 'static,
+        H: Fn(Request<RequestBody>) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Response<B>> + Send + 'static,
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
@@ -71,7 +73,7 @@ impl Listener {
             let serving = Serving {
                 limits: self.limits.clone(),
                 tls: tls(),
-                handler: handler.clone(),
+                connected: connected.clone(),
                 shutdown: shutdown.clone(),
             };
             connections.spawn(connection::serve(serving, stream, address, place));

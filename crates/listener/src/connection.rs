@@ -31,26 +31,27 @@ use crate::peer::{Peer, Place};
 use crate::{AUDIT_ID, BoxError, Limits};
 
 /// What a connection is served with.
-pub(crate) struct Serving<H> {
+pub(crate) struct Serving<C> {
     pub(crate) limits: Arc<Limits>,
     pub(crate) tls: Arc<ServerConfig>,
-    pub(crate) handler: H,
+    pub(crate) connected: C,
     pub(crate) shutdown: CancellationToken,
 }
 
 /// Serves one connection to its end.
-pub(crate) async fn serve<H, F, B>(
-    serving: Serving<H>,
+pub(crate) async fn serve<C, H, F, B>(
+    serving: Serving<C>,
     stream: TcpStream,
     address: std::net::SocketAddr,
     place: Arc<Place>,
 ) where
-    H: Fn(Peer, Request<RequestBody>) -> F + Clone + Send + Sync + 'static,
+    C: FnOnce(Peer) -> H,
+    H: Fn(Request<RequestBody>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    let Serving { limits, tls, handler, shutdown } = serving;
+    let Serving { limits, tls, connected, shutdown } = serving;
     let ended = place.ended.clone();
     let Some(shaken) = ended.run_until_cancelled(handshake(&limits, tls, stream)).await else { return };
     let Some(stream) = shaken else { return };
@@ -64,10 +65,11 @@ pub(crate) async fn serve<H, F, B>(
     let is_http2 = connection.alpn_protocol() == Some(b"h2");
     let exchanges = Exchanges::new();
     let builder = builder(&limits, is_http2);
-    let answering = (limits.clone(), exchanges.clone());
+    let handler = connected(peer);
+    let answering = (limits.clone(), exchanges.clone(), place.clone());
     let service = service_fn(move |request| {
-        let (limits, exchanges) = answering.clone();
-        answer(limits, exchanges, peer.clone(), handler.clone(), request)
+        let (limits, exchanges, place) = answering.clone();
+        answer(limits, exchanges, place, handler.clone(), request)
     });
     let io = TokioIo::new(Held::new(stream, place.clone()));
     let connection = builder.serve_connection_with_upgrades(io, service);
@@ -162,12 +164,12 @@ async fn drive<C>(
 async fn answer<H, F, B>(
     limits: Arc<Limits>,
     exchanges: Exchanges,
-    peer: Peer,
+    place: Arc<Place>,
     handler: H,
     request: Request<Incoming>,
 ) -> Result<Response<Answer>, Infallible>
 where
-    H: Fn(Peer, Request<RequestBody>) -> F,
+    H: Fn(Request<RequestBody>) -> F,
     F: Future<Output = Response<B>>,
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
@@ -178,8 +180,7 @@ where
     let (body, rest) = RequestBody::new(incoming);
     let mut request = Request::from_parts(head, body);
     request.extensions_mut().insert(running.exchange().clone());
-    let place = peer.place.clone();
-    let outcome = contained(handler(peer, request)).await;
+    let outcome = contained(handler(request)).await;
     let mut response = match outcome {
         Ok(response) => response.map(Either::Left),
         Err(panicked) => refuse(&panicked).map(Either::Right),

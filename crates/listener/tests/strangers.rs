@@ -54,7 +54,7 @@ async fn start(limits: Limits) -> Server {
     let shutdown = CancellationToken::new();
     let stop = shutdown.clone().drop_guard();
     let listener = Listener::new(tcp, limits);
-    tokio::spawn(listener.serve(move || server_tls.clone(), handle, shutdown));
+    tokio::spawn(listener.serve(move || server_tls.clone(), connected, shutdown));
     Server { address, tls, _stop: stop }
 }
 
@@ -78,6 +78,12 @@ fn tls() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
         .with_root_certificates(roots)
         .with_no_client_auth();
     (Arc::new(server), Arc::new(client))
+}
+
+type Answering = std::pin::Pin<Box<dyn Future<Output = Response<Full<Bytes>>> + Send>>;
+
+fn connected(peer: Peer) -> impl Fn(Request<RequestBody>) -> Answering + Clone {
+    move |request| Box::pin(handle(peer.clone(), request))
 }
 
 async fn handle(peer: Peer, request: Request<RequestBody>) -> Response<Full<Bytes>> {
@@ -276,7 +282,7 @@ async fn accepting_waits_for_a_free_descriptor_and_says_so_once() {
     }
     let (server_tls, client_tls) = tls();
     let listener = Listener::new(tcp, limits());
-    tokio::spawn(listener.serve(move || server_tls.clone(), handle, CancellationToken::new()));
+    tokio::spawn(listener.serve(move || server_tls.clone(), connected, CancellationToken::new()));
     while warnings.load(Ordering::SeqCst) == 0 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }

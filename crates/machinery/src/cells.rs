@@ -36,6 +36,11 @@ pub fn integer(name: &'static str, description: &'static str) -> Column {
     Column { kind: ColumnType::Integer, ..text(name, description) }
 }
 
+/// A column of booleans.
+pub fn boolean(name: &'static str, description: &'static str) -> Column {
+    Column { kind: ColumnType::Boolean, ..text(name, description) }
+}
+
 /// A column of times.
 pub fn date(name: &'static str, description: &'static str) -> Column {
     Column { kind: ColumnType::Date, ..text(name, description) }

@@ -137,6 +137,10 @@ pub enum Subresource {
     Token,
     /// Replaces `spec.ephemeralContainers` only.
     EphemeralContainers,
+    /// Changes what a running pod and its containers may use.
+    Resize,
+    /// Decides about a certificate signing request: replaces `status.conditions`.
+    Approval,
     /// Replaces a namespace's `spec.finalizers`.
     Finalize,
     /// Container output, from the node.
@@ -161,6 +165,8 @@ impl Subresource {
             Self::Eviction => "eviction",
             Self::Token => "token",
             Self::EphemeralContainers => "ephemeralcontainers",
+            Self::Resize => "resize",
+            Self::Approval => "approval",
             Self::Finalize => "finalize",
             Self::Log => "log",
             Self::Exec => "exec",

@@ -7,6 +7,7 @@
 mod decode;
 mod encode;
 mod wire;
+pub(crate) mod write;
 
 use thiserror::Error;
 

@@ -247,6 +247,15 @@ pub trait Strategy: Send + Sync + 'static {
         FieldErrors::new()
     }
 
+    /// An object as it is with what a subresource writes of it taken from what is wanted, e.g. only the
+    /// ephemeral containers.
+    fn narrow(&self, part: Subresource, old: &Object, wanted: &Object) -> Object {
+        wanted.clone()
+    }
+
+    /// Restores what a change through any other subresource may not change silently, and sets what the server decides.
+    fn prepare_part(&self, cx: Context<'_>, part: Subresource, new: &mut Object, old: &Object) {}
+
     /// Checks a change through any other subresource that writes a part of the object, e.g.
     /// `ephemeralcontainers`. [`Strategy::default`] has been called on `new`.
     fn validate_part(&self, cx: Context<'_>, part: Subresource, new: &Object, old: &Object) -> FieldErrors {
@@ -322,6 +331,11 @@ pub trait Strategy: Send + Sync + 'static {
     /// Whether something besides `metadata.finalizers` keeps an object that is being deleted.
     fn is_held(&self, object: &Object) -> bool {
         false
+    }
+
+    /// Why an object of this name may never be deleted.
+    fn stays(&self, name: &str) -> Option<&'static str> {
+        None
     }
 
     /// What dependents do by default when an object of the kind is deleted.

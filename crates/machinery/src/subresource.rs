@@ -23,7 +23,9 @@ impl Subresource {
     /// The verbs that it offers, in alphabetical order.
     pub fn verbs(self) -> &'static [Verb] {
         match self {
-            Self::Status | Self::Scale | Self::EphemeralContainers => &[Verb::Get, Verb::Patch, Verb::Update],
+            Self::Status | Self::Scale | Self::EphemeralContainers | Self::Resize | Self::Approval => {
+                &[Verb::Get, Verb::Patch, Verb::Update]
+            }
             Self::Binding | Self::Eviction | Self::Token => &[Verb::Create],
             Self::Finalize => &[Verb::Update],
             Self::Log => &[Verb::Get],
@@ -67,6 +69,8 @@ impl Kind {
             Subresource::Proxy => options("ProxyOptions"),
             Subresource::Status
             | Subresource::EphemeralContainers
+            | Subresource::Resize
+            | Subresource::Approval
             | Subresource::Finalize
             | Subresource::Log => other(self.gv.clone(), &self.names.kind, self.root.name()),
         }

@@ -9,7 +9,7 @@ use crate::node::object::Readiness;
 use crate::node::register::Registration;
 use crate::node::view::NodeView;
 use crate::paths::pods_dir;
-use crate::pod::admission::Ledger;
+use crate::pod::ledger::Ledger;
 use crate::pod::manager::Manager;
 use crate::pod::views::Views;
 use crate::probes::counts::ProbeCounts;

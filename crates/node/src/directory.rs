@@ -4,7 +4,7 @@
 //! is followed, and only regular files are read.
 
 use crate::ids::ContainerName;
-use crate::paths::{CONTAINERS, LOGS, PodPaths, log_name, message_file, pods_dir};
+use crate::paths::{CONTAINERS, LOGS, PodPaths, SIZES, log_name, message_file, pods_dir};
 use skiff_rooted::{Follow, Owner, Root};
 use skiff_runtime::PodUid;
 use std::io::{self, Write};
@@ -12,6 +12,9 @@ use std::path::Path;
 
 /// Most bytes of a termination message.
 const MESSAGE_LIMIT: u64 = 4096;
+
+/// Most bytes of what is kept of a pod's resources.
+const SIZES_LIMIT: u64 = 4 << 20;
 
 /// Makes the directory of all pods.
 #[allow(clippy::disallowed_methods, reason = "skiff's own directory, which nobody else can enter")]
@@ -48,6 +51,21 @@ pub(crate) fn remove(paths: &PodPaths) -> io::Result<()> {
 /// Writes one of the files that are mounted into every container. Containers that run see the new text.
 pub(crate) fn write_managed(directory: &Root, name: &str, text: &str) -> io::Result<()> {
     directory.rewrite(name, 0o644)?.write_all(text.as_bytes())
+}
+
+/// Replaces what a later agent has to know of the pod's resources.
+pub(crate) fn write_sizes(paths: &PodPaths, text: &[u8]) -> io::Result<()> {
+    make(paths)?.replace(SIZES, text, 0o600, Owner::AS_MADE)
+}
+
+/// What an agent wrote of the pod's resources; `None` when none did.
+pub(crate) fn read_sizes(paths: &PodPaths) -> io::Result<Option<Vec<u8>>> {
+    let Some(pod) = open(paths)? else { return Ok(None) };
+    match pod.read_start(SIZES, Follow::Nothing, SIZES_LIMIT) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Makes the empty file that takes a container's termination message; any user of the container may write it.

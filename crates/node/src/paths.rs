@@ -18,6 +18,9 @@ pub(crate) const HOSTNAME: &str = "etc-hostname";
 /// The pod's `/etc/resolv.conf`.
 pub(crate) const RESOLV_CONF: &str = "resolv.conf";
 
+/// What a later agent has to know of the pod's resources.
+pub(crate) const SIZES: &str = "sizes.json";
+
 /// The directory of one pod.
 #[derive(Clone, Debug)]
 pub(crate) struct PodPaths {

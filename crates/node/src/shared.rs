@@ -6,7 +6,7 @@ use crate::files::hosts::kernel_hostname;
 use crate::node::machine::Machine;
 use crate::node::view::NodeView;
 use crate::paths::PodPaths;
-use crate::pod::admission::Ledger;
+use crate::pod::ledger::Ledger;
 use crate::pod::local::{LocalContainer, LocalPod, Role};
 use crate::probes::counts::ProbeCounts;
 use crate::quantity::Amounts;

@@ -21,6 +21,7 @@
 
 mod admission;
 mod checks;
+mod configuration;
 mod level;
 mod namespace;
 mod pod;

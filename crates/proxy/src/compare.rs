@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use k8s_openapi::api::{
-    core::v1::{Node, Service as ApiService},
+    core::v1::{Node, Pod, Service as ApiService},
     discovery::v1::EndpointSlice,
 };
 use kube::{Api, Client, ResourceExt, api::ListParams};
@@ -13,11 +13,11 @@ use crate::{
     ProxyConfig,
     kernel::{self, KernelError},
     ledger::Ledger,
-    model::{Element, ServiceName},
-    objects::{Service, Slice},
+    model::{Element, Owner, PodName, ServiceName},
+    objects::{HostPorts, Service, Slice},
     plan::Op,
     select::Location,
-    table::{NodeView, service_table},
+    table::{NodeView, host_port_table, service_table},
     view::ZONE_LABEL,
 };
 
@@ -25,7 +25,7 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum CompareError {
     /// The API did not say what there should be.
-    #[error("list Services and EndpointSlices")]
+    #[error("list Services, EndpointSlices and pods")]
     Api(#[from] kube::Error),
     /// The kernel did not say what there is.
     #[error("read the table of Services")]
@@ -41,6 +41,8 @@ pub async fn differences(client: &Client, config: &ProxyConfig) -> Result<Vec<Op
     let all = ListParams::default();
     let services = Api::<ApiService>::all(client.clone()).list(&all).await?;
     let slices = Api::<EndpointSlice>::all(client.clone()).list(&all).await?;
+    let here = ListParams::default().fields(&format!("spec.nodeName={}", config.node_name));
+    let pods = Api::<Pod>::all(client.clone()).list(&here).await?;
     let node = Api::<Node>::all(client.clone()).get(&config.node_name).await?;
     let zone = node.labels().get(ZONE_LABEL).map(|zone| zone.as_str().into());
     let location = Location { node: config.node_name.as_str().into(), zone };
@@ -54,24 +56,38 @@ pub async fn differences(client: &Client, config: &ProxyConfig) -> Result<Vec<Op
         Some((name, Service::from_api(service)?))
     });
     let slices = slices.items.iter().filter_map(|slice| Slice::from_api(slice, &view.location.node));
-    Ok(steps(held, services.collect(), slices.collect(), &view))
+    let pods = pods.items.iter().filter_map(|pod| {
+        let name =
+            PodName { namespace: pod.namespace().unwrap_or_default().into(), name: pod.name_any().into() };
+        Some((name, HostPorts::from_api(pod)?))
+    });
+    let wanted = Wanted { services: services.collect(), slices: slices.collect(), pods: pods.collect() };
+    Ok(steps(held, wanted, &view))
 }
 
-fn steps(
-    held: Vec<Element>,
+/// What the API says.
+#[derive(Default)]
+struct Wanted {
     services: BTreeMap<ServiceName, Service>,
     slices: Vec<Slice>,
-    node: &NodeView,
-) -> Vec<Op> {
+    pods: BTreeMap<PodName, HostPorts>,
+}
+
+fn steps(held: Vec<Element>, wanted: Wanted, node: &NodeView) -> Vec<Op> {
+    let Wanted { services, slices, pods } = wanted;
     let mut of = HashMap::<ServiceName, Vec<Slice>>::new();
     for slice in slices {
         of.entry(slice.service.clone()).or_default().push(slice);
     }
     let mut ledger = Ledger::default();
     ledger.adopt(held);
-    let batch = ledger.prepare(services.keys().cloned(), true, |name| {
-        let slices: Vec<&Slice> = of.get(name).into_iter().flatten().collect();
-        Some(service_table(name, services.get(name)?, &slices, node))
+    let owners = services.keys().cloned().map(Owner::Service).chain(pods.keys().cloned().map(Owner::Pod));
+    let batch = ledger.prepare(owners, true, |owner| match owner {
+        Owner::Service(name) => {
+            let slices: Vec<&Slice> = of.get(name).into_iter().flatten().collect();
+            Some(service_table(name, services.get(name)?, &slices, node))
+        }
+        Owner::Pod(name) => Some(host_port_table(pods.get(name)?, node)),
     });
     batch.ops.into_iter().filter(|op| matches!(op, Op::Add(_) | Op::Remove(_))).collect()
 }
@@ -108,15 +124,19 @@ mod tests {
         (lost, foreign): (&[&str], &[Element]),
         api: (&[(ServiceName, Service)], &[Slice]),
     ) -> Vec<String> {
-        let (node, map) =
-            (NodeView::default(), |list: &[(ServiceName, Service)]| list.iter().cloned().collect());
-        let made = steps(Vec::new(), map(kernel.0), kernel.1.to_vec(), &node);
+        let node = NodeView::default();
+        let wanted = |(services, slices): (&[(ServiceName, Service)], &[Slice])| Wanted {
+            services: services.iter().cloned().collect(),
+            slices: slices.to_vec(),
+            ..Wanted::default()
+        };
+        let made = steps(Vec::new(), wanted(kernel), &node);
         let mut held: Vec<Element> = made.iter().filter_map(Op::added).copied().collect();
         let all = held.len();
         held.retain(|element| !lost.contains(&element.to_string().as_str()));
         assert_eq!(held.len() + lost.len(), all, "{made:?}");
         held.extend(foreign);
-        steps(held, map(api.0), api.1.to_vec(), &node).iter().map(ToString::to_string).collect()
+        steps(held, wanted(api), &node).iter().map(ToString::to_string).collect()
     }
 
     #[test]

@@ -1,23 +1,22 @@
-//! What the kernel holds, who owns it, and what has to change when Services change. Pure.
+//! What the kernel holds, who owns it, and what has to change when its owners change. Pure.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::{
-    model::{Element, Endpoint, Frontend, Key, ServiceName},
+    model::{Element, Endpoint, Frontend, Key, Owner},
     plan::{Op, Serving, plan},
     table::ServiceTable,
 };
 
-/// The kernel's elements by key, and the Service each key belongs to. What the kernel holds is recorded only by
+/// The kernel's elements by key, and the owner of each key. What the kernel holds is recorded only by
 /// [`Ledger::commit`], after the kernel has accepted it.
 #[derive(Debug, Default)]
 pub struct Ledger {
     held: HashMap<Key, Vec<Element>>,
-    owners: HashMap<Key, ServiceName>,
-    owned: HashMap<ServiceName, Vec<Key>>,
-    /// Services that ask for a key which another one owns. The first to come keeps it; the others get it when it is
-    /// free.
-    waiting: HashMap<Key, BTreeSet<ServiceName>>,
+    owners: HashMap<Key, Owner>,
+    owned: HashMap<Owner, Vec<Key>>,
+    /// Who asks for a key which another one owns. The first to come keeps it; the others get it when it is free.
+    waiting: HashMap<Key, BTreeSet<Owner>>,
     /// The endpoints with which flows to a UDP frontend may stay, as of the last plan that was carried out.
     serving: HashMap<Frontend, Vec<Endpoint>>,
 }
@@ -45,7 +44,7 @@ type Wanted = Option<(Vec<Element>, Option<Vec<Endpoint>>)>;
 
 impl Ledger {
     /// Goes on from what the kernel holds, and tells how that differs from what was recorded. Ownership is unknown until every
-    /// Service was prepared once. Flows are reconsidered then, too: while the kernel held something else, they may have
+    /// owner was prepared once. Flows are reconsidered then, too: while the kernel held something else, they may have
     /// gone anywhere.
     pub fn adopt(&mut self, elements: impl IntoIterator<Item = Element>) -> Difference {
         let mut held = HashMap::<Key, Vec<Element>>::new();
@@ -58,22 +57,22 @@ impl Ledger {
         Difference { missing: surplus(&before, &self.held), foreign: surplus(&self.held, &before) }
     }
 
-    /// The Services that own something.
-    pub fn services(&self) -> impl Iterator<Item = &ServiceName> {
+    /// Those that own something.
+    pub fn owners(&self) -> impl Iterator<Item = &Owner> {
         self.owned.keys()
     }
 
-    /// The steps after changes of the `dirty` Services. `table_of` tells what a Service asks for now, if it exists. With
-    /// `sweep`, everything that no Service owns goes too; all Services must be in the ledger by then.
+    /// The steps after changes of the `dirty` owners. `table_of` tells what one asks for now, if it exists. With `sweep`,
+    /// everything that nobody owns goes too; all owners must be in the ledger by then.
     pub fn prepare(
         &mut self,
-        dirty: impl IntoIterator<Item = ServiceName>,
+        dirty: impl IntoIterator<Item = Owner>,
         sweep: bool,
-        table_of: impl Fn(&ServiceName) -> Option<ServiceTable>,
+        table_of: impl Fn(&Owner) -> Option<ServiceTable>,
     ) -> Batch {
         let mut tables = BTreeMap::new();
         let mut touched = BTreeMap::<Key, Wanted>::new();
-        let mut queue: Vec<ServiceName> = dirty.into_iter().collect();
+        let mut queue: Vec<Owner> = dirty.into_iter().collect();
         while let Some(name) = queue.pop() {
             if tables.contains_key(&name) {
                 continue;
@@ -97,7 +96,7 @@ impl Ledger {
     }
 
     /// Gives up the keys that `name` owns but `table` does not mention, and returns them.
-    fn release(&mut self, name: &ServiceName, table: &ServiceTable) -> Vec<Key> {
+    fn release(&mut self, name: &Owner, table: &ServiceTable) -> Vec<Key> {
         let owned = self.owned.remove(name).unwrap_or_default();
         let (kept, freed): (Vec<_>, Vec<_>) = owned.into_iter().partition(|key| table.mentions(key));
         if !kept.is_empty() {
@@ -111,13 +110,13 @@ impl Ledger {
         freed
     }
 
-    fn claim(&mut self, name: &ServiceName, table: &ServiceTable, touched: &mut BTreeMap<Key, Wanted>) {
+    fn claim(&mut self, name: &Owner, table: &ServiceTable, touched: &mut BTreeMap<Key, Wanted>) {
         let held = &self.held;
         let elements = table.elements(|key| held.get(key).map(Vec::as_slice).unwrap_or_default());
         for (key, elements) in elements {
             match self.owners.get(&key) {
                 Some(owner) if owner != name => {
-                    tracing::warn!(service = %name, %owner, %key, "address in use by another Service, not served");
+                    tracing::warn!(of = %name, %owner, %key, "address in use by another, not served");
                     self.waiting.entry(key).or_default().insert(name.clone());
                     continue;
                 }

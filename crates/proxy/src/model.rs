@@ -96,6 +96,39 @@ impl fmt::Display for ServiceName {
     }
 }
 
+/// The name of a pod of this node.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PodName {
+    /// Its namespace.
+    pub namespace: Box<str>,
+    /// Its name in the namespace.
+    pub name: Box<str>,
+}
+
+impl fmt::Display for PodName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// Who asks for something of the kernel.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Owner {
+    /// A Service, for its endpoints.
+    Service(ServiceName),
+    /// A pod of this node, for its ports of the node.
+    Pod(PodName),
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Service(name) => write!(f, "Service {name}"),
+            Self::Pod(name) => write!(f, "pod {name}"),
+        }
+    }
+}
+
 /// Which of the two endpoint lists of a frontend a rule draws from. They share one map, at different positions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Pool {

@@ -1,4 +1,5 @@
-//! What the proxy keeps of Services and EndpointSlices. Pure; compact, because every node holds all of them.
+//! What the proxy keeps of Services, EndpointSlices and this node's pods. Pure; compact, because every node holds all Services
+//! and slices.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -110,6 +111,67 @@ impl ServicePort {
             protocol: Protocol::named(port.protocol.as_deref())?,
             port: u16::try_from(port.port).ok()?,
             node_port: port.node_port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0),
+        })
+    }
+}
+
+/// The ports of the node that a pod on it has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostPorts {
+    /// The pod's address.
+    pub pod: Ipv4Addr,
+    /// The ports.
+    pub ports: Vec<HostPort>,
+}
+
+/// One port of the node that leads to a pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostPort {
+    /// The only address at which it is open; `None` for all addresses of the node.
+    pub address: Option<Ipv4Addr>,
+    /// The port of the node.
+    pub port: u16,
+    /// Its protocol.
+    pub protocol: Protocol,
+    /// The port of the pod.
+    pub target: u16,
+}
+
+impl HostPorts {
+    /// `None` for a pod that has none, has the node's own network, or has no address yet or no more use for it.
+    pub fn from_api(pod: &core::Pod) -> Option<Self> {
+        let (spec, status) = (pod.spec.as_ref()?, pod.status.as_ref()?);
+        let ended = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
+        if ended || spec.host_network == Some(true) {
+            return None;
+        }
+        let sidecars = spec.init_containers.iter().flatten();
+        let sidecars = sidecars.filter(|init| init.restart_policy.as_deref() == Some("Always"));
+        let ports =
+            spec.containers.iter().chain(sidecars).flat_map(|container| container.ports.iter().flatten());
+        let ports: Vec<HostPort> = ports.filter_map(HostPort::from_api).collect();
+        let address = status.pod_ip.as_ref()?.parse().ok()?;
+        (!ports.is_empty()).then_some(Self { pod: address, ports })
+    }
+}
+
+impl HostPort {
+    /// `None` for a port that is not the node's, and for an address at which the table serves nothing: loopback addresses,
+    /// and those of another family.
+    fn from_api(port: &core::ContainerPort) -> Option<Self> {
+        let number = |number: i32| u16::try_from(number).ok().filter(|number| *number != 0);
+        let address = match port.host_ip.as_deref() {
+            None | Some("") => None,
+            Some(address) => Some(address.parse::<Ipv4Addr>().ok()?),
+        };
+        if address.is_some_and(|address| address.is_loopback()) {
+            return None;
+        }
+        Some(Self {
+            address: address.filter(|address| !address.is_unspecified()),
+            port: number(port.host_port?)?,
+            protocol: Protocol::named(port.protocol.as_deref())?,
+            target: number(port.container_port)?,
         })
     }
 }

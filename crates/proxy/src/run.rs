@@ -49,9 +49,9 @@ pub enum ProxyError {
     Stopped(#[from] tokio::task::JoinError),
 }
 
-/// Serves Services on this node until `shutdown`; the table stays then, so that connections go on. Must be called in the
-/// node's network namespace. Nothing is changed before the node has its pod CIDR and Services and EndpointSlices were
-/// listed.
+/// Serves Services, and the ports of the node that its pods have, until `shutdown`; the table stays then, so that connections go on. Must be called in the
+/// node's network namespace. Nothing is changed before the node has its pod CIDR and Services, EndpointSlices and
+/// pods were listed.
 pub async fn run(client: Client, config: ProxyConfig, shutdown: CancellationToken) -> Result<(), ProxyError> {
     let (health, _nobody_looks) = watch::channel(Health::default());
     run_reporting(client, config, health, shutdown).await
@@ -194,7 +194,7 @@ impl Executor {
         view: &View,
         found: impl FnOnce(Loss),
     ) -> Result<Result<(), KernelError>, ProxyError> {
-        let (node, mut names) = (view.node(), changes.services.clone());
+        let (node, mut names) = (view.node(), changes.owners.clone());
         if whole {
             match self.reread().await? {
                 Ok(loss) => found(loss),
@@ -202,7 +202,7 @@ impl Executor {
             }
         }
         if whole || changes.all {
-            names.extend(self.ledger.services().cloned());
+            names.extend(self.ledger.owners().cloned());
         }
         let batch = self.ledger.prepare(names, whole, |name| view.table(name, &node));
         if batch.ops.is_empty() && !whole {

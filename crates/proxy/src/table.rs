@@ -1,4 +1,4 @@
-//! From one Service and its slices to the elements the kernel should hold for it. Pure.
+//! From one Service and its slices, or one pod's ports of the node, to the elements the kernel should hold for it. Pure.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     model::{Balance, Element, Endpoint, Frontend, Key, Pool, Protocol, ServiceName, Verdict},
-    objects::{Service, ServicePort, Slice},
+    objects::{HostPorts, Service, ServicePort, Slice},
     select::{self, Location},
 };
 
@@ -53,7 +53,7 @@ pub struct Affinity {
     pub id: u32,
 }
 
-/// Everything one Service asks of the kernel.
+/// Everything one Service or pod asks of the kernel.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ServiceTable {
     /// ClusterIPs.
@@ -67,7 +67,7 @@ pub struct ServiceTable {
 pub struct NodeView {
     /// Where the node is.
     pub location: Location,
-    /// Addresses at which node ports are served.
+    /// Addresses at which node ports, and pods' ports of the node, are served.
     pub node_ips: Vec<Ipv4Addr>,
 }
 
@@ -105,6 +105,25 @@ pub fn service_table(
                 _ => Backends::All(usable.cluster.clone()),
             };
             table.entries.insert(frontend, entry(backends, !service.external_local));
+        }
+    }
+    table
+}
+
+/// Builds the table of the node's ports that a pod on it has. The pod sees its clients: all of them come through this node.
+pub fn host_port_table(ports: &HostPorts, node: &NodeView) -> ServiceTable {
+    let mut table = ServiceTable::default();
+    for port in &ports.ports {
+        let endpoint = Endpoint { address: ports.pod, port: port.target };
+        let addresses = port.address.as_ref().map_or(&node.node_ips[..], std::slice::from_ref);
+        for address in addresses {
+            let frontend = Frontend { address: *address, port: port.port, protocol: port.protocol };
+            table.entries.entry(frontend).or_insert_with(|| Entry {
+                backends: Backends::All(vec![endpoint]),
+                affinity: None,
+                masquerade: false,
+                keep_flows: (port.protocol == Protocol::Udp).then(|| vec![endpoint]),
+            });
         }
     }
     table

@@ -1,4 +1,4 @@
-//! What the API says about Services, their endpoints and this node, kept current by watches.
+//! What the API says about Services, their endpoints, this node and its pods, kept current by watches.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -7,7 +7,7 @@ use std::{
 
 use ipnet::Ipv4Net;
 use k8s_openapi::api::{
-    core::v1::{Node as ApiNode, Service as ApiService},
+    core::v1::{Node as ApiNode, Pod as ApiPod, Service as ApiService},
     discovery::v1::EndpointSlice,
 };
 use kube::{Api, Client, runtime::watcher};
@@ -18,19 +18,20 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     ProxyConfig,
-    model::ServiceName,
-    objects::{Service, Slice},
+    model::{Owner, PodName, ServiceName},
+    objects::{HostPorts, Service, Slice},
     select::Location,
-    table::{NodeView, ServiceTable, service_table},
+    table::{NodeView, ServiceTable, host_port_table, service_table},
 };
 
 pub(crate) const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
 
-/// All Services and EndpointSlices, and the changes that nobody has looked at yet.
+/// All Services and EndpointSlices, the node's pods with ports of the node, and the changes that nobody has looked at yet.
 pub(crate) struct View {
     services: Cache<Service>,
     slices: Cache<Slice>,
     slices_of: Arc<SlicesOf>,
+    pods: Cache<HostPorts>,
     node: watch::Receiver<OwnNode>,
     changes: Arc<Dirty>,
     config: ProxyConfig,
@@ -45,26 +46,26 @@ struct OwnNode {
     pod_cidr: Option<Ipv4Net>,
 }
 
-/// Services to look at again.
+/// Whom to look at again.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
-    pub(crate) services: BTreeSet<ServiceName>,
+    pub(crate) owners: BTreeSet<Owner>,
     /// The node itself changed, which may concern all of them.
     pub(crate) all: bool,
 }
 
 impl Changes {
     pub(crate) fn add(&mut self, more: Self) {
-        self.services.extend(more.services);
+        self.owners.extend(more.owners);
         self.all |= more.all;
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.services.is_empty() && !self.all
+        self.owners.is_empty() && !self.all
     }
 }
 
-/// Collects changes until they are taken; no more than there are Services, however often each changes.
+/// Collects changes until they are taken; no more than there are Services and pods, however often each changes.
 #[derive(Default)]
 struct Dirty {
     pending: Mutex<Changes>,
@@ -72,8 +73,8 @@ struct Dirty {
 }
 
 impl Dirty {
-    fn add(&self, name: ServiceName) {
-        self.pending.lock().services.insert(name);
+    fn add(&self, owner: Owner) {
+        self.pending.lock().owners.insert(owner);
         self.changed.notify_one();
     }
 
@@ -91,17 +92,20 @@ impl View {
             services: Cache::new(),
             slices: Cache::new(),
             slices_of: Arc::default(),
+            pods: Cache::new(),
             node: watch_node(client, config, &changes, shutdown),
             changes: changes.clone(),
             config: config.clone(),
         };
         let changed = changes.clone();
-        view.services.subscribe(move |change| changed.add(name_of(change.key)));
+        view.services.subscribe(move |change| changed.add(Owner::Service(name_of(change.key))));
+        let changed = changes.clone();
+        view.pods.subscribe(move |change| changed.add(Owner::Pod(pod_name_of(change.key))));
         let slices_of = view.slices_of.clone();
         view.slices.subscribe(move |change| {
             if let Some(old) = change.old {
                 forget_slice(&slices_of, change.key, old);
-                changes.add(old.service.clone());
+                changes.add(Owner::Service(old.service.clone()));
             }
             if let Some(new) = change.new {
                 slices_of
@@ -109,7 +113,7 @@ impl View {
                     .entry(new.service.clone())
                     .or_default()
                     .push((change.key.clone(), new.clone()));
-                changes.add(new.service.clone());
+                changes.add(Owner::Service(new.service.clone()));
             }
         });
         let (services, slices) = (Api::all(client.clone()), Api::all(client.clone()));
@@ -119,12 +123,14 @@ impl View {
         let node: Arc<str> = config.node_name.as_str().into();
         let project = move |slice| Slice::from_api(&slice, &node);
         view.slices.watch::<EndpointSlice>(slices, watcher::Config::default(), shutdown, project);
+        let here = watcher::Config::default().fields(&format!("spec.nodeName={}", config.node_name));
+        view.pods.watch::<ApiPod>(Api::all(client.clone()), here, shutdown, |pod| HostPorts::from_api(&pod));
         view
     }
 
-    /// Waits until Services and EndpointSlices were listed once.
+    /// Waits until Services, EndpointSlices and the node's pods were listed once.
     pub(crate) async fn synced(&self) {
-        tokio::join!(self.services.synced(), self.slices.synced());
+        tokio::join!(self.services.synced(), self.slices.synced(), self.pods.synced());
     }
 
     /// The range of this node's pods; waits until the node has one.
@@ -149,8 +155,18 @@ impl View {
         std::mem::take(&mut self.changes.pending.lock())
     }
 
-    /// What the Service asks of the kernel now; none if it is gone or not for us.
-    pub(crate) fn table(&self, name: &ServiceName, node: &NodeView) -> Option<ServiceTable> {
+    /// What a Service or pod asks of the kernel now; none if it is gone or not for us.
+    pub(crate) fn table(&self, owner: &Owner, node: &NodeView) -> Option<ServiceTable> {
+        match owner {
+            Owner::Service(name) => self.service_table(name, node),
+            Owner::Pod(name) => {
+                let ports = self.pods.get(&ObjectKey::new(&name.namespace, &name.name))?;
+                Some(host_port_table(&ports, node))
+            }
+        }
+    }
+
+    fn service_table(&self, name: &ServiceName, node: &NodeView) -> Option<ServiceTable> {
         let service = self.services.get(&ObjectKey::new(&name.namespace, &name.name))?;
         let slices_of = self.slices_of.lock();
         let slices: Vec<&Slice> =
@@ -202,6 +218,10 @@ fn forget_slice(slices_of: &SlicesOf, key: &ObjectKey, slice: &Slice) {
             slices_of.remove(&slice.service);
         }
     }
+}
+
+fn pod_name_of(key: &ObjectKey) -> PodName {
+    PodName { namespace: key.namespace().into(), name: key.name().into() }
 }
 
 fn name_of(key: &ObjectKey) -> ServiceName {

@@ -97,6 +97,15 @@ fn slice(service: &str, addresses: &[&str]) -> Value {
     })
 }
 
+fn pod_with_host_port(phase: &str) -> Value {
+    let ports = json!([{ "containerPort": 8080, "hostPort": 80 }]);
+    json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": metadata("web"),
+        "spec": { "containers": [{ "name": "c", "ports": ports }] },
+        "status": { "phase": phase, "podIP": "10.244.7.9" },
+    })
+}
+
 fn node(pod_cidr: &str) -> Value {
     let metadata = json!({ "name": "node", "resourceVersion": "1" });
     json!({ "apiVersion": "v1", "kind": "Node", "metadata": metadata, "spec": { "podCIDR": pod_cidr } })
@@ -139,9 +148,17 @@ async fn changes_reach_the_kernel() {
     let first =
         ["service 10.96.7.7:80/tcp n1".to_owned(), "endpoint 10.96.7.7:80/tcp 0 10.244.7.2:8080".to_owned()];
     assert_eq!(table(), first);
-    while api.watches.lock().unwrap().len() < 3 {
+    while api.watches.lock().unwrap().len() < 4 {
         tokio::task::yield_now().await;
     }
+    api.send("pods", "ADDED", pod_with_host_port("Running"));
+    next(&mut health).await;
+    let port =
+        ["service 192.0.2.1:80/tcp n1".to_owned(), "endpoint 192.0.2.1:80/tcp 0 10.244.7.9:8080".to_owned()];
+    assert!(port.iter().all(|element| table().contains(element)), "{:?}", table());
+    api.send("pods", "MODIFIED", pod_with_host_port("Succeeded"));
+    next(&mut health).await;
+    assert_eq!(table(), first);
     let mut times = Vec::new();
     for round in 0..100 {
         let begin = Instant::now();

@@ -16,6 +16,7 @@ use cluster::{
 use skiff_proxy::{
     kernel::{inspect, teardown},
     model::Protocol,
+    objects::HostPort,
 };
 
 /// Serves every connection with the client's address and this name, then echoes, until the process ends.
@@ -203,6 +204,69 @@ fn node_ports_are_open_to_the_outside() {
     assert_eq!(ask(cluster.pod(0), NODE_IP, 30080).0, "one");
     cluster.set("web", web, &[]);
     refused(&cluster.outside, NODE_IP, 30080);
+}
+
+#[test]
+fn ports_of_the_node_lead_to_a_pod_that_sees_its_clients() {
+    let mut cluster = Cluster::new(2);
+    serve(cluster.pod(1), 8080, "one");
+    let port = |address, protocol| HostPort { address, port: 8081, protocol, target: 8080 };
+    let open = port(None, Protocol::Tcp);
+    cluster.set_host_ports(1, std::slice::from_ref(&open));
+    let (node, own) = (IpAddr::V4(NODE_IP), IpAddr::V4(ranges().gateway()));
+    for (place, seen_as) in [
+        (&cluster.outside, IpAddr::V4(CLIENT_IP)),
+        (&cluster.node, node),
+        (cluster.pod(0), cluster.pod_ip(0)),
+        (cluster.pod(1), own),
+    ] {
+        assert_eq!(ask(place, NODE_IP, 8081), ("one".into(), seen_as));
+    }
+    let (mut kept, _) = connect(&cluster.outside, NODE_IP, 8081).unwrap();
+    assert_eq!(cluster.restart_proxy(), 0, "what the kernel has is taken over");
+    // Another pod that wants the port gets it when it is free.
+    serve(cluster.pod(0), 8080, "zero");
+    assert_eq!(cluster.set_host_ports(0, std::slice::from_ref(&open)), 0);
+    assert_eq!(ask(&cluster.outside, NODE_IP, 8081).0, "one");
+    cluster.set_host_ports(1, &[]);
+    assert_eq!(ask(&cluster.outside, NODE_IP, 8081).0, "zero");
+    let mut echo = [0; 5];
+    kept.write_all(b"still").unwrap();
+    kept.read_exact(&mut echo).unwrap();
+    // At one address only, which is not the node's.
+    let elsewhere = Ipv4Addr::new(192, 0, 2, 77);
+    cluster.set_host_ports(0, &[port(Some(elsewhere), Protocol::Tcp)]);
+    refused(&cluster.outside, NODE_IP, 8081);
+    cluster.node.ip("address add 192.0.2.77/32 dev lo");
+    assert_eq!(ask(cluster.pod(1), elsewhere, 8081).0, "zero");
+}
+
+#[test]
+fn udp_clients_of_a_port_of_the_node_follow_the_pod_that_has_it() {
+    let mut cluster = Cluster::new(2);
+    for (pod, name) in [(0, "zero"), (1, "one")] {
+        let socket = cluster.pod(pod).run(|| UdpSocket::bind("0.0.0.0:5353").unwrap());
+        std::thread::spawn(move || {
+            while let Ok((_, client)) = socket.recv_from(&mut [0; 8]) {
+                socket.send_to(name.as_bytes(), client).unwrap();
+            }
+        });
+    }
+    let port = HostPort { address: None, port: 53, protocol: Protocol::Udp, target: 5353 };
+    let client = cluster.outside.run(|| UdpSocket::bind((CLIENT_IP, 0)).unwrap());
+    client.connect((NODE_IP, 53)).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    let ask = || {
+        client.send(b"who").unwrap();
+        let mut answer = [0; 8];
+        let length = client.recv(&mut answer).unwrap();
+        String::from_utf8_lossy(&answer[..length]).into_owned()
+    };
+    cluster.set_host_ports(0, std::slice::from_ref(&port));
+    assert_eq!(ask(), "zero");
+    cluster.set_host_ports(0, &[]);
+    cluster.set_host_ports(1, &[port]);
+    assert_eq!(ask(), "one", "the same socket");
 }
 
 #[test]

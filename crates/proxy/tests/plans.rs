@@ -11,22 +11,28 @@ use k8s_openapi::{
 };
 use skiff_proxy::{
     ledger::Ledger,
-    model::ServiceName,
-    objects::{Service, Slice},
+    model::{Owner, PodName, ServiceName},
+    objects::{HostPorts, Service, Slice},
     plan::Op,
     select::Location,
-    table::{NodeView, service_table},
+    table::{NodeView, host_port_table, service_table},
 };
 
 #[derive(Default)]
 struct Objects {
     services: BTreeMap<ServiceName, Service>,
     slices: Vec<Slice>,
+    pods: BTreeMap<PodName, HostPorts>,
 }
 
 fn name(meta: &ObjectMeta) -> ServiceName {
     let text = |text: &Option<String>| text.as_deref().unwrap().into();
     ServiceName { namespace: text(&meta.namespace), name: text(&meta.name) }
+}
+
+fn pod_name(meta: &ObjectMeta) -> PodName {
+    let ServiceName { namespace, name } = name(meta);
+    PodName { namespace, name }
 }
 
 fn parse(text: &str) -> Objects {
@@ -35,6 +41,9 @@ fn parse(text: &str) -> Objects {
         if document.contains("kind: EndpointSlice") {
             let slice: EndpointSlice = serde_saphyr::from_str(document).unwrap();
             objects.slices.extend(Slice::from_api(&slice, "node-a"));
+        } else if document.contains("kind: Pod\n") {
+            let pod: v1::Pod = serde_saphyr::from_str(document).unwrap();
+            objects.pods.extend(HostPorts::from_api(&pod).map(|kept| (pod_name(&pod.metadata), kept)));
         } else {
             let service: v1::Service = serde_saphyr::from_str(document).unwrap();
             objects.services.extend(Service::from_api(&service).map(|kept| (name(&service.metadata), kept)));
@@ -49,11 +58,15 @@ fn step(ledger: &mut Ledger, objects: &Objects) -> Vec<Op> {
         location: Location { node: "node-a".into(), zone: Some("zone-1".into()) },
         node_ips: vec!["192.0.2.1".parse().unwrap()],
     };
-    let mut names: Vec<_> = objects.services.keys().cloned().collect();
-    names.extend(ledger.services().cloned());
-    let batch = ledger.prepare(names, true, |name| {
-        let slices: Vec<_> = objects.slices.iter().filter(|slice| slice.service == *name).collect();
-        Some(service_table(name, objects.services.get(name)?, &slices, &node))
+    let mut owners: Vec<_> = objects.services.keys().cloned().map(Owner::Service).collect();
+    owners.extend(objects.pods.keys().cloned().map(Owner::Pod));
+    owners.extend(ledger.owners().cloned());
+    let batch = ledger.prepare(owners, true, |owner| match owner {
+        Owner::Service(name) => {
+            let slices: Vec<_> = objects.slices.iter().filter(|slice| slice.service == *name).collect();
+            Some(service_table(name, objects.services.get(name)?, &slices, &node))
+        }
+        Owner::Pod(name) => Some(host_port_table(objects.pods.get(name)?, &node)),
     });
     let ops = batch.ops.clone();
     ledger.commit(batch);

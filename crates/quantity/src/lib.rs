@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-pub use pods::{Needed, Role, at_one_time};
+pub use pods::{Needed, Role, at_one_time, while_resized};
 
 mod pods;
 
@@ -55,6 +55,17 @@ impl Quantity {
     /// Whole units, written with decimal suffixes.
     pub fn of_units(units: i64) -> Self {
         Self { nano: i128::from(units) * NANO, suffixes: Suffixes::Decimal }
+    }
+
+    /// Thousandths, written with decimal suffixes.
+    pub fn of_millis(millis: i64) -> Self {
+        Self { nano: i128::from(millis) * (NANO / 1000), suffixes: Suffixes::Decimal }
+    }
+
+    /// The same amount, written with binary suffixes.
+    #[must_use]
+    pub fn in_binary(self) -> Self {
+        Self { suffixes: Suffixes::Binary, ..self }
     }
 
     /// The amount as an integer, if it is one and fits.

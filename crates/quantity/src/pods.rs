@@ -48,6 +48,14 @@ pub fn at_one_time<N: Needed>(containers: impl IntoIterator<Item = (Role, N)>) -
     running
 }
 
+/// What is set aside for something whose resources are being changed: the most of what is asked for, what was granted and
+/// what it still has (KEP-1287). What can never be granted does not count.
+pub fn while_resized<N: Needed>(asked: N, infeasible: bool, granted_and_in_use: [&N; 2]) -> N {
+    let mut most = if infeasible { N::default() } else { asked };
+    granted_and_in_use.into_iter().for_each(|amount| most.raise_to(amount));
+    most
+}
+
 impl Needed for i64 {
     fn add(&mut self, other: &Self) {
         *self = self.saturating_add(*other);
@@ -87,6 +95,14 @@ mod tests {
         assert_eq!(at_one_time([(Sidecar, 50), (Init, 200), (Sidecar, 10), (Main, 100)]), 250);
         assert_eq!(at_one_time([(Sidecar, 50), (Init, 200), (Sidecar, 10), (Main, 200)]), 260);
         assert_eq!(at_one_time([(Init, i64::MAX), (Sidecar, 1), (Main, i64::MAX)]), i64::MAX);
+    }
+
+    #[test]
+    fn the_most_counts_while_resized() {
+        assert_eq!(while_resized(300, false, [&200, &100]), 300);
+        assert_eq!(while_resized(100, false, [&200, &100]), 200);
+        assert_eq!(while_resized(100, false, [&100, &300]), 300);
+        assert_eq!(while_resized(900, true, [&200, &100]), 200);
     }
 
     #[test]

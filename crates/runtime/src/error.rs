@@ -36,6 +36,17 @@ pub enum RuntimeError {
         /// What went wrong, e.g. `exec: "foo": executable file not found in $PATH`.
         reason: String,
     },
+    /// The container's start hung and was given up: `RunContainerError`. Nothing is left of it, unless the kernel still holds
+    /// one of its processes.
+    #[error("failed to run container {container:?} of pod {pod}: {reason}")]
+    Hung {
+        /// The pod.
+        pod: PodUid,
+        /// Name of the container.
+        container: String,
+        /// `context deadline exceeded`, and what it hung in.
+        reason: String,
+    },
     /// A command could not be run inside a container.
     #[error("failed to exec in container {container}: {reason}")]
     Exec {
@@ -89,6 +100,14 @@ pub enum RuntimeError {
         pod: PodUid,
         /// The bound.
         limit: Duration,
+    },
+    /// The pod's limits could not be changed, or not all of them. Trying again is safe.
+    #[error("{reason}")]
+    Resize {
+        /// The pod.
+        pod: PodUid,
+        /// What went wrong.
+        reason: String,
     },
     /// Something of the pod could not be removed. Trying again is safe.
     #[error("failed to clean up pod {pod}: {reason}")]

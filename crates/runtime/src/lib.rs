@@ -50,11 +50,11 @@ pub use images::{
     Image, ImageConfig, ImageError, ImageLimits, Images, PullCredentials, PullPolicy, unpacker_main,
 };
 pub use pod::PodHandle;
-pub use runtime::{Runtime, RuntimeConfig};
+pub use runtime::{Runtime, RuntimeConfig, START_LIMIT};
 pub use session::{AttachSession, Captured, ExecProcess, ExecSession, SessionInput, SessionOutput, Terminal};
 pub use spec::{
-    AttachSpec, ContainerSpec, Device, ExecSpec, FileIds, Mount, MountKind, PodSandbox, Propagation,
-    Resources, Seccomp, ServiceClass, TerminalSize, UserSpec,
+    AttachSpec, Change, ContainerSpec, Device, ExecSpec, FileIds, Mount, MountKind, PodSandbox, Propagation,
+    Resize, Resized, Resources, Seccomp, ServiceClass, TerminalSize, UserSpec,
 };
 pub use state::{ContainerState, ContainerStatus, ExitStatus, PodState, PodStats, Throttling, Usage};
 pub use supervisor::supervisor_main;

@@ -2,6 +2,7 @@
 
 mod ask;
 mod follow;
+mod resize;
 mod sessions;
 mod signals;
 
@@ -96,7 +97,8 @@ impl PodHandle {
         &self.inner.netns
     }
 
-    /// Makes and starts one container; returns once its program runs.
+    /// Makes and starts one container; returns once its program runs, or when that has taken longer than
+    /// [`RuntimeConfig::start_limit`](crate::RuntimeConfig).
     pub async fn start_container(&self, spec: ContainerSpec) -> Result<ContainerId, RuntimeError> {
         let images = self.inner.shared.images();
         let _in_use = images.hold().await;
@@ -122,6 +124,10 @@ impl PodHandle {
             Reply::Failed(Failure { stage: Stage::Start, reason }) => {
                 self.discard_data(&id).await?;
                 Err(RuntimeError::Start { pod, container: name, reason })
+            }
+            Reply::Failed(Failure { stage: Stage::Hung, reason }) => {
+                self.discard_data(&id).await?;
+                Err(RuntimeError::Hung { pod, container: name, reason })
             }
             Reply::Failed(Failure { reason, .. }) => {
                 self.discard_data(&id).await?;
@@ -258,7 +264,7 @@ impl PodHandle {
         match failure.stage {
             Stage::Unknown => RuntimeError::NoContainer { pod, container },
             Stage::NotRunning => RuntimeError::NotRunning { container },
-            Stage::Create | Stage::Start | Stage::Other => {
+            Stage::Create | Stage::Start | Stage::Hung | Stage::Other => {
                 RuntimeError::Refused { pod, reason: failure.reason }
             }
         }

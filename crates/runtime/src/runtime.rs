@@ -36,7 +36,12 @@ pub struct RuntimeConfig {
     pub image_limits: ImageLimits,
     /// Control group under which all pods live, e.g. `skiff`.
     pub cgroup_parent: String,
+    /// How long the start of a container or command may take before it is given up: whatever hangs in the kernel ends then.
+    pub start_limit: Duration,
 }
+
+/// The usual bound of a start: the kubelet's `runtimeRequestTimeout`.
+pub const START_LIMIT: Duration = Duration::from_secs(120);
 
 /// The runtime of one node. Cheap to share behind an `Arc`; at most one per run directory.
 #[derive(Debug)]
@@ -179,8 +184,8 @@ impl Shared {
     }
 
     fn supervisor_config(&self, sandbox: PodSandbox) -> SupervisorConfig {
-        let RuntimeConfig { data_dir, run_dir, cgroup_parent, .. } = self.config.clone();
-        SupervisorConfig { sandbox, run_dir, data_dir, cgroup_parent }
+        let RuntimeConfig { data_dir, run_dir, cgroup_parent, start_limit, .. } = self.config.clone();
+        SupervisorConfig { sandbox, run_dir, data_dir, cgroup_parent, start_limit }
     }
 
     /// What the supervisor of a pod was started with.
@@ -191,7 +196,7 @@ impl Shared {
     }
 
     /// Counts a pod in the weight of its class, and makes the groups that pods share for the first one.
-    fn weigh_in(&self, sandbox: &PodSandbox) -> Result<(), RuntimeError> {
+    pub(crate) fn weigh_in(&self, sandbox: &PodSandbox) -> Result<(), RuntimeError> {
         self.weigh(|pods| {
             let shares = sandbox.resources.as_ref().and_then(|r| r.cpu_shares).unwrap_or_default();
             let counts = sandbox.class == ServiceClass::Burstable;

@@ -68,7 +68,7 @@ pub enum ServiceClass {
 }
 
 /// Limits and shares, in cgroup v1 units (translated on v2).
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resources {
     /// Relative CPU weight: 1024 is one CPU's worth.
     pub cpu_shares: Option<u64>,
@@ -80,6 +80,35 @@ pub struct Resources {
     pub memory_limit: Option<i64>,
     /// Number of processes and threads.
     pub pids: Option<i64>,
+}
+
+/// Limits that a group has and is to have instead. Limits that are not to be any more are left as they are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    /// Those it has.
+    pub from: Resources,
+    /// Those it is to have.
+    pub to: Resources,
+}
+
+/// New limits of one running container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resized {
+    /// The container.
+    pub id: ContainerId,
+    /// Its name within the pod, for messages.
+    pub name: String,
+    /// Its limits.
+    pub change: Change,
+}
+
+/// New limits of a pod that runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Resize {
+    /// Those of the pod's own group, if they change.
+    pub pod: Option<Change>,
+    /// Those of its containers that change.
+    pub containers: Vec<Resized>,
 }
 
 /// One container to run.

@@ -17,6 +17,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// What a supervisor is started with: the content of `pod.json`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -25,6 +26,14 @@ pub(crate) struct SupervisorConfig {
     pub(crate) run_dir: PathBuf,
     pub(crate) data_dir: PathBuf,
     pub(crate) cgroup_parent: String,
+    /// How long the start of a container or command may take.
+    #[serde(default = "start_limit")]
+    pub(crate) start_limit: Duration,
+}
+
+/// The bound of pods that were started without one.
+fn start_limit() -> Duration {
+    crate::START_LIMIT
 }
 
 /// A question to the supervisor.
@@ -103,6 +112,8 @@ pub(crate) enum Stage {
     Create,
     /// The program could not be run.
     Start,
+    /// It did not come to an end within its time, and was ended.
+    Hung,
     /// Anything else.
     Other,
 }

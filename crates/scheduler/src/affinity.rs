@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{NodeAffinity, NodeSelectorRequirement, NodeSelectorTerm};
 
+use skiff_machinery::selector::LabelRequirement;
+
 use crate::model::{NodeInfo, Pending};
 
 /// Whether the node satisfies a pod's `nodeSelector` and required node affinity. The node agent asks the same of a
@@ -31,30 +33,17 @@ pub(crate) fn preferred(pod: &Pending, node: &NodeInfo) -> i64 {
 fn matches(term: &NodeSelectorTerm, node_name: &str, labels: &BTreeMap<String, String>) -> bool {
     let expressions = term.match_expressions.as_deref().unwrap_or(&[]);
     let fields = term.match_fields.as_deref().unwrap_or(&[]);
-    let names = BTreeMap::from([("metadata.name".to_owned(), node_name.to_owned())]);
+    let label = |key: &str| labels.get(key).map(String::as_str);
+    let field = |key: &str| (key == "metadata.name").then_some(node_name);
     (!expressions.is_empty() || !fields.is_empty())
-        && expressions.iter().all(|requirement| satisfied(requirement, labels))
-        && fields.iter().all(|requirement| satisfied(requirement, &names))
+        && expressions.iter().all(|requirement| holds(requirement, label))
+        && fields.iter().all(|requirement| holds(requirement, field))
 }
 
-fn satisfied(requirement: &NodeSelectorRequirement, labels: &BTreeMap<String, String>) -> bool {
-    let label = labels.get(&requirement.key);
-    let values = requirement.values.as_deref().unwrap_or(&[]);
-    let listed = label.is_some_and(|label| values.contains(label));
-    let compare = |accept: fn(i64, i64) -> bool| {
-        let (label, value) =
-            (label.and_then(|label| label.parse().ok()), values.first().and_then(|v| v.parse().ok()));
-        matches!((label, value), (Some(label), Some(value)) if accept(label, value))
-    };
-    match requirement.operator.as_str() {
-        "In" => listed,
-        "NotIn" => !listed,
-        "Exists" => label.is_some(),
-        "DoesNotExist" => label.is_none(),
-        "Gt" => compare(|label, value| label > value),
-        "Lt" => compare(|label, value| label < value),
-        _ => false,
-    }
+/// Whether a requirement holds; one that cannot be understood never does.
+fn holds<'v>(requirement: &NodeSelectorRequirement, value: impl Fn(&str) -> Option<&'v str>) -> bool {
+    let read = LabelRequirement::try_from(requirement);
+    read.is_ok_and(|requirement| requirement.matches(value(&requirement.key)))
 }
 
 #[cfg(test)]

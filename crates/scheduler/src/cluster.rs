@@ -1,12 +1,17 @@
-//! The scheduler's picture of the cluster: nodes with their pods, bound or about to be.
+//! The scheduler's state: what decisions look at, where pods are or are about to be, and who waits.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use skiff_informer::ObjectKey;
 
-use crate::model::{NodeInfo, PodInfo};
-use crate::schedule::{Decision, NodeState, schedule};
+use crate::model::{Budget, Labels, NodeInfo, PodInfo};
+pub(crate) use crate::picture::Picture;
+use crate::preempt::Preemption;
+use crate::rules::Rule;
+use crate::schedule::{Decision, Room, schedule};
+use crate::waiting::Waiting;
 
 /// Where a pod is counted.
 struct Placed {
@@ -16,79 +21,166 @@ struct Placed {
     assumed: Option<String>,
 }
 
-/// Nodes and placements. A node that is named by a pod but unknown has no place in scheduling until it appears.
-#[derive(Default)]
-pub(crate) struct Cluster {
-    nodes: BTreeMap<String, NodeState>,
-    placed: HashMap<ObjectKey, Placed>,
-    /// Pods that fit nowhere, tried again when something changes that could help.
-    unschedulable: HashMap<ObjectKey, i32>,
+/// A decision about a pod.
+pub(crate) struct Decided {
+    pub key: ObjectKey,
+    pub pod: Arc<PodInfo>,
+    pub decision: Decision,
 }
 
+/// Nodes, placements and who waits. A node that is named by a pod but unknown has no place in scheduling until it appears.
+#[derive(Default)]
+pub(crate) struct Cluster {
+    picture: Picture,
+    placed: HashMap<ObjectKey, Placed>,
+    waiting: Waiting,
+    /// The node of the last decision: the next one begins behind it.
+    last: String,
+}
+
+/// Changes that could help a pod that fits nowhere.
+const NODE_CHANGED: &[Rule] = &[Rule::Node, Rule::Room, Rule::Others];
+const ROOM_MADE: &[Rule] = &[Rule::Room, Rule::Others];
+const OTHERS_CHANGED: &[Rule] = &[Rule::Others];
+
 impl Cluster {
-    /// Takes in a node. Returns whether a pod that fitted nowhere might fit now.
-    pub(crate) fn set_node(&mut self, info: &NodeInfo) -> bool {
-        if let Some(node) = self.nodes.get_mut(&info.name) {
-            let changed = node.info != *info;
-            node.info = info.clone();
-            return changed;
-        }
-        let mut node = NodeState { info: info.clone(), ..NodeState::default() };
-        let pods = self.placed.values().filter(|placed| placed.node == info.name);
-        pods.for_each(|placed| node.add(&placed.pod));
-        self.nodes.insert(info.name.clone(), node);
-        true
-    }
-
-    /// Forgets a node; its pods stay known.
-    pub(crate) fn remove_node(&mut self, name: &str) {
-        self.nodes.remove(name);
-    }
-
-    /// Takes in a pod, or its end. Returns whether room was made.
-    pub(crate) fn set_pod(&mut self, key: &ObjectKey, pod: Option<&Arc<PodInfo>>) -> bool {
-        match pod {
-            Some(pod) if pod.node.is_none() => {
-                // Not bound yet. A placement we assumed for this very pod is ahead of the cache; any other is stale.
-                let uid = pod.pending.as_ref().map(|pending| pending.uid.as_str());
-                let ahead = self.placed.get(key).is_some_and(|placed| placed.assumed.as_deref() == uid);
-                !ahead && self.take_out(key)
+    /// Takes in a node. Returns pods that might fit now.
+    pub(crate) fn set_node(&mut self, info: &NodeInfo) -> Vec<ObjectKey> {
+        if let Some(node) = self.picture.nodes.get(&info.name) {
+            if node.info == *info {
+                return Vec::new();
             }
+            // Which images are there makes a node better, not possible.
+            let helps = NodeInfo { images: HashMap::new(), ..node.info.clone() }
+                != NodeInfo { images: HashMap::new(), ..info.clone() };
+            self.picture.nodes.set(info);
+            return if helps { self.waiting.reconsider(NODE_CHANGED) } else { Vec::new() };
+        }
+        self.picture.nodes.set(info);
+        for (key, placed) in self.placed.iter().filter(|(_, placed)| placed.node == info.name) {
+            self.picture.nodes.put(&info.name, key, &placed.pod);
+        }
+        self.waiting.reconsider(NODE_CHANGED)
+    }
+
+    /// Forgets a node; its pods stay known. Returns pods whose reason to report has changed.
+    pub(crate) fn remove_node(&mut self, name: &str) -> Vec<ObjectKey> {
+        self.picture.nodes.forget(name);
+        self.waiting.reconsider(NODE_CHANGED)
+    }
+
+    /// Takes in a namespace's labels, or its end. Returns pods that might fit now.
+    pub(crate) fn set_namespace(&mut self, name: &str, labels: Option<&Labels>) -> Vec<ObjectKey> {
+        let known = &mut self.picture.namespaces;
+        let before = match labels {
+            Some(labels) => known.insert(name.to_owned(), labels.clone()),
+            None => known.remove(name),
+        };
+        if before.as_ref() == labels { Vec::new() } else { self.waiting.reconsider(OTHERS_CHANGED) }
+    }
+
+    /// Takes in all disruption budgets.
+    pub(crate) fn set_budgets(&mut self, budgets: Vec<Arc<Budget>>) {
+        self.picture.budgets = budgets;
+    }
+
+    /// Takes in a pod, or its end. Returns pods that might fit now.
+    pub(crate) fn set_pod(&mut self, key: &ObjectKey, pod: Option<&Arc<PodInfo>>) -> Vec<ObjectKey> {
+        match pod {
+            Some(pod) if pod.node.is_none() => self.set_unbound(key, pod),
             Some(pod) => {
-                self.unschedulable.remove(key);
-                let before =
-                    self.placed.get(key).map(|placed| (placed.node.clone(), placed.pod.requests.clone()));
-                self.take_out(key);
+                self.waiting.forget(key);
+                self.picture.withdraw(key);
                 let node = pod.node.clone().unwrap_or_default();
-                let made_room = before.is_some_and(|before| before != (node.clone(), pod.requests.clone()));
+                let before = self.take_out(key);
+                let helps = match &before {
+                    Some(placed) if placed.node != node || placed.pod.requests != pod.requests => ROOM_MADE,
+                    Some(placed) if as_others_see(&placed.pod) == as_others_see(pod) => &[],
+                    _ => OTHERS_CHANGED,
+                };
                 self.put_in(key, Placed { node, pod: pod.clone(), assumed: None });
-                made_room
+                self.waiting.reconsider(helps)
             }
             None => {
-                self.unschedulable.remove(key);
-                self.take_out(key)
+                self.waiting.forget(key);
+                self.picture.withdraw(key);
+                match self.take_out(key) {
+                    Some(_) => self.waiting.reconsider(ROOM_MADE),
+                    None => Vec::new(),
+                }
             }
         }
     }
 
-    /// Chooses a node and counts the pod in at once; nothing if the pod needs no node any more.
-    pub(crate) fn decide(&mut self, key: &ObjectKey, pod: &Arc<PodInfo>) -> Option<Decision> {
-        let pending = pod.pending.as_deref()?;
-        if self.placed.contains_key(key) {
-            return None;
+    /// A pod that is not bound yet. A placement that we assumed for this very pod is ahead of the cache; any other is stale.
+    fn set_unbound(&mut self, key: &ObjectKey, pod: &Arc<PodInfo>) -> Vec<ObjectKey> {
+        let ahead = self.placed.get(key).is_some_and(|placed| placed.assumed.as_ref() == Some(&pod.uid));
+        if ahead {
+            return Vec::new();
         }
-        let decision = schedule(pod, pending, self.nodes.values());
-        match &decision {
-            Decision::Bind(node) => {
-                self.unschedulable.remove(key);
-                let assumed = Some(pending.uid.clone());
-                self.put_in(key, Placed { node: node.clone(), pod: pod.clone(), assumed });
-            }
-            Decision::Unschedulable(_) => {
-                self.unschedulable.insert(key.clone(), pending.priority);
-            }
+        let nominated = pod.pending.as_ref().and_then(|pending| pending.nominated.as_deref());
+        self.picture.nominate(key, pod, nominated);
+        match self.take_out(key) {
+            Some(_) => self.waiting.reconsider(ROOM_MADE),
+            None => Vec::new(),
         }
-        Some(decision)
+    }
+
+    /// Asks for a decision about a pod.
+    pub(crate) fn ask(&mut self, key: &ObjectKey, priority: i32) {
+        self.waiting.add(key, priority);
+    }
+
+    /// Asks again, if the pod rested after a failure.
+    pub(crate) fn rested(&mut self, key: &ObjectKey, priority: i32) {
+        self.waiting.rested(key, priority);
+    }
+
+    /// Whether nobody waits for a decision.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Decides about the pod that is next; one that is bound is counted in at once. Pods that need no node any more are passed
+    /// over.
+    pub(crate) fn decide(&mut self, find: impl Fn(&ObjectKey) -> Option<Arc<PodInfo>>) -> Option<Decided> {
+        while let Some(key) = self.waiting.next() {
+            let Some(pod) = find(&key) else { continue };
+            let Some(pending) = pod.pending.as_deref() else { continue };
+            if self.placed.contains_key(&key) {
+                continue;
+            }
+            let decision = schedule(&key, &pod, pending, &self.picture, &self.last);
+            match &decision {
+                Decision::Bind(node) => {
+                    self.last.clone_from(node);
+                    self.picture.withdraw(&key);
+                    let assumed = Some(pod.uid.clone());
+                    self.put_in(&key, Placed { node: node.clone(), pod: pod.clone(), assumed });
+                }
+                Decision::Unschedulable(why) => {
+                    self.waiting.refuse(&key, pod.priority, why.rules.clone());
+                    match &why.room {
+                        Room::Made(preemption) => self.picture.nominate(&key, &pod, Some(&preemption.node)),
+                        Room::None => self.picture.withdraw(&key),
+                        Room::AsBefore => {}
+                    }
+                }
+            }
+            return Some(Decided { key, pod, decision });
+        }
+        None
+    }
+
+    /// Pods for which room was to be made where a more important pod takes it now. They are decided about again.
+    pub(crate) fn outranked(
+        &mut self,
+        by: &PodInfo,
+        preemption: &Preemption,
+    ) -> Vec<(ObjectKey, Arc<PodInfo>)> {
+        let outranked = self.picture.outranked_on(&preemption.node, by.priority);
+        outranked.iter().for_each(|(key, _)| self.picture.withdraw(key));
+        outranked
     }
 
     /// Takes back a decision that could not be written.
@@ -98,28 +190,27 @@ impl Cluster {
         }
     }
 
-    /// The pods that fit nowhere, the most important first. They are decided again, so they leave the list.
-    pub(crate) fn take_unschedulable(&mut self) -> Vec<ObjectKey> {
-        let mut pods: Vec<_> = self.unschedulable.drain().collect();
-        pods.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-        pods.into_iter().map(|(key, _)| key).collect()
+    /// As [`Self::forget`]; says for how long the pod rests before it is decided about again.
+    pub(crate) fn failed(&mut self, key: &ObjectKey) -> Duration {
+        self.forget(key);
+        self.waiting.fail(key)
     }
 
     fn put_in(&mut self, key: &ObjectKey, placed: Placed) {
-        if let Some(node) = self.nodes.get_mut(&placed.node) {
-            node.add(&placed.pod);
-        }
+        self.picture.nodes.put(&placed.node, key, &placed.pod);
         self.placed.insert(key.clone(), placed);
     }
 
-    /// Whether the pod was counted anywhere.
-    fn take_out(&mut self, key: &ObjectKey) -> bool {
-        let Some(placed) = self.placed.remove(key) else { return false };
-        if let Some(node) = self.nodes.get_mut(&placed.node) {
-            node.remove(&placed.pod);
-        }
-        true
+    fn take_out(&mut self, key: &ObjectKey) -> Option<Placed> {
+        let placed = self.placed.remove(key)?;
+        self.picture.nodes.take(&placed.node, key);
+        Some(placed)
     }
+}
+
+/// What rules of other pods can see of a pod.
+fn as_others_see(pod: &PodInfo) -> (&Labels, bool) {
+    (&pod.labels, pod.terminating)
 }
 
 #[cfg(test)]
@@ -128,19 +219,22 @@ mod tests {
     use crate::model::Pending;
 
     fn pod(uid: &str, node: Option<&str>, cpu: i64) -> Arc<PodInfo> {
-        let mut pod = PodInfo { node: node.map(String::from), ..PodInfo::default() };
+        let mut pod = PodInfo { uid: uid.into(), node: node.map(String::from), ..PodInfo::default() };
         pod.requests.set("cpu", cpu);
-        pod.pending = node.is_none().then(|| Box::new(Pending { uid: uid.into(), ..Pending::default() }));
+        pod.pending = node.is_none().then(Box::<Pending>::default);
         Arc::new(pod)
+    }
+
+    fn node() -> NodeInfo {
+        let mut node = NodeInfo { name: "n".into(), ..NodeInfo::default() };
+        node.allocatable.set("cpu", 1000);
+        node.allocatable.set("pods", 10);
+        node
     }
 
     fn cluster() -> Cluster {
         let mut cluster = Cluster::default();
-        let mut node = NodeInfo { name: "n".into(), ..NodeInfo::default() };
-        node.allocatable.set("cpu", 1000);
-        node.allocatable.set("pods", 10);
-        assert!(cluster.set_node(&node));
-        assert!(!cluster.set_node(&node), "a heartbeat helps nobody");
+        cluster.set_node(&node());
         cluster
     }
 
@@ -148,51 +242,55 @@ mod tests {
         ObjectKey::new("ns", name)
     }
 
-    fn bound(decision: Option<Decision>) -> bool {
-        matches!(decision, Some(Decision::Bind(_)))
+    /// Whether `pod` gets a node.
+    fn binds(cluster: &mut Cluster, name: &str, pod: &Arc<PodInfo>) -> bool {
+        cluster.ask(&key(name), 0);
+        let decided = cluster.decide(|_| Some(pod.clone()));
+        decided.is_some_and(|decided| matches!(decided.decision, Decision::Bind(_)))
     }
 
     #[test]
     fn an_assumed_pod_takes_its_room_at_once() {
         let mut cluster = cluster();
-        assert!(bound(cluster.decide(&key("a"), &pod("a", None, 800))));
-        assert!(!bound(cluster.decide(&key("b"), &pod("b", None, 300))));
-        assert_eq!(cluster.decide(&key("a"), &pod("a", None, 800)), None, "decided already");
-        assert_eq!(cluster.take_unschedulable(), [key("b")]);
+        assert!(binds(&mut cluster, "a", &pod("a", None, 800)));
+        assert!(!binds(&mut cluster, "b", &pod("b", None, 300)));
+        assert!(!binds(&mut cluster, "a", &pod("a", None, 800)), "decided already");
+        assert!(cluster.set_node(&node()).is_empty(), "a heartbeat helps nobody");
+        let mut greater = node();
+        greater.allocatable.set("cpu", 2000);
+        assert_eq!(cluster.set_node(&greater), [key("b")]);
     }
 
     #[test]
     fn a_late_cache_does_not_undo_a_decision_but_a_new_pod_of_that_name_does() {
         let mut cluster = cluster();
-        assert!(bound(cluster.decide(&key("a"), &pod("a", None, 800))));
-        assert!(!cluster.set_pod(&key("a"), Some(&pod("a", None, 800))));
-        assert_eq!(cluster.decide(&key("a"), &pod("a", None, 800)), None);
-        assert!(cluster.set_pod(&key("a"), Some(&pod("a2", None, 800))));
-        assert!(bound(cluster.decide(&key("a"), &pod("a2", None, 800))));
+        assert!(binds(&mut cluster, "a", &pod("a", None, 800)));
+        cluster.set_pod(&key("a"), Some(&pod("a", None, 800)));
+        assert!(!binds(&mut cluster, "a", &pod("a", None, 800)));
+        cluster.set_pod(&key("a"), Some(&pod("a2", None, 800)));
+        assert!(binds(&mut cluster, "a", &pod("a2", None, 800)));
     }
 
     #[test]
     fn room_comes_back_when_a_pod_ends_or_cannot_be_bound() {
         let mut cluster = cluster();
-        assert!(!cluster.set_pod(&key("a"), Some(&pod("a", Some("n"), 800))));
-        assert!(!bound(cluster.decide(&key("b"), &pod("b", None, 300))));
-        assert!(cluster.set_pod(&key("a"), None));
-        assert!(bound(cluster.decide(&key("b"), &pod("b", None, 300))));
+        assert!(cluster.set_pod(&key("a"), Some(&pod("a", Some("n"), 800))).is_empty());
+        assert!(!binds(&mut cluster, "b", &pod("b", None, 300)));
+        assert_eq!(cluster.set_pod(&key("a"), None), [key("b")]);
+        assert!(binds(&mut cluster, "b", &pod("b", None, 300)));
         cluster.forget(&key("b"));
-        assert!(bound(cluster.decide(&key("c"), &pod("c", None, 1000))));
+        assert!(binds(&mut cluster, "c", &pod("c", None, 1000)));
     }
 
     #[test]
     fn pods_of_a_node_that_appears_later_are_counted() {
         let mut cluster = Cluster::default();
         cluster.set_pod(&key("a"), Some(&pod("a", Some("n"), 800)));
-        let mut node = NodeInfo { name: "n".into(), ..NodeInfo::default() };
-        node.allocatable.set("cpu", 1000);
-        node.allocatable.set("pods", 10);
-        cluster.set_node(&node);
-        assert!(!bound(cluster.decide(&key("b"), &pod("b", None, 300))));
-        cluster.remove_node("n");
-        let decision = cluster.decide(&key("b"), &pod("b", None, 300));
-        assert_eq!(decision, Some(Decision::Unschedulable("no nodes available to schedule pods".into())));
+        cluster.set_node(&node());
+        assert!(!binds(&mut cluster, "b", &pod("b", None, 300)));
+        assert_eq!(cluster.remove_node("n"), [key("b")]);
+        let decided = cluster.decide(|_| Some(pod("b", None, 300)));
+        let Some(Decided { decision: Decision::Unschedulable(why), .. }) = decided else { panic!("it fits") };
+        assert_eq!(why.message, "no nodes available to schedule pods");
     }
 }

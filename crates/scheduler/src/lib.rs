@@ -1,211 +1,196 @@
 //! The scheduler: `(Pod, Nodes) → Decision` as a pure function, and the loop that writes Bindings.
 //!
-//! A decision counts at once, before it is written, so pods are decided one after the other without waiting for the
-//! API. A pod that fits nowhere waits for a change that could help (a node, a pod that ends), never for a timer.
+//! Four facts shape this crate:
+//!
+//! * A decision counts at once, before it is written, so pods are decided one after the other, the most important first, without
+//!   waiting for the API.
+//! * The rules (`rules/`) are the filters of Kubernetes' scheduling framework in its order and words, the scores (`scores.rs`)
+//!   those of its default plugins with their weights. What a rule needs to know of all nodes is gathered once for each pod, and only
+//!   for pods that have such a rule.
+//! * A pod that fits nowhere waits for a change that could help it by the rules that refused it, never for a timer.
+//! * A pod for which others make room (`preempt.rs`) is counted on its node, for pods less important than it, until it is there.
 
+mod act;
 mod affinity;
 mod cluster;
 mod model;
+mod nodes;
+mod picture;
+mod preempt;
+mod rules;
 mod schedule;
+mod scores;
 mod taints;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Binding, Node, ObjectReference, Pod};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
-use kube::api::{Patch, PatchParams, PostParams};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::runtime::watcher;
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt};
 use parking_lot::Mutex;
-use serde_json::{Value, json};
-use skiff_informer::{
-    Cache, EventType, Next, ObjectKey, Queue, Recorder, Vitals, describe, is_conflict, is_not_found,
-};
+use skiff_informer::{Cache, Next, ObjectKey, Queue, Recorder, Vitals};
 use tokio_util::sync::CancellationToken;
 
 pub use affinity::required as node_affinity_matches;
-use cluster::Cluster;
-pub use model::{HostPort, NodeInfo, Pending, PodInfo, Resources};
-pub use schedule::{Decision, NodeState, schedule};
 pub use taints::tolerated;
 
-/// Bindings written at once.
+use act::{Error, Hand};
+use cluster::{Cluster, Decided};
+use model::{Budget, Labels, NodeInfo, Pending, PodInfo};
+
+/// Decisions written at once.
 const WORKERS: usize = 32;
 
-/// A decision that could not be written.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot {action} pod {pod}")]
-struct Error {
-    action: &'static str,
-    pod: ObjectKey,
-    source: kube::Error,
+/// What is followed in the API.
+#[derive(Default)]
+struct Caches {
+    pods: Cache<PodInfo>,
+    nodes: Cache<NodeInfo>,
+    namespaces: Cache<Labels>,
+    budgets: Cache<Budget>,
 }
 
 struct Scheduler {
-    client: Client,
-    recorder: Recorder,
     pods: Cache<PodInfo>,
     cluster: Arc<Mutex<Cluster>>,
+    /// Each key asks for one decision, about whoever is next.
+    queue: Queue<ObjectKey>,
+    hand: Hand,
 }
 
 /// Schedules pods of `default-scheduler` until `shutdown`. `client` acts as `system:kube-scheduler`; `vitals` tells how the
 /// scheduler is.
 pub async fn run(client: Client, vitals: Vitals, shutdown: CancellationToken) {
-    let (pods, nodes) = (Cache::<PodInfo>::new(), Cache::<NodeInfo>::new());
-    vitals.cache("pods", &pods);
-    vitals.cache("nodes", &nodes);
+    let caches = Caches::default();
+    vitals.cache("pods", &caches.pods);
+    vitals.cache("nodes", &caches.nodes);
+    vitals.cache("namespaces", &caches.namespaces);
+    vitals.cache("poddisruptionbudgets", &caches.budgets);
     let (cluster, queue) = (Arc::new(Mutex::new(Cluster::default())), vitals.queue::<ObjectKey>("binding"));
-    subscribe_nodes(&nodes, &cluster, &queue);
-    subscribe_pods(&pods, &cluster, &queue);
-    nodes.watch::<Node>(Api::all(client.clone()), watcher::Config::default(), &shutdown, |node| {
-        Some(NodeInfo::of(&node))
-    });
-    pods.watch::<Pod>(Api::all(client.clone()), watcher::Config::default(), &shutdown, |pod| {
-        PodInfo::of(&pod)
-    });
-    let recorder = Recorder::start(client.clone(), model::SCHEDULER_NAME, "");
-    let scheduler = Scheduler { client, recorder, pods, cluster };
+    caches.subscribe(&cluster, &queue);
+    caches.watch(&client, &shutdown);
+    let hand = Hand::new(client.clone(), Recorder::start(client, model::SCHEDULER_NAME, ""));
+    let scheduler = Scheduler { pods: caches.pods.clone(), cluster, queue: queue.clone(), hand };
     let scheduling = async {
-        tokio::join!(nodes.synced(), scheduler.pods.synced());
-        queue.run(WORKERS, &shutdown, |pod| scheduler.place(pod)).await;
+        tokio::join!(
+            caches.nodes.synced(),
+            caches.pods.synced(),
+            caches.namespaces.synced(),
+            caches.budgets.synced()
+        );
+        queue.run(WORKERS, &shutdown, |token| scheduler.work(token)).await;
     };
     shutdown.run_until_cancelled(scheduling).await;
 }
 
-fn subscribe_nodes(nodes: &Cache<NodeInfo>, cluster: &Arc<Mutex<Cluster>>, queue: &Queue<ObjectKey>) {
-    let (cluster, queue) = (cluster.clone(), queue.clone());
-    nodes.subscribe(move |change| {
-        let mut cluster = cluster.lock();
-        let helps = match change.new {
-            Some(node) => cluster.set_node(node),
-            None => {
-                cluster.remove_node(change.key.name());
-                // The reason to report has changed.
-                true
-            }
+impl Caches {
+    fn watch(&self, client: &Client, shutdown: &CancellationToken) {
+        let all = watcher::Config::default;
+        self.nodes.watch::<Node>(Api::all(client.clone()), all(), shutdown, |node| Some(NodeInfo::of(&node)));
+        self.namespaces.watch::<Namespace>(Api::all(client.clone()), all(), shutdown, |namespace| {
+            Some(namespace.labels().clone())
+        });
+        self.budgets.watch::<PodDisruptionBudget>(Api::all(client.clone()), all(), shutdown, |budget| {
+            Some(Budget::of(&budget))
+        });
+        self.pods.watch::<Pod>(Api::all(client.clone()), all(), shutdown, |pod| PodInfo::of(&pod));
+    }
+
+    /// Takes what changes into `cluster`, and asks for decisions about pods that it could help.
+    fn subscribe(&self, cluster: &Arc<Mutex<Cluster>>, queue: &Queue<ObjectKey>) {
+        let ask = {
+            let queue = queue.clone();
+            move |pods: Vec<ObjectKey>| pods.into_iter().for_each(|pod| queue.add(pod))
         };
-        if helps {
-            cluster.take_unschedulable().into_iter().for_each(|pod| queue.add(pod));
-        }
-    });
+        self.nodes.subscribe({
+            let (cluster, ask) = (cluster.clone(), ask.clone());
+            move |change| {
+                ask(match change.new {
+                    Some(node) => cluster.lock().set_node(node),
+                    None => cluster.lock().remove_node(change.key.name()),
+                });
+            }
+        });
+        self.namespaces.subscribe({
+            let (cluster, ask) = (cluster.clone(), ask.clone());
+            move |change| {
+                let labels = change.new.map(|labels| &**labels);
+                ask(cluster.lock().set_namespace(change.key.name(), labels));
+            }
+        });
+        self.budgets.subscribe({
+            let (cluster, budgets) = (cluster.clone(), self.budgets.clone());
+            move |_| cluster.lock().set_budgets(budgets.all())
+        });
+        self.pods.subscribe({
+            let (cluster, queue) = (cluster.clone(), queue.clone());
+            move |change| {
+                let mut cluster = cluster.lock();
+                ask(cluster.set_pod(change.key, change.new));
+                if let Some(pod) = change.new.filter(|pod| asks_anew(change.old, pod)) {
+                    cluster.ask(change.key, pod.priority);
+                    queue.add(change.key.clone());
+                }
+            }
+        });
+    }
 }
 
-fn subscribe_pods(pods: &Cache<PodInfo>, cluster: &Arc<Mutex<Cluster>>, queue: &Queue<ObjectKey>) {
-    let (cluster, queue) = (cluster.clone(), queue.clone());
-    pods.subscribe(move |change| {
-        let mut cluster = cluster.lock();
-        if cluster.set_pod(change.key, change.new) {
-            cluster.take_unschedulable().into_iter().for_each(|pod| queue.add(pod));
-        }
-        let asks = |pod: &Arc<PodInfo>| {
-            pod.pending.as_deref().map(|pending| Pending { reported: None, ..pending.clone() })
-        };
-        let (before, now) = (change.old.and_then(asks), change.new.and_then(asks));
-        // Our own report on the pod is no reason to try it again.
-        if now.is_some() && before != now {
-            queue.add(change.key.clone());
-        }
-    });
+/// Whether a pod asks for a decision, and asks for something else than before. What the scheduler writes down at it is no reason
+/// to try it again.
+fn asks_anew(before: Option<&Arc<PodInfo>>, now: &Arc<PodInfo>) -> bool {
+    let asked = |pod: &PodInfo| {
+        let pending = pod.pending.as_deref()?;
+        let pending = Pending { reported: None, nominated: None, ..pending.clone() };
+        Some(PodInfo { pending: Some(Box::new(pending)), ..pod.clone() })
+    };
+    let now = asked(now);
+    now.is_some() && before.and_then(|pod| asked(pod)) != now
 }
 
 impl Scheduler {
-    /// Decides for one pod and writes the decision.
-    async fn place(&self, key: ObjectKey) -> Result<Next, Error> {
-        let Some(pod) = self.pods.get(&key) else { return Ok(Next::Done) };
-        let Some(pending) = pod.pending.as_deref() else { return Ok(Next::Done) };
-        let decision = self.cluster.lock().decide(&key, &pod);
-        match decision {
-            None => Ok(Next::Done),
-            Some(Decision::Bind(node)) => self.bind(key, pending, node).await,
-            Some(Decision::Unschedulable(message)) => self.refuse(key, pending, message).await,
-        }
-    }
-
-    async fn bind(&self, key: ObjectKey, pending: &Pending, node: String) -> Result<Next, Error> {
-        let target =
-            ObjectReference { kind: Some("Node".into()), name: Some(node.clone()), ..Default::default() };
-        let metadata = ObjectMeta {
-            name: Some(key.name().into()),
-            namespace: Some(key.namespace().into()),
-            uid: Some(pending.uid.clone()),
-            ..ObjectMeta::default()
+    /// Decides about the pod that is next, and writes the decision.
+    async fn work(&self, token: ObjectKey) -> Result<Next, Error> {
+        let decided = {
+            let mut cluster = self.cluster.lock();
+            if let Some(pod) = self.pods.get(&token) {
+                cluster.rested(&token, pod.priority);
+            }
+            let decided = cluster.decide(|key| self.pods.get(key));
+            if !cluster.is_idle() {
+                self.queue.add(token);
+            }
+            decided
         };
-        let binding = Binding { metadata, target };
-        let pods = self.pods_in(&key);
-        let bound: kube::Result<serde_json::Value> =
-            pods.create_subresource("binding", key.name(), &PostParams::default(), &binding).await;
-        match bound {
-            Ok(_) => {
-                let message = format!("Successfully assigned {key} to {node}");
-                self.recorder.event(reference(&key, pending), EventType::Normal, "Scheduled", message);
-                Ok(Next::Done)
-            }
-            // Gone, or bound by somebody else: the watch will tell.
-            Err(error) if is_not_found(&error) || is_conflict(&error) => {
-                self.cluster.lock().forget(&key);
-                Ok(Next::Done)
-            }
-            Err(source) => {
-                self.cluster.lock().forget(&key);
-                let message = format!("binding rejected: {}", describe(&source));
-                self.recorder.event(
-                    reference(&key, pending),
-                    EventType::Warning,
-                    "FailedScheduling",
-                    message,
-                );
-                Err(Error { action: "bind", pod: key, source })
-            }
+        match decided {
+            Some(decided) => self.write(decided).await,
+            None => Ok(Next::Done),
         }
     }
 
-    /// Reports why the pod fits nowhere. It is tried again when the cluster changes.
-    async fn refuse(&self, key: ObjectKey, pending: &Pending, message: String) -> Result<Next, Error> {
-        self.recorder.event(
-            reference(&key, pending),
-            EventType::Warning,
-            "FailedScheduling",
-            message.clone(),
-        );
-        if pending.reported.as_ref() == Some(&message) {
-            return Ok(Next::Done);
-        }
-        let condition = unschedulable(&message, pending.generation, Timestamp::now());
-        let patch = Patch::Strategic(json!({
-            "metadata": {"uid": pending.uid}, "status": {"conditions": [condition]},
-        }));
-        match self.pods_in(&key).patch_status(key.name(), &PatchParams::default(), &patch).await {
-            Err(source) if !is_not_found(&source) && !is_conflict(&source) => {
-                Err(Error { action: "report why nothing fits", pod: key, source })
+    async fn write(&self, decided: Decided) -> Result<Next, Error> {
+        let Decided { key, pod, decision } = decided;
+        match decision {
+            schedule::Decision::Bind(node) => match self.hand.bind(&key, &pod, &node).await {
+                Ok(true) => {}
+                Ok(false) => self.cluster.lock().forget(&key),
+                Err(_) => {
+                    let rest = self.cluster.lock().failed(&key);
+                    self.queue.add_after(key, rest);
+                }
+            },
+            schedule::Decision::Unschedulable(why) => {
+                if let schedule::Room::Made(preemption) = &why.room {
+                    let outranked = self.cluster.lock().outranked(&pod, preemption);
+                    self.hand.make_room(&pod, preemption, &outranked).await?;
+                }
+                self.hand.refuse(&key, &pod, &why).await?;
             }
-            _ => Ok(Next::Done),
         }
-    }
-
-    fn pods_in(&self, key: &ObjectKey) -> Api<Pod> {
-        Api::namespaced(self.client.clone(), key.namespace())
-    }
-}
-
-/// The condition of a pod that fits nowhere: it says of which generation of the pod that is true.
-fn unschedulable(message: &str, generation: Option<i64>, now: Timestamp) -> Value {
-    json!({
-        "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message,
-        "lastProbeTime": null, "lastTransitionTime": Time(now),
-        "observedGeneration": generation,
-    })
-}
-
-fn reference(key: &ObjectKey, pending: &Pending) -> ObjectReference {
-    ObjectReference {
-        api_version: Some("v1".into()),
-        kind: Some("Pod".into()),
-        namespace: Some(key.namespace().into()),
-        name: Some(key.name().into()),
-        uid: Some(pending.uid.clone()),
-        ..ObjectReference::default()
+        Ok(Next::Done)
     }
 }

@@ -237,6 +237,14 @@ impl Schema {
         table::read(TABLE)
     }
 
+    /// The definitions of a table that reads as that of Kubernetes (`table.rs`); packages and names in order.
+    ///
+    /// # Panics
+    /// If it does not read so: tables are parts of programs, and tests read them.
+    pub fn of_table(text: &'static str) -> Self {
+        table::read(text)
+    }
+
     /// What a definition is found by.
     pub fn find(&self, name: &str) -> Option<DefinitionId> {
         let at = self.definitions.binary_search_by(|definition| (*definition.name).cmp(name)).ok()?;

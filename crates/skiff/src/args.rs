@@ -2,11 +2,12 @@
 
 use std::ffi::OsString;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{self, PathBuf};
 
+use anyhow::Context as _;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
-use skiff_apiserver::Plugins;
+use skiff_apiserver::{PluginConfiguration, PluginNames, Plugins};
 use skiff_node::EvictionHard;
 use skiff_runtime::ImageLimits;
 
@@ -120,9 +121,8 @@ pub(crate) struct ServerArgs {
     /// when not given, a tenth or 1Gi, whichever is less, and 5% of the inodes
     #[arg(long, value_name = "SIGNAL<QUANTITY,…")]
     pub(crate) eviction_hard: Option<EvictionHard>,
-    /// Admission plugins that are off by default and are to be on: DenyServiceExternalIPs; errors name those that are always on
-    #[arg(long, default_value = "", hide_default_value = true, value_name = "PLUGIN,…")]
-    pub(crate) enable_admission_plugins: Plugins,
+    #[command(flatten)]
+    pub(crate) admission: AdmissionArgs,
     /// Name of the context written into the kubeconfig
     #[arg(long, default_value = "skiff", value_name = "NAME")]
     pub(crate) context: String,
@@ -132,6 +132,55 @@ pub(crate) struct ServerArgs {
     /// Report progress on standard output as JSON lines and detach from the terminal; what `skiff up` starts
     #[arg(long, hide = true)]
     pub(crate) detached: bool,
+}
+
+/// What is asked before something is written, as options of kube-apiserver say it.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub(crate) struct AdmissionArgs {
+    /// Admission plugins that are off by default and are to be on: DenyServiceExternalIPs; errors name all plugins
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "PLUGIN,…")]
+    pub(crate) enable_admission_plugins: PluginNames,
+    /// Admission plugins that are on by default and are to be off, e.g. DefaultTolerationSeconds
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "PLUGIN,…")]
+    pub(crate) disable_admission_plugins: PluginNames,
+    /// AdmissionConfiguration (apiserver.config.k8s.io/v1) for PodSecurity and ResourceQuota; read whenever the server starts
+    #[arg(long, value_name = "FILE")]
+    pub(crate) admission_control_config_file: Option<PathBuf>,
+}
+
+impl AdmissionArgs {
+    /// The plugins that these options ask for.
+    pub(crate) fn plugins(&self) -> anyhow::Result<Plugins> {
+        let configuration = match &self.admission_control_config_file {
+            Some(file) => PluginConfiguration::read(file)?,
+            None => PluginConfiguration::default(),
+        };
+        Ok(Plugins::new(&self.enable_admission_plugins, &self.disable_admission_plugins, configuration)?)
+    }
+
+    /// The same, for a process that runs somewhere else.
+    pub(crate) fn words(&self) -> anyhow::Result<Vec<OsString>> {
+        let mut words: Vec<OsString> = Vec::new();
+        let names = [
+            ("--enable-admission-plugins", &self.enable_admission_plugins),
+            ("--disable-admission-plugins", &self.disable_admission_plugins),
+        ];
+        for (option, names) in names.into_iter().filter(|(_, names)| !names.is_empty()) {
+            words.extend([option.into(), names.to_string().into()]);
+        }
+        if let Some(file) = &self.admission_control_config_file {
+            let file = path::absolute(file).with_context(|| format!("find {}", file.display()))?;
+            words.extend(["--admission-control-config-file".into(), file.into()]);
+        }
+        Ok(words)
+    }
+
+    /// Whether nothing is said.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.enable_admission_plugins.is_empty()
+            && self.disable_admission_plugins.is_empty()
+            && self.admission_control_config_file.is_none()
+    }
 }
 
 #[derive(Clone, Debug, Args)]
@@ -158,8 +207,10 @@ impl UpArgs {
         };
         let wanted = &self.server;
         let or_none = |value: Option<String>| value.unwrap_or_else(|| "none".to_owned());
+        let names = |names: &PluginNames| or_none(Some(names.to_string()).filter(|names| !names.is_empty()));
+        let file = |file: &PathBuf| path::absolute(file).unwrap_or(file.clone()).display().to_string();
         let text = |args: &ServerArgs| {
-            let plugins = args.enable_admission_plugins.to_string();
+            let admission = &args.admission;
             [
                 ("image_limit", args.layout.image_limit.to_string()),
                 ("node_name", or_none(args.node_name.clone())),
@@ -167,7 +218,12 @@ impl UpArgs {
                 ("api_port", args.api_port.to_string()),
                 ("kubelet_port", args.kubelet_port.to_string()),
                 ("eviction_hard", or_none(args.eviction_hard.map(|thresholds| thresholds.to_string()))),
-                ("enable_admission_plugins", or_none(Some(plugins).filter(|names| !names.is_empty()))),
+                ("enable_admission_plugins", names(&admission.enable_admission_plugins)),
+                ("disable_admission_plugins", names(&admission.disable_admission_plugins)),
+                (
+                    "admission_control_config_file",
+                    or_none(admission.admission_control_config_file.as_ref().map(file)),
+                ),
                 ("context", args.context.clone()),
             ]
         };
@@ -256,6 +312,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_asked_of_admission_reaches_the_server() {
+        let words = ["skiff", "up", "--admission-control-config-file", "a.yaml"];
+        let words = words.into_iter().chain(["--disable-admission-plugins", "Priority,LimitRanger"]);
+        let Command::Up(args) = Cli::of(&Cli::command().get_matches_from(words)).unwrap().command else {
+            panic!("not up")
+        };
+        let here = path::absolute("a.yaml").unwrap();
+        let words = args.server.admission.words().unwrap();
+        let expected: [OsString; 4] = [
+            "--disable-admission-plugins".into(),
+            "LimitRanger,Priority".into(),
+            "--admission-control-config-file".into(),
+            here.into(),
+        ];
+        assert_eq!(words, expected);
+        let error = args.server.admission.plugins().unwrap_err();
+        assert_eq!(error.to_string(), "cannot read the admission control configuration a.yaml");
+    }
+
+    #[test]
     fn options_that_a_running_server_does_not_have_are_told() {
         let check = |asked: &str, running: &str, expected: &[&str]| {
             let words = asked.split_whitespace();
@@ -274,6 +350,11 @@ mod tests {
         let plugin = "--enable-admission-plugins DenyServiceExternalIPs";
         check(plugin, plain, &[&format!("{plugin}, and not none")]);
         check(plugin, &format!("{plain} {plugin}"), &[]);
+        let off = "--disable-admission-plugins Priority";
+        check(off, plain, &[&format!("{off}, and not none")]);
+        let file = "--admission-control-config-file /a.yaml";
+        check(file, plain, &[&format!("{file}, and not none")]);
+        check(file, &format!("{plain} {file}"), &[]);
         let other =
             "server --api-port 7000 --node-name a --node-ip 192.0.2.1 --eviction-hard nodefs.available<5%";
         check("", other, &[]);

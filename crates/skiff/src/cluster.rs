@@ -113,6 +113,7 @@ pub(crate) async fn start(
     shutdown: CancellationToken,
 ) -> anyhow::Result<Cluster> {
     let timeline = Timeline::start(settings.layout.run());
+    let plugins = settings.args.admission.plugins()?;
     let node_ip = settings.node_ip().await?;
     // Tools on this machine use loopback: it stays when the machine moves to another network.
     let url = format!("https://127.0.0.1:{}", settings.args.api_port);
@@ -140,7 +141,7 @@ pub(crate) async fn start(
         cluster: cluster.clone(),
         checks: checks.clone(),
         limits: skiff_apiserver::Limits::default(),
-        plugins: settings.args.enable_admission_plugins.clone(),
+        plugins,
         build: build_info(),
         more_metrics: skiff_informer::metrics,
     };
@@ -212,8 +213,8 @@ async fn ready_or_serving(
 /// Runs only the node agent, with the keys of the server on this machine.
 pub(crate) async fn run_agent(settings: Settings, shutdown: CancellationToken) -> anyhow::Result<()> {
     anyhow::ensure!(
-        settings.args.enable_admission_plugins == skiff_apiserver::Plugins::default(),
-        "admission plugins are the API server's: give --enable-admission-plugins to `skiff server`"
+        settings.args.admission.is_empty(),
+        "admission plugins are the API server's: give what is said of them to `skiff server`"
     );
     let node_ip = settings.node_ip().await?;
     let server = format!("https://127.0.0.1:{}", settings.args.api_port);

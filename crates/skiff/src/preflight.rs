@@ -62,6 +62,7 @@ pub(crate) fn runtime(layout: &Layout) -> anyhow::Result<Runtime> {
         executable: std::env::current_exe()?,
         image_limits: layout.image_limits(),
         cgroup_parent: cluster_name(layout.run()),
+        start_limit: skiff_runtime::START_LIMIT,
     })?)
 }
 

@@ -6,7 +6,6 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, anyhow, bail};
 use rustix::process::Pid;
-use skiff_apiserver::Plugins;
 
 use crate::args::{ServerArgs, UpArgs};
 use crate::daemon::Record;
@@ -36,6 +35,7 @@ pub(crate) fn run(args: &UpArgs) -> anyhow::Result<()> {
         }
         return keep(&args.server, &layout, &record);
     }
+    args.server.admission.plugins()?;
     // A keeper that is about to start the server again has been too slow.
     daemon::stop(&layout.keeper_record())?;
     preflight::check(&args.server)?;
@@ -92,7 +92,7 @@ fn service(args: &UpArgs, layout: &Layout) -> anyhow::Result<Option<Unit>> {
         return Ok(None);
     }
     let program = std::env::current_exe().context("find the skiff program")?;
-    let arguments = server_arguments(&args.server, layout).into_iter().map(OsString::into_string);
+    let arguments = server_arguments(&args.server, layout)?.into_iter().map(OsString::into_string);
     let arguments = arguments.collect::<Result<Vec<String>, OsString>>();
     let arguments =
         arguments.map_err(|word| anyhow!("{} is not UTF-8, as a unit must be", word.display()))?;
@@ -159,7 +159,7 @@ fn keep(args: &ServerArgs, layout: &Layout, record: &Record) -> anyhow::Result<(
 /// Starts a keeper, which starts the server.
 fn spawn(args: &ServerArgs, layout: &Layout) -> anyhow::Result<Child> {
     let mut command = Command::new(std::env::current_exe().context("find the skiff program")?);
-    command.args(keeper::arguments(layout)).args(server_arguments(args, layout)).arg("--detached");
+    command.args(keeper::arguments(layout)).args(server_arguments(args, layout)?).arg("--detached");
     if std::env::var_os(MALLOC_ARENAS.0).is_none() {
         command.env(MALLOC_ARENAS.0, MALLOC_ARENAS.1);
     }
@@ -169,7 +169,7 @@ fn spawn(args: &ServerArgs, layout: &Layout) -> anyhow::Result<Child> {
 }
 
 /// The command line of the server, after the program's name.
-fn server_arguments(args: &ServerArgs, layout: &Layout) -> Vec<OsString> {
+fn server_arguments(args: &ServerArgs, layout: &Layout) -> anyhow::Result<Vec<OsString>> {
     let mut words: Vec<OsString> = vec!["server".into()];
     let mut option = |name: &str, value: OsString| words.extend([name.into(), value]);
     option("--data-dir", layout.data().into());
@@ -178,9 +178,6 @@ fn server_arguments(args: &ServerArgs, layout: &Layout) -> Vec<OsString> {
     option("--context", args.context.clone().into());
     option("--api-port", args.api_port.to_string().into());
     option("--kubelet-port", args.kubelet_port.to_string().into());
-    if args.enable_admission_plugins != Plugins::default() {
-        option("--enable-admission-plugins", args.enable_admission_plugins.to_string().into());
-    }
     if let Some(thresholds) = &args.eviction_hard {
         option("--eviction-hard", thresholds.to_string().into());
     }
@@ -190,5 +187,6 @@ fn server_arguments(args: &ServerArgs, layout: &Layout) -> Vec<OsString> {
     if let Some(ip) = &args.node_ip {
         option("--node-ip", ip.to_string().into());
     }
-    words
+    words.extend(args.admission.words()?);
+    Ok(words)
 }

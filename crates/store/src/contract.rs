@@ -47,11 +47,16 @@ pub async fn run_all<S: Store, F: AsyncFnMut() -> Arc<S>>(mut make: F) {
 }
 
 async fn extents_count_and_measure(store: &impl Store) {
-    assert_eq!(store.extent("a/"), Extent::default());
+    assert_eq!(store.extent("a/".into()), Extent::default());
     write(store, vec![put("a/1", "1234"), put("a/2", "12"), put("b/1", "1"), put("a", "123456789")]).await;
-    assert_eq!(store.extent("a/"), Extent { count: 2, average: 3 });
+    assert_eq!(store.extent("a/".into()), Extent { count: 2, average: 3 });
     write(store, (3..10).map(|i| put(&format!("a/{i}"), "123")).collect()).await;
-    assert_eq!(store.extent("a/"), Extent { count: 9, average: 3 });
+    assert_eq!(store.extent("a/".into()), Extent { count: 9, average: 3 });
+    let terms = [Term::new("n=1")];
+    let of_term = Range { prefix: "a/", terms: &terms };
+    assert_eq!(store.extent(of_term), Extent::default());
+    write(store, vec![put("a/1", "n=1"), put("a/2", "n=1  "), put("a/3", "n=2"), put("b/1", "n=1")]).await;
+    assert_eq!(store.extent(of_term), Extent { count: 2, average: 4 });
 }
 
 fn put(key: &str, value: &str) -> Op {
@@ -175,8 +180,10 @@ async fn lists_go_back_as_far_as_the_history(store: &impl Store) {
     let old = write(store, vec![put("h/3", "n=1")]).await;
     write(store, vec![delete("h/1"), put("h/2", "n=2"), put("h/4", "n=1"), delete("i/1")]).await;
     let last = write(store, vec![put("h/2", "n=3")]).await;
-    let one = Term::new("n=1");
-    for range in [Range::from("h/"), Range { prefix: "h/", term: Some(&one) }] {
+    let terms = [Term::new("n=1"), Term::new("n=9")];
+    for range in
+        ["h/".into(), Range { prefix: "h/", terms: &terms[..1] }, Range { prefix: "h/", terms: &terms }]
+    {
         let then = list(store, range, Page { at: Some(old), ..Page::default() }).await;
         assert_eq!((keys(&then.entries), then.revision), (vec!["h/1", "h/2", "h/3"], old), "{range:?}");
         assert!(then.entries.iter().all(|entry| entry.value == b"n=1"[..]));
@@ -193,11 +200,11 @@ async fn lists_by_term(store: &impl Store) {
     let values =
         [("a/1", "n=1"), ("a/2", "n=2 m=1"), ("a/3", "n=1 m=1"), ("b/1", "n=1"), ("b/2", "n=12"), ("c", "")];
     write(store, values.iter().map(|(key, value)| put(key, value)).collect()).await;
-    let check = async |prefix: &str, term: &str, expected: &[&str]| {
-        let term = Term::new(term);
-        let range = Range { prefix, term: Some(&term) };
+    let check = async |prefix: &str, terms: &str, expected: &[&str]| {
+        let terms: Vec<Term> = terms.split(' ').map(Term::new).collect();
+        let range = Range { prefix, terms: &terms };
         let all = list(store, range, Page::default()).await;
-        assert_eq!((keys(&all.entries), all.remaining), (expected.to_vec(), 0), "{prefix} {term:?}");
+        assert_eq!((keys(&all.entries), all.remaining), (expected.to_vec(), 0), "{prefix} {terms:?}");
         let first = list(store, range, Page { limit: NonZeroUsize::new(1), ..Page::default() }).await;
         let after = first.entries.last().map(|entry| entry.key.clone());
         assert_eq!(first.remaining, expected.len().saturating_sub(1));
@@ -209,6 +216,9 @@ async fn lists_by_term(store: &impl Store) {
     check("a/3", "n=1", &["a/3"]).await;
     check("", "m=1", &["a/2", "a/3"]).await;
     check("", "n=3", &[]).await;
+    check("", "n=3 n=1", &["a/1", "a/3", "b/1"]).await;
+    check("a/", "m=1 n=1", &["a/1", "a/2", "a/3"]).await;
+    check("b/", "n=12 m=1 n=3 n=1", &["b/1", "b/2"]).await;
     write(store, vec![put("a/1", "n=3"), delete("a/3"), put("c", "n=1")]).await;
     check("", "n=1", &["b/1", "c"]).await;
     check("", "n=3", &["a/1"]).await;
@@ -257,15 +267,15 @@ async fn watches_give_previous_values(store: &impl Store) {
 }
 
 async fn watches_by_term(store: &impl Store) {
-    let term = Term::new("n=1");
-    let range = Range { prefix: "t/", term: Some(&term) };
+    let terms = [Term::new("n=1"), Term::new("o=1")];
+    let range = Range { prefix: "t/", terms: &terms };
     let start = store.revision();
     let mut live = watch(store, range, start).await;
     let comes = write(store, vec![put("t/1", "n=1"), put("t/2", "n=2"), put("u/1", "n=1")]).await;
     write(store, vec![put("t/2", "n=3")]).await;
     let leaves = write(store, vec![put("t/1", "n=2")]).await;
     write(store, vec![put("t/1", "n=3")]).await;
-    let returns = write(store, vec![put("t/2", "m=1 n=1")]).await;
+    let returns = write(store, vec![put("t/2", "m=1 o=1 n=1")]).await;
     let ends = write(store, vec![delete("t/1"), delete("t/2")]).await;
     let last = write(store, vec![put("t/3", "n=2")]).await;
     let mut replay = watch(store, range, start).await;

@@ -66,8 +66,8 @@ pub trait Store: Send + Sync + 'static {
     /// [`ReadError::Compacted`] if the snapshot of `page.at` is gone, [`ReadError::Future`] if it is yet to come.
     async fn list(&self, range: Range<'_>, page: Page) -> Result<Listing, ReadError>;
 
-    /// How much there is below a prefix at the newest revision, at the cost of a few reads.
-    fn extent(&self, prefix: &str) -> Extent;
+    /// How much there is in a range at the newest revision, at the cost of a few reads.
+    fn extent(&self, range: Range<'_>) -> Extent;
 
     /// Applies all of a transaction at one new revision, or nothing. Returns once it would survive a crash. A transaction
     /// that changes nothing takes no revision and returns the newest.

@@ -41,7 +41,7 @@ pub struct Watch {
     watcher: Arc<Watcher>,
     number: u64,
     prefix: Box<str>,
-    term: Option<Term>,
+    terms: Box<[Term]>,
     /// Everything up to here has been delivered or does not concern the range.
     cursor: Revision,
 }
@@ -62,6 +62,17 @@ pub enum WatchError {
     Closed,
 }
 
+/// Watchers that have something to look at. They are woken when this is dropped.
+#[derive(Debug, Default)]
+#[must_use]
+pub(crate) struct Woken(Vec<Arc<Watcher>>);
+
+impl Drop for Woken {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|watcher| watcher.wake.notify_one());
+    }
+}
+
 impl Watcher {
     fn pending(&self) -> Option<Revision> {
         Some(Revision::new(self.pending.load(Ordering::Relaxed))).filter(|first| *first != Revision::ZERO)
@@ -79,25 +90,27 @@ impl Log {
         Arc::new(Self { inner: Mutex::new(inner) })
     }
 
-    /// Adds commits that follow each other and wakes the watchers that they concern. `show` makes the state after them
+    /// Adds commits that follow each other; the watchers that they concern are to be woken. `show` makes the state after them
     /// the current one: nobody who has seen it finds a log that is behind it, and no watcher is told of what the state
     /// does not show.
-    pub(crate) fn publish(&self, commits: Vec<Commit>, show: impl FnOnce()) {
+    pub(crate) fn publish(&self, commits: Vec<Commit>, show: impl FnOnce()) -> Woken {
         let mut inner = self.inner.lock();
         show();
-        let mut freed = 0;
+        let (mut freed, mut woken) = (0, Vec::new());
         for commit in commits {
             for change in &commit.changes {
                 inner.watchers.touched(change, |watcher| {
+                    // Who has something before it already is awake, or looks again before it sleeps.
                     if watcher.pending().is_none() {
                         watcher.set_pending(Some(commit.revision));
+                        woken.push(watcher.clone());
                     }
-                    watcher.wake.notify_one();
                 });
             }
             freed += inner.history.push(commit);
         }
         skiff_heap::freed(freed);
+        Woken(woken)
     }
 
     /// Forgets commits up to and including `upto`.
@@ -119,8 +132,8 @@ impl Log {
         let watcher = Arc::new(Watcher::default());
         watcher.set_pending(inner.history.next_after(after, range));
         let number = inner.watchers.add(range, Arc::clone(&watcher));
-        let (prefix, term) = (range.prefix.into(), range.term.cloned());
-        Ok(Watch { log: Arc::clone(self), watcher, number, prefix, term, cursor: after })
+        let (prefix, terms) = (range.prefix.into(), range.terms.into());
+        Ok(Watch { log: Arc::clone(self), watcher, number, prefix, terms, cursor: after })
     }
 
     /// Makes of a state that is or was the current one the state at an earlier revision, as far as keys with this prefix
@@ -167,7 +180,7 @@ impl Watch {
 
     /// The next commit in the range, if it is there already.
     pub fn try_next(&mut self) -> Result<Option<Batch>, WatchError> {
-        let range = Range { prefix: &self.prefix, term: self.term.as_ref() };
+        let range = Range { prefix: &self.prefix, terms: &self.terms };
         let inner = self.log.inner.lock();
         let Some(revision) = self.watcher.pending() else {
             self.cursor = inner.history.head();
@@ -196,7 +209,7 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        let range = Range { prefix: &self.prefix, term: self.term.as_ref() };
+        let range = Range { prefix: &self.prefix, terms: &self.terms };
         self.log.inner.lock().watchers.remove(range, self.number);
     }
 }

@@ -1,9 +1,10 @@
 //! The current state as immutable trees, and what a transaction makes of it. No I/O.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use crate::tree::{Keyed, Tree};
+use crate::tree::{Iter, Keyed, Tree};
 use crate::types::{
     CommitError, Entry, Event, EventKind, Expect, Extent, Key, Listing, Op, Page, Range, Revision, Term,
     Terms, Txn,
@@ -49,6 +50,13 @@ impl Keyed for Indexed {
     }
 }
 
+/// A part of the index in which all have the same term.
+struct Span<'a> {
+    count: usize,
+    /// Goes on behind it.
+    with: Iter<'a, Indexed>,
+}
+
 /// A transaction with what the index needs to know of it.
 #[derive(Debug)]
 pub(crate) struct Prepared {
@@ -86,7 +94,8 @@ impl Change {
     /// Whether its key lies in the range before or after it.
     pub(crate) fn touches(&self, range: Range<'_>) -> bool {
         self.event.entry.key.as_str().starts_with(range.prefix)
-            && range.term.is_none_or(|term| self.before.contains(term) || self.after.contains(term))
+            && (range.terms.is_empty()
+                || range.terms.iter().any(|term| self.before.contains(term) || self.after.contains(term)))
     }
 }
 
@@ -95,7 +104,7 @@ impl State {
     pub(crate) fn new(revision: Revision, entries: impl IntoIterator<Item = Entry>, terms: &Terms) -> Self {
         let mut state = Self { revision, ..Self::default() };
         for entry in entries {
-            let terms = terms.of(&entry.key, &entry.value.bytes()).into();
+            let terms = state.shared(terms.of(&entry.key, &entry.value.bytes()).into());
             state.put(Stored { entry, terms });
         }
         state
@@ -119,41 +128,53 @@ impl State {
             _ => key.as_str() < prefix,
         };
         let not_behind = |key: &Key| key.as_str() < prefix || key.as_str().starts_with(prefix);
-        let (all, entries) = match range.term {
-            None => {
-                let all = self.entries.position(not_behind).saturating_sub(self.entries.position(before));
-                let rest = self.entries.iter_from(before).map(|stored| &stored.entry);
-                (all, self.take(rest, all, page))
-            }
-            Some(term) => {
-                let place = |with: &Indexed, inside: &dyn Fn(&Key) -> bool| {
-                    with.term < *term || (with.term == *term && inside(&with.key))
-                };
-                let start = |with: &Indexed| place(with, &before);
-                let end = self.index.position(|with| place(with, &not_behind));
-                let all = end.saturating_sub(self.index.position(start));
-                let rest = self.index.iter_from(start).filter_map(|with| self.get(&with.key));
-                (all, self.take(rest, all, page))
-            }
+        let (all, entries) = if range.terms.is_empty() {
+            let all = self.entries.position(not_behind).saturating_sub(self.entries.position(before));
+            let rest = self.entries.iter_from(before).map(|stored| &stored.entry);
+            (all, take(rest, all, page))
+        } else {
+            let spans = range.terms.iter().map(|term| self.span(term, before, not_behind));
+            self.take_of(spans.filter(|span| span.count > 0).collect(), page)
         };
         Listing { revision: self.revision, remaining: all - entries.len(), entries }
     }
 
-    /// How many entries there are below a prefix, and how long the first few are.
-    pub(crate) fn extent(&self, prefix: &str) -> Extent {
-        const LOOKED_AT: usize = 4;
-        let before = |key: &Key| key.as_str() < prefix;
-        let not_behind = |key: &Key| key.as_str() < prefix || key.as_str().starts_with(prefix);
-        let count = self.entries.position(not_behind).saturating_sub(self.entries.position(before));
-        let some = self.entries.iter_from(before).take(count.min(LOOKED_AT));
-        let sum: usize = some.map(|stored| stored.entry.value.len()).sum();
-        Extent { count, average: sum / count.clamp(1, LOOKED_AT) }
+    /// The entries that have a term, from a place on and up to another.
+    fn span(
+        &self,
+        term: &Term,
+        before: impl Fn(&Key) -> bool,
+        not_behind: impl Fn(&Key) -> bool,
+    ) -> Span<'_> {
+        let place = |with: &Indexed, inside: &dyn Fn(&Key) -> bool| {
+            with.term < *term || (with.term == *term && inside(&with.key))
+        };
+        let start = |with: &Indexed| place(with, &before);
+        let end = self.index.position(|with| place(with, &not_behind));
+        let count = end.saturating_sub(self.index.position(start));
+        Span { count, with: self.index.iter_from(start) }
     }
 
-    /// As many of the `all` first entries as the page may have.
-    fn take<'a>(&self, rest: impl Iterator<Item = &'a Entry>, all: usize, page: &Page) -> Vec<Entry> {
-        let limit = page.limit.map_or(usize::MAX, std::num::NonZero::get);
-        rest.take(all.min(limit)).cloned().collect()
+    /// How many entries there are in some spans, and those of the page.
+    fn take_of(&self, spans: Vec<Span<'_>>, page: &Page) -> (usize, Vec<Entry>) {
+        let entries = |with: &Indexed| self.get(&with.key);
+        match <[Span<'_>; 1]>::try_from(spans) {
+            Ok([Span { count, with }]) => (count, take(with.filter_map(entries), count, page)),
+            Err(several) => {
+                let with = several.into_iter().flat_map(|span| span.with.take(span.count));
+                let keys: BTreeSet<&Key> = with.map(|with| &with.key).collect();
+                (keys.len(), take(keys.iter().filter_map(|key| self.get(key)), keys.len(), page))
+            }
+        }
+    }
+
+    /// How many entries there are in a range, and how long the first few are.
+    pub(crate) fn extent(&self, range: Range<'_>) -> Extent {
+        const LOOKED_AT: usize = 4;
+        let few = Page { limit: NonZeroUsize::new(LOOKED_AT), ..Page::default() };
+        let Listing { entries, remaining, .. } = self.list(range, &few);
+        let sum: usize = entries.iter().map(|entry| entry.value.len()).sum();
+        Extent { count: entries.len() + remaining, average: sum / entries.len().max(1) }
     }
 
     /// Applies a transaction in place at the next revision and returns what it changed, or leaves the state
@@ -207,13 +228,30 @@ impl State {
             let event = Event { kind: EventKind::Delete, entry, previous: Some(previous) };
             return Some(Change { event, before, after: Arc::default() });
         };
-        // One allocation for a key, however often it is written.
-        let (key, created) = self.get(key).map_or((key, revision), |entry| (&entry.key, entry.created));
+        // One allocation for a key, however often it is written, and for its terms while they stay.
+        let (key, created, after) = match self.entries.get(key) {
+            Some(Stored { entry, terms }) if *terms == after => (&entry.key, entry.created, terms.clone()),
+            Some(Stored { entry, .. }) => (&entry.key, entry.created, self.shared(after)),
+            None => (key, revision, self.shared(after)),
+        };
         let entry = Entry { key: key.clone(), value, created, modified: revision };
         let previous = self.put(Stored { entry: entry.clone(), terms: Arc::clone(&after) });
         let (previous, before) = previous.map(|stored| (stored.entry, stored.terms)).unzip();
         let event = Event { kind: EventKind::Put, entry, previous };
         Some(Change { event, before: before.unwrap_or_default(), after })
+    }
+
+    /// The terms in the allocations of those who have the same: of what many have there is one text.
+    fn shared(&self, terms: Arc<[Term]>) -> Arc<[Term]> {
+        let same = |term: &Term| {
+            let first = self.index.iter_from(|with| with.term < *term).next();
+            first.map(|with| &with.term).filter(|known| *known == term).cloned()
+        };
+        let known: Vec<Option<Term>> = terms.iter().map(same).collect();
+        if known.iter().all(Option::is_none) {
+            return terms;
+        }
+        terms.iter().zip(known).map(|(term, known)| known.unwrap_or_else(|| term.clone())).collect()
     }
 
     fn put(&mut self, stored: Stored) -> Option<Stored> {
@@ -240,4 +278,10 @@ impl State {
             self.index.remove(&Indexed { term: term.clone(), key: key.clone() });
         }
     }
+}
+
+/// As many of the `all` first entries as the page may have.
+fn take<'a>(rest: impl Iterator<Item = &'a Entry>, all: usize, page: &Page) -> Vec<Entry> {
+    let limit = page.limit.map_or(usize::MAX, std::num::NonZero::get);
+    rest.take(all.min(limit)).cloned().collect()
 }

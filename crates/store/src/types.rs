@@ -136,18 +136,19 @@ pub fn no_terms(_: &Key, _: &[u8]) -> Vec<Term> {
     Vec::new()
 }
 
-/// Entries that are listed or watched together: those whose keys start with a prefix, or those of them that have a term.
+/// Entries that are listed or watched together: those whose keys start with a prefix, or those of them that have one of
+/// some terms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range<'a> {
     /// What the keys start with.
     pub prefix: &'a str,
-    /// What the values have.
-    pub term: Option<&'a Term>,
+    /// Of which the values have one; if there are none, values do not matter.
+    pub terms: &'a [Term],
 }
 
 impl<'a> From<&'a str> for Range<'a> {
     fn from(prefix: &'a str) -> Self {
-        Self { prefix, term: None }
+        Self { prefix, terms: &[] }
     }
 }
 

@@ -42,25 +42,26 @@ impl<W> Watchers<W> {
         let number = self.next;
         self.next += 1;
         let group = self.groups.entry(range.prefix.into()).or_default();
-        let place = match range.term {
-            None => &mut group.all,
-            Some(term) => group.by_term.entry(term.clone()).or_default(),
-        };
-        place.insert(number, watcher);
+        for term in range.terms {
+            group.by_term.entry(term.clone()).or_default().insert(number, watcher.clone());
+        }
+        if range.terms.is_empty() {
+            group.all.insert(number, watcher);
+        }
         number
     }
 
     /// Takes one out.
     pub(crate) fn remove(&mut self, range: Range<'_>, number: u64) {
         let Entry::Occupied(mut group) = self.groups.entry(range.prefix.into()) else { return };
-        match range.term {
-            None => drop(group.get_mut().all.remove(&number)),
-            Some(term) => {
-                let of_term = group.get_mut().by_term.get_mut(term);
-                if of_term.is_some_and(|watchers| watchers.remove(&number).is_some() && watchers.is_empty()) {
-                    group.get_mut().by_term.remove(term);
-                }
+        for term in range.terms {
+            let of_term = group.get_mut().by_term.get_mut(term);
+            if of_term.is_some_and(|watchers| watchers.remove(&number).is_some() && watchers.is_empty()) {
+                group.get_mut().by_term.remove(term);
             }
+        }
+        if range.terms.is_empty() {
+            group.get_mut().all.remove(&number);
         }
         if group.get().all.is_empty() && group.get().by_term.is_empty() {
             group.remove();
@@ -68,18 +69,18 @@ impl<W> Watchers<W> {
     }
 
     /// Calls `tell` for everyone whose range a change touches; for some of them more than once.
-    pub(crate) fn touched(&self, change: &Change, mut tell: impl FnMut(&W)) {
+    pub(crate) fn touched(&self, change: &Change, mut tell: impl FnMut(&Arc<W>)) {
         self.groups_of(change.event.entry.key.as_str(), |group| {
-            group.all.values().for_each(|watcher| tell(watcher));
+            group.all.values().for_each(&mut tell);
             if !group.by_term.is_empty() {
                 let terms = change.before.iter().chain(&*change.after);
                 let of_terms = terms.filter_map(|term| group.by_term.get(term));
-                of_terms.flat_map(BTreeMap::values).for_each(|watcher| tell(watcher));
+                of_terms.flat_map(BTreeMap::values).for_each(&mut tell);
             }
         });
     }
 
-    /// Everyone.
+    /// Everyone, some more than once.
     pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<W>> {
         self.groups
             .values()
@@ -136,32 +137,35 @@ mod tests {
     fn told(watchers: &Watchers<usize>, change: &Change) -> BTreeSet<usize> {
         let told: RefCell<BTreeSet<usize>> = RefCell::default();
         watchers.touched(change, |watcher| {
-            told.borrow_mut().insert(*watcher);
+            told.borrow_mut().insert(**watcher);
         });
         told.into_inner()
     }
 
     #[test]
     fn only_those_who_can_match_are_told() {
-        let n1 = Term::new("node=n1");
+        let (n1, either) = ([Term::new("node=n1")], [Term::new("node=n2"), Term::new("node=n3")]);
         let mut watchers = Watchers::default();
         let all = Range::from("pods/");
-        let of_node = Range { prefix: "pods/", term: Some(&n1) };
-        let numbers =
-            [all, of_node, Range::from("pods/a/"), Range::from("pods/a/é"), Range::from(""), "nodes/".into()]
-                .into_iter()
-                .enumerate()
-                .map(|(number, range)| (watchers.add(range, Arc::new(number)), range))
-                .collect::<Vec<_>>();
+        let of_node = Range { prefix: "pods/", terms: &n1 };
+        let of_either = Range { prefix: "pods/b/", terms: &either };
+        let ranges =
+            [all, of_node, "pods/a/".into(), "pods/a/é".into(), "".into(), "nodes/".into(), of_either];
+        let numbers = ranges
+            .into_iter()
+            .enumerate()
+            .map(|(number, range)| (watchers.add(range, Arc::new(number)), range))
+            .collect::<Vec<_>>();
         let check = |watchers: &Watchers<usize>, change: Change, expected: &[usize]| {
             assert_eq!(told(watchers, &change), expected.iter().copied().collect(), "{change:?}");
         };
         check(&watchers, change("pods/a/x", &[], &[]), &[0, 2, 4]);
         check(&watchers, change("pods/a/éa", &[], &["node=n2"]), &[0, 2, 3, 4]);
         check(&watchers, change("pods/b/x", &[], &["node=n1"]), &[0, 1, 4]);
-        check(&watchers, change("pods/b/x", &["node=n1"], &["node=n2"]), &[0, 1, 4]);
+        check(&watchers, change("pods/b/x", &["node=n1"], &["node=n2"]), &[0, 1, 4, 6]);
+        check(&watchers, change("pods/b/x", &["node=n2"], &["node=n3"]), &[0, 4, 6]);
         check(&watchers, change("nodes/x", &["node=n1"], &[]), &[4, 5]);
-        assert_eq!(watchers.all().count(), 6);
+        assert_eq!(watchers.all().count(), 8);
         for (number, range) in numbers {
             watchers.remove(range, number);
         }

@@ -6,12 +6,11 @@ use futures::future::{BoxFuture, FutureExt as _, select_ok};
 use serde_json::Value;
 use skiff_kinds::api_service::Availability;
 use skiff_machinery::{Object, keys, version_path};
+use skiff_registry::codec;
 use skiff_store::{Page, ReadError, Store};
 
-use super::aggregator;
 use super::registration::{Registration, Target, Trust};
-use super::transport::{Question, Transport};
-use crate::pipeline::codec;
+use super::transport::{Question, Transport, aggregator};
 use crate::subresources::endpoints;
 
 /// How long an answer may take.

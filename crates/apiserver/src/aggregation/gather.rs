@@ -11,9 +11,8 @@ use skiff_machinery::discovery::{aggregated_resources, legacy_resources};
 use skiff_machinery::openapi::Guest;
 use skiff_machinery::version_path;
 
-use super::aggregator;
 use super::registration::{Registration, Target};
-use super::transport::{Question, Transport};
+use super::transport::{Fetched, Question, Transport, aggregator};
 
 /// How long the list of resources may take.
 const DISCOVERY: Duration = Duration::from_secs(5);
@@ -109,7 +108,7 @@ impl Source<'_> {
         Ok(known.guest.clone())
     }
 
-    async fn fetch(self, question: Question<'_>) -> Result<super::transport::Fetched, String> {
+    async fn fetch(self, question: Question<'_>) -> Result<Fetched, String> {
         self.transport.fetch(self.target, &self.target.trust, question).await
     }
 }

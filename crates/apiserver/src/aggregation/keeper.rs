@@ -6,15 +6,14 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use skiff_kinds::api_service::Availability;
 use skiff_machinery::keys;
-use skiff_store::{Batch, Key, ReadError, Watch};
+use skiff_registry::codec;
+use skiff_store::{Batch, Key, ReadError, Store, Watch};
 use tokio::sync::{Notify, watch};
 
 use super::availability::{self, Surroundings};
 use super::gather::{Source, V2};
 use super::registration::{Registration, Target};
-use super::writer::Writer;
-use crate::pipeline::codec;
-use crate::server::Shared;
+use super::setting::Setting;
 use crate::subresources::endpoints;
 
 /// How soon a server that can be used is asked again whether it still can, without a sign of change: it may be gone
@@ -43,16 +42,14 @@ impl Nudge {
 
 /// The task.
 pub(super) struct Keeper {
-    server: Arc<Shared>,
+    setting: Setting,
     registration: Arc<Registration>,
     nudge: Arc<Nudge>,
-    writer: Writer,
 }
 
 impl Keeper {
-    pub(super) fn new(server: Arc<Shared>, registration: Arc<Registration>, nudge: Arc<Nudge>) -> Self {
-        let writer = Writer::new(server.clone());
-        Self { server, registration, nudge, writer }
+    pub(super) fn new(setting: Setting, registration: Arc<Registration>, nudge: Arc<Nudge>) -> Self {
+        Self { setting, registration, nudge }
     }
 
     pub(super) async fn run(self) {
@@ -65,7 +62,7 @@ impl Keeper {
     async fn follow(&self, target: &Target, usable: watch::Sender<bool>) {
         let mut failures = 0;
         loop {
-            let changes = Changes::watch(&self.server, target).await;
+            let changes = Changes::watch(&*self.setting.store, target).await;
             let found = self.look(target).await;
             let answers = found.status == "True";
             failures = if found.reason == "FailedDiscoveryCheck" { failures + 1 } else { 0 };
@@ -85,12 +82,12 @@ impl Keeper {
 
     /// Whether the server can be used. When it can, its resources are known before that is told.
     async fn look(&self, target: &Target) -> Availability {
-        let found = match Surroundings::read(&*self.server.store, target).await {
+        let found = match Surroundings::read(&*self.setting.store, target).await {
             Err(error) => availability::unknown(target, &error),
             Ok(surroundings) => match availability::obstacle(target, &surroundings) {
                 Some(obstacle) => obstacle,
                 None => {
-                    availability::ask(&self.server.aggregation.transport, &self.registration, target).await
+                    availability::ask(&self.setting.aggregation.transport, &self.registration, target).await
                 }
             },
         };
@@ -98,7 +95,7 @@ impl Keeper {
             "True" => self.source(target).resources().await,
             _ => Err(found.message.clone()),
         };
-        self.server.offers.update(&self.registration.gv, |elsewhere| match resources {
+        self.setting.offers.update(&self.registration.gv, |elsewhere| match resources {
             Ok(resources) => {
                 elsewhere.resources = Arc::new(resources);
                 elsewhere.fresh = true;
@@ -114,8 +111,8 @@ impl Keeper {
     async fn tell(&self, found: Availability) {
         let name = self.registration.name();
         *self.nudge.told.lock() = Some(found.clone());
-        match self.writer.tell(name, self.registration.object.uid(), &found).await {
-            Ok(true) => self.server.aggregation.metrics.told(name, &found),
+        match self.setting.writer.tell(name, self.registration.object.uid(), &found).await {
+            Ok(true) => self.setting.aggregation.metrics.told(name, &found),
             Ok(false) => {}
             Err(error) => {
                 tracing::warn!(service = name, %error, "cannot tell whether an API service is available");
@@ -134,7 +131,7 @@ impl Keeper {
             }
             let source = self.source(target);
             let (v3, v2) = (source.v3().await, source.v2(&mut known).await);
-            self.server.offers.update(&self.registration.gv, |elsewhere| {
+            self.setting.offers.update(&self.registration.gv, |elsewhere| {
                 let failed = |why: &String| {
                     tracing::debug!(service = self.registration.name(), why, "no description");
                 };
@@ -153,7 +150,7 @@ impl Keeper {
     }
 
     fn source<'s>(&'s self, target: &'s Target) -> Source<'s> {
-        let transport = &self.server.aggregation.transport;
+        let transport = &self.setting.aggregation.transport;
         Source { transport, registration: &self.registration, target }
     }
 }
@@ -165,13 +162,13 @@ struct Changes {
 }
 
 impl Changes {
-    async fn watch(server: &Shared, target: &Target) -> Result<Self, ReadError> {
-        let now = server.store.revision();
+    async fn watch(store: &dyn Store, target: &Target) -> Result<Self, ReadError> {
+        let now = store.revision();
         let service: Key = keys::core("services", &target.namespace, &target.name);
         let slices = format!("{}{}/", endpoints::SLICES, target.namespace);
         Ok(Self {
-            service: server.store.watch(service.as_str().into(), now).await?,
-            slices: server.store.watch((&*slices).into(), now).await?,
+            service: store.watch(service.as_str().into(), now).await?,
+            slices: store.watch((&*slices).into(), now).await?,
         })
     }
 }

@@ -8,8 +8,7 @@ use skiff_kinds::api_service::{self, Availability, Management};
 use skiff_machinery::{GroupVersion, Object};
 
 use super::registration::Registration;
-use super::writer::Writer;
-use crate::server::Shared;
+use super::setting::Setting;
 
 /// What is to be done about an APIService.
 #[derive(Debug, PartialEq)]
@@ -29,13 +28,13 @@ enum Act {
 }
 
 /// Makes the APIServices what they should be; whether that went well.
-pub(super) async fn follow(server: &Arc<Shared>) -> bool {
-    let present: Vec<Arc<Registration>> = server.aggregation.registrations.read().all().cloned().collect();
-    let acts = plan(&server.offers.custom_versions(), &present);
+pub(super) async fn follow(setting: &Setting) -> bool {
+    let present: Vec<Arc<Registration>> = setting.aggregation.registrations.read().all().cloned().collect();
+    let acts = plan(&setting.offers.custom_versions(), &present);
     if acts.is_empty() {
         return true;
     }
-    let writer = Writer::new(server.clone());
+    let writer = &setting.writer;
     let mut went_well = true;
     for act in acts {
         let done = match &act {

@@ -12,14 +12,14 @@ use http::{HeaderValue, Request, Response, StatusCode};
 use skiff_auth::front_proxy;
 use skiff_identity::UserInfo;
 use skiff_listener::AUDIT_ID;
+use skiff_registry::ApiError;
 
-use super::Aggregation;
+use super::known::Aggregation;
 use super::registration::{Registration, Target};
 use super::transport::Unreached;
-use crate::errors::ApiError;
 use crate::http::body::{self, Body};
 use crate::relay::{forward, pass, place, switch};
-use crate::webhooks::broken;
+use crate::webhooks::dial::broken;
 
 /// What of an answer is this server's to say.
 const OURS: [HeaderName; 5] = [

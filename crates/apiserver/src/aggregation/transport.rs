@@ -27,7 +27,8 @@ use tokio_rustls::TlsConnector;
 use super::registration::{Target, Trust};
 use crate::http::body::{self, Body};
 use crate::subresources::proxy::tls::Anybody;
-use crate::webhooks::{broken, dial, resolve, tls};
+use crate::webhooks::dial::{broken, dial};
+use crate::webhooks::{resolve, tls};
 
 /// A server that does not answer by then is taken for dead.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -183,4 +184,13 @@ fn config(trust: &Trust, shown: Arc<dyn ResolvesClientCert>) -> Result<ClientCon
     let mut config = builder.with_client_cert_resolver(shown);
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
+}
+
+/// Whom this server is when it asks extension servers for itself, with the rights to ask everything.
+pub(super) fn aggregator(name: &str) -> UserInfo {
+    UserInfo {
+        name: name.to_owned(),
+        groups: vec![skiff_identity::MASTERS.to_owned()],
+        ..UserInfo::default()
+    }
 }

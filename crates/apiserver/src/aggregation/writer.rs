@@ -1,17 +1,11 @@
 //! Writes of APIServices, through the API as everybody's.
 
-use std::sync::Arc;
-
 use http::{Method, Request};
 use jiff::Timestamp;
 use kube::Client;
 use serde_json::{Value, json};
-use skiff_identity::UserInfo;
 use skiff_kinds::api_service::Availability;
 use skiff_machinery::Object;
-
-use crate::http::client::{ApiService, Caller};
-use crate::server::Shared;
 
 const PATH: &str = "/apis/apiregistration.k8s.io/v1/apiservices";
 const MANAGER: &str = "fieldManager=kube-apiserver";
@@ -19,12 +13,12 @@ const MANAGER: &str = "fieldManager=kube-apiserver";
 const ATTEMPTS: usize = 5;
 
 /// The API server as a client of itself.
-pub(super) struct Writer(Client);
+#[derive(Clone)]
+pub(crate) struct Writer(Client);
 
 impl Writer {
-    pub(super) fn new(server: Arc<Shared>) -> Self {
-        let service = ApiService::new(server, Caller::InProcess(Arc::new(UserInfo::api_server())));
-        Self(Client::new(service, "default"))
+    pub(crate) fn new(itself: Client) -> Self {
+        Self(itself)
     }
 
     async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> kube::Result<Object> {

@@ -6,10 +6,10 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use skiff_kinds::api_service::{self, Availability, Management};
 use skiff_machinery::{GroupVersion, Object, keys};
+use skiff_registry::codec;
 use skiff_store::{Entry, Expect, Key, Op, Page, Store, Txn};
 
-use super::BootstrapError;
-use crate::pipeline::codec;
+use super::cluster::BootstrapError;
 
 /// Adds to a transaction what makes the stored APIServices those of the versions.
 pub(super) async fn plan(

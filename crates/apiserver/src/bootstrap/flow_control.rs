@@ -6,8 +6,8 @@ use skiff_kinds::flowcontrol::bootstrap::{self as given, AUTOUPDATE, DANGLING, G
 use skiff_machinery::Object;
 use skiff_store::Key;
 
-use super::objects::{Maker, key};
-use super::reconcile::Change;
+use super::change::Change;
+use super::maker::{Maker, key};
 
 /// All of them, with their keys.
 pub(super) fn all(made: &Maker) -> Vec<(Key, Object)> {

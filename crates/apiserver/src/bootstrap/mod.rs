@@ -1,5 +1,5 @@
-//! What every cluster has from its first moment: namespaces, the Service range, default roles and bindings, FlowSchemas and
-//! priority levels.
+//! What every cluster has from its first moment: namespaces, the Service range, default roles and bindings, priority classes,
+//! FlowSchemas and priority levels.
 //!
 //! Written straight to the store by the API server itself, in one transaction, before it serves anything.
 //! Later starts add what is missing: objects, and the rules and subjects of default roles and bindings
@@ -9,49 +9,21 @@
 //! while the server runs, too.
 
 mod api_services;
+mod change;
+mod cluster;
 mod flow_control;
+mod maker;
 mod objects;
 mod reconcile;
 
 use jiff::Timestamp;
 use skiff_machinery::{GroupVersion, Object};
-use skiff_store::{CommitError, Expect, Key, Op, ReadError, Store, Txn};
-use thiserror::Error;
+use skiff_store::{CommitError, Expect, Key, Op, Store, Txn};
 
-use crate::pipeline::codec;
-use reconcile::Change;
+pub use cluster::{Bootstrap, BootstrapError};
 
-/// The cluster's own facts in its first objects.
-#[derive(Clone, Debug)]
-pub struct Bootstrap {
-    /// The ranges of Service addresses, e.g. `10.96.0.0/12`; at most one for each address family.
-    pub service_cidrs: Vec<String>,
-    /// The authority that client certificates are verified against, PEM.
-    pub client_ca_pem: String,
-    /// The authority that the certificates of front proxies are verified against, PEM.
-    pub front_proxy_ca_pem: String,
-    /// The group versions that are built in.
-    pub versions: Vec<GroupVersion>,
-}
-
-/// The first objects could not be written.
-#[derive(Debug, Error)]
-pub enum BootstrapError {
-    /// The store cannot be read.
-    #[error("cannot read the objects that every cluster has")]
-    Read(#[from] ReadError),
-    /// The store does not take the transaction.
-    #[error("cannot write the objects that every cluster has")]
-    Commit(#[from] CommitError),
-    /// An object in the store cannot be decoded.
-    #[error("the stored object at {key} is damaged")]
-    Damaged {
-        /// Its key.
-        key: Key,
-        /// Why.
-        source: serde_json::Error,
-    },
-}
+use change::Change;
+use skiff_registry::codec;
 
 /// How often to start again because someone else wrote one of the objects meanwhile.
 const ATTEMPTS: usize = 10;

@@ -6,20 +6,16 @@ use skiff_auth::rbac::defaults::{
     BINDINGS, CLUSTER_BINDINGS, CLUSTER_ROLES, CONTROLLERS, ClusterRoleRow, ROLES, Who, parse,
 };
 use skiff_auth::{Rule, front_proxy};
+use skiff_kinds::scheduling::{self, SystemClass};
 use skiff_machinery::Object;
 use skiff_pki::FRONT_PROXY_CLIENT;
 use skiff_store::Key;
 
-use super::Bootstrap;
+use super::cluster::Bootstrap;
 use super::flow_control;
+use super::maker::{AUTHENTICATION, AUTOUPDATE, Maker, RBAC, key};
 
-pub(super) const RBAC: &str = "rbac.authorization.k8s.io";
-/// `"true"` on what later versions may add to.
-pub(super) const AUTOUPDATE: &str = "rbac.authorization.kubernetes.io/autoupdate";
 const NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
-
-/// The ConfigMap with which this server tells others how it authenticates.
-pub(super) const AUTHENTICATION: &str = "extension-apiserver-authentication";
 
 /// The controllers that write no events. Those in a namespace that goes would be the last to go.
 const SILENT: [&str; 2] = ["clusterrole-aggregation-controller", "namespace-controller"];
@@ -31,6 +27,7 @@ pub(super) fn all(cluster: &Bootstrap, now: Timestamp) -> Vec<(Key, Object)> {
     objects.push(made.service_cidr(&cluster.service_cidrs));
     objects.push(made.authentication(cluster));
     objects.extend(flow_control::all(&made));
+    objects.extend(scheduling::SYSTEM.iter().map(|class| made.priority_class(class)));
     objects.extend(CLUSTER_ROLES.iter().map(|row| made.cluster_role(row)));
     for (name, rules) in CONTROLLERS {
         let role = format!("system:controller:{name}");
@@ -53,33 +50,7 @@ pub(super) fn all(cluster: &Bootstrap, now: Timestamp) -> Vec<(Key, Object)> {
     objects
 }
 
-/// Makes objects.
-pub(super) struct Maker {
-    pub(super) now: Timestamp,
-}
-
 impl Maker {
-    /// An object of its kind, made now.
-    pub(super) fn object(
-        &self,
-        api_version: &str,
-        kind: &str,
-        namespace: &str,
-        name: &str,
-        body: Value,
-    ) -> Object {
-        let mut object = Object::from_value(body).unwrap_or_default();
-        object.set(&["apiVersion"], api_version);
-        object.set(&["kind"], kind);
-        object.set(&["metadata", "name"], name);
-        if !namespace.is_empty() {
-            object.set(&["metadata", "namespace"], namespace);
-        }
-        object.set(&["metadata", "uid"], uuid::Uuid::new_v4().to_string());
-        object.set(&["metadata", "creationTimestamp"], format!("{:.0}", self.now));
-        object
-    }
-
     fn namespace(&self, name: &str) -> (Key, Object) {
         let body = json!({
             "metadata": {"labels": {"kubernetes.io/metadata.name": name}},
@@ -101,6 +72,17 @@ impl Maker {
         });
         let object = self.object("networking.k8s.io/v1", "ServiceCIDR", "", "kubernetes", body);
         (key("networking.k8s.io/servicecidrs", "", "kubernetes"), object)
+    }
+
+    fn priority_class(&self, class: &SystemClass) -> (Key, Object) {
+        let body = json!({
+            "metadata": {"generation": 1},
+            "value": class.value,
+            "description": class.description,
+            "preemptionPolicy": "PreemptLowerPriority",
+        });
+        let object = self.object("scheduling.k8s.io/v1", "PriorityClass", "", class.name, body);
+        (key("scheduling.k8s.io/priorityclasses", "", class.name), object)
     }
 
     /// What extension API servers need to verify client certificates themselves, and to believe this one for whom it asks.
@@ -165,11 +147,6 @@ impl Maker {
         object.set(&["metadata", "annotations"], json!({AUTOUPDATE: "true"}));
         (key(&format!("{RBAC}/{}s", kind.to_lowercase()), namespace, name), object)
     }
-}
-
-pub(super) fn key(resource: &str, namespace: &str, name: &str) -> Key {
-    let place = if namespace.is_empty() { name.to_owned() } else { format!("{namespace}/{name}") };
-    Key::from(format!("/registry/{resource}/{place}"))
 }
 
 fn aggregation_label(role: &str) -> String {

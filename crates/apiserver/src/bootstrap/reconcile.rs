@@ -4,23 +4,13 @@ use serde_json::Value;
 use skiff_auth::{Rule, rbac::missing};
 use skiff_machinery::Object;
 
+use super::change::Change;
 use super::flow_control;
-use super::objects::{AUTHENTICATION, AUTOUPDATE, RBAC};
-
-/// What to do about a default object.
-#[derive(Debug, PartialEq)]
-pub(super) enum Change {
-    /// It is there, with all that it should have.
-    None,
-    /// It is not there.
-    Create,
-    /// It lacks something; this is the whole object with that added.
-    Replace(Object),
-}
+use super::maker::{AUTHENTICATION, AUTOUPDATE, RBAC};
 
 /// Compares a default object with the stored one. Roles gain rules and bindings gain subjects; FlowSchemas and priority levels
 /// get today's spec unless somebody else has taken them over; how this server authenticates is said anew; everything else, and
-/// whatever is not marked for updates, stays as it is.
+/// whatever is not marked for updates, stays as it is. The rules of roles that aggregate others are their controller's.
 pub(super) fn change(wanted: &Object, stored: Option<&Object>) -> Change {
     let Some(stored) = stored else { return Change::Create };
     if let Some(changed) = flow_control::change(wanted, stored) {
@@ -42,8 +32,9 @@ pub(super) fn change(wanted: &Object, stored: Option<&Object>) -> Change {
     let list = |object: &Object, field: &str| {
         object.get(&[field]).and_then(Value::as_array).cloned().unwrap_or_default()
     };
+    let aggregates = stored.get(&["aggregationRule"]).is_some_and(|rule| !rule.is_null());
     let (mut rules, more) = (list(stored, "rules"), missing(&decode(stored), &decode(wanted)));
-    if !more.is_empty() {
+    if !more.is_empty() && !aggregates {
         rules.extend(more.iter().filter_map(|rule| serde_json::to_value(rule).ok()));
         changed.set(&["rules"], rules);
     }
@@ -92,6 +83,13 @@ mod tests {
                 {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]},
             ]))
         );
+    }
+
+    #[test]
+    fn what_a_controller_sums_up_is_left_to_it() {
+        let mut stored = role("true", &["get"]);
+        stored.set(&["aggregationRule"], json!({"clusterRoleSelectors": []}));
+        assert_eq!(change(&role("true", &["get", "list"]), Some(&stored)), Change::None);
     }
 
     #[test]

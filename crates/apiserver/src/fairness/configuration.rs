@@ -12,7 +12,7 @@ use skiff_kinds::flowcontrol::bootstrap::{self, DANGLING, GROUP, Given, Which};
 use skiff_store::Model;
 use tokio::sync::Notify;
 
-use super::wake;
+use super::wake::wake;
 
 /// What is in force.
 pub(crate) struct Configuration {
@@ -148,7 +148,7 @@ pub(super) fn given(schemas: &mut Vec<FlowSchema>, levels: &mut Vec<PriorityLeve
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fairness::Priority;
+    use crate::fairness::priority::Priority;
     use crate::limits::Limits;
 
     fn configuration() -> Configuration {

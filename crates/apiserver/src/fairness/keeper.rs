@@ -2,26 +2,25 @@
 //! whether its level is there. And every ten seconds it deals the seats out anew.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use http::Request;
 use http::header::CONTENT_TYPE;
-use http_body_util::Full;
 use jiff::Timestamp;
+use kube::Client;
+use kube::client::Body;
 use serde_json::json;
-use skiff_identity::UserInfo;
 use skiff_kinds::flowcontrol::bootstrap::{DANGLING, GROUP};
+use skiff_registry::timestamp;
+use skiff_store::{Store, View};
 use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
-use tower::Service as _;
+use tokio_util::sync::CancellationToken;
 
-use super::configuration::Dangling;
+use super::configuration::{Configuration, Dangling};
+use super::priority::Priority;
 use crate::bootstrap;
-use crate::http::client::{ApiService, Caller};
-use crate::pipeline::call::timestamp;
-use crate::server::Shared;
 
 /// How often borrowing is decided (KEP-1040, "Seat borrowing").
 const PERIOD: Duration = Duration::from_secs(10);
@@ -29,13 +28,21 @@ const PERIOD: Duration = Duration::from_secs(10);
 /// As Kubernetes' servers are named in managed fields.
 const MANAGER: &str = "api-priority-and-fairness-config-consumer-v1";
 
-/// Starts the task that does it, for as long as the server is there.
-pub(crate) fn keep(server: &Arc<Shared>, changed: Arc<Notify>) {
-    let (shutdown, server) = (server.shutdown.clone(), Arc::downgrade(server));
-    tokio::spawn(async move { shutdown.run_until_cancelled(run(server, changed)).await });
+/// What it is done with.
+pub(crate) struct Keeper {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) priority: Arc<Priority>,
+    pub(crate) flow_control: Arc<View<Configuration>>,
+    /// The API server as a client of itself.
+    pub(crate) client: Client,
 }
 
-async fn run(server: Weak<Shared>, changed: Arc<Notify>) {
+/// Starts the task that does it, until the shutdown.
+pub(crate) fn keep(keeper: Keeper, changed: Arc<Notify>, shutdown: CancellationToken) {
+    tokio::spawn(async move { shutdown.run_until_cancelled(run(keeper, changed)).await });
+}
+
+async fn run(keeper: Keeper, changed: Arc<Notify>) {
     let mut period = tokio::time::interval(PERIOD);
     period.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // Whether something could not be written; it is tried again with the next period.
@@ -46,26 +53,25 @@ async fn run(server: Weak<Shared>, changed: Arc<Notify>) {
             () = changed.notified() => true,
             _ = period.tick() => false,
         };
-        let Some(server) = server.upgrade() else { return };
         if !is_changed {
-            server.priority.adjust();
+            keeper.priority.adjust();
         }
         if is_changed || is_due {
-            is_due = !look(&server, &mut pace).await;
+            is_due = !look(&keeper, &mut pace).await;
         }
     }
 }
 
 /// Puts right what is not as it should be; whether that worked.
-async fn look(server: &Arc<Shared>, pace: &mut Pace) -> bool {
+async fn look(keeper: &Keeper, pace: &mut Pace) -> bool {
     let mut is_done = true;
-    if let Err(error) = bootstrap::restore(&*server.store).await {
+    if let Err(error) = bootstrap::restore(&*keeper.store).await {
         tracing::warn!(error = &error as &dyn std::error::Error, "mandatory objects are missing");
         is_done = false;
     }
-    let dangling = server.flow_control.read().dangling();
+    let dangling = keeper.flow_control.read().dangling();
     for condition in dangling {
-        is_done &= pace.allows(&condition.name, Instant::now()) && tell(server, condition).await;
+        is_done &= pace.allows(&condition.name, Instant::now()) && tell(&keeper.client, condition).await;
     }
     is_done
 }
@@ -93,7 +99,7 @@ impl Pace {
 }
 
 /// Writes a condition; whether that worked, or there is nothing to write it to any more.
-async fn tell(server: &Arc<Shared>, condition: Dangling) -> bool {
+async fn tell(client: &Client, condition: Dangling) -> bool {
     let Dangling { name, uid, status, reason, message } = condition;
     let object = json!({
         "apiVersion": format!("{GROUP}/v1"), "kind": "FlowSchema",
@@ -105,12 +111,14 @@ async fn tell(server: &Arc<Shared>, condition: Dangling) -> bool {
     });
     let path = format!("/apis/{GROUP}/v1/flowschemas/{name}/status?fieldManager={MANAGER}&force=true");
     let request = Request::patch(path).header(CONTENT_TYPE, "application/apply-patch+yaml");
-    let request = request.body(Full::new(Bytes::from(object.to_string())));
-    let Ok(request) = request else { return true };
-    let own = Caller::InProcess(Arc::new(UserInfo::api_server()));
-    let answer = ApiService::new(server.clone(), own).call(request).await;
-    let answer = answer.unwrap_or_else(|never| match never {});
-    let code = answer.status();
+    let Ok(request) = request.body(Body::from(object.to_string().into_bytes())) else { return true };
+    let code = match client.send(request).await {
+        Ok(answer) => answer.status(),
+        Err(error) => {
+            tracing::warn!(name, %error, "a FlowSchema cannot be told whether its level is there");
+            return false;
+        }
+    };
     // It may be gone, or another one by now; the next change tells.
     let is_over = code.is_success() || matches!(code.as_u16(), 404 | 409);
     if !is_over {

@@ -4,7 +4,7 @@ use http::HeaderMap;
 use http::header::ACCEPT;
 use skiff_machinery::protobuf;
 
-use crate::errors::ApiError;
+use skiff_registry::ApiError;
 
 const OFFERED: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
 

@@ -9,7 +9,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited, StreamBody};
 use thiserror::Error;
 
-use crate::errors::ApiError;
+use skiff_registry::ApiError;
 
 /// Any error.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

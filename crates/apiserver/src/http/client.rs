@@ -8,27 +8,12 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use skiff_identity::{PeerIdentity, UserInfo};
-use skiff_listener::Peer;
 use tower::Service;
 
 use super::body::{self, Body, BoxError};
+use super::caller::Caller;
 use super::handle;
-use crate::server::Shared;
-
-/// Who sends requests into a service.
-#[derive(Clone, Debug)]
-pub(crate) enum Caller {
-    /// A connection.
-    Network {
-        /// That of its client certificate, if it showed one.
-        identity: Option<Arc<PeerIdentity>>,
-        /// Its other end.
-        peer: Peer,
-    },
-    /// A part of this process.
-    InProcess(Arc<UserInfo>),
-}
+use crate::shared::Shared;
 
 /// The API for one caller.
 #[derive(Clone)]

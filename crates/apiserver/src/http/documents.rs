@@ -2,23 +2,25 @@
 //! and kept as bytes.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, EXPIRES, IF_NONE_MATCH, LOCATION, VARY};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use jiff::fmt::rfc2822;
+use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use skiff_machinery::discovery::{self, Registry};
+use skiff_machinery::openapi::{Dialect, Encoding};
 use skiff_machinery::{Catalogue, GroupVersion, Object, openapi, protobuf, version_path};
+use skiff_registry::{ApiError, Query, codec};
 
 use super::accept::{self, Format, MediaRange};
 use super::body::{self, Body};
+use crate::answer::format;
 use crate::build_info::BuildInfo;
-use crate::errors::ApiError;
-use crate::pipeline::{codec, respond};
 
 /// The `Content-Type` of discovery's aggregated documents.
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
@@ -51,15 +53,8 @@ enum Wanted {
     Group(String),
     Resources(GroupVersion),
     OpenApiV3,
-    OpenApiV3Group(GroupVersion),
-    OpenApiV2(V2Format),
-}
-
-/// How the OpenAPI document of version 2 is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum V2Format {
-    Json,
-    Protobuf,
+    OpenApiV3Group(GroupVersion, Encoding),
+    OpenApiV2(Encoding),
 }
 
 impl Documents {
@@ -74,13 +69,41 @@ impl Documents {
     }
 
     /// Answers the paths of documents; `None` for other paths.
-    pub(crate) fn answer(&self, path: &str, headers: &HeaderMap) -> Option<Result<Response<Body>, ApiError>> {
+    pub(crate) fn answer(
+        &self,
+        path: &str,
+        query: &Query,
+        headers: &HeaderMap,
+    ) -> Option<Result<Response<Body>, ApiError>> {
         let wanted = match Wanted::of(path, headers)? {
             Ok(wanted) => wanted,
             Err(error) => return Some(Err(error)),
         };
         let Some(document) = self.document(&wanted) else { return Some(Err(wanted.0.missing())) };
-        Some(Ok(document.answer(headers)))
+        let answer = document.answer(headers);
+        Some(Ok(match &wanted.0 {
+            Wanted::OpenApiV3Group(gv, _) => self.named_by_hash(answer, gv, query.get("hash")),
+            _ => answer,
+        }))
+    }
+
+    /// The answer to a request whose URL says which edition of a document is asked for: one that may be kept for long, or where
+    /// the present edition is.
+    fn named_by_hash(&self, mut answer: Response<Body>, gv: &GroupVersion, hash: &str) -> Response<Body> {
+        let present = openapi::hash(&self.catalogue, gv);
+        let headers = answer.headers_mut();
+        if hash.is_empty() {
+            headers.remove(CACHE_CONTROL);
+        } else if hash == present {
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, immutable"));
+            headers.insert(EXPIRES, in_a_year());
+        } else {
+            let url = HeaderValue::from_str(&openapi::v3_url(&self.catalogue, gv));
+            headers.insert(LOCATION, url.expect("a path of names and hexadecimal digits"));
+            *answer.status_mut() = StatusCode::MOVED_PERMANENTLY;
+            *answer.body_mut() = body::full(Bytes::new());
+        }
+        answer
     }
 
     fn document(&self, wanted: &(Wanted, Format)) -> Option<Arc<Document>> {
@@ -103,19 +126,18 @@ impl Documents {
             Wanted::Group(group) => discovery::group(catalogue, registry, group)?,
             Wanted::Resources(gv) => discovery::resource_list(catalogue, gv)?,
             Wanted::OpenApiV3 => openapi::v3_index(catalogue, registry),
-            Wanted::OpenApiV3Group(gv) => {
-                return Some(Document::new(openapi::v3_document(catalogue, gv)?, wanted));
+            Wanted::OpenApiV3Group(gv, encoding) => {
+                let bytes = openapi::v3_document(catalogue, gv, *encoding)?;
+                let etag = etag(&openapi::hash(catalogue, gv));
+                return Some(Document { bytes: bytes.into(), etag, content_type: wanted.content_type() });
             }
-            Wanted::OpenApiV2(V2Format::Json) => {
-                return Some(Document::new(openapi::v2_json(catalogue, registry), wanted));
-            }
-            Wanted::OpenApiV2(V2Format::Protobuf) => {
-                return Some(Document::new(openapi::v2_protobuf(catalogue, registry), wanted));
+            Wanted::OpenApiV2(encoding) => {
+                return Some(Document::new(openapi::v2_document(catalogue, registry, *encoding), wanted));
             }
         };
         let document = match format {
             Format::Json => Document::new(codec::to_json(&value), wanted),
-            Format::Yaml => Document::new(respond::yaml(&value), wanted).of_type(format.content_type()),
+            Format::Yaml => Document::new(format::yaml(&value), wanted).of_type(format.content_type()),
             Format::Protobuf => Document::new(self.message(value)?, wanted).of_type(format.content_type()),
         };
         Some(document)
@@ -148,13 +170,19 @@ impl Wanted {
             ["api", version] => Self::Resources(gv("", version)),
             ["apis", group] => Self::Group((*group).to_owned()),
             ["apis", group, version] => Self::Resources(gv(group, version)),
-            ["openapi", "v2"] => match V2Format::negotiate(headers) {
-                Some(format) => Self::OpenApiV2(format),
-                None => return Some(Err(ApiError::Silent(StatusCode::NOT_ACCEPTABLE))),
+            ["openapi", "v2"] => match negotiate(headers, Dialect::V2) {
+                Ok(encoding) => Self::OpenApiV2(encoding),
+                Err(error) => return Some(Err(error)),
             },
             ["openapi", "v3"] => Self::OpenApiV3,
-            ["openapi", "v3", "api", version] => Self::OpenApiV3Group(gv("", version)),
-            ["openapi", "v3", "apis", group, version] => Self::OpenApiV3Group(gv(group, version)),
+            ["openapi", "v3", "api", version] => match negotiate(headers, Dialect::V3) {
+                Ok(encoding) => Self::OpenApiV3Group(gv("", version), encoding),
+                Err(error) => return Some(Err(error)),
+            },
+            ["openapi", "v3", "apis", group, version] => match negotiate(headers, Dialect::V3) {
+                Ok(encoding) => Self::OpenApiV3Group(gv(group, version), encoding),
+                Err(error) => return Some(Err(error)),
+            },
             ["openapi", "v3", ..] => return Some(Err(ApiError::Silent(StatusCode::NOT_FOUND))),
             _ => return None,
         };
@@ -170,7 +198,7 @@ impl Wanted {
     /// Why it is not there.
     fn missing(&self) -> ApiError {
         match self {
-            Self::OpenApiV3Group(_) => ApiError::Silent(StatusCode::NOT_FOUND),
+            Self::OpenApiV3Group(..) => ApiError::Silent(StatusCode::NOT_FOUND),
             _ => ApiError::NoSuchPage,
         }
     }
@@ -181,7 +209,8 @@ impl Wanted {
             Self::Aggregated { .. } => AGGREGATED,
             // Kubernetes leaves it to its HTTP server to guess.
             Self::OpenApiV3 => "text/plain; charset=utf-8",
-            Self::OpenApiV2(V2Format::Protobuf) => openapi::V2_CONTENT_TYPE,
+            Self::OpenApiV2(encoding) => sent_as(*encoding, Dialect::V2),
+            Self::OpenApiV3Group(_, encoding) => sent_as(*encoding, Dialect::V3),
             _ => "application/json",
         }
     }
@@ -203,33 +232,44 @@ fn is_aggregated(headers: &HeaderMap) -> bool {
     ranges.iter().find(offered).is_some_and(asked)
 }
 
-impl V2Format {
-    /// The first that the client takes; JSON for clients that do not say.
-    fn negotiate(headers: &HeaderMap) -> Option<Self> {
-        let mut ranges = accept::ranges(headers);
-        if ranges.is_empty() {
-            return Some(Self::Json);
-        }
-        ranges.sort_by_key(MediaRange::rank);
-        let format = |range: MediaRange<'_>| match range.media_type {
-            "application/json" | "application/*" | "*/*" => Some(Self::Json),
-            openapi::V2_ACCEPT | openapi::V2_CONTENT_TYPE => Some(Self::Protobuf),
-            _ => None,
-        };
-        ranges.into_iter().find_map(format)
+/// The first encoding of OpenAPI that the client takes; JSON for clients that do not say.
+fn negotiate(headers: &HeaderMap, dialect: Dialect) -> Result<Encoding, ApiError> {
+    let mut ranges = accept::ranges(headers);
+    if ranges.is_empty() {
+        return Ok(Encoding::Json);
     }
+    ranges.sort_by_key(MediaRange::rank);
+    let encoding = |range: MediaRange<'_>| match range.media_type {
+        "application/*" | "*/*" => Some(Encoding::Json),
+        named => [Encoding::Json, Encoding::Protobuf]
+            .into_iter()
+            .find(|encoding| encoding.media_types(dialect).contains(&named)),
+    };
+    ranges.into_iter().find_map(encoding).ok_or(ApiError::Silent(StatusCode::NOT_ACCEPTABLE))
+}
+
+/// The `Content-Type` of a description.
+fn sent_as(encoding: Encoding, dialect: Dialect) -> &'static str {
+    encoding.media_types(dialect).last().expect("every encoding has a media type")
+}
+
+/// When what never changes expires, as headers have it.
+fn in_a_year() -> HeaderValue {
+    let then = Timestamp::now() + SignedDuration::from_hours(365 * 24);
+    let text = rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&then);
+    let text = text.expect("years of four digits can be written");
+    HeaderValue::from_str(&text).expect("letters, digits and signs")
+}
+
+fn etag(hash: &str) -> HeaderValue {
+    HeaderValue::from_str(&format!("\"{hash}\"")).expect("quotes and hexadecimal digits")
 }
 
 impl Document {
     fn new(bytes: impl Into<Bytes>, wanted: &Wanted) -> Self {
         let bytes = bytes.into();
-        let mut etag = String::from("\"");
-        for byte in Sha256::digest(&bytes) {
-            write!(etag, "{byte:02X}").expect("writing into a String does not fail");
-        }
-        etag.push('"');
-        let etag = HeaderValue::from_str(&etag).expect("quotes and hexadecimal digits");
-        Self { bytes, etag, content_type: wanted.content_type() }
+        let hash: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02X}")).collect();
+        Self { bytes, etag: etag(&hash), content_type: wanted.content_type() }
     }
 
     fn of_type(self, content_type: &'static str) -> Self {
@@ -323,17 +363,23 @@ mod tests {
     }
 
     #[test]
-    fn the_old_description_has_the_format_that_the_client_takes() {
-        let check = |accept: &str, expected: Option<V2Format>| {
-            assert_eq!(V2Format::negotiate(&accepting(accept)), expected, "{accept}");
+    fn descriptions_have_the_encoding_that_the_client_takes() {
+        let check = |dialect: Dialect, accept: &str, expected: Option<Encoding>| {
+            assert_eq!(negotiate(&accepting(accept), dialect).ok(), expected, "{dialect:?} {accept}");
         };
-        check("", Some(V2Format::Json));
-        check("*/*", Some(V2Format::Json));
-        check("application/json", Some(V2Format::Json));
-        check(openapi::V2_ACCEPT, Some(V2Format::Protobuf));
-        check(openapi::V2_CONTENT_TYPE, Some(V2Format::Protobuf));
-        check(&format!("application/json;q=0.5, {}", openapi::V2_ACCEPT), Some(V2Format::Protobuf));
-        check("text/html, application/json;q=0.1", Some(V2Format::Json));
-        check("text/html", None);
+        for (dialect, other) in [(Dialect::V2, Dialect::V3), (Dialect::V3, Dialect::V2)] {
+            check(dialect, "", Some(Encoding::Json));
+            check(dialect, "*/*", Some(Encoding::Json));
+            check(dialect, "application/json", Some(Encoding::Json));
+            for protobuf in Encoding::Protobuf.media_types(dialect) {
+                check(dialect, protobuf, Some(Encoding::Protobuf));
+                check(dialect, &format!("application/json;q=0.5, {protobuf}"), Some(Encoding::Protobuf));
+                check(other, protobuf, None);
+            }
+            check(dialect, "text/html, application/json;q=0.1", Some(Encoding::Json));
+            check(dialect, "text/html", None);
+        }
+        assert!(sent_as(Encoding::Protobuf, Dialect::V3).parse::<HeaderValue>().is_ok());
+        assert!(!sent_as(Encoding::Protobuf, Dialect::V3).contains('@'));
     }
 }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use skiff_identity::UserInfo;
+use skiff_registry::ApiError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::errors::ApiError;
 use crate::limits::Limits;
 
 /// Whose places a request takes.

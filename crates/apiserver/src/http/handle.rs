@@ -3,33 +3,32 @@
 mod authorize;
 mod documents;
 mod elsewhere;
+mod exchange;
 mod objects;
 mod refusal;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, Method, Request, Response};
-use parking_lot::Mutex;
+use http::{HeaderValue, Request, Response};
 use skiff_identity::UserInfo;
 use skiff_listener::{AUDIT_ID, contained};
-use skiff_machinery::{Kind, Verb};
+use skiff_machinery::Verb;
+use skiff_registry::ApiError;
 use skiff_streams::Content;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use self::exchange::{Admitted, Exchange};
 use self::refusal::{answer, refuse};
-use super::accept::{Encoding, Format};
+use super::accept::Format;
 use super::body::{self, Body};
-use super::client::Caller;
+use super::caller::Caller;
 use super::gate::{Pass, Share, Work};
 use super::order::{Matched, Order};
 use super::path::{self, RequestInfo, ResourcePath};
 use super::push::Push;
-use super::query::Query;
-use super::warnings::Warnings;
-use crate::errors::ApiError;
-use crate::fairness::Seat;
-use crate::server::Shared;
+use crate::fairness::priority::Seat;
+use crate::shared::Shared;
 
 /// Answers one request.
 pub(crate) async fn handle(server: Arc<Shared>, caller: Caller, request: Request<Body>) -> Response<Body> {
@@ -52,90 +51,7 @@ pub(crate) async fn handle(server: Arc<Shared>, caller: Caller, request: Request
     response
 }
 
-/// Who asks, and what the request holds.
-struct Admitted {
-    user: UserInfo,
-    share: Share,
-    seat: Option<Arc<Seat>>,
-}
-
-/// What is known of a request from its head.
-struct Exchange {
-    server: Arc<Shared>,
-    info: RequestInfo,
-    query: Query,
-    method: Method,
-    /// The first segment of the path.
-    first_segment: String,
-    warnings: Arc<Mutex<Warnings>>,
-    /// Set when it has been classified.
-    matched: Arc<OnceLock<Matched>>,
-}
-
 impl Exchange {
-    fn new(server: Arc<Shared>, request: &Request<Body>) -> Self {
-        Self {
-            server,
-            info: RequestInfo::parse(request.uri().path()),
-            query: Query::parse(request.uri().query().unwrap_or_default()),
-            method: request.method().clone(),
-            first_segment: request.uri().path().split('/').nth(1).unwrap_or_default().to_owned(),
-            warnings: Arc::default(),
-            matched: Arc::default(),
-        }
-    }
-
-    /// In which format a refusal is written.
-    fn format_of_errors(&self, headers: &HeaderMap) -> Format {
-        match self.info {
-            RequestInfo::Resource(_) => Encoding::of_errors(headers),
-            RequestInfo::NonResource => Format::Json,
-        }
-    }
-
-    fn verb(&self) -> Option<Verb> {
-        match &self.info {
-            RequestInfo::Resource(path) => path.verb(&self.method, self.query.flag("watch")),
-            RequestInfo::NonResource => None,
-        }
-    }
-
-    /// As in metrics.
-    fn verb_label(&self) -> &'static str {
-        match self.verb() {
-            Some(Verb::Create) => "POST",
-            Some(Verb::Delete) => "DELETE",
-            Some(Verb::DeleteCollection) => "DELETECOLLECTION",
-            Some(Verb::List) => "LIST",
-            Some(Verb::Patch) => "PATCH",
-            Some(Verb::Update) => "PUT",
-            Some(Verb::Watch) => "WATCH",
-            Some(Verb::Get) | None => "GET",
-        }
-    }
-
-    /// As in metrics: only resources that exist, so that clients cannot make up labels.
-    fn resource_label(&self) -> String {
-        match &self.info {
-            RequestInfo::Resource(path) => self.kind(path).map(|kind| kind.names.plural.to_string()),
-            RequestInfo::NonResource => None,
-        }
-        .unwrap_or_default()
-    }
-
-    fn kind(&self, path: &ResourcePath) -> Option<Arc<Kind>> {
-        self.server.offers.catalogue().find(&path.group, &path.version, &path.resource).cloned()
-    }
-
-    /// The kind at a path, also if it came to be just now.
-    async fn newest_kind(&self, path: &ResourcePath) -> Result<Arc<Kind>, ApiError> {
-        if let Some(kind) = self.kind(path) {
-            return Ok(kind);
-        }
-        self.server.definitions.catch_up(self.server.store.revision()).await;
-        self.kind(path).ok_or_else(|| self.unknown(path))
-    }
-
     async fn run(self, caller: Caller, mut request: Request<Body>) -> Result<Response<Body>, ApiError> {
         if !path::is_well_formed(request.uri().path()) {
             return Err(ApiError::MalformedPath);
@@ -146,7 +62,7 @@ impl Exchange {
             Some(_) => (Work::Stream, self.lasts_there(&request)),
             None => (self.work(), self.work() != Work::Short && !self.is_finite_log()),
         };
-        let pass = Arc::new(self.server.gate.enter(share, work, &user.name)?);
+        let pass = Arc::new(self.server.answers.gate.enter(share, work, &user.name)?);
         let seat = self.seat(&user, work, request.uri().path()).await?.map(Arc::new);
         if lasts {
             request.extensions().get().into_iter().for_each(skiff_listener::Exchange::lasts);
@@ -181,20 +97,6 @@ impl Exchange {
             ("", Some(Verb::Watch)) => Some(Content::Lines),
             ("log", Some(Verb::Get)) => Some(Content::Bytes),
             _ => None,
-        }
-    }
-
-    fn asks_for_health(&self) -> bool {
-        matches!(self.info, RequestInfo::NonResource)
-            && matches!(self.first_segment.as_str(), "healthz" | "livez" | "readyz")
-    }
-
-    fn work(&self) -> Work {
-        let RequestInfo::Resource(path) = &self.info else { return Work::Short };
-        match (path.subresource.as_str(), self.verb()) {
-            ("exec" | "attach" | "portforward" | "proxy" | "log", _) => Work::Stream,
-            (_, Some(Verb::Watch)) => Work::Watch,
-            _ => Work::Short,
         }
     }
 

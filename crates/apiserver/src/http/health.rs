@@ -3,11 +3,10 @@
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response, StatusCode};
 use skiff_listener::{Outcome, report};
+use skiff_registry::{ApiError, Query};
 
 use super::body::{self, Body};
-use super::query::Query;
-use crate::errors::ApiError;
-use crate::server::Shared;
+use crate::shared::Shared;
 
 /// Answers `/healthz`, `/livez`, `/readyz` and, below them, one check alone; `None` for other paths.
 pub(crate) fn answer(server: &Shared, path: &str, query: &Query) -> Option<Result<Response<Body>, ApiError>> {

@@ -10,8 +10,9 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower::Service as _;
 
-use super::client::{ApiService, Caller};
-use crate::server::Shared;
+use super::caller::Caller;
+use super::client::ApiService;
+use crate::shared::Shared;
 
 /// Serves connections until the shutdown, then lets requests under way finish.
 pub(crate) async fn serve(
@@ -21,12 +22,16 @@ pub(crate) async fn serve(
     shutdown: CancellationToken,
 ) {
     let listener = Listener::new(tcp, server.limits.connections.clone());
-    let handler = move |peer: Peer, request: Request<RequestBody>| {
-        let caller = Caller::Network { identity: identity(&server, &peer), peer };
-        let answer = ApiService::new(server.clone(), caller).call(request);
-        async move { answer.await.unwrap_or_else(|never| match never {}) }
+    // Who shows a certificate is found out once for a connection: that takes as long as all the rest of a small request.
+    let connected = move |peer: Peer| {
+        let caller = Caller::Network { identity: identity(&server, &peer), peer: Arc::new(peer) };
+        let service = ApiService::new(server.clone(), caller);
+        move |request: Request<RequestBody>| {
+            let answer = service.clone().call(request);
+            async move { answer.await.unwrap_or_else(|never| match never {}) }
+        }
     };
-    listener.serve(move || tls.clone(), handler, shutdown).await;
+    listener.serve(move || tls.clone(), connected, shutdown).await;
 }
 
 /// Who the client's certificate says it is; TLS has verified it.

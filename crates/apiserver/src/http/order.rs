@@ -4,10 +4,10 @@ use http::{HeaderMap, HeaderValue, Method};
 use skiff_fairness::{Asked, Classified, Details, Listed, Target, list_seats};
 use skiff_identity::UserInfo;
 use skiff_machinery::{Kind, Verb, keys, selector::FieldSelector};
+use skiff_registry::Query;
 use skiff_store::Store;
 
 use super::path::RequestInfo;
-use super::query::Query;
 
 /// What is asked for.
 pub(super) struct Order<'a> {
@@ -105,7 +105,7 @@ impl Order<'_> {
         if widest <= 1 || !lists || !path.name.is_empty() || self.selects_one() {
             return 1;
         }
-        let extent = store.extent(&keys::collection(kind, &path.namespace));
+        let extent = store.extent(keys::collection(kind, &path.namespace).as_str().into());
         let listed = Listed {
             count: extent.count as u64,
             size: extent.average as u64,

@@ -14,34 +14,35 @@ use hyper::upgrade::OnUpgrade;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use skiff_machinery::{FieldError, FieldErrors, Object, Subresource};
+use skiff_registry::{ApiError, Call, Query, Subject};
 
-use super::{node, proxy};
-use crate::admission;
-use crate::errors::{ApiError, Subject};
+use super::node::Nodes;
+use super::proxy::{self, route::Route};
 use crate::http::body::{self, Body};
-use crate::http::query::Query;
-use crate::pipeline::call::Call;
 use crate::relay::{forward, pass, place, switch};
 
 /// How much of a node's error text is read, in bytes.
 const MAX_ERROR: usize = 64 * 1024;
 
 /// Passes a request on.
-pub(super) async fn connect(
+pub(crate) async fn connect(
+    nodes: &Nodes,
     call: &Call,
     subresource: Subresource,
     mut request: Request<Body>,
 ) -> Result<Response<Body>, ApiError> {
+    call.check_verb()?;
+    let registry = &*nodes.registry;
     if subresource != Subresource::Log {
-        admission::connect(call, subresource).await?;
+        skiff_registry::connect(registry, call, subresource).await?;
     }
     if subresource == Subresource::Proxy {
-        let route = proxy::Route::of(call, request.uri());
-        let backend = proxy::Backend::find(call).await?;
+        let route = Route::of(call, request.uri());
+        let backend = proxy::Backend::find(registry, call).await?;
         if let Some(redirect) = route.redirect(&request) {
             return Ok(redirect);
         }
-        let (sender, address) = backend.dial(call).await?;
+        let (sender, address) = backend.dial(nodes).await?;
         route.name_origin(&mut request);
         let (upgrade, response) = exchange(sender, &mut request, &route.target, address, Sent::Body).await?;
         return match response.status() {
@@ -49,7 +50,7 @@ pub(super) async fn connect(
             _ => route.answer(pass(response), address).await,
         };
     }
-    let pod = call.decoded(&call.entry().await?)?;
+    let pod = registry.decoded(call, &registry.entry(call).await?)?;
     if subresource == Subresource::Log {
         check_log_options(&call.query, pod.name())?;
     }
@@ -58,7 +59,7 @@ pub(super) async fn connect(
     if node.is_empty() {
         return unscheduled(subresource, pod.name());
     }
-    let (sender, address) = node::dial(call, node).await?;
+    let (sender, address) = nodes.dial(node).await?;
     let (upgrade, response) = exchange(sender, &mut request, &target, address, Sent::Head).await?;
     match response.status() {
         StatusCode::SWITCHING_PROTOCOLS => Ok(switch(response, upgrade, place(&request))),

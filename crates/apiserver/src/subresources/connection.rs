@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
+use skiff_registry::ApiError;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::errors::ApiError;
 use crate::http::body::Body;
 
 /// A backend that does not answer by then is taken for dead.

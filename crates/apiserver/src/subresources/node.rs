@@ -1,37 +1,48 @@
 //! Connections to a node's own server, the kubelet API.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use hyper::client::conn::http1::SendRequest;
+use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use serde_json::Value;
 use skiff_machinery::{Object, keys};
+use skiff_registry::{ApiError, Registry, Subject, codec};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::connection;
-use crate::errors::{ApiError, Subject};
 use crate::http::body::Body;
-use crate::pipeline::call::Call;
 
 /// Where a node's server listens when its Node does not say.
 const DEFAULT_PORT: u16 = 10250;
 
-/// A fresh HTTP/1.1 connection to the server of a node, which upgrades need.
-pub(super) async fn dial(call: &Call, node: &str) -> Result<(SendRequest<Body>, SocketAddr), ApiError> {
-    let entry = call.server.store.get(&keys::core("nodes", "", node)).await?;
-    let entry = entry.ok_or_else(|| ApiError::NotFound(Subject::core("nodes", node)))?;
-    let address = address(&*call.decoded(&entry)?)
-        .ok_or_else(|| ApiError::Internal(format!("no preferred addresses found for node {node:?}")))?;
-    let failed =
-        |why: String| ApiError::Internal(format!("error dialing backend: dial tcp {address}: {why}"));
-    let connecting = async {
-        let stream = TcpStream::connect(address).await?;
-        stream.set_nodelay(true)?;
-        let connector = TlsConnector::from(call.server.kubelet_tls.clone());
-        connector.connect(ServerName::from(address.ip()), stream).await
-    };
-    Ok((connection::open(connecting, failed).await?, address))
+/// The way to the servers of nodes.
+pub(crate) struct Nodes {
+    /// Says where they are.
+    pub(crate) registry: Arc<Registry>,
+    /// Who asks them, and whom they have to be.
+    pub(crate) tls: Arc<ClientConfig>,
+}
+
+impl Nodes {
+    /// A fresh HTTP/1.1 connection to the server of a node, which upgrades need.
+    pub(super) async fn dial(&self, node: &str) -> Result<(SendRequest<Body>, SocketAddr), ApiError> {
+        let entry = self.registry.store().get(&keys::core("nodes", "", node)).await?;
+        let entry = entry.ok_or_else(|| ApiError::NotFound(Subject::core("nodes", node)))?;
+        let address = address(&codec::decode(&entry)?)
+            .ok_or_else(|| ApiError::Internal(format!("no preferred addresses found for node {node:?}")))?;
+        let failed =
+            |why: String| ApiError::Internal(format!("error dialing backend: dial tcp {address}: {why}"));
+        let connecting = async {
+            let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            let connector = TlsConnector::from(self.tls.clone());
+            connector.connect(ServerName::from(address.ip()), stream).await
+        };
+        Ok((connection::open(connecting, failed).await?, address))
+    }
 }
 
 /// The node's internal address and the port of its server.

@@ -2,10 +2,8 @@
 //! Service, or to a node's own server. `NAME` in the URL is `[scheme:]name[:port]`.
 
 mod html;
-mod route;
+pub(super) mod route;
 pub(crate) mod tls;
-
-pub(super) use route::Route;
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -13,14 +11,14 @@ use hyper::client::conn::http1::SendRequest;
 use rand::seq::IndexedRandom as _;
 use serde_json::Value;
 use skiff_machinery::{Object, go, keys};
+use skiff_registry::{ApiError, Call, Registry};
 use skiff_store::Page;
 use tokio::net::TcpStream;
 
+use super::connection;
 use super::endpoints::{SLICES, port_number, service_port, slice_addresses};
-use super::{connection, node};
-use crate::errors::ApiError;
+use super::node::Nodes;
 use crate::http::body::Body;
-use crate::pipeline::call::Call;
 
 /// How a target is spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,20 +61,20 @@ pub(super) enum Backend {
 }
 
 impl Backend {
-    pub(super) async fn find(call: &Call) -> Result<Self, ApiError> {
+    pub(super) async fn find(registry: &Registry, call: &Call) -> Result<Self, ApiError> {
         let target = Target::parse(&call.path.name).ok_or_else(|| {
             let kind = &call.kind.names.singular;
             ApiError::BadRequest(format!("invalid {kind} request {}", go::quoted(&call.path.name)))
         })?;
         let key = keys::object(&call.kind, call.namespace(), target.name);
-        let entry = call.server.store.get(&key).await?;
+        let entry = registry.store().get(&key).await?;
         let entry = entry.ok_or_else(|| ApiError::NotFound(call.subject(target.name)))?;
-        let object = call.decoded(&entry)?;
+        let object = registry.decoded(call, &entry)?;
         let address = match &*call.kind.names.kind {
             "Node" => return Ok(Self::Node(target.name.to_owned())),
             "Pod" if object.str(&["status", "podIP"]).is_empty() => return Err(not_allowed()),
             "Pod" => pod_address(&object, target.port),
-            _ => endpoint(call, &object, target.port).await?,
+            _ => endpoint(registry, call, &object, target.port).await?,
         };
         let address = address.ok_or_else(|| ApiError::Unavailable {
             message: match &*call.kind.names.kind {
@@ -91,9 +89,9 @@ impl Backend {
     }
 
     /// A connection, and where it leads.
-    pub(super) async fn dial(self, call: &Call) -> Result<(SendRequest<Body>, SocketAddr), ApiError> {
+    pub(super) async fn dial(self, nodes: &Nodes) -> Result<(SendRequest<Body>, SocketAddr), ApiError> {
         let (scheme, address) = match self {
-            Self::Node(name) => return node::dial(call, &name).await,
+            Self::Node(name) => return nodes.dial(&name).await,
             Self::Pod { scheme, address } => (scheme, address),
         };
         let failed = |why: String| ApiError::Unavailable {
@@ -137,16 +135,21 @@ fn pod_address(pod: &Object, port: &str) -> Option<SocketAddr> {
 }
 
 /// A ready endpoint of a Service, chosen at random.
-async fn endpoint(call: &Call, service: &Object, port: &str) -> Result<Option<SocketAddr>, ApiError> {
+async fn endpoint(
+    registry: &Registry,
+    call: &Call,
+    service: &Object,
+    port: &str,
+) -> Result<Option<SocketAddr>, ApiError> {
     if let Some(why) = no_such_port(service, port) {
         return Err(ApiError::Unavailable { message: why });
     }
     let Some(port_name) = service_port(service, port) else { return Ok(None) };
     let prefix = format!("{SLICES}{}/", service.namespace());
-    let listing = call.server.store.list((&*prefix).into(), Page::default()).await?;
+    let listing = registry.store().list((&*prefix).into(), Page::default()).await?;
     let (mut addresses, mut is_known) = (Vec::new(), false);
     for entry in &listing.entries {
-        let slice = call.decoded(entry)?;
+        let slice = registry.decoded(call, entry)?;
         if slice.labels().get("kubernetes.io/service-name") == Some(&service.name()) {
             is_known = true;
             addresses.extend(slice_addresses(&slice, port_name));

@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 use skiff_machinery::{Object, keys};
+use skiff_registry::codec;
 use skiff_store::{Page, Store};
 
-use crate::pipeline::codec;
 use crate::subresources::endpoints;
 
 /// Host and port behind a port of a Service.

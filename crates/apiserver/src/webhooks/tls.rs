@@ -10,6 +10,8 @@ use rustls::{CertificateError, ClientConfig, Error, RootCertStore};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, UnixTime};
 
+use super::dial::system_error;
+
 /// So many configurations are kept, as many as Kubernetes keeps clients.
 const KEPT: usize = 200;
 
@@ -61,7 +63,7 @@ pub(crate) fn roots(bundle: &[u8]) -> Result<RootCertStore, String> {
 pub(crate) fn explain(error: &io::Error) -> String {
     let Some(refused) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) else {
         let ended = error.kind() == io::ErrorKind::UnexpectedEof;
-        return if ended { "EOF".to_owned() } else { super::system_error(error) };
+        return if ended { "EOF".to_owned() } else { system_error(error) };
     };
     match refused {
         Error::InvalidCertificate(why) => {
@@ -108,5 +110,5 @@ fn plain(name: &str) -> &str {
 fn moment(time: UnixTime) -> String {
     let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
     let time = jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::MAX);
-    crate::pipeline::call::timestamp(time)
+    skiff_registry::timestamp(time)
 }

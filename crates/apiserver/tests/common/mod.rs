@@ -11,7 +11,7 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use serde_json::{Value, json};
 use skiff_apiserver::testing::TestServer;
-use skiff_apiserver::{ApiService, Body, Limits, UserInfo};
+use skiff_apiserver::{ApiService, Body, Limits, PluginConfiguration, PluginNames, Plugins, UserInfo};
 use tower::ServiceExt as _;
 
 /// Where the objects of priority and fairness are.
@@ -66,7 +66,12 @@ impl Api {
 
     /// With admission plugins that are off by default.
     pub(crate) async fn with_plugins(names: &str) -> Self {
-        Self(TestServer::with([127, 0, 0, 1], Limits::default(), names.parse().unwrap()).await)
+        let (enabled, disabled) = (names.parse().unwrap(), PluginNames::default());
+        Self::with(Plugins::new(&enabled, &disabled, PluginConfiguration::default()).unwrap()).await
+    }
+
+    pub(crate) async fn with(plugins: Plugins) -> Self {
+        Self(TestServer::with([127, 0, 0, 1], Limits::default(), plugins).await)
     }
 
     pub(crate) async fn with_limits(limits: Limits) -> Self {

@@ -18,7 +18,16 @@ pub(crate) enum Referent {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct PodFacts {
     pub(crate) uid: String,
+    /// For whom tokens in its volumes are; the empty name stands for the API server.
+    audiences: BTreeSet<String>,
     refers_to: BTreeSet<(Referent, String)>,
+}
+
+impl PodFacts {
+    /// Whether a volume of the pod has a token for this audience in it.
+    pub(crate) fn has_token_for(&self, audience: &str) -> bool {
+        self.audiences.contains(audience)
+    }
 }
 
 /// Namespace and name.
@@ -149,6 +158,13 @@ struct Source {
     config_map_ref: Option<Name>,
     secret: Option<Name>,
     config_map: Option<Name>,
+    service_account_token: Option<Token>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Token {
+    audience: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -187,6 +203,7 @@ struct Csi {
 
 impl Pod {
     fn facts(self) -> PodFacts {
+        let audiences = self.spec.volumes.iter().flatten().flat_map(Volume::audiences).collect();
         let mut refers_to = BTreeSet::new();
         let mut add = |kind, name: Option<String>| {
             if let Some(name) = name.filter(|name| !name.is_empty()) {
@@ -207,7 +224,7 @@ impl Pod {
         for volume in self.spec.volumes.into_iter().flatten() {
             volume.names(&mut add);
         }
-        PodFacts { uid: self.metadata.uid, refers_to }
+        PodFacts { uid: self.metadata.uid, audiences, refers_to }
     }
 }
 
@@ -223,6 +240,13 @@ impl Source {
 }
 
 impl Volume {
+    /// For whom the tokens in it are.
+    fn audiences(&self) -> impl Iterator<Item = String> {
+        let sources = self.projected.iter().flat_map(|projected| projected.sources.iter().flatten());
+        let tokens = sources.filter_map(|source| source.service_account_token.as_ref());
+        tokens.map(|token| token.audience.clone().unwrap_or_default())
+    }
+
     fn names(self, add: &mut impl FnMut(Referent, Option<String>)) {
         add(Referent::Secret, self.secret.and_then(|secret| secret.secret_name));
         add(
@@ -264,6 +288,7 @@ pub(super) mod tests {
                     {"name": "1", "secret": {"secretName": "volume"}},
                     {"name": "2", "projected": {"sources": [
                         {"serviceAccountToken": {"path": "token"}},
+                        {"serviceAccountToken": {"path": "vault", "audience": "vault"}},
                         {"configMap": {"name": "kube-root-ca.crt"}},
                     ]}},
                     {"name": "3", "persistentVolumeClaim": {"claimName": "claim"}},

@@ -8,4 +8,4 @@ mod restriction;
 
 pub(super) use authorizer::{Verdict, authorize};
 pub(super) use graph::NodeGraph;
-pub(super) use restriction::admit;
+pub(super) use restriction::{Known, admit, needs_own_node};

@@ -1,40 +1,48 @@
 //! Node restriction: what an agent may write depends on the object, not only on its kind.
 
+use serde_json::Value;
 use skiff_machinery::Object;
 
 use super::NodeGraph;
 use super::authorizer::LEASES;
-use super::graph::MIRROR;
+use super::graph::{MIRROR, PodFacts};
 use super::labels::forbidden;
 use super::references;
 use crate::{Attributes, Refusal};
 
+/// What the checks know beside the request and its objects.
+#[derive(Clone, Copy)]
+pub(crate) struct Known<'k> {
+    /// Which node runs which pods.
+    pub(crate) graph: &'k NodeGraph,
+    /// The UID of the caller's own Node; it is only asked for when [`needs_own_node`] says so.
+    pub(crate) own_node: Option<&'k str>,
+    /// Whether roles allow something.
+    pub(crate) allowed: &'k dyn Fn(&Attributes<'_>) -> bool,
+}
+
+/// Whether a write of a node agent is checked against its own Node, and that node's name.
+pub(crate) fn needs_own_node<'r>(request: &Attributes<'r>) -> Option<&'r str> {
+    let creates_pod = (request.verb, request.group, request.resource) == ("create", "", "pods");
+    request.user.node_name().filter(|node| creates_pod && request.subresource.is_empty() && !node.is_empty())
+}
+
 /// Checks a write of a node agent; writes of others pass. `new` is absent for deletions, `old` for
 /// creations; for pods' subresources both are the pod.
 pub(crate) fn admit(
-    graph: &NodeGraph,
+    known: Known<'_>,
     request: &Attributes<'_>,
     new: Option<&Object>,
     old: Option<&Object>,
 ) -> Result<(), Refusal> {
     let Some(node) = request.user.node_name() else { return Ok(()) };
-    let check = if node.is_empty() {
-        Err(format!("could not determine node from user {:?}", request.user.name))
-    } else {
-        match (request.group, request.resource, request.subresource) {
-            ("", "pods", "") => pod(node, request.verb, new, old),
-            ("", "pods", "status") => pod_status(node, new, old),
-            ("", "pods", "eviction") => eviction(graph, node, request),
-            ("", "pods", other) => {
-                Err(format!("unexpected pod subresource {other:?}, only 'status' and 'eviction' are allowed"))
+    check(known, node, request, new, old).map_err(|wrong| {
+        let text = match wrong {
+            Wrong::NoSuchNode => {
+                return Refusal::NotFound { group: "", resource: "node", name: node.to_owned() };
             }
-            ("", "nodes", _) => own_node(node, request, new, old),
-            ("", "serviceaccounts", "token") => token(graph, node, request.namespace, new),
-            ("coordination.k8s.io", "leases", _) => lease(node, request, new),
-            _ => Ok(()),
-        }
-    };
-    check.map_err(|text| {
+            Wrong::Says(text) => text,
+        };
         let name = if request.name.is_empty() { new.map_or("", Object::name) } else { request.name };
         let resource = request.qualified_resource();
         Refusal::Forbidden(if name.is_empty() {
@@ -45,27 +53,113 @@ pub(crate) fn admit(
     })
 }
 
+/// Why a node agent may not write something.
+enum Wrong {
+    /// It is forbidden, with this text.
+    Says(String),
+    /// The node itself is not there.
+    NoSuchNode,
+}
+
+impl From<String> for Wrong {
+    fn from(text: String) -> Self {
+        Self::Says(text)
+    }
+}
+
+fn check(
+    known: Known<'_>,
+    node: &str,
+    request: &Attributes<'_>,
+    new: Option<&Object>,
+    old: Option<&Object>,
+) -> Result<(), Wrong> {
+    if node.is_empty() {
+        return Err(format!("could not determine node from user {:?}", request.user.name).into());
+    }
+    let graph = known.graph;
+    match (request.group, request.resource, request.subresource) {
+        ("", "pods", "") => match (request.verb, new) {
+            ("create", Some(new)) => mirror_pod(node, known.own_node, new)?,
+            (verb, _) => pod(node, verb, old)?,
+        },
+        ("", "pods", "status") => pod_status(node, new, old)?,
+        ("", "pods", "eviction") => eviction(graph, node, request)?,
+        ("", "pods", other) => {
+            let text =
+                format!("unexpected pod subresource {other:?}, only 'status' and 'eviction' are allowed");
+            return Err(text.into());
+        }
+        ("", "nodes", _) => own_node(node, request, new, old)?,
+        ("", "persistentvolumeclaims", "status") => claim_status(node, request.verb, new, old)?,
+        ("", "persistentvolumeclaims", _) => return Err("may only update PVC status".to_owned().into()),
+        ("", "serviceaccounts", "token") => token(known, node, request, new)?,
+        ("coordination.k8s.io", "leases", _) => lease(node, request, new)?,
+        ("storage.k8s.io", "csinodes", _) if new.map_or(request.name, Object::name) != node => {
+            let text = "can only access CSINode with the same name as the requesting node";
+            return Err(text.to_owned().into());
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
 fn is_on(pod: Option<&Object>, node: &str) -> bool {
     pod.is_some_and(|pod| pod.str(&["spec", "nodeName"]) == node)
 }
 
-fn pod(node: &str, verb: &str, new: Option<&Object>, old: Option<&Object>) -> Result<(), String> {
-    match (verb, new) {
-        ("create", Some(new)) if !new.annotations().contains_key(MIRROR) => {
-            Err(format!("pod does not have {MIRROR:?} annotation, node {node:?} can only create mirror pods"))
+/// Nodes create pods only to show what they run already, which belongs to them and gives no access to anything.
+fn mirror_pod(node: &str, own_node: Option<&str>, pod: &Object) -> Result<(), Wrong> {
+    if !pod.annotations().contains_key(MIRROR) {
+        let text =
+            format!("pod does not have {MIRROR:?} annotation, node {node:?} can only create mirror pods");
+        return Err(text.into());
+    }
+    if !is_on(Some(pod), node) {
+        return Err(format!("node {node:?} can only create pods with spec.nodeName set to itself").into());
+    }
+    let said = owner_of_mirror(node, pod)?["uid"].as_str().unwrap_or_default();
+    let uid = own_node.ok_or(Wrong::NoSuchNode)?;
+    if said != uid {
+        return Err(format!("node {node} UID mismatch: expected {said} got {uid}").into());
+    }
+    match references::of_pod(pod)? {
+        Some(what) => Err(format!("node {node:?} can not create pods that reference {what}").into()),
+        None => Ok(()),
+    }
+}
+
+/// The only owner of a pod, which has to be the node.
+fn owner_of_mirror<'p>(node: &str, pod: &'p Object) -> Result<&'p Value, String> {
+    let owners = pod.get(&["metadata", "ownerReferences"]).and_then(Value::as_array);
+    let owner = match owners.map_or(&[][..], Vec::as_slice) {
+        [owner] => owner,
+        [] => {
+            return Err(format!("node {node:?} can only create pods with an owner reference set to itself"));
         }
-        ("create", new) if !is_on(new, node) => {
-            Err(format!("node {node:?} can only create pods with spec.nodeName set to itself"))
+        _ => {
+            let text = "can only create pods with a single owner reference set to itself";
+            return Err(format!("node {node:?} {text}"));
         }
-        ("create", new) => match new.map(references::of_pod).transpose()?.flatten() {
-            Some(what) => Err(format!("node {node:?} can not create pods that reference {what}")),
-            None => Ok(()),
-        },
-        ("delete", _) if !is_on(old, node) => {
-            Err(format!("node {node:?} can only delete pods with spec.nodeName set to itself"))
-        }
-        ("delete", _) => Ok(()),
-        (other, _) => {
+    };
+    if owner["apiVersion"] != "v1" || owner["kind"] != "Node" || owner["name"] != node {
+        return Err(format!("node {node:?} can only create pods with an owner reference set to itself"));
+    }
+    if owner["controller"] != true {
+        let text = "can only create pods with a controller owner reference set to itself";
+        return Err(format!("node {node:?} {text}"));
+    }
+    if owner["blockOwnerDeletion"] == true {
+        return Err(format!("node {node:?} must not set blockOwnerDeletion on an owner reference"));
+    }
+    Ok(owner)
+}
+
+fn pod(node: &str, verb: &str, old: Option<&Object>) -> Result<(), String> {
+    match verb {
+        "delete" if is_on(old, node) => Ok(()),
+        "delete" => Err(format!("node {node:?} can only delete pods with spec.nodeName set to itself")),
+        other => {
             let verb = other.to_uppercase();
             Err(format!(
                 "unexpected operation {verb:?}, node {node:?} can only create and delete mirror pods"
@@ -105,35 +199,67 @@ fn own_node(
     if named != node {
         return Err(format!("node {node:?} is not allowed to modify node {named:?}"));
     }
-    match (new, old) {
-        (Some(new), None) => {
-            let labels = forbidden(&new.labels(), &Default::default());
-            if !labels.is_empty() {
-                let labels = labels.join(", ");
-                return Err(format!("node {node:?} is not allowed to set the following labels: {labels}"));
-            }
+    let Some(new) = new else { return Ok(()) };
+    let source = new.get(&["spec", "configSource"]).filter(|source| !source.is_null());
+    let Some(old) = old else {
+        if source.is_some() {
+            return Err(format!("node {node:?} is not allowed to create pods with a non-nil configSource"));
         }
-        (Some(new), Some(old)) => {
-            let labels = forbidden(&new.labels(), &old.labels());
-            if !labels.is_empty() {
-                return Err(format!("is not allowed to modify labels: {}", labels.join(", ")));
-            }
-            if new.get(&["spec", "taints"]) != old.get(&["spec", "taints"]) {
-                return Err(format!("node {node:?} is not allowed to modify taints"));
-            }
-            let owners = |object: &Object| object.get(&["metadata", "ownerReferences"]).cloned();
-            if owners(new) != owners(old) {
-                return Err(format!("node {node:?} is not allowed to modify ownerReferences"));
-            }
+        let labels = forbidden(&new.labels(), &Default::default());
+        if !labels.is_empty() {
+            let labels = labels.join(", ");
+            return Err(format!("node {node:?} is not allowed to set the following labels: {labels}"));
         }
-        _ => {}
+        return Ok(());
+    };
+    let differs = |path: &[&str]| new.get(path) != old.get(path);
+    if source.is_some() && differs(&["spec", "configSource"]) {
+        return Err(format!(
+            "node {node:?} is not allowed to update configSource to a new non-nil configSource"
+        ));
+    }
+    if differs(&["spec", "taints"]) {
+        return Err(format!("node {node:?} is not allowed to modify taints"));
+    }
+    if differs(&["metadata", "ownerReferences"]) {
+        return Err(format!("node {node:?} is not allowed to modify ownerReferences"));
+    }
+    let labels = forbidden(&new.labels(), &old.labels());
+    if !labels.is_empty() {
+        return Err(format!("is not allowed to modify labels: {}", labels.join(", ")));
     }
     Ok(())
 }
 
-/// A token for a pod's ServiceAccount, bound to that pod.
-fn token(graph: &NodeGraph, node: &str, namespace: &str, request: Option<&Object>) -> Result<(), String> {
-    let bound = |field: &str| request.map_or("", |r| r.str(&["spec", "boundObjectRef", field]));
+/// Of a claim, a node tells how large its volume has become.
+fn claim_status(node: &str, verb: &str, new: Option<&Object>, old: Option<&Object>) -> Result<(), String> {
+    const FREE: [&[&str]; 6] = [
+        &["metadata", "resourceVersion"],
+        &["metadata", "managedFields"],
+        &["status", "capacity"],
+        &["status", "conditions"],
+        &["status", "allocatedResources"],
+        &["status", "allocatedResourceStatuses"],
+    ];
+    let (Some(new), Some(old), "update" | "patch") = (new, old, verb) else {
+        return Err(format!("unexpected operation {:?}", verb.to_uppercase()));
+    };
+    let rest = |object: &Object| {
+        let mut rest = object.clone();
+        FREE.iter().for_each(|path| drop(rest.remove(path)));
+        rest
+    };
+    if rest(new) != rest(old) {
+        return Err(format!(
+            "node {node:?} is not allowed to update fields other than status.quantity and status.conditions"
+        ));
+    }
+    Ok(())
+}
+
+/// A token for a pod's ServiceAccount, bound to that pod, and for somebody for whom the pod has tokens.
+fn token(known: Known<'_>, node: &str, request: &Attributes<'_>, new: Option<&Object>) -> Result<(), String> {
+    let bound = |field: &str| new.map_or("", |token| token.str(&["spec", "boundObjectRef", field]));
     if bound("apiVersion") != "v1" || bound("kind") != "Pod" || bound("name").is_empty() {
         return Err("node requested token not bound to a pod".to_owned());
     }
@@ -141,15 +267,44 @@ fn token(graph: &NodeGraph, node: &str, namespace: &str, request: Option<&Object
         return Err("node requested token with a pod binding without a uid".to_owned());
     }
     // The issuing checks that the pod exists and runs under the ServiceAccount.
-    match graph.pod(node, namespace, bound("name")) {
+    match known.graph.pod(node, request.namespace, bound("name")) {
         None => Err("node requested token bound to a pod scheduled on a different node".to_owned()),
         Some(pod) if pod.uid != bound("uid") => Err(format!(
             "the UID in the bound object reference ({}) does not match the UID in record. \
              The object might have been deleted and then recreated",
             bound("uid")
         )),
-        Some(_) => Ok(()),
+        Some(pod) => audience(known, pod, request, new),
     }
+}
+
+/// For whom a token is: somebody whom the pod names, or for whom a role lets the node ask.
+fn audience(
+    known: Known<'_>,
+    pod: &PodFacts,
+    request: &Attributes<'_>,
+    new: Option<&Object>,
+) -> Result<(), String> {
+    let asked = new.and_then(|token| token.get(&["spec", "audiences"])).and_then(Value::as_array);
+    let audience = match asked.map_or(&[][..], Vec::as_slice) {
+        [] => "",
+        [one] => one.as_str().unwrap_or_default(),
+        _ => return Err("node may only request 0 or 1 audiences".to_owned()),
+    };
+    // Drivers of volumes would be looked at as well, but there are none that get tokens.
+    let ask = Attributes {
+        version: "v1",
+        namespace: request.namespace,
+        name: request.name,
+        ..Attributes::resource(request.user, "request-serviceaccounts-token-audience", "", audience)
+    };
+    if pod.has_token_for(audience) || (known.allowed)(&ask) {
+        return Ok(());
+    }
+    let user = &request.user.name;
+    Err(format!(
+        "audience {audience:?} not found in pod spec volume, {user} is not authorized to request tokens for this audience"
+    ))
 }
 
 fn lease(node: &str, request: &Attributes<'_>, new: Option<&Object>) -> Result<(), String> {
@@ -166,7 +321,7 @@ fn lease(node: &str, request: &Attributes<'_>, new: Option<&Object>) -> Result<(
 mod tests {
     use super::super::graph::tests::example;
     use super::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
     use skiff_identity::UserInfo;
 
     /// `verb resource[/subresource]`; expected is a part of the message, empty for success.
@@ -174,17 +329,24 @@ mod tests {
         let (verb, resource) = request.split_once(' ').unwrap();
         let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
         let user = UserInfo::node("n1");
-        let group = if resource == "leases" { "coordination.k8s.io" } else { "" };
+        let group = match resource {
+            "leases" => "coordination.k8s.io",
+            "csinodes" => "storage.k8s.io",
+            _ => "",
+        };
         let namespace = match resource {
             "leases" => LEASES,
-            "nodes" => "",
+            "nodes" | "csinodes" => "",
             _ => "default",
         };
         let attributes =
             Attributes { subresource, namespace, ..Attributes::resource(&user, verb, group, resource) };
         let object = |value: &Value| Object::from_value(value.clone()).ok();
         let (new, old) = (object(&new), object(&old));
-        match admit(&example(), &attributes, new.as_ref(), old.as_ref()) {
+        let graph = example();
+        let allowed = |attributes: &Attributes<'_>| attributes.resource == "anybody";
+        let known = Known { graph: &graph, own_node: Some("n1-uid"), allowed: &allowed };
+        match admit(known, &attributes, new.as_ref(), old.as_ref()) {
             Ok(()) => assert_eq!(expected, "", "{request} was allowed"),
             Err(error) => {
                 let text = error.to_string();
@@ -196,17 +358,7 @@ mod tests {
     #[test]
     fn pods() {
         let on = |node: &str| json!({"metadata": {"name": "p"}, "spec": {"nodeName": node}});
-        let mut mirror = on("n1");
-        mirror["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "x"});
         check("create pods", on("n1"), Value::Null, "can only create mirror pods");
-        check("create pods", mirror.clone(), Value::Null, "");
-        mirror["spec"]["volumes"] = json!([{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]);
-        check(
-            "create pods",
-            mirror,
-            Value::Null,
-            r#"node "n1" can not create pods that reference persistentvolumeclaims"#,
-        );
         check("delete pods", Value::Null, on("n1"), "");
         check("delete pods", Value::Null, on("n2"), r#"pods is forbidden: node "n1" can only delete"#);
         check("update pods", on("n1"), on("n1"), r#"unexpected operation "UPDATE""#);
@@ -216,6 +368,68 @@ mod tests {
         labelled["metadata"]["labels"] = json!({"a": "b"});
         check("update pods/status", labelled, on("n1"), "cannot update labels");
         check("update pods/binding", on("n1"), on("n1"), "unexpected pod subresource");
+    }
+
+    /// A mirror pod on `n1` with these owners.
+    fn mirror(owners: Value) -> Value {
+        json!({
+            "metadata": {"name": "p", "annotations": {MIRROR: "x"}, "ownerReferences": owners},
+            "spec": {"nodeName": "n1"},
+        })
+    }
+
+    fn node_owner() -> Value {
+        json!({"apiVersion": "v1", "kind": "Node", "name": "n1", "uid": "n1-uid", "controller": true})
+    }
+
+    #[test]
+    fn mirror_pods_belong_to_their_node() {
+        let with = |field: &str, value: Value| {
+            let mut owner = node_owner();
+            owner[field] = value;
+            mirror(json!([owner]))
+        };
+        let of_itself = "can only create pods with an owner reference set to itself";
+        let cases = [
+            (mirror(json!([node_owner()])), ""),
+            (with("blockOwnerDeletion", false.into()), ""),
+            (mirror(Value::Null), of_itself),
+            (mirror(json!([])), of_itself),
+            (with("apiVersion", "v2".into()), of_itself),
+            (with("kind", "Pod".into()), of_itself),
+            (with("name", "n2".into()), of_itself),
+            (mirror(json!([node_owner(), node_owner()])), "with a single owner reference set to itself"),
+            (with("controller", false.into()), "with a controller owner reference set to itself"),
+            (with("controller", Value::Null), "with a controller owner reference set to itself"),
+            (
+                with("blockOwnerDeletion", true.into()),
+                r#"pods "p" is forbidden: node "n1" must not set blockOwnerDeletion on an owner reference"#,
+            ),
+            (with("uid", "other".into()), "node n1 UID mismatch: expected other got n1-uid"),
+        ];
+        for (pod, expected) in cases {
+            check("create pods", pod, Value::Null, expected);
+        }
+        let mut elsewhere = mirror(json!([node_owner()]));
+        elsewhere["spec"]["nodeName"] = "n2".into();
+        check("create pods", elsewhere, Value::Null, "spec.nodeName set to itself");
+        let mut refers = mirror(json!([node_owner()]));
+        refers["spec"]["volumes"] = json!([{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]);
+        let text = r#"node "n1" can not create pods that reference persistentvolumeclaims"#;
+        check("create pods", refers, Value::Null, text);
+    }
+
+    #[test]
+    fn a_mirror_pod_of_a_node_that_is_not_there() {
+        let (user, graph) = (UserInfo::node("n1"), example());
+        let request =
+            Attributes { namespace: "default", ..Attributes::resource(&user, "create", "", "pods") };
+        assert_eq!(needs_own_node(&request), Some("n1"));
+        assert_eq!(needs_own_node(&Attributes { subresource: "eviction", ..request }), None);
+        let pod = Object::from_value(mirror(json!([node_owner()]))).unwrap();
+        let known = Known { graph: &graph, own_node: None, allowed: &|_| false };
+        let refused = admit(known, &request, Some(&pod), None).unwrap_err();
+        assert_eq!(refused.to_string(), r#"node "n1" not found"#);
     }
 
     #[test]
@@ -241,12 +455,52 @@ mod tests {
         tainted["spec"] = json!({"taints": [{"key": "a", "effect": "NoSchedule"}]});
         check("create nodes", tainted.clone(), Value::Null, "");
         check("update nodes", named("n1"), tainted, "is not allowed to modify taints");
+        let mut configured = named("n1");
+        configured["spec"] = json!({"configSource": {"configMap": {"name": "c"}}});
+        check("create nodes", configured.clone(), Value::Null, "non-nil configSource");
+        check("update nodes", configured.clone(), named("n1"), "to a new non-nil configSource");
+        check("update nodes", configured.clone(), configured.clone(), "");
+        check("update nodes", named("n1"), configured, "");
+    }
+
+    #[test]
+    fn storage() {
+        let claim = |metadata: Value, status: Value| json!({"metadata": metadata, "status": status});
+        let old = || claim(json!({"name": "c", "resourceVersion": "1"}), json!({"phase": "Bound"}));
+        let grown = claim(
+            json!({"name": "c"}),
+            json!({"phase": "Bound", "capacity": {"storage": "2Gi"}, "conditions": []}),
+        );
+        check("patch persistentvolumeclaims/status", grown, old(), "");
+        let lost = claim(json!({"name": "c"}), json!({"phase": "Lost"}));
+        let other = "is not allowed to update fields other than status.quantity and status.conditions";
+        check("update persistentvolumeclaims/status", lost, old(), other);
+        let labelled = claim(json!({"name": "c", "labels": {"a": "b"}}), json!({"phase": "Bound"}));
+        check("update persistentvolumeclaims/status", labelled, old(), other);
+        check("update persistentvolumeclaims", old(), old(), "may only update PVC status");
+        check("create csinodes", json!({"metadata": {"name": "n1"}}), Value::Null, "");
+        check("update csinodes", json!({"metadata": {"name": "n2"}}), Value::Null, "can only access CSINode");
     }
 
     #[test]
     fn tokens_and_leases() {
         let bound = |name: &str, uid: &str| json!({"spec": {"boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid}}});
         check("create serviceaccounts/token", bound("p", "u1"), Value::Null, "");
+        let to = |audiences: Value| {
+            let mut request = bound("p", "u1");
+            request["spec"]["audiences"] = audiences;
+            request
+        };
+        check("create serviceaccounts/token", to(json!(["vault"])), Value::Null, "");
+        check("create serviceaccounts/token", to(json!(["anybody"])), Value::Null, "");
+        check(
+            "create serviceaccounts/token",
+            to(json!(["other"])),
+            Value::Null,
+            r#"audience "other" not found in pod spec volume, system:node:n1 is not authorized"#,
+        );
+        let text = "node may only request 0 or 1 audiences";
+        check("create serviceaccounts/token", to(json!(["vault", "anybody"])), Value::Null, text);
         check("create serviceaccounts/token", bound("p", "u2"), Value::Null, "does not match the UID");
         check("create serviceaccounts/token", bound("p", ""), Value::Null, "without a uid");
         check("create serviceaccounts/token", bound("q", "u1"), Value::Null, "different node");

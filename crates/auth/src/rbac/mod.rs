@@ -1,7 +1,6 @@
 //! Role-based access control: rules, the policy made of all roles and bindings, and the check that nobody
 //! grants more than they hold.
 
-mod aggregate;
 pub mod defaults;
 mod escalation;
 mod policy;

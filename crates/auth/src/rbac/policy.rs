@@ -8,7 +8,6 @@ use skiff_machinery::Object;
 use skiff_store::Model;
 
 use super::Rule;
-use super::aggregate::{Role, aggregate};
 use super::rule::nullable;
 use crate::Attributes;
 
@@ -61,6 +60,13 @@ enum Principal {
     Group(String),
 }
 
+/// A Role or ClusterRole as stored. One that aggregates others has what a controller wrote into it.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Role {
+    rules: Option<Vec<Rule>>,
+}
+
 /// A RoleBinding or ClusterRoleBinding as stored.
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -84,9 +90,8 @@ struct Grant {
 pub(crate) struct Policy {
     roles: BTreeMap<Id, Role>,
     bindings: BTreeMap<Id, Binding>,
-    /// Rules of ClusterRoles that are the sum of others.
-    aggregated: HashMap<String, Vec<Rule>>,
     grants: HashMap<Principal, Vec<Grant>>,
+    /// Whether the grants have to be found anew.
     changed: bool,
 }
 
@@ -140,13 +145,8 @@ impl Policy {
     /// The rules of a role, as a binding in `namespace` refers to it.
     pub(crate) fn rules(&self, role: &RoleRef, namespace: &str) -> Option<&[Rule]> {
         let namespace = if role.kind == "ClusterRole" { "" } else { namespace };
-        if namespace.is_empty()
-            && let Some(rules) = self.aggregated.get(&role.name)
-        {
-            return Some(rules);
-        }
         let found = self.roles.get(&(namespace.to_owned(), role.name.clone()))?;
-        Some(found.rules())
+        Some(found.rules.as_deref().unwrap_or_default())
     }
 
     /// Cluster-wide grants first, then those of the namespace.
@@ -175,7 +175,6 @@ impl Policy {
     }
 
     fn index(&mut self) {
-        self.aggregated = aggregate(cluster_roles(&self.roles));
         self.grants.clear();
         for (id, binding) in &self.bindings {
             for (number, subject) in binding.subjects.iter().flatten().enumerate() {
@@ -186,12 +185,6 @@ impl Policy {
             }
         }
     }
-}
-
-/// ClusterRoles by name.
-fn cluster_roles(roles: &BTreeMap<Id, Role>) -> BTreeMap<&str, &Role> {
-    let cluster = roles.iter().filter(|((namespace, _), _)| namespace.is_empty());
-    cluster.map(|((_, name), role)| (name.as_str(), role)).collect()
 }
 
 fn not_found(role: &RoleRef) -> String {
@@ -209,23 +202,27 @@ impl Model for Policy {
         let Some((kind, id)) = parse_key(key) else { return };
         let decoded = match kind {
             Kind::Role => serde_json::from_slice(value).map(|role| drop(self.roles.insert(id, role))),
-            Kind::Binding => serde_json::from_slice(value).map(|b| drop(self.bindings.insert(id, b))),
+            Kind::Binding => {
+                self.changed = true;
+                serde_json::from_slice(value).map(|binding| drop(self.bindings.insert(id, binding)))
+            }
         };
         if let Err(error) = decoded {
             // Validation let nothing through that does not decode; what is damaged grants nothing.
             tracing::error!(key, %error, "cannot read a role or binding; it grants nothing");
             self.remove(key);
         }
-        self.changed = true;
     }
 
     fn remove(&mut self, key: &str) {
         let Some((kind, id)) = parse_key(key) else { return };
         match kind {
             Kind::Role => drop(self.roles.remove(&id)),
-            Kind::Binding => drop(self.bindings.remove(&id)),
+            Kind::Binding => {
+                self.bindings.remove(&id);
+                self.changed = true;
+            }
         }
-        self.changed = true;
     }
 
     fn settle(&mut self) {
@@ -356,27 +353,24 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn aggregation_follows_labels_and_chains() {
-        let aggregate = |label: &str, own: Value| {
-            json!({
-                "metadata": {"labels": own},
-                "aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {label: "true"}}]},
-                "rules": [],
-            })
-        };
-        let mut source = role("pods", &["get"]);
-        source["metadata"]["labels"] = json!({"to-view": "true"});
+    fn a_role_that_aggregates_allows_what_is_written_in_it() {
+        let mut sum = role("pods", &["get"]);
+        sum["aggregationRule"] = json!({"clusterRoleSelectors": [{"matchLabels": {"to-sum": "true"}}]});
+        let mut part = role("pods", &["list"]);
+        part["metadata"]["labels"] = json!({"to-sum": "true"});
         let mut policy = policy(&[
-            ("clusterroles/edit", aggregate("to-edit", json!({}))),
-            ("clusterroles/view", aggregate("to-view", json!({"to-edit": "true"}))),
-            ("clusterroles/pods", source),
-            ("clusterrolebindings/e", binding("ClusterRole", "edit", user_subject("u"))),
+            ("clusterroles/sum", sum.clone()),
+            ("clusterroles/part", part),
+            ("clusterrolebindings/e", binding("ClusterRole", "sum", user_subject("u"))),
         ]);
         let user = UserInfo::authenticated("u", []);
+        let list = Attributes { verb: "list", ..get_pods(&user, "a") };
         assert!(matches!(policy.evaluate(&get_pods(&user, "a")), Verdict::Allowed(_)));
-        policy.remove(&format!("{GROUP}/clusterroles/pods"));
+        assert_eq!(policy.evaluate(&list), Verdict::NoOpinion(String::new()));
+        sum["rules"][0]["verbs"] = json!(["get", "list"]);
+        policy.put(&format!("{GROUP}/clusterroles/sum"), sum.to_string().as_bytes());
         policy.settle();
-        assert_eq!(policy.evaluate(&get_pods(&user, "a")), Verdict::NoOpinion(String::new()));
+        assert!(matches!(policy.evaluate(&list), Verdict::Allowed(_)));
     }
 
     #[test]

@@ -76,18 +76,18 @@ fn since(from: Timestamp, to: Timestamp) -> Duration {
     Duration::try_from(to.duration_since(from)).unwrap_or_default()
 }
 
-/// Calls `create` `number` times, in batches of 1, 2, 4, …, and stops at the first batch with a failure, so that a
-/// refused template costs one request, not hundreds.
-pub(crate) async fn in_batches<E, F>(number: usize, create: impl Fn() -> F) -> Result<(), E>
+/// Calls `create` with each number below `number`, in batches of 1, 2, 4, …, and stops at the first batch with a failure, so
+/// that a refused template costs one request, not hundreds.
+pub(crate) async fn in_batches<E, F>(number: usize, create: impl Fn(usize) -> F) -> Result<(), E>
 where
     F: Future<Output = Result<(), E>>,
 {
-    let (mut left, mut batch) = (number, 1);
-    while left > 0 {
-        let size = batch.min(left);
-        let results = join_all((0..size).map(|_| create())).await;
+    let (mut done, mut batch) = (0, 1);
+    while done < number {
+        let next = number.min(done + batch);
+        let results = join_all((done..next).map(&create)).await;
         results.into_iter().collect::<Result<(), E>>()?;
-        left -= size;
+        done = next;
         batch *= 2;
     }
     Ok(())
@@ -159,7 +159,7 @@ mod tests {
     async fn a_refused_template_costs_one_batch() {
         let check = async |number: usize, good: usize, expected: usize| {
             let made = Cell::new(0);
-            let create = || {
+            let create = |_| {
                 made.set(made.get() + 1);
                 std::future::ready(if made.get() > good { Err(()) } else { Ok(()) })
             };

@@ -3,13 +3,18 @@
 #![allow(dead_code, reason = "each test program uses a part")]
 
 use std::fmt::Debug;
+use std::io::Write as _;
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
@@ -21,14 +26,75 @@ use skiff_informer::Vitals;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// No test waits longer for anything.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Cluster {
     pub(crate) server: ApiServer,
     pub(crate) client: Client,
     pub(crate) shutdown: CancellationToken,
+    scheduled: AtomicBool,
     _stop: DropGuard,
     _test: TestServer,
+}
+
+/// The program, and whom it asks.
+pub(crate) struct Kubectl {
+    config: PathBuf,
+}
+
+impl Kubectl {
+    /// Runs it with these arguments, and returns what it says.
+    pub(crate) async fn run(&self, arguments: &str) -> String {
+        self.with_input(arguments, String::new()).await
+    }
+
+    /// Creates an object.
+    pub(crate) async fn create(&self, object: &Value) {
+        self.with_input("create -f -", object.to_string()).await;
+    }
+
+    async fn with_input(&self, arguments: &str, input: String) -> String {
+        let program = std::env::var_os("SKIFF_TEST_KUBECTL_NEW").unwrap_or_else(|| "kubectl".into());
+        let mut command = Command::new(program);
+        command.arg("--kubeconfig").arg(&self.config).args(arguments.split_whitespace());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let run = move || {
+            let mut child = command.spawn().unwrap();
+            child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+            child.wait_with_output().unwrap()
+        };
+        let output = tokio::task::spawn_blocking(run).await.unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(
+            output.status.success(),
+            "kubectl {arguments}: {said}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        said
+    }
+}
+
+/// Whether the pod is ready.
+pub(crate) fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+/// Does for one pod what [`Cluster::agent`] says. That the pod is gone, or changed meanwhile, is no matter: what comes of that
+/// is seen again.
+async fn attend(client: Client, pod: Pod) {
+    let (namespace, name) =
+        (pod.metadata.namespace.as_deref().unwrap_or(""), pod.metadata.name.as_deref().unwrap_or(""));
+    let pods = Api::<Pod>::namespaced(client, namespace);
+    if pod.metadata.deletion_timestamp.is_some() {
+        drop(pods.delete(name, &DeleteParams::default().grace_period(0)).await);
+    } else if !is_ready(&pod) {
+        let status = json!({"status": {
+            "phase": "Running",
+            "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": jiff::Timestamp::now().to_string()}],
+        }});
+        drop(pods.patch_status(name, &PatchParams::default(), &Patch::Strategic(status)).await);
+    }
 }
 
 impl Cluster {
@@ -38,7 +104,14 @@ impl Cluster {
         let shutdown = CancellationToken::new();
         let client = test.server.client(UserInfo::api_server());
         let stop = shutdown.clone().drop_guard();
-        Self { server: test.server.clone(), client, shutdown, _stop: stop, _test: test }
+        Self {
+            server: test.server.clone(),
+            client,
+            shutdown,
+            scheduled: AtomicBool::new(false),
+            _stop: stop,
+            _test: test,
+        }
     }
 
     /// The API server with every controller.
@@ -66,6 +139,7 @@ impl Cluster {
     }
 
     pub(crate) fn scheduler(&self) {
+        self.scheduled.store(true, Ordering::Relaxed);
         tokio::spawn(skiff_scheduler::run(
             self.server.client(UserInfo::scheduler()),
             Vitals::default(),
@@ -131,6 +205,34 @@ impl Cluster {
             "allocatable": {"cpu": "4", "memory": "8Gi", "pods": "110"},
         }});
         nodes.patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
+    }
+
+    /// Lets every pod run and be ready as soon as it may, and end as soon as it is to: on its node, if there is a scheduler. As a
+    /// node agent would, but for the work.
+    pub(crate) fn agent(&self) {
+        let pods: Api<Pod> = self.all();
+        let client = self.client.clone();
+        let needs_node = self.scheduled.load(Ordering::Relaxed);
+        tokio::spawn(async move {
+            let mut events = watcher(pods, watcher::Config::default()).applied_objects().boxed();
+            while let Some(Ok(pod)) = events.next().await {
+                let waits = needs_node && pod.spec.as_ref().is_none_or(|spec| spec.node_name.is_none());
+                if !waits {
+                    tokio::spawn(attend(client.clone(), pod));
+                }
+            }
+        });
+    }
+
+    /// `kubectl` for the administrator of this cluster, which from now on listens on the loopback.
+    pub(crate) async fn kubectl(&self) -> Kubectl {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(self.server.clone().serve(listener, self.shutdown.clone()));
+        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("kubeconfig-{port}"));
+        let config = self._test.pki.kubeconfig(&format!("https://127.0.0.1:{port}"), "test");
+        std::fs::write(&file, config).unwrap();
+        Kubectl { config: file }
     }
 
     /// Lets a pod run at `address` on `node`, as a node agent would.

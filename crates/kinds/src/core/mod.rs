@@ -1,5 +1,6 @@
 //! The core group, `v1`.
 
+mod claim_spec;
 mod config_map;
 mod data;
 mod endpoints;
@@ -7,6 +8,8 @@ pub(crate) mod event;
 mod limit_range;
 mod namespace;
 mod node;
+mod persistent_volume;
+mod persistent_volume_claim;
 pub(crate) mod pod;
 mod pod_template;
 mod replication_controller;
@@ -15,6 +18,9 @@ pub(crate) mod resources;
 mod secret;
 mod service;
 mod service_account;
+mod volume_sources;
+pub(crate) mod volume_spec;
+mod volumes;
 
 use std::sync::Arc;
 
@@ -30,6 +36,8 @@ pub(crate) fn rows(schema: &Arc<Schema>) -> Vec<Kind> {
         limit_range::row(schema),
         namespace::row(schema),
         node::row(schema),
+        persistent_volume_claim::row(schema),
+        persistent_volume::row(schema),
         pod::row(schema),
         pod_template::row(schema),
         replication_controller::row(schema),

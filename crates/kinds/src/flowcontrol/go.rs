@@ -1,36 +1,9 @@
 //! Specs as errors of Kubernetes show them: its own types in JSON, with every field, in their order.
 
-use serde_json::{Value, json};
-use skiff_machinery::cells::str_of;
+use serde_json::Value;
 
 use super::{number, part};
-
-/// An object of these fields.
-fn object(fields: &[(&str, String)]) -> String {
-    let fields: Vec<String> = fields.iter().map(|(name, text)| format!("{name:?}:{text}")).collect();
-    format!("{{{}}}", fields.join(","))
-}
-
-fn text(value: &Value, field: &str) -> String {
-    json!(str_of(value, field)).to_string()
-}
-
-/// A field as it is; null when it is absent.
-fn plain(value: &Value, field: &str) -> String {
-    value.get(field).unwrap_or(&Value::Null).to_string()
-}
-
-/// An object that may be missing.
-fn optional(value: &Value, field: &str, show: impl Fn(&Value) -> String) -> String {
-    part(value, field).map_or_else(|| "null".to_owned(), show)
-}
-
-fn list(value: &Value, field: &str, show: impl Fn(&Value) -> String) -> String {
-    match value.get(field).and_then(Value::as_array) {
-        None => "null".to_owned(),
-        Some(items) => format!("[{}]", items.iter().map(show).collect::<Vec<_>>().join(",")),
-    }
-}
+use crate::shared::go::{list, object, optional, plain, text};
 
 fn named(value: &Value) -> String {
     object(&[("Name", text(value, "name"))])

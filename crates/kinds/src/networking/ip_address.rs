@@ -6,21 +6,21 @@ use std::sync::Arc;
 
 use skiff_schema::Schema;
 
+use super::GV;
 use crate::row::stored;
 use crate::shared::check::immutable;
 use skiff_machinery::cells::{self, age, name_column, text};
 use skiff_machinery::names::Form;
 use skiff_machinery::{
-    Context, FieldError, FieldErrors, GroupVersion, Kind, Object, Printer, Row, Scope, Strategy, addresses,
+    Context, FieldError, FieldErrors, Kind, Object, Printer, Row, Scope, Strategy, addresses,
 };
 
 pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
-    let gv = GroupVersion::fixed("networking.k8s.io", "v1");
     Kind {
         // As in Kubernetes, rows have a cell more: the age.
         columns: vec![name_column(), text("ParentRef", "The object that holds the address.")],
         print: Printer::Fixed(print),
-        ..stored(schema, gv, "io.k8s.api.networking.v1.IPAddress", Scope::Cluster, AddressStrategy)
+        ..stored(schema, GV, "io.k8s.api.networking.v1.IPAddress", Scope::Cluster, AddressStrategy)
             .short(&["ip"])
             .plural("ipaddresses")
     }

@@ -7,19 +7,19 @@ use std::sync::Arc;
 
 use skiff_schema::Schema;
 
+use super::GV;
 use crate::row::stored;
 use skiff_machinery::cells::{self, age, age_column, name_column, strings, text};
 use skiff_machinery::{
-    Context, FieldError, FieldErrors, GroupVersion, Kind, MetadataChecks, Object, Printer, Row, Scope,
-    Strategy, Subresource, addresses,
+    Context, FieldError, FieldErrors, Kind, MetadataChecks, Object, Printer, Row, Scope, Strategy,
+    Subresource, addresses,
 };
 
 pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
-    let gv = GroupVersion::fixed("networking.k8s.io", "v1");
     Kind {
         columns: vec![name_column(), text("CIDRs", "The ranges, one per address family."), age_column()],
         print: Printer::Fixed(print),
-        ..stored(schema, gv, "io.k8s.api.networking.v1.ServiceCIDR", Scope::Cluster, RangeStrategy)
+        ..stored(schema, GV, "io.k8s.api.networking.v1.ServiceCIDR", Scope::Cluster, RangeStrategy)
             .below(&[Subresource::Status])
     }
 }

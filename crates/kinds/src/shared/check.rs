@@ -105,3 +105,33 @@ pub(crate) fn immutable(field: &str, new: Option<&Value>, old: Option<&Value>) -
     }
     [FieldError::invalid(field, new.cloned().unwrap_or_default(), "field is immutable")].into()
 }
+
+/// The name of a driver of volumes, in a field.
+pub(crate) fn driver_name(field: &str, name: &str) -> FieldErrors {
+    if name.is_empty() {
+        return [FieldError::required(field, "")].into();
+    }
+    let mut errors = FieldErrors::new();
+    if name.len() > 63 {
+        errors.push(FieldError::too_long(field, 63));
+    }
+    let problems = Form::Subdomain.problems(&name.to_lowercase());
+    errors.extend(problems.into_iter().map(|problem| FieldError::invalid(field, name, problem)));
+    errors
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drivers_have_names_of_domains_in_any_case() {
+        let check = |name: &str, count: usize| assert_eq!(driver_name("d", name).len(), count, "{name}");
+        check("csi.Example.com", 0);
+        check("", 1);
+        check("a_b", 1);
+        check(&"a".repeat(64), 1);
+        let errors = driver_name("d", &"a".repeat(64));
+        assert_eq!(errors[0].to_string(), "d: Too long: may not be more than 63 bytes");
+    }
+}

@@ -3,6 +3,9 @@
 pub(crate) mod check;
 pub(crate) mod conditions;
 pub(crate) mod defaults;
+pub(crate) mod diff;
+pub(crate) mod go;
+pub(crate) mod node_labels;
 pub(crate) mod share;
 pub(crate) mod template;
 #[cfg(test)]

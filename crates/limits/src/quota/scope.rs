@@ -7,16 +7,30 @@ use crate::amounts::{Amounts, items, text};
 
 /// Whether an object is in all scopes of a quota.
 pub(super) fn has(quota: &Value, counted: Counted<'_>, object: &Value) -> bool {
-    let spec = &quota["spec"];
-    let exists = Selector { operator: "Exists", values: &[] };
-    let expressions = items(&spec["scopeSelector"]["matchExpressions"]);
-    let selected = |expression: &Value| {
-        let selector =
-            Selector { operator: text(&expression["operator"]), values: items(&expression["values"]) };
-        is_in(text(&expression["scopeName"]), selector, counted, object)
-    };
-    items(&spec["scopes"]).iter().all(|scope| is_in(text(scope), exists, counted, object))
-        && expressions.iter().all(selected)
+    let expressions = items(&quota["spec"]["scopeSelector"]["matchExpressions"]);
+    plain(quota).iter().all(|scope| is_in(text(scope), Selector::EXISTS, counted, object))
+        && expressions.iter().all(|expression| selects(expression, counted, object))
+}
+
+/// Whether an object is in one of a quota's scopes with this name.
+pub(super) fn covers(quota: &Value, name: &str, counted: Counted<'_>, object: &Value) -> bool {
+    let expressions = items(&quota["spec"]["scopeSelector"]["matchExpressions"]);
+    let is_plain = || plain(quota).iter().any(|scope| scope == name);
+    (is_plain() && is_in(name, Selector::EXISTS, counted, object))
+        || expressions
+            .iter()
+            .any(|expression| expression["scopeName"] == name && selects(expression, counted, object))
+}
+
+/// Whether an object is in the scope of an expression.
+pub(super) fn selects(expression: &Value, counted: Counted<'_>, object: &Value) -> bool {
+    let selector = Selector { operator: text(&expression["operator"]), values: items(&expression["values"]) };
+    is_in(text(&expression["scopeName"]), selector, counted, object)
+}
+
+/// The scopes of which a quota says nothing more.
+fn plain(quota: &Value) -> &[Value] {
+    items(&quota["spec"]["scopes"])
 }
 
 /// What a scope's value must be, for scopes that have one.
@@ -27,6 +41,8 @@ struct Selector<'a> {
 }
 
 impl Selector<'_> {
+    const EXISTS: Self = Self { operator: "Exists", values: &[] };
+
     /// Whether a name is selected; none is the empty name.
     fn selects(self, name: &str) -> bool {
         let is_listed = self.values.iter().any(|value| text(value) == name);

@@ -71,6 +71,11 @@ impl<'a> Counted<'a> {
         }
     }
 
+    /// Whether these are the objects of a resource.
+    pub(super) fn is_of(self, group: &str, resource: &str) -> bool {
+        Counted::of(group, resource) == Some(self)
+    }
+
     /// Whether a request can change what is used.
     pub(super) fn is_charged_by(self, request: &Request<'_>) -> bool {
         let old = match request.operation {

@@ -45,19 +45,6 @@ impl Dialect {
     }
 }
 
-/// The definitions with these names and all that they refer to, by name.
-pub(super) fn of<'n>(
-    catalogue: &Catalogue,
-    dialect: Dialect,
-    roots: impl IntoIterator<Item = &'n str>,
-) -> Map<String, Value> {
-    let mut out = Map::new();
-    each(catalogue, dialect, roots, |name, document| {
-        out.insert(name, document);
-    });
-    out
-}
-
 /// Gives the definitions with these names and all that they refer to, one after the other.
 pub(super) fn each<'n>(
     catalogue: &Catalogue,

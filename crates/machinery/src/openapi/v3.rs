@@ -1,12 +1,15 @@
-//! Version 3: one JSON document for each group and version.
+//! Version 3: one document for each group and version.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::Entries;
 use super::definitions::{self, Dialect};
+use super::gnostic::Form;
+use super::gnostic::v3::{self as message, document as number};
 use super::operations::{self, Action, DELETE_OPTIONS, Method, Operation, STATUS};
+use super::{Encoding, Entries};
+use crate::protobuf::write::{bytes, nested};
 use crate::{Catalogue, Kind};
 
 const PATCH_TYPES: &[&str] = &[
@@ -16,14 +19,34 @@ const PATCH_TYPES: &[&str] = &[
     "application/strategic-merge-patch+json",
 ];
 
-/// The document of the kinds of one version, as JSON text.
-pub(super) fn document(catalogue: &Catalogue, kinds: &[&Kind]) -> String {
+/// The version of OpenAPI.
+const OPENAPI: &str = "3.0.0";
+
+/// The document of the kinds of one version.
+pub(super) fn document(catalogue: &Catalogue, kinds: &[&Kind], encoding: Encoding) -> Vec<u8> {
     let operations: Vec<Operation> = kinds.iter().flat_map(|kind| operations::of(kind)).collect();
     let roots = operations::definitions(kinds.iter().copied(), &operations);
-    let mut schemas = Entries(r#"{"components":{"schemas":{"#.to_owned());
+    let mut schemas = Entries::new(encoding, (1, Form::Choice(&message::SCHEMA_OR_REFERENCE)));
     definitions::each(catalogue, Dialect::V3, roots.iter().map(String::as_str), |name, definition| {
         schemas.push(&name, &definition);
     });
+    let mut by_path: BTreeMap<&str, Vec<&Operation>> = BTreeMap::new();
+    for operation in &operations {
+        by_path.entry(&operation.path).or_default().push(operation);
+    }
+    let mut paths = Entries::new(encoding, (1, Form::Message(&message::PATH_ITEM)));
+    for (path, operations) in by_path {
+        let mut item = path_item(operations[0]);
+        for operation in operations {
+            item[operation.method.as_str()] = describe(operation);
+        }
+        paths.push(path, &item);
+    }
+    assemble(encoding, &schemas.out, &paths.out)
+}
+
+/// A document of its schemas and paths.
+fn assemble(encoding: Encoding, schemas: &[u8], paths: &[u8]) -> Vec<u8> {
     let security = json!({
         "BearerToken": {
             "description": "Bearer Token authentication",
@@ -33,20 +56,29 @@ pub(super) fn document(catalogue: &Catalogue, kinds: &[&Kind]) -> String {
         },
     });
     let info = json!({"title": "Kubernetes", "version": super::version()});
-    let before = format!(r#"}},"securitySchemes":{security}}},"info":{info},"openapi":"3.0.0","paths":{{"#);
-    let mut paths = Entries(schemas.0 + &before);
-    let mut by_path: BTreeMap<&str, Vec<&Operation>> = BTreeMap::new();
-    for operation in &operations {
-        by_path.entry(&operation.path).or_default().push(operation);
-    }
-    for (path, operations) in by_path {
-        let mut item = path_item(operations[0]);
-        for operation in operations {
-            item[operation.method.as_str()] = describe(operation);
+    let mut out = Vec::with_capacity(schemas.len() + paths.len() + 512);
+    match encoding {
+        Encoding::Json => {
+            out.extend_from_slice(br#"{"components":{"schemas":{"#);
+            out.extend_from_slice(schemas);
+            let between = format!(
+                r#"}},"securitySchemes":{security}}},"info":{info},"openapi":"{OPENAPI}","paths":{{"#
+            );
+            out.extend_from_slice(between.as_bytes());
+            out.extend_from_slice(paths);
+            out.extend_from_slice(b"}}");
         }
-        paths.push(path, &item);
+        Encoding::Protobuf => {
+            bytes(&mut out, number::OPENAPI, OPENAPI.as_bytes());
+            Form::Message(&message::INFO).write(&mut out, number::INFO, &info);
+            bytes(&mut out, number::PATHS, paths);
+            nested(&mut out, number::COMPONENTS, |out| {
+                bytes(out, number::SCHEMAS, schemas);
+                Form::Message(&message::SECURITY_SCHEMES).write(out, number::SECURITY_SCHEMES, &security);
+            });
+        }
     }
-    paths.0 + "}}"
+    out
 }
 
 /// What the operations of a path share.

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 use skiff_schema::{Definition, DefinitionId, Field, Level, Raw, Root, Schema, Slot, Type, Zero};
 
+use super::write::{bytes, double, nested, sized, tag, varint, whole};
 use super::{JSON_SCHEMA, MAGIC};
 use crate::Object;
 
@@ -183,8 +184,7 @@ impl Encoder<'_> {
                 whole(out, number, value.as_i64().unwrap_or_default());
             }
             (Type::Float, Value::Number(value)) => {
-                tag(out, number, 1);
-                out.extend_from_slice(&value.as_f64().unwrap_or_default().to_le_bytes());
+                double(out, number, value.as_f64().unwrap_or_default());
             }
             // What has been accepted has the types of its schema, or null.
             _ => {}
@@ -226,45 +226,4 @@ fn int_or_string(out: &mut Vec<u8>, number: u16, value: &Value) {
         whole(out, 2, value.as_i64().unwrap_or_default());
         bytes(out, 3, value.as_str().unwrap_or_default().as_bytes());
     });
-}
-
-fn tag(out: &mut Vec<u8>, number: u16, form: u64) {
-    varint(out, u64::from(number) << 3 | form);
-}
-
-fn varint(out: &mut Vec<u8>, mut value: u64) {
-    let lowest = |value: u64| value.to_le_bytes()[0];
-    while value >= 0x80 {
-        out.push(lowest(value) | 0x80);
-        value >>= 7;
-    }
-    out.push(lowest(value));
-}
-
-/// A number, or a truth value as 0 or 1.
-fn whole(out: &mut Vec<u8>, number: u16, value: i64) {
-    tag(out, number, 0);
-    varint(out, value.cast_unsigned());
-}
-
-fn bytes(out: &mut Vec<u8>, number: u16, value: &[u8]) {
-    tag(out, number, 2);
-    varint(out, value.len() as u64);
-    out.extend_from_slice(value);
-}
-
-/// The length of a field of so many bytes with a number below 16.
-fn sized(length: usize) -> usize {
-    let bits = (usize::BITS - length.leading_zeros()).max(1) as usize;
-    1 + bits.div_ceil(7) + length
-}
-
-/// A message, whose length is known when it is written.
-fn nested(out: &mut Vec<u8>, number: u16, write: impl FnOnce(&mut Vec<u8>)) {
-    tag(out, number, 2);
-    let start = out.len();
-    write(out);
-    let mut length = Vec::with_capacity(5);
-    varint(&mut length, (out.len() - start) as u64);
-    out.splice(start..start, length);
 }

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use k8s_openapi::api::core::v1::NodeSelectorRequirement;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1;
+use serde::Deserialize as _;
+use serde_json::Value;
 use thiserror::Error;
 
 use crate::names::Form;
@@ -75,7 +78,17 @@ impl LabelSelector {
 
     /// Whether an object with these labels is selected.
     pub fn matches(&self, labels: &BTreeMap<&str, &str>) -> bool {
-        self.requirements.iter().all(|r| r.matches(labels.get(r.key.as_str()).copied()))
+        self.matches_by(|key| labels.get(key).copied())
+    }
+
+    /// Whether an object is selected of whose labels `value` tells, by key.
+    pub fn matches_by<'a>(&self, value: impl Fn(&str) -> Option<&'a str>) -> bool {
+        self.requirements.iter().all(|r| r.matches(value(&r.key)))
+    }
+
+    /// As [`Self::matches`], of labels as objects own them.
+    pub fn selects(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.matches_by(|key| labels.get(key).map(String::as_str))
     }
 }
 
@@ -88,25 +101,64 @@ impl TryFrom<&v1::LabelSelector> for LabelSelector {
             Ok(LabelRequirement { key: key.clone(), operator: LabelOperator::In(vec![value.clone()]) })
         });
         let expressions = selector.match_expressions.iter().flatten().map(|expression| {
-            let values = || expression.values.clone().unwrap_or_default();
-            let operator = match expression.operator.as_str() {
-                "In" => LabelOperator::In(values()),
-                "NotIn" => LabelOperator::NotIn(values()),
-                "Exists" => LabelOperator::Exists,
-                "DoesNotExist" => LabelOperator::DoesNotExist,
-                other => {
-                    let why = format!("{other:?} is not a valid label selector operator");
-                    return Err(LabelSelectorError(why));
-                }
+            let operator = LabelOperator::of(&expression.operator, expression.values.as_deref());
+            let other = || {
+                let operator = &expression.operator;
+                LabelSelectorError(format!("{operator:?} is not a valid label selector operator"))
             };
-            Ok(LabelRequirement { key: expression.key.clone(), operator })
+            Ok(LabelRequirement { key: expression.key.clone(), operator: operator.ok_or_else(other)? })
         });
         equal.chain(expressions).collect::<Result<_, _>>().map(Self::of)
     }
 }
 
+impl TryFrom<&Value> for LabelSelector {
+    type Error = LabelSelectorError;
+
+    /// The same, read from a part of an object; none at all selects everything.
+    fn try_from(selector: &Value) -> Result<Self, LabelSelectorError> {
+        let read = Option::<v1::LabelSelector>::deserialize(selector);
+        let read = read.map_err(|error| LabelSelectorError(error.to_string()))?;
+        Self::try_from(&read.unwrap_or_default())
+    }
+}
+
+impl TryFrom<&NodeSelectorRequirement> for LabelRequirement {
+    type Error = LabelSelectorError;
+
+    /// A requirement of a node selector, which knows numbers as well.
+    fn try_from(requirement: &NodeSelectorRequirement) -> Result<Self, LabelSelectorError> {
+        let NodeSelectorRequirement { key, operator, values } = requirement;
+        let bound = || values.as_deref().and_then(|values| values.first()?.parse().ok());
+        let operator = match operator.as_str() {
+            "Gt" => bound().map(LabelOperator::GreaterThan),
+            "Lt" => bound().map(LabelOperator::LessThan),
+            other => LabelOperator::of(other, values.as_deref()),
+        };
+        let operator = operator.ok_or_else(|| {
+            LabelSelectorError(format!("{:?} is not a valid node selector operator", requirement.operator))
+        })?;
+        Ok(Self { key: key.clone(), operator })
+    }
+}
+
+impl LabelOperator {
+    /// An operator of a selector as objects have it; `None` for words that are none.
+    fn of(name: &str, values: Option<&[String]>) -> Option<Self> {
+        let values = || values.unwrap_or_default().to_vec();
+        Some(match name {
+            "In" => Self::In(values()),
+            "NotIn" => Self::NotIn(values()),
+            "Exists" => Self::Exists,
+            "DoesNotExist" => Self::DoesNotExist,
+            _ => return None,
+        })
+    }
+}
+
 impl LabelRequirement {
-    fn matches(&self, value: Option<&str>) -> bool {
+    /// Whether it holds for a label's value; `None` stands for no such label.
+    pub fn matches(&self, value: Option<&str>) -> bool {
         let number = || value.and_then(|v| v.parse::<i64>().ok());
         match &self.operator {
             LabelOperator::In(values) => value.is_some_and(|v| values.iter().any(|x| x == v)),

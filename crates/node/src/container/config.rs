@@ -4,6 +4,7 @@ use super::env::Environment;
 use super::error::ConfigError;
 use super::limits::{oom_score_adj, resources};
 use super::security::confinement;
+use crate::node::modules::SecurityModules;
 use crate::pod::local::{LocalContainer, LocalPod};
 use skiff_runtime::{ContainerId, ContainerSpec, Image, ImageConfig, Mount, UserSpec};
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) hostname: &'a str,
     /// Bytes of memory of the node.
     pub(crate) node_memory: u64,
+    pub(crate) modules: SecurityModules,
     pub(crate) log_path: PathBuf,
 }
 
@@ -40,9 +42,10 @@ pub(crate) fn container_spec(parts: Parts<'_>) -> Result<ContainerSpec, ConfigEr
         mounts,
         hostname,
         node_memory,
+        modules,
         log_path,
     } = parts;
-    let confined = confinement(pod, container)?;
+    let confined = confinement(pod, container, modules)?;
     let spec = &container.spec;
     let stop_signal = spec.lifecycle.as_ref().and_then(|lifecycle| lifecycle.stop_signal.clone());
     Ok(ContainerSpec {

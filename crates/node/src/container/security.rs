@@ -1,6 +1,7 @@
 //! The security settings of a container: the pod's, overridden by its own.
 
 use super::error::ConfigError;
+use crate::node::modules::SecurityModules;
 use crate::pod::local::{LocalContainer, LocalPod};
 use k8s_openapi::api::core::v1::{AppArmorProfile, PodSecurityContext, SELinuxOptions, SecurityContext};
 use skiff_runtime::{Seccomp, UserSpec};
@@ -65,30 +66,34 @@ impl Refusal {
 /// Annotation by which profiles were chosen before there was a field for it.
 const APPARMOR_ANNOTATION: &str = "container.apparmor.security.beta.kubernetes.io/";
 
-/// What the pod asks for to be isolated by and this node does not have. Running it without would be a promise broken
-/// where nobody looks.
-pub(crate) fn isolation_refused(pod: &LocalPod) -> Option<Refusal> {
+/// What the pod asks for to be isolated by and this node does not give. Running it without would be a promise broken
+/// where nobody looks; but labels mean nothing on a machine without SELinux, and there every runtime leaves them out.
+pub(crate) fn isolation_refused(pod: &LocalPod, modules: SecurityModules) -> Option<Refusal> {
     let context = pod.spec.security_context.clone().unwrap_or_default();
     let annotated = pod.meta.annotations.iter().flatten();
     let annotated = annotated.into_iter().any(|(key, value)| {
         key.starts_with(APPARMOR_ANNOTATION) && !value.is_empty() && value != "unconfined"
     });
     if annotated || is_enforced(context.app_armor_profile.as_ref()) {
-        return no_apparmor();
+        return no_apparmor(modules);
     }
-    if is_labelled(context.se_linux_options.as_ref()) {
+    if modules.selinux && is_labelled(context.se_linux_options.as_ref()) {
         return no_selinux();
     }
-    pod.containers.iter().find_map(|container| container_refused(pod, container))
+    pod.containers.iter().find_map(|container| container_refused(pod, container, modules))
 }
 
 /// The same for one container: ephemeral ones come after the pod was admitted.
-fn container_refused(pod: &LocalPod, container: &LocalContainer) -> Option<Refusal> {
+fn container_refused(
+    pod: &LocalPod,
+    container: &LocalContainer,
+    modules: SecurityModules,
+) -> Option<Refusal> {
     let context = container.spec.security_context.clone().unwrap_or_default();
     if is_enforced(context.app_armor_profile.as_ref()) {
-        return no_apparmor();
+        return no_apparmor(modules);
     }
-    if is_labelled(context.se_linux_options.as_ref()) {
+    if modules.selinux && is_labelled(context.se_linux_options.as_ref()) {
         return no_selinux();
     }
     match context.proc_mount.as_deref() {
@@ -109,8 +114,13 @@ fn is_enforced(profile: Option<&AppArmorProfile>) -> bool {
     profile.is_some_and(|profile| profile.type_ != "Unconfined")
 }
 
-fn no_apparmor() -> Option<Refusal> {
-    Refusal::new("AppArmor", "Cannot enforce AppArmor: profiles are not applied on this node")
+fn no_apparmor(modules: SecurityModules) -> Option<Refusal> {
+    let why = if modules.apparmor {
+        "profiles are not applied on this node"
+    } else {
+        "AppArmor is not enabled on the host"
+    };
+    Refusal::new("AppArmor", format!("Cannot enforce AppArmor: {why}"))
 }
 
 fn is_labelled(options: Option<&SELinuxOptions>) -> bool {
@@ -222,8 +232,12 @@ pub(crate) fn user(
 }
 
 /// Decides everything but the user.
-pub(crate) fn confinement(pod: &LocalPod, container: &LocalContainer) -> Result<Confinement, ConfigError> {
-    if let Some(Refusal { text, .. }) = container_refused(pod, container) {
+pub(crate) fn confinement(
+    pod: &LocalPod,
+    container: &LocalContainer,
+    modules: SecurityModules,
+) -> Result<Confinement, ConfigError> {
+    if let Some(Refusal { text, .. }) = container_refused(pod, container, modules) {
         return Err(ConfigError::Isolation { text });
     }
     let (pod_wide, own) = contexts(pod, container);
@@ -276,6 +290,9 @@ fn capabilities(add: &[String], drop: &[String]) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::pod::testing::pod_of;
+
+    /// A machine without security modules.
+    const NONE: SecurityModules = SecurityModules { apparmor: false, selinux: false };
 
     fn check_user(
         pod_wide: &str,
@@ -348,11 +365,16 @@ mod tests {
 
     #[test]
     fn isolation_that_is_not_there_is_refused() {
+        let with_selinux = SecurityModules { selinux: true, apparmor: false };
         let check = |pod_wide: &str, own: &str, expected: Option<&str>| {
             let pod = pod_of(&format!(
                 r#"{{{pod_wide} "containers": [{{"name": "c", "securityContext": {own}}}]}}"#
             ));
-            assert_eq!(isolation_refused(&pod).map(|refusal| refusal.reason), expected, "{pod_wide} {own}");
+            assert_eq!(
+                isolation_refused(&pod, with_selinux).map(|refusal| refusal.reason),
+                expected,
+                "{pod_wide} {own}"
+            );
         };
         check("", "{}", None);
         check(r#""hostUsers": true,"#, r#"{"procMount": "Default", "seLinuxOptions": {}}"#, None);
@@ -368,15 +390,27 @@ mod tests {
         );
         check("", r#"{"seLinuxOptions": {"level": "s0:c1"}}"#, Some("SELinux"));
         check(r#""securityContext": {"seLinuxOptions": {"type": "t"}},"#, "{}", Some("SELinux"));
+        let labelled = pod_of(
+            r#"{"securityContext": {"seLinuxOptions": {"level": "s0:c1"}},
+                "containers": [{"name": "c", "securityContext": {"seLinuxOptions": {"type": "t"}}}]}"#,
+        );
+        assert_eq!(isolation_refused(&labelled, NONE), None, "no runtime labels without SELinux");
+        let armoured = pod_of(
+            r#"{"securityContext": {"appArmorProfile": {"type": "RuntimeDefault"}}, "containers": []}"#,
+        );
+        let text = |modules| isolation_refused(&armoured, modules).unwrap().text;
+        assert_eq!(text(NONE), "Cannot enforce AppArmor: AppArmor is not enabled on the host");
+        let with_apparmor = SecurityModules { apparmor: true, selinux: false };
+        assert_eq!(text(with_apparmor), "Cannot enforce AppArmor: profiles are not applied on this node");
         let late = pod_of(
             r#"{"containers": [{"name": "c"}],
                 "ephemeralContainers": [{"name": "e", "securityContext": {"procMount": "Unmasked"}}]}"#,
         );
-        assert!(confinement(&late, &late.containers[0]).is_ok_and(|confined| !confined.unmasked));
-        assert!(confinement(&late, &late.containers[1]).is_err());
+        assert!(confinement(&late, &late.containers[0], NONE).is_ok_and(|confined| !confined.unmasked));
+        assert!(confinement(&late, &late.containers[1], NONE).is_err());
         let mut apart = late;
         apart.spec.host_users = Some(false);
-        assert!(confinement(&apart, &apart.containers[1]).is_ok_and(|confined| confined.unmasked));
+        assert!(confinement(&apart, &apart.containers[1], NONE).is_ok_and(|confined| confined.unmasked));
     }
 
     #[test]
@@ -399,9 +433,9 @@ mod tests {
             r#"{"containers": [{"name": "c", "securityContext": {"privileged": true, "readOnlyRootFilesystem": true}},
                                {"name": "d", "securityContext": {"allowPrivilegeEscalation": false}}]}"#,
         );
-        let first = confinement(&pod, &pod.containers[0]).unwrap();
+        let first = confinement(&pod, &pod.containers[0], NONE).unwrap();
         assert!(first.privileged && first.rootfs_readonly && first.seccomp == Seccomp::Unconfined);
-        let second = confinement(&pod, &pod.containers[1]).unwrap();
+        let second = confinement(&pod, &pod.containers[1], NONE).unwrap();
         assert!(second.no_new_privileges && second.seccomp == Seccomp::RuntimeDefault);
     }
 }

@@ -1,5 +1,6 @@
 //! Facts about the machine that the Node object shows.
 
+use super::modules::SecurityModules;
 use crate::quantity::{self, Amounts};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::NodeSystemInfo;
@@ -19,6 +20,7 @@ pub(crate) struct Machine {
     pub(crate) system: NodeSystemInfo,
     /// Whether pods can have user namespaces.
     pub(crate) user_namespaces: bool,
+    pub(crate) modules: SecurityModules,
 }
 
 impl Machine {
@@ -49,6 +51,7 @@ impl Machine {
                 system_uuid: read("/sys/class/dmi/id/product_uuid"),
             },
             user_namespaces,
+            modules: SecurityModules::inspect(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod disk;
 pub(crate) mod machine;
+pub(crate) mod modules;
 pub(crate) mod object;
 pub(crate) mod register;
 pub(crate) mod view;

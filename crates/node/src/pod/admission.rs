@@ -3,13 +3,12 @@
 use super::local::{LocalContainer, LocalPod, Role};
 use super::observed::Rejection;
 use crate::container::security::{Refusal, isolation_refused};
+use crate::node::modules::SecurityModules;
 use crate::node::view::NodeFacts;
 use crate::quantity::{Amounts, amount, milli, units};
-use parking_lot::Mutex;
 use skiff_quantity::at_one_time;
-use skiff_runtime::PodUid;
 use skiff_scheduler::{node_affinity_matches, tolerated};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 /// The operating system of this node, and the label that says so.
 const OS: &str = "linux";
@@ -30,6 +29,13 @@ struct HostPort {
     ip: String,
     protocol: String,
     port: i32,
+}
+
+impl Claims {
+    /// Whether these are more than `other` of anything that can change while a pod runs.
+    pub(super) fn exceed(&self, other: &Self) -> bool {
+        self.cpu > other.cpu || self.memory > other.memory
+    }
 }
 
 impl HostPort {
@@ -96,42 +102,19 @@ pub(crate) fn at_the_same_time(pod: &LocalPod, amount: impl Fn(&LocalContainer) 
     }))
 }
 
-/// What the pods that the node has taken claim of it, until they end. One lock makes a verdict and its claim one step,
-/// whichever pods are looked at meanwhile.
-#[derive(Default)]
-pub(crate) struct Ledger(Mutex<HashMap<PodUid, Claims>>);
-
-impl Ledger {
-    /// Takes `pod` if it fits.
-    pub(crate) fn admit(&self, pod: &LocalPod, node: &NodeFacts) -> Result<(), Rejection> {
-        let mut taken = self.0.lock();
-        admit(pod, taken.values(), node)?;
-        taken.insert(pod.uid.clone(), claims(pod));
-        Ok(())
-    }
-
-    /// Counts a pod that was taken before, whatever there is left.
-    pub(crate) fn keep(&self, pod: &LocalPod) {
-        self.0.lock().insert(pod.uid.clone(), claims(pod));
-    }
-
-    /// Gives back what a pod claimed. Safe to repeat.
-    pub(crate) fn release(&self, uid: &PodUid) {
-        self.0.lock().remove(uid);
-    }
-}
-
 /// Refuses a pod that does not fit beside the pods that claim `others`. The rules, their order and their words are
 /// those of the kubelet.
-fn admit<'a>(
+pub(super) fn admit<'a>(
     pod: &LocalPod,
     others: impl ExactSizeIterator<Item = &'a Claims> + Clone,
     node: &NodeFacts,
+    modules: SecurityModules,
 ) -> Result<(), Rejection> {
     operating_system(pod, node)?;
-    resources(pod, others.clone(), &node.allocatable)?;
-    placement(pod, node)?;
     let own = claims(pod);
+    fits(&own, others.clone(), &node.allocatable)
+        .map_err(|Shortage { reason, message }| rejection(reason, message))?;
+    placement(pod, node)?;
     if others
         .flat_map(|claims| &claims.host_ports)
         .any(|taken| own.host_ports.iter().any(|p| p.clashes(taken)))
@@ -140,7 +123,7 @@ fn admit<'a>(
         return Err(rejection("NodePorts", text.into()));
     }
     sysctls(pod)?;
-    isolation_refused(pod).map_or(Ok(()), |Refusal { reason, text }| Err(rejection(reason, text)))
+    isolation_refused(pod, modules).map_or(Ok(()), |Refusal { reason, text }| Err(rejection(reason, text)))
 }
 
 fn operating_system(pod: &LocalPod, node: &NodeFacts) -> Result<(), Rejection> {
@@ -157,22 +140,29 @@ fn operating_system(pod: &LocalPod, node: &NodeFacts) -> Result<(), Rejection> {
     Ok(())
 }
 
-fn resources<'a>(
-    pod: &LocalPod,
+/// What the node has too little of.
+pub(super) struct Shortage {
+    /// The reason of a pod that is refused for it.
+    pub(super) reason: &'static str,
+    pub(super) message: String,
+}
+
+/// Whether the node has what a pod claims beside the pods that claim `others`.
+pub(super) fn fits<'a>(
+    own: &Claims,
     others: impl ExactSizeIterator<Item = &'a Claims> + Clone,
     allocatable: &Amounts,
-) -> Result<(), Rejection> {
-    let own = claims(pod);
+) -> Result<(), Shortage> {
     let full = |resource: &str, requested: i64, used: i64, capacity: i64| {
         let reason = match resource {
             "cpu" => "OutOfcpu",
             "memory" => "OutOfmemory",
             _ => "OutOfpods",
         };
-        let text = format!(
+        let message = format!(
             "Node didn't have enough resource: {resource}, requested: {requested}, used: {used}, capacity: {capacity}"
         );
-        Err(rejection(reason, text))
+        Err(Shortage { reason, message })
     };
     let pods = allocatable.get("pods").and_then(units).unwrap_or(i64::MAX);
     let present = i64::try_from(others.len()).unwrap_or(i64::MAX);
@@ -256,7 +246,7 @@ mod tests {
         let taints = vec![taint("soft", "NoSchedule"), taint("going", "NoExecute")];
         let node = NodeFacts { name: "n".into(), labels, taints, allocatable };
         let others: Vec<Claims> = others.iter().map(claims).collect();
-        let actual = admit(pod, others.iter(), &node);
+        let actual = admit(pod, others.iter(), &node, SecurityModules::default());
         match expected {
             Ok(()) => assert_eq!(actual, Ok(())),
             Err(reason) => assert_eq!(actual.unwrap_err().reason, reason),
@@ -315,30 +305,6 @@ mod tests {
         check(&os("windows"), &[], Err("PodOSNotSupported"));
         let selecting = r#"{"containers": [], "nodeSelector": {"kubernetes.io/os": "windows"}}"#;
         check(&pod_of(selecting), &[], Err("PodOSSelectorNodeLabelDoesNotMatch"));
-    }
-
-    #[test]
-    fn the_ledger_counts_pods_until_they_end() {
-        let named = |uid: &str| {
-            let mut pod = container(r#""resources": {"requests": {"cpu": "600m"}}"#);
-            pod.uid = PodUid::new(uid).unwrap();
-            pod
-        };
-        let allocatable = [("cpu".into(), Quantity("1".into()))].into();
-        let node = NodeFacts { allocatable, ..NodeFacts::default() };
-        let ledger = Ledger::default();
-        assert_eq!(ledger.admit(&named("a"), &node), Ok(()));
-        assert_eq!(ledger.admit(&named("b"), &node).unwrap_err().reason, "OutOfcpu");
-        assert_eq!(
-            ledger.admit(&named("b"), &node).unwrap_err().reason,
-            "OutOfcpu",
-            "a refused pod claims nothing"
-        );
-        ledger.release(&named("a").uid);
-        assert_eq!(ledger.admit(&named("b"), &node), Ok(()));
-        ledger.keep(&named("a"));
-        ledger.release(&named("b").uid);
-        assert_eq!(ledger.admit(&named("c"), &node).unwrap_err().reason, "OutOfcpu", "one that runs counts");
     }
 
     #[test]

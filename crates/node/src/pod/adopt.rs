@@ -1,9 +1,12 @@
 //! Rebuilds what is known of a pod after a restart of the agent, so that nothing of it is restarted.
 
+use super::conditions::{RESIZE_IN_PROGRESS, RESIZE_PENDING};
 use super::local::{LocalPod, Role};
 use super::observed::{
-    ContainerState, EndCause, Ending, Finished, Hook, ImageRef, Observed, Run, Running, Stage,
+    ContainerState, Deferred, EndCause, Ending, Finished, Granted, Hook, ImageRef, Observed, Resizing, Run,
+    Running, Stage,
 };
+use super::sizes::Sizes;
 use super::status::ID_SCHEME;
 use crate::backoff::Backoff;
 use crate::ids::ContainerName;
@@ -11,6 +14,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ContainerStatus as ApiStatus;
 use skiff_runtime::{ContainerState as RuntimeContainer, ContainerStatus, PodState};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// A pod that runs in the runtime. `end_of` turns the state of an ended container into its end.
 pub(crate) fn adopted(
@@ -23,6 +27,7 @@ pub(crate) fn adopted(
     let mut observed = remembered(pod, now, true);
     observed.volumes = Stage::Ready(());
     observed.sandbox = Stage::Ready(addresses);
+    observed.resizing.group = Some(Arc::new(Sizes::of(pod)));
     let mut runs: Vec<&RuntimeContainer> = state.containers.iter().collect();
     runs.sort_by_key(|run| run.attempt);
     for run in runs {
@@ -30,6 +35,7 @@ pub(crate) fn adopted(
         observed.initialized |= pod.container(&name_of(run)).is_some_and(|c| c.role == Role::Main);
         container.attempts = container.attempts.max(run.attempt + 1);
         container.spec_image = Some(run.image_ref.clone());
+        container.sizes = pod.container(&name_of(run)).map(|c| c.spec.resources.clone().unwrap_or_default());
         container.user = Some(run.user.clone());
         if container.image.is_none() {
             container.image = Some(ImageRef { name: run.image_ref.clone(), id: run.image.to_string() });
@@ -81,6 +87,7 @@ fn remembered(pod: &LocalPod, now: Timestamp, keep_ends: bool) -> Observed {
     if pod.finished_in_api() {
         observed.ending = Some(Ending { cause: EndCause::Completed, since: now });
     }
+    observed.resizing = resizing(pod);
     let lists = [
         &pod.status.init_container_statuses,
         &pod.status.container_statuses,
@@ -91,6 +98,24 @@ fn remembered(pod: &LocalPod, now: Timestamp, keep_ends: bool) -> Observed {
         observed.containers.insert(ContainerName::from(status.name.as_str()), container);
     }
     observed
+}
+
+/// What the API remembers of a change of the pod's resources.
+fn resizing(pod: &LocalPod) -> Resizing {
+    let condition = |kind: &str| {
+        let known = pod.status.conditions.iter().flatten().find(|condition| condition.type_ == kind)?;
+        Some((known.observed_generation.unwrap_or_default(), known.message.clone().unwrap_or_default()))
+    };
+    let granted = condition(RESIZE_IN_PROGRESS);
+    let deferred = condition(RESIZE_PENDING);
+    Resizing {
+        granted: granted.map(|(generation, message)| Granted {
+            generation,
+            error: Some(message).filter(|message| !message.is_empty()),
+        }),
+        deferred: deferred.map(|(generation, message)| Deferred { generation, reason: "Deferred", message }),
+        ..Resizing::default()
+    }
 }
 
 /// What the API remembers of a container.

@@ -1,11 +1,16 @@
 //! The conditions of a pod that the node owns.
 
 use super::local::{LocalPod, Role};
-use super::observed::{Observed, Stage};
+use super::observed::{Observed, Resizing, Stage};
 use super::status::Phase;
 use crate::time::api_time;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, PodCondition};
+
+/// The node has no room yet for the resources that the pod asks for now.
+pub(crate) const RESIZE_PENDING: &str = "PodResizePending";
+/// The pod is being given the resources that it was granted.
+pub(crate) const RESIZE_IN_PROGRESS: &str = "PodResizeInProgress";
 
 /// One computed condition, before it is compared with the one that was reported last.
 struct Verdict {
@@ -53,7 +58,13 @@ pub(crate) fn conditions(
         last_transition_time: Some(api_time(observed.started)),
         ..PodCondition::default()
     };
-    let others = before.iter().filter(|condition| !own.iter().any(|verdict| verdict.kind == condition.type_));
+    if !phase.is_final() {
+        list.extend(resize(observed, &before, now));
+    }
+    let is_own = |kind: &str| {
+        [RESIZE_PENDING, RESIZE_IN_PROGRESS].contains(&kind) || own.iter().any(|verdict| verdict.kind == kind)
+    };
+    let others = before.iter().filter(|condition| !is_own(&condition.type_));
     list.extend(others.map(|condition| (*condition).clone()));
     if !list.iter().any(|condition| condition.type_ == "PodScheduled") {
         list.push(scheduled);
@@ -62,6 +73,33 @@ pub(crate) fn conditions(
         condition.observed_generation = pod.meta.generation;
     }
     list
+}
+
+/// How far a change of the pod's resources has come. The time of a transition is that of the reason.
+fn resize(observed: &Observed, before: &[&PodCondition], now: Timestamp) -> Vec<PodCondition> {
+    let condition = |kind: &str, generation: i64, reason: Option<&str>, message: Option<&String>| {
+        let old = before.iter().find(|old| old.type_ == kind && old.reason.as_deref() == reason);
+        PodCondition {
+            type_: kind.into(),
+            status: "True".into(),
+            reason: reason.map(Into::into),
+            message: message.cloned(),
+            last_transition_time: old
+                .and_then(|old| old.last_transition_time.clone())
+                .or_else(|| Some(api_time(now))),
+            last_probe_time: None,
+            observed_generation: Some(generation),
+        }
+    };
+    let Resizing { deferred, granted, .. } = &observed.resizing;
+    let deferred = deferred.iter().map(|deferred| {
+        condition(RESIZE_PENDING, deferred.generation, Some("Deferred"), Some(&deferred.message))
+    });
+    let granted = granted.iter().map(|granted| {
+        let error = granted.error.as_ref();
+        condition(RESIZE_IN_PROGRESS, granted.generation, error.map(|_| "Error"), error)
+    });
+    deferred.chain(granted).collect()
 }
 
 /// The API form of `verdict`; the transition time moves only when the status changes.

@@ -1,9 +1,11 @@
 //! Follows the pods that are bound to this node and keeps one task for each, by UID. Nothing is awaited here on behalf
 //! of one pod: a slow one holds up nobody but itself.
 
+use super::kept::Kept;
 use super::local::LocalPod;
 use super::observed::Rejection;
 use super::sandbox;
+use super::sizes::Sizes;
 use super::steps::blocking;
 use super::views::Views;
 use super::worker::{Latest, Start, View, Worker};
@@ -136,9 +138,11 @@ impl Manager {
             let created = pod.meta.creation_timestamp.as_ref().map(|time| time.0);
             (!self.is_known(pod), created)
         });
-        for pod in new {
+        // What a pod asks for on top of what it has comes after all pods are counted.
+        for pod in new.clone() {
             self.begin(pod);
         }
+        new.iter().for_each(|pod| self.shared.ledger.want(pod, &self.shared.node.current()));
         self.pods.keys().filter(|uid| !seen.contains(uid)).for_each(|uid| self.removed(uid));
         self.clear_strays();
         self.views.list_ended();
@@ -151,17 +155,23 @@ impl Manager {
     }
 
     /// Starts the task of a pod.
-    fn begin(&mut self, pod: LocalPod) {
-        let verdict = if pod.finished_in_api() {
+    fn begin(&mut self, asked: LocalPod) {
+        let shared = &self.shared;
+        let known = self.is_known(&asked) && !asked.finished_in_api();
+        let kept = if known { Kept::load(&shared.paths(&asked.uid)) } else { None };
+        let sizes = Sizes::of(&asked);
+        let granted = kept.as_ref().map_or(&sizes, |kept| &kept.granted);
+        let pod = granted.applied(asked.clone());
+        let verdict = if asked.finished_in_api() {
             Ok(())
-        } else if self.is_known(&pod) {
-            self.shared.ledger.keep(&pod);
+        } else if known {
+            shared.ledger.keep(&pod);
             Ok(())
         } else {
-            self.shared.ledger.admit(&pod, &self.shared.node.current())
+            shared.ledger.admit(&pod, &shared.node.current(), shared.machine.modules)
         };
         let uid = pod.uid.clone();
-        let known = Arc::new(pod.clone());
+        let known = Arc::new(asked);
         let (view_sender, view) = watch::channel(View { pod: Some(known.clone()), ..View::default() });
         self.views.insert(uid.clone(), view);
         let (sender, latest) = watch::channel(Latest { pod: known, removed: false });
@@ -173,7 +183,8 @@ impl Manager {
                 Err(_) => reconsider(&shared, &pod).await,
             };
             let adopted = if left { sandbox::take_over(&shared, &pod).await } else { None };
-            Worker::new(shared, Start { pod, adopted, rejection }, view_sender).await.run(latest).await;
+            let start = Start { pod, asked: sizes, kept, adopted, rejection };
+            Worker::new(shared, start, view_sender).await.run(latest).await;
             Some(uid)
         });
     }
@@ -181,7 +192,7 @@ impl Manager {
     fn forget(&mut self, uid: &PodUid) {
         self.pods.remove(uid);
         self.views.remove(uid);
-        self.shared.ledger.release(uid);
+        self.shared.ledger.release(uid, &self.shared.node.current());
         self.shared.probes.forget(uid);
     }
 
@@ -206,7 +217,8 @@ impl Manager {
 /// Looks once more, at the Node as it is now, at a pod that did not fit the Node as it was seen last; says so when it
 /// is refused for good.
 async fn reconsider(shared: &Shared, pod: &LocalPod) -> Option<Rejection> {
-    let rejection = shared.ledger.admit(pod, &*shared.node.read().await).err()?;
+    let verdict = shared.ledger.admit(pod, &*shared.node.read().await, shared.machine.modules);
+    let rejection = verdict.err()?;
     let text = rejection.message.trim_start_matches("Pod was rejected: ").to_owned();
     shared.pod_event(pod, Warning, rejection.reason, text);
     Some(rejection)

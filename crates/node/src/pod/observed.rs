@@ -3,11 +3,13 @@
 //! The worker owns one [`Observed`] per pod UID; steps and reports change it (module `transition`). After a restart of the
 //! agent it is rebuilt from the runtime's state and the API object (module `adopt`).
 
+use super::sizes::Sizes;
 use crate::backoff::Backoff;
 use crate::ids::ContainerName;
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ResourceRequirements;
 use skiff_runtime::UserSpec;
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 /// Everything known of one pod on this node.
 #[derive(Clone, Debug)]
@@ -29,6 +31,39 @@ pub(crate) struct Observed {
     pub(crate) files: Stage<()>,
     /// The init containers of this sandbox are through.
     pub(crate) initialized: bool,
+    pub(crate) resizing: Resizing,
+}
+
+/// How far a change of the pod's resources has come.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Resizing {
+    /// The node has no room for what is asked for.
+    pub(crate) deferred: Option<Deferred>,
+    /// The node granted it, and the groups do not all have it yet.
+    pub(crate) granted: Option<Granted>,
+    /// The writing of the groups.
+    pub(crate) work: Stage<()>,
+    /// What the pod's own group was made for.
+    pub(crate) group: Option<Arc<Sizes>>,
+}
+
+/// Why the node cannot give a pod what it asks for now.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Deferred {
+    /// Of the pod's specification.
+    pub(crate) generation: i64,
+    /// One word, as a pod would be refused with.
+    pub(crate) reason: &'static str,
+    pub(crate) message: String,
+}
+
+/// A change of resources that the node granted.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Granted {
+    /// Of the pod's specification.
+    pub(crate) generation: i64,
+    /// Why it could not be carried out when that was tried last.
+    pub(crate) error: Option<String>,
 }
 
 /// Why the node refused a pod.
@@ -41,8 +76,9 @@ pub(crate) struct Rejection {
 
 /// Something that is set up once, may fail and is retried, and is taken down once.
 /// For the API object: `Ready` while it exists, `Gone` once deleted.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) enum Stage<T> {
+    #[default]
     Absent,
     /// Being set up or taken down, after so many failures.
     Working {
@@ -91,6 +127,8 @@ pub(crate) struct ContainerState {
     pub(crate) user: Option<UserSpec>,
     /// The image the specification named when the container was last started.
     pub(crate) spec_image: Option<String>,
+    /// The resources that the newest attempt has, or was started with.
+    pub(crate) sizes: Option<ResourceRequirements>,
     /// The back-off before the next restart was announced.
     pub(crate) backoff_noted: bool,
     /// The last stop was ordered because the specification changed: start again whatever the policy.
@@ -152,6 +190,8 @@ pub(crate) enum StopCause {
     PostStartFailed,
     /// The specification names another image now.
     DefinitionChanged,
+    /// It was granted resources that its policy wants it started anew for.
+    Resized,
 }
 
 /// Progress of a lifecycle hook.
@@ -194,6 +234,8 @@ pub(crate) enum StartError {
     ErrImageNeverPull,
     CreateContainerConfigError,
     CreateContainerError,
+    /// The start hung and was given up.
+    RunContainerError,
 }
 
 /// What came of a step, or what the runtime or a probe reported.
@@ -252,6 +294,14 @@ pub(crate) enum Report {
         container: ContainerName,
         id: String,
     },
+    /// The groups have these resources: the pod's own, and those of the containers by name and ID.
+    Resized {
+        to: Arc<Sizes>,
+        containers: Vec<(ContainerName, String)>,
+    },
+    ResizeFailed {
+        message: String,
+    },
     /// The API object was deleted by us, or could not be.
     ObjectDeleted(bool),
     /// The API object is gone.
@@ -270,6 +320,7 @@ impl StartError {
             Self::ErrImageNeverPull => "ErrImageNeverPull",
             Self::CreateContainerConfigError => "CreateContainerConfigError",
             Self::CreateContainerError => "CreateContainerError",
+            Self::RunContainerError => "RunContainerError",
         }
     }
 }
@@ -324,6 +375,7 @@ impl Observed {
             removed: false,
             files: Stage::Ready(()),
             initialized: false,
+            resizing: Resizing::default(),
         }
     }
 
@@ -339,6 +391,7 @@ impl Observed {
             image: None,
             user: None,
             spec_image: None,
+            sizes: None,
             backoff_noted: false,
             restart_ordered: false,
         };

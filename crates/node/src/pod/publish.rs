@@ -1,5 +1,6 @@
 //! Writes a pod's status to the API: only when it changed, one write at a time, retried.
 
+use super::conditions::{RESIZE_IN_PROGRESS, RESIZE_PENDING};
 use super::local::LocalPod;
 use super::observed::Observed;
 use super::status::status;
@@ -15,7 +16,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Conditions that the node decides; others are left alone.
-const OWN_CONDITIONS: [&str; 4] = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady"];
+const OWN_CONDITIONS: [&str; 6] = [
+    "PodReadyToStartContainers",
+    "Initialized",
+    "Ready",
+    "ContainersReady",
+    RESIZE_PENDING,
+    RESIZE_IN_PROGRESS,
+];
 
 /// The pause after a write that failed.
 const RETRY: Duration = Duration::from_secs(1);
@@ -139,8 +147,19 @@ fn patch(pod: &LocalPod, next: &PodStatus) -> serde_json::Value {
                 condition.entry(field).or_insert(serde_json::Value::Null);
             }
         }
+        let gone = gone(pod, next).map(|kind| json!({ "type": kind, "$patch": "delete" }));
+        if let Some(conditions) = status.get_mut("conditions").and_then(serde_json::Value::as_array_mut) {
+            conditions.extend(gone);
+        }
     }
     json!({ "metadata": { "uid": pod.uid.as_str() }, "status": status })
+}
+
+/// The conditions that the node has given the pod and that hold no more.
+fn gone<'a>(pod: &'a LocalPod, next: &'a PodStatus) -> impl Iterator<Item = &'a str> {
+    let before = pod.status.conditions.iter().flatten().map(|condition| condition.type_.as_str());
+    let still = |kind: &str| next.conditions.iter().flatten().any(|condition| condition.type_ == kind);
+    before.filter(move |kind| is_own(kind) && !still(kind))
 }
 
 #[cfg(test)]
@@ -163,5 +182,14 @@ mod tests {
         assert_eq!(status["podIPs"], json!([{"$patch": "replace"}]));
         let ready = json!({"type": "Ready", "status": "True", "reason": null, "message": null});
         assert_eq!(status["conditions"], json!([ready]));
+        let mut resized = pod_of(r#"{"containers": []}"#);
+        resized.status = serde_json::from_value(json!({"conditions": [
+            {"type": "PodResizeInProgress", "status": "True"}, {"type": "Mine", "status": "True"}]}))
+        .unwrap();
+        let patch = super::patch(&resized, &next);
+        assert_eq!(
+            patch["status"]["conditions"],
+            json!([ready, {"type": "PodResizeInProgress", "$patch": "delete"}])
+        );
     }
 }

@@ -3,6 +3,8 @@
 
 use super::admission::requested;
 use super::local::{LocalPod, Role};
+use super::observed::Observed;
+use super::sizes::Sizes;
 use crate::container::limits::pod_limit;
 use crate::quantity::{Amounts, binary, count, millicores};
 use k8s_openapi::api::core::v1::ResourceRequirements;
@@ -18,8 +20,16 @@ pub(crate) fn allocated(pod: &LocalPod) -> Amounts {
     names.into_iter().map(|name| (name.clone(), shown(name, requested(pod, name)))).collect()
 }
 
-/// `status.resources`: those requests, and the limits that hold for the pod as a whole.
-pub(crate) fn enforced(pod: &LocalPod) -> ResourceRequirements {
+/// `status.resources`: what the pod's own group has been made for.
+pub(crate) fn in_force(pod: &LocalPod, observed: &Observed) -> ResourceRequirements {
+    match observed.resizing.group.as_deref().filter(|group| !group.same(&Sizes::of(pod))) {
+        Some(group) => enforced(&group.applied(pod.clone())),
+        None => enforced(pod),
+    }
+}
+
+/// The requests of a pod, and the limits that hold for it as a whole.
+fn enforced(pod: &LocalPod) -> ResourceRequirements {
     let limits = ["cpu", "memory"].into_iter();
     let limits: Amounts =
         limits.filter_map(|name| Some((name.to_owned(), shown(name, pod_limit(pod, name)?)))).collect();

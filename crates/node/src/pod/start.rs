@@ -182,6 +182,11 @@ pub(crate) async fn create_and_start(
             shared.container_event(pod, container, Warning, "Failed", format!("Error: {reason}"));
             Err(StartRefusal::NotRun { message: reason })
         }
+        Err(RuntimeError::Hung { reason: message, .. }) => {
+            shared.container_event(pod, container, Normal, "Created", "Container created".into());
+            shared.container_event(pod, container, Warning, "Failed", format!("Error: {message}"));
+            Err(StartRefusal::NotMade { reason: StartError::RunContainerError, message })
+        }
         Err(error) => {
             let message = match error {
                 RuntimeError::Create { reason, .. } => reason,
@@ -232,6 +237,7 @@ async fn configure(inputs: &StartInputs<'_>, image: &Image) -> Result<ContainerS
         mounts,
         hostname: &hostname,
         node_memory: shared.machine.memory,
+        modules: shared.machine.modules,
         log_path: shared.paths(&pod.uid).log(&container.name, *attempt),
     };
     let mut spec = container_spec(parts)?;

@@ -89,7 +89,7 @@ pub(crate) fn status(pod: &LocalPod, observed: &Observed, host_ips: &[IpAddr], n
         start_time: Some(api_time(observed.started)),
         qos_class: pod.status.qos_class.clone(),
         observed_generation: pod.meta.generation,
-        resources: Some(resources::enforced(pod)),
+        resources: Some(resources::in_force(pod, observed)),
         allocated_resources: Some(resources::allocated(pod)).filter(|amounts| !amounts.is_empty()),
         ..PodStatus::default()
     }
@@ -172,7 +172,10 @@ pub(crate) fn container_status(
         restart_count: i32::try_from(state.attempts.saturating_sub(1)).unwrap_or(i32::MAX),
         state: Some(current),
         last_state: Some(last.map_or_else(ApiState::default, terminated)),
-        resources: container.spec.resources.clone(),
+        resources: match &state.run {
+            Run::Running(_) => state.sizes.clone().or_else(|| container.spec.resources.clone()),
+            _ => container.spec.resources.clone(),
+        },
         allocated_resources,
         volume_mounts: volume_mounts(container),
         user: state.user.as_ref().map(user),

@@ -6,6 +6,7 @@
 
 use super::local::{LocalContainer, LocalPod, Role};
 use super::observed::{EndCause, Hook, Observed, Run, Running, Stage, StartError, StopCause};
+use super::resize;
 use crate::ids::ContainerName;
 use crate::time::{after, seconds};
 use jiff::Timestamp;
@@ -49,6 +50,8 @@ pub(crate) enum Step {
     NoteImageBackOff {
         container: ContainerName,
     },
+    /// Give the pod's groups what it was granted.
+    Resize,
     StopSandbox,
     UnmountVolumes,
     /// Delete the API object, after its last status was written.
@@ -141,6 +144,7 @@ impl Planner<'_> {
         if !self.ready(&self.observed.sandbox.clone(), Step::StartSandbox) {
             return;
         }
+        self.resize();
         match self.initialize() {
             Progress::Passed => self.run_main(),
             Progress::Underway => {}
@@ -161,6 +165,27 @@ impl Planner<'_> {
             }
         }
         false
+    }
+
+    /// Brings the groups to what the pod was granted.
+    fn resize(&mut self) {
+        if resize::changes(self.pod, self.observed).is_empty() {
+            return;
+        }
+        let due = match self.observed.resizing.work {
+            Stage::Working { .. } => false,
+            Stage::Failed { retry_at, .. } => self.due(retry_at),
+            Stage::Absent | Stage::Ready(()) | Stage::Gone => true,
+        };
+        if due {
+            self.step(Step::Resize);
+        }
+    }
+
+    /// Whether the groups are being changed; a container that grows needs the room that its pod is getting.
+    fn resizes(&self) -> bool {
+        matches!(self.observed.resizing.work, Stage::Working { .. })
+            || self.plan.steps.contains(&Step::Resize)
     }
 
     /// Runs the init containers in order.
@@ -257,6 +282,9 @@ impl Planner<'_> {
     }
 
     fn start(&mut self, container: &LocalContainer) {
+        if self.resizes() {
+            return;
+        }
         let attempt = self.observed.container(&container.name).attempts;
         self.step(Step::Start { container: container.name.clone(), attempt });
     }
@@ -272,7 +300,9 @@ impl Planner<'_> {
             container.role != Role::Init
                 && container.spec.image.as_ref().is_some_and(|wanted| wanted != image)
         });
-        if let Some(cause) = running.doomed.clone().or(changed.then_some(StopCause::DefinitionChanged)) {
+        let resized = container.role != Role::Init && resize::needs_restart(container, self.observed);
+        let cause = running.doomed.clone().or(changed.then_some(StopCause::DefinitionChanged));
+        if let Some(cause) = cause.or(resized.then_some(StopCause::Resized)) {
             self.step(Step::BeginStop { container: name, cause });
             return Progress::Underway;
         }

@@ -1,12 +1,15 @@
 //! Stories of pods, told as the steps that each event leads to.
 
 use super::local::LocalPod;
-use super::observed::{Finished, Observed, Rejection, Report, StartError};
+use super::observed::{Finished, Granted, Observed, Rejection, Report, StartError};
+use super::resize::{changes, event_message, is_under_way};
+use super::sizes::Sizes;
 use super::status::{phase, status};
 use super::step::{Step, plan};
 use super::testing::{at, pod, pod_of};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ContainerStatus;
+use std::sync::Arc;
 
 /// A pod, what is known of it, and the time.
 struct Story {
@@ -455,6 +458,26 @@ fn missing_configuration_is_retried_when_it_arrives() {
 }
 
 #[test]
+fn a_start_that_hung_is_tried_again_ever_later() {
+    let mut story = Story::new(ONE);
+    story.set_up();
+    story.check("Start(c#0)");
+    let failed = || Report::StartFailed {
+        container: "c".into(),
+        reason: StartError::RunContainerError,
+        message: "context deadline exceeded: run the program".into(),
+    };
+    story.hear(failed()).check("");
+    assert_eq!((story.phase(), story.brief("c").as_str()), ("Pending", "RunContainerError/-/0"));
+    assert_eq!(story.wake, Some(at(10)));
+    story.wait(10).check("Start(c#0)");
+    story.hear(failed()).check("");
+    assert_eq!(story.wake, Some(at(30)));
+    // What it waits for is no object of the API.
+    story.hear(Report::Retry).check("");
+}
+
+#[test]
 fn volumes_and_sandboxes_are_tried_again() {
     let mut story = Story::new(ONE);
     story.check("MountVolumes");
@@ -565,4 +588,107 @@ fn a_running_container_shows_what_was_set_aside_for_it() {
     assert_eq!(allocated(&story).as_deref(), Some("1"));
     story.exited("c", 0, 1);
     assert_eq!(allocated(&story), None);
+}
+
+/// Gives the pod other resources, as the node has granted them.
+fn grant(story: &mut Story, spec: &str) {
+    let granted = Sizes::of(&pod_of(spec));
+    story.pod = granted.applied(story.pod.clone());
+    story.observed.resizing.granted = Some(Granted { generation: 2, error: None });
+}
+
+/// A container `c`, with its requests and limits of memory, and its policy for that.
+fn of_memory(memory: &str, policy: &str) -> String {
+    format!(
+        r#"{{"containers": [{{"name": "c", "resizePolicy": [{{"resourceName": "memory", "restartPolicy": "{policy}"}}],
+            "resources": {{"requests": {{"memory": "{memory}"}}, "limits": {{"memory": "{memory}"}}}}}}]}}"#
+    )
+}
+
+/// The memory limit that the container is said to have.
+fn memory(story: &Story) -> String {
+    story.container("c").resources.unwrap().limits.unwrap()["memory"].0.clone()
+}
+
+#[test]
+fn a_running_container_is_resized_as_it_is() {
+    let mut story = Story::new(&of_memory("1Gi", "NotRequired"));
+    story.set_up();
+    story.check("Start(c#0)");
+    story.started("c", 0).check("");
+    grant(&mut story, &of_memory("2Gi", "NotRequired"));
+    story.check("Resize");
+    assert_eq!(memory(&story), "1Gi", "until it has more");
+    assert_eq!(story.condition("PodResizeInProgress"), "True");
+    story.hear(Report::ResizeFailed { message: "no".into() }).check("");
+    assert_eq!(story.condition("PodResizeInProgress"), "True Error");
+    assert_eq!(story.wake, Some(at(1)));
+    story.wait(1).check("Resize");
+    let to = Arc::new(Sizes::of(&story.pod));
+    story.hear(Report::Resized { to, containers: vec![("c".into(), "c0".into())] }).check("");
+    assert_eq!((memory(&story).as_str(), story.brief("c").as_str()), ("2Gi", "running/-/0+"));
+    assert!(!is_under_way(&story.pod, &story.observed));
+}
+
+#[test]
+fn a_container_is_started_anew_where_its_policy_says_so() {
+    let mut story = Story::new(&of_memory("1Gi", "RestartContainer"));
+    story.set_up();
+    story.check("Start(c#0)");
+    story.started("c", 0).check("");
+    grant(&mut story, &of_memory("2Gi", "RestartContainer"));
+    story.check("BeginStop(c: Resized), Terminate(c)");
+    assert!(is_under_way(&story.pod, &story.observed));
+    // Its pod has room for it before it begins.
+    story.exited("c", 0, 0).check("Resize");
+    let to = Arc::new(Sizes::of(&story.pod));
+    story.hear(Report::Resized { to, containers: Vec::new() }).check("Start(c#1)");
+    story.started("c", 1).check("");
+    assert_eq!((memory(&story).as_str(), story.brief("c").as_str()), ("2Gi", "running/Completed:0/1+"));
+}
+
+#[test]
+fn a_limit_of_the_pod_is_that_of_a_container_without_one() {
+    let whole = |memory: &str| {
+        format!(
+            r#"{{"resources": {{"limits": {{"memory": "{memory}"}}}}, "containers": [{{"name": "c"}}, {{"name": "d"}}]}}"#
+        )
+    };
+    let mut story = Story::new(&whole("1Gi"));
+    story.set_up();
+    story.check("Start(c#0)");
+    story.started("c", 0).check("Start(d#0)");
+    grant(&mut story, &whole("2Gi"));
+    story.check("Resize");
+    let changes = changes(&story.pod, &story.observed);
+    let limits = |change: &skiff_runtime::Change| (change.from.memory_limit, change.to.memory_limit);
+    let both = (Some(1 << 30), Some(2 << 30));
+    assert_eq!(changes.pod.as_ref().map(limits), Some(both));
+    let [(name, id, change)] = &changes.containers[..] else { panic!("{changes:?}") };
+    assert_eq!(
+        (name.as_str(), id.as_str(), limits(change)),
+        ("c", "c0", both),
+        "the other one is being started"
+    );
+    // A container that is started late begins with what there is then.
+    story.exited("c", 0, 1).check("");
+    story.hear(Report::Resized { to: Arc::new(Sizes::of(&story.pod)), containers: Vec::new() });
+    story.check("Start(c#1)");
+}
+
+#[test]
+fn events_tell_of_a_resize_as_the_kubelet_does() {
+    let pod = pod_of(
+        r#"{"initContainers": [{"name": "i"}], "ephemeralContainers": [{"name": "e"}],
+            "containers": [{"name": "c", "resources": {"requests": {"cpu": "1"}, "limits": {"cpu": "2"}}}]}"#,
+    );
+    assert_eq!(
+        event_message("Pod resize started", &pod, 3, ""),
+        r#"Pod resize started: {"initContainers":[{"name":"i","resources":{}}],"containers":[{"name":"c","resources":{"limits":{"cpu":"2"},"requests":{"cpu":"1"}}}],"generation":3}"#
+    );
+    let bare = pod_of(r#"{"containers": []}"#);
+    assert_eq!(
+        event_message("Pod resize error", &bare, 3, "no"),
+        r#"Pod resize error: {"generation":3,"error":"no"}"#
+    );
 }

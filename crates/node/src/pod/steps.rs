@@ -61,6 +61,7 @@ impl Worker {
                 );
                 self.container_event(&container, Warning, "Failed", "Error: ImagePullBackOff".into());
             }
+            Step::Resize => self.begin_resize(),
             Step::StopSandbox => self.begin_stop_sandbox(),
             Step::UnmountVolumes => self.begin_unmount(),
             Step::DeleteObject => self.begin_delete(),
@@ -266,6 +267,7 @@ impl Worker {
             StopCause::StartupFailed => format!("Container {name} failed startup probe, will be restarted"),
             StopCause::PostStartFailed => "FailedPostStartHook".into(),
             StopCause::DefinitionChanged => format!("Container {name} definition changed, will be restarted"),
+            StopCause::Resized => format!("Container {name} resize requires restart"),
         };
         self.container_event(name, Normal, "Killing", message);
     }

@@ -6,10 +6,12 @@ use super::observed::{
     ContainerState, Ending, Finished, Hook, Observed, Report, Run, Running, Stage, StartError, StartFailure,
     Stop, StopCause,
 };
+use super::sizes::Sizes;
 use super::step::Step;
 use crate::ids::ContainerName;
 use crate::time::after;
 use jiff::Timestamp;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A start that failed for its configuration is tried again after this time, or when something it refers to changes.
@@ -25,7 +27,11 @@ impl Observed {
         match step {
             Step::End(cause) => self.ending = Some(Ending { cause: *cause, since: now }),
             Step::MountVolumes => self.volumes.begin(),
-            Step::StartSandbox => self.sandbox.begin(),
+            Step::StartSandbox => {
+                self.sandbox.begin();
+                self.resizing.group = Some(Arc::new(Sizes::of(pod)));
+            }
+            Step::Resize => self.resizing.work.begin(),
             Step::StopSandbox => self.sandbox = Stage::Working { failures: 0 },
             Step::UnmountVolumes => self.volumes = Stage::Working { failures: 0 },
             Step::DeleteObject => self.object.begin(),
@@ -40,6 +46,7 @@ impl Observed {
                 let local = pod.container(container);
                 self.initialized |= local.is_some_and(|c| c.role == Role::Main);
                 let spec_image = local.and_then(|c| c.spec.image.clone());
+                let sizes = local.map(|c| c.spec.resources.clone().unwrap_or_default());
                 let state = self.state(container);
                 if let (Run::Exited, Some(end)) = (&state.run, state.ends.last()) {
                     state.crash_backoff.record(end.finished_at);
@@ -47,6 +54,7 @@ impl Observed {
                 state.run = Run::Starting;
                 state.restart_ordered = false;
                 state.spec_image = spec_image;
+                state.sizes = sizes;
             }
             Step::PostStart { container } => {
                 if let Some(running) = self.state(container).running_mut() {
@@ -71,7 +79,7 @@ impl Observed {
             .and_then(|c| c.spec.lifecycle.as_ref())
             .is_some_and(|lifecycle| lifecycle.pre_stop.is_some());
         let state = self.state(container);
-        state.restart_ordered = *cause == StopCause::DefinitionChanged;
+        state.restart_ordered = matches!(cause, StopCause::DefinitionChanged | StopCause::Resized);
         if let Some(running) = state.running_mut() {
             let pre_stop = if has_hook { Hook::Pending } else { Hook::Done };
             running.stop =
@@ -95,6 +103,22 @@ impl Observed {
             Report::Sandbox(Err(_)) => self.sandbox.failed(now),
             Report::SandboxGone => self.sandbox = Stage::Gone,
             Report::SandboxLost => self.lose_sandbox(pod, now),
+            Report::Resized { to, containers } => {
+                for (name, id) in containers {
+                    let state = self.state(&name);
+                    if state.running_as(&id).is_some() {
+                        state.sizes = to.containers.get(name.as_str()).cloned();
+                    }
+                }
+                self.resizing.work = Stage::Absent;
+                self.resizing.group = Some(to);
+            }
+            Report::ResizeFailed { message } => {
+                self.resizing.work.failed(now);
+                if let Some(granted) = &mut self.resizing.granted {
+                    granted.error = Some(message);
+                }
+            }
             Report::ObjectDeleted(true) => self.object = Stage::Gone,
             Report::ObjectDeleted(false) => self.object.failed(now),
             Report::Removed => self.removed = true,
@@ -200,6 +224,8 @@ impl Observed {
     /// Everything in the sandbox was killed with it; init containers will have to run again.
     fn lose_sandbox(&mut self, pod: &LocalPod, now: Timestamp) {
         self.initialized = false;
+        self.resizing.work = Stage::Absent;
+        self.resizing.group = None;
         self.sandbox = if self.ending.is_some() { Stage::Gone } else { Stage::Absent };
         for (name, state) in &mut self.containers {
             if state.run == Run::Exited && pod.container(name).is_some_and(|c| c.role == Role::Init) {
@@ -267,15 +293,19 @@ impl ContainerState {
 
     fn fail(&mut self, reason: StartError, message: String, now: Timestamp) {
         self.run = Run::Waiting;
-        let image = matches!(
-            reason,
-            StartError::ErrImagePull | StartError::ErrImageNeverPull | StartError::InvalidImageName
-        );
-        let retry_at = if image {
-            self.image_backoff.record(now);
-            self.image_backoff.ready_at(now)
-        } else {
-            after(now, CONFIG_RETRY)
+        let retry_at = match reason {
+            StartError::ErrImagePull | StartError::ErrImageNeverPull | StartError::InvalidImageName => {
+                self.image_backoff.record(now);
+                self.image_backoff.ready_at(now)
+            }
+            // What hung may hang again, and the kernel may still hold what the last try left.
+            StartError::RunContainerError => {
+                self.crash_backoff.record(now);
+                self.crash_backoff.ready_at(now)
+            }
+            StartError::CreateContainerConfigError | StartError::CreateContainerError => {
+                after(now, CONFIG_RETRY)
+            }
         };
         self.failure = Some(StartFailure { reason, message, at: now, retry_at, announced: false });
     }

@@ -3,10 +3,13 @@
 
 use super::adopt;
 use super::finish::finished;
+use super::kept::Kept;
+use super::ledger::Standing;
 use super::local::LocalPod;
 use super::observed::{Observed, Rejection, Report};
 use super::probing::Probes;
 use super::publish::Publisher;
+use super::sizes::Sizes;
 use super::step::{Step, plan};
 use super::tasks::{Done, Tasks};
 use crate::container::references::references;
@@ -59,7 +62,12 @@ pub(crate) struct ContainerView {
 
 /// How a worker begins.
 pub(crate) struct Start {
+    /// With what it was granted.
     pub(crate) pod: LocalPod,
+    /// What it asks for.
+    pub(crate) asked: Sizes,
+    /// What an agent before this one wrote down of it.
+    pub(crate) kept: Option<Kept>,
     /// Set when the pod runs already.
     pub(crate) adopted: Option<(PodHandle, Vec<IpAddr>)>,
     /// Set when the node refuses the pod.
@@ -69,7 +77,14 @@ pub(crate) struct Start {
 /// The worker of one pod.
 pub(crate) struct Worker {
     pub(super) shared: Arc<Shared>,
+    /// The pod with the resources that it was granted.
     pub(super) pod: Arc<LocalPod>,
+    /// The resources that its specification asks for.
+    pub(super) asked: Sizes,
+    /// What the node granted it; none when the node has not taken it.
+    pub(super) standing: Option<watch::Receiver<Standing>>,
+    /// What is written down for a later agent.
+    pub(super) kept: Option<Kept>,
     pub(super) observed: Observed,
     pub(super) handle: Option<PodHandle>,
     pub(super) sources: PodSources,
@@ -88,13 +103,15 @@ pub(crate) struct Worker {
 impl Worker {
     /// A worker that has not begun; `view` shows the pod to others.
     pub(crate) async fn new(shared: Arc<Shared>, start: Start, view: watch::Sender<View>) -> Self {
-        let Start { pod, adopted, rejection } = start;
+        let Start { pod, asked, kept, adopted, rejection } = start;
         let now = Timestamp::now();
         let mut sources = shared.sources.for_pod(&pod.namespace);
         let (mut observed, handle) = match adopted {
             Some((handle, addresses)) => {
                 let state = handle.state().await;
-                let observed = adopt::adopted(&pod, &state, addresses, now, |run| end_of(&shared, &pod, run));
+                let mut observed =
+                    adopt::adopted(&pod, &state, addresses, now, |run| end_of(&shared, &pod, run));
+                kept.iter().cloned().for_each(|kept| kept.restore(&mut observed));
                 (observed, Some(handle))
             }
             None => (adopt::fresh(&pod, now), None),
@@ -113,6 +130,9 @@ impl Worker {
             refreshing: false,
             refresh_again: false,
             probes: Probes::new(shared.clone()),
+            standing: shared.ledger.standing(&pod.uid),
+            asked,
+            kept,
             pod: Arc::new(pod),
             shared,
             observed,
@@ -127,6 +147,7 @@ impl Worker {
     pub(crate) async fn run(mut self, mut latest: watch::Receiver<Latest>) {
         let changed = self.sources.changed();
         self.sync_runtime();
+        self.take_standing();
         loop {
             let Some(wake) = self.advance() else { return };
             let sleep = wake.map(|at| until(Timestamp::now(), at));
@@ -141,6 +162,7 @@ impl Worker {
                 },
                 Some(done) = self.tasks.next() => self.take_done(done),
                 Some(report) = self.probes.next() => self.apply(report),
+                () = next_standing(&mut self.standing) => self.take_standing(),
                 alive = next_state(&mut self.runtime_state) => self.runtime_changed(alive),
                 () = changed.notified() => self.sources_changed(),
                 () = tokio::time::sleep(sleep.unwrap_or(Duration::MAX)), if sleep.is_some() => {}
@@ -153,12 +175,13 @@ impl Worker {
         self.runtime_state = None;
     }
 
-    fn apply(&mut self, report: Report) {
+    pub(super) fn apply(&mut self, report: Report) {
         self.observed.apply(report, &self.pod, Timestamp::now());
     }
 
     /// Begins every step that is due, reports the status, and says when to look again; `None` when done.
     fn advance(&mut self) -> Option<Option<Timestamp>> {
+        self.keep();
         let mut wake = loop {
             let now = Timestamp::now();
             let plan = plan(&self.pod, &self.observed, now);
@@ -176,6 +199,7 @@ impl Worker {
                 self.begin(step);
             }
         };
+        self.complete_resize();
         self.probes.reconcile(&self.pod, &self.observed, self.handle.as_ref());
         let now = Timestamp::now();
         if let Some(renew_at) = self.issued.renew_at.filter(|_| !self.observed.ended()) {
@@ -195,7 +219,7 @@ impl Worker {
         let volumes_changed =
             pod.meta.labels != self.pod.meta.labels || pod.meta.annotations != self.pod.meta.annotations;
         let spec_changed = pod.meta.generation != self.pod.meta.generation;
-        self.pod = Arc::new(self.publisher.merge_status(Arc::unwrap_or_clone(pod)));
+        self.ask_for(self.publisher.merge_status(Arc::unwrap_or_clone(pod)));
         if removed {
             return self.apply(Report::Removed);
         }
@@ -208,13 +232,14 @@ impl Worker {
     }
 
     /// Something that volumes or environments show has changed.
-    fn sources_changed(&mut self) {
+    pub(super) fn sources_changed(&mut self) {
         self.apply(Report::Retry);
         self.begin_refresh();
     }
 
     fn take_done(&mut self, done: Done) {
         match done {
+            Done::Report(Report::ResizeFailed { message }) => self.resize_failed(message),
             Done::Report(report) => self.apply(report),
             Done::Volumes(Ok(issued)) => {
                 self.issued = issued;
@@ -282,7 +307,7 @@ impl Worker {
         let containers: Vec<ContainerView> = containers.collect();
         let ended = self.observed.ended();
         if ended {
-            self.shared.ledger.release(&self.pod.uid);
+            self.shared.ledger.release(&self.pod.uid, &self.shared.node.current());
         }
         self.view.send_if_modified(|view| {
             let same_pod = view.pod.as_ref().is_some_and(|pod| Arc::ptr_eq(pod, &self.pod));
@@ -316,6 +341,18 @@ async fn next_state(receiver: &mut Option<watch::Receiver<PodState>>) -> bool {
     match receiver {
         Some(changes) => changes.changed().await.is_ok(),
         None => std::future::pending().await,
+    }
+}
+
+/// Returns after the next change of what the node granted. Never for a pod that has ended, or that it has not taken.
+async fn next_standing(receiver: &mut Option<watch::Receiver<Standing>>) {
+    if let Some(changes) = receiver
+        && changes.changed().await.is_err()
+    {
+        *receiver = None;
+    }
+    if receiver.is_none() {
+        std::future::pending().await
     }
 }
 

@@ -50,9 +50,12 @@ pub(crate) async fn serve(
     let tls = shared.clone();
     let access = Arc::new(Access::new(shared.client.clone(), &shared.config.node_name));
     let context = Context { shared, views, gauges: Arc::new(Gauges::new()), access, checks };
-    let handler = move |peer: Peer, request: Request<RequestBody>| {
-        let context = context.clone();
-        async move { routes::answer(&context, &peer, request).await }
+    let connected = move |peer: Peer| {
+        let (context, peer) = (context.clone(), Arc::new(peer));
+        move |request: Request<RequestBody>| {
+            let (context, peer) = (context.clone(), peer.clone());
+            async move { routes::answer(&context, &peer, request).await }
+        }
     };
-    Listener::new(tcp, limits).serve(move || tls.config.tls.server_config(), handler, shutdown).await;
+    Listener::new(tcp, limits).serve(move || tls.config.tls.server_config(), connected, shutdown).await;
 }

@@ -4,14 +4,14 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    model::{Endpoint, Frontend, Protocol},
+    model::{Endpoint, Frontend, Protocol, ServiceName},
     table::{Backends, Entry},
 };
 
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 
-fn named(name: &str) -> ServiceName {
-    ServiceName { namespace: "default".into(), name: name.into() }
+fn named(name: &str) -> Owner {
+    Owner::Service(ServiceName { namespace: "default".into(), name: name.into() })
 }
 
 fn endpoint(number: u8) -> Endpoint {

@@ -15,9 +15,9 @@ use skiff_podnet::{NodeNetwork, PodNetwork};
 use skiff_proxy::{
     kernel::{Kernel, Ranges},
     ledger::{Difference, Ledger},
-    model::{Protocol, ServiceName},
-    objects::{Service, ServicePort, Slice, SliceEndpoint, SlicePort},
-    table::{NodeView, service_table},
+    model::{Owner, PodName, Protocol, ServiceName},
+    objects::{HostPort, HostPorts, Service, ServicePort, Slice, SliceEndpoint, SlicePort},
+    table::{NodeView, host_port_table, service_table},
 };
 
 pub(crate) const NODE_IP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
@@ -31,6 +31,7 @@ pub(crate) struct Cluster {
     pub(crate) outside: Namespace,
     pub(crate) pods: Vec<(Namespace, Ipv4Addr)>,
     pub(crate) services: BTreeMap<ServiceName, (Service, Vec<Slice>)>,
+    pub(crate) host_ports: BTreeMap<PodName, HostPorts>,
     pub(crate) proxy: Option<(Kernel, Ledger)>,
     _run_dir: tempfile::TempDir,
 }
@@ -72,8 +73,15 @@ impl Cluster {
             addresses
         });
         let pods = namespaces.into_iter().zip(addresses).collect();
-        let mut cluster =
-            Self { node, outside, pods, services: BTreeMap::new(), proxy: None, _run_dir: run_dir };
+        let mut cluster = Self {
+            node,
+            outside,
+            pods,
+            services: BTreeMap::new(),
+            host_ports: BTreeMap::new(),
+            proxy: None,
+            _run_dir: run_dir,
+        };
         cluster.restart_proxy();
         cluster
     }
@@ -101,12 +109,20 @@ impl Cluster {
 
     /// Brings the kernel in step for these Services and returns the number of steps.
     pub(crate) fn apply(&mut self, names: &[ServiceName], sweep: bool) -> usize {
+        let pods = if sweep { self.host_ports.keys().cloned().map(Owner::Pod).collect() } else { vec![] };
+        self.apply_owners(names.iter().cloned().map(Owner::Service).chain(pods), sweep)
+    }
+
+    fn apply_owners(&mut self, owners: impl IntoIterator<Item = Owner>, sweep: bool) -> usize {
         let node = NodeView { node_ips: vec![NODE_IP], ..NodeView::default() };
         let (kernel, ledger) = self.proxy.as_mut().unwrap();
-        let services = &self.services;
-        let batch = ledger.prepare(names.iter().cloned(), sweep, |name| {
-            let (service, slices) = services.get(name)?;
-            Some(service_table(name, service, &slices.iter().collect::<Vec<_>>(), &node))
+        let (services, host_ports) = (&self.services, &self.host_ports);
+        let batch = ledger.prepare(owners, sweep, |owner| match owner {
+            Owner::Service(name) => {
+                let (service, slices) = services.get(name)?;
+                Some(service_table(name, service, &slices.iter().collect::<Vec<_>>(), &node))
+            }
+            Owner::Pod(name) => Some(host_port_table(host_ports.get(name)?, &node)),
         });
         let steps = batch.ops.len();
         self.node.run(|| kernel.apply(&batch.ops)).unwrap();
@@ -119,6 +135,18 @@ impl Cluster {
         let slice = slice(&name, &service, endpoints.iter().map(|(pod, port)| (self.pods[*pod].1, *port)));
         self.services.insert(name.clone(), (service, slice));
         self.apply(&[name], false)
+    }
+
+    /// Gives a pod ports of the node, or takes them away.
+    pub(crate) fn set_host_ports(&mut self, pod: usize, ports: &[HostPort]) -> usize {
+        let name = PodName { namespace: "default".into(), name: format!("pod{pod}").into() };
+        let kept = HostPorts { pod: self.pods[pod].1, ports: ports.to_vec() };
+        if ports.is_empty() {
+            self.host_ports.remove(&name);
+        } else {
+            self.host_ports.insert(name.clone(), kept);
+        }
+        self.apply_owners([Owner::Pod(name)], false)
     }
 
     pub(crate) fn remove(&mut self, name: &str) -> usize {

@@ -39,6 +39,18 @@ pub(super) fn container(limits: &Resources, v2: bool) -> Vec<Setting> {
     settings
 }
 
+/// The limits of a group that has other ones. On v1 the memory may never be more than memory and swap together, so of
+/// these two the one that leads comes first.
+pub(super) fn change(from: &Resources, to: &Resources, v2: bool) -> Vec<Setting> {
+    let mut settings = group(to, v2);
+    let grows = from.memory_limit.is_some_and(|from| to.memory_limit.is_some_and(|to| to > from));
+    if !v2 && grows {
+        let is_sum = |setting: &Setting| setting.file == "memory.memsw.limit_in_bytes";
+        settings.sort_by_key(|setting| !is_sum(setting));
+    }
+    settings
+}
+
 /// The CPU weight of a group, 1024 shares for one CPU.
 pub(super) fn cpu_shares(shares: u64, v2: bool) -> Setting {
     if v2 {
@@ -146,6 +158,16 @@ mod tests {
                 "memory.oom.group 1",
             ]
         );
+    }
+
+    #[test]
+    fn memory_grows_from_the_sum_and_shrinks_to_it() {
+        let memory = |bytes| Resources { memory_limit: Some(bytes), ..Resources::default() };
+        let (limit, sum) = ("memory.limit_in_bytes 2", "memory.memsw.limit_in_bytes 2");
+        assert_eq!(files(&change(&memory(1), &memory(2), false)), [sum, limit]);
+        assert_eq!(files(&change(&memory(3), &memory(2), false)), [limit, sum]);
+        assert_eq!(files(&change(&Resources::default(), &memory(2), false)), [limit, sum]);
+        assert_eq!(files(&change(&memory(1), &memory(2), true)), ["memory.swap.max 0", "memory.max 2"]);
     }
 
     #[test]

@@ -213,6 +213,12 @@ impl Cgroups {
         Ok(())
     }
 
+    /// Gives a group in use other limits.
+    pub(crate) fn change(&self, path: &str, from: &Resources, to: &Resources) -> Result<(), CgroupError> {
+        let settings = limits::change(from, to, self.is_unified());
+        self.hierarchies.iter().try_for_each(|h| h.apply(&h.directory(path), &settings))
+    }
+
     /// Makes a group without limits of its own.
     pub(crate) fn make_plain(&self, path: &str) -> Result<(), CgroupError> {
         self.hierarchies.iter().try_for_each(|h| h.make(path).map(drop))
@@ -299,13 +305,7 @@ impl Cgroups {
     pub(crate) fn kill(&self, path: &str, mut reap: impl FnMut()) -> io::Result<()> {
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
-            let mut found = Vec::new();
-            for directory in self.directories(path) {
-                processes_below(&directory, &mut found);
-            }
-            found.sort_unstable();
-            found.dedup();
-            found.retain(|pid| u32::try_from(*pid) != Ok(std::process::id()));
+            let found = self.others_below(path);
             if found.is_empty() {
                 return Ok(());
             }
@@ -323,6 +323,25 @@ impl Cgroups {
                 reap();
             }
         }
+    }
+
+    /// The same without waiting.
+    pub(crate) fn begin_to_kill(&self, path: &str) {
+        for process in self.others_below(path) {
+            drop(kill_one(process));
+        }
+    }
+
+    /// The processes in the group and below, except the caller's own.
+    fn others_below(&self, path: &str) -> Vec<i32> {
+        let mut found = Vec::new();
+        for directory in self.directories(path) {
+            processes_below(&directory, &mut found);
+        }
+        found.sort_unstable();
+        found.dedup();
+        found.retain(|pid| u32::try_from(*pid) != Ok(std::process::id()));
+        found
     }
 
     /// Removes the group and everything below it, in every tree. Processes must be gone.

@@ -107,7 +107,7 @@ impl PodHandle {
 
     fn exec_refused(&self, container: &ContainerId, failure: Failure) -> RuntimeError {
         match failure.stage {
-            Stage::Create | Stage::Start => {
+            Stage::Create | Stage::Start | Stage::Hung => {
                 RuntimeError::Exec { container: container.clone(), reason: failure.reason }
             }
             Stage::Unknown | Stage::NotRunning | Stage::Other => self.refused(container, failure),

@@ -44,7 +44,9 @@ pub(super) struct Plan<'a> {
 pub(super) fn create(plan: &Plan<'_>, stdio: ContainerSide, reporter: Reporter) -> Result<(), Failure> {
     super::detail::report_through(reporter);
     let make = || -> Result<_, Box<dyn Error>> {
+        reporter.step("find the sources of mounts");
         let sources = sources::find(plan.spec, plan.users)?;
+        reporter.step("mount the root file system");
         if let Some(users) = plan.users {
             check_devices(plan.spec)?;
             make_layer(plan.paths, users.range.first())?;
@@ -69,6 +71,7 @@ pub(super) fn create(plan: &Plan<'_>, stdio: ContainerSide, reporter: Reporter) 
         if plan.users.is_none() {
             sources::private_view().map_err(|error| format!("make a mount namespace: {error}"))?;
         }
+        reporter.step("make namespaces and mounts");
         sources
             .attach(plan.around.sources)
             .map_err(|error| format!("attach the sources of mounts: {error}"))?;
@@ -314,6 +317,7 @@ impl Executor for Program {
             self.reporter.failed(Stage::Create, failure.reason.clone());
             return Err(ExecutorError::Other(failure.reason));
         }
+        self.reporter.step("run the program");
         let cwd = spec.process().as_ref().map(|p| p.cwd().clone()).unwrap_or_default();
         let found = match self.spec.args.first() {
             Some(name) => program::find(name, &cwd, &self.env),

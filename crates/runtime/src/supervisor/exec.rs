@@ -35,6 +35,7 @@ pub(super) struct Plan<'a> {
 
 /// Runs in the job's child.
 pub(super) fn exec(plan: &Plan<'_>, reporter: Reporter) -> Result<(), Failure> {
+    reporter.step("enter the container");
     let join = || -> Result<(), Box<dyn Error>> {
         super::memory::set_score(plan.container.oom_score_adj.unwrap_or(0));
         plan.cgroups.join(plan.cgroup)?;
@@ -114,6 +115,7 @@ fn become_command(plan: &Plan<'_>, reporter: Reporter) -> Failure {
             return failed;
         }
     };
+    reporter.step("run the program");
     let name = plan.exec.args.first().map(String::as_str).unwrap_or_default();
     let reason = match program::find(name, Path::new(cwd), &env) {
         Ok(path) => program::execute(&path, &plan.exec.args, &env),

@@ -1,7 +1,8 @@
 //! Forked children of the supervisor that do what must not be done in it, and what they report back.
 //!
 //! A job's child talks over a packet socket. The program it finally becomes inherits that socket close-on-exec, so the
-//! socket's end means: the program runs, or everything that could have run it is gone.
+//! socket's end means: the program runs, or everything that could have run it is gone. What hangs in the kernel before
+//! that is killed when the job's time is over ([`super::overdue`]).
 
 use crate::wire::{self, Failure, Stage};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
@@ -10,9 +11,13 @@ use skiff_errors::error_text;
 use std::error::Error;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::time::{Duration, Instant};
 
 /// Longest packet, in bytes; longer reasons are cut.
 const PACKET: usize = 8192;
+
+/// What is said of a job whose time is over, in the kubelet's words.
+const DEADLINE_EXCEEDED: &str = "context deadline exceeded";
 
 /// What a job's child reports.
 #[derive(Debug, Serialize, Deserialize)]
@@ -22,6 +27,8 @@ pub(super) enum Progress {
     Process(i32),
     /// The master of the program's terminal comes along.
     Terminal,
+    /// What it does from now on.
+    Step(String),
     /// It did not work.
     Failed(Failure),
     /// A cause that the failure itself will not tell.
@@ -32,12 +39,19 @@ pub(super) enum Progress {
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) socket: OwnedFd,
-    pub(super) helper: i32,
+    /// The child, the leader of a process group of its own, until its end was collected.
+    pub(super) helper: Option<i32>,
     pub(super) process: Option<i32>,
     pub(super) terminal: Option<OwnedFd>,
     pub(super) failure: Option<Failure>,
     /// The first cause that was logged: the innermost one.
     detail: Option<String>,
+    /// What it said it does.
+    step: Option<String>,
+    /// When its time is over; `None` once it was given up.
+    pub(super) deadline: Option<Instant>,
+    /// Its processes were ended.
+    killed: bool,
 }
 
 /// The child's end of a job.
@@ -47,13 +61,14 @@ pub(super) struct Reporter {
 }
 
 impl Job {
-    /// Forks a child that closes `connections`, runs `work` and exits. The supervisor has one thread, so the child may do
-    /// anything.
+    /// Forks a child that closes `connections`, runs `work` and exits, all within `limit`. The supervisor has one thread, so
+    /// the child may do anything.
     ///
     /// The child may outlive a supervisor that is killed; with a copy of the supervisor's sockets it would keep its
     /// clients from noticing.
     pub(super) fn start(
         connections: &[RawFd],
+        limit: Duration,
         work: impl FnOnce(Reporter) -> Result<(), Failure>,
     ) -> io::Result<Self> {
         let (ours, theirs) =
@@ -63,6 +78,7 @@ impl Job {
             -1 => Err(io::Error::last_os_error()),
             0 => {
                 drop(ours);
+                lead_group();
                 for fd in connections {
                     // SAFETY: the child ends without the destructors of the owners, and does not use them.
                     unsafe { libc::close(*fd) };
@@ -81,7 +97,17 @@ impl Job {
             }
             helper => {
                 rustix::fs::fcntl_setfl(&ours, rustix::fs::OFlags::NONBLOCK)?;
-                Ok(Self { socket: ours, helper, process: None, terminal: None, failure: None, detail: None })
+                Ok(Self {
+                    socket: ours,
+                    helper: Some(helper),
+                    process: None,
+                    terminal: None,
+                    failure: None,
+                    detail: None,
+                    step: None,
+                    deadline: Instant::now().checked_add(limit),
+                    killed: false,
+                })
             }
         }
     }
@@ -99,6 +125,7 @@ impl Job {
                     Ok(Progress::Failed(failure)) => {
                         self.failure.get_or_insert(failure);
                     }
+                    Ok(Progress::Step(text)) => self.step = Some(text),
                     Ok(Progress::Detail(text)) => {
                         self.detail.get_or_insert(text);
                     }
@@ -120,12 +147,34 @@ impl Job {
             (None, None) => Err(Failure { stage: Stage::Create, reason: "the helper process died".into() }),
             // What fails at the start says all there is to say; the library's other errors only say where it was.
             (Some(failure), _) => match &self.detail {
-                Some(detail) if failure.stage != Stage::Start => {
+                Some(detail) if !matches!(failure.stage, Stage::Start | Stage::Hung) => {
                     Err(Failure { reason: detail.clone(), ..*failure })
                 }
                 _ => Err(failure.clone()),
             },
         }
+    }
+
+    /// Whether its time is over.
+    pub(super) fn is_overdue(&self, now: Instant) -> bool {
+        self.deadline.is_some_and(|deadline| now >= deadline)
+    }
+
+    /// Whether its time was over once before.
+    pub(super) fn is_killed(&self) -> bool {
+        self.killed
+    }
+
+    /// Ends the child and what it forked, as far as that has no other group, and notes why.
+    pub(super) fn kill(&mut self) {
+        if let Some(leader) = self.helper {
+            // SAFETY: a child of ours that was not yet collected: the group is still its own.
+            let _already_ended = unsafe { libc::kill(-leader, libc::SIGKILL) };
+        }
+        let step = self.step.as_deref().map(|step| format!(": {step}")).unwrap_or_default();
+        let failure = Failure { stage: Stage::Hung, reason: format!("{DEADLINE_EXCEEDED}{step}") };
+        self.failure.get_or_insert(failure);
+        self.killed = true;
     }
 
     fn fail(&mut self, error: &dyn Error) {
@@ -144,6 +193,11 @@ impl Reporter {
 
     pub(super) fn failed(self, stage: Stage, reason: impl Into<String>) {
         self.send(&Progress::Failed(Failure { stage, reason: reason.into() }), &[]);
+    }
+
+    /// Tells what is done next, in case that it never ends.
+    pub(super) fn step(self, step: &str) {
+        self.send(&Progress::Step(step.to_owned()), &[]);
     }
 
     pub(super) fn detail(self, text: String) {
@@ -167,6 +221,13 @@ impl Reporter {
 /// An error with all its causes as a failure.
 pub(super) fn failure(stage: Stage, error: &dyn Error) -> Failure {
     Failure { stage, reason: error_text(error) }
+}
+
+/// Makes this process the leader of a group, so that it can be ended together with what it forks.
+fn lead_group() {
+    if let Err(error) = rustix::process::setpgid(None, None) {
+        skiff_print::note(format_args!("a process group of its own: {error}"));
+    }
 }
 
 /// Programs start with every signal at its default and none blocked.

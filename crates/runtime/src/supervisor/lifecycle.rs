@@ -65,7 +65,9 @@ impl Supervisor {
                 cgroups: &self.cgroups,
                 bounding,
             };
-            let job = Job::start(&self.connections(), |reporter| create::create(&plan, theirs, reporter))?;
+            let limit = self.config.start_limit;
+            let job =
+                Job::start(&self.connections(), limit, |reporter| create::create(&plan, theirs, reporter))?;
             Ok((job, Container::new(first_state(id, spec), spec, ours, log)))
         });
         match started {
@@ -130,7 +132,8 @@ impl Supervisor {
             bounding: self.bounding,
             stdio: [stdin, fds.next(), fds.next()],
         };
-        let job = Job::start(&self.connections(), |reporter| exec::exec(&plan, reporter))
+        let limit = self.config.start_limit;
+        let job = Job::start(&self.connections(), limit, |reporter| exec::exec(&plan, reporter))
             .map_err(|e| failure(Stage::Create, &e))?;
         let key = self.key();
         self.jobs.insert(key, (job, Purpose::Exec { client, tty: spec.tty }));
@@ -141,6 +144,11 @@ impl Supervisor {
         match purpose {
             Purpose::Start { container, client } => self.start_ended(job, container, client),
             Purpose::Exec { client, tty } => self.exec_ended(job, client, tty),
+            Purpose::Nothing { container } => {
+                if let Some(id) = container {
+                    self.clear(&id);
+                }
+            }
         }
         if self.jobs.is_empty() {
             self.early.clear();
@@ -266,8 +274,8 @@ impl Supervisor {
             }
             return self.reply(client, &Reply::Exited(status), Vec::new());
         }
-        let helper = self.jobs.values().any(|(job, _)| job.helper == pid);
-        if !helper && !self.jobs.is_empty() {
+        let helper = self.jobs.values_mut().find_map(|(job, _)| job.helper.take_if(|helper| *helper == pid));
+        if helper.is_none() && !self.jobs.is_empty() {
             self.early.push((pid, status));
         }
     }

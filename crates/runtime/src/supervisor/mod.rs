@@ -29,6 +29,7 @@ mod lifecycle;
 mod log;
 #[allow(clippy::disallowed_methods, reason = "the kernel's files of this process")]
 mod memory;
+mod overdue;
 #[allow(clippy::disallowed_methods, reason = "the pod's own directory below the run directory")]
 mod pause;
 #[allow(clippy::disallowed_methods, reason = "in the container, as its user")]

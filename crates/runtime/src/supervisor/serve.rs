@@ -50,8 +50,18 @@ pub(super) struct Supervisor {
 
 /// What a job is for.
 pub(super) enum Purpose {
-    Start { container: u32, client: u32 },
-    Exec { client: u32, tty: bool },
+    Start {
+        container: u32,
+        client: u32,
+    },
+    Exec {
+        client: u32,
+        tty: bool,
+    },
+    /// Given up. What is left of the container that it was to start is cleared away at its end.
+    Nothing {
+        container: Option<ContainerId>,
+    },
 }
 
 /// What woke the loop.
@@ -127,6 +137,7 @@ impl Supervisor {
                     self.woken(wake, poll.revents);
                 }
             }
+            self.end_overdue_jobs();
             self.give_up_on_lost_statuses();
             self.end_containers_short_of_memory();
         }
@@ -139,7 +150,9 @@ impl Supervisor {
         } else if self.containers.values().any(|c| c.ended.is_some()) {
             100
         } else {
-            -1
+            // A whole one more, so that it is over when the time has come.
+            let left = self.next_deadline().map(|left| left.as_millis().saturating_add(1));
+            left.map_or(-1, |left| i32::try_from(left).unwrap_or(i32::MAX))
         }
     }
 

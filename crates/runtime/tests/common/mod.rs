@@ -82,6 +82,12 @@ impl Machine {
         Runtime::new(RuntimeConfig { executable, ..config }).unwrap()
     }
 
+    /// The same with another bound for starts.
+    pub(crate) fn with_start_limit(&self, start_limit: Duration) -> Runtime {
+        let config = config(self.directory.path(), &self.cgroup);
+        Runtime::new(RuntimeConfig { start_limit, ..config }).unwrap()
+    }
+
     pub(crate) fn sandbox(&self, name: &str) -> PodSandbox {
         PodSandbox {
             uid: PodUid::new(format!("uid-{name}")).unwrap(),
@@ -183,6 +189,7 @@ fn config(directory: &Path, cgroup: &str) -> RuntimeConfig {
         executable: PathBuf::from(env!("CARGO_BIN_EXE_supervisor-for-tests")),
         image_limits: ImageLimits::default(),
         cgroup_parent: cgroup.into(),
+        start_limit: skiff_runtime::START_LIMIT,
     }
 }
 

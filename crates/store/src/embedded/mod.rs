@@ -184,8 +184,8 @@ impl Store for Embedded {
         Ok(listing)
     }
 
-    fn extent(&self, prefix: &str) -> Extent {
-        self.shared.state.load().extent(prefix)
+    fn extent(&self, range: Range<'_>) -> Extent {
+        self.shared.state.load().extent(range)
     }
 
     async fn commit(&self, txn: Txn) -> Result<Revision, CommitError> {

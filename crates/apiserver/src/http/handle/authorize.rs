@@ -4,10 +4,10 @@ use http::HeaderMap;
 use skiff_auth::{Attributes, AuthnError, Decision};
 use skiff_identity::UserInfo;
 use skiff_machinery::{Verb, selector::FieldSelector};
+use skiff_registry::{ApiError, Subject};
 
-use super::Exchange;
-use crate::errors::{ApiError, Subject};
-use crate::http::client::Caller;
+use super::exchange::Exchange;
+use crate::http::caller::Caller;
 use crate::http::gate::Share;
 use crate::http::path::{RequestInfo, ResourcePath};
 

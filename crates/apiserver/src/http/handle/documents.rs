@@ -6,12 +6,12 @@ use http::{HeaderValue, Method, Response};
 use serde_json::Value;
 use skiff_auth::Attributes;
 use skiff_identity::UserInfo;
+use skiff_registry::ApiError;
+use skiff_registry::codec;
 
-use super::Exchange;
-use crate::errors::ApiError;
+use super::exchange::Exchange;
 use crate::http::body::{self, Body};
 use crate::http::health;
-use crate::pipeline::codec;
 
 impl Exchange {
     pub(super) async fn non_resource(
@@ -63,10 +63,9 @@ impl Exchange {
             };
         }
         // Who has just made a kind is to find it.
-        let newest = self.server.store.revision();
-        self.server.definitions.catch_up(newest).await;
-        self.server.aggregation.catch_up(newest).await;
-        let document = self.server.offers.current().documents.answer(path, &head.headers);
+        self.server.registry.catch_up().await;
+        self.server.aggregation.catch_up(self.server.store.revision()).await;
+        let document = self.server.offers.current().documents.answer(path, &self.query, &head.headers);
         let document = document.unwrap_or(Err(ApiError::NoSuchPage));
         let document = document.map_err(|error| match error {
             ApiError::NoSuchPage => self.no_document(path),

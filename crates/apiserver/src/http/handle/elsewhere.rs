@@ -8,10 +8,11 @@ use http::{Request, Response};
 use skiff_auth::Attributes;
 use skiff_identity::UserInfo;
 use skiff_machinery::GroupVersion;
+use skiff_registry::ApiError;
 
-use super::Exchange;
-use crate::aggregation::{self, Registration};
-use crate::errors::ApiError;
+use super::exchange::Exchange;
+use crate::aggregation::proxy;
+use crate::aggregation::registration::Registration;
 use crate::http::body::Body;
 use crate::http::gate::Work;
 use crate::http::path::{self, RequestInfo};
@@ -44,7 +45,7 @@ impl Exchange {
                 self.authorize(&Attributes::non_resource(user, &verb, request.uri().path())).await?;
             }
         }
-        aggregation::pass_on(&self.server.aggregation, user, registration, request).await
+        proxy::pass_on(&self.server.aggregation, user, registration, request).await
     }
 
     /// Whether a request may last: any that is upgraded, and what lasts here. All of them take places among those that do, so

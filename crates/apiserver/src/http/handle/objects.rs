@@ -7,15 +7,15 @@ use http::header::{CONTENT_TYPE, HeaderName, USER_AGENT};
 use http::{HeaderMap, Request, Response};
 use jiff::Timestamp;
 use skiff_machinery::{Kind, Scope, Subresource, Verb};
+use skiff_registry::{ApiError, Call, Offer as _, Place, Subject, options_kind, run};
 
-use super::{Admitted, Exchange};
-use crate::errors::{ApiError, Subject};
+use super::exchange::{Admitted, Exchange};
+use crate::answer::asked::Asked;
+use crate::answer::{respond, watch};
 use crate::http::accept::{Encoding, Offered, Route};
 use crate::http::body::{self, Body};
 use crate::http::path::ResourcePath;
-use crate::pipeline::call::{Call, options_kind};
-use crate::pipeline::{self, Done, respond};
-use crate::subresources;
+use crate::subresources::connect;
 
 impl Exchange {
     pub(super) async fn resource(
@@ -36,6 +36,15 @@ impl Exchange {
         })
     }
 
+    /// The kind at a path, also if it came to be just now.
+    async fn newest_kind(&self, path: &ResourcePath) -> Result<Arc<Kind>, ApiError> {
+        if let Some(kind) = self.kind(path) {
+            return Ok(kind);
+        }
+        self.server.registry.catch_up().await;
+        self.kind(path).ok_or_else(|| self.unknown(path))
+    }
+
     async fn object(
         self,
         admitted: Admitted,
@@ -54,21 +63,27 @@ impl Exchange {
         if let Some(text) = &kind.deprecation {
             self.warnings.lock().add(text.to_string());
         }
-        let call = self.call(admitted, kind, (path, verb), request.headers(), subresource)?;
+        let server = self.server.clone();
+        let asked = self.asked(admitted, kind, (path, verb), request.headers(), subresource)?;
         match subresource {
-            Some(subresource) => subresources::run(call, verb, subresource, request).await,
-            None => objects(call, verb, request).await,
+            Some(subresource) if subresource.connects() => {
+                connect::connect(&server.nodes, &asked.call, subresource, request).await
+            }
+            None if verb == Verb::Watch => {
+                watch::watch(asked, &server.metrics, server.shutdown.clone()).await
+            }
+            _ => answered(asked, request).await,
         }
     }
 
-    fn call(
+    fn asked(
         self,
         Admitted { user, share, seat }: Admitted,
         kind: Arc<Kind>,
         (path, verb): (ResourcePath, Verb),
         headers: &HeaderMap,
         subresource: Option<Subresource>,
-    ) -> Result<Call, ApiError> {
+    ) -> Result<Asked, ApiError> {
         let text = |name: HeaderName| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
         let content_type = text(CONTENT_TYPE).split(';').next().unwrap_or_default().trim().to_owned();
         let offered = |subresource| Offered {
@@ -91,22 +106,21 @@ impl Exchange {
         if matches!(verb, Verb::Create | Verb::Update | Verb::Patch) {
             self.query.check_writer(options_kind(verb), content_type == "application/apply-patch+yaml")?;
         }
-        Ok(Call {
-            server: self.server,
+        let call = Call {
             user,
-            share,
-            seat,
+            verb,
             kind,
-            path,
+            catalogue: self.server.offers.catalogue(),
+            path: Place { namespace: path.namespace, name: path.name, tail: path.tail },
+            subresource,
             query: self.query,
-            encoding,
             content_type,
             agent: text(USER_AGENT).to_owned(),
             dry_run,
-            verb,
             now: Timestamp::now(),
             warnings: self.warnings,
-        })
+        };
+        Ok(Asked { answers: self.server.answers.clone(), call: Arc::new(call), encoding, share, seat })
     }
 }
 
@@ -153,14 +167,18 @@ fn check_scope(kind: &Kind, path: &ResourcePath, verb: Verb) -> Result<(), ApiEr
     }
 }
 
-async fn objects(call: Call, verb: Verb, request: Request<Body>) -> Result<Response<Body>, ApiError> {
-    let bytes = match verb {
+/// Carries out what the registry answers, and writes what it comes to.
+async fn answered(asked: Asked, request: Request<Body>) -> Result<Response<Body>, ApiError> {
+    let bytes = match asked.call.verb {
         Verb::Get | Verb::List | Verb::Watch => Bytes::new(),
         _ => body::read(request.into_body()).await?,
     };
-    let server = call.server.clone();
-    match server.aside.run(bytes.len(), pipeline::run(call, verb, bytes)).await? {
-        Done::Stream(response) => Ok(response),
-        Done::Outcome(call, outcome) => respond::respond(*call, outcome).await,
-    }
+    let (answers, call) = (asked.answers.clone(), asked.call.clone());
+    let size = match call.verb {
+        Verb::List => skiff_registry::list_work(&answers.registry, &call),
+        _ => bytes.len(),
+    };
+    let work = async move { run(&answers.registry, &call, &bytes).await };
+    let outcome = asked.answers.aside.run(size, work).await?;
+    respond::respond(asked, outcome).await
 }

@@ -6,14 +6,14 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response};
 use skiff_machinery::Kind;
+use skiff_registry::{ApiError, Offer as _};
 
-use super::Exchange;
-use crate::errors::ApiError;
+use super::exchange::Exchange;
+use crate::answer::respond;
 use crate::http::accept::Format;
 use crate::http::body::{self, Body};
 use crate::http::path::ResourcePath;
-use crate::pipeline::respond;
-use crate::server::Shared;
+use crate::shared::Shared;
 
 /// The answer to a request that failed.
 pub(super) fn refuse(server: &Shared, error: &ApiError, format: Format, id: &str) -> Response<Body> {

@@ -8,11 +8,10 @@ use flate2::read::{GzDecoder, ZlibDecoder};
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, LOCATION, UPGRADE};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Limited};
+use skiff_registry::{ApiError, Call};
 
 use super::html;
-use crate::errors::ApiError;
 use crate::http::body::{self, Body};
-use crate::pipeline::call::Call;
 
 /// The largest HTML page whose links are rewritten, in bytes, also unpacked.
 const MAX_PAGE: usize = 8 * 1024 * 1024;

@@ -3,8 +3,7 @@
 use serde_json::{Map, Value};
 use skiff_machinery::{FieldErrors, Object};
 
-use crate::errors;
-use crate::pipeline::metadata;
+use skiff_registry::{aggregate, check_annotations, check_labels};
 
 /// Reads what was answered as an object.
 pub(super) fn object(answer: Value) -> Result<Object, String> {
@@ -65,9 +64,9 @@ fn check_texts(field: &str, given: &Value, before: Option<&Value>) -> Result<(),
     let mut object = Object::default();
     object.set(&["metadata"], Value::Object(Map::from_iter([(field.to_owned(), given.clone())])));
     let mut wrong = FieldErrors::new();
-    metadata::labels(&object, &mut wrong);
-    metadata::annotations(&object, &mut wrong);
-    if wrong.is_empty() { Ok(()) } else { Err(errors::aggregate(&wrong)) }
+    check_labels(&object, &mut wrong);
+    check_annotations(&object, &mut wrong);
+    if wrong.is_empty() { Ok(()) } else { Err(aggregate(&wrong)) }
 }
 
 /// The type of a value as Go names it.

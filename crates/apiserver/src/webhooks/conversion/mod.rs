@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use skiff_admission::{ClientConfig, GroupVersionKind};
 use skiff_machinery::{Convert, ConvertError, Converting, GroupVersion, Object};
 
-use super::{MAX_ANSWER, Outgoing};
+use super::outgoing::{MAX_ANSWER, Outgoing};
 
 /// A call may take as long.
 const TIMEOUT: Duration = Duration::from_secs(30);

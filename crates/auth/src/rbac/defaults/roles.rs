@@ -180,8 +180,24 @@ pub const CLUSTER_ROLES: &[ClusterRoleRow] = &[
     role("system:heapster", "
         read core events,namespaces,nodes,pods
         read extensions deployments"),
+    role("system:node-problem-detector", "
+        get core nodes
+        patch core nodes/status
+        create,patch,update core,events.k8s.io events"),
+    role("system:node-bootstrapper", "
+        create,get,list,watch certificates.k8s.io certificatesigningrequests"),
+    role("system:certificates.k8s.io:certificatesigningrequests:nodeclient", "
+        create certificates.k8s.io certificatesigningrequests/nodeclient"),
+    role("system:certificates.k8s.io:certificatesigningrequests:selfnodeclient", "
+        create certificates.k8s.io certificatesigningrequests/selfnodeclient"),
     role("system:certificates.k8s.io:legacy-unknown-approver", "
         approve certificates.k8s.io signers kubernetes.io/legacy-unknown"),
+    role("system:certificates.k8s.io:kubelet-serving-approver", "
+        approve certificates.k8s.io signers kubernetes.io/kubelet-serving"),
+    role("system:certificates.k8s.io:kube-apiserver-client-approver", "
+        approve certificates.k8s.io signers kubernetes.io/kube-apiserver-client"),
+    role("system:certificates.k8s.io:kube-apiserver-client-kubelet-approver", "
+        approve certificates.k8s.io signers kubernetes.io/kube-apiserver-client-kubelet"),
     role("system:kube-dns", "
         list,watch core endpoints,services"),
     role("system:coredns", "
@@ -293,6 +309,64 @@ pub const CONTROLLERS: &[(&str, &str)] = &[
         "
         read admissionregistration.k8s.io validatingadmissionpolicies
         get,patch,update admissionregistration.k8s.io validatingadmissionpolicies/status",
+    ),
+    (
+        "attachdetach-controller",
+        "
+        list,watch core persistentvolumeclaims,persistentvolumes
+        read core nodes
+        patch,update core nodes/status
+        list,watch core pods
+        create,delete,get,list,watch storage.k8s.io volumeattachments
+        read storage.k8s.io csidrivers
+        read storage.k8s.io csinodes",
+    ),
+    (
+        "certificate-controller",
+        "
+        delete,get,list,watch certificates.k8s.io certificatesigningrequests
+        update certificates.k8s.io certificatesigningrequests/approval,certificatesigningrequests/status
+        approve certificates.k8s.io signers kubernetes.io/kube-apiserver-client-kubelet
+        sign certificates.k8s.io signers kubernetes.io/kube-apiserver-client,kubernetes.io/kube-apiserver-client-kubelet,kubernetes.io/kubelet-serving,kubernetes.io/legacy-unknown
+        create authorization.k8s.io subjectaccessreviews",
+    ),
+    (
+        "ephemeral-volume-controller",
+        "
+        read core pods
+        update core pods/finalizers
+        create,get,list,watch core persistentvolumeclaims",
+    ),
+    (
+        "expand-controller",
+        "
+        get,list,patch,update,watch core persistentvolumes
+        patch,update core persistentvolumeclaims/status
+        read core persistentvolumeclaims",
+    ),
+    (
+        "persistent-volume-binder",
+        "
+        create,delete,get,list,update,watch core persistentvolumes
+        update core persistentvolumes/status
+        get,list,update,watch core persistentvolumeclaims
+        update core persistentvolumeclaims/status
+        create,delete,get,list,watch core pods
+        read storage.k8s.io storageclasses
+        list,watch core nodes
+        watch core events",
+    ),
+    (
+        "pv-protection-controller",
+        "
+        get,list,update,watch core persistentvolumes",
+    ),
+    (
+        "pvc-protection-controller",
+        "
+        get,list,update,watch core persistentvolumeclaims
+        update core persistentvolumeclaims/status
+        read core pods",
     ),
     (
         "deployment-controller",

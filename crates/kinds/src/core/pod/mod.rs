@@ -4,8 +4,10 @@ mod aggregate;
 mod defaults;
 mod disabled;
 pub(crate) mod go;
+mod label_keys;
 mod print;
 mod qos;
+mod resize;
 #[cfg(test)]
 mod tests;
 mod validate;
@@ -26,6 +28,11 @@ pub(crate) use defaults::pod_spec as default_spec;
 pub(crate) use disabled::drop_disabled;
 pub(crate) use validate::validate_spec;
 pub(crate) use warnings::template_warnings;
+
+pub(crate) use validate::toleration;
+pub(crate) use validate_placement::{Values, node_selector};
+pub(crate) use validate_resources::requirements;
+pub(crate) use validate_volumes::{azure_disk, host_path, nfs};
 
 use serde_json::{Value, json};
 
@@ -68,6 +75,7 @@ pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
                 Subresource::Log,
                 Subresource::PortForward,
                 Subresource::Proxy,
+                Subresource::Resize,
                 Subresource::Status,
             ])
     }
@@ -120,6 +128,8 @@ impl Strategy for PodStrategy {
         defaults::service_account(object_mut(object.as_map_mut(), "spec"));
         app_armor_fields(object);
         disabled::drop_disabled(object_mut(object.as_map_mut(), "spec"), None);
+        let labels = object.get(&["metadata", "labels"]).and_then(Value::as_object).cloned();
+        label_keys::complete(object_mut(object.as_map_mut(), "spec"), labels.as_ref());
         let class = qos::class(object);
         let mut status = json!({"phase": "Pending", "qosClass": class});
         if !cells::items(object, &["spec", "schedulingGates"]).is_empty() {
@@ -157,7 +167,15 @@ impl Strategy for PodStrategy {
     fn validate_part(&self, _: Context<'_>, part: Subresource, new: &Object, old: &Object) -> FieldErrors {
         match part {
             Subresource::EphemeralContainers => validate_ephemeral::validate_update(new, old),
+            Subresource::Resize => resize::validate_update(new, old),
             _ => FieldErrors::new(),
+        }
+    }
+
+    fn narrow(&self, part: Subresource, old: &Object, wanted: &Object) -> Object {
+        match part {
+            Subresource::Resize => resize::resized(old, wanted),
+            _ => validate_ephemeral::extended(old, wanted),
         }
     }
 

@@ -109,7 +109,7 @@ pub(super) fn active_deadline(path: &str, seconds: i64) -> FieldErrors {
 }
 
 /// One toleration.
-pub(super) fn toleration(path: &str, toleration: &Toleration) -> FieldErrors {
+pub(crate) fn toleration(path: &str, toleration: &Toleration) -> FieldErrors {
     let at = |field: &str| format!("{path}.{field}");
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
     let (key, operator, effect) =

@@ -14,6 +14,17 @@ const NOT_ALLOWED: [&str; 6] =
     ["ports", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle", "resizePolicy"];
 const NOT_HERE: &str = "cannot be set for an Ephemeral Container";
 
+/// The pod as it is with the ephemeral containers of another.
+pub(super) fn extended(old: &Object, wanted: &Object) -> Object {
+    const FIELD: &[&str] = &["spec", "ephemeralContainers"];
+    let mut new = old.clone();
+    match wanted.get(FIELD) {
+        Some(containers) => new.set(FIELD, containers.clone()),
+        None => drop(new.remove(FIELD)),
+    }
+    new
+}
+
 /// Checks the containers that are new, and that the others are as they were.
 pub(super) fn validate_update(new: &Object, old: &Object) -> FieldErrors {
     let before = items(old, &["spec", "ephemeralContainers"]);

@@ -1,9 +1,10 @@
 //! Checks of where a pod may run: affinities and spread constraints.
 
 use k8s_openapi::api::core::v1::{
-    Affinity, NodeSelectorRequirement, NodeSelectorTerm, PodAffinityTerm, TopologySpreadConstraint,
-    WeightedPodAffinityTerm,
+    Affinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PodAffinityTerm,
+    TopologySpreadConstraint, WeightedPodAffinityTerm,
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use crate::shared::check::one_of_optional;
 use skiff_machinery::names::Form;
@@ -19,13 +20,7 @@ pub(super) fn affinity(path: &str, affinity: Option<&Affinity>) -> FieldErrors {
     if let Some(node) = &affinity.node_affinity {
         let path = format!("{path}.nodeAffinity");
         if let Some(selector) = &node.required_during_scheduling_ignored_during_execution {
-            let path = format!("{path}.{REQUIRED}.nodeSelectorTerms");
-            if selector.node_selector_terms.is_empty() {
-                errors.push(FieldError::required(path.clone(), "must have at least one node selector term"));
-            }
-            for (index, one) in selector.node_selector_terms.iter().enumerate() {
-                errors.extend(term(&format!("{path}[{index}]"), one, Values::Checked));
-            }
+            errors.extend(node_selector(&format!("{path}.{REQUIRED}"), selector, Values::Checked));
         }
         let preferred = node.preferred_during_scheduling_ignored_during_execution.iter().flatten();
         for (index, one) in preferred.enumerate() {
@@ -55,6 +50,19 @@ pub(super) fn affinity(path: &str, affinity: Option<&Affinity>) -> FieldErrors {
     errors
 }
 
+/// Checks a selector of nodes at `path`.
+pub(crate) fn node_selector(path: &str, selector: &NodeSelector, values: Values) -> FieldErrors {
+    let path = format!("{path}.nodeSelectorTerms");
+    let mut errors = FieldErrors::new();
+    if selector.node_selector_terms.is_empty() {
+        errors.push(FieldError::required(path.clone(), "must have at least one node selector term"));
+    }
+    for (index, one) in selector.node_selector_terms.iter().enumerate() {
+        errors.extend(term(&format!("{path}[{index}]"), one, values));
+    }
+    errors
+}
+
 fn weight(path: &str, weight: i32) -> FieldErrors {
     if (1..=100).contains(&weight) {
         return FieldErrors::new();
@@ -63,9 +71,11 @@ fn weight(path: &str, weight: i32) -> FieldErrors {
 }
 
 /// Whether the values of a term have to be such as labels can have. A preference that nothing meets does no harm.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Values {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Values {
+    /// They have to.
     Checked,
+    /// They need not.
     Free,
 }
 
@@ -159,7 +169,50 @@ fn pod_term(path: &str, term: &PodAffinityTerm) -> FieldErrors {
     for name in term.namespaces.iter().flatten() {
         errors.extend(Form::DnsLabel.check(&format!("{path}.namespace"), name));
     }
+    let (own, others) = (term.match_label_keys.as_deref(), term.mismatch_label_keys.as_deref());
+    errors.extend(label_keys(
+        path,
+        own.unwrap_or_default(),
+        others.unwrap_or_default(),
+        &term.label_selector,
+    ));
     errors.extend(topology_key(path, &term.topology_key, "can not be empty"));
+    errors
+}
+
+/// Checks `matchLabelKeys` and `mismatchLabelKeys` at `path`. The selector has what was made of them at its end already (see
+/// `label_keys.rs`), so a key that it has twice was there before.
+fn label_keys(
+    path: &str,
+    own: &[String],
+    others: &[String],
+    selector: &Option<LabelSelector>,
+) -> FieldErrors {
+    let mut errors = FieldErrors::new();
+    for (field, keys) in [("matchLabelKeys", own), ("mismatchLabelKeys", others)] {
+        if !keys.is_empty() && selector.is_none() {
+            let detail = "must not be specified when labelSelector is not set";
+            errors.push(FieldError::forbidden(format!("{path}.{field}"), detail));
+            continue;
+        }
+        for (index, key) in keys.iter().enumerate() {
+            errors.extend(Form::QualifiedName.check(&format!("{path}.{field}[{index}]"), key));
+        }
+    }
+    let mut seen: Vec<&str> =
+        selector.iter().flat_map(|s| s.match_labels.iter().flatten()).map(|(key, _)| key.as_str()).collect();
+    for expression in selector.iter().flat_map(|selector| selector.match_expressions.iter().flatten()) {
+        let index = own.iter().position(|key| *key == expression.key);
+        if let Some(index) = index.filter(|_| seen.contains(&expression.key.as_str())) {
+            let detail = "exists in both matchLabelKeys and labelSelector";
+            errors.push(FieldError::invalid(format!("{path}[{index}]"), expression.key.as_str(), detail));
+        }
+        seen.push(&expression.key);
+    }
+    for (index, key) in own.iter().enumerate().filter(|(_, key)| others.contains(key)) {
+        let detail = "exists in both matchLabelKeys and mismatchLabelKeys";
+        errors.push(FieldError::invalid(format!("{path}.matchLabelKeys[{index}]"), key.as_str(), detail));
+    }
     errors
 }
 
@@ -201,6 +254,8 @@ pub(super) fn spread(path: &str, constraints: &[TopologySpreadConstraint]) -> Fi
         let (affinity, taints) = (&one.node_affinity_policy, &one.node_taints_policy);
         errors.extend(one_of_optional(&at("nodeAffinityPolicy"), affinity.as_deref(), &policies));
         errors.extend(one_of_optional(&at("nodeTaintsPolicy"), taints.as_deref(), &policies));
+        let keys = one.match_label_keys.as_deref().unwrap_or_default();
+        errors.extend(label_keys(&path, keys, &[], &one.label_selector));
     }
     errors
 }
@@ -247,6 +302,30 @@ mod tests {
                 "s[0].maxSkew: Invalid value: 0: must be greater than 0",
                 "s[0].topologyKey: Required value: can not be empty",
                 "s[0].minDomains: Invalid value: 2: can only use minDomains if whenUnsatisfiable=DoNotSchedule, not ScheduleAnyway",
+            ],
+        );
+    }
+
+    #[test]
+    fn label_keys_are_names_that_the_selector_does_not_have() {
+        let check = |term: Value, expected: &[&str]| {
+            let term: PodAffinityTerm = serde_json::from_value(term).unwrap();
+            let errors: Vec<String> = pod_term("t", &term).iter().map(ToString::to_string).collect();
+            assert_eq!(errors, expected);
+        };
+        let key = |key: &str| json!({"key": key, "operator": "In", "values": ["v"]});
+        let selector = json!({"matchExpressions": [key("a")]});
+        check(json!({"topologyKey": "k", "labelSelector": selector, "matchLabelKeys": ["a"]}), &[]);
+        check(
+            json!({"topologyKey": "k", "matchLabelKeys": ["a"]}),
+            &["t.matchLabelKeys: Forbidden: must not be specified when labelSelector is not set"],
+        );
+        check(
+            json!({"topologyKey": "k", "matchLabelKeys": ["a"], "mismatchLabelKeys": ["a"],
+                   "labelSelector": {"matchLabels": {"a": "w"}, "matchExpressions": [key("a")]}}),
+            &[
+                r#"t[0]: Invalid value: "a": exists in both matchLabelKeys and labelSelector"#,
+                r#"t.matchLabelKeys[0]: Invalid value: "a": exists in both matchLabelKeys and mismatchLabelKeys"#,
             ],
         );
     }

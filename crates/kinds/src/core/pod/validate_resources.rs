@@ -9,7 +9,7 @@ use skiff_machinery::quantity::Quantity;
 use skiff_machinery::{FieldError, FieldErrors};
 
 /// Checks requests and limits at `path`: known names, valid amounts, no request above its limit.
-pub(super) fn requirements(path: &str, resources: &ResourceRequirements) -> FieldErrors {
+pub(crate) fn requirements(path: &str, resources: &ResourceRequirements) -> FieldErrors {
     let mut errors = FieldErrors::new();
     for (list, amounts) in [("limits", &resources.limits), ("requests", &resources.requests)] {
         for (name, amount) in amounts.iter().flatten() {

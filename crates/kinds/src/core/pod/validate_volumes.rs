@@ -102,7 +102,8 @@ fn required(path: &str, source: &Value, fields: &[&str]) -> FieldErrors {
     missing.map(|field| FieldError::required(format!("{path}.{field}"), "")).collect()
 }
 
-fn nfs(path: &str, source: &Value) -> FieldErrors {
+/// A file system of a server in the network.
+pub(crate) fn nfs(path: &str, source: &Value) -> FieldErrors {
     let mut errors = required(path, source, &["server", "path"]);
     let location = str_of(source, "path");
     if !location.is_empty() && !location.starts_with('/') {
@@ -111,7 +112,8 @@ fn nfs(path: &str, source: &Value) -> FieldErrors {
     errors
 }
 
-fn azure_disk(path: &str, source: &Value) -> FieldErrors {
+/// A disk of Azure.
+pub(crate) fn azure_disk(path: &str, source: &Value) -> FieldErrors {
     const MANAGED: &str =
         "/subscriptions/{sub-id}/resourcegroups/{group-name}/providers/microsoft.compute/disks/{disk-id}";
     const BLOB: &str = "https://{account-name}.blob.core.windows.net/{container-name}/{disk-name}.vhd";
@@ -147,7 +149,8 @@ fn empty_dir(path: &str, source: &Value) -> FieldErrors {
     errors
 }
 
-fn host_path(path: &str, source: &Value) -> FieldErrors {
+/// A file or directory of the node.
+pub(crate) fn host_path(path: &str, source: &Value) -> FieldErrors {
     let mut errors = required(path, source, &["path"]);
     let location = str_of(source, "path");
     if location.split('/').any(|part| part == "..") {

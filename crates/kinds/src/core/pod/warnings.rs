@@ -9,6 +9,7 @@ use skiff_machinery::quantity::Quantity;
 use skiff_machinery::{Object, go};
 
 use super::warn_paths::overlaps;
+use crate::shared::node_labels;
 
 /// Annotations that were fields once, and what became of them.
 const ANNOTATIONS: [(&str, &str); 3] = [
@@ -38,30 +39,6 @@ const VOLUMES: [(&str, &str); 9] = [
 
 const SECCOMP: &str = "non-functional in v1.27+; use the \"seccompProfile\" field instead";
 const APP_ARMOR: &str = "deprecated since v1.30; use the \"appArmorProfile\" field instead";
-
-/// Labels of nodes that were called otherwise once.
-const NODE_LABELS: [(&str, &str); 8] = [
-    ("beta.kubernetes.io/arch", "deprecated since v1.14; use \"kubernetes.io/arch\" instead"),
-    ("beta.kubernetes.io/os", "deprecated since v1.14; use \"kubernetes.io/os\" instead"),
-    (
-        "failure-domain.beta.kubernetes.io/region",
-        "deprecated since v1.17; use \"topology.kubernetes.io/region\" instead",
-    ),
-    (
-        "failure-domain.beta.kubernetes.io/zone",
-        "deprecated since v1.17; use \"topology.kubernetes.io/zone\" instead",
-    ),
-    (
-        "beta.kubernetes.io/instance-type",
-        "deprecated since v1.17; use \"node.kubernetes.io/instance-type\" instead",
-    ),
-    ("app.kubernetes.io/created-by", "deprecated since v1.9"),
-    (
-        "scheduler.alpha.kubernetes.io/preferAvoidPods",
-        "deprecated since v1.22; use Taints and Tolerations instead",
-    ),
-    ("node-role.kubernetes.io/master", "use \"node-role.kubernetes.io/control-plane\" instead"),
-];
 
 /// The texts for a pod.
 pub(super) fn warnings(pod: &Object) -> Vec<String> {
@@ -150,39 +127,30 @@ fn containers<'v>(path: &str, spec: &'v Value) -> Vec<(String, &'v Value)> {
 
 /// Nodes that are chosen, or told apart, by labels of old.
 fn old_labels(path: &str, spec: &Value) -> Vec<String> {
-    let old = |key: &str| NODE_LABELS.into_iter().find(|(label, _)| *label == key).map(|(_, text)| text);
     let mut warnings = Vec::new();
     for key in spec["nodeSelector"].as_object().into_iter().flat_map(Map::keys) {
-        warnings.extend(old(key).map(|text| format!("{path}.nodeSelector[{key}]: {text}")));
+        warnings
+            .extend(node_labels::deprecation(key).map(|text| format!("{path}.nodeSelector[{key}]: {text}")));
     }
     let affinity = &spec["affinity"]["nodeAffinity"];
     let required = "requiredDuringSchedulingIgnoredDuringExecution";
     for (index, term) in list(&affinity[required], "nodeSelectorTerms").enumerate() {
         let at = format!("{path}.affinity.nodeAffinity.{required}.nodeSelectorTerms[{index}]");
-        warnings.extend(old_expressions(&at, term, &old));
+        warnings.extend(node_labels::in_expressions(&at, term));
     }
     let preferred = "preferredDuringSchedulingIgnoredDuringExecution";
     for (index, term) in list(affinity, preferred).enumerate() {
         let at = format!("{path}.affinity.nodeAffinity.{preferred}[{index}].preference");
-        warnings.extend(old_expressions(&at, &term["preference"], &old));
+        warnings.extend(node_labels::in_expressions(&at, &term["preference"]));
     }
     for (index, constraint) in list(spec, "topologySpreadConstraints").enumerate() {
         let (at, key) =
             (format!("{path}.topologySpreadConstraints[{index}]"), str_of(constraint, "topologyKey"));
-        warnings.extend(old(key).map(|text| format!("{at}.topologyKey: {key} is {text}")));
+        warnings
+            .extend(node_labels::deprecation(key).map(|text| format!("{at}.topologyKey: {key} is {text}")));
         if constraint.get("labelSelector").is_none_or(Value::is_null) {
             warnings.push(format!("{at}.labelSelector: {NO_SELECTOR}"));
         }
-    }
-    warnings
-}
-
-fn old_expressions(path: &str, term: &Value, old: &dyn Fn(&str) -> Option<&'static str>) -> Vec<String> {
-    let mut warnings = Vec::new();
-    for (index, expression) in list(term, "matchExpressions").enumerate() {
-        let key = str_of(expression, "key");
-        let text = old(key).map(|text| format!("{path}.matchExpressions[{index}].key: {key} is {text}"));
-        warnings.extend(text);
     }
     warnings
 }

@@ -1,0 +1,23 @@
+//! The group `resource.k8s.io`: devices that drivers offer and pods claim.
+
+mod device_class;
+mod resource_claim;
+mod resource_claim_template;
+mod resource_slice;
+
+use std::sync::Arc;
+
+use skiff_machinery::{GroupVersion, Kind};
+use skiff_schema::Schema;
+
+const GV: GroupVersion = GroupVersion::fixed("resource.k8s.io", "v1");
+
+/// The kinds of the group, alphabetically by plural name.
+pub(crate) fn rows(schema: &Arc<Schema>) -> Vec<Kind> {
+    vec![
+        device_class::row(schema),
+        resource_claim::row(schema),
+        resource_claim_template::row(schema),
+        resource_slice::row(schema),
+    ]
+}

@@ -1,0 +1,102 @@
+//! Admission: what may change or refuse a write after it was authorised. Each plugin is one file; they run
+//! for every kind, in the order of [`admit`] and [`confirm`].
+
+pub(crate) mod asking;
+mod attributes;
+mod built_in;
+mod caller;
+pub(crate) mod configured;
+mod external_ips;
+mod limits;
+mod mountable;
+mod namespace;
+mod params;
+mod pod_security;
+mod priority;
+pub(crate) mod quota;
+mod resize;
+pub(crate) mod review;
+mod runtime_class;
+mod service_account;
+pub(crate) mod surroundings;
+mod taint;
+mod tolerations;
+mod topology;
+
+use skiff_machinery::Object;
+
+use self::quota::Charges;
+use self::review::{Review, Write};
+use crate::errors::ApiError;
+use crate::pipeline::call::Call;
+use crate::plugins::Plugin;
+use crate::registry::Registry;
+
+/// What is refused only of an object that is right in itself: after its validation.
+pub(crate) async fn confirm(mut review: Review<'_>) -> Result<(), ApiError> {
+    let plugins = &review.registry.plugins;
+    if plugins.has(Plugin::DenyServiceExternalIPs) {
+        external_ips::confirm(&review)?;
+    }
+    if plugins.has(Plugin::LimitRanger) {
+        limits::confirm(&review).await?;
+    }
+    if plugins.has(Plugin::ServiceAccount) {
+        service_account::confirm(&review).await?;
+    }
+    if plugins.has(Plugin::PodSecurity) {
+        pod_security::confirm(&review).await?;
+    }
+    if plugins.has(Plugin::RuntimeClass) {
+        runtime_class::confirm(&mut review)?;
+    }
+    resize::confirm(&review).await?;
+    asking::validate(&review).await
+}
+
+/// Runs every plugin; the first refusal counts. Tells whether a policy or webhook changed the object.
+pub(crate) async fn admit(mut review: Review<'_>) -> Result<bool, ApiError> {
+    built_in::admit(&mut review).await?;
+    asking::mutate(&mut review).await
+}
+
+/// What a write costs, to be written with it; an error when it is more than is left.
+pub(crate) async fn charge(review: &Review<'_>) -> Result<Charges, ApiError> {
+    quota::charge(review).await
+}
+
+/// Lets policies and webhooks change and refuse what a subresource takes that is no part of the object, e.g. a Binding.
+pub(crate) async fn review_exchanged(
+    registry: &Registry,
+    call: &Call,
+    subresource: &str,
+    object: &mut Object,
+) -> Result<(), ApiError> {
+    let (write, old, deletion) = (Write::Create, None, None);
+    let mut review = Review { registry, call, write, subresource, object: Some(object), old, deletion };
+    if registry.plugins.has(Plugin::PodTopologyLabels) {
+        topology::admit(&mut review).await?;
+    }
+    asking::mutate(&mut review).await?;
+    asking::validate(&review).await
+}
+
+/// The whole of admission for what is answered and not stored.
+pub(crate) async fn admit_transient(
+    registry: &Registry,
+    call: &Call,
+    subresource: &str,
+    object: &mut Object,
+) -> Result<(), ApiError> {
+    let (write, old, deletion) = (Write::Create, None, None);
+    let mut review = Review { registry, call, write, subresource, object: Some(&mut *object), old, deletion };
+    built_in::admit(&mut review).await?;
+    review_exchanged(registry, call, subresource, object).await
+}
+
+/// Waits until a change of policies and webhooks counts, so that it does when it is acknowledged.
+pub(crate) async fn settle(registry: &Registry, call: &Call) {
+    if call.kind.gv.group == "admissionregistration.k8s.io" && !call.dry_run {
+        registry.configured.catch_up(registry.store.revision()).await;
+    }
+}

@@ -1,0 +1,197 @@
+//! PATCH: the four patch formats, applied to the current object.
+
+use bytes::Bytes;
+use skiff_machinery::managed::{self, ApplyError, Operation};
+use skiff_machinery::patch::{self, PatchError};
+use skiff_machinery::{FieldError, FieldErrors, MetadataChecks, Object, Subresource, go};
+use skiff_schema::Root;
+
+use super::call::Call;
+use super::outcome::Outcome;
+use super::update::{self, Part};
+use super::{create, decode, metadata};
+use crate::errors::{ApiError, Cause, Subject};
+use crate::registry::Registry;
+
+/// What kinds take whose schemas do not say how lists merge.
+const CUSTOM_FORMATS: &str =
+    "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
+
+/// How a patch is to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Json,
+    Merge,
+    Strategic,
+    Apply,
+}
+
+impl Format {
+    fn of(call: &Call) -> Result<Self, ApiError> {
+        let strategic = call.kind.strategy.is_typed();
+        match call.content_type.as_str() {
+            "application/json-patch+json" => Ok(Self::Json),
+            "application/merge-patch+json" => Ok(Self::Merge),
+            "application/strategic-merge-patch+json" if strategic => Ok(Self::Strategic),
+            "application/apply-patch+yaml" => Ok(Self::Apply),
+            // Kubernetes finds the handlers of its own types by what they take.
+            _ if strategic => Err(ApiError::UnknownPatch),
+            _ => Err(ApiError::UnsupportedMediaType(CUSTOM_FORMATS)),
+        }
+    }
+}
+
+/// PATCH of an object or its status.
+pub(crate) async fn patch(
+    registry: &Registry,
+    call: &Call,
+    part: Part,
+    body: &Bytes,
+) -> Result<Outcome, ApiError> {
+    let format = Format::of(call)?;
+    if format == Format::Apply {
+        return apply(registry, call, part, body, &|_, merged| merged).await;
+    }
+    update::change(registry, call, part, Operation::Update, |old| patched(registry, call, old, body)).await
+}
+
+/// The object that a JSON, merge or strategic patch makes of another.
+pub(crate) fn patched(
+    registry: &Registry,
+    call: &Call,
+    old: &Object,
+    body: &Bytes,
+) -> Result<Object, ApiError> {
+    let format = Format::of(call)?;
+    let root = &call.kind.root;
+    let patched = apply_to(format, old, body, root)?;
+    if format == Format::Strategic
+        && let Some(why) = patch::refuse_tree(&patched, root)
+    {
+        return Err(decode::refuse_patched(call, shown(format, old, body, root), why));
+    }
+    let mut patched = decode::patched(call, patched, &|| shown(format, old, body, root))?;
+    metadata::check_name(call, &patched)?;
+    if !patched.uid().is_empty() && patched.uid() != old.uid() {
+        let checks = call.kind.strategy.metadata_checks();
+        let error = || FieldError::invalid("metadata.uid", patched.uid(), "field is immutable");
+        let again = || checks.of_change().then(error);
+        let is_last = checks == MetadataChecks::Around;
+        let mut errors: FieldErrors = [error()].into();
+        errors.extend(again().filter(|_| !is_last));
+        errors.extend(call.kind.strategy.check_change(registry.context(call), None, &patched, old).errors);
+        errors.extend(again().filter(|_| is_last));
+        return Err(ApiError::invalid(call.content_subject(&call.path.name), errors));
+    }
+    metadata::locate(call, &mut patched)?;
+    Ok(patched)
+}
+
+/// What an answer shows where a patch makes something wrong: the outcome, or the patch if it is a strategic one.
+fn shown(format: Format, old: &Object, body: &Bytes, root: &Root) -> String {
+    match format {
+        Format::Json | Format::Merge => {
+            let patched = apply_to(format, old, body, root).map(Object::into_value).unwrap_or_default();
+            go::written(&patched, root, &patch::touched(body))
+        }
+        Format::Strategic | Format::Apply => go::printed(&serde_json::from_slice(body).unwrap_or_default()),
+    }
+}
+
+/// Applies a JSON, merge or strategic patch to what a subresource exchanges, e.g. a Scale.
+pub(crate) fn exchanged(
+    call: &Call,
+    subresource: Subresource,
+    old: &Object,
+    body: &Bytes,
+) -> Result<Object, ApiError> {
+    let format = match Format::of(call)? {
+        Format::Json => Format::Json,
+        Format::Merge | Format::Strategic | Format::Apply => Format::Merge,
+    };
+    let patched = apply_to(format, old, body, &call.kind.root)?;
+    decode::exchanged_patch(call, subresource, patched, &|root| shown(format, old, body, root))
+}
+
+fn apply_to(format: Format, old: &Object, body: &Bytes, root: &Root) -> Result<Object, ApiError> {
+    let outcome = match format {
+        Format::Json => patch::json(old, body),
+        Format::Merge => patch::merge(old, body),
+        Format::Strategic | Format::Apply => patch::strategic(old, body, root),
+    };
+    outcome.map_err(refuse)
+}
+
+fn refuse(error: PatchError) -> ApiError {
+    match error {
+        PatchError::Decode(_) | PatchError::Malformed(_) => ApiError::BadRequest(error.to_string()),
+        PatchError::TooLarge(text) => ApiError::TooManyOperations(text),
+        PatchError::Unprocessable(why) => {
+            tracing::debug!(why, "a patch does not apply");
+            ApiError::Unprocessable
+        }
+        PatchError::Unclassified(text) => ApiError::Unclassified(text),
+    }
+}
+
+/// Whether a request is a server-side apply.
+pub(crate) fn is_apply(call: &Call) -> bool {
+    Format::of(call).is_ok_and(|format| format == Format::Apply)
+}
+
+/// Who applies says who it is.
+pub(crate) fn check_manager(call: &Call) -> Result<(), ApiError> {
+    if call.query.get("fieldManager").is_empty() {
+        let error = FieldError::required("fieldManager", "is required for apply patch");
+        let subject =
+            Subject { group: "meta.k8s.io".into(), kind: "PatchOptions".into(), ..Subject::default() };
+        return Err(ApiError::invalid(subject, vec![error]));
+    }
+    Ok(())
+}
+
+/// Server-side apply; `within` takes of the merged object, beside the live one, what may change.
+pub(crate) async fn apply(
+    registry: &Registry,
+    call: &Call,
+    part: Part,
+    body: &Bytes,
+    within: &(dyn Fn(&Object, Object) -> Object + Sync),
+) -> Result<Outcome, ApiError> {
+    check_manager(call)?;
+    let mut intent = decode::configuration(call, body)?;
+    metadata::locate(call, &mut intent)?;
+    metadata::check_name(call, &intent)?;
+    let (manager, force) = (call.manager(), call.query.flag("force"));
+    let writer = call.writer(&manager, part.subresource());
+    let merge = |live: Option<&Object>| {
+        managed::apply(live, &intent, &call.kind.root, &writer, force).map_err(refuse_apply)
+    };
+    let merged =
+        update::change(registry, call, part, Operation::Apply, |old| Ok(within(old, merge(Some(old))?)))
+            .await;
+    match merged {
+        Err(ApiError::NotFound(_)) if part == Part::Whole => {
+            let mut object = merge(None)?;
+            // No precondition on what is not there.
+            object.remove(&["metadata", "resourceVersion"]);
+            create::create_object(registry, call, object, Operation::Apply).await
+        }
+        other => other,
+    }
+}
+
+pub(crate) fn refuse_apply(error: ApplyError) -> ApiError {
+    let message = error.to_string();
+    match error {
+        ApplyError::Malformed(text) => ApiError::BadRequest(text),
+        ApplyError::Conflicts(conflicts) => {
+            let causes = conflicts.iter().map(|conflict| Cause {
+                reason: "FieldManagerConflict".to_owned(),
+                message: conflict.message(),
+                field: conflict.field.clone(),
+            });
+            ApiError::ApplyConflict { message, causes: causes.collect() }
+        }
+    }
+}

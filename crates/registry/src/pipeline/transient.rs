@@ -1,0 +1,38 @@
+//! Kinds that are answered and not kept: reviews.
+
+use http::StatusCode;
+use serde_json::Value;
+use skiff_machinery::{Object, Scope, go};
+
+use super::call::Call;
+use super::metadata;
+use super::outcome::Outcome;
+use crate::admission;
+use crate::errors::ApiError;
+use crate::registry::Registry;
+
+const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
+
+/// POST of a review.
+pub(crate) async fn answer(
+    registry: &Registry,
+    call: &Call,
+    mut request: Object,
+) -> Result<Outcome, ApiError> {
+    call.kind.fill(&mut request);
+    metadata::track(call, &mut request, None, "");
+    admission::admit_transient(registry, call, "", &mut request).await?;
+    if call.kind.scope == Scope::Namespaced {
+        request.set(&["metadata", "namespace"], call.namespace());
+    }
+    let shown = shown_metadata(call, &request);
+    let answered = registry.authority.review(call.namespace(), request, &call.user, &shown).await?;
+    Ok(Outcome::object(StatusCode::CREATED, answered))
+}
+
+/// The metadata of a request as an error shows it.
+fn shown_metadata(call: &Call, request: &Object) -> String {
+    let metadata = request.get(&["metadata"]).unwrap_or(&Value::Null);
+    let root = call.kind.root.sibling(OBJECT_META);
+    root.map_or_else(|| metadata.to_string(), |root| go::written(metadata, &root, &Value::Null))
+}

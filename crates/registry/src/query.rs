@@ -1,0 +1,194 @@
+//! Query parameters.
+
+use skiff_machinery::{FieldError, FieldErrors};
+
+use crate::errors::{ApiError, Subject};
+
+/// The parameters of a URL, decoded, in order.
+#[derive(Clone, Debug, Default)]
+pub struct Query(Vec<(String, String)>);
+
+impl Query {
+    /// Splits `a=b&c=d`.
+    pub fn parse(text: &str) -> Self {
+        Self(form_urlencoded::parse(text.as_bytes()).into_owned().collect())
+    }
+
+    /// The first value of a parameter; empty when it is not there.
+    pub fn get(&self, key: &str) -> &str {
+        self.all(key).next().unwrap_or("")
+    }
+
+    /// Every value of a parameter.
+    pub fn all(&self, key: &str) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(k, _)| k == key).map(|(_, v)| v.as_str())
+    }
+
+    /// Every parameter, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+
+    /// A boolean: absent, `0` and `false` are false.
+    pub fn flag(&self, key: &str) -> bool {
+        let value = self.all(key).next();
+        value.is_some_and(|value| !matches!(value.to_ascii_lowercase().as_str(), "0" | "false" | "f"))
+    }
+
+    /// A number; 400 when it is not one.
+    pub fn number(&self, key: &str) -> Result<Option<i64>, ApiError> {
+        match self.get(key) {
+            "" => Ok(None),
+            text => text.parse().map(Some).map_err(|_| {
+                ApiError::BadRequest(format!("strconv.ParseInt: parsing {text:?}: invalid syntax"))
+            }),
+        }
+    }
+
+    /// Whether nothing is to be written: `dryRun=All`. `options` is the kind that errors name, e.g. `PatchOptions`.
+    pub fn dry_run(&self, options: &str) -> Result<bool, ApiError> {
+        let values: Vec<&str> = self.all("dryRun").collect();
+        match what_is_wrong_with_dry_run(&values) {
+            None => Ok(!values.is_empty()),
+            Some(error) => Err(ApiError::invalid(options_subject(options), vec![error])),
+        }
+    }
+
+    /// Checks what the query of a write says beside its dry run: who manages the fields, and whether by force.
+    pub fn check_writer(&self, options: &str, applies: bool) -> Result<(), ApiError> {
+        let mut errors = FieldErrors::new();
+        let manager = self.get("fieldManager");
+        if manager.len() > MAX_MANAGER {
+            errors.push(FieldError::too_long("fieldManager", MAX_MANAGER));
+        }
+        if let Some((at, c)) = manager.char_indices().find(|(_, c)| c.is_control()) {
+            let text = format!("invalid character U+{:04X} (at position {at})", u32::from(c));
+            errors.push(FieldError::invalid("fieldManager", manager, text));
+        }
+        if options == "PatchOptions" && !applies && self.all("force").next().is_some() {
+            errors.push(FieldError::forbidden("force", "may not be specified for non-apply patch"));
+        }
+        if errors.is_empty() { Ok(()) } else { Err(ApiError::invalid(options_subject(options), errors)) }
+    }
+
+    /// Refuses a `timeout` that is no duration; ours are the same for everybody.
+    pub fn check_timeout(&self) -> Result<(), ApiError> {
+        match self.get("timeout") {
+            "" => Ok(()),
+            text if is_duration(text) => Ok(()),
+            _ => Err(ApiError::BadRequest("invalid timeout specified in the request URL".to_owned())),
+        }
+    }
+
+    /// How unknown and duplicate fields are treated.
+    pub fn field_validation(&self, options: &str) -> Result<FieldValidation, ApiError> {
+        match self.get("fieldValidation") {
+            "" | "Warn" => Ok(FieldValidation::Warn),
+            "Strict" => Ok(FieldValidation::Strict),
+            "Ignore" => Ok(FieldValidation::Ignore),
+            other => {
+                let error =
+                    FieldError::not_supported("fieldValidation", other, &["", "Ignore", "Strict", "Warn"]);
+                Err(ApiError::invalid(options_subject(options), vec![error]))
+            }
+        }
+    }
+}
+
+/// The longest name of a field manager, in bytes.
+const MAX_MANAGER: usize = 128;
+
+/// A `dryRun` option can only be `All`.
+pub(crate) fn what_is_wrong_with_dry_run(values: &[&str]) -> Option<FieldError> {
+    let right = values.iter().all(|value| *value == "All");
+    (!right).then(|| FieldError::not_supported("dryRun", values.to_vec(), &["All"]))
+}
+
+/// What errors about options name.
+pub(crate) fn options_subject(kind: &str) -> Subject {
+    Subject { group: "meta.k8s.io".into(), kind: kind.into(), ..Subject::default() }
+}
+
+/// Whether a text is a duration as Go writes them: numbers with units, e.g. `1m30.5s`.
+fn is_duration(text: &str) -> bool {
+    let mut rest = text.strip_prefix(['-', '+']).unwrap_or(text);
+    if rest == "0" {
+        return true;
+    }
+    let start = rest;
+    while !rest.is_empty() {
+        let unit = rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+        let number = &rest[..rest.len() - unit.len()];
+        if number.parse::<f64>().is_err() {
+            return false;
+        }
+        let end = unit.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(unit.len());
+        if !matches!(&unit[..end], "ns" | "us" | "µs" | "μs" | "ms" | "s" | "m" | "h") {
+            return false;
+        }
+        rest = &unit[end..];
+    }
+    !start.is_empty()
+}
+
+/// What happens to unknown and duplicate fields of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldValidation {
+    /// Dropped silently.
+    Ignore,
+    /// Dropped, with a warning.
+    Warn,
+    /// Refused.
+    Strict,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decodes_and_repeats() {
+        let query =
+            Query::parse("command=sh&command=-c&labelSelector=a%3Db%2Cc&x+y=1+2&watch=1&follow=false");
+        assert_eq!(query.all("command").collect::<Vec<_>>(), ["sh", "-c"]);
+        assert_eq!(query.get("labelSelector"), "a=b,c");
+        assert_eq!(query.get("x y"), "1 2");
+        assert!(query.flag("watch") && !query.flag("follow") && !query.flag("none"));
+    }
+
+    #[test]
+    fn refuses_unknown_options() {
+        let error = Query::parse("dryRun=Some").dry_run("PatchOptions").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            r#"PatchOptions.meta.k8s.io "" is invalid: dryRun: Unsupported value: ["Some"]: supported values: "All""#
+        );
+    }
+
+    #[test]
+    fn managers_have_names_and_only_applies_force() {
+        let check = |query: &str, applies: bool, right: bool| {
+            let outcome = Query::parse(query).check_writer("PatchOptions", applies);
+            assert_eq!(outcome.is_ok(), right, "{query}: {outcome:?}");
+        };
+        check("fieldManager=kubectl", false, true);
+        check(&format!("fieldManager={}", "m".repeat(129)), false, false);
+        check("fieldManager=a%07b", false, false);
+        check("force=true", false, false);
+        check("force=true", true, true);
+    }
+
+    #[test]
+    fn timeouts_are_durations() {
+        let check = |text: &str, right: bool| {
+            let query = Query::parse(&format!("timeout={text}"));
+            assert_eq!(query.check_timeout().is_ok(), right, "{text}");
+        };
+        for text in ["", "0", "34s", "1m30.5s", "-1h", "100ms"] {
+            check(text, true);
+        }
+        for text in ["invalid", "5", "s", "1x", "1s5", ".s", "-"] {
+            check(text, false);
+        }
+    }
+}

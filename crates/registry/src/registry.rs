@@ -1,0 +1,120 @@
+//! What all calls share: the store, and the services that the steps of the pipeline ask.
+
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use skiff_admission::Webhooks;
+use skiff_machinery::{ClusterFacts, Context, Object};
+use skiff_schema::Schema;
+use skiff_store::{Entry, ReadError, Store, View};
+
+use crate::admission::configured::Configured;
+use crate::definitions::Definitions;
+use crate::errors::ApiError;
+use crate::pipeline::call::Call;
+use crate::pipeline::recent::Recent;
+use crate::pipeline::{codec, versions};
+use crate::plugins::Plugins;
+use crate::services::{Authority, Converters, Offer};
+
+/// What a registry is made of.
+pub struct Services {
+    /// Where objects are kept.
+    pub store: Arc<dyn Store>,
+    /// The kinds that there are.
+    pub offer: Arc<dyn Offer>,
+    /// Who may do what.
+    pub authority: Arc<dyn Authority>,
+    /// Calls webhooks of admission.
+    pub webhooks: Arc<dyn Webhooks>,
+    /// Makes what calls webhooks of conversion.
+    pub converters: Converters,
+    /// The admission plugins that are on, and what they are configured with.
+    pub plugins: Plugins,
+    /// What strategies know of the cluster.
+    pub facts: ClusterFacts,
+    /// The range of Service addresses until an object says it.
+    pub service_cidr: IpNet,
+    /// That of the built-in kinds.
+    pub schema: Arc<Schema>,
+}
+
+/// Create, read, update, delete, list and watch over a store, for every kind on offer.
+pub struct Registry {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) offer: Arc<dyn Offer>,
+    pub(crate) authority: Arc<dyn Authority>,
+    pub(crate) plugins: Plugins,
+    pub(crate) service_cidr: IpNet,
+    /// Webhooks and policies.
+    pub(crate) configured: Configured,
+    facts: ClusterFacts,
+    /// What keeps the offer current.
+    definitions: View<Definitions>,
+    /// Objects of entries.
+    decoded: Recent<Arc<Object>>,
+}
+
+impl Registry {
+    /// Reads what defines kinds and configures admission, and follows it.
+    ///
+    /// # Errors
+    /// When the store cannot be listed.
+    pub async fn start(services: Services) -> Result<Self, ReadError> {
+        let Services { store, offer, authority, webhooks, converters, plugins, facts, service_cidr, schema } =
+            services;
+        let definitions = Definitions::new(schema, offer.clone(), converters);
+        let definitions = View::start(store.clone(), definitions).await?;
+        let configured =
+            Configured::start(store.clone(), offer.clone(), authority.clone(), webhooks, &plugins).await?;
+        let decoded = Recent::default();
+        Ok(Self { store, offer, authority, plugins, service_cidr, configured, facts, definitions, decoded })
+    }
+
+    /// Where objects are kept.
+    pub fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    /// Waits until every kind is on offer that has been defined.
+    pub async fn catch_up(&self) {
+        self.definitions.catch_up(self.store.revision()).await;
+    }
+
+    /// Lets go of what is kept only so that it need not be made again.
+    pub fn forget(&self) {
+        self.decoded.clear();
+    }
+
+    /// What strategies may know.
+    pub(crate) fn context(&self, call: &Call) -> Context<'_> {
+        Context { now: call.now, cluster: &self.facts }
+    }
+
+    /// Reads the entry that a call names, as the version of the call has it.
+    ///
+    /// # Errors
+    /// When it is not there, or cannot be read.
+    pub async fn entry(&self, call: &Call) -> Result<Entry, ApiError> {
+        versions::shown_one(call, self.stored_entry(call).await?).await
+    }
+
+    /// Reads the entry that a call names, as it is stored.
+    pub(crate) async fn stored_entry(&self, call: &Call) -> Result<Entry, ApiError> {
+        let found = self.store.get(&call.key()).await?;
+        found.ok_or_else(|| ApiError::NotFound(call.subject(&call.path.name)))
+    }
+
+    /// The object of an entry, with its `resourceVersion`.
+    ///
+    /// # Errors
+    /// When what is stored is damaged.
+    pub fn decoded(&self, call: &Call, entry: &Entry) -> Result<Arc<Object>, ApiError> {
+        if call.kind.versions.storage.is_some() {
+            // Several versions have the same key and revision.
+            return Ok(codec::decode(entry).map(Arc::new)?);
+        }
+        let decoded = self.decoded.get(entry, || codec::decode(entry).map(Arc::new));
+        Ok(decoded?)
+    }
+}

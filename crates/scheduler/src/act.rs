@@ -1,0 +1,170 @@
+//! Decisions, written to the API.
+
+use futures::future::try_join_all;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Binding, ObjectReference, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::{Api, Client};
+use serde_json::{Value, json};
+use skiff_informer::{EventType, ObjectKey, Recorder, describe, is_conflict, is_not_found};
+use std::sync::Arc;
+
+use crate::model::PodInfo;
+use crate::preempt::Preemption;
+use crate::schedule::{Room, Unschedulable};
+
+/// A decision that could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} pod {pod}")]
+pub(crate) struct Error {
+    action: &'static str,
+    pod: ObjectKey,
+    source: kube::Error,
+}
+
+/// What writes.
+pub(crate) struct Hand {
+    client: Client,
+    recorder: Recorder,
+}
+
+impl Hand {
+    pub(crate) fn new(client: Client, recorder: Recorder) -> Self {
+        Self { client, recorder }
+    }
+
+    /// Binds the pod; false if it is gone or somebody else bound it, which the watch will tell.
+    pub(crate) async fn bind(&self, key: &ObjectKey, pod: &PodInfo, node: &str) -> Result<bool, Error> {
+        let target =
+            ObjectReference { kind: Some("Node".into()), name: Some(node.to_owned()), ..Default::default() };
+        let metadata = ObjectMeta {
+            name: Some(key.name().into()),
+            namespace: Some(key.namespace().into()),
+            uid: Some(pod.uid.clone()),
+            ..ObjectMeta::default()
+        };
+        let binding = Binding { metadata, target };
+        let pods = self.pods_in(key);
+        let bound: kube::Result<Value> =
+            pods.create_subresource("binding", key.name(), &PostParams::default(), &binding).await;
+        match bound {
+            Ok(_) => {
+                let message = format!("Successfully assigned {key} to {node}");
+                self.recorder.event(reference(key, pod), EventType::Normal, "Scheduled", message);
+                Ok(true)
+            }
+            Err(error) if is_not_found(&error) || is_conflict(&error) => Ok(false),
+            Err(source) => {
+                let message = format!("binding rejected: {}", describe(&source));
+                self.recorder.event(reference(key, pod), EventType::Warning, "FailedScheduling", message);
+                Err(Error { action: "bind", pod: key.clone(), source })
+            }
+        }
+    }
+
+    /// Reports why the pod fits nowhere, and where room is made for it. It is tried again when the cluster changes.
+    pub(crate) async fn refuse(
+        &self,
+        key: &ObjectKey,
+        pod: &PodInfo,
+        why: &Unschedulable,
+    ) -> Result<(), Error> {
+        let Some(pending) = pod.pending.as_deref() else { return Ok(()) };
+        let message = &why.message;
+        self.recorder.event(reference(key, pod), EventType::Warning, "FailedScheduling", message.clone());
+        let nominated = match &why.room {
+            Room::Made(preemption) => Some(preemption.node.as_str()),
+            Room::AsBefore => pending.nominated.as_deref(),
+            Room::None => None,
+        };
+        if pending.reported.as_ref() == Some(message) && pending.nominated.as_deref() == nominated {
+            return Ok(());
+        }
+        let condition = unschedulable(message, pending.generation, Timestamp::now());
+        let mut status = json!({"conditions": [condition]});
+        if pending.nominated.as_deref() != nominated {
+            status["nominatedNodeName"] = json!(nominated);
+        }
+        self.patch_status(key, pod, status, "report why nothing fits").await
+    }
+
+    /// Ends the pods whose place is taken, and tells those that were promised the same place before.
+    pub(crate) async fn make_room(
+        &self,
+        pod: &PodInfo,
+        preemption: &Preemption,
+        outranked: &[(ObjectKey, Arc<PodInfo>)],
+    ) -> Result<(), Error> {
+        let node = &preemption.node;
+        let victims = preemption.victims.iter().filter(|(_, victim)| !victim.terminating);
+        try_join_all(victims.map(|(key, victim)| self.end(key, victim, pod, node))).await?;
+        let withdrawn = json!({"nominatedNodeName": null});
+        try_join_all(outranked.iter().map(|(key, other)| {
+            self.patch_status(key, other, withdrawn.clone(), "withdraw the nomination of")
+        }))
+        .await?;
+        Ok(())
+    }
+
+    /// Ends one pod for the sake of another, with the condition that says so.
+    async fn end(&self, key: &ObjectKey, victim: &PodInfo, by: &PodInfo, node: &str) -> Result<(), Error> {
+        let condition = json!({
+            "type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler",
+            "message": "default-scheduler: preempting to accommodate a higher priority pod",
+            "lastProbeTime": null, "lastTransitionTime": Time(Timestamp::now()),
+        });
+        self.patch_status(key, victim, json!({"conditions": [condition]}), "mark for preemption").await?;
+        let uid = Preconditions { uid: Some(victim.uid.clone()), resource_version: None };
+        let parameters = DeleteParams { preconditions: Some(uid), ..DeleteParams::default() };
+        match self.pods_in(key).delete(key.name(), &parameters).await {
+            Ok(_) => {
+                let message = format!("Preempted by pod {} on node {node}", by.uid);
+                self.recorder.event(reference(key, victim), EventType::Normal, "Preempted", message);
+                Ok(())
+            }
+            Err(error) if is_not_found(&error) || is_conflict(&error) => Ok(()),
+            Err(source) => Err(Error { action: "preempt", pod: key.clone(), source }),
+        }
+    }
+
+    async fn patch_status(
+        &self,
+        key: &ObjectKey,
+        pod: &PodInfo,
+        status: Value,
+        action: &'static str,
+    ) -> Result<(), Error> {
+        let patch = Patch::Strategic(json!({"metadata": {"uid": pod.uid}, "status": status}));
+        match self.pods_in(key).patch_status(key.name(), &PatchParams::default(), &patch).await {
+            Err(source) if !is_not_found(&source) && !is_conflict(&source) => {
+                Err(Error { action, pod: key.clone(), source })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn pods_in(&self, key: &ObjectKey) -> Api<Pod> {
+        Api::namespaced(self.client.clone(), key.namespace())
+    }
+}
+
+/// The condition of a pod that fits nowhere: it says of which generation of the pod that is true.
+pub(crate) fn unschedulable(message: &str, generation: Option<i64>, now: Timestamp) -> Value {
+    json!({
+        "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message,
+        "lastProbeTime": null, "lastTransitionTime": Time(now),
+        "observedGeneration": generation,
+    })
+}
+
+fn reference(key: &ObjectKey, pod: &PodInfo) -> ObjectReference {
+    ObjectReference {
+        api_version: Some("v1".into()),
+        kind: Some("Pod".into()),
+        namespace: Some(key.namespace().into()),
+        name: Some(key.name().into()),
+        uid: Some(pod.uid.clone()),
+        ..ObjectReference::default()
+    }
+}

@@ -1,0 +1,31 @@
+//! What the scheduler remembers of pods and nodes: a fraction of the objects.
+
+mod budget;
+mod node;
+mod pod;
+mod ports;
+mod resources;
+mod spread;
+mod term;
+
+use std::collections::{BTreeMap, HashMap};
+
+pub(crate) use budget::Budget;
+pub(crate) use node::NodeInfo;
+pub(crate) use pod::{Pending, PodInfo};
+pub(crate) use ports::HostPort;
+pub(crate) use resources::Resources;
+pub(crate) use spread::{Spread, WhenUnsatisfiable};
+pub(crate) use term::Term;
+
+/// The name by which pods ask for this scheduler; also the default.
+pub(crate) const SCHEDULER_NAME: &str = "default-scheduler";
+
+/// An object's labels.
+pub(crate) type Labels = BTreeMap<String, String>;
+
+/// The labels of namespaces, by name.
+pub(crate) type Namespaces = HashMap<String, Labels>;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,119 @@
+//! Topology spread constraints that must be kept (KEP-895, with minDomains of KEP-3022 and the policies of KEP-3094).
+
+use std::cell::Cell;
+use std::collections::HashMap;
+
+use super::{Refusal, Rule, node};
+use crate::model::{Pending, PodInfo, Spread, WhenUnsatisfiable};
+use crate::nodes::{NodeState, Nodes};
+use crate::taints;
+
+/// The domains of one constraint.
+#[derive(Clone)]
+struct Domains<'a> {
+    rule: &'a Spread,
+    /// Matching pods by value of the topology key.
+    pods: HashMap<String, i64>,
+    /// The pod itself, if it matches.
+    own: i64,
+    least: Cell<Option<i64>>,
+}
+
+impl Domains<'_> {
+    /// The smallest number of matching pods in a domain.
+    fn least(&self) -> i64 {
+        if self.pods.len() < self.rule.min_domains {
+            return 0;
+        }
+        let least = self.least.get().unwrap_or_else(|| self.pods.values().copied().min().unwrap_or(0));
+        self.least.set(Some(least));
+        least
+    }
+}
+
+/// How the pods are spread that one pod's constraints count.
+#[derive(Clone)]
+pub(crate) struct Facts<'a> {
+    pending: &'a Pending,
+    constraints: Vec<Domains<'a>>,
+}
+
+impl<'a> Facts<'a> {
+    pub(crate) fn gather(pod: &PodInfo, pending: &'a Pending, nodes: &Nodes) -> Self {
+        let hard = pending.spread.iter().filter(|rule| rule.when == WhenUnsatisfiable::DoNotSchedule);
+        let constraints = hard.map(|rule| Domains {
+            rule,
+            pods: HashMap::new(),
+            own: i64::from(counts(rule, pod, pod)),
+            least: Cell::new(None),
+        });
+        let mut facts = Self { pending, constraints: constraints.collect() };
+        if !facts.constraints.is_empty() {
+            nodes.all().for_each(|node| facts.take_in(pod, node));
+        }
+        facts
+    }
+
+    fn take_in(&mut self, pod: &PodInfo, node: &NodeState) {
+        if !self.has_all_keys(node) {
+            return;
+        }
+        for domains in &mut self.constraints {
+            let Some(value) = node.label(&domains.rule.topology_key) else { continue };
+            if counted_in(domains.rule, self.pending, node) {
+                let matching = matching_on(domains.rule, pod, node);
+                *domains.pods.entry(value.to_owned()).or_default() += matching;
+            }
+        }
+    }
+
+    fn has_all_keys(&self, node: &NodeState) -> bool {
+        self.constraints.iter().all(|domains| node.label(&domains.rule.topology_key).is_some())
+    }
+
+    /// Counts `other`, a pod of `node`, `times` more.
+    pub(crate) fn count(&mut self, pod: &PodInfo, other: &PodInfo, node: &NodeState, times: i64) {
+        if !self.has_all_keys(node) {
+            return;
+        }
+        for domains in &mut self.constraints {
+            let Some(value) = node.label(&domains.rule.topology_key) else { continue };
+            if counts(domains.rule, pod, other) && counted_in(domains.rule, self.pending, node) {
+                *domains.pods.entry(value.to_owned()).or_default() += times;
+                domains.least.set(None);
+            }
+        }
+    }
+
+    /// The first constraint that would not be kept with the pod on the node.
+    pub(crate) fn refusal(&self, node: &NodeState) -> Option<Refusal> {
+        const REASON: &str = "node(s) didn't match pod topology spread constraints";
+        for domains in &self.constraints {
+            let Some(value) = node.label(&domains.rule.topology_key) else {
+                return Some(Refusal::firm(Rule::Others, format!("{REASON} (missing required label)")));
+            };
+            let here = domains.pods.get(value).copied().unwrap_or(0);
+            if here + domains.own - domains.least() > domains.rule.max_skew {
+                return Some(Refusal::resolvable(Rule::Others, REASON));
+            }
+        }
+        None
+    }
+}
+
+/// Whether `other` is one of those that `rule` of `pod` spreads.
+pub(crate) fn counts(rule: &Spread, pod: &PodInfo, other: &PodInfo) -> bool {
+    let selected = || rule.selector.as_ref().is_some_and(|selector| selector.selects(&other.labels));
+    other.namespace == pod.namespace && !other.terminating && selected()
+}
+
+/// The number of the node's pods that `rule` of `pod` spreads.
+pub(crate) fn matching_on(rule: &Spread, pod: &PodInfo, node: &NodeState) -> i64 {
+    i64::try_from(node.pods.values().filter(|other| counts(rule, pod, other)).count()).unwrap_or(i64::MAX)
+}
+
+/// Whether the policies of `rule` let the node count.
+pub(crate) fn counted_in(rule: &Spread, pending: &Pending, node: &NodeState) -> bool {
+    (!rule.honours_affinity || node::allowed(pending, &node.info))
+        && (!rule.honours_taints || !taints::refused(&pending.tolerations, &node.info.taints))
+}
