@@ -56,13 +56,13 @@ pub(crate) fn splice_metadata(
     if asked.call.kind.strategy.added_annotations().is_empty() {
         codec::splice_metadata(out, entry, version.api_version())?;
     } else {
-        codec::write_json(out, &metadata_alone(asked, &*asked.decoded(entry)?, version));
+        codec::write_json(out, &alone(asked, &*asked.decoded(entry)?, version));
     }
     Ok(())
 }
 
 /// The PartialObjectMetadata of an object.
-pub(crate) fn metadata_alone(asked: &Asked, object: &Object, version: MetaVersion) -> Value {
+pub(crate) fn alone(asked: &Asked, object: &Object, version: MetaVersion) -> Value {
     versioned(table::partial_metadata(object, asked.call.kind.strategy.added_annotations()), version)
 }
 

@@ -154,7 +154,7 @@ fn object_bytes(asked: &Asked, object: &Object) -> Result<Bytes, ApiError> {
             let table = one_row(asked, asked.call.kind.shape(), object)?;
             codec::to_json(&format::versioned(table, version))
         }
-        View::Metadata(version, _) => codec::to_json(&format::metadata_alone(asked, object, version)),
+        View::Metadata(version, _) => codec::to_json(&format::alone(asked, object, version)),
     })
 }
 

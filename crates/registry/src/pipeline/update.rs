@@ -159,7 +159,7 @@ impl Attempt<'_> {
             Part::Whole => Some(allocate::allocate(registry, call, &mut new, Some(old)).await?),
             Part::Status | Part::Narrow(_) => None,
         };
-        if tracked && self.part != Part::Status {
+        if tracked {
             metadata::count_generation(&call.kind, &mut new, old, self.part == Part::Whole);
         }
         self.validate(&new)?;

@@ -32,7 +32,8 @@ pub(super) async fn update(registry: &Registry, call: &Call, body: &Bytes) -> Re
 /// PATCH, of the Scale and not of the object.
 pub(super) async fn patch(registry: &Registry, call: &Call, body: &Bytes) -> Result<Outcome, ApiError> {
     if patch::is_apply(call) {
-        return show(registry, call, apply(registry, call, body).await?);
+        let outcome = apply(registry, call, body).await?;
+        return show(registry, call, outcome);
     }
     let outcome = update::change(registry, call, PART, Operation::Update, |old| {
         let current = scale::of_any(old, &call.kind.scale);

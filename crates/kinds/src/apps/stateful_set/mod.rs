@@ -57,10 +57,10 @@ impl Strategy for SetStrategy {
             update.insert("type".to_owned(), "RollingUpdate".into());
             object_mut(update, "rollingUpdate");
         }
-        if update["type"] == "RollingUpdate" {
-            if let Some(rolling) = existing_mut(update, "rollingUpdate") {
-                fill(rolling, "partition", 0);
-            }
+        if update["type"] == "RollingUpdate"
+            && let Some(rolling) = existing_mut(update, "rollingUpdate")
+        {
+            fill(rolling, "partition", 0);
         }
         let retention = object_mut(spec, "persistentVolumeClaimRetentionPolicy");
         fill_text(retention, "whenDeleted", "Retain");

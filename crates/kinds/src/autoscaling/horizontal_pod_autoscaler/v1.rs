@@ -19,7 +19,7 @@ pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
     const DEFINITION: &str = "io.k8s.api.autoscaling.v1.HorizontalPodAutoscaler";
     Kind {
         columns: super::columns(),
-        print: Printer::Fixed(|object, now| row_of(object, now)),
+        print: Printer::Fixed(row_of),
         versions: Versions { storage: Some(V2), conversion: Conversion::Native(convert) },
         ..stored(schema, V1, DEFINITION, Scope::Namespaced, FirstStrategy)
             .short(&["hpa"])

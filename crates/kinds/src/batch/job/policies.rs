@@ -93,11 +93,11 @@ fn pod_conditions(path: &str, conditions: &[Value]) -> FieldErrors {
 fn exit_codes(path: &str, codes: &Value, containers: &BTreeSet<&str>) -> FieldErrors {
     let operator = str_of(codes, "operator");
     let mut errors = word(&format!("{path}.operator"), operator, &OPERATORS);
-    if let Some(name) = codes.get("containerName").and_then(Value::as_str) {
-        if !containers.contains(name) {
-            let detail = "must be one of the container or initContainer names in the pod template";
-            errors.push(FieldError::invalid(format!("{path}.containerName"), name, detail));
-        }
+    if let Some(name) = codes.get("containerName").and_then(Value::as_str)
+        && !containers.contains(name)
+    {
+        let detail = "must be one of the container or initContainer names in the pod template";
+        errors.push(FieldError::invalid(format!("{path}.containerName"), name, detail));
     }
     let values = items(codes, "values");
     let path = format!("{path}.values");
