@@ -29,6 +29,9 @@ const NO_FIELDS: &[&str] = &[
     "path",
     // As Kubernetes spells it.
     "status.Phase",
+    // Kubernetes names Go's struct of the source, and leaves out where it is.
+    "spec.persistentvolumesource",
+    "nodeAffinity",
 ];
 
 /// The calls that take a path of keys.

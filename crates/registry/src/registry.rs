@@ -130,7 +130,10 @@ impl Registry {
     pub(crate) async fn stored_entry(&self, call: &Call) -> Result<Entry, ApiError> {
         let key = call.key();
         let found = match call.kind.persistence {
-            Persistence::Made => made::entries(self, call).into_iter().find(|entry| entry.key == key),
+            Persistence::Made => {
+                let made = made::entries(call, &self.parts, self.store.revision());
+                made.into_iter().find(|entry| entry.key == key)
+            }
             Persistence::Stored | Persistence::Transient => self.store.get(&key).await?,
         };
         found.ok_or_else(|| ApiError::NotFound(call.subject(&call.path.name)))

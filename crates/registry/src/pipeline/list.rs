@@ -94,7 +94,7 @@ async fn select(
 /// The list of objects that are made, all at once.
 fn made(registry: &Registry, call: &Call, selection: &Selection) -> Result<Selected, ApiError> {
     let mut entries = Vec::new();
-    for entry in made::entries(registry, call) {
+    for entry in made::entries(call, &registry.parts, registry.store.revision()) {
         if selection.matches(registry, call, &entry)? {
             entries.push(entry);
         }

@@ -1,16 +1,15 @@
 //! Objects that are not kept, but made of how the parts of the control plane are.
 
 use skiff_machinery::{Namespace, Object, keys};
-use skiff_store::Entry;
+use skiff_store::{Entry, Revision};
 
 use super::call::Call;
 use super::codec;
-use crate::registry::Registry;
+use crate::services::Parts;
 
-/// All objects of the call's kind, as if they were stored now.
-pub(crate) fn entries(registry: &Registry, call: &Call) -> Vec<Entry> {
-    let revision = registry.store.revision();
-    let made = call.kind.strategy.made(&(registry.parts)()).into_iter();
+/// All objects of the call's kind, as if they were stored at `revision`.
+pub(crate) fn entries(call: &Call, parts: &Parts, revision: Revision) -> Vec<Entry> {
+    let made = call.kind.strategy.made(&parts()).into_iter();
     let entry = |object: Object| Entry {
         key: keys::object(&call.kind, Namespace::new(object.namespace()), object.name()),
         value: codec::encode(&object).into(),
