@@ -341,8 +341,8 @@ mod tests {
         };
         let check =
             |windows: HorizontalPodAutoscalerBehavior, current: i32, desired: i32, expected: (i32, &str)| {
-                let mut history = History::default();
-                history.recommendations = vec![(at(-200), 20), (at(-50), 6), (at(-10), 9)];
+                let recommendations = vec![(at(-200), 20), (at(-50), 6), (at(-10), 9)];
+                let mut history = History { recommendations, ..History::default() };
                 let normal = history.normalize(wanted(current, desired), Some(&windows), at(0));
                 assert_eq!((normal.replicas, normal.able.reason), expected);
             };

@@ -142,9 +142,7 @@ fn sources(path: &str, spec: &Value) -> FieldErrors {
         true if !str_of(other, "namespace").is_empty() => {
             "may not be specified when dataSourceRef.namespace is specified"
         }
-        true if !["apiGroup", "kind", "name"].iter().all(|field| is_same(&field)) => {
-            "must match dataSourceRef"
-        }
+        true if !["apiGroup", "kind", "name"].iter().all(is_same) => "must match dataSourceRef",
         _ => return FieldErrors::new(),
     };
     [FieldError::invalid(path, json!({}), detail)].into()
