@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use skiff_machinery::{Catalogue, ClusterFacts, Context, Kind};
+use skiff_machinery::{Catalogue, ClusterFacts, Context, Kind, Requester};
 
 static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(skiff_kinds::builtin);
 static CLUSTER: LazyLock<ClusterFacts> =
@@ -30,5 +30,5 @@ pub fn halves(data: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// What strategies may know.
 pub fn context() -> Context<'static> {
-    Context { now: jiff::Timestamp::UNIX_EPOCH, cluster: &CLUSTER }
+    Context { now: jiff::Timestamp::UNIX_EPOCH, cluster: &CLUSTER, requester: Requester::nobody() }
 }
