@@ -129,11 +129,21 @@ fn is_zero(value: &Value) -> bool {
     }
 }
 
-/// A warning for each field of `object` that has no effect.
+/// Kinds whose objects are kept, while nothing acts upon them yet, by definition, and what does not happen.
+const IDLE: &[(&str, &str)] = &[
+    ("io.k8s.api.core.v1.PersistentVolumeClaim", "no volume is found or made for it"),
+    ("io.k8s.api.networking.v1.Ingress", "nothing routes to it"),
+    ("io.k8s.api.networking.v1.NetworkPolicy", "traffic is not restricted by it"),
+    ("io.k8s.api.resource.v1.ResourceClaim", "no device is allocated"),
+];
+
+/// A warning for each field of `object` that has no effect, and for an object that has none.
 ///
 /// Pod templates are looked into as pods are, whatever the kind that holds them.
 pub fn warnings(root: &Root, object: &Object) -> Vec<String> {
     let mut walk = Walk { table: &GLOBAL, schema: root.schema(), path: String::new(), found: Vec::new() };
+    let idle = IDLE.iter().find(|(name, _)| *name == root.definition().name());
+    walk.found.extend(idle.map(|(_, consequence)| format!("spec: has no effect yet: {consequence}")));
     walk.object(root.definition(), object.as_map());
     walk.found
 }
@@ -270,6 +280,21 @@ mod tests {
         check("ConfigMap", json!({"healthCheckNodePort": 30000}), &[]);
         let template = json!({"template": {"spec": {"resourceClaims": [{"name": "x"}]}}});
         check("ReplicationController", template, &["spec.template.spec.resourceClaims"]);
+    }
+
+    #[test]
+    fn what_nothing_acts_upon_says_so() {
+        let catalogue = crate::builtin();
+        let warned = |group: &str, resource: &str| {
+            let kind = catalogue.find(group, "v1", resource).unwrap();
+            warnings(&kind.root, &Object::from_value(json!({"spec": {}})).unwrap())
+        };
+        let policy = ["spec: has no effect yet: traffic is not restricted by it"];
+        assert_eq!(warned("networking.k8s.io", "networkpolicies"), policy);
+        assert!(warned("apps", "deployments").is_empty());
+        for (name, _) in IDLE {
+            assert!(catalogue.iter().any(|kind| kind.root.definition().name() == *name), "{name}");
+        }
     }
 
     /// The README says the same as the table. To write it anew: `UPDATE_README=1 cargo test -p skiff-kinds honour`.
