@@ -235,11 +235,6 @@ pub trait Strategy: Send + Sync + 'static {
         &[]
     }
 
-    /// Whether a selector of a field that the kind does not offer is told which kind that is.
-    fn is_named_to_selectors(&self) -> bool {
-        false
-    }
-
     /// The objects of a kind that is not kept, made of how the server's parts are.
     fn made(&self, parts: &[Part]) -> Vec<Object> {
         Vec::new()

@@ -65,8 +65,8 @@ impl Strategy for SliceStrategy {
         true
     }
 
-    fn is_named_to_selectors(&self) -> bool {
-        true
+    fn unselectable(&self, label: &str) -> String {
+        format!("field label not supported for resource.k8s.io/v1, Kind=ResourceSlice: {label}")
     }
 
     fn metadata_checks(&self) -> MetadataChecks {

@@ -47,14 +47,6 @@ pub enum FieldSelectorError {
     /// The kind does not offer a field, but others; what it says of that.
     #[error("{0}")]
     Label(String),
-    /// The same, of a kind that says its name.
-    #[error("field label not supported for {kind}: {label}")]
-    LabelOf {
-        /// As in `resource.k8s.io/v1, Kind=ResourceSlice`.
-        kind: String,
-        /// The field.
-        label: String,
-    },
     /// The kind offers only the two fields that all kinds offer.
     #[error("{0:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")]
     LabelOfPlainKind(String),
@@ -99,10 +91,6 @@ impl FieldSelector {
             None => Ok(()),
             Some(r) if kind.selectable.is_empty() && kind.strategy.is_typed() => {
                 Err(FieldSelectorError::LabelOfPlainKind(r.label.clone()))
-            }
-            Some(r) if kind.strategy.is_named_to_selectors() => {
-                let kind = format!("{}, Kind={}", kind.gv, kind.names.kind);
-                Err(FieldSelectorError::LabelOf { kind, label: r.label.clone() })
             }
             Some(r) => Err(FieldSelectorError::Label(kind.strategy.unselectable(&r.label))),
         }
