@@ -22,12 +22,23 @@ pub(crate) struct Moment {
     pub(crate) documents: Documents,
 }
 
+/// Who serves a version.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Server {
+    /// This server, from its store.
+    This,
+    /// Another part of this program, of which all is known.
+    Inside(Elsewhere),
+    /// Another server, of which is known what was gathered.
+    Extension,
+}
+
 /// What an offer is made of besides what is built in.
 #[derive(Default)]
 struct Parts {
     custom: Vec<Arc<Kind>>,
-    /// By APIServices: where each version comes, and whether another server serves it.
-    registered: BTreeMap<GroupVersion, (Priority, bool)>,
+    /// By APIServices: where each version comes, and who serves it.
+    registered: BTreeMap<GroupVersion, (Priority, Server)>,
     /// What other servers say of theirs.
     gathered: BTreeMap<GroupVersion, Elsewhere>,
 }
@@ -72,7 +83,7 @@ impl Offers {
     }
 
     /// Takes over what APIServices say. Whoever follows them is told, also if it is nothing new for the documents.
-    pub(crate) fn register(&self, registered: BTreeMap<GroupVersion, (Priority, bool)>) {
+    pub(crate) fn register(&self, registered: BTreeMap<GroupVersion, (Priority, Server)>) {
         let mut parts = self.parts.lock();
         if parts.registered != registered {
             parts.registered = registered;
@@ -148,10 +159,14 @@ fn registry(parts: &Parts, catalogue: &Catalogue) -> Registry {
             Some((gv, Registered { priority: api_service::priority(&service), elsewhere: None }))
         })
         .collect();
-    for (gv, (priority, is_elsewhere)) in &parts.registered {
+    for (gv, (priority, server)) in &parts.registered {
         let priority = *priority;
-        if *is_elsewhere {
-            let elsewhere = Some(parts.gathered.get(gv).cloned().unwrap_or_default());
+        let elsewhere = match server {
+            Server::Inside(told) => Some(told.clone()),
+            Server::Extension => Some(parts.gathered.get(gv).cloned().unwrap_or_default()),
+            Server::This => None,
+        };
+        if elsewhere.is_some() {
             all.insert(gv.clone(), Registered { priority, elsewhere });
         } else if let Some(known) = all.get_mut(gv) {
             known.priority = priority;

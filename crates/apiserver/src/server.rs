@@ -66,7 +66,7 @@ impl ApiServer {
     /// # Errors
     /// When the store fails.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        let inside = Inside::new(config.extensions.clone());
+        let inside = Inside::new(config.extensions.clone()).await;
         write_first_objects(&config, &inside).await?;
         let changed = Arc::<Notify>::default();
         let server = Self { shared: Arc::new(share(config, inside, &changed).await?) };

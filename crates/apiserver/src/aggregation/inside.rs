@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response};
 use serde_json::Value;
-use skiff_machinery::discovery::legacy_resources;
+use skiff_machinery::discovery::{Elsewhere, legacy_resources};
 use skiff_machinery::{GroupVersion, version_path};
 
 use crate::extension::{Asked, Extension};
@@ -15,11 +15,26 @@ use crate::http::body::{self, Body};
 
 /// The extensions, by what they serve.
 #[derive(Clone, Default)]
-pub(crate) struct Inside(Arc<HashMap<GroupVersion, Arc<dyn Extension>>>);
+pub(crate) struct Inside(Arc<HashMap<GroupVersion, One>>);
+
+struct One {
+    extension: Arc<dyn Extension>,
+    /// Its resources, as aggregated discovery tells them: they do not change.
+    resources: Arc<Vec<Value>>,
+}
 
 impl Inside {
-    pub(crate) fn new(extensions: Vec<Arc<dyn Extension>>) -> Self {
-        Self(Arc::new(extensions.into_iter().map(|one| (one.version(), one)).collect()))
+    /// Asks each once what it serves, so that discovery knows it from its first answer on: clients keep that one.
+    pub(crate) async fn new(extensions: Vec<Arc<dyn Extension>>) -> Self {
+        let mut all = HashMap::new();
+        for extension in extensions {
+            let gv = extension.version();
+            let path = version_path(&gv);
+            let asked = Asked { method: &Method::GET, path: &path, query: "", accept: "application/json" };
+            let resources = Arc::new(legacy_resources(&extension.answer(asked).await.1, &gv));
+            all.insert(gv, One { extension, resources });
+        }
+        Self(Arc::new(all))
     }
 
     /// What they serve.
@@ -31,17 +46,15 @@ impl Inside {
         self.0.contains_key(gv)
     }
 
-    /// The resources of a version, as aggregated discovery tells them.
-    pub(super) async fn resources(&self, gv: &GroupVersion) -> Vec<Value> {
-        let Some(extension) = self.0.get(gv) else { return Vec::new() };
-        let path = version_path(gv);
-        let asked = Asked { method: &Method::GET, path: &path, query: "", accept: "application/json" };
-        legacy_resources(&extension.answer(asked).await.1, gv)
+    /// What discovery tells of a version.
+    pub(super) fn told(&self, gv: &GroupVersion) -> Option<Elsewhere> {
+        let resources = self.0.get(gv)?.resources.clone();
+        Some(Elsewhere { resources, fresh: true, ..Elsewhere::default() })
     }
 
     /// The extension that serves a version.
     pub(super) fn extension(&self, gv: &GroupVersion) -> Option<Arc<dyn Extension>> {
-        self.0.get(gv).cloned()
+        self.0.get(gv).map(|one| one.extension.clone())
     }
 }
 

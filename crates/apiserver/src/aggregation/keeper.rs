@@ -53,19 +53,10 @@ impl Keeper {
     }
 
     pub(super) async fn run(self) {
-        let Some(target) = &self.registration.target else { return self.tell_inside().await };
+        // What another part of this program serves can always be used, and does not change.
+        let Some(target) = &self.registration.target else { return };
         let (usable, is_usable) = watch::channel(false);
         tokio::join!(self.follow(target, usable), self.describe(target, is_usable));
-    }
-
-    /// What another part of this program serves can always be used, and does not change.
-    async fn tell_inside(&self) {
-        let gv = &self.registration.gv;
-        let resources = Arc::new(self.setting.aggregation.inside.resources(gv).await);
-        self.setting.offers.update(gv, |elsewhere| {
-            elsewhere.resources = resources;
-            elsewhere.fresh = true;
-        });
     }
 
     /// Looks again and again whether the server can be used.

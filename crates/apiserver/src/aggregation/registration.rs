@@ -12,7 +12,7 @@ use skiff_machinery::{GroupVersion, Object, keys};
 use skiff_store::Model;
 
 use super::inside::Inside;
-use crate::offer::Offers;
+use crate::offer::{Offers, Server};
 
 /// Whom an extension server has to be to be believed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -113,6 +113,14 @@ impl Registrations {
     pub(super) fn is_used(&self) -> bool {
         !self.elsewhere.is_empty()
     }
+
+    fn server(&self, one: &Registration) -> Server {
+        match (&one.target, self.inside.told(&one.gv)) {
+            (Some(_), _) => Server::Extension,
+            (None, Some(told)) => Server::Inside(told),
+            (None, None) => Server::This,
+        }
+    }
 }
 
 impl Model for Registrations {
@@ -144,9 +152,7 @@ impl Model for Registrations {
         });
         self.elsewhere = others.map(|one| (one.gv.clone(), one.clone())).collect();
         let all = self.all.values().filter(|one| !api_service::is_ours(&one.gv.group));
-        self.offers.register(
-            all.map(|one| (one.gv.clone(), (one.priority, self.elsewhere.contains_key(&one.gv)))).collect(),
-        );
+        self.offers.register(all.map(|one| (one.gv.clone(), (one.priority, self.server(one)))).collect());
     }
 }
 
