@@ -131,7 +131,6 @@ fn is_zero(value: &Value) -> bool {
 
 /// Kinds whose objects are kept, while nothing acts upon them yet, by definition, and what does not happen.
 const IDLE: &[(&str, &str)] = &[
-    ("io.k8s.api.core.v1.PersistentVolumeClaim", "no volume is found or made for it"),
     ("io.k8s.api.networking.v1.Ingress", "nothing routes to it"),
     ("io.k8s.api.networking.v1.NetworkPolicy", "traffic is not restricted by it"),
     ("io.k8s.api.resource.v1.ResourceClaim", "no device is allocated"),

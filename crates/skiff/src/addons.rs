@@ -1,12 +1,14 @@
 //! What every cluster runs for itself: the DNS pod, with the identity, rights and Service that it needs; and the rights of those
-//! who measure, and of those who may look at it.
+//! who measure, and of those who may look at it. And the class of claims that name none.
 //!
-//! They are ordinary objects, written through the API; users can see, change and delete them.
+//! They are ordinary objects, written through the API; users can see, change and delete them. The class is made once: what users
+//! make of it stays.
 
-use k8s_openapi::api::core::v1::{ReplicationController, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{Namespace, ReplicationController, Service, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
+use k8s_openapi::api::storage::v1::StorageClass;
 use kube::api::{Patch, PatchParams, PostParams};
-use kube::{Api, Client, Resource};
+use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -26,6 +28,15 @@ pub(crate) const METRICS: &str = "metrics-server";
 /// Name of the container in the DNS pods.
 pub(crate) const CONTAINER: &str = "dns";
 
+/// Name of the class of storage that claims get that name none, the one that users of other small clusters know.
+pub(crate) const STORAGE_CLASS: &str = "local-path";
+
+/// Who makes the volumes of [`STORAGE_CLASS`]: the node agents.
+pub(crate) const PROVISIONER: &str = "skiff.internal/local-path";
+
+/// What is noted at the namespace [`NAMESPACE`] once [`STORAGE_CLASS`] has been made.
+const CLASS_MADE: &str = "skiff.internal/storage-class-made";
+
 /// Creates the objects, or brings them to this version's state.
 pub(crate) async fn apply(client: &Client, dns_address: &str) -> kube::Result<()> {
     write::<ServiceAccount>(Api::namespaced(client.clone(), NAMESPACE), account()).await?;
@@ -33,6 +44,7 @@ pub(crate) async fn apply(client: &Client, dns_address: &str) -> kube::Result<()
     write::<ClusterRole>(Api::all(client.clone()), metrics_reader()).await?;
     write::<ClusterRole>(Api::all(client.clone()), metrics_role()).await?;
     write::<ClusterRoleBinding>(Api::all(client.clone()), metrics_binding()).await?;
+    make_class(client).await?;
     write::<Service>(Api::namespaced(client.clone(), NAMESPACE), service(dns_address)).await?;
     write::<ReplicationController>(Api::namespaced(client.clone(), NAMESPACE), controller()).await
 }
@@ -48,6 +60,33 @@ where
     }
     let typed: K = serde_json::from_value(object).map_err(kube::Error::SerdeError)?;
     api.create(&PostParams::default(), &typed).await.map(drop)
+}
+
+/// Makes the class unless that was done before.
+async fn make_class(client: &Client) -> kube::Result<()> {
+    let namespaces = Api::<Namespace>::all(client.clone());
+    if namespaces.get(NAMESPACE).await?.annotations().contains_key(CLASS_MADE) {
+        return Ok(());
+    }
+    let class: StorageClass = serde_json::from_value(storage_class()).map_err(kube::Error::SerdeError)?;
+    match Api::all(client.clone()).create(&PostParams::default(), &class).await {
+        Err(error) if !skiff_informer::is_already_exists(&error) => return Err(error),
+        _ => {}
+    }
+    let made = json!({"metadata": {"annotations": {CLASS_MADE: STORAGE_CLASS}}});
+    namespaces.patch(NAMESPACE, &PatchParams::default(), &Patch::Merge(made)).await.map(drop)
+}
+
+/// Volumes are made on the node of the pod that is the first to use the claim.
+fn storage_class() -> Value {
+    json!({
+        "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
+        "metadata": {
+            "name": STORAGE_CLASS, "annotations": {"storageclass.kubernetes.io/is-default-class": "true"},
+        },
+        "provisioner": PROVISIONER, "reclaimPolicy": "Delete", "volumeBindingMode": "WaitForFirstConsumer",
+        "allowVolumeExpansion": true,
+    })
 }
 
 fn labels() -> Value {
@@ -156,6 +195,7 @@ mod tests {
     fn objects_are_of_their_kinds() {
         assert!(serde_json::from_value::<ServiceAccount>(account()).is_ok());
         assert!(serde_json::from_value::<ClusterRoleBinding>(binding()).is_ok());
+        assert!(serde_json::from_value::<StorageClass>(storage_class()).is_ok());
         assert!(serde_json::from_value::<Service>(service("10.96.0.10")).is_ok());
         let controller: ReplicationController = serde_json::from_value(controller()).unwrap_or_default();
         let pod = controller.spec.and_then(|spec| spec.template).and_then(|template| template.spec);

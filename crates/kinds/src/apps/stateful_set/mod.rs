@@ -13,6 +13,7 @@ use skiff_machinery::{
 };
 use skiff_schema::Schema;
 
+use crate::core::claim_spec;
 use crate::groups::APPS;
 use crate::row::stored;
 use crate::shared::defaults::{existing_mut, fill, fill_text, list_mut, object_mut};
@@ -109,6 +110,13 @@ impl Strategy for SetStrategy {
     fn warnings(&self, new: &Object, old: Option<&Object>) -> Vec<String> {
         let same = old.is_some_and(|old| new.get(&["spec"]) == old.get(&["spec"]));
         let mut warnings = if same { Vec::new() } else { TEMPLATE.warnings(new) };
+        // Kubernetes writes the path of a change in another way.
+        let below = if old.is_some() { ".Spec" } else { "" };
+        let claims = cells::items(new, &["spec", "volumeClaimTemplates"]).iter().enumerate();
+        warnings.extend(claims.flat_map(|(index, claim)| {
+            let path = format!("spec.volumeClaimTemplates[{index}]{below}");
+            claim_spec::warnings(&path, &claim["spec"])
+        }));
         if new.int(&["spec", "revisionHistoryLimit"]).is_some_and(|limit| limit < 0) {
             warnings.push("spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended".to_owned());
         }
