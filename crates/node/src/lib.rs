@@ -49,3 +49,4 @@ pub use agent::{Clients, Reports, run};
 pub use config::{AgentConfig, ServingTls};
 pub use error::AgentError;
 pub use eviction::{BadThreshold, EvictionHard};
+pub use volumes::claims::resolve::PROVISIONER;

@@ -12,6 +12,7 @@ use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use skiff_node::PROVISIONER;
 
 /// The image that holds this very program; kept in the content store like any other.
 pub(crate) const IMAGE: &str = concat!("skiff.internal/skiff:v", env!("CARGO_PKG_VERSION"));
@@ -26,16 +27,13 @@ pub(crate) const DNS: &str = "kube-dns";
 pub(crate) const METRICS: &str = "metrics-server";
 
 /// Name of the ServiceAccount as which node agents make and remove volumes.
-pub(crate) const PROVISIONER: &str = "local-path-provisioner";
+pub(crate) const PROVISIONER_ACCOUNT: &str = "local-path-provisioner";
 
 /// Name of the container in the DNS pods.
 pub(crate) const CONTAINER: &str = "dns";
 
 /// Name of the class of storage that claims get that name none, the one that users of other small clusters know.
 pub(crate) const STORAGE_CLASS: &str = "local-path";
-
-/// Who makes the volumes of [`STORAGE_CLASS`]: the node agents.
-pub(crate) const PROVISIONER: &str = "skiff.internal/local-path";
 
 /// What is noted at the namespace [`NAMESPACE`] once [`STORAGE_CLASS`] has been made.
 const CLASS_MADE: &str = "skiff.internal/storage-class-made";
@@ -150,7 +148,7 @@ fn metrics_binding() -> Value {
 }
 
 fn provisioner_account() -> Value {
-    json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": PROVISIONER, "namespace": NAMESPACE}})
+    json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": PROVISIONER_ACCOUNT, "namespace": NAMESPACE}})
 }
 
 /// Name of the provisioner's role.
@@ -176,7 +174,7 @@ fn provisioner_binding() -> Value {
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
         "metadata": {"name": PROVISIONER_ROLE},
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": PROVISIONER_ROLE},
-        "subjects": [{"kind": "ServiceAccount", "name": PROVISIONER, "namespace": NAMESPACE}],
+        "subjects": [{"kind": "ServiceAccount", "name": PROVISIONER_ACCOUNT, "namespace": NAMESPACE}],
     })
 }
 

@@ -173,7 +173,7 @@ pub(crate) async fn start(
     let admin = api.client(UserInfo::api_server());
     if !settings.args.without_agent {
         progress.step("starting the node");
-        let provisioner = UserInfo::service_account(addons::NAMESPACE, addons::PROVISIONER);
+        let provisioner = UserInfo::service_account(addons::NAMESPACE, addons::PROVISIONER_ACCOUNT);
         let clients = Clients {
             node: api.client(UserInfo::node(&settings.node_name)),
             provisioner: api.client(provisioner),
@@ -239,7 +239,7 @@ pub(crate) async fn run_agent(settings: Settings, shutdown: CancellationToken) -
         let entry = ContextEntry { name, server, ca_pem: pki.ca_pem().to_owned(), credentials };
         ready::client_of(&entry).await
     };
-    let provisioner = pki.service_account_client(addons::NAMESPACE, addons::PROVISIONER)?;
+    let provisioner = pki.service_account_client(addons::NAMESPACE, addons::PROVISIONER_ACCOUNT)?;
     let clients = Clients {
         node: client("node", pki.node_client(&settings.node_name)?).await?,
         provisioner: client("provisioner", provisioner).await?,

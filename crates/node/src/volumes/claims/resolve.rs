@@ -20,7 +20,7 @@ const PROTECTED: &str = "kubernetes.io/pvc-protection";
 /// Who provisioned a volume.
 pub(crate) const PROVISIONED_BY: &str = "pv.kubernetes.io/provisioned-by";
 /// The provisioner of local paths that each node agent is.
-pub(crate) const PROVISIONER: &str = "skiff.internal/local-path";
+pub const PROVISIONER: &str = "skiff.internal/local-path";
 
 /// Why a claim gives a pod no volume (yet).
 #[derive(Debug, PartialEq, thiserror::Error)]
