@@ -117,6 +117,7 @@ pub(crate) async fn start(
 ) -> anyhow::Result<Cluster> {
     let timeline = Timeline::start(settings.layout.run());
     let plugins = settings.args.admission.plugins()?;
+    let audit = settings.args.audit.read()?;
     let node_ip = settings.node_ip().await?;
     // Tools on this machine use loopback: it stays when the machine moves to another network.
     let url = format!("https://127.0.0.1:{}", settings.args.api_port);
@@ -146,6 +147,7 @@ pub(crate) async fn start(
         checks: checks.clone(),
         limits: skiff_apiserver::Limits::default(),
         plugins,
+        audit,
         build: build_info(),
         more_metrics: skiff_informer::metrics,
         extensions: vec![metrics.clone() as Arc<dyn Extension>],
@@ -227,6 +229,10 @@ pub(crate) async fn run_agent(settings: Settings, shutdown: CancellationToken) -
     anyhow::ensure!(
         settings.args.admission.is_empty(),
         "admission plugins are the API server's: give what is said of them to `skiff server`"
+    );
+    anyhow::ensure!(
+        settings.args.audit.is_empty(),
+        "the API server writes requests down: give what is said of that to `skiff server`"
     );
     let node_ip = settings.node_ip().await?;
     let server = format!("https://127.0.0.1:{}", settings.args.api_port);
