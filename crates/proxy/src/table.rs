@@ -94,7 +94,7 @@ pub fn service_table(
             _ => Backends::All(usable.cluster.clone()),
         };
         for address in &service.cluster_ips {
-            let frontend = Frontend { address: *address, port: port.port, protocol: port.protocol };
+            let frontend = Frontend::of_service(*address, port.port, port.protocol);
             table.entries.insert(frontend, entry(internal.clone(), false));
         }
         for frontend in external_frontends(service, port, node) {
@@ -119,7 +119,7 @@ pub fn host_port_table(ports: &HostPorts, node: &NodeView) -> ServiceTable {
         let all = || node.node_ips.iter().copied().chain([Ipv4Addr::LOCALHOST]).collect();
         let addresses: Vec<Ipv4Addr> = port.address.map_or_else(all, |address| vec![address]);
         for address in addresses {
-            let frontend = Frontend { address, port: port.port, protocol: port.protocol };
+            let frontend = Frontend::of_node(address, port.port, port.protocol);
             table.entries.entry(frontend).or_insert_with(|| Entry {
                 backends: Backends::All(vec![endpoint]),
                 affinity: None,
@@ -138,13 +138,10 @@ fn external_frontends<'a>(
 ) -> impl Iterator<Item = Frontend> + 'a {
     let protocol = port.protocol;
     let at_nodes = port.node_port.into_iter().flat_map(move |node_port| {
-        node.node_ips.iter().map(move |address| Frontend { address: *address, port: node_port, protocol })
+        node.node_ips.iter().map(move |address| Frontend::of_node(*address, node_port, protocol))
     });
-    let elsewhere = service.external_ips.iter().map(move |address| Frontend {
-        address: *address,
-        port: port.port,
-        protocol,
-    });
+    let elsewhere =
+        service.external_ips.iter().map(move |address| Frontend::of_service(*address, port.port, protocol));
     at_nodes.chain(elsewhere)
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use skiff_machinery::cells::{self, age, age_column, name_column, text, wide};
+use skiff_machinery::cells::{self, age, age_column, name_column, text};
 use skiff_machinery::{
     Context, FieldError, FieldErrors, Kind, MetadataChecks, Object, Printer, Row, Scope, Strategy,
     Subresource, selector,
@@ -14,21 +14,18 @@ use skiff_schema::Schema;
 use crate::groups::APPS;
 use crate::row::stored;
 use crate::shared::defaults::{fill, fill_text, object_mut};
-use crate::shared::template::TEMPLATE;
+use crate::shared::template::{TEMPLATE, with_selector};
 use crate::shared::{check, share, workload};
 
 pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
     Kind {
-        columns: vec![
+        columns: with_selector(vec![
             name_column(),
             text("Ready", "Pods that are ready, of those wanted."),
             text("Up-to-date", "Pods of the current template."),
             text("Available", "Pods that have been ready for long enough."),
             age_column(),
-            wide("Containers", "Names of the template's containers."),
-            wide("Images", "Images of the template's containers."),
-            wide("Selector", "Which pods are its own."),
-        ],
+        ]),
         print: Printer::Fixed(print),
         counts_generations: true,
         ..stored(schema, APPS, "io.k8s.api.apps.v1.Deployment", Scope::Namespaced, DeploymentStrategy)

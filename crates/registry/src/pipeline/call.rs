@@ -57,6 +57,27 @@ pub struct Place {
 }
 
 impl Call {
+    /// The same request for a subresource of an object of another kind of the version, which is there.
+    pub(crate) fn handed_on(&self, resource: &str, subresource: Subresource, name: &str) -> Option<Self> {
+        let kind = self.catalogue.find(&self.kind.gv.group, &self.kind.gv.version, resource)?.clone();
+        let path =
+            Place { namespace: self.path.namespace.clone(), name: name.to_owned(), tail: String::new() };
+        Some(Self {
+            user: self.user.clone(),
+            verb: self.verb,
+            kind,
+            catalogue: self.catalogue.clone(),
+            path,
+            subresource: Some(subresource),
+            query: self.query.clone(),
+            content_type: self.content_type.clone(),
+            agent: self.agent.clone(),
+            dry_run: self.dry_run,
+            now: self.now,
+            warnings: self.warnings.clone(),
+        })
+    }
+
     /// Adds a warning, once.
     pub(crate) fn warn(&self, text: impl Into<String>) {
         self.warnings.lock().add(text.into());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use skiff_machinery::cells::{self, age, age_column, name_column, text, wide};
+use skiff_machinery::cells::{self, age, age_column, name_column, text};
 use skiff_machinery::{
     Context, FieldError, FieldErrors, Kind, MetadataChecks, Object, Printer, Row, Scope, Strategy,
     Subresource,
@@ -17,17 +17,15 @@ use crate::core::claim_spec;
 use crate::groups::APPS;
 use crate::row::stored;
 use crate::shared::defaults::{existing_mut, fill, fill_text, list_mut, object_mut};
-use crate::shared::template::TEMPLATE;
+use crate::shared::template::{TEMPLATE, with_template};
 
 pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
     Kind {
-        columns: vec![
+        columns: with_template(vec![
             name_column(),
             text("Ready", "Pods that are ready, of those wanted."),
             age_column(),
-            wide("Containers", "Names of the template's containers."),
-            wide("Images", "Images of the template's containers."),
-        ],
+        ]),
         print: Printer::Fixed(print),
         counts_generations: true,
         ..stored(schema, APPS, "io.k8s.api.apps.v1.StatefulSet", Scope::Namespaced, SetStrategy)

@@ -11,7 +11,7 @@ pub(super) mod validate;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
-use skiff_machinery::cells::{age_column, name_column, text, wide};
+use skiff_machinery::cells::{age_column, name_column, text};
 use skiff_machinery::names::Form;
 use skiff_machinery::{
     Context, Dependents, FieldErrors, Kind, MetadataChecks, Object, Printer, Scope, Selectable, Strategy,
@@ -22,21 +22,18 @@ use skiff_schema::Schema;
 use crate::groups::BATCH;
 use crate::row::stored;
 use crate::shared::defaults::{existing_mut, fill, fill_text, list_mut, object_mut};
-use crate::shared::template::{TEMPLATE, Template};
+use crate::shared::template::{TEMPLATE, Template, with_selector};
 use crate::shared::workload;
 
 pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
     Kind {
-        columns: vec![
+        columns: with_selector(vec![
             name_column(),
             text("Status", "What has become of the job."),
             text("Completions", "Pods that have succeeded, of those wanted."),
             text("Duration", "How long it has taken."),
             age_column(),
-            wide("Containers", "Names of the template's containers."),
-            wide("Images", "Images of the template's containers."),
-            wide("Selector", "Which pods are its own."),
-        ],
+        ]),
         print: Printer::Fixed(print::print),
         counts_generations: true,
         selectable: vec![Selectable::fixed("status.successful", |job| {
