@@ -261,7 +261,7 @@ mod tests {
             "Pod",
             container(json!({"ports": [
                 {"hostPort": 1, "hostIP": "127.0.0.1"}, {"hostPort": 1, "hostIP": "10.127.0.1"}, {"hostPort": 1, "hostIP": "::1"}]})),
-            &["spec.containers[1].ports[0].hostIP", "spec.containers[1].ports[2].hostIP"],
+            &["spec.containers[1].ports[2].hostIP"],
         );
         check(
             "Pod",

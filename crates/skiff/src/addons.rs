@@ -1,5 +1,5 @@
-//! What every cluster runs for itself: the DNS pod, with the identity, rights and Service that it needs; and the rights of those
-//! who measure, and of those who may look at it. And the class of claims that name none.
+//! What every cluster runs for itself: the DNS pod, with the identity, rights and Service that it needs; the rights of those
+//! who measure, of those who may look at it, and of the provisioner beside each node agent; and the class of claims that name none.
 //!
 //! They are ordinary objects, written through the API; users can see, change and delete them. The class is made once: what users
 //! make of it stays.
@@ -12,6 +12,7 @@ use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use skiff_node::PROVISIONER;
 
 /// The image that holds this very program; kept in the content store like any other.
 pub(crate) const IMAGE: &str = concat!("skiff.internal/skiff:v", env!("CARGO_PKG_VERSION"));
@@ -25,14 +26,14 @@ pub(crate) const DNS: &str = "kube-dns";
 /// Name of the ServiceAccount as which the use of nodes and pods is asked for, that of Kubernetes' metrics server.
 pub(crate) const METRICS: &str = "metrics-server";
 
+/// Name of the ServiceAccount as which node agents make and remove volumes.
+pub(crate) const PROVISIONER_ACCOUNT: &str = "local-path-provisioner";
+
 /// Name of the container in the DNS pods.
 pub(crate) const CONTAINER: &str = "dns";
 
 /// Name of the class of storage that claims get that name none, the one that users of other small clusters know.
 pub(crate) const STORAGE_CLASS: &str = "local-path";
-
-/// Who makes the volumes of [`STORAGE_CLASS`]: the node agents.
-pub(crate) const PROVISIONER: &str = "skiff.internal/local-path";
 
 /// What is noted at the namespace [`NAMESPACE`] once [`STORAGE_CLASS`] has been made.
 const CLASS_MADE: &str = "skiff.internal/storage-class-made";
@@ -47,6 +48,13 @@ pub(crate) async fn apply(client: &Client, dns_address: &str) -> kube::Result<()
     make_class(client).await?;
     write::<Service>(Api::namespaced(client.clone(), NAMESPACE), service(dns_address)).await?;
     write::<ReplicationController>(Api::namespaced(client.clone(), NAMESPACE), controller()).await
+}
+
+/// Creates what the provisioner needs, or brings it to this version's state.
+pub(crate) async fn apply_provisioner(client: &Client) -> kube::Result<()> {
+    write::<ServiceAccount>(Api::namespaced(client.clone(), NAMESPACE), provisioner_account()).await?;
+    write::<ClusterRole>(Api::all(client.clone()), provisioner_role()).await?;
+    write::<ClusterRoleBinding>(Api::all(client.clone()), provisioner_binding()).await
 }
 
 async fn write<K>(api: Api<K>, object: Value) -> kube::Result<()>
@@ -136,6 +144,37 @@ fn metrics_binding() -> Value {
         "metadata": {"name": "system:metrics-server"},
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "system:metrics-server"},
         "subjects": [{"kind": "ServiceAccount", "name": METRICS, "namespace": NAMESPACE}],
+    })
+}
+
+fn provisioner_account() -> Value {
+    json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": PROVISIONER_ACCOUNT, "namespace": NAMESPACE}})
+}
+
+/// Name of the provisioner's role.
+const PROVISIONER_ROLE: &str = "system:local-path-provisioner";
+
+fn provisioner_role() -> Value {
+    json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+        "metadata": {"name": PROVISIONER_ROLE},
+        "rules": [
+            {"apiGroups": [""], "resources": ["persistentvolumes"], "verbs": ["get", "list", "watch", "create", "patch", "delete"]},
+            {"apiGroups": [""], "resources": ["persistentvolumeclaims"], "verbs": ["get", "list", "watch"]},
+            {"apiGroups": [""], "resources": ["persistentvolumeclaims/status"], "verbs": ["patch"]},
+            {"apiGroups": ["storage.k8s.io"], "resources": ["storageclasses"], "verbs": ["get", "list", "watch"]},
+            {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list"]},
+            {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
+        ],
+    })
+}
+
+fn provisioner_binding() -> Value {
+    json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+        "metadata": {"name": PROVISIONER_ROLE},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": PROVISIONER_ROLE},
+        "subjects": [{"kind": "ServiceAccount", "name": PROVISIONER_ACCOUNT, "namespace": NAMESPACE}],
     })
 }
 

@@ -13,13 +13,11 @@ use skiff_machinery::{
 };
 use skiff_schema::Schema;
 
-use crate::apps::GV;
 use crate::core::claim_spec;
+use crate::groups::APPS;
 use crate::row::stored;
 use crate::shared::defaults::{existing_mut, fill, fill_text, list_mut, object_mut};
-use crate::shared::template::Template;
-
-const TEMPLATE: Template = Template(&["spec", "template"]);
+use crate::shared::template::TEMPLATE;
 
 pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
     Kind {
@@ -32,7 +30,7 @@ pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
         ],
         print: Printer::Fixed(print),
         counts_generations: true,
-        ..stored(schema, GV, "io.k8s.api.apps.v1.StatefulSet", Scope::Namespaced, SetStrategy)
+        ..stored(schema, APPS, "io.k8s.api.apps.v1.StatefulSet", Scope::Namespaced, SetStrategy)
             .short(&["sts"])
             .in_all()
             .below(&[Subresource::Scale, Subresource::Status])

@@ -5,10 +5,10 @@ use skiff_machinery::names::Form;
 use skiff_machinery::selector::Values;
 use skiff_machinery::{FieldError, FieldErrors, Object, cells};
 
-use super::TEMPLATE;
 use crate::core::claim_spec;
 use crate::shared::check::{self, one_of_optional};
 use crate::shared::share;
+use crate::shared::template::TEMPLATE;
 use crate::shared::workload::{self, Fit};
 
 /// What may differ in a spec that is changed; all else stays as it was.
