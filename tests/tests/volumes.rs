@@ -79,3 +79,46 @@ fn a_class_that_users_take_away_stays_away() {
     cluster.start();
     assert_eq!(cluster.k("get storageclass -o name"), "");
 }
+
+/// A program with a volume of its own for each of its pods, and one that lives as long as the pod.
+const DATABASE: &str = "
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: db}
+spec:
+  serviceName: db
+  replicas: 2
+  selector: {matchLabels: {app: db}}
+  persistentVolumeClaimRetentionPolicy: {whenScaled: Delete, whenDeleted: Retain}
+  template:
+    metadata: {labels: {app: db}}
+    spec:
+      containers:
+      - name: db
+        image: luksa/kubia
+        volumeMounts: [{name: data, mountPath: /data}, {name: scratch, mountPath: /scratch}]
+      volumes:
+      - name: scratch
+        ephemeral:
+          volumeClaimTemplate:
+            spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 16Mi}}}
+  volumeClaimTemplates:
+  - metadata: {name: data}
+    spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 16Mi}}}
+";
+
+#[test]
+fn each_pod_of_a_set_has_a_volume_that_outlives_it() {
+    let cluster = Cluster::up();
+    cluster.apply(DATABASE);
+    cluster.k("rollout status statefulset/db --timeout=60s");
+    cluster.k("exec db-1 -- touch /data/kept /scratch/lost");
+    cluster.k("delete pod db-1 --timeout=60s");
+    cluster.k("rollout status statefulset/db --timeout=60s");
+    assert_eq!(cluster.k("exec db-1 -- find /data/kept /scratch -type f").trim(), "/data/kept");
+    cluster.k("scale statefulset db --replicas=1");
+    cluster.k("wait pvc/data-db-1 --for=delete --timeout=60s");
+    cluster.k("wait pvc/db-1-scratch --for=delete --timeout=60s");
+    let left = cluster.k("get pvc -o name");
+    assert_eq!(left.split_whitespace().count(), 2, "{left}");
+}
