@@ -15,7 +15,6 @@ use skiff_listener::{AUDIT_ID, contained};
 use skiff_machinery::Verb;
 use skiff_registry::ApiError;
 use skiff_streams::Content;
-use tokio::time::Instant;
 use uuid::Uuid;
 
 use self::exchange::{Admitted, Exchange};
@@ -32,10 +31,9 @@ use crate::shared::Shared;
 
 /// Answers one request.
 pub(crate) async fn handle(server: Arc<Shared>, caller: Caller, request: Request<Body>) -> Response<Body> {
-    let started = Instant::now();
     let id = Uuid::new_v4().to_string();
     let exchange = Exchange::new(server.clone(), &request);
-    let errors = exchange.format_of_errors(request.headers());
+    let (started, errors) = (exchange.started, exchange.format_of_errors(request.headers()));
     let (verb, resource, warnings) =
         (exchange.verb_label(), exchange.resource_label(), exchange.warnings.clone());
     let matched = exchange.matched.clone();

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use skiff_identity::UserInfo;
 use skiff_machinery::{Kind, Verb};
 use skiff_registry::{Offer as _, Query, Warnings};
+use tokio::time::Instant;
 
 use crate::fairness::priority::Seat;
 use crate::http::accept::{Encoding, Format};
@@ -26,6 +27,7 @@ pub(super) struct Admitted {
 /// What is known of a request from its head.
 pub(super) struct Exchange {
     pub(super) server: Arc<Shared>,
+    pub(super) started: Instant,
     pub(super) info: RequestInfo,
     pub(super) query: Query,
     pub(super) method: Method,
@@ -40,6 +42,7 @@ impl Exchange {
     pub(super) fn new(server: Arc<Shared>, request: &Request<Body>) -> Self {
         Self {
             server,
+            started: Instant::now(),
             info: RequestInfo::parse(request.uri().path()),
             query: Query::parse(request.uri().query().unwrap_or_default()),
             method: request.method().clone(),
