@@ -20,12 +20,13 @@ use crate::report::{self, Result as Row};
 type Measurement<'a> = dyn Fn() -> anyhow::Result<Vec<Row>> + 'a;
 
 pub(crate) fn run(only: &[String], services: u32, pods: u32) -> anyhow::Result<()> {
-    let all: [(&str, &Measurement<'_>); 9] = [
+    let all: [(&str, &Measurement<'_>); 10] = [
         ("start", &start::run),
         ("idle", &idle::run),
         ("story", &pods::story),
         ("pods", &pods::thirty),
         ("creates", &scale::creates),
+        ("reads", &scale::reads),
         ("watches", &watches::run),
         ("services", &|| scale::services(services)),
         ("size", &|| size::run(pods)),

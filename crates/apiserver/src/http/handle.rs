@@ -15,7 +15,6 @@ use skiff_listener::{AUDIT_ID, contained};
 use skiff_machinery::Verb;
 use skiff_registry::{ApiError, Offer as _};
 use skiff_streams::Content;
-use tokio::time::Instant;
 use uuid::Uuid;
 
 use self::exchange::{Admitted, Exchange};
@@ -33,10 +32,9 @@ use crate::shared::Shared;
 
 /// Answers one request.
 pub(crate) async fn handle(server: Arc<Shared>, caller: Caller, request: Request<Body>) -> Response<Body> {
-    let started = Instant::now();
     let id = audit_id(request.headers());
     let exchange = Exchange::new(server.clone(), &request, &id, &caller);
-    let errors = exchange.format_of_errors(request.headers());
+    let (started, errors) = (exchange.started, exchange.format_of_errors(request.headers()));
     let (verb, resource, warnings) =
         (exchange.verb_label(), exchange.resource_label(), exchange.warnings.clone());
     let (matched, trail, lasts) =

@@ -1,11 +1,15 @@
-//! The store on one machine: state in memory, durability in a redb file.
+//! The store on one machine: state in memory, durability in a redb file and the journal before it.
 
 mod admission;
 mod disk;
 #[cfg(test)]
 mod faults;
+mod journal;
 mod medium;
+#[cfg(test)]
+mod outage;
 mod past;
+mod record;
 mod writer;
 
 use std::collections::VecDeque;

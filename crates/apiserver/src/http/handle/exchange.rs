@@ -8,6 +8,7 @@ use skiff_audit::Record;
 use skiff_identity::UserInfo;
 use skiff_machinery::{Kind, Verb};
 use skiff_registry::{Offer as _, Query, Warnings};
+use tokio::time::Instant;
 
 use crate::audit::trail::Trail;
 use crate::fairness::priority::Seat;
@@ -29,6 +30,7 @@ pub(super) struct Admitted {
 /// What is known of a request from its head.
 pub(super) struct Exchange {
     pub(super) server: Arc<Shared>,
+    pub(super) started: Instant,
     pub(super) info: RequestInfo,
     pub(super) query: Query,
     pub(super) method: Method,
@@ -48,6 +50,7 @@ impl Exchange {
         Self {
             trail: trail.map(|audit| Trail::new(audit, id, caller.address(), request)),
             server,
+            started: Instant::now(),
             info: RequestInfo::parse(request.uri().path()),
             query: Query::parse(request.uri().query().unwrap_or_default()),
             method: request.method().clone(),
