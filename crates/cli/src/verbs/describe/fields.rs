@@ -1,44 +1,12 @@
-//! `describe`: every field of an object for reading, with its events.
+//! Objects of any kind: every field that says something.
 
 use serde_json::Value;
-
-use crate::api::Api;
-use crate::args::SelectArgs;
-use crate::error::{Error, Outcome};
-use crate::output::{Shown, TableText};
-use crate::resources::{Resources, Target};
-use crate::verbs::with_query;
 
 /// Fields that say nothing to a reader.
 const HIDDEN: [&str; 5] = ["managedFields", "uid", "resourceVersion", "generation", "selfLink"];
 
-pub(crate) async fn run(api: &Api, args: &SelectArgs) -> Result<Outcome, Error> {
-    let mut first = true;
-    for target in Resources::discover(api).await?.targets(&args.targets)? {
-        for object in objects(api, args, &target).await? {
-            if !std::mem::take(&mut first) {
-                skiff_print::line("\n")?;
-            }
-            skiff_print::text(describe(&object))?;
-            events(api, &object).await?;
-        }
-    }
-    Ok(Outcome::Done)
-}
-
-async fn objects(api: &Api, args: &SelectArgs, target: &Target) -> Result<Vec<Value>, Error> {
-    let namespace = (!args.all_namespaces).then_some(api.namespace.as_str());
-    let path = target.resource.path(namespace, target.name.as_deref());
-    if target.name.is_some() {
-        return Ok(vec![api.get(&path).await?]);
-    }
-    let query =
-        [("labelSelector", args.selector.as_deref()), ("fieldSelector", args.field_selector.as_deref())];
-    let list = api.get(&with_query(&path, &query)).await?;
-    Ok(list["items"].as_array().cloned().unwrap_or_default())
-}
-
-fn describe(object: &Value) -> String {
+/// Every field of an object, for kinds of which nothing more is known.
+pub(super) fn describe(object: &Value) -> String {
     let mut text = String::new();
     let metadata = &object["metadata"];
     for (title, value) in [("Name", &metadata["name"]), ("Namespace", &metadata["namespace"])] {
@@ -117,22 +85,6 @@ fn title(name: &str, depth: usize) -> String {
         before = c;
     }
     out
-}
-
-async fn events(api: &Api, object: &Value) -> Result<(), Error> {
-    let metadata = &object["metadata"];
-    let namespace = metadata["namespace"].as_str().unwrap_or("default");
-    let uid = metadata["uid"].as_str().unwrap_or_default();
-    let fields = format!("involvedObject.uid={uid}");
-    let path = format!("/api/v1/namespaces/{namespace}/events");
-    let table = api.get_table(&with_query(&path, &[("fieldSelector", Some(&fields))])).await?;
-    let text = TableText::of(&table, Shown::default(), &mut Vec::new());
-    if text.is_empty() {
-        skiff_print::line("Events:  <none>")?;
-        return Ok(());
-    }
-    skiff_print::line("Events:")?;
-    text.print(true)
 }
 
 #[cfg(test)]

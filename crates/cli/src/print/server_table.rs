@@ -1,11 +1,9 @@
-//! Tables and whole objects as text.
+//! Tables that the server printed.
 
 use serde_json::Value;
 
 use crate::error::Error;
-
-/// Gap between columns, as kubectl leaves it.
-const GAP: usize = 3;
+use crate::print::columns::TABLE;
 
 /// A server-side Table as aligned text.
 #[derive(Debug, Default)]
@@ -21,6 +19,10 @@ pub(crate) struct Shown<'a> {
     pub(crate) namespace: bool,
     /// Put before each name, e.g. `pod` for `pod/NAME`.
     pub(crate) prefix: Option<&'a str>,
+    /// Labels with a column each.
+    pub(crate) labels: &'a [String],
+    /// Whether all labels are shown in a last column.
+    pub(crate) all_labels: bool,
 }
 
 impl TableText {
@@ -43,7 +45,17 @@ impl TableText {
             if shown.namespace {
                 cells.insert(0, cell(&row["object"]["metadata"]["namespace"]));
             }
+            let labels = &row["object"]["metadata"]["labels"];
+            cells.extend(shown.labels.iter().map(|label| labels[label].as_str().unwrap_or("").to_owned()));
+            if shown.all_labels {
+                cells.push(all_labels(labels));
+            }
             rows.push(cells);
+        }
+        let short = |label: &String| label.rsplit('/').next().unwrap_or(label).to_uppercase();
+        headers.extend(shown.labels.iter().map(short));
+        if shown.all_labels {
+            headers.push("LABELS".to_owned());
         }
         if shown.namespace {
             headers.insert(0, "NAMESPACE".to_owned());
@@ -55,46 +67,36 @@ impl TableText {
         self.rows.is_empty()
     }
 
-    pub(crate) fn print(&self, with_headers: bool) -> Result<(), Error> {
-        let lines: Vec<&Vec<String>> =
-            with_headers.then_some(&self.headers).into_iter().chain(&self.rows).collect();
-        let width =
-            |column: usize| lines.iter().map(|l| l.get(column).map_or(0, |c| c.chars().count())).max();
-        let widths: Vec<usize> = (0..self.headers.len()).map(|column| width(column).unwrap_or(0)).collect();
-        let mut text = String::new();
-        for line in lines {
-            let mut row = String::new();
-            for (value, width) in line.iter().zip(&widths) {
-                row.push_str(&format!("{value:<width$}", width = width + GAP));
-            }
-            text.push_str(row.trim_end());
-            text.push('\n');
-        }
-        Ok(skiff_print::text(text)?)
+    /// Puts the rows of a table of the same kind below.
+    pub(crate) fn append(&mut self, other: Self) {
+        self.rows.extend(other.rows);
     }
+
+    pub(crate) fn print(&self, with_headers: bool) -> Result<(), Error> {
+        let mut rows = self.rows.clone();
+        if with_headers {
+            rows.insert(0, self.headers.clone());
+        }
+        Ok(skiff_print::text(TABLE.rows(&rows))?)
+    }
+}
+
+fn all_labels(labels: &Value) -> String {
+    let pairs = labels.as_object().into_iter().flatten();
+    let pairs: Vec<String> =
+        pairs.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect();
+    if pairs.is_empty() { "<none>".to_owned() } else { pairs.join(",") }
 }
 
 fn cell(value: &Value) -> String {
     match value {
-        Value::String(text) => text.lines().next().unwrap_or("").to_owned(),
-        Value::Null => "<none>".to_owned(),
+        Value::String(text) => match text.split_once(['\n', '\r', '\u{c}']) {
+            Some((first, _)) => format!("{first}..."),
+            None => text.clone(),
+        },
+        Value::Null => String::new(),
         other => other.to_string(),
     }
-}
-
-/// Prints one object, or several as a `List`.
-pub(crate) fn whole(mut objects: Vec<Value>, yaml: bool) -> Result<(), Error> {
-    let value = if objects.len() == 1 {
-        objects.remove(0)
-    } else {
-        serde_json::json!({"apiVersion": "v1", "kind": "List", "items": objects, "metadata": {"resourceVersion": ""}})
-    };
-    let text = if yaml {
-        serde_saphyr::to_string(&value).map_err(|error| Error::Usage(error.to_string()))?
-    } else {
-        serde_json::to_string_pretty(&value)? + "\n"
-    };
-    Ok(skiff_print::text(text)?)
 }
 
 #[cfg(test)]
