@@ -10,6 +10,7 @@ use skiff_pki::Pki;
 use skiff_registry::Plugins;
 use skiff_store::Store;
 
+use crate::audit::AuditConfig;
 use crate::build_info::BuildInfo;
 use crate::extension::Extension;
 use crate::limits::Limits;
@@ -30,6 +31,8 @@ pub struct Config {
     pub limits: Limits,
     /// The admission plugins that are on, and what they are configured with.
     pub plugins: Plugins,
+    /// What is written down of requests; none: nothing.
+    pub audit: Option<AuditConfig>,
     /// What `/version` says.
     pub build: BuildInfo,
     /// What `/metrics` says besides the server's own numbers, in Prometheus' text format.

@@ -17,6 +17,7 @@ mod core;
 mod discovery;
 mod events;
 pub mod flowcontrol;
+mod groups;
 pub mod honour;
 pub mod networking;
 mod node;

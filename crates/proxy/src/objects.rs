@@ -127,7 +127,7 @@ pub struct HostPorts {
 /// One port of the node that leads to a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostPort {
-    /// The only address at which it is open; `None` for all addresses of the node.
+    /// The only address at which it is open; `None` for all addresses of the node, and its first loopback address.
     pub address: Option<Ipv4Addr>,
     /// The port of the node.
     pub port: u16,
@@ -156,17 +156,13 @@ impl HostPorts {
 }
 
 impl HostPort {
-    /// `None` for a port that is not the node's, and for an address at which the table serves nothing: loopback addresses,
-    /// and those of another family.
+    /// `None` for a port that is not the node's, and for an address of another family.
     fn from_api(port: &core::ContainerPort) -> Option<Self> {
         let number = |number: i32| u16::try_from(number).ok().filter(|number| *number != 0);
         let address = match port.host_ip.as_deref() {
             None | Some("") => None,
             Some(address) => Some(address.parse::<Ipv4Addr>().ok()?),
         };
-        if address.is_some_and(|address| address.is_loopback()) {
-            return None;
-        }
         Some(Self {
             address: address.filter(|address| !address.is_unspecified()),
             port: number(port.host_port?)?,

@@ -242,6 +242,47 @@ fn ports_of_the_node_lead_to_a_pod_that_sees_its_clients() {
 }
 
 #[test]
+fn ports_of_the_node_at_its_loopback_addresses_lead_to_a_pod() {
+    let mut cluster = Cluster::new(1);
+    serve(cluster.pod(0), 8080, "pod");
+    let port = |address| HostPort { address, port: 8081, protocol: Protocol::Tcp, target: 8080 };
+    cluster.set_host_ports(0, &[port(None)]);
+    let seen_as = IpAddr::V4(ranges().gateway());
+    assert_eq!(ask(&cluster.node, Ipv4Addr::LOCALHOST, 8081), ("pod".into(), seen_as));
+    let other = Ipv4Addr::new(127, 0, 0, 9);
+    cluster.set_host_ports(0, &[port(Some(other))]);
+    assert_eq!(ask(&cluster.node, other, 8081), ("pod".into(), seen_as));
+    refused(&cluster.node, Ipv4Addr::LOCALHOST, 8081);
+    refused(&cluster.outside, NODE_IP, 8081);
+}
+
+#[test]
+fn pods_do_not_reach_loopback_addresses_of_the_node() {
+    let mut cluster = Cluster::new(1);
+    serve(cluster.pod(0), 8080, "pod");
+    serve(&cluster.node, 9000, "node");
+    let port = HostPort { address: None, port: 8081, protocol: Protocol::Tcp, target: 8080 };
+    cluster.set_host_ports(0, &[port]);
+    // A pod that sends what its kernel would keep to itself.
+    let pod = cluster.pod(0);
+    pod.run(|| std::fs::write("/proc/sys/net/ipv4/conf/eth0/route_localnet", "1").unwrap());
+    for local in ["127.0.0.1", "127.0.0.0/8"] {
+        pod.ip(&format!("route delete local {local} table local"));
+    }
+    pod.ip(&format!("route add 127.0.0.0/8 via {} dev eth0 onlink", ranges().gateway()));
+    for port in [9000, 8081] {
+        let outcome = connect(pod, Ipv4Addr::LOCALHOST, port).unwrap_err().kind();
+        assert_eq!(outcome, ErrorKind::TimedOut, "{port}");
+    }
+    pod.ip("address add 127.0.0.2/32 dev eth0");
+    let forged = pod.run(|| UdpSocket::bind("127.0.0.2:0").unwrap());
+    let node = cluster.node.run(|| UdpSocket::bind((NODE_IP, 9001)).unwrap());
+    node.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    forged.send_to(b"x", (NODE_IP, 9001)).unwrap();
+    assert!(node.recv(&mut [0; 8]).is_err(), "a pod is not at a loopback address");
+}
+
+#[test]
 fn udp_clients_of_a_port_of_the_node_follow_the_pod_that_has_it() {
     let mut cluster = Cluster::new(2);
     for (pod, name) in [(0, "zero"), (1, "one")] {

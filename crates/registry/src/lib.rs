@@ -9,6 +9,7 @@
 //!   (`definitions.rs`), the webhooks and policies that are configured, and some decoded objects.
 
 mod admission;
+pub mod configuration;
 mod definitions;
 mod errors;
 #[cfg(fuzzing)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{NodeAffinity, NodeSelectorRequirement, NodeSelectorTerm};
+use k8s_openapi::api::core::v1::{NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm};
 
 use skiff_machinery::selector::LabelRequirement;
 
@@ -18,8 +18,12 @@ pub fn required(
 ) -> bool {
     let selected = selector.iter().all(|(key, value)| labels.get(key) == Some(value));
     let rules = affinity.and_then(|rules| rules.required_during_scheduling_ignored_during_execution.as_ref());
-    let fits = |term| matches(term, node_name, labels);
-    selected && rules.is_none_or(|rules| rules.node_selector_terms.iter().any(fits))
+    selected && rules.is_none_or(|rules| self::selected(rules, node_name, labels))
+}
+
+/// Whether one of the selector's terms selects the node.
+pub(crate) fn selected(selector: &NodeSelector, node_name: &str, labels: &BTreeMap<String, String>) -> bool {
+    selector.node_selector_terms.iter().any(|term| matches(term, node_name, labels))
 }
 
 /// The sum of the weights of the preferences that the node satisfies.

@@ -20,19 +20,24 @@ mod preempt;
 mod rules;
 mod schedule;
 mod scores;
+mod storage;
 mod taints;
 #[cfg(test)]
 mod tests;
+mod volumes;
 mod waiting;
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
+use k8s_openapi::api::core::v1::{Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::storage::v1::{CSIDriver, CSINode, CSIStorageCapacity, StorageClass, VolumeAttachment};
 use kube::runtime::watcher;
 use kube::{Api, Client, ResourceExt};
 use parking_lot::Mutex;
 use skiff_informer::{Cache, Next, ObjectKey, Queue, Recorder, Vitals};
+use skiff_volumes::{Claim, Volume};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 pub use affinity::required as node_affinity_matches;
@@ -41,6 +46,8 @@ pub use taints::tolerated;
 use act::{Error, Hand};
 use cluster::{Cluster, Decided};
 use model::{Budget, Labels, NodeInfo, Pending, PodInfo};
+use storage::{Attachment, Capacity, Class, Driver, Limits, Reserved};
+use volumes::{Outcome, VolumeHand};
 
 /// Decisions written at once.
 const WORKERS: usize = 32;
@@ -52,6 +59,19 @@ struct Caches {
     nodes: Cache<NodeInfo>,
     namespaces: Cache<Labels>,
     budgets: Cache<Budget>,
+    storage: StorageCaches,
+}
+
+/// What is followed of claims, volumes, and who makes them.
+#[derive(Default)]
+struct StorageCaches {
+    claims: Cache<Claim>,
+    volumes: Cache<Volume>,
+    classes: Cache<Class>,
+    drivers: Cache<Driver>,
+    capacities: Cache<Capacity>,
+    limits: Cache<Limits>,
+    attachments: Cache<Attachment>,
 }
 
 struct Scheduler {
@@ -60,6 +80,8 @@ struct Scheduler {
     /// Each key asks for one decision, about whoever is next.
     queue: Queue<ObjectKey>,
     hand: Hand,
+    volumes: VolumeHand,
+    shutdown: CancellationToken,
 }
 
 /// Schedules pods of `default-scheduler` until `shutdown`. `client` acts as `system:kube-scheduler`; `vitals` tells how the
@@ -70,17 +92,38 @@ pub async fn run(client: Client, vitals: Vitals, shutdown: CancellationToken) {
     vitals.cache("nodes", &caches.nodes);
     vitals.cache("namespaces", &caches.namespaces);
     vitals.cache("poddisruptionbudgets", &caches.budgets);
+    caches.storage.watch_over(&vitals);
     let (cluster, queue) = (Arc::new(Mutex::new(Cluster::default())), vitals.queue::<ObjectKey>("binding"));
+    let changed = Arc::new(Notify::new());
     caches.subscribe(&cluster, &queue);
+    caches.storage.subscribe(&cluster, &queue, &changed);
+    caches.pods.subscribe({
+        let changed = changed.clone();
+        move |change| {
+            if change.new.is_none() {
+                changed.notify_waiters();
+            }
+        }
+    });
     caches.watch(&client, &shutdown);
-    let hand = Hand::new(client.clone(), Recorder::start(client, model::SCHEDULER_NAME, ""));
-    let scheduler = Scheduler { pods: caches.pods.clone(), cluster, queue: queue.clone(), hand };
+    caches.storage.watch(&client, &shutdown);
+    let hand = Hand::new(client.clone(), Recorder::start(client.clone(), model::SCHEDULER_NAME, ""));
+    let volumes = VolumeHand::new(client, cluster.clone(), caches.pods.clone(), changed);
+    let scheduler = Arc::new(Scheduler {
+        pods: caches.pods.clone(),
+        cluster,
+        queue: queue.clone(),
+        hand,
+        volumes,
+        shutdown: shutdown.clone(),
+    });
     let scheduling = async {
         tokio::join!(
             caches.nodes.synced(),
             caches.pods.synced(),
             caches.namespaces.synced(),
-            caches.budgets.synced()
+            caches.budgets.synced(),
+            caches.storage.synced()
         );
         queue.run(WORKERS, &shutdown, |token| scheduler.work(token)).await;
     };
@@ -140,6 +183,86 @@ impl Caches {
     }
 }
 
+impl StorageCaches {
+    fn watch_over(&self, vitals: &Vitals) {
+        vitals.cache("persistentvolumeclaims", &self.claims);
+        vitals.cache("persistentvolumes", &self.volumes);
+        vitals.cache("storageclasses", &self.classes);
+        vitals.cache("csidrivers", &self.drivers);
+        vitals.cache("csistoragecapacities", &self.capacities);
+        vitals.cache("csinodes", &self.limits);
+        vitals.cache("volumeattachments", &self.attachments);
+    }
+
+    async fn synced(&self) {
+        tokio::join!(
+            self.claims.synced(),
+            self.volumes.synced(),
+            self.classes.synced(),
+            self.drivers.synced(),
+            self.capacities.synced(),
+            self.limits.synced(),
+            self.attachments.synced()
+        );
+    }
+
+    fn watch(&self, client: &Client, shutdown: &CancellationToken) {
+        let all = watcher::Config::default;
+        let client = || client.clone();
+        self.claims.watch::<PersistentVolumeClaim>(Api::all(client()), all(), shutdown, |claim| {
+            Some(Claim::of(&claim))
+        });
+        self.volumes.watch::<PersistentVolume>(Api::all(client()), all(), shutdown, |volume| {
+            Some(Volume::of(&volume))
+        });
+        self.classes
+            .watch::<StorageClass>(Api::all(client()), all(), shutdown, |class| Some(Class::of(&class)));
+        self.drivers
+            .watch::<CSIDriver>(Api::all(client()), all(), shutdown, |driver| Some(Driver::of(&driver)));
+        self.capacities.watch::<CSIStorageCapacity>(Api::all(client()), all(), shutdown, |capacity| {
+            Some(Capacity::of(&capacity))
+        });
+        self.limits
+            .watch::<CSINode>(Api::all(client()), all(), shutdown, |node| Some(storage::limits(&node)));
+        self.attachments.watch::<VolumeAttachment>(Api::all(client()), all(), shutdown, |attachment| {
+            Attachment::of(&attachment)
+        });
+    }
+
+    /// Takes what changes into `cluster`, asks for decisions about pods that it could help, and tells those whose volumes are being
+    /// bound.
+    fn subscribe(&self, cluster: &Arc<Mutex<Cluster>>, queue: &Queue<ObjectKey>, changed: &Arc<Notify>) {
+        /// Follows one cache by a method of the cluster.
+        fn follow<T: Send + Sync + 'static>(
+            cache: &Cache<T>,
+            (cluster, queue): (&Arc<Mutex<Cluster>>, &Queue<ObjectKey>),
+            take: impl Fn(&mut Cluster, &ObjectKey, Option<&Arc<T>>) -> Vec<ObjectKey> + Send + Sync + 'static,
+        ) {
+            let (cluster, queue) = (cluster.clone(), queue.clone());
+            cache.subscribe(move |change| {
+                let helped = take(&mut cluster.lock(), change.key, change.new);
+                helped.into_iter().for_each(|pod| queue.add(pod));
+            });
+        }
+        let (of, tell) = ((cluster, queue), (changed.clone(), changed.clone()));
+        follow(&self.claims, of, move |cluster, key, claim| {
+            let helped = cluster.set_claim(key, claim);
+            tell.0.notify_waiters();
+            helped
+        });
+        follow(&self.volumes, of, move |cluster, key, volume| {
+            let helped = cluster.set_volume(key.name(), volume);
+            tell.1.notify_waiters();
+            helped
+        });
+        follow(&self.classes, of, |cluster, key, class| cluster.set_class(key.name(), class));
+        follow(&self.drivers, of, |cluster, key, driver| cluster.set_driver(key.name(), driver));
+        follow(&self.capacities, of, |cluster, key, capacity| cluster.set_capacity(key, capacity));
+        follow(&self.limits, of, |cluster, key, limits| cluster.set_limits(key.name(), limits));
+        follow(&self.attachments, of, |cluster, key, one| cluster.set_attachment(key.name(), one));
+    }
+}
+
 /// Whether a pod asks for a decision, and asks for something else than before. What the scheduler writes down at it is no reason
 /// to try it again.
 fn asks_anew(before: Option<&Arc<PodInfo>>, now: &Arc<PodInfo>) -> bool {
@@ -154,7 +277,7 @@ fn asks_anew(before: Option<&Arc<PodInfo>>, now: &Arc<PodInfo>) -> bool {
 
 impl Scheduler {
     /// Decides about the pod that is next, and writes the decision.
-    async fn work(&self, token: ObjectKey) -> Result<Next, Error> {
+    async fn work(self: &Arc<Self>, token: ObjectKey) -> Result<Next, Error> {
         let decided = {
             let mut cluster = self.cluster.lock();
             if let Some(pod) = self.pods.get(&token) {
@@ -172,18 +295,21 @@ impl Scheduler {
         }
     }
 
-    async fn write(&self, decided: Decided) -> Result<Next, Error> {
-        let Decided { key, pod, decision } = decided;
-        match decision {
-            schedule::Decision::Bind(node) => match self.hand.bind(&key, &pod, &node).await {
-                Ok(true) => {}
-                Ok(false) => self.cluster.lock().forget(&key),
-                Err(_) => {
-                    let rest = self.cluster.lock().failed(&key);
-                    self.queue.add_after(key, rest);
-                }
-            },
-            schedule::Decision::Unschedulable(why) => {
+    async fn write(self: &Arc<Self>, decided: Decided) -> Result<Next, Error> {
+        let Decided { key, pod, decision, reserved } = decided;
+        match (decision, reserved) {
+            (schedule::Decision::Bind(node), None) => self.bind(&key, &pod, &node).await,
+            // That may take minutes, and nobody else waits for it.
+            (schedule::Decision::Bind(node), Some(reserved)) => {
+                let (scheduler, shutdown) = (self.clone(), self.shutdown.clone());
+                let binding = async move {
+                    if scheduler.bind_volumes(&key, &pod, &reserved).await {
+                        scheduler.bind(&key, &pod, &node).await;
+                    }
+                };
+                tokio::spawn(async move { shutdown.run_until_cancelled(binding).await });
+            }
+            (schedule::Decision::Unschedulable(why), _) => {
                 if let schedule::Room::Made(preemption) = &why.room {
                     let outranked = self.cluster.lock().outranked(&pod, preemption);
                     self.hand.make_room(&pod, preemption, &outranked).await?;
@@ -192,5 +318,36 @@ impl Scheduler {
             }
         }
         Ok(Next::Done)
+    }
+
+    async fn bind(&self, key: &ObjectKey, pod: &PodInfo, node: &str) {
+        match self.hand.bind(key, pod, node).await {
+            Ok(true) => {}
+            Ok(false) => self.cluster.lock().forget(key),
+            Err(_) => self.rest(key),
+        }
+    }
+
+    /// Binds the volumes of a pod that was decided about; says whether the pod can be bound now.
+    async fn bind_volumes(&self, key: &ObjectKey, pod: &PodInfo, reserved: &Reserved) -> bool {
+        let outcome = self.volumes.bind(key, pod, reserved).await;
+        if outcome == Outcome::Bound {
+            return true;
+        }
+        self.cluster.lock().release(reserved);
+        match outcome {
+            Outcome::Failed(why) => {
+                self.hand.refuse_volumes(key, pod, &why);
+                self.rest(key);
+            }
+            _ => self.cluster.lock().forget(key),
+        }
+        false
+    }
+
+    /// Takes back a decision that could not be written; it is made anew after a while.
+    fn rest(&self, key: &ObjectKey) {
+        let rest = self.cluster.lock().failed(key);
+        self.queue.add_after(key.clone(), rest);
     }
 }

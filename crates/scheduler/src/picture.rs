@@ -7,6 +7,7 @@ use skiff_informer::ObjectKey;
 
 use crate::model::{Budget, Namespaces, PodInfo};
 use crate::nodes::Nodes;
+use crate::storage::Storage;
 
 /// The cluster as decisions see it.
 #[derive(Default)]
@@ -14,6 +15,7 @@ pub(crate) struct Picture {
     pub nodes: Nodes,
     pub namespaces: Namespaces,
     pub budgets: Vec<Arc<Budget>>,
+    pub storage: Storage,
     nominated: Nominated,
 }
 

@@ -52,7 +52,10 @@ pub(crate) fn schedule(
     picture: &Picture,
     last: &str,
 ) -> Decision {
-    let cycle = Cycle::new(pod, pending, &picture.nodes, &picture.namespaces);
+    let cycle = match Cycle::new(pod, pending, picture) {
+        Ok(cycle) => cycle,
+        Err(why) => return Decision::Unschedulable(nowhere_at_all(&why, picture.nodes.len())),
+    };
     let wanted = enough(picture.nodes.len());
     let (mut fitting, mut refused) = (Vec::new(), Vec::new());
     for node in picture.nodes.behind(last) {
@@ -98,6 +101,18 @@ fn refusals(cycle: &Cycle<'_>, key: &ObjectKey, node: &NodeState, picture: &Pict
     cycle.refusals(node)
 }
 
+/// A pod that no node will do for, whatever is on them. No room is made for it.
+fn nowhere_at_all(why: &str, nodes: usize) -> Unschedulable {
+    let message = match nodes {
+        0 => NO_NODES.to_owned(),
+        // The end is what Kubernetes says of rules that come later, and have not been asked.
+        _ => format!("0/{nodes} nodes are available: {why}. not found"),
+    };
+    Unschedulable { message, rules: [Rule::Node, Rule::Volumes].into(), room: Room::AsBefore }
+}
+
+const NO_NODES: &str = "no nodes available to schedule pods";
+
 fn nowhere(
     cycle: &Cycle<'_>,
     key: &ObjectKey,
@@ -105,8 +120,7 @@ fn nowhere(
     picture: &Picture,
 ) -> Unschedulable {
     if refused.is_empty() {
-        let message = "no nodes available to schedule pods".into();
-        return Unschedulable { message, rules: [Rule::Node].into(), room: Room::None };
+        return Unschedulable { message: NO_NODES.to_owned(), rules: [Rule::Node].into(), room: Room::None };
     }
     let reasons =
         counted(refused.iter().flat_map(|(_, reasons)| reasons).map(|refusal| refusal.reason.as_ref()));

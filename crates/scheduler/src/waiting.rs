@@ -89,8 +89,19 @@ impl Waiting {
 
     /// Asks again for those that one of these rules refused; returns who they are.
     pub(crate) fn reconsider(&mut self, rules: &[Rule]) -> Vec<ObjectKey> {
-        let concerned =
-            self.refused.iter().filter(|(_, (_, refusing))| rules.iter().any(|r| refusing.contains(r)));
+        self.reconsider_those(rules, |_| true)
+    }
+
+    /// Asks again for those of `which` that one of these rules refused; returns who they are.
+    pub(crate) fn reconsider_those(
+        &mut self,
+        rules: &[Rule],
+        which: impl Fn(&ObjectKey) -> bool,
+    ) -> Vec<ObjectKey> {
+        let concerned = self
+            .refused
+            .iter()
+            .filter(|(key, (_, refusing))| rules.iter().any(|rule| refusing.contains(rule)) && which(key));
         let mut pods: Vec<(ObjectKey, i32)> =
             concerned.map(|(key, (priority, _))| (key.clone(), *priority)).collect();
         pods.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));

@@ -12,15 +12,13 @@ use skiff_machinery::{
 };
 use skiff_schema::Schema;
 
-use super::GV;
+use crate::groups::APPS;
 use crate::row::stored;
 use crate::shared::check::{self, not_negative};
 use crate::shared::defaults::{fill, fill_text, object_mut};
 use crate::shared::share;
-use crate::shared::template::{Template, selector_cell};
+use crate::shared::template::{TEMPLATE, selector_cell};
 use crate::shared::workload::{self, Fit};
-
-const TEMPLATE: Template = Template(&["spec", "template"]);
 
 /// The count of template changes, which was a field once.
 const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
@@ -42,7 +40,7 @@ pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
         ],
         print: Printer::Fixed(print),
         counts_generations: true,
-        ..stored(schema, GV, "io.k8s.api.apps.v1.DaemonSet", Scope::Namespaced, SetStrategy)
+        ..stored(schema, APPS, "io.k8s.api.apps.v1.DaemonSet", Scope::Namespaced, SetStrategy)
             .short(&["ds"])
             .in_all()
             .below(&[Subresource::Status])

@@ -11,13 +11,11 @@ use skiff_machinery::{
 };
 use skiff_schema::Schema;
 
-use super::GV;
+use crate::groups::APPS;
 use crate::row::stored;
 use crate::shared::defaults::{fill, fill_text, object_mut};
-use crate::shared::template::Template;
+use crate::shared::template::TEMPLATE;
 use crate::shared::{check, share, workload};
-
-const TEMPLATE: Template = Template(&["spec", "template"]);
 
 pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
     Kind {
@@ -33,7 +31,7 @@ pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
         ],
         print: Printer::Fixed(print),
         counts_generations: true,
-        ..stored(schema, GV, "io.k8s.api.apps.v1.Deployment", Scope::Namespaced, DeploymentStrategy)
+        ..stored(schema, APPS, "io.k8s.api.apps.v1.Deployment", Scope::Namespaced, DeploymentStrategy)
             .short(&["deploy"])
             .in_all()
             .below(&[Subresource::Scale, Subresource::Status])

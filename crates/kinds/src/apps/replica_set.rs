@@ -10,13 +10,11 @@ use skiff_machinery::{
 };
 use skiff_schema::Schema;
 
-use super::GV;
+use crate::groups::APPS;
 use crate::row::stored;
 use crate::shared::defaults::{fill, object_mut};
-use crate::shared::template::{Template, selector_cell};
+use crate::shared::template::{TEMPLATE, selector_cell};
 use crate::shared::{check, workload};
-
-const TEMPLATE: Template = Template(&["spec", "template"]);
 
 pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
     Kind {
@@ -32,7 +30,7 @@ pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
         ],
         print: Printer::Fixed(print),
         counts_generations: true,
-        ..stored(schema, GV, "io.k8s.api.apps.v1.ReplicaSet", Scope::Namespaced, SetStrategy)
+        ..stored(schema, APPS, "io.k8s.api.apps.v1.ReplicaSet", Scope::Namespaced, SetStrategy)
             .short(&["rs"])
             .in_all()
             .below(&[Subresource::Scale, Subresource::Status])

@@ -14,7 +14,8 @@ use skiff_machinery::{
 };
 use skiff_schema::Schema;
 
-use super::{GV, job};
+use super::job;
+use crate::groups::BATCH;
 use crate::row::stored;
 use crate::shared::check::{self, one_of};
 use crate::shared::defaults::{fill, fill_text, object_mut};
@@ -39,7 +40,7 @@ pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
         ],
         print: Printer::Fixed(print),
         counts_generations: true,
-        ..stored(schema, GV, "io.k8s.api.batch.v1.CronJob", Scope::Namespaced, CronStrategy)
+        ..stored(schema, BATCH, "io.k8s.api.batch.v1.CronJob", Scope::Namespaced, CronStrategy)
             .short(&["cj"])
             .in_all()
             .below(&[Subresource::Status])

@@ -1,6 +1,6 @@
 //! The core group, `v1`.
 
-mod claim_spec;
+pub(crate) mod claim_spec;
 mod component_status;
 mod config_map;
 mod data;

@@ -9,10 +9,11 @@ use std::sync::Arc;
 use skiff_schema::Schema;
 
 use super::pod;
-use crate::row::{CORE, stored};
+use crate::groups::CORE;
+use crate::row::stored;
 use crate::shared::check::{self, not_negative};
 use crate::shared::defaults::{fill, object_mut};
-use crate::shared::template::Template;
+use crate::shared::template::TEMPLATE;
 use crate::shared::workload;
 use skiff_machinery::cells::{self, age, age_column, integer, name_column, string_map, wide};
 use skiff_machinery::{
@@ -138,8 +139,6 @@ impl Strategy for ControllerStrategy {
         validate_status(new)
     }
 }
-
-const TEMPLATE: Template = Template(&["spec", "template"]);
 
 fn validate(object: &Object) -> FieldErrors {
     let controller: ReplicationController = match check::typed(object) {

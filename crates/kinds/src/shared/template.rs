@@ -15,6 +15,9 @@ use crate::core::pod;
 #[derive(Clone, Copy)]
 pub(crate) struct Template(pub(crate) &'static [&'static str]);
 
+/// Where most kinds have it.
+pub(crate) const TEMPLATE: Template = Template(&["spec", "template"]);
+
 impl Template {
     /// The template; null if there is none.
     pub(crate) fn get(self, object: &Object) -> &Value {

@@ -68,6 +68,7 @@ impl Cluster {
                 else {
                     unreachable!()
                 };
+                network.serve_loopback(&format!("pod{number}")).await.unwrap();
                 addresses.push(ip);
             }
             addresses

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
+use skiff_audit::Record;
 use skiff_identity::UserInfo;
 use skiff_machinery::managed::Writer;
 use skiff_machinery::{Catalogue, Kind, Namespace, Object, Scope, Subresource, Verb, keys};
@@ -40,6 +41,8 @@ pub struct Call {
     pub now: Timestamp,
     /// What its client is to be warned of.
     pub warnings: Arc<Mutex<Warnings>>,
+    /// What is written down of it.
+    pub record: Arc<Record>,
 }
 
 /// What a URL says of a place below a resource. Unused parts are empty.
@@ -57,6 +60,15 @@ impl Call {
     /// Adds a warning, once.
     pub(crate) fn warn(&self, text: impl Into<String>) {
         self.warnings.lock().add(text.into());
+    }
+
+    /// Notes an object of the call's kind that was sent, with its defaults, for the audit log.
+    pub(crate) fn note_sent(&self, object: &Object) {
+        self.record.object(|| {
+            let mut sent = object.clone();
+            self.kind.fill(&mut sent);
+            sent
+        });
     }
 
     /// Warns of fields without effect in an object that nobody refused: others have nothing to do with what was wrong.

@@ -7,7 +7,7 @@ use skiff_machinery::Verb;
 use super::call::Call;
 use super::outcome::Outcome;
 use super::update::Part;
-use super::{create, delete, list, paging, patch, update};
+use super::{create, decode, delete, list, paging, patch, update};
 use crate::admission;
 use crate::errors::ApiError;
 use crate::registry::Registry;
@@ -20,6 +20,9 @@ use crate::subresources;
 /// What the client is to be told.
 pub async fn run(registry: &Registry, call: &Call, body: &Bytes) -> Result<Outcome, ApiError> {
     call.check_verb()?;
+    if call.verb == Verb::Patch {
+        decode::note_patch(call, body);
+    }
     match call.subresource {
         Some(subresource) => subresources::answer(registry, call, subresource, body).await,
         None => objects(registry, call, body).await,

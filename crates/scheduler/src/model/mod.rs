@@ -7,6 +7,7 @@ mod ports;
 mod resources;
 mod spread;
 mod term;
+mod volumes;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -17,6 +18,7 @@ pub(crate) use ports::HostPort;
 pub(crate) use resources::Resources;
 pub(crate) use spread::{Spread, WhenUnsatisfiable};
 pub(crate) use term::Term;
+pub(crate) use volumes::{Claimed, PodVolumes};
 
 /// The name by which pods ask for this scheduler; also the default.
 pub(crate) const SCHEDULER_NAME: &str = "default-scheduler";

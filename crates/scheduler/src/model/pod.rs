@@ -8,7 +8,7 @@ use kube::ResourceExt;
 
 use super::ports::host_ports;
 use super::resources::requests;
-use super::{HostPort, Labels, Resources, SCHEDULER_NAME, Spread, Term};
+use super::{HostPort, Labels, PodVolumes, Resources, SCHEDULER_NAME, Spread, Term};
 
 /// A pod that is on a node or wants to be.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -33,6 +33,8 @@ pub(crate) struct PodInfo {
     pub host_ports: Vec<HostPort>,
     /// Its rules about other pods, which concern those as well.
     pub affinities: Option<Box<PodAffinities>>,
+    /// Its volumes, if not every node can give it all of them.
+    pub volumes: Option<Box<PodVolumes>>,
     /// What matters only until the pod is bound.
     pub pending: Option<Box<Pending>>,
 }
@@ -106,6 +108,7 @@ impl PodInfo {
             requests: requests(spec),
             host_ports: host_ports(spec),
             affinities: PodAffinities::of(spec.affinity.as_ref(), &namespace),
+            volumes: PodVolumes::of(&namespace, &pod.name_any(), spec),
             pending: node.is_none().then(|| Box::new(Pending::of(pod, spec))),
             namespace,
             node,

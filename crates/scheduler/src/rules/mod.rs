@@ -3,11 +3,13 @@
 pub(crate) mod nearness;
 pub(crate) mod node;
 pub(crate) mod spread;
+pub(crate) mod volumes;
 
 use std::borrow::Cow;
 
+use crate::cluster::Picture;
 use crate::model::{Namespaces, Pending, PodInfo};
-use crate::nodes::{NodeState, Nodes};
+use crate::nodes::NodeState;
 
 /// Which kind of rule refused a node: it says which changes could help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -18,6 +20,10 @@ pub(crate) enum Rule {
     Room,
     /// Which other pods are near, and how many.
     Others,
+    /// Which volumes the node can give.
+    Volumes,
+    /// Which volumes are left to it by other pods.
+    Disks,
 }
 
 /// Why a pod cannot go to one node.
@@ -49,18 +55,17 @@ pub(crate) struct Cycle<'a> {
     namespaces: &'a Namespaces,
     nearness: nearness::Facts<'a>,
     spread: spread::Facts<'a>,
+    volumes: volumes::Facts<'a>,
 }
 
 impl<'a> Cycle<'a> {
-    pub(crate) fn new(
-        pod: &'a PodInfo,
-        pending: &'a Pending,
-        nodes: &'a Nodes,
-        namespaces: &'a Namespaces,
-    ) -> Self {
+    /// Fails, in Kubernetes' words, if no node will do.
+    pub(crate) fn new(pod: &'a PodInfo, pending: &'a Pending, picture: &'a Picture) -> Result<Self, String> {
+        let Picture { nodes, namespaces, storage, .. } = picture;
+        let volumes = volumes::Facts::gather(pod, storage)?;
         let nearness = nearness::Facts::gather(pod, nodes, namespaces);
         let spread = spread::Facts::gather(pod, pending, nodes);
-        Self { pod, pending, namespaces, nearness, spread }
+        Ok(Self { pod, pending, namespaces, nearness, spread, volumes })
     }
 
     /// The namespaces' labels, of which terms may speak.
@@ -72,6 +77,7 @@ impl<'a> Cycle<'a> {
     pub(crate) fn count(&mut self, other: &PodInfo, node: &NodeState, times: i64) {
         self.nearness.count(self.pod, other, node, self.namespaces, times);
         self.spread.count(self.pod, other, node, times);
+        self.volumes.count(other, times);
     }
 
     /// The reasons of the first rule that the node breaks; none if the pod fits.
@@ -86,8 +92,17 @@ impl<'a> Cycle<'a> {
         if !lacking.is_empty() {
             return lacking;
         }
-        self.spread
-            .refusal(node)
+        let taken = self.volumes.restricted(node).or_else(|| self.volumes.over_limit(node));
+        if let Some(refusal) = taken {
+            return vec![refusal];
+        }
+        let unbindable = self.volumes.unbindable(node);
+        if !unbindable.is_empty() {
+            return unbindable;
+        }
+        self.volumes
+            .outside(node)
+            .or_else(|| self.spread.refusal(node))
             .or_else(|| self.nearness.refusal(self.pod, node, self.namespaces))
             .into_iter()
             .collect()

@@ -106,6 +106,7 @@ impl Exchange {
         if matches!(verb, Verb::Create | Verb::Update | Verb::Patch) {
             self.query.check_writer(options_kind(verb), content_type == "application/apply-patch+yaml")?;
         }
+        let record = self.record();
         let call = Call {
             user,
             verb,
@@ -118,6 +119,7 @@ impl Exchange {
             agent: text(USER_AGENT).to_owned(),
             dry_run,
             now: Timestamp::now(),
+            record,
             warnings: self.warnings,
         };
         Ok(Asked { answers: self.server.answers.clone(), call: Arc::new(call), encoding, share, seat })

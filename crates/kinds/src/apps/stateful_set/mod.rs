@@ -13,12 +13,11 @@ use skiff_machinery::{
 };
 use skiff_schema::Schema;
 
-use crate::apps::GV;
+use crate::core::claim_spec;
+use crate::groups::APPS;
 use crate::row::stored;
 use crate::shared::defaults::{existing_mut, fill, fill_text, list_mut, object_mut};
-use crate::shared::template::Template;
-
-const TEMPLATE: Template = Template(&["spec", "template"]);
+use crate::shared::template::TEMPLATE;
 
 pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
     Kind {
@@ -31,7 +30,7 @@ pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
         ],
         print: Printer::Fixed(print),
         counts_generations: true,
-        ..stored(schema, GV, "io.k8s.api.apps.v1.StatefulSet", Scope::Namespaced, SetStrategy)
+        ..stored(schema, APPS, "io.k8s.api.apps.v1.StatefulSet", Scope::Namespaced, SetStrategy)
             .short(&["sts"])
             .in_all()
             .below(&[Subresource::Scale, Subresource::Status])
@@ -111,6 +110,13 @@ impl Strategy for SetStrategy {
     fn warnings(&self, new: &Object, old: Option<&Object>) -> Vec<String> {
         let same = old.is_some_and(|old| new.get(&["spec"]) == old.get(&["spec"]));
         let mut warnings = if same { Vec::new() } else { TEMPLATE.warnings(new) };
+        // Kubernetes writes the path of a change in another way.
+        let below = if old.is_some() { ".Spec" } else { "" };
+        let claims = cells::items(new, &["spec", "volumeClaimTemplates"]).iter().enumerate();
+        warnings.extend(claims.flat_map(|(index, claim)| {
+            let path = format!("spec.volumeClaimTemplates[{index}]{below}");
+            claim_spec::warnings(&path, &claim["spec"])
+        }));
         if new.int(&["spec", "revisionHistoryLimit"]).is_some_and(|limit| limit < 0) {
             warnings.push("spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended".to_owned());
         }
