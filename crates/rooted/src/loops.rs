@@ -15,11 +15,11 @@ const TRIES: usize = 64;
 /// The kernel's number of loop devices.
 const MAJOR: u32 = 7;
 
-const CLEAR: libc::c_ulong = 0x4C01;
-const GET_STATUS: libc::c_ulong = 0x4C05;
-const SET_CAPACITY: libc::c_ulong = 0x4C07;
-const CONFIGURE: libc::c_ulong = 0x4C0A;
-const GET_FREE: libc::c_ulong = 0x4C82;
+const CLEAR: libc::Ioctl = 0x4C01;
+const GET_STATUS: libc::Ioctl = 0x4C05;
+const SET_CAPACITY: libc::Ioctl = 0x4C07;
+const CONFIGURE: libc::Ioctl = 0x4C0A;
+const GET_FREE: libc::Ioctl = 0x4C82;
 
 /// The device ends with the last who has it open or mounted.
 const AUTOCLEAR: u32 = 4;
@@ -145,9 +145,7 @@ impl LoopDevice {
         let info = Status { flags, ..Status::empty() };
         let config = Config { fd, block_size: 0, info, reserved: [0; 8] };
         // SAFETY: the kernel reads a `loop_config`, which lives through the call.
-        let done = unsafe {
-            libc::ioctl(self.device.as_raw_fd(), CONFIGURE as libc::Ioctl, std::ptr::from_ref(&config))
-        };
+        let done = unsafe { libc::ioctl(self.device.as_raw_fd(), CONFIGURE, std::ptr::from_ref(&config)) };
         if done == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
@@ -155,9 +153,8 @@ impl LoopDevice {
     fn status(&self) -> io::Result<Status> {
         let mut status = Status::empty();
         // SAFETY: the kernel writes a `loop_info64` into one that lives through the call; all its bytes are plain numbers.
-        let done = unsafe {
-            libc::ioctl(self.device.as_raw_fd(), GET_STATUS as libc::Ioctl, std::ptr::from_mut(&mut status))
-        };
+        let done =
+            unsafe { libc::ioctl(self.device.as_raw_fd(), GET_STATUS, std::ptr::from_mut(&mut status)) };
         if done == -1 { Err(io::Error::last_os_error()) } else { Ok(status) }
     }
 }
@@ -220,8 +217,8 @@ fn open(path: &Path) -> io::Result<File> {
 
 /// A control call whose argument is a number.
 #[allow(unsafe_code, reason = "the control call has no wrapper")]
-fn ioctl(file: &File, request: libc::c_ulong, argument: libc::c_ulong) -> io::Result<libc::c_int> {
+fn ioctl(file: &File, request: libc::Ioctl, argument: libc::c_ulong) -> io::Result<libc::c_int> {
     // SAFETY: the calls made here take no pointer.
-    let result = unsafe { libc::ioctl(file.as_raw_fd(), request as libc::Ioctl, argument) };
+    let result = unsafe { libc::ioctl(file.as_raw_fd(), request, argument) };
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }

@@ -136,8 +136,8 @@ fn run<'a>(
     arguments: impl Iterator<Item = &'a OsStr>,
     good: &[i32],
 ) -> Result<(), VolumeError> {
-    let found = DIRECTORIES.iter().map(|directory| Path::new(directory).join(program));
-    let path = found.into_iter().find(|path| skiff_rooted::Handle::open(path).is_ok());
+    let mut found = DIRECTORIES.iter().map(|directory| Path::new(directory).join(program));
+    let path = found.find(|path| skiff_rooted::Handle::open(path).is_ok());
     let path = path.ok_or(VolumeError::NoProgram { program })?;
     let ended = Command::new(&path).args(arguments).stdin(Stdio::null()).output();
     let ended = ended.map_err(VolumeError::io("run", &path))?;

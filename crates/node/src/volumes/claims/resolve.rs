@@ -132,8 +132,8 @@ async fn fetch(
 fn bound_to(pod: &LocalPod, claim: &PersistentVolumeClaim, own: bool) -> Result<String, ClaimError> {
     let meta = &claim.metadata;
     let owned = || {
-        let owners = meta.owner_references.iter().flatten();
-        owners.into_iter().any(|owner| owner.controller == Some(true) && owner.uid == pod.uid.as_str())
+        let mut owners = meta.owner_references.iter().flatten();
+        owners.any(|owner| owner.controller == Some(true) && owner.uid == pod.uid.as_str())
     };
     if own && !owned() {
         let (namespace, pod) = (pod.namespace.clone(), pod.name.clone());
@@ -172,12 +172,14 @@ fn is_block(spec: &PersistentVolumeSpec) -> bool {
 fn fits_mode(pod: &LocalPod, volume: &Volume, bound: &PersistentVolume) -> Result<(), ClaimError> {
     let block = bound.spec.as_ref().is_some_and(is_block);
     let mounts = |name: &str| {
-        let all = pod.containers.iter().flat_map(|container| container.spec.volume_mounts.iter().flatten());
-        all.into_iter().any(|mount| mount.name == name)
+        let mut all =
+            pod.containers.iter().flat_map(|container| container.spec.volume_mounts.iter().flatten());
+        all.any(|mount| mount.name == name)
     };
     let devices = |name: &str| {
-        let all = pod.containers.iter().flat_map(|container| container.spec.volume_devices.iter().flatten());
-        all.into_iter().any(|device| device.name == name)
+        let mut all =
+            pod.containers.iter().flat_map(|container| container.spec.volume_devices.iter().flatten());
+        all.any(|device| device.name == name)
     };
     let name = volume.name.clone();
     match block {
