@@ -117,11 +117,15 @@ fn claims_have_to_be_usable() {
     let own = json!({"ephemeral": {}});
     check(
         &picture,
-        &[own.clone()],
+        std::slice::from_ref(&own),
         r#"waiting for ephemeral volume controller to create the persistentvolumeclaim "p-v0". not found"#,
     );
     claim(&mut picture, "p-v0", json!({}));
-    check(&picture, &[own.clone()], "PVC ns/p-v0 was not created for pod ns/p (pod is not owner). not found");
+    check(
+        &picture,
+        std::slice::from_ref(&own),
+        "PVC ns/p-v0 was not created for pod ns/p (pod is not owner). not found",
+    );
     let owner = json!([{"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": "p", "controller": true}]);
     claim(&mut picture, "p-v0", json!({"metadata": {"ownerReferences": owner}}));
     check(&picture, &[own], "-> a");
@@ -252,9 +256,9 @@ fn some_claims_and_disks_are_for_one_pod_alone() {
     let crate::schedule::Room::Made(preemption) = why.room else { panic!("{}", why.message) };
     assert_eq!((preemption.node.as_str(), preemption.victims.len()), ("a", 1));
     let disk = json!({"awsElasticBlockStore": {"volumeID": "d"}});
-    put(&mut picture, "a", pod("with-disk", &[disk.clone()]));
-    check(&picture, &[disk.clone()], "-> b");
-    put(&mut picture, "b", pod("with-disk", &[disk.clone()]));
+    put(&mut picture, "a", pod("with-disk", std::slice::from_ref(&disk)));
+    check(&picture, std::slice::from_ref(&disk), "-> b");
+    put(&mut picture, "b", pod("with-disk", std::slice::from_ref(&disk)));
     check(&picture, &[disk], "2 node(s) had no available disk.");
 }
 
