@@ -102,7 +102,8 @@ impl Rule {
         resources.iter().for_each(|one| one.check(&format!("{at}.resources"), errors));
         let omitted = stages(&rule["omitStages"], &format!("{at}.omitStages"), errors);
         let namespaces = texts(&rule["namespaces"]);
-        if !paths.is_empty() && !(resources.is_empty() && namespaces.is_empty()) {
+        let names_objects = !resources.is_empty() || !namespaces.is_empty();
+        if names_objects && !paths.is_empty() {
             let why = "rules cannot apply to both regular resources and non-resource URLs";
             errors.push(FieldError::invalid(format!("{at}.nonResourceURLs"), paths.clone(), why));
         }

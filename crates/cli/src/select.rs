@@ -69,6 +69,11 @@ impl Item {
 }
 
 impl Selection {
+    /// What words alone name.
+    pub(crate) fn named(words: Vec<String>) -> Self {
+        Self { words, ..Self::default() }
+    }
+
     /// Everything that the flags of this module say.
     pub(crate) fn of(given: &Given, words: &[String]) -> Self {
         Self {

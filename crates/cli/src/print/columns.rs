@@ -7,12 +7,10 @@ pub(crate) struct Columns {
     gap: usize,
 }
 
-/// As `get` prints tables.
+/// As `get` and `top` print tables.
 pub(crate) const TABLE: Columns = Columns { least: 6, gap: 3 };
 /// As `describe` prints fields.
 pub(crate) const FIELDS: Columns = Columns { least: 0, gap: 2 };
-/// As `top` prints usage.
-pub(crate) const USAGE: Columns = Columns { least: 6, gap: 3 };
 
 impl Columns {
     /// Puts spaces in place of the tabs of the text. A column is as wide as the widest of those of its cells that stand below each

@@ -103,7 +103,7 @@ async fn run(cx: &Context, given: &Given) -> Result<Outcome, Error> {
 async fn named(cx: &Context, given: &Given, word: &str) -> Result<Vec<Value>, Error> {
     let words =
         if word.contains('/') { vec![word.to_owned()] } else { vec!["pods".to_owned(), word.to_owned()] };
-    let mut found = Selection { words, ..Selection::default() }.find(cx).await?;
+    let mut found = Selection::named(words).find(cx).await?;
     if let Some(error) = found.errors.pop() {
         let namespace = cx.namespace().await?;
         return Err(match error {

@@ -87,7 +87,7 @@ async fn service(cx: &Context, word: &str) -> Result<Option<Value>, Error> {
     if !word.contains('/') {
         return Ok(None);
     }
-    let found = Selection { words: vec![word.to_owned()], ..Selection::default() }.find(cx).await?;
+    let found = Selection::named(vec![word.to_owned()]).find(cx).await?;
     Ok(found.items.into_iter().find(|item| item.resource.kind == "Service").map(|item| item.object))
 }
 

@@ -12,7 +12,7 @@ use crate::uri::with_query;
 pub(super) async fn pod(cx: &Context, word: &str) -> Result<Value, Error> {
     let words =
         if word.contains('/') { vec![word.to_owned()] } else { vec!["pods".to_owned(), word.to_owned()] };
-    let mut found = Selection { words, ..Selection::default() }.find(cx).await?;
+    let mut found = Selection::named(words).find(cx).await?;
     Error::all(std::mem::take(&mut found.errors))?;
     let Some(item) = found.items.pop() else {
         return Err(Error::Usage(format!("{word}: no object is named")));

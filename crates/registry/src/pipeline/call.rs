@@ -75,6 +75,7 @@ impl Call {
             dry_run: self.dry_run,
             now: self.now,
             warnings: self.warnings.clone(),
+            record: self.record.clone(),
         })
     }
 

@@ -3,7 +3,7 @@
 use rustix::process::Signal;
 use skiff_runtime::{Change, ContainerId, ContainerStatus, PodHandle, Resize, Resized, Resources};
 
-use super::common::{self, PATIENCE, code, exited};
+use super::common::{self, PATIENCE, exited};
 use super::kill;
 
 #[tokio::test]

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::executor::block_on;
 use serde_json::{Value, json};
-use skiff_audit::Level;
 use skiff_machinery::selector::LabelSelector;
 use skiff_machinery::{Namespace, Object, Scope};
 

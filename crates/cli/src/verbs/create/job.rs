@@ -52,7 +52,7 @@ fn make(name: &str, image: &str, command: &[String]) -> Value {
 }
 
 async fn cron_job(cx: &Context, from: &str) -> Result<Value, Error> {
-    let selection = Selection { words: vec![from.to_owned()], ..Selection::default() };
+    let selection = Selection::named(vec![from.to_owned()]);
     let mut found = selection.find(cx).await?;
     Error::all(found.errors)?;
     match found.items.len() {

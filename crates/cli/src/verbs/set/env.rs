@@ -171,7 +171,7 @@ fn variable(name: &str, value: &str) -> Value {
 
 /// A variable for each key of a ConfigMap or Secret.
 async fn variables_of(cx: &Context, given: &Given, from: &str) -> Result<Vec<Value>, Error> {
-    let found = Selection { words: vec![from.to_owned()], ..Selection::default() }.find(cx).await?;
+    let found = Selection::named(vec![from.to_owned()]).find(cx).await?;
     Error::all(found.errors)?;
     let keys = given.all(&KEYS);
     let mut variables = Vec::new();

@@ -6,7 +6,7 @@ use super::Story;
 use crate::pod::observed::{Granted, Report};
 use crate::pod::resize::{changes, event_message, is_under_way};
 use crate::pod::sizes::Sizes;
-use crate::pod::testing::{at, pod, pod_of};
+use crate::pod::testing::{at, pod_of};
 
 #[test]
 fn a_changed_image_replaces_the_container() {

@@ -2,8 +2,8 @@
 
 use super::{ONE, Story};
 use crate::pod::observed::Report;
-use crate::pod::status::{phase, status};
-use crate::pod::testing::{at, pod};
+use crate::pod::status::status;
+use crate::pod::testing::at;
 
 #[test]
 fn a_pod_starts_and_is_ready_at_once() {

@@ -13,7 +13,7 @@ use crate::pod::local::LocalPod;
 use crate::pod::observed::{Finished, Observed, Report};
 use crate::pod::status::{phase, status};
 use crate::pod::step::{Step, plan};
-use crate::pod::testing::{at, pod, pod_of};
+use crate::pod::testing::{at, pod_of};
 
 /// A pod, what is known of it, and the time.
 struct Story {
