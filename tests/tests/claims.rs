@@ -103,7 +103,7 @@ fn data_outlives_pods_and_agents_and_ends_with_its_claim() {
     cluster.k(&format!(
         r#"patch pv {volume} --type=merge -p {{"spec":{{"persistentVolumeReclaimPolicy":"Retain"}}}}"#
     ));
-    cluster.k(&format!("wait pv/{volume} --timeout=60s --for=jsonpath={{.metadata.finalizers}}=[\"kubernetes.io/pv-protection\"]"));
+    cluster.k(&format!("wait pv/{volume} --timeout=60s --for=jsonpath={{.metadata.finalizers[0]}}=kubernetes.io/pv-protection"));
     cluster.k("delete pvc data --timeout=60s");
     cluster.k(&format!("wait pv/{volume} --timeout=60s --for=jsonpath={{.status.phase}}=Released"));
     assert!(kept.join("disk").exists(), "it was retained");
