@@ -49,11 +49,13 @@ spec:
     ));
 }
 
-/// What the node's kernel has of volumes: mounts and block devices.
+/// What the node's kernel still has of volumes, mounts and block devices, when pods that are gone have been cleared away: the API
+/// forgets a pod that has ended before the node has.
 fn left(cluster: &Cluster) -> String {
     let data = cluster.data_dir().display().to_string();
+    let look = format!("grep {data}/staged /proc/self/mountinfo; losetup -l | grep {data}/volumes");
     cluster
-        .sh(&format!("grep {data}/staged /proc/self/mountinfo; losetup -l | grep {data}/volumes; true"))
+        .sh(&format!("for i in {{1..300}}; do [ -z \"$({look})\" ] && exit 0; sleep 0.1; done; {look}; true"))
         .ok()
 }
 
