@@ -114,6 +114,7 @@ struct Pod {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Metadata {
+    name: String,
     uid: String,
     annotations: Option<BTreeMap<String, serde::de::IgnoredAny>>,
 }
@@ -171,10 +172,12 @@ struct Token {
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Volume {
+    name: String,
     secret: Option<SecretVolume>,
     config_map: Option<Name>,
     projected: Option<Projected>,
     persistent_volume_claim: Option<Claim>,
+    ephemeral: Option<serde::de::IgnoredAny>,
     csi: Option<Csi>,
 }
 
@@ -223,7 +226,7 @@ impl Pod {
             }
         }
         for volume in self.spec.volumes.into_iter().flatten() {
-            volume.names(&mut add);
+            volume.names(&self.metadata.name, &mut add);
         }
         PodFacts { uid: self.metadata.uid, audiences, refers_to }
     }
@@ -248,7 +251,9 @@ impl Volume {
         tokens.map(|token| token.audience.clone().unwrap_or_default())
     }
 
-    fn names(self, add: &mut impl FnMut(Referent, Option<String>)) {
+    fn names(self, pod: &str, add: &mut impl FnMut(Referent, Option<String>)) {
+        // The claim that is made for such a volume has a name of both.
+        add(Referent::Claim, self.ephemeral.map(|_| format!("{pod}-{}", self.name)));
         add(Referent::Secret, self.secret.and_then(|secret| secret.secret_name));
         add(
             Referent::Secret,
@@ -294,6 +299,7 @@ pub(super) mod tests {
                     ]}},
                     {"name": "3", "persistentVolumeClaim": {"claimName": "claim"}},
                     {"name": "4", "emptyDir": {}},
+                    {"name": "5", "ephemeral": {"volumeClaimTemplate": {"spec": {}}}},
                 ],
             },
         });
@@ -315,6 +321,8 @@ pub(super) mod tests {
         check(Referent::ConfigMap, "keys");
         check(Referent::ConfigMap, "kube-root-ca.crt");
         check(Referent::Claim, "claim");
+        check(Referent::Claim, "p-5");
+        assert!(!graph.refers("n1", Referent::Claim, Namespace::new("default"), "p-4"));
         check(Referent::ServiceAccount, "sa");
         assert!(!graph.refers("n1", Referent::ConfigMap, Namespace::new("default"), "pull"));
     }

@@ -20,7 +20,7 @@ use kube::api::ListParams;
 use kube::runtime::watcher;
 use kube::{Api, Client, Resource, ResourceExt};
 use skiff_informer::EventType::Warning;
-use skiff_informer::{Cache, Next, ObjectKey, Queue, Recorder, describe};
+use skiff_informer::{Cache, Next, ObjectKey, Queue, Recorder, describe, is_conflict};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -157,6 +157,10 @@ impl Provisioner {
             VolumePlan::Finalizers(all) => self.set_finalizers(&volume, all).await?,
             VolumePlan::Delete => {
                 let deleted = self.delete(&volume).await;
+                // That others changed it meanwhile is no news for its owner.
+                if matches!(&deleted, Err(Error::Api(error)) if is_conflict(error)) {
+                    return deleted.map(|()| Next::Done);
+                }
                 if let Err(error) = deleted {
                     let reference = reference(volume.as_ref());
                     self.events.event(reference, Warning, "VolumeFailedDelete", error.to_string());
