@@ -5,6 +5,7 @@ mod changes;
 mod compare;
 mod creates;
 mod fill;
+mod schedule;
 mod serve;
 mod single;
 mod size;
@@ -31,6 +32,8 @@ pub(crate) fn run(command: Inside) -> anyhow::Result<()> {
         }
         Inside::Answer { address } => answer::run(address.parse().context("address")?),
         Inside::Compare { direct, service } => compare::run(direct.parse()?, service.parse()?),
+        Inside::Decide { nodes, pods } => schedule::decide(nodes, pods),
+        Inside::Bind { nodes, pods } => schedule::bind(nodes, pods),
         Inside::Serve { ports } => serve::run(&ports),
     }
 }

@@ -3,6 +3,7 @@
 mod idle;
 mod pods;
 mod scale;
+mod schedule;
 mod size;
 mod start;
 mod store;
@@ -20,7 +21,7 @@ use crate::report::{self, Result as Row};
 type Measurement<'a> = dyn Fn() -> anyhow::Result<Vec<Row>> + 'a;
 
 pub(crate) fn run(only: &[String], services: u32, pods: u32) -> anyhow::Result<()> {
-    let all: [(&str, &Measurement<'_>); 9] = [
+    let all: [(&str, &Measurement<'_>); 10] = [
         ("start", &start::run),
         ("idle", &idle::run),
         ("story", &pods::story),
@@ -30,6 +31,7 @@ pub(crate) fn run(only: &[String], services: u32, pods: u32) -> anyhow::Result<(
         ("services", &|| scale::services(services)),
         ("size", &|| size::run(pods)),
         ("store", &store::run),
+        ("schedule", &schedule::run),
     ];
     for name in only {
         if !all.iter().any(|(known, _)| known == name) {

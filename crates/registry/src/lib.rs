@@ -34,7 +34,7 @@ pub use pipeline::run::run;
 pub use pipeline::terms::terms;
 pub use pipeline::watch::{Scribe, Told, Watching, searched as watch_work};
 pub use plugins::{
-    Configuration as PluginConfiguration, ConfigurationError, PluginError, PluginNames, Plugins,
+    Configuration as PluginConfiguration, ConfigurationError, PluginError, PluginNames, Plugins, tree_of,
 };
 pub use query::{FieldValidation, Query};
 pub use registry::{Registry, Services};

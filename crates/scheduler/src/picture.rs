@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use skiff_informer::ObjectKey;
 
-use crate::model::{Budget, Namespaces, PodInfo};
+use crate::model::{Budget, Namespaces, PodInfo, Selectors};
 use crate::nodes::Nodes;
 
 /// The cluster as decisions see it.
@@ -14,6 +14,7 @@ pub(crate) struct Picture {
     pub nodes: Nodes,
     pub namespaces: Namespaces,
     pub budgets: Vec<Arc<Budget>>,
+    pub selectors: Selectors,
     nominated: Nominated,
 }
 

@@ -12,6 +12,7 @@ use skiff_node::EvictionHard;
 use skiff_runtime::ImageLimits;
 
 use crate::layout::Layout;
+use crate::scheduling::SchedulerArgs;
 
 /// A complete Kubernetes cluster in one binary, centred on the Service.
 ///
@@ -123,6 +124,8 @@ pub(crate) struct ServerArgs {
     pub(crate) eviction_hard: Option<EvictionHard>,
     #[command(flatten)]
     pub(crate) admission: AdmissionArgs,
+    #[command(flatten)]
+    pub(crate) scheduler: SchedulerArgs,
     /// Name of the context written into the kubeconfig
     #[arg(long, default_value = "skiff", value_name = "NAME")]
     pub(crate) context: String,
@@ -223,6 +226,10 @@ impl UpArgs {
                 (
                     "admission_control_config_file",
                     or_none(admission.admission_control_config_file.as_ref().map(file)),
+                ),
+                (
+                    "scheduler_config",
+                    or_none(args.scheduler.scheduler_config.as_ref().map(file)),
                 ),
                 ("context", args.context.clone()),
             ]
@@ -353,6 +360,9 @@ mod tests {
         let off = "--disable-admission-plugins Priority";
         check(off, plain, &[&format!("{off}, and not none")]);
         let file = "--admission-control-config-file /a.yaml";
+        check(file, plain, &[&format!("{file}, and not none")]);
+        check(file, &format!("{plain} {file}"), &[]);
+        let file = "--scheduler-config /s.yaml";
         check(file, plain, &[&format!("{file}, and not none")]);
         check(file, &format!("{plain} {file}"), &[]);
         let other =

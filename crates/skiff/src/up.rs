@@ -36,6 +36,7 @@ pub(crate) fn run(args: &UpArgs) -> anyhow::Result<()> {
         return keep(&args.server, &layout, &record);
     }
     args.server.admission.plugins()?;
+    args.server.scheduler.configuration()?;
     // A keeper that is about to start the server again has been too slow.
     daemon::stop(&layout.keeper_record())?;
     preflight::check(&args.server)?;
@@ -188,5 +189,6 @@ fn server_arguments(args: &ServerArgs, layout: &Layout) -> anyhow::Result<Vec<Os
         option("--node-ip", ip.to_string().into());
     }
     words.extend(args.admission.words()?);
+    words.extend(args.scheduler.words()?);
     Ok(words)
 }

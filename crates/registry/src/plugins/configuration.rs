@@ -66,7 +66,7 @@ impl Configuration {
         let schema = Schema::of_table(include_str!("configuration.txt"));
         let mut reader = Reader { schema: Arc::new(schema), open, out: Self::default() };
         let whole = At { file, plugin: None };
-        let object = whole.hold(read_text(&reader.text(whole)?))?;
+        let object = whole.hold(tree_of(&reader.text(whole)?))?;
         let read = whole.hold(reader.decode(&object, &ADMISSION))?;
         let mut named = BTreeSet::new();
         for plugin in read["plugins"].as_array().into_iter().flatten() {
@@ -195,7 +195,7 @@ impl Reader<'_> {
             (Value::Null, None) => return Ok(()),
             (Value::Null, Some(file)) => {
                 let at = At { file, ..at };
-                (at, at.hold(read_text(&self.text(at)?))?)
+                (at, at.hold(tree_of(&self.text(at)?))?)
             }
             (object, _) => (at, object.clone()),
         };
@@ -234,8 +234,11 @@ impl Reader<'_> {
     }
 }
 
-/// The tree of a text in YAML or JSON.
-fn read_text(text: &[u8]) -> Result<Value, String> {
+/// The tree of a configuration file's text in YAML or JSON.
+///
+/// # Errors
+/// When it is neither, or says something twice.
+pub fn tree_of(text: &[u8]) -> Result<Value, String> {
     let text = yaml::to_json(text)?;
     if let Some(repeated) = text.repeated {
         return Err(format!("yaml: {repeated}"));

@@ -1,4 +1,4 @@
-//! What keeps a pod off a node: the filters of Kubernetes' scheduling framework, in its order and words.
+//! What keeps a pod off a node: the filters of Kubernetes' scheduling framework, in its words and in the order of the pod's profile.
 
 pub(crate) mod nearness;
 pub(crate) mod node;
@@ -6,8 +6,10 @@ pub(crate) mod spread;
 
 use std::borrow::Cow;
 
-use crate::model::{Namespaces, Pending, PodInfo};
-use crate::nodes::{NodeState, Nodes};
+use crate::cluster::Picture;
+use crate::configuration::{Arguments, Plugin};
+use crate::model::{Namespaces, Pending, PodInfo, Spread};
+use crate::nodes::NodeState;
 
 /// Which kind of rule refused a node: it says which changes could help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -46,50 +48,72 @@ impl Refusal {
 pub(crate) struct Cycle<'a> {
     pub pod: &'a PodInfo,
     pub pending: &'a Pending,
-    namespaces: &'a Namespaces,
+    /// How the pod is spread, by its own constraints or by those of its profile.
+    pub spread: &'a [Spread],
+    pub picture: &'a Picture,
     nearness: nearness::Facts<'a>,
-    spread: spread::Facts<'a>,
+    spreading: spread::Facts<'a>,
 }
 
 impl<'a> Cycle<'a> {
     pub(crate) fn new(
         pod: &'a PodInfo,
         pending: &'a Pending,
-        nodes: &'a Nodes,
-        namespaces: &'a Namespaces,
+        spread: &'a [Spread],
+        picture: &'a Picture,
     ) -> Self {
-        let nearness = nearness::Facts::gather(pod, nodes, namespaces);
-        let spread = spread::Facts::gather(pod, pending, nodes);
-        Self { pod, pending, namespaces, nearness, spread }
+        let on = |plugin| pending.profile.filters.contains(&plugin);
+        let nearness = if on(Plugin::InterPodAffinity) {
+            nearness::Facts::gather(pod, &picture.nodes, &picture.namespaces)
+        } else {
+            nearness::Facts::default()
+        };
+        let hard = if on(Plugin::PodTopologySpread) { spread } else { &[] };
+        let spreading = spread::Facts::gather(pod, pending, hard, picture);
+        Self { pod, pending, spread, picture, nearness, spreading }
     }
 
     /// The namespaces' labels, of which terms may speak.
     pub(crate) fn namespaces(&self) -> &'a Namespaces {
-        self.namespaces
+        &self.picture.namespaces
+    }
+
+    /// What the profile's plugins are told.
+    pub(crate) fn arguments(&self) -> &'a Arguments {
+        &self.pending.profile.arguments
     }
 
     /// Counts a pod of `node` `times` more; negative takes it out.
     pub(crate) fn count(&mut self, other: &PodInfo, node: &NodeState, times: i64) {
-        self.nearness.count(self.pod, other, node, self.namespaces, times);
-        self.spread.count(self.pod, other, node, times);
+        if self.pending.profile.filters.contains(&Plugin::InterPodAffinity) {
+            self.nearness.count(self.pod, other, node, self.namespaces(), times);
+        }
+        self.spreading.count(self.pod, other, node, times);
     }
 
     /// The reasons of the first rule that the node breaks; none if the pod fits.
     pub(crate) fn refusals(&self, node: &NodeState) -> Vec<Refusal> {
-        if let Some(refusal) = node::unsuitable(self.pending, &node.info) {
-            return vec![refusal];
+        for rule in &self.pending.profile.filters {
+            let refusal = match rule {
+                Plugin::NodeUnschedulable => node::cordoned(self.pending, &node.info),
+                Plugin::TaintToleration => node::tainted(self.pending, &node.info),
+                Plugin::NodeAffinity => node::unsuitable(self.pending, &node.info),
+                Plugin::NodePorts => node::ports_taken(self.pod, node),
+                Plugin::NodeResourcesFit => {
+                    let lacking = node::lacking(self.pod, node, self.arguments());
+                    if lacking.is_empty() {
+                        continue;
+                    }
+                    return lacking;
+                }
+                Plugin::PodTopologySpread => self.spreading.refusal(node),
+                Plugin::InterPodAffinity => self.nearness.refusal(self.pod, node, self.namespaces()),
+                _ => None,
+            };
+            if let Some(refusal) = refusal {
+                return vec![refusal];
+            }
         }
-        if let Some(refusal) = node::ports_taken(self.pod, node) {
-            return vec![refusal];
-        }
-        let lacking = node::lacking(self.pod, node);
-        if !lacking.is_empty() {
-            return lacking;
-        }
-        self.spread
-            .refusal(node)
-            .or_else(|| self.nearness.refusal(self.pod, node, self.namespaces))
-            .into_iter()
-            .collect()
+        Vec::new()
     }
 }
