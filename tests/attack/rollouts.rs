@@ -139,10 +139,17 @@ fn jobs_are_counted_once(cluster: &Cluster, jobs: usize) {
         let name = job["metadata"]["name"].as_str().unwrap();
         assert_eq!(job["status"]["succeeded"], 4, "{job}");
         assert_eq!(job["status"]["completedIndexes"], "0-3", "{job}");
-        assert!(job["status"]["uncountedTerminatedPods"].as_object().is_none_or(serde_json::Map::is_empty), "{job}");
-        let notes = std::fs::read_to_string(cluster.host().directory().join(format!("notes/{name}"))).unwrap();
+        assert!(
+            job["status"]["uncountedTerminatedPods"].as_object().is_none_or(serde_json::Map::is_empty),
+            "{job}"
+        );
+        let notes =
+            std::fs::read_to_string(cluster.host().directory().join(format!("notes/{name}"))).unwrap();
         for index in 0..4 {
-            assert!(notes.lines().any(|line| line == index.to_string()), "{name} never ran {index}: {notes:?}");
+            assert!(
+                notes.lines().any(|line| line == index.to_string()),
+                "{name} never ran {index}: {notes:?}"
+            );
         }
     }
 }

@@ -65,7 +65,8 @@ fn profiles_decide_about_the_pods_that_ask_for_them() {
     );
     cluster.k("label node node-1 pool=batch");
     cluster.k("wait pod/picky --for=condition=Ready --timeout=60s");
-    let strange = cluster.k("get pod strange -o jsonpath={.spec.nodeName}{.status.phase}{.status.conditions}");
+    let strange =
+        cluster.k("get pod strange -o jsonpath={.spec.nodeName}{.status.phase}{.status.conditions}");
     assert_eq!(strange, "Pending", "nobody of ours says anything of it");
     let other = up.iter().take(3).copied().chain(["--scheduler-config", "/other.yaml"]);
     let differs = cluster.skiff(other).fails();
@@ -96,7 +97,8 @@ fn a_node_runs_the_classes_that_it_has() {
     assert_eq!(handlers.split_whitespace().collect::<Vec<_>>(), ["runc", "skiff"]);
     // Once the class asks for what is here, the pod runs: a handler cannot be changed, the class can.
     cluster.k("delete runtimeclass foreign");
-    cluster.apply("{apiVersion: node.k8s.io/v1, kind: RuntimeClass, metadata: {name: foreign}, handler: skiff}");
+    cluster
+        .apply("{apiVersion: node.k8s.io/v1, kind: RuntimeClass, metadata: {name: foreign}, handler: skiff}");
     cluster.k("wait pod/foreign --for=condition=Ready --timeout=120s");
 }
 
@@ -104,13 +106,13 @@ fn a_node_runs_the_classes_that_it_has() {
 fn what_others_say_that_the_node_has_is_given_to_pods_and_taken_for_more_important_ones() {
     let cluster = Cluster::up();
     let capacity = r#"{"status":{"capacity":{"example.com/seat":"5"}}}"#;
-    let mut command = cluster.kubectl_command(
-        skiff_tests::Kubectl::New,
-        "patch node node-1 --subresource=status --type=merge -p",
-    );
+    let mut command = cluster
+        .kubectl_command(skiff_tests::Kubectl::New, "patch node node-1 --subresource=status --type=merge -p");
     skiff_tests::Output::of(command.arg(capacity)).ok();
     cluster.k("wait node/node-1 --timeout=60s --for=jsonpath={.status.allocatable.example\\.com/seat}=5");
-    cluster.apply("{apiVersion: scheduling.k8s.io/v1, kind: PriorityClass, metadata: {name: high}, value: 1000}");
+    cluster.apply(
+        "{apiVersion: scheduling.k8s.io/v1, kind: PriorityClass, metadata: {name: high}, value: 1000}",
+    );
     let seated = |name: &str, class: &str, seats: u32| {
         format!(
             "{{apiVersion: v1, kind: Pod, metadata: {{name: {name}}}, spec: {{{class} terminationGracePeriodSeconds: 1, \

@@ -151,7 +151,8 @@ async fn create_in(client: &Client, count: u32, object: fn(u32) -> Value) -> any
 
 async fn create_pods(client: &Client, count: u32) -> anyhow::Result<()> {
     let account = json!({"metadata": {"name": "default"}});
-    let accounts: Api<k8s_openapi::api::core::v1::ServiceAccount> = Api::namespaced(client.clone(), "default");
+    let accounts: Api<k8s_openapi::api::core::v1::ServiceAccount> =
+        Api::namespaced(client.clone(), "default");
     accounts.create(&PostParams::default(), &serde_json::from_value(account)?).await?;
     let api: Api<Pod> = Api::namespaced(client.clone(), "default");
     all(count, |number| {

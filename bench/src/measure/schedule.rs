@@ -19,7 +19,12 @@ pub(crate) fn run() -> anyhow::Result<Vec<Row>> {
         Row::told("nodes and pods that are scheduled", format!("{NODES} and {PODS}")),
         Row::at_least("decisions without an API, on one core", number(&decided, "perSecond"), 1000.0, "/s"),
         Row::told("memory of all of it in the scheduler", format!("{:.0} MiB", number(&decided, "after"))),
-        Row::at_least("bindings through the API to disk, all on one core", number(&bound, "perSecond"), 500.0, "/s"),
+        Row::at_least(
+            "bindings through the API to disk, all on one core",
+            number(&bound, "perSecond"),
+            500.0,
+            "/s",
+        ),
         Row::told("the same in a second of processor time", format!("{by_time:.0}")),
         Row::told("memory that they take in server and scheduler", format!("{grown:.0} MiB")),
     ])

@@ -188,12 +188,7 @@ pub(crate) fn shortened(message: String) -> String {
 }
 
 /// The condition of a pod that got no node: it says of which generation of the pod that is true.
-pub(crate) fn unscheduled(
-    reason: &str,
-    message: &str,
-    generation: Option<i64>,
-    now: Timestamp,
-) -> Value {
+pub(crate) fn unscheduled(reason: &str, message: &str, generation: Option<i64>, now: Timestamp) -> Value {
     json!({
         "type": "PodScheduled", "status": "False", "reason": reason, "message": message,
         "lastProbeTime": null, "lastTransitionTime": Time(now),

@@ -91,7 +91,8 @@ impl NodeTerm {
                 said.iter().filter_map(|requirement| LabelRequirement::try_from(requirement).ok()).collect();
             (said.len(), read)
         };
-        let ((expressions, labels), (names, fields)) = (said(&term.match_expressions), said(&term.match_fields));
+        let ((expressions, labels), (names, fields)) =
+            (said(&term.match_expressions), said(&term.match_fields));
         let understood = labels.len() == expressions && fields.len() == names;
         Self { selects: understood && expressions + names > 0, labels, fields }
     }
@@ -149,9 +150,7 @@ mod tests {
 
     #[test]
     fn terms_that_name_nodes_say_which() {
-        let name = |operator: &str, names: &[&str]| {
-            json!({"matchFields": [{"key": "metadata.name", "operator": operator, "values": names}]})
-        };
+        let name = |operator: &str, names: &[&str]| json!({"matchFields": [{"key": "metadata.name", "operator": operator, "values": names}]});
         let names = |terms: Value| {
             let affinity =
                 json!({"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}});
@@ -161,7 +160,10 @@ mod tests {
         assert_eq!(names(json!([name("In", &["a", "b"]), name("In", &["c"])])), Some("a,b,c".to_owned()));
         assert_eq!(names(json!([name("In", &["a"]), name("NotIn", &["c"])])), None);
         let mut both = name("In", &["a", "b"]);
-        both["matchFields"].as_array_mut().unwrap().extend(name("In", &["b", "c"])["matchFields"].as_array().unwrap().clone());
+        both["matchFields"]
+            .as_array_mut()
+            .unwrap()
+            .extend(name("In", &["b", "c"])["matchFields"].as_array().unwrap().clone());
         assert_eq!(names(json!([both])), Some("b".to_owned()));
         assert_eq!(names(json!([])), None);
     }

@@ -159,9 +159,9 @@ fn nowhere(
         Some(CONFLICT) => CONFLICT.to_owned(),
         _ => {
             let said = refused.nodes.iter().flat_map(|(_, reasons)| reasons);
-            let absent = absent.into_iter().flat_map(|why| {
-                std::iter::repeat_n(why, refused.all.saturating_sub(refused.nodes.len()))
-            });
+            let absent = absent
+                .into_iter()
+                .flat_map(|why| std::iter::repeat_n(why, refused.all.saturating_sub(refused.nodes.len())));
             counted(said.map(|refusal| refusal.reason.as_ref()).chain(absent))
         }
     };

@@ -29,14 +29,12 @@ fn full(name: &str, cpu: &str) -> Full {
 
 #[test]
 fn the_fullest_node_may_be_the_best() {
-    let strategy = |kind: &str| {
-        json!({"pluginConfig": [{"name": "NodeResourcesFit", "args": {"scoringStrategy": {"type": kind}}}]})
-    };
+    let strategy = |kind: &str| json!({"pluginConfig": [{"name": "NodeResourcesFit", "args": {"scoringStrategy": {"type": kind}}}]});
     let nodes = [full("a", "1"), node("b", json!({})).into()];
     assert_eq!(check(&by(strategy("LeastAllocated"), pod("100m")), &nodes), "-> b");
     assert_eq!(check(&by(strategy("MostAllocated"), pod("100m")), &nodes), "-> a");
     let shape = json!([{"utilization": 0, "score": 0}, {"utilization": 50, "score": 10}, {"utilization": 100, "score": 0}]);
-    let ratio = json!({"type": "RequestedToCapacityRatio", "requestedToCapacityRatio": {"shape": shape}});
+    let ratio = json!({"type": "RequestedToCapacityRatio", "resources": [{"name": "cpu"}], "requestedToCapacityRatio": {"shape": shape}});
     let ratio = json!({"pluginConfig": [{"name": "NodeResourcesFit", "args": {"scoringStrategy": ratio}}],
                        "plugins": {"score": {"disabled": [{"name": "NodeResourcesBalancedAllocation"}]}}});
     let nodes = [full("a", "1900m"), full("b", "800m"), node("c", json!({})).into()];
@@ -51,7 +49,9 @@ fn a_profile_asks_for_nodes_of_its_own() {
     let nodes = [labelled(json!({"name": "a"})), labelled(json!({"name": "b", "pool": "batch"}))];
     assert_eq!(check(&by(profile.clone(), pod("1")), &nodes), "-> b");
     let text = check(&by(profile, pod("1")), &nodes[..1]);
-    assert!(text.starts_with("0/1 nodes are available: 1 node(s) didn't match scheduler-enforced node affinity."));
+    assert!(
+        text.starts_with("0/1 nodes are available: 1 node(s) didn't match scheduler-enforced node affinity.")
+    );
 }
 
 #[test]
@@ -64,7 +64,10 @@ fn rules_that_are_off_refuse_nothing_and_what_is_not_done_is_not_told() {
     assert_eq!(text, "0/1 nodes are available: 1 node(s) were unschedulable.");
     let no_devices = json!({"plugins": {"multiPoint": {"disabled": [{"name": "DynamicResources"}]}}});
     let text = check(&by(no_devices, pod("1")), &[cordoned]);
-    assert!(text.contains("unschedulable. preemption: 0/1 nodes are available: 1 Preemption is not helpful"), "{text}");
+    assert!(
+        text.contains("unschedulable. preemption: 0/1 nodes are available: 1 Preemption is not helpful"),
+        "{text}"
+    );
     let ignoring = json!({"pluginConfig": [{"name": "NodeResourcesFit", "args": {"ignoredResourceGroups": ["example.com"]}}]});
     let mut gpu = pod("1");
     gpu["spec"]["containers"][0]["resources"]["requests"]["example.com/gpu"] = json!("1");
@@ -160,7 +163,11 @@ fn pods_of_a_service_or_an_owner_are_spread_over_nodes_and_zones() {
     ] {
         let mut owned = zones(Some(kind));
         assert_eq!(on(weighty.clone(), Some((version, name)), &mut owned), "c", "{name}");
-        assert_eq!(on(weighty.clone(), Some(("batch/v1", "Job")), &mut owned), "b", "nobody knows the others");
+        assert_eq!(
+            on(weighty.clone(), Some(("batch/v1", "Job")), &mut owned),
+            "b",
+            "nobody knows the others"
+        );
         assert_eq!(on(weighty.clone(), None, &mut owned), "b");
     }
 }

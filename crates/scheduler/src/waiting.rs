@@ -115,9 +115,10 @@ impl Waiting {
 
     /// Asks again for those that one of these rules refused; returns who they are.
     pub(crate) fn reconsider(&mut self, rules: &[Rule]) -> Vec<ObjectKey> {
-        let concerned = self.refused.iter_mut().filter(|(_, refused)| {
-            !refused.again && rules.iter().any(|rule| refused.rules.contains(rule))
-        });
+        let concerned = self
+            .refused
+            .iter_mut()
+            .filter(|(_, refused)| !refused.again && rules.iter().any(|rule| refused.rules.contains(rule)));
         let mut pods: Vec<(i32, ObjectKey)> = Vec::new();
         for (key, refused) in concerned {
             refused.again = true;

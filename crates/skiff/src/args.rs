@@ -227,10 +227,7 @@ impl UpArgs {
                     "admission_control_config_file",
                     or_none(admission.admission_control_config_file.as_ref().map(file)),
                 ),
-                (
-                    "scheduler_config",
-                    or_none(args.scheduler.scheduler_config.as_ref().map(file)),
-                ),
+                ("scheduler_config", or_none(args.scheduler.scheduler_config.as_ref().map(file))),
                 ("context", args.context.clone()),
             ]
         };

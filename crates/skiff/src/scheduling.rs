@@ -21,7 +21,8 @@ impl SchedulerArgs {
     pub(crate) fn configuration(&self) -> anyhow::Result<Configuration> {
         let Some(file) = &self.scheduler_config else { return Ok(Configuration::default()) };
         let name = file.display();
-        let text = std::fs::read(file).with_context(|| format!("cannot read the scheduler's configuration {name}"))?;
+        let text = std::fs::read(file)
+            .with_context(|| format!("cannot read the scheduler's configuration {name}"))?;
         let object = skiff_apiserver::tree_of(&text).map_err(|why| anyhow!("{name}: {why}"))?;
         Configuration::of(&object).map_err(|why| anyhow!("{name}: {why}"))
     }

@@ -138,10 +138,10 @@ impl At<'_> {
         };
         to.added_affinity = NodeRules::of(&affinity);
         let required = affinity.required_during_scheduling_ignored_during_execution.as_ref();
-        for (at, term) in required.into_iter().flat_map(|required| &required.node_selector_terms).enumerate() {
-            let path = format!(
-                "{path}.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[{at}]"
-            );
+        for (at, term) in required.into_iter().flat_map(|required| &required.node_selector_terms).enumerate()
+        {
+            let path =
+                format!("{path}.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[{at}]");
             check_term(term, &path, errors);
         }
         let preferred = affinity.preferred_during_scheduling_ignored_during_execution.as_ref();
@@ -153,7 +153,8 @@ impl At<'_> {
 
     fn spread(&self, to: &mut Arguments, errors: &mut FieldErrors) {
         let constraints = self.list("defaultConstraints");
-        let defaulting = self.args["defaultingType"].as_str().filter(|text| !text.is_empty()).unwrap_or("System");
+        let defaulting =
+            self.args["defaultingType"].as_str().filter(|text| !text.is_empty()).unwrap_or("System");
         let field = self.field("defaultingType");
         match defaulting {
             "System" if !constraints.is_empty() => {
@@ -182,7 +183,8 @@ impl At<'_> {
         let names = |field: &str, errors: &mut FieldErrors| {
             let mut names = Vec::new();
             for (at, name) in self.list(field).iter().enumerate() {
-                let (name, path) = (name.as_str().unwrap_or_default(), format!("{}[{at}]", self.field(field)));
+                let (name, path) =
+                    (name.as_str().unwrap_or_default(), format!("{}[{at}]", self.field(field)));
                 if field == "ignoredResourceGroups" && name.contains('/') {
                     let detail = "resource group name can't contain '/'";
                     errors.push(FieldError::invalid(path.clone(), name, detail));
@@ -257,7 +259,8 @@ impl At<'_> {
             Some(_) => errors.push(FieldError::forbidden(field, "no binding of volumes waits")),
         }
         if !self.args["shape"].is_null() {
-            let detail = "unexpected field `shape`, remove it or turn on the feature gate StorageCapacityScoring";
+            let detail =
+                "unexpected field `shape`, remove it or turn on the feature gate StorageCapacityScoring";
             errors.push(FieldError::invalid(self.field("shape"), self.args["shape"].clone(), detail));
         }
     }

@@ -168,7 +168,8 @@ fn unusable(configuration: &Value) -> FieldErrors {
         }
     }
     let election = configuration["leaderElection"].as_object();
-    let given = election.into_iter().flatten().filter(|(field, value)| *field != "leaderElect" || **value == true);
+    let given =
+        election.into_iter().flatten().filter(|(field, value)| *field != "leaderElect" || **value == true);
     for (field, _) in given {
         let detail = "there is one scheduler, which needs no leader";
         errors.push(FieldError::forbidden(format!("leaderElection.{field}"), detail));

@@ -232,7 +232,8 @@ impl Calls {
             (Reserve, PreBind),
             (PreBind, Filter),
         ];
-        let field = |point: Point| POINTS.iter().find(|(own, ..)| *own == point).map_or("", |(_, field, _)| field);
+        let field =
+            |point: Point| POINTS.iter().find(|(own, ..)| *own == point).map_or("", |(_, field, _)| field);
         for (point, needs) in needed {
             for plugin in &self.at[&point] {
                 let alone = match plugin {
@@ -261,7 +262,10 @@ impl Calls {
 
     /// The scores with their weights.
     pub(super) fn scores(&self) -> Vec<(Plugin, i64)> {
-        self.at(Score).iter().map(|plugin| (*plugin, self.weights.get(plugin).copied().unwrap_or(1))).collect()
+        self.at(Score)
+            .iter()
+            .map(|plugin| (*plugin, self.weights.get(plugin).copied().unwrap_or(1)))
+            .collect()
     }
 
     /// Whether the plugin is called anywhere.
@@ -311,7 +315,8 @@ fn expand(
             all.push(plugin);
         }
     }
-    let (first, last): (Vec<Plugin>, Vec<Plugin>) = own.iter().partition(|plugin| overriding.contains(plugin));
+    let (first, last): (Vec<Plugin>, Vec<Plugin>) =
+        own.iter().partition(|plugin| overriding.contains(plugin));
     Ok([first, all, last].concat())
 }
 

@@ -58,7 +58,11 @@ fn profiles_have_names_and_share_what_is_said_for_all() {
 fn plugins_are_turned_on_and_off_where_it_is_said() {
     let scores = |plugins: Value| {
         let profile = profile(json!({"plugins": plugins}));
-        profile.scores.iter().map(|(plugin, weight)| format!("{}={weight}", plugin.name())).collect::<Vec<_>>()
+        profile
+            .scores
+            .iter()
+            .map(|(plugin, weight)| format!("{}={weight}", plugin.name()))
+            .collect::<Vec<_>>()
     };
     let all_off = json!({"score": {"disabled": [{"name": "*"}], "enabled": [{"name": "ImageLocality"}]}});
     assert_eq!(scores(all_off), ["ImageLocality=1"]);
@@ -97,7 +101,8 @@ fn plugins_are_told_what_is_said() {
     let spread = json!({"defaultingType": "List", "defaultConstraints": [constraint]});
     let SpreadDefaults { constraints, system } = with_args("PodTopologySpread", spread).spread;
     assert_eq!((constraints[0].max_skew, constraints.len(), system), (2, 1, false));
-    let none = profile(json!({"pluginConfig": [{"name": "PodTopologySpread", "args": {"defaultingType": "List"}}]}));
+    let none =
+        profile(json!({"pluginConfig": [{"name": "PodTopologySpread", "args": {"defaultingType": "List"}}]}));
     assert!(!none.spreads());
     let few = json!({"minCandidateNodesPercentage": 1, "minCandidateNodesAbsolute": 2});
     assert_eq!(with_args("DefaultPreemption", few).candidates, (1, 2));
@@ -117,48 +122,96 @@ fn refused(more: Value, expected: &str) {
 #[test]
 fn what_would_be_ignored_is_an_error() {
     let say = |field: &str, value: Value, why: &str| refused(json!({field: value}), why);
-    say("kind", json!("Pod"), &format!(
-        "no kind \"Pod\" is registered for version {VERSION:?}: {KIND} of {VERSION} is expected"));
+    say(
+        "kind",
+        json!("Pod"),
+        &format!("no kind \"Pod\" is registered for version {VERSION:?}: {KIND} of {VERSION} is expected"),
+    );
     say("profile", json!([]), "strict decoding error: unknown field \"profile\"");
-    say("parallelism", json!(0), "parallelism: Invalid value: 0: should be an integer value greater than zero");
+    say(
+        "parallelism",
+        json!(0),
+        "parallelism: Invalid value: 0: should be an integer value greater than zero",
+    );
     say("parallelism", json!(4), "parallelism: Forbidden: one pod is decided about after the other");
-    say("leaderElection", json!({"leaderElect": true}),
-        "leaderElection.leaderElect: Forbidden: there is one scheduler, which needs no leader");
-    say("clientConnection", json!({"qps": 100}),
-        "clientConnection.qps: Forbidden: the scheduler is in the API server's process");
-    say("extenders", json!([{"urlPrefix": "http://127.0.0.1"}]), "extenders: Forbidden: extenders are not called");
-    say("percentageOfNodesToScore", json!(101),
-        "percentageOfNodesToScore: Invalid value: 101: not in valid range [0-100]");
-    say("podInitialBackoffSeconds", json!(11),
-        "podMaxBackoffSeconds: Invalid value: 10: must be greater than or equal to PodInitialBackoffSeconds");
-    say("podInitialBackoffSeconds", json!(0), "podInitialBackoffSeconds: Invalid value: 0: must be greater than 0");
-    say("profiles", json!([{"schedulerName": "a"}, {"schedulerName": "a"}]),
-        "profiles[1].schedulerName: Duplicate value: \"profiles[0].schedulerName\"");
+    say(
+        "leaderElection",
+        json!({"leaderElect": true}),
+        "leaderElection.leaderElect: Forbidden: there is one scheduler, which needs no leader",
+    );
+    say(
+        "clientConnection",
+        json!({"qps": 100}),
+        "clientConnection.qps: Forbidden: the scheduler is in the API server's process",
+    );
+    say(
+        "extenders",
+        json!([{"urlPrefix": "http://127.0.0.1"}]),
+        "extenders: Forbidden: extenders are not called",
+    );
+    say(
+        "percentageOfNodesToScore",
+        json!(101),
+        "percentageOfNodesToScore: Invalid value: 101: not in valid range [0-100]",
+    );
+    say(
+        "podInitialBackoffSeconds",
+        json!(11),
+        "podMaxBackoffSeconds: Invalid value: 10: must be greater than or equal to PodInitialBackoffSeconds",
+    );
+    say(
+        "podInitialBackoffSeconds",
+        json!(0),
+        "podInitialBackoffSeconds: Invalid value: 0: must be greater than 0",
+    );
+    say(
+        "profiles",
+        json!([{"schedulerName": "a"}, {"schedulerName": "a"}]),
+        "profiles[1].schedulerName: Duplicate value: \"profiles[0].schedulerName\"",
+    );
     say("profiles", json!([{"schedulerName": "a"}, {}]), "profiles[1].schedulerName: Required value");
 }
 
 #[test]
 fn plugins_that_make_no_sense_are_refused_in_the_words_of_the_framework() {
     let plugins = |plugins: Value, why: &str| {
-        refused(json!({"profiles": [{"plugins": plugins}]}), &format!("profiles[0].plugins: Forbidden: {why}"));
+        refused(
+            json!({"profiles": [{"plugins": plugins}]}),
+            &format!("profiles[0].plugins: Forbidden: {why}"),
+        );
     };
     let enabled = |name: &str| json!({"enabled": [{"name": name}]});
     let disabled = |name: &str| json!({"disabled": [{"name": name}]});
     plugins(json!({"score": enabled("Odd")}), "ScorePlugin \"Odd\" does not exist");
     plugins(json!({"multiPoint": enabled("Odd")}), "PreFilterPlugin \"Odd\" does not exist");
-    plugins(json!({"score": enabled("NodePorts")}), "plugin \"NodePorts\" does not extend ScorePlugin plugin");
-    plugins(json!({"score": {"enabled": [{"name": "ImageLocality"}, {"name": "ImageLocality"}]}}),
-        "plugin \"ImageLocality\" already registered as \"ScorePlugin\"");
-    plugins(json!({"queueSort": disabled("*")}),
-        "only one queue sort plugin required for profile with scheduler name \"default-scheduler\", but got 0");
-    plugins(json!({"bind": disabled("DefaultBinder")}),
-        "at least one bind plugin is needed for profile with scheduler name \"default-scheduler\"");
-    plugins(json!({"preEnqueue": disabled("SchedulingGates")}),
-        "SchedulingGates has to be on at preEnqueue: no pod can be bound while it has gates");
-    plugins(json!({"preFilter": disabled("NodePorts")}),
-        "NodePorts is on at filter, which needs it to be on at preFilter");
-    plugins(json!({"reserve": disabled("VolumeBinding")}),
-        "VolumeBinding is on at filter, which needs it to be on at reserve");
+    plugins(
+        json!({"score": enabled("NodePorts")}),
+        "plugin \"NodePorts\" does not extend ScorePlugin plugin",
+    );
+    plugins(
+        json!({"score": {"enabled": [{"name": "ImageLocality"}, {"name": "ImageLocality"}]}}),
+        "plugin \"ImageLocality\" already registered as \"ScorePlugin\"",
+    );
+    plugins(
+        json!({"queueSort": disabled("*")}),
+        "only one queue sort plugin required for profile with scheduler name \"default-scheduler\", but got 0",
+    );
+    plugins(
+        json!({"bind": disabled("DefaultBinder")}),
+        "at least one bind plugin is needed for profile with scheduler name \"default-scheduler\"",
+    );
+    plugins(
+        json!({"preEnqueue": disabled("SchedulingGates")}),
+        "SchedulingGates has to be on at preEnqueue: no pod can be bound while it has gates",
+    );
+    plugins(
+        json!({"preFilter": disabled("NodePorts")}),
+        "NodePorts is on at filter, which needs it to be on at preFilter",
+    );
+    plugins(
+        json!({"reserve": disabled("VolumeBinding")}),
+        "VolumeBinding is on at filter, which needs it to be on at reserve",
+    );
 }
 
 #[test]
@@ -169,26 +222,52 @@ fn arguments_are_checked_in_the_words_of_kubernetes() {
     };
     args("Odd", json!({}), ": Forbidden: plugin \"Odd\" does not exist");
     args("NodePorts", json!({}), ": Forbidden: plugin NodePorts takes no arguments");
-    args("NodeAffinity", json!({"added": 1}),
-        ": Forbidden: decoding args for plugin NodeAffinity: strict decoding error: unknown field \"added\"");
-    args("InterPodAffinity", json!({"hardPodAffinityWeight": 101}),
-        ".hardPodAffinityWeight: Invalid value: 101: not in valid range [0, 100]");
+    args(
+        "NodeAffinity",
+        json!({"added": 1}),
+        ": Forbidden: decoding args for plugin NodeAffinity: strict decoding error: unknown field \"added\"",
+    );
+    args(
+        "InterPodAffinity",
+        json!({"hardPodAffinityWeight": 101}),
+        ".hardPodAffinityWeight: Invalid value: 101: not in valid range [0, 100]",
+    );
     let scoring = |strategy: Value| json!({"scoringStrategy": strategy});
-    args("NodeResourcesFit", scoring(json!({"type": "Odd"})),
+    args(
+        "NodeResourcesFit",
+        scoring(json!({"type": "Odd"})),
         ".scoringStrategy.type: Unsupported value: \"Odd\": supported values: \"LeastAllocated\", \"MostAllocated\", \
-         \"RequestedToCapacityRatio\"");
-    args("NodeResourcesFit", scoring(json!({"type": "RequestedToCapacityRatio"})),
-        ".scoringStrategy.requestedToCapacityRatio: Required value: must be specified when type is RequestedToCapacityRatio");
-    args("NodeResourcesFit", json!({"ignoredResourceGroups": ["a/b"]}),
-        ".ignoredResourceGroups[0]: Invalid value: \"a/b\": resource group name can't contain '/'");
+         \"RequestedToCapacityRatio\"",
+    );
+    args(
+        "NodeResourcesFit",
+        scoring(json!({"type": "RequestedToCapacityRatio"})),
+        ".scoringStrategy.requestedToCapacityRatio: Required value: must be specified when type is RequestedToCapacityRatio",
+    );
+    args(
+        "NodeResourcesFit",
+        json!({"ignoredResourceGroups": ["a/b"]}),
+        ".ignoredResourceGroups[0]: Invalid value: \"a/b\": resource group name can't contain '/'",
+    );
     let constraint = json!({"maxSkew": 0, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"});
-    args("PodTopologySpread", json!({"defaultingType": "List", "defaultConstraints": [constraint]}),
-        ".defaultConstraints[0].maxSkew: Invalid value: 0: not in valid range (0, inf)");
-    args("PodTopologySpread", json!({"defaultConstraints": [constraint]}),
-        ".defaultingType: Invalid value: \"System\": when .defaultConstraints are not empty");
-    args("VolumeBinding", json!({"bindTimeoutSeconds": -1}),
-        ".bindTimeoutSeconds: Invalid value: -1: invalid BindTimeoutSeconds, should not be a negative value");
-    let twice = json!([{"name": "ImageLocality"}, {"name": "InterPodAffinity"}, {"name": "InterPodAffinity"}]);
+    args(
+        "PodTopologySpread",
+        json!({"defaultingType": "List", "defaultConstraints": [constraint]}),
+        ".defaultConstraints[0].maxSkew: Invalid value: 0: not in valid range (0, inf)",
+    );
+    let constraint = json!({"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"});
+    args(
+        "PodTopologySpread",
+        json!({"defaultConstraints": [constraint]}),
+        ".defaultingType: Invalid value: \"System\": when .defaultConstraints are not empty",
+    );
+    args(
+        "VolumeBinding",
+        json!({"bindTimeoutSeconds": -1}),
+        ".bindTimeoutSeconds: Invalid value: -1: invalid BindTimeoutSeconds, should not be a negative value",
+    );
+    let twice =
+        json!([{"name": "ImageLocality"}, {"name": "InterPodAffinity"}, {"name": "InterPodAffinity"}]);
     let error = read(json!({"profiles": [{"pluginConfig": twice}]})).unwrap_err();
     assert!(error.ends_with("profiles[0].pluginConfig[2]: Duplicate value: \"InterPodAffinity\""), "{error}");
 }

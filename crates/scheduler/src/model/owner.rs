@@ -76,12 +76,12 @@ impl Selectors {
     /// is known of the pod if that is everything.
     pub(crate) fn of_pod(&self, namespace: &str, labels: &Labels, owner: Option<&Owner>) -> LabelSelector {
         let services = self.services.get(namespace).into_iter().flat_map(BTreeMap::values);
-        let matching = services.filter(|selector| selector.iter().all(|(key, value)| labels.get(key) == Some(value)));
+        let matching =
+            services.filter(|selector| selector.iter().all(|(key, value)| labels.get(key) == Some(value)));
         let merged: Labels = matching.flatten().map(|(key, value)| (key.clone(), value.clone())).collect();
         let mut requirements = LabelSelector::all_of(merged).requirements().to_vec();
-        let owned = owner.and_then(|owner| {
-            self.owners.get(&owner.kind)?.get(&ObjectKey::new(namespace, &owner.name))
-        });
+        let owned = owner
+            .and_then(|owner| self.owners.get(&owner.kind)?.get(&ObjectKey::new(namespace, &owner.name)));
         requirements.extend(owned.into_iter().flat_map(|selector| selector.requirements().iter().cloned()));
         LabelSelector::of(requirements)
     }

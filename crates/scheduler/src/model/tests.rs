@@ -39,11 +39,10 @@ fn requests_are_the_most_needed_at_one_time() {
 
 #[test]
 fn only_pods_that_matter_are_kept() {
-    let check =
-        |pod: Value| {
-            let info = PodInfo::of(&serde_json::from_value(pod).unwrap(), &Configuration::default());
-            info.map(|info| info.pending.is_some())
-        };
+    let check = |pod: Value| {
+        let info = PodInfo::of(&serde_json::from_value(pod).unwrap(), &Configuration::default());
+        info.map(|info| info.pending.is_some())
+    };
     assert_eq!(check(json!({"spec": {"containers": []}})), Some(true));
     assert_eq!(check(json!({"spec": {"containers": [], "nodeName": "n"}})), Some(false));
     assert_eq!(check(json!({"spec": {"containers": [], "schedulerName": "mine"}})), None);
@@ -81,7 +80,8 @@ fn what_is_resized_counts_with_the_most() {
         spec[list] = json!([one]);
         let status = json!({"name": "c", "image": "", "imageID": "", "ready": true, "restartCount": 0,
                             "allocatedResources": {"cpu": "100m"}, "resources": {"requests": {"cpu": "200m"}}});
-        let mut all = json!({"conditions": [{"type": "PodResizePending", "status": "True", "reason": reason}]});
+        let mut all =
+            json!({"conditions": [{"type": "PodResizePending", "status": "True", "reason": reason}]});
         all[statuses] = json!([status]);
         of_pod(json!({"spec": spec, "status": all})).0
     };

@@ -9,8 +9,8 @@ use super::{Refusal, Rule, node};
 use crate::cluster::Picture;
 use crate::model::{Pending, PodInfo, Spread, WhenUnsatisfiable};
 use crate::nodes::NodeState;
-use crate::tallies::Tally;
 use crate::taints;
+use crate::tallies::Tally;
 
 /// The domains of one constraint.
 #[derive(Clone)]

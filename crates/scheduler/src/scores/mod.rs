@@ -39,9 +39,9 @@ fn of_plugin(plugin: Plugin, cycle: &Cycle<'_>, fitting: &[&NodeState]) -> Vec<i
             let nodes = &cycle.picture.nodes;
             fitting.iter().map(|node| images(pending, nodes, node)).collect()
         }
-        Plugin::TaintToleration => less_is_more(
-            fitting.iter().map(|node| taints::disliked(&pending.tolerations, &node.info.taints)),
-        ),
+        Plugin::TaintToleration => {
+            less_is_more(fitting.iter().map(|node| taints::disliked(&pending.tolerations, &node.info.taints)))
+        }
         Plugin::NodeAffinity => {
             let added = &cycle.arguments().added_affinity;
             of_the_most(fitting.iter().map(|node| {

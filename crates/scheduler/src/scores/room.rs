@@ -58,10 +58,13 @@ impl<'a> Room<'a> {
 
     fn of_one(&self, taken: i64, allocatable: i64) -> i64 {
         match &self.scoring.strategy {
-            ScoringStrategy::LeastAllocated => share(allocatable.saturating_sub(taken).max(0), allocatable).unwrap_or(0),
+            ScoringStrategy::LeastAllocated => {
+                share(allocatable.saturating_sub(taken).max(0), allocatable).unwrap_or(0)
+            }
             ScoringStrategy::MostAllocated => share(taken.min(allocatable), allocatable).unwrap_or(0),
             ScoringStrategy::RequestedToCapacityRatio(shape) => {
-                let taken = if taken > allocatable { MOST } else { share(taken, allocatable).unwrap_or(MOST) };
+                let taken =
+                    if taken > allocatable { MOST } else { share(taken, allocatable).unwrap_or(MOST) };
                 along(shape, taken)
             }
         }

@@ -21,9 +21,8 @@ pub(super) fn spreading(cycle: &Cycle<'_>, fitting: &[&NodeState]) -> Vec<i64> {
         return Vec::new();
     }
     let all_labels = !cycle.pending.spread.is_empty() || !cycle.arguments().spread.system;
-    let counts = |node: &NodeState| {
-        !all_labels || rules.iter().all(|rule| node.label(&rule.topology_key).is_some())
-    };
+    let counts =
+        |node: &NodeState| !all_labels || rules.iter().all(|rule| node.label(&rule.topology_key).is_some());
     let candidates: Vec<&NodeState> = fitting.iter().copied().filter(|node| counts(node)).collect();
     let keys = || rules.iter().map(|rule| &rule.topology_key);
     let plain = !all_labels || rules.len() == 1 || keys().all(|key| cycle.picture.nodes.all_have(key));
