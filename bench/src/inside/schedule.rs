@@ -104,7 +104,7 @@ async fn serve(directory: &std::path::Path) -> anyhow::Result<ApiServer> {
     let address = IpAddr::from(Ipv4Addr::LOCALHOST);
     let subject = PkiSubject {
         advertise_address: address,
-        service_address: Ipv4Addr::LOCALHOST,
+        service_address: address,
         host_name: "bench".to_owned(),
         domain: "cluster.local".to_owned(),
     };

@@ -71,7 +71,7 @@ impl NodeView {
         while let Some(Some(node)) = shutdown.run_until_cancelled(nodes.next()).await {
             match node {
                 Ok(node) => {
-                    for node in node.readable() {
+                    if let Some(node) = node.readable() {
                         self.take(&node);
                         self.offer(&node).await;
                     }
