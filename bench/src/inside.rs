@@ -5,6 +5,7 @@ mod changes;
 mod compare;
 mod creates;
 mod fill;
+mod reads;
 mod schedule;
 mod serve;
 mod single;
@@ -21,6 +22,8 @@ use crate::Inside;
 pub(crate) fn run(command: Inside) -> anyhow::Result<()> {
     match command {
         Inside::Creates { clients, seconds } => block_on(creates::run(clients, seconds)),
+        Inside::Prepare => block_on(reads::prepare()),
+        Inside::Reads { clients, seconds } => block_on(reads::run(clients, seconds)),
         Inside::Single { rounds } => block_on(single::run(rounds)),
         Inside::Watches { watches, of_connection } => block_on(watches::run(watches, of_connection)),
         Inside::Load { pods } => block_on(size::load(pods)),

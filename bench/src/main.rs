@@ -5,6 +5,7 @@
 
 mod inside;
 mod measure;
+mod probe;
 mod report;
 
 use std::process::ExitCode;
@@ -15,7 +16,7 @@ use clap::{Parser, Subcommand};
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Cli {
-    /// Only these measurements (start, idle, story, pods, creates, watches, services, size, store,
+    /// Only these measurements (start, idle, story, pods, creates, reads, watches, services, size, store,
     /// schedule)
     only: Vec<String>,
     /// Services to load for the measurements at scale
@@ -43,6 +44,10 @@ enum Part {
 enum Inside {
     /// Create ConfigMaps of 1 KB with many clients for some seconds
     Creates { clients: usize, seconds: u64 },
+    /// Create the ConfigMaps that `reads` reads
+    Prepare,
+    /// Read one object, and a page of 500, with many clients, as JSON and as protobuf, for some seconds each
+    Reads { clients: usize, seconds: f64 },
     /// How long one client waits for a create, a read, and the disk, in turns
     Single { rounds: u32 },
     /// Open watches that match nothing, say so, and hold them until the input ends

@@ -27,6 +27,7 @@ pub(crate) fn run(only: &[String], services: u32, pods: u32) -> anyhow::Result<(
         ("story", &pods::story),
         ("pods", &pods::thirty),
         ("creates", &scale::creates),
+        ("reads", &scale::reads),
         ("watches", &watches::run),
         ("services", &|| scale::services(services)),
         ("size", &|| size::run(pods)),

@@ -1,10 +1,11 @@
 //! What `/version` tells of the build, as environment variables of the compiler. It is found out here, in the crate that depends
-//! on all others, so that a commit compiles nothing else again.
+//! on all others, so that a commit compiles nothing else again. And how the program is linked.
 
 use std::path::Path;
 use std::process::Command;
 
 fn main() {
+    fold_functions();
     let commit = git(&["rev-parse", "HEAD"]).unwrap_or_else(|| "unknown".to_owned());
     // `archive` is Kubernetes' word for sources without their history.
     let state = match git(&["status", "--porcelain", "--untracked-files=no"]) {
@@ -25,6 +26,16 @@ fn main() {
     }
     for source in ["../../crates", "../../Cargo.lock", "../../Cargo.toml"] {
         println!("cargo::rerun-if-changed={source}");
+    }
+}
+
+/// Where the program is optimised, functions with the same code become one: no code compares functions. The compiler brings the
+/// linker that can do so on this kind of machine.
+fn fold_functions() {
+    let is = |name: &str, value: &str| std::env::var(name).is_ok_and(|found| found == value);
+    let linker = is("CARGO_CFG_TARGET_ARCH", "x86_64") && is("CARGO_CFG_TARGET_ENV", "gnu");
+    if linker && !is("OPT_LEVEL", "0") {
+        println!("cargo::rustc-link-arg-bins=-Wl,--icf=all");
     }
 }
 

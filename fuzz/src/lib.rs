@@ -2,11 +2,11 @@
 
 use std::sync::{Arc, LazyLock};
 
-use skiff_machinery::{Catalogue, ClusterFacts, Context, Kind, Requester};
+use skiff_machinery::{Catalogue, ClusterFacts, Context, Kind, NodePorts, Requester};
 
 static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(skiff_kinds::builtin);
 static CLUSTER: LazyLock<ClusterFacts> =
-    LazyLock::new(|| ClusterFacts { domain: "cluster.local".to_owned(), node_ports: (30_000, 32_767) });
+    LazyLock::new(|| ClusterFacts { domain: "cluster.local".to_owned(), node_ports: NodePorts::USUAL });
 
 /// Takes the first line as the name of a kind; one that is none stands for some kind, too, so that a mutation of it
 /// leads to another kind.

@@ -69,7 +69,7 @@ fn port_forward_reaches_a_pod() {
     let cluster = Cluster::up();
     cluster.k("run web --image=luksa/kubia");
     cluster.k("wait pod/web --for=condition=Ready --timeout=30s");
-    for (client, port) in [(Kubectl::New, 7070), (Kubectl::Old, 7071)] {
+    for (client, port) in [(Kubectl::New, 7070), (Kubectl::Old, 7071), (Kubectl::Skiff, 7072)] {
         let mut command = cluster.kubectl_command(client, &format!("port-forward pod/web {port}:8080"));
         let mut forward = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();

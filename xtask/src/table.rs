@@ -180,12 +180,14 @@ impl Writer<'_> {
     }
 }
 
-/// `*` where nothing and zero differ, `+` where zero is written, nothing where zero is left out.
+/// `*` where nothing and zero differ, `?` where nothing is written as null then, `+` where zero is written, nothing where zero is
+/// left out.
 fn zero_mark(member: &Member, ty: &str) -> &'static str {
     let is_text_or_number = matches!(ty, "string" | "bytes" | "int32" | "int64" | "float" | "bool");
     let is_collection = ty.starts_with("[]") || ty.starts_with("{}");
     let left_out = if is_text_or_number || is_collection { member.omit_empty } else { member.omit_zero };
     match (member.is_pointer(), left_out) {
+        (true, _) if !member.omit_empty && !member.omit_zero => "?",
         (true, _) => "*",
         (false, false) => "+",
         (false, true) => "",
@@ -216,8 +218,8 @@ fn merge_facts(schema: &Value) -> anyhow::Result<String> {
         None => {}
     }
     match text("map-type") {
-        None | Some("granular") => {}
-        Some("atomic") => out.push_str(" atomic"),
+        None => {}
+        Some(kind @ ("atomic" | "granular")) => out.push_str(&format!(" {kind}")),
         Some(other) => bail!("unknown map type {other}"),
     }
     if let Some(strategy) = text("patch-strategy") {

@@ -1,7 +1,5 @@
 //! What a create costs who is alone: the round trip, which a read has as well, and the disk.
 
-use std::fs::File;
-use std::io::Write as _;
 use std::time::Instant;
 
 use anyhow::bail;
@@ -12,6 +10,7 @@ use kube::client::Body;
 use serde_json::json;
 
 use super::creates::{CONFIG_MAPS, create};
+use crate::probe::Probe;
 use crate::report::percentile;
 
 /// About what is stored of an object that is created.
@@ -19,13 +18,13 @@ const BYTES: usize = 1400;
 
 pub(crate) async fn run(rounds: u32) -> anyhow::Result<()> {
     let client = super::client().await?;
-    let mut probe = File::create("probe")?;
+    let mut probe = Probe::create("probe")?;
     let (mut created, mut read, mut synced) = (Vec::new(), Vec::new(), Vec::new());
     create(&client, "single").await?;
     // In turns, because disks are noisy; each create after a sync, so that it finds the disk awake.
     for round in 0..rounds {
         read.push(get(&client, "single").await?);
-        synced.push(sync(&mut probe)?);
+        synced.push(probe.sync(BYTES)?.as_secs_f64());
         created.push(create(&client, &format!("single-{round}")).await?);
     }
     let median = |samples: &mut Vec<f64>| percentile(samples, 50) * 1000.0;
@@ -44,13 +43,5 @@ async fn get(client: &Client, name: &str) -> anyhow::Result<f64> {
     if !status.is_success() {
         bail!("get {name}: {status}");
     }
-    Ok(started.elapsed().as_secs_f64())
-}
-
-/// Writes as much to a file beside the store's and waits for the disk; seconds.
-fn sync(file: &mut File) -> anyhow::Result<f64> {
-    let started = Instant::now();
-    file.write_all(&[b'x'; BYTES])?;
-    file.sync_data()?;
     Ok(started.elapsed().as_secs_f64())
 }

@@ -46,6 +46,36 @@ pub(crate) fn creates() -> anyhow::Result<Vec<Row>> {
     ])
 }
 
+/// Reads by few and many clients, in turns.
+pub(crate) fn reads() -> anyhow::Result<Vec<Row>> {
+    const KINDS: [(&str, &str); 4] = [
+        ("get json", "GETs of a 1 KB object, JSON"),
+        ("get protobuf", "GETs of a 1 KB object, protobuf"),
+        ("list json", "LISTs of 500 such objects, JSON"),
+        ("list protobuf", "LISTs of 500 such objects, protobuf"),
+    ];
+    const CLIENTS: [&str; 3] = ["1", "16", "64"];
+    let cluster = Cluster::empty();
+    inside(&cluster, &["prepare"])?;
+    let mut rates = vec![Vec::new(); KINDS.len() * CLIENTS.len()];
+    for _ in 0..TURNS {
+        for (place, clients) in CLIENTS.iter().enumerate() {
+            let answer = inside(&cluster, &["reads", clients, "0.7"])?;
+            for (kind, (name, _)) in KINDS.iter().enumerate() {
+                rates[kind * CLIENTS.len() + place].push(number(&answer, name));
+            }
+        }
+    }
+    let rows = KINDS.iter().zip(rates.chunks_mut(CLIENTS.len()));
+    Ok(rows
+        .map(|((_, promise), rates)| {
+            let medians: Vec<String> =
+                rates.iter_mut().map(|rates| format!("{:.0}/s", percentile(rates, 50))).collect();
+            Row::told(promise, format!("{} with {} clients", medians.join(", "), CLIENTS.join(", ")))
+        })
+        .collect())
+}
+
 /// What some turns measured.
 #[derive(Default)]
 struct Rates {

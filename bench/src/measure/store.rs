@@ -1,11 +1,10 @@
 //! The store alone: what others' watches, and the disk, cost a write.
 
-use std::fs::File;
-use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use skiff_store::{Embedded, Key, Op, Store, Term, Txn, Watch};
 
+use crate::probe::Probe;
 use crate::report::{Result as Row, percentile};
 
 const BLOCKS: u32 = 10;
@@ -21,14 +20,14 @@ pub(crate) fn run() -> anyhow::Result<Vec<Row>> {
 async fn measure() -> anyhow::Result<Vec<Row>> {
     let dir = tempfile::tempdir_in(".")?;
     let store = Embedded::open(dir.path().join("state.redb"), node)?;
-    let mut probe = File::create(dir.path().join("probe"))?;
+    let mut probe = Probe::create(dir.path().join("probe"))?;
     let (mut alone, mut watched, mut synced) = (Vec::new(), Vec::new(), Vec::new());
     // In turns, because disks are noisy; each write after a sync, so that it finds the disk awake.
     for block in 0..BLOCKS {
         let watches = if block % 2 == 0 { Vec::new() } else { watches(&store).await? };
         let samples = if watches.is_empty() { &mut alone } else { &mut watched };
         for round in 0..ROUNDS {
-            synced.push(sync(&mut probe)?);
+            synced.push(milliseconds(probe.sync(BYTES)?));
             samples.push(write(&store, round).await?);
         }
     }
@@ -75,14 +74,6 @@ async fn write(store: &Embedded, round: u32) -> anyhow::Result<f64> {
         vec![Op::Put { key: Key::from(format!("/registry/core/pods/default/pod-{}", round % 50)), value }];
     let started = Instant::now();
     store.commit(Txn { expect: Vec::new(), ops }).await?;
-    Ok(milliseconds(started.elapsed()))
-}
-
-/// Writes as much to a file of its own and waits for the disk.
-fn sync(file: &mut File) -> anyhow::Result<f64> {
-    let started = Instant::now();
-    file.write_all(&[b'x'; BYTES])?;
-    file.sync_data()?;
     Ok(milliseconds(started.elapsed()))
 }
 

@@ -1,5 +1,6 @@
 //! What a request is about to do, as every plugin sees it.
 
+use skiff_audit::Level;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use skiff_machinery::Object;
 
-use crate::notes::{AuditLevel, Notes};
+use crate::notes::Notes;
 use crate::reinvocation::Reinvocation;
 
 /// What happens to an object.
@@ -205,7 +206,7 @@ impl Attributes {
 
     /// Adds an annotation of the request's audit event, which is written from this level on. One that has no qualified name, or that
     /// is there with another value, is left out.
-    pub fn annotate(&self, level: AuditLevel, key: impl Into<String>, value: impl Into<String>) {
+    pub fn annotate(&self, level: Level, key: impl Into<String>, value: impl Into<String>) {
         self.notes.lock().annotate(level, key.into(), value.into());
     }
 
@@ -215,7 +216,7 @@ impl Attributes {
     }
 
     /// Annotations for the audit event of this level.
-    pub fn annotations(&self, level: AuditLevel) -> BTreeMap<String, String> {
+    pub fn annotations(&self, level: Level) -> BTreeMap<String, String> {
         let notes = self.notes.lock();
         let fits = notes.annotations.iter().filter(|(_, annotation)| annotation.level <= level);
         fits.map(|(key, annotation)| (key.clone(), annotation.value.clone())).collect()

@@ -2,23 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use skiff_audit::Level;
 use skiff_machinery::names::Form;
-
-/// How much of a request is written into the audit log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum AuditLevel {
-    /// Who, what and when.
-    Metadata,
-    /// The object sent as well.
-    Request,
-    /// The answer as well.
-    RequestResponse,
-}
 
 /// The value of an annotation, and from which level on it is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Annotation {
-    pub(crate) level: AuditLevel,
+    pub(crate) level: Level,
     pub(crate) value: String,
 }
 
@@ -38,7 +28,7 @@ impl Notes {
     }
 
     /// The first value of a key stays.
-    pub(crate) fn annotate(&mut self, level: AuditLevel, key: String, value: String) {
+    pub(crate) fn annotate(&mut self, level: Level, key: String, value: String) {
         if key.split('/').count() == 2 && Form::QualifiedName.fits(&key) {
             self.annotations.entry(key).or_insert(Annotation { level, value });
         }
@@ -61,7 +51,7 @@ mod tests {
     fn keys_are_qualified_and_values_stay() {
         let mut notes = Notes::default();
         let check = |notes: &mut Notes, key: &str, value: &str, expected: Option<&str>| {
-            notes.annotate(AuditLevel::Metadata, key.to_owned(), value.to_owned());
+            notes.annotate(Level::Metadata, key.to_owned(), value.to_owned());
             let found = notes.annotations.get(key).map(|annotation| annotation.value.as_str());
             assert_eq!(found, expected, "{key}");
         };

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use ipnet::Ipv4Net;
 use skiff_listener::Checks;
-use skiff_machinery::{Catalogue, ClusterFacts};
+use skiff_machinery::{Catalogue, ClusterFacts, NodePorts};
 use skiff_pki::Pki;
 use skiff_registry::Plugins;
 use skiff_store::Store;
 
+use crate::audit::AuditConfig;
 use crate::build_info::BuildInfo;
 use crate::extension::Extension;
 use crate::limits::Limits;
@@ -30,6 +31,8 @@ pub struct Config {
     pub limits: Limits,
     /// The admission plugins that are on, and what they are configured with.
     pub plugins: Plugins,
+    /// What is written down of requests; none: nothing.
+    pub audit: Option<AuditConfig>,
     /// What `/version` says.
     pub build: BuildInfo,
     /// What `/metrics` says besides the server's own numbers, in Prometheus' text format.
@@ -51,8 +54,8 @@ pub struct ClusterConfig {
     pub advertise_address: IpAddr,
     /// TCP port of the API.
     pub port: u16,
-    /// Node ports handed out, inclusive.
-    pub node_ports: (u16, u16),
+    /// Node ports handed out.
+    pub node_ports: NodePorts,
 }
 
 impl ClusterConfig {
@@ -64,7 +67,7 @@ impl ClusterConfig {
             domain: "cluster.local".to_owned(),
             advertise_address,
             port: 6443,
-            node_ports: (30000, 32767),
+            node_ports: NodePorts::USUAL,
         }
     }
 

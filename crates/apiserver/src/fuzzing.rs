@@ -14,7 +14,7 @@ pub fn url(text: &str) {
     drop(RequestInfo::parse(path));
     let query = Query::parse(query);
     drop((query.number("limit"), query.dry_run("CreateOptions"), query.field_validation("CreateOptions")));
-    drop(query.check_timeout());
+    drop(query.timeout());
 }
 
 /// Reads a body in YAML.

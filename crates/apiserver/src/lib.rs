@@ -7,6 +7,7 @@
 
 mod aggregation;
 mod answer;
+mod audit;
 pub mod bootstrap;
 mod build_info;
 mod config;
@@ -25,6 +26,7 @@ mod subresources;
 pub mod testing;
 mod webhooks;
 
+pub use audit::{AuditConfig, AuditError, AuditOptions};
 pub use build_info::{BuildInfo, kubernetes_version};
 pub use config::{ClusterConfig, Config};
 pub use extension::{Asked, Extension};
@@ -35,5 +37,5 @@ pub use server::{ApiServer, StartError};
 pub use skiff_identity::UserInfo;
 pub use skiff_listener::{Checks, Concern};
 pub use skiff_registry::{
-    ConfigurationError, PluginConfiguration, PluginError, PluginNames, Plugins, terms, tree_of,
+    ConfigurationError, PluginConfiguration, PluginError, PluginNames, Plugins, configuration, terms,
 };

@@ -12,7 +12,10 @@ pub struct Limits {
     pub reads: usize,
     /// As Kubernetes' `--max-mutating-requests-inflight`.
     pub writes: usize,
-    /// How long a request waits for a seat: a quarter of Kubernetes' usual time for requests.
+    /// From a request's head to the end of what it asks for, but for what lasts. As Kubernetes' `--request-timeout`; a client may
+    /// ask for less.
+    pub request: Duration,
+    /// How long a request waits for a seat: a quarter of that.
     pub queue_wait: Duration,
     /// Requests without credentials, however few seats they take.
     pub strangers: usize,
@@ -35,6 +38,7 @@ impl Limits {
             connections,
             reads: 400,
             writes: 200,
+            request: Duration::from_secs(60),
             queue_wait: Duration::from_secs(15),
             strangers: 50,
             lasting: 4096,

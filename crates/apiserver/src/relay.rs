@@ -11,6 +11,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use skiff_registry::ApiError;
 
+use crate::audit::trail::Trail;
 use crate::http::body::{self, Body};
 use crate::http::gate::Pass;
 
@@ -41,8 +42,11 @@ fn forwarded(headers: &HeaderMap) -> HeaderMap {
     headers
 }
 
-/// The request's place among those that last, which its stream keeps.
-pub(crate) fn place(request: &Request<Body>) -> Option<Arc<Pass>> {
+/// What a stream keeps of its request: a place among those that last, and what is written down of it.
+pub(crate) type Held = Arc<(Arc<Pass>, Option<Arc<Trail>>)>;
+
+/// What the request's stream keeps.
+pub(crate) fn held(request: &Request<Body>) -> Option<Held> {
     request.extensions().get().cloned()
 }
 
@@ -50,11 +54,11 @@ pub(crate) fn place(request: &Request<Body>) -> Option<Arc<Pass>> {
 pub(crate) fn switch(
     mut response: Response<Incoming>,
     client: OnUpgrade,
-    place: Option<Arc<Pass>>,
+    held: Option<Held>,
 ) -> Response<Body> {
     let node = hyper::upgrade::on(&mut response);
     tokio::spawn(async move {
-        let _place = place;
+        let _held = held;
         let (client, node) = match tokio::try_join!(client, node) {
             Ok(both) => both,
             Err(error) => return tracing::debug!(%error, "a stream's upgrade failed"),

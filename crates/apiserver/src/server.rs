@@ -23,6 +23,7 @@ use crate::aggregation::known::Aggregation;
 use crate::aggregation::setting::Setting;
 use crate::aggregation::writer::Writer;
 use crate::answer::asked::Answers;
+use crate::audit::{Audit, AuditError};
 use crate::bootstrap::{self, Bootstrap, BootstrapError};
 use crate::config::Config;
 use crate::fairness::configuration::Configuration;
@@ -58,6 +59,9 @@ pub enum StartError {
     /// The TLS configuration could not be made.
     #[error("the API server cannot use its certificates")]
     Tls(#[from] PkiError),
+    /// Requests cannot be written down as is asked for.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
 }
 
 impl ApiServer {
@@ -115,6 +119,13 @@ impl ApiServer {
         ApiService::new(self.shared.clone(), Caller::InProcess(Arc::new(user)))
     }
 
+    /// Waits until the requests that have ended are written down, if they are.
+    pub async fn flush(&self) {
+        if let Some(audit) = &self.shared.audit {
+            audit.flush().await;
+        }
+    }
+
     /// Serves HTTPS (HTTP/1.1 and HTTP/2) until the shutdown; then watches end and other requests get a few
     /// seconds to finish.
     ///
@@ -128,6 +139,7 @@ impl ApiServer {
             ended.cancel();
         };
         tokio::join!(listener::serve(self.shared.clone(), listener, tls, shutdown.clone()), end_watches);
+        self.flush().await;
         Ok(())
     }
 }
@@ -145,7 +157,13 @@ async fn write_first_objects(config: &Config, inside: &Inside) -> Result<(), Boo
 
 /// Reads what requests are decided by. `changed` is told when priority and fairness are configured anew.
 async fn share(config: Config, inside: Inside, changed: &Arc<Notify>) -> Result<Shared, StartError> {
-    let Config { store, catalogue, pki, cluster, checks, limits, plugins, build, more_metrics, .. } = config;
+    let Config {
+        store, catalogue, pki, cluster, checks, limits, plugins, audit, build, more_metrics, ..
+    } = config;
+    let audit = match audit {
+        Some(audit) => Some(Audit::start(audit).await?),
+        None => None,
+    };
     let issuer = Issuer::new(&cluster.domain, cluster.advertise_address, cluster.port);
     let auth = Auth::start(store.clone(), pki.clone(), issuer).await?;
     let address = SocketAddr::new(cluster.advertise_address, cluster.port);
@@ -181,6 +199,8 @@ async fn share(config: Config, inside: Inside, changed: &Arc<Notify>) -> Result<
         registry,
         aggregation,
         auth,
+        audit,
+        unrecorded: Arc::default(),
         pki,
         more_metrics,
         checks,

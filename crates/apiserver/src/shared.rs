@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use skiff_audit::Record;
 use skiff_auth::Auth;
 use skiff_listener::Checks;
 use skiff_pki::Pki;
@@ -11,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::aggregation::known::Aggregation;
 use crate::answer::asked::Answers;
+use crate::audit::Audit;
 use crate::fairness::configuration::Configuration;
 use crate::fairness::priority::Priority;
 use crate::http::metrics::Metrics;
@@ -29,6 +31,10 @@ pub(crate) struct Shared {
     /// Versions that other servers serve.
     pub(crate) aggregation: Arc<Aggregation>,
     pub(crate) auth: Auth,
+    /// What is written down of requests, if anything.
+    pub(crate) audit: Option<Arc<Audit>>,
+    /// The record of all requests of which nothing is.
+    pub(crate) unrecorded: Arc<Record>,
     pub(crate) pki: Arc<Pki>,
     pub(crate) metrics: Metrics,
     /// What other parts of the process count.

@@ -49,7 +49,7 @@ impl TestServer {
     ///
     /// When it does not start.
     pub async fn with(address: impl Into<IpAddr>, limits: crate::Limits, plugins: crate::Plugins) -> Self {
-        Self::made(address.into(), limits, plugins, Vec::new()).await
+        Self::made(address.into(), |config| (config.limits, config.plugins) = (limits, plugins)).await
     }
 
     /// A server that serves a version of the API through another part of the program.
@@ -58,33 +58,38 @@ impl TestServer {
     ///
     /// When it does not start.
     pub async fn with_extension(address: impl Into<IpAddr>, extension: Arc<dyn crate::Extension>) -> Self {
-        let (limits, plugins) = (crate::Limits::default(), crate::Plugins::default());
-        Self::made(address.into(), limits, plugins, vec![extension]).await
+        Self::made(address.into(), |config| config.extensions.push(extension)).await
     }
 
-    async fn made(
-        address: IpAddr,
-        limits: crate::Limits,
-        plugins: crate::Plugins,
-        extensions: Vec<Arc<dyn crate::Extension>>,
-    ) -> Self {
+    /// A server that writes down requests.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub async fn with_audit(address: impl Into<IpAddr>, audit: crate::AuditConfig) -> Self {
+        Self::made(address.into(), |config| config.audit = Some(audit)).await
+    }
+
+    async fn made(address: IpAddr, change: impl FnOnce(&mut Config)) -> Self {
         let dir = tempfile::tempdir().expect("a directory for the test");
         let store = store(dir.path());
         let pki = pki(dir.path(), address);
         let (catalogue, cluster) = (Arc::new(skiff_kinds::builtin()), ClusterConfig::new(address));
         let checks = Checks::default();
-        let config = Config {
+        let mut config = Config {
             store: store.clone(),
             catalogue,
             pki: pki.clone(),
             cluster,
             checks: checks.clone(),
-            limits,
-            plugins,
+            limits: crate::Limits::default(),
+            plugins: crate::Plugins::default(),
+            audit: None,
             build: crate::BuildInfo::default(),
             more_metrics: String::new,
-            extensions,
+            extensions: Vec::new(),
         };
+        change(&mut config);
         let server = ApiServer::start(config).await.expect("the server starts");
         Self { server, store, pki, checks, _dir: dir }
     }

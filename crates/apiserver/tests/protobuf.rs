@@ -54,6 +54,28 @@ async fn objects_lists_and_refusals() {
 }
 
 #[tokio::test]
+async fn each_version_of_an_object_has_a_message_of_its_own() {
+    let api = Api::start().await;
+    let places = [
+        ("/apis/events.k8s.io/v1/namespaces/default/events", "api.events.v1.Event", "note"),
+        ("/api/v1/namespaces/default/events", "api.core.v1.Event", "message"),
+    ];
+    let event = json!({
+        "metadata": {"name": "a"}, "eventTime": "2026-01-01T00:00:00.000000Z", "note": "text",
+        "action": "Do", "reason": "Reason", "type": "Normal", "reportingController": "test", "reportingInstance": "here",
+        "regarding": {"kind": "ConfigMap", "name": "a", "namespace": "default"},
+    });
+    api.post(places[0].0, event).await.expect(201);
+    for (path, definition, field) in places {
+        let one = api.get_as(&format!("{path}/a"), PROTOBUF).await.expect(200);
+        assert_eq!(read(&one.bytes, definition)[field], "text", "{path}");
+        let list = api.get_as(path, PROTOBUF).await.expect(200);
+        let list = read(&list.bytes, &format!("{definition}List"));
+        assert_eq!(list["items"][0][field], "text", "{path}");
+    }
+}
+
+#[tokio::test]
 async fn metadata_alone_but_no_tables() {
     let (api, _) = with_a_map().await;
     let view = |kind: &str| format!("{PROTOBUF};as={kind};g=meta.k8s.io;v=v1");

@@ -137,6 +137,21 @@ async fn gated_pods_are_not_bound() {
 }
 
 #[tokio::test]
+async fn a_binding_says_itself_of_which_pod_it_is() {
+    const BINDINGS: &str = "/api/v1/namespaces/default/bindings";
+    let api = api_with_pod().await;
+    let bind = |name: &str| json!({"metadata": {"name": name}, "target": {"kind": "Node", "name": "n"}});
+    api.post(BINDINGS, bind("none")).await.expect(404);
+    api.post(BINDINGS, bind("")).await.expect(400);
+    api.post(&format!("{BINDINGS}?dryRun=All"), bind("x")).await.expect(201);
+    let made = api.post(BINDINGS, bind("x")).await.expect(201);
+    assert_eq!(made.body["status"], "Success");
+    assert_eq!(api.get(&format!("{PODS}/x")).await.expect(200).body["spec"]["nodeName"], "n");
+    api.post(BINDINGS, bind("x")).await.expect(409);
+    api.get(BINDINGS).await.expect(405);
+}
+
+#[tokio::test]
 async fn options_that_make_no_sense_are_refused() {
     let api = Api::start().await;
     for (query, code) in
@@ -155,6 +170,16 @@ async fn options_that_make_no_sense_are_refused() {
     assert_eq!(api.get(&format!("{CONFIG_MAPS}/x")).await.body["data"]["a"], "1");
     let slis = api.get("/metrics/slis").await.expect(200).text;
     assert!(slis.contains("kubernetes_healthcheck{name=\"ping\",type=\"readyz\"} 1"), "{slis}");
+}
+
+#[tokio::test]
+async fn who_waits_no_longer_is_told_so() {
+    let api = Api::start().await;
+    // Not even the disk is that fast.
+    let late = api.post(&format!("{CONFIG_MAPS}?timeout=1ns"), config_map("x")).await.expect(504);
+    assert_eq!(late.message(), "Timeout: request did not complete within the allotted timeout");
+    assert_eq!((&late.body["reason"], &late.body["details"]), (&json!("Timeout"), &json!({})));
+    api.post(&format!("{CONFIG_MAPS}?timeout=0"), config_map("y")).await.expect(201);
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use super::live::{self, Live};
 use super::token::{Claims, Reference, TokenError};
-use super::{Attributes, Auth, Refusal, front_proxy};
+use super::{Auth, Refusal, front_proxy};
 
 /// Why a request has no user.
 #[derive(Debug, Error)]
@@ -39,9 +39,8 @@ impl From<TokenError> for CredentialError {
 const SUBPROTOCOL: &str = "base64url.bearer.authorization.k8s.io.";
 
 impl Auth {
-    /// The user behind a request: that of the client certificate, or for whom the front proxy vouches whose it is, else
-    /// that of the bearer token, else `system:anonymous`; then whoever the `Impersonate-…` headers name, if that is allowed for
-    /// `request`, whose user does not matter.
+    /// Whose credentials a request came with: those of the client certificate, or for whom the front proxy vouches whose it is, else
+    /// of the bearer token, else `system:anonymous`.
     ///
     /// # Errors
     /// See [`AuthnError`]. No credentials at all are no error.
@@ -49,9 +48,8 @@ impl Auth {
         &self,
         headers: &HeaderMap,
         peer: Option<&PeerIdentity>,
-        request: &Attributes<'_>,
     ) -> Result<UserInfo, AuthnError> {
-        let user = match (peer, bearer_token(headers)) {
+        Ok(match (peer, bearer_token(headers)) {
             (Some(peer), token) if peer.is_front_proxy => match (front_proxy::user(peer, headers), token) {
                 (Ok(user), _) => user,
                 (Err(_), Some(token)) => self.bearer(&token).await?,
@@ -60,8 +58,7 @@ impl Auth {
             (Some(peer), _) => peer.user(),
             (None, Some(token)) => self.bearer(&token).await?,
             (None, None) => UserInfo::anonymous(),
-        };
-        self.impersonate(headers, user, request).await
+        })
     }
 
     async fn bearer(&self, token: &str) -> Result<UserInfo, AuthnError> {

@@ -11,7 +11,6 @@ use std::collections::BTreeMap;
 use http::HeaderMap;
 use percent_encoding::percent_decode_str;
 
-use super::authenticate::AuthnError;
 use super::{Attributes, Auth, Decision, Refusal};
 
 mod modes;
@@ -33,22 +32,25 @@ struct Wanted {
 }
 
 impl Auth {
-    /// The user that the headers name, if `caller` may act as it in a request; without such headers the caller.
-    pub(super) async fn impersonate(
+    /// The user that the headers name, if `caller` may act as it in a request, whose user does not matter; none without such headers.
+    ///
+    /// # Errors
+    /// When it may not, or the headers make no sense.
+    pub async fn impersonate(
         &self,
         headers: &HeaderMap,
-        caller: UserInfo,
+        caller: &UserInfo,
         request: &Attributes<'_>,
-    ) -> Result<UserInfo, AuthnError> {
-        let Some(wanted) = wanted(headers)? else { return Ok(caller) };
+    ) -> Result<Option<UserInfo>, Refusal> {
+        let Some(wanted) = wanted(headers)? else { return Ok(None) };
         let mut first = None;
-        for mode in Mode::ALL.into_iter().filter(|mode| mode.applies(&wanted, &caller)) {
-            match self.may_act(mode, &wanted, &caller, request).await {
-                Ok(()) => return Ok(wanted.into_user(mode)),
+        for mode in Mode::ALL.into_iter().filter(|mode| mode.applies(&wanted, caller)) {
+            match self.may_act(mode, &wanted, caller, request).await {
+                Ok(()) => return Ok(Some(wanted.into_user(mode))),
                 Err(refusal) => drop(first.get_or_insert(refusal)),
             }
         }
-        Err(first.unwrap_or_else(|| Refusal::BadRequest("all impersonation modes failed".to_owned())).into())
+        Err(first.unwrap_or_else(|| Refusal::BadRequest("all impersonation modes failed".to_owned())))
     }
 
     /// Whether the caller may act as whom it wants in a mode.

@@ -57,7 +57,18 @@ impl Cluster {
     async fn user_of(&self, token: &str) -> Result<UserInfo, AuthnError> {
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {token}")).unwrap());
-        self.auth.authenticate(&headers, None, &pods(&UserInfo::default())).await
+        self.auth.authenticate(&headers, None).await
+    }
+
+    /// As whom a request is made.
+    async fn acting(
+        &self,
+        headers: &HeaderMap,
+        peer: &PeerIdentity,
+        request: &Attributes<'_>,
+    ) -> Result<UserInfo, Refusal> {
+        let user = self.auth.authenticate(headers, Some(peer)).await.unwrap();
+        Ok(self.auth.impersonate(headers, &user, request).await?.unwrap_or(user))
     }
 
     async fn review(&self, request: Value, user: &UserInfo) -> Value {
@@ -87,8 +98,7 @@ async fn tokens_stand_for_their_service_account() {
     assert_eq!(user.extra["authentication.kubernetes.io/node-name"], ["n"]);
     assert!(user.extra["authentication.kubernetes.io/credential-id"][0].starts_with("JTI="));
     assert!(matches!(cluster.user_of("rubbish").await, Err(AuthnError::Unauthorized(_))));
-    let anonymous =
-        cluster.auth.authenticate(&HeaderMap::new(), None, &pods(&UserInfo::default())).await.unwrap();
+    let anonymous = cluster.auth.authenticate(&HeaderMap::new(), None).await.unwrap();
     assert_eq!(anonymous, UserInfo::anonymous());
 }
 
@@ -257,9 +267,7 @@ async fn impersonation_needs_permission() {
         is_front_proxy: false,
     };
     let nobody = UserInfo::default();
-    let act = async |as_member_of: &str| {
-        cluster.auth.authenticate(&headers, Some(&peer(as_member_of)), &pods(&nobody)).await
-    };
+    let act = async |as_member_of: &str| cluster.acting(&headers, &peer(as_member_of), &pods(&nobody)).await;
     let user = act("system:masters").await.unwrap();
     assert_eq!((user.name.as_str(), user.groups), ("bob", vec!["system:authenticated".to_owned()]));
     let error = act("x").await.unwrap_err().to_string();
@@ -295,10 +303,10 @@ async fn impersonation_may_be_for_some_requests_alone() {
     let mut headers = HeaderMap::new();
     headers.insert("Impersonate-User", HeaderValue::from_static("bob"));
     let list = pods(&nobody);
-    let user = cluster.auth.authenticate(&headers, Some(&alice), &list).await.unwrap();
+    let user = cluster.acting(&headers, &alice, &list).await.unwrap();
     assert_eq!(user.name, "bob");
     let delete = Attributes { verb: "delete", ..list };
-    assert!(cluster.auth.authenticate(&headers, Some(&alice), &delete).await.is_err());
+    assert!(cluster.acting(&headers, &alice, &delete).await.is_err());
     headers.insert("Impersonate-User", HeaderValue::from_static("carol"));
-    assert!(cluster.auth.authenticate(&headers, Some(&alice), &list).await.is_err());
+    assert!(cluster.acting(&headers, &alice, &list).await.is_err());
 }

@@ -12,8 +12,13 @@ pub(crate) enum Error {
     Server(Box<Status>),
     #[error("Unable to connect to the server: {0}")]
     Connection(String),
+    #[error("The connection to the server {0} was refused - did you specify the right host or port?")]
+    Refused(String),
     #[error("error: {0}")]
     Usage(String),
+    /// What is said as it is.
+    #[error("{0}")]
+    Plain(String),
     #[error("error: {0}")]
     Output(#[from] skiff_print::OutputError),
     #[error("error: {0}")]
@@ -22,21 +27,52 @@ pub(crate) enum Error {
     Answer(#[from] serde_json::Error),
     #[error("error: {path}: {reason}")]
     Manifest { path: String, reason: String },
+    /// Several objects failed, each for a reason of its own.
+    #[error("{}", lines(.0))]
+    Many(Vec<Error>),
 }
 
-/// `Error from server (NotFound): pods "x" not found`; invalid objects are named first, as kubectl does.
+fn lines(errors: &[Error]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// `Error from server (NotFound): pods "x" not found`; of invalid objects each field is named.
 fn server_text(status: &Status) -> String {
-    if status.reason == "Invalid"
-        && let Some(details) = &status.details
-    {
-        let text =
-            status.message.split_once(" is invalid: ").map_or(status.message.as_str(), |(_, rest)| rest);
-        return format!("The {} \"{}\" is invalid: {text}", details.kind, details.name);
+    match status.reason.as_str() {
+        "Invalid" => invalid_text(status),
+        "Unauthorized" => format!("error: You must be logged in to the server ({})", status.message),
+        "" => format!("Error from server: {}", status.message),
+        reason => format!("Error from server ({reason}): {}", status.message),
     }
-    if status.reason.is_empty() {
-        return format!("Error from server: {}", status.message);
+}
+
+fn invalid_text(status: &Status) -> String {
+    let unnamed = "The request is invalid";
+    let Some(details) = &status.details else {
+        return if status.message.is_empty() {
+            unnamed.to_owned()
+        } else {
+            format!("{unnamed}: {}", status.message)
+        };
+    };
+    let mut causes: Vec<String> = Vec::new();
+    for cause in &details.causes {
+        let text = format!("{}: {}", cause.field, cause.message);
+        if !causes.contains(&text) {
+            causes.push(text);
+        }
     }
-    format!("Error from server ({}): {}", status.reason, status.message)
+    let named = !details.kind.is_empty() || !details.name.is_empty();
+    let what = match named {
+        true => format!("The {} \"{}\" is invalid", details.kind, details.name),
+        false if causes.is_empty() && !status.message.is_empty() => format!("{unnamed}: {}", status.message),
+        false => unnamed.to_owned(),
+    };
+    match causes.as_slice() {
+        [] => what,
+        [cause] => format!("{what}: {cause}"),
+        causes => format!("{what}: \n* {}", causes.join("\n* ")),
+    }
 }
 
 impl From<kube::Error> for Error {
@@ -50,6 +86,32 @@ impl From<kube::Error> for Error {
 }
 
 impl Error {
+    /// `failed to create deployment: …`, with what the server said.
+    pub(crate) fn context(self, what: &str) -> Self {
+        match self {
+            Self::Server(status) => Self::Usage(format!("{what}{}", status.message)),
+            other => other,
+        }
+    }
+
+    /// Nothing, the one error, or all of them.
+    pub(crate) fn all(mut errors: Vec<Self>) -> Result<(), Self> {
+        match errors.len() {
+            0 => Ok(()),
+            1 => Err(errors.remove(0)),
+            _ => Err(Self::Many(errors)),
+        }
+    }
+
+    pub(crate) fn usage(text: impl std::fmt::Display) -> Self {
+        Self::Usage(text.to_string())
+    }
+
+    /// Whether somebody else changed the object meanwhile.
+    pub(crate) fn is_conflict(&self) -> bool {
+        matches!(self, Self::Server(status) if status.code == 409 && status.reason == "Conflict")
+    }
+
     /// Whether the server said that the object does not exist.
     pub(crate) fn is_not_found(&self) -> bool {
         matches!(self, Self::Server(status) if status.code == 404)

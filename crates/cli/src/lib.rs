@@ -1,34 +1,40 @@
-//! The kubectl verbs that people use most, thin over the server: tables are printed by the API server, merges are
-//! made by it (server-side apply), and streams are the kube client's.
+//! The kubectl verbs that people use most, in kubectl's words and thin over the server: tables are printed by the API
+//! server, merges are made by it, and streams are the kube client's.
 //!
-//! This is no copy of kubectl. Whoever needs more of it uses kubectl itself, which works unchanged.
+//! What a command is, is a row in a table (`line::Command`): its name, help and flags, and the function that does it. From that
+//! the command line is read, with the errors that kubectl's users know, and help is written. Whoever needs more of kubectl uses
+//! kubectl itself, which works unchanged.
 
 #![deny(clippy::print_stdout, clippy::print_stderr, reason = "commands print through skiff_print")]
 
 mod api;
-mod args;
+mod change;
+mod context;
 mod error;
+mod line;
 mod manifest;
-mod output;
+mod pods;
+mod print;
 mod resources;
+mod select;
+mod selector;
 mod terminal;
+mod uri;
 mod verbs;
+mod watch;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser;
-
-use args::{Cli, Verb};
+use context::Context;
 use error::{Error, Outcome};
+use line::{Parsed, help, parse};
+use verbs::KUBECTL;
 
 /// Runs `kubectl ARGUMENTS…` and returns its exit code: 0, 1 for an error, or that of a command run by `exec`.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(std::iter::once(OsString::from("kubectl")).chain(arguments)) {
-        Ok(cli) => cli,
-        Err(error) => error.exit(),
-    };
-    match run(cli) {
+    let words: Vec<String> = arguments.map(|word| word.to_string_lossy().into_owned()).collect();
+    match run(&words) {
         Ok(outcome) => outcome.into(),
         Err(error) if skiff_print::reader_is_gone(&error) => ExitCode::from(skiff_print::READER_GONE),
         Err(error) => {
@@ -38,25 +44,23 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> Result<Outcome, Error> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let outcome = runtime.block_on(async {
-        let api = api::Api::connect(&cli.global).await?;
-        match cli.verb {
-            Verb::Get(args) => verbs::get::run(&api, &args).await,
-            Verb::Describe(args) => verbs::describe::run(&api, &args).await,
-            Verb::Create(args) => verbs::create::run(&api, &args).await,
-            Verb::Apply(args) => verbs::create::apply(&api, &args).await,
-            Verb::Delete(args) => verbs::delete::run(&api, &args).await,
-            Verb::Exec(args) => verbs::exec::run(&api, &args).await,
-            Verb::Attach(args) => verbs::exec::attach(&api, &args).await,
-            Verb::Logs(args) => verbs::logs::run(&api, &args).await,
-            Verb::Scale(args) => verbs::change::scale(&api, &args).await,
-            Verb::Label(args) => verbs::change::label(&api, &args).await,
-            Verb::Run(args) => verbs::make::run(&api, &args).await,
-            Verb::Expose(args) => verbs::make::expose(&api, &args).await,
+fn run(words: &[String]) -> Result<Outcome, Error> {
+    let (command, given) = match parse(&KUBECTL, words)? {
+        Parsed::Run(command, given) => (command, given),
+        Parsed::Help { command, path, asked } => {
+            skiff_print::text(help::text(&KUBECTL, command, &path))?;
+            return Ok(if asked || std::ptr::eq(command, &raw const KUBECTL) {
+                Outcome::Done
+            } else {
+                Outcome::Failed
+            });
         }
-    });
+    };
+    let Some(action) = command.run else { return Ok(Outcome::Done) };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let context = Context::new(&given);
+    let outcome = runtime.block_on(action(&context, &given));
+    drop(context);
     // A read of the terminal may still be waiting for a key; nothing is lost by not waiting with it.
     runtime.shutdown_background();
     outcome

@@ -1,6 +1,5 @@
 //! From what a user types (`po`, `svc/kubia`, `all`) to paths on the server, by its discovery documents.
 
-use http::Request;
 use serde_json::Value;
 
 use crate::api::Api;
@@ -15,8 +14,11 @@ pub(crate) struct Resource {
     pub(crate) plural: String,
     pub(crate) singular: String,
     pub(crate) namespaced: bool,
-    short: Vec<String>,
-    categories: Vec<String>,
+    pub(crate) short: Vec<String>,
+    pub(crate) categories: Vec<String>,
+    pub(crate) verbs: Vec<String>,
+    /// Names of subresources.
+    pub(crate) parts: Vec<String>,
 }
 
 /// A kind, and the object of it that is meant (all, when there is no name).
@@ -27,7 +29,8 @@ pub(crate) struct Target {
 }
 
 /// All kinds, in the server's order.
-pub(crate) struct Resources(Vec<Resource>);
+#[derive(Debug)]
+pub(crate) struct Resources(pub(crate) Vec<Resource>);
 
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
@@ -58,12 +61,24 @@ impl Resource {
         }
     }
 
+    /// `v1` or `apps/v1`.
+    pub(crate) fn api_version(&self) -> String {
+        if self.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.group, self.version) }
+    }
+
+    /// As errors name it: `pods` or `deployments.apps`.
+    pub(crate) fn group_resource(&self) -> String {
+        if self.group.is_empty() { self.plural.clone() } else { format!("{}.{}", self.plural, self.group) }
+    }
+
     fn is_called(&self, word: &str) -> bool {
         let word = word.to_lowercase();
-        let bare = word == self.plural || word == self.singular || self.short.contains(&word);
-        bare || word.split_once('.').is_some_and(|(name, group)| {
-            group == self.group && (name == self.plural || name == self.singular)
-        })
+        let named =
+            |name: &str| name == self.plural || name == self.singular || self.short.iter().any(|s| s == name);
+        named(&word)
+            || word.split_once('.').is_some_and(|(name, place)| {
+                named(name) && (place == self.group || place == format!("{}.{}", self.version, self.group))
+            })
     }
 }
 
@@ -71,10 +86,7 @@ impl Resources {
     pub(crate) async fn discover(api: &Api) -> Result<Self, Error> {
         let mut all = Vec::new();
         for path in ["/api", "/apis"] {
-            let request =
-                Request::builder().uri(path).header(http::header::ACCEPT, AGGREGATED).body(Vec::new());
-            let request = request.map_err(|error| Error::Usage(error.to_string()))?;
-            all.extend(parse(&api.client.request::<Value>(request).await?));
+            all.extend(parse(&api.get_as(path, AGGREGATED).await?));
         }
         Ok(Self(all))
     }
@@ -90,6 +102,16 @@ impl Resources {
         })
     }
 
+    /// The kind that the object says it is of.
+    pub(crate) fn of_object(&self, object: &Value) -> Result<&Resource, Error> {
+        self.of_kind(object["apiVersion"].as_str().unwrap_or(""), object["kind"].as_str().unwrap_or(""))
+    }
+
+    /// The kind that one word means.
+    pub(crate) fn one(&self, word: &str) -> Option<&Resource> {
+        self.0.iter().find(|resource| resource.is_called(word))
+    }
+
     /// The kinds that one word means: a name, a short name, or a category such as `all`.
     fn named(&self, word: &str) -> Result<Vec<&Resource>, Error> {
         if let Some(resource) = self.0.iter().find(|resource| resource.is_called(word)) {
@@ -98,7 +120,8 @@ impl Resources {
         let category: Vec<&Resource> =
             self.0.iter().filter(|r| r.categories.iter().any(|c| c == word)).collect();
         if category.is_empty() {
-            return Err(Error::Usage(format!("the server doesn't have a resource type \"{word}\"")));
+            let name = word.split('.').next().unwrap_or(word);
+            return Err(Error::Usage(format!("the server doesn't have a resource type \"{name}\"")));
         }
         Ok(category)
     }
@@ -124,14 +147,16 @@ impl Resources {
     }
 
     fn slashed(&self, word: &str) -> Result<Target, Error> {
-        let parts = word.split_once('/').filter(|(kind, name)| !kind.is_empty() && !name.is_empty());
-        let (kind, name) = parts.ok_or_else(|| {
-            Error::Usage("there is no need to specify a resource type as a separate argument when passing arguments in resource/name form".to_owned())
-        })?;
+        let (kind, name) = word.split_once('/').ok_or_else(|| Error::usage(MIXED))?;
+        if kind.is_empty() || name.is_empty() || name.contains('/') {
+            return Err(Error::usage("arguments in resource/name form must have a single resource and name"));
+        }
         let resources = self.named(kind)?;
         Ok(Target { resource: resources[0].clone(), name: Some(name.to_owned()) })
     }
 }
+
+const MIXED: &str = "there is no need to specify a resource type as a separate argument when passing arguments in resource/name form (e.g. 'kubectl get resource/<resource_name>' instead of 'kubectl get resource resource/<resource_name>'";
 
 fn parse(list: &Value) -> Vec<Resource> {
     let mut all = Vec::new();
@@ -147,6 +172,11 @@ fn parse(list: &Value) -> Vec<Resource> {
                     namespaced: resource["scope"] == "Namespaced",
                     short: array(&resource["shortNames"]).iter().map(text).collect(),
                     categories: array(&resource["categories"]).iter().map(text).collect(),
+                    verbs: array(&resource["verbs"]).iter().map(text).collect(),
+                    parts: array(&resource["subresources"])
+                        .iter()
+                        .map(|part| text(&part["subresource"]))
+                        .collect(),
                 });
             }
         }

@@ -9,17 +9,16 @@ use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, DaemonSetSpec};
 use k8s_openapi::api::core::v1::Node;
 use kube::{Client, ResourceExt};
 use parking_lot::Mutex;
-use skiff_informer::{
-    Change, EventType, Next, ObjectKey, Queue, Recorder, describe, is_namespace_terminating,
-};
+use skiff_informer::{Change, EventType, Next, ObjectKey, Queue, Recorder, is_namespace_terminating};
 use tokio::time::Instant;
 
 use crate::environment::{Controller, Environment};
 use crate::informers::Informers;
 use crate::pods::KnownPod;
-use crate::workload::history::{self, Draft, History, Present, REVISION_HASH};
+use crate::workload::history::{self, History, REVISION_HASH};
 use crate::workload::{
-    ClaimError, InFlight, Owner, PodControl, PodFailure, STALE_CACHE_BOUND, Selector, claim, follow, status,
+    InFlight, Named, Owner, PassError, PodControl, PodFailure, STALE_CACHE_BOUND, Selector, claim, follow,
+    status,
 };
 
 mod backoff;
@@ -39,15 +38,8 @@ const WORKERS: usize = 4;
 /// Most pods that one pass creates, and most that it deletes.
 const BURST: usize = 250;
 
-/// A pass that failed.
-#[derive(Debug, thiserror::Error)]
-enum Error {
-    #[error("daemon set {set}: {source}")]
-    Claim { set: ObjectKey, source: ClaimError },
-    #[error("cannot {action} of daemon set {set}: {}", describe(source))]
-    Api { action: &'static str, set: ObjectKey, source: kube::Error },
-    #[error("daemon set {set}: {failure}")]
-    Pods { set: ObjectKey, failure: PodFailure },
+fn named(key: &ObjectKey) -> Named {
+    Named { noun: "daemon set", key: key.clone() }
 }
 
 struct DaemonSets {
@@ -122,7 +114,7 @@ fn is_concerned(set: &DaemonSet, pods: &[Arc<KnownPod>], change: &Change<'_, Nod
 }
 
 impl DaemonSets {
-    async fn reconcile(&self, key: ObjectKey) -> Result<Next, Error> {
+    async fn reconcile(&self, key: ObjectKey) -> Result<Next, PassError> {
         let settled = self.pods.in_flight().is_settled(&key);
         let written = self.sets.is_settled(&key) && self.history.in_flight().is_settled(&key);
         let Some(set) = self.informers.daemon_sets.get(&key) else {
@@ -140,10 +132,10 @@ impl DaemonSets {
         if !written {
             return Ok(Next::After(STALE_CACHE_BOUND));
         }
-        let failed = |source| Error::Claim { set: key.clone(), source };
+        let failed = |source| PassError::Claim { owner: named(&key), source };
         let revisions = self.history.of(&*set).await.map_err(failed)?;
         let (present, collisions) = match self.revise(&key, &set, spec, &revisions).await {
-            Err(Error::Api { source, .. }) if is_namespace_terminating(&source) => return Ok(Next::Done),
+            Err(PassError::Api { source, .. }) if is_namespace_terminating(&source) => return Ok(Next::Done),
             revised => revised?,
         };
         let candidates = self.informers.pods_by_owner.of_or_orphaned(&*set);
@@ -167,7 +159,8 @@ impl DaemonSets {
             false => Ok(Some(STALE_CACHE_BOUND)),
         };
         self.report(&key, &set, &layout, settled, collisions).await?;
-        let look_in = done.map_err(|failure| Error::Pods { set: key.clone(), failure })?;
+        let look_in =
+            done.map_err(|failure| PassError::Step { owner: named(&key), why: failure.to_string() })?;
         self.forget_history(&key, &set, spec, (&revisions, &present), &pods).await?;
         let next = [look_in, layout.next_available()].into_iter().flatten().min();
         Ok(next.map_or(Next::Done, Next::After))
@@ -180,20 +173,12 @@ impl DaemonSets {
         set: &DaemonSet,
         spec: &DaemonSetSpec,
         revisions: &[Arc<ControllerRevision>],
-    ) -> Result<(Arc<ControllerRevision>, Option<i32>), Error> {
-        let failed = |source| Error::Api { action: "keep the revisions", set: key.clone(), source };
+    ) -> Result<(Arc<ControllerRevision>, Option<i32>), PassError> {
         let before = set.status.as_ref().and_then(|status| status.collision_count);
         let mut collisions = before.unwrap_or(0);
-        let present = match history::present(revisions, &spec.template) {
-            Present::Is(revision) => revision,
-            Present::Again(revision, number) => {
-                Arc::new(self.history.renumber(set, &revision, number).await.map_err(failed)?)
-            }
-            Present::New(number) => {
-                let draft = Draft { template: &spec.template, label: REVISION_HASH, number };
-                Arc::new(self.history.create(set, &draft, &mut collisions).await.map_err(failed)?)
-            }
-        };
+        let template = (&spec.template, REVISION_HASH);
+        let present = self.history.keep(set, revisions, template, &mut collisions).await;
+        let present = present.map_err(named(key).failed("keep the revisions"))?;
         Ok((present, before.or(Some(collisions).filter(|collisions| *collisions > 0)).map(|_| collisions)))
     }
 
@@ -241,18 +226,12 @@ impl DaemonSets {
         layout: &Layout<'_>,
         worked: bool,
         collisions: Option<i32>,
-    ) -> Result<(), Error> {
+    ) -> Result<(), PassError> {
         let mut status = layout.status(worked);
         status.collision_count = collisions;
-        if status::says_the_same(set.status.as_ref(), &status) {
-            return Ok(());
-        }
-        let written = status::write(&self.client, &DaemonSet { status: Some(status), ..set.clone() }).await;
-        let failed = |source| Error::Api { action: "update the status", set: key.clone(), source };
-        if let Some(written) = written.map_err(failed)? {
-            self.sets.wrote(key, &written.metadata);
-        }
-        Ok(())
+        let object = |status| DaemonSet { status: Some(status), ..set.clone() };
+        let done = status::report(&self.client, &self.sets, (set.status.as_ref(), status), object).await;
+        done.map_err(named(key).failed("update the status"))
     }
 
     async fn forget_history(
@@ -262,7 +241,7 @@ impl DaemonSets {
         spec: &DaemonSetSpec,
         (revisions, present): (&[Arc<ControllerRevision>], &ControllerRevision),
         pods: &[Arc<KnownPod>],
-    ) -> Result<(), Error> {
+    ) -> Result<(), PassError> {
         let live = |revision: &ControllerRevision| {
             let hash = hash_of(revision);
             revision.metadata.uid == present.metadata.uid
@@ -271,7 +250,7 @@ impl DaemonSets {
         let expired = history::expired(revisions, live, spec.revision_history_limit);
         match self.history.delete(set, &expired).await {
             Err(source) if !is_namespace_terminating(&source) => {
-                Err(Error::Api { action: "delete old revisions", set: key.clone(), source })
+                Err(named(key).failed("delete old revisions")(source))
             }
             _ => Ok(()),
         }

@@ -17,13 +17,14 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{IPAddress, ServiceCIDR};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::ClusterRole;
-use k8s_openapi::api::storage::v1::VolumeAttributesClass;
+use k8s_openapi::api::storage::v1::{StorageClass, VolumeAttributesClass};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::runtime::watcher;
 use kube::{Api, Client, ResourceExt};
 use skiff_informer::{Cache, Index, ObjectKey, Vitals};
 use tokio_util::sync::CancellationToken;
 
+use crate::persistentvolume::{self, Offer, Sought};
 use crate::pods::KnownPod;
 use crate::workload::ByOwner;
 
@@ -40,6 +41,8 @@ pub(crate) struct Informers {
     pub(crate) pods: Cache<KnownPod>,
     pub(crate) pods_by_node: Index<String, KnownPod>,
     pub(crate) pods_by_owner: ByOwner<KnownPod>,
+    /// Pods by the claims that are volumes of theirs.
+    pub(crate) pods_by_claim: Index<ObjectKey, KnownPod>,
     pub(crate) replication_controllers: Cache<ReplicationController>,
     pub(crate) replica_sets: Cache<ReplicaSet>,
     pub(crate) replica_sets_by_owner: ByOwner<ReplicaSet>,
@@ -49,6 +52,7 @@ pub(crate) struct Informers {
     pub(crate) controller_revisions: Cache<ControllerRevision>,
     pub(crate) controller_revisions_by_owner: ByOwner<ControllerRevision>,
     pub(crate) claims: Cache<PersistentVolumeClaim>,
+    pub(crate) claims_by_sought: Index<Sought, PersistentVolumeClaim>,
     pub(crate) jobs: Cache<Job>,
     pub(crate) jobs_by_owner: ByOwner<Job>,
     pub(crate) cron_jobs: Cache<CronJob>,
@@ -77,6 +81,8 @@ pub(crate) struct Informers {
     pub(crate) definitions: Cache<CustomResourceDefinition>,
     pub(crate) signing_requests: Cache<CertificateSigningRequest>,
     pub(crate) volumes: Cache<PersistentVolume>,
+    pub(crate) volumes_by_offer: Index<Offer, PersistentVolume>,
+    pub(crate) storage_classes: Cache<StorageClass>,
     pub(crate) attribute_classes: Cache<VolumeAttributesClass>,
 }
 
@@ -84,7 +90,7 @@ impl Informers {
     pub(crate) fn new() -> Self {
         let (pods, slices, services) = (Cache::new(), Cache::new(), Cache::new());
         let (replica_sets, controller_revisions) = (Cache::new(), Cache::new());
-        let jobs = Cache::new();
+        let (jobs, claims, volumes) = (Cache::new(), Cache::new(), Cache::new());
         Self {
             jobs_by_owner: ByOwner::new(&jobs),
             jobs,
@@ -93,6 +99,7 @@ impl Informers {
             autoscalers: Cache::new(),
             pods_by_owner: ByOwner::new(&pods),
             pods_by_node: Index::new(&pods, |_, pod: &KnownPod| pod.node().map(String::from)),
+            pods_by_claim: Index::new(&pods, |_, pod: &KnownPod| pod.claimed().collect::<Vec<_>>()),
             slices_by_service: Index::new(&slices, |_, slice| service_of(slice)),
             pods,
             slices,
@@ -104,7 +111,8 @@ impl Informers {
             daemon_sets: Cache::new(),
             controller_revisions_by_owner: ByOwner::new(&controller_revisions),
             controller_revisions,
-            claims: Cache::new(),
+            claims_by_sought: Index::new(&claims, |_, claim| persistentvolume::sought(claim)),
+            claims,
             services_by_label: Index::new(&services, label_asked_for),
             services,
             endpoints: Cache::new(),
@@ -120,7 +128,9 @@ impl Informers {
             cluster_roles: Cache::new(),
             definitions: Cache::new(),
             signing_requests: Cache::new(),
-            volumes: Cache::new(),
+            volumes_by_offer: Index::new(&volumes, |_, volume| persistentvolume::offer(volume)),
+            volumes,
+            storage_classes: Cache::new(),
             attribute_classes: Cache::new(),
         }
     }
@@ -183,6 +193,7 @@ impl Informers {
             Some,
         );
         self.volumes.watch::<PersistentVolume>(Api::all(client()), everything(), shutdown, Some);
+        self.storage_classes.watch::<StorageClass>(Api::all(client()), everything(), shutdown, Some);
         self.attribute_classes.watch::<VolumeAttributesClass>(
             Api::all(client()),
             everything(),
@@ -221,6 +232,7 @@ impl Informers {
         vitals.cache("customresourcedefinitions", &self.definitions);
         vitals.cache("certificatesigningrequests", &self.signing_requests);
         vitals.cache("persistentvolumes", &self.volumes);
+        vitals.cache("storageclasses", &self.storage_classes);
         vitals.cache("volumeattributesclasses", &self.attribute_classes);
     }
 

@@ -26,6 +26,7 @@ mod disruption;
 mod endpoints;
 mod endpointslice;
 mod environment;
+mod ephemeralvolume;
 mod garbage;
 mod identity;
 mod informers;
@@ -39,6 +40,7 @@ mod namespaces;
 mod nodeipam;
 mod nodelifecycle;
 mod notes;
+mod persistentvolume;
 mod podautoscaler;
 mod podgc;
 mod pods;
@@ -56,6 +58,7 @@ mod statefulset;
 mod tainteviction;
 mod trigger_time;
 mod ttlafterfinished;
+mod volumeexpand;
 mod workload;
 
 pub use certificates::Signer;
@@ -187,6 +190,9 @@ fn assemble(environment: &Environment<'_>) -> Result<Vec<Controller>, Controller
         clusterroles::controller(environment),
         garbage::controller(environment),
         certificates::controller(environment),
+        persistentvolume::controller(environment),
+        ephemeralvolume::controller(environment),
+        volumeexpand::controller(environment),
         protection::claims::controller(environment),
         protection::volumes::controller(environment),
         protection::classes::controller(environment),

@@ -35,6 +35,8 @@ pub(crate) struct KnownPod {
     meant_for: Box<str>,
     /// Its volumes that are claims, with the names of these.
     claims: Box<[(Box<str>, Box<str>)]>,
+    /// The names of the claims that live as long as it does.
+    ephemeral_claims: Box<[Box<str>]>,
     hostname: Box<str>,
     subdomain: Box<str>,
     /// Those that keep it on a node.
@@ -114,6 +116,7 @@ impl KnownPod {
             node: text(spec.node_name.as_ref()),
             meant_for: meant_for(spec).into(),
             claims: claims(spec),
+            ephemeral_claims: ephemeral_claims(&pod.name_any(), spec),
             hostname: text(spec.hostname.as_ref()),
             subdomain: text(spec.subdomain.as_ref()),
             tolerations: spec.tolerations.iter().flatten().filter(|kept| keeps(kept)).cloned().collect(),
@@ -192,6 +195,17 @@ impl KnownPod {
     /// The claim that is its volume of that name.
     pub(crate) fn claim(&self, volume: &str) -> Option<&str> {
         self.claims.iter().find(|(name, _)| &**name == volume).map(|(_, claim)| &**claim)
+    }
+
+    /// The claims that live as long as it does.
+    pub(crate) fn ephemeral_claims(&self) -> impl Iterator<Item = ObjectKey> {
+        self.ephemeral_claims.iter().map(|name| ObjectKey::new(self.key.namespace(), name))
+    }
+
+    /// All claims that are volumes of it.
+    pub(crate) fn claimed(&self) -> impl Iterator<Item = ObjectKey> {
+        let named = self.claims.iter().map(|(_, claim)| ObjectKey::new(self.key.namespace(), claim));
+        named.chain(self.ephemeral_claims())
     }
 
     /// The host name it asks for, empty if none.
@@ -318,6 +332,12 @@ fn claims(spec: &PodSpec) -> Box<[(Box<str>, Box<str>)]> {
         Some((volume.name.as_str().into(), claim.claim_name.as_str().into()))
     });
     claims.collect()
+}
+
+fn ephemeral_claims(pod: &str, spec: &PodSpec) -> Box<[Box<str>]> {
+    let volumes = spec.volumes.iter().flatten();
+    let claims = volumes.filter_map(|volume| skiff_volumes::claim_of(pod, volume));
+    claims.filter(|(_, is_own)| *is_own).map(|(claim, _)| (&*claim).into()).collect()
 }
 
 /// Whether a toleration concerns pods that run.

@@ -13,9 +13,9 @@ use crate::environment::{Controller, Environment};
 use crate::informers::Informers;
 use crate::pods::KnownPod;
 use crate::pods::pace::in_batches;
-use crate::workload::history::{self, Draft, History, Present};
+use crate::workload::history::{self, History};
 use crate::workload::{
-    ClaimError, InFlight, Owner, PodControl, STALE_CACHE_BOUND, Selector, claim, follow, status,
+    InFlight, Named, Owner, PassError, PodControl, STALE_CACHE_BOUND, Selector, claim, follow, status,
 };
 
 mod claims;
@@ -34,15 +34,8 @@ const WORKERS: usize = 8;
 /// The label that holds the hash of a revision.
 const HASH: &str = "controller.kubernetes.io/hash";
 
-/// A pass that failed.
-#[derive(Debug, thiserror::Error)]
-enum Error {
-    #[error("stateful set {set}: {source}")]
-    Claim { set: ObjectKey, source: ClaimError },
-    #[error("cannot {action} of stateful set {set}: {}", describe(source))]
-    Api { action: &'static str, set: ObjectKey, source: kube::Error },
-    #[error("stateful set {set}: {why}")]
-    Step { set: ObjectKey, why: String },
+fn named(key: &ObjectKey) -> Named {
+    Named { noun: "stateful set", key: key.clone() }
 }
 
 struct StatefulSets {
@@ -94,7 +87,7 @@ pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
 }
 
 impl StatefulSets {
-    async fn reconcile(&self, key: ObjectKey) -> Result<Next, Error> {
+    async fn reconcile(&self, key: ObjectKey) -> Result<Next, PassError> {
         let settled = self.is_settled(&key);
         let Some(set) = self.informers.stateful_sets.get(&key) else {
             self.forget(&key);
@@ -104,7 +97,7 @@ impl StatefulSets {
         if !settled {
             return Ok(Next::After(STALE_CACHE_BOUND));
         }
-        let failed = |source| Error::Claim { set: key.clone(), source };
+        let failed = |source| PassError::Claim { owner: named(&key), source };
         let revisions = self.history.of(&*set).await.map_err(failed)?;
         let candidates = self.informers.pods_by_owner.of_or_orphaned(&*set);
         let name = set.name_any();
@@ -114,7 +107,7 @@ impl StatefulSets {
         let claims = claim(&*set, candidates, is_member);
         let pods = claims.settle(&self.client, &*set, &[]).await.map_err(failed)?;
         let (revised, collisions) = match self.revise(&key, &set, spec, &revisions).await {
-            Err(Error::Api { source, .. }) if is_namespace_terminating(&source) => return Ok(Next::Done),
+            Err(PassError::Api { source, .. }) if is_namespace_terminating(&source) => return Ok(Next::Done),
             revised => revised?,
         };
         let mut plan = self.plan(&key, &revised, &pods);
@@ -147,20 +140,10 @@ impl StatefulSets {
         set: &'a StatefulSet,
         spec: &'a StatefulSetSpec,
         revisions: &[Arc<ControllerRevision>],
-    ) -> Result<(Revised<'a>, i32), Error> {
-        let failed = |source| Error::Api { action: "keep the revisions", set: key.clone(), source };
+    ) -> Result<(Revised<'a>, i32), PassError> {
         let mut collisions = set.status.as_ref().and_then(|status| status.collision_count).unwrap_or(0);
-        let update = match history::present(revisions, &spec.template) {
-            Present::Is(revision) => revision.name_any(),
-            Present::Again(revision, number) => {
-                self.history.renumber(set, &revision, number).await.map_err(failed)?.name_any()
-            }
-            Present::New(number) => {
-                let draft = Draft { template: &spec.template, label: HASH, number };
-                let created = self.history.create(set, &draft, &mut collisions).await;
-                created.map_err(failed)?.name_any()
-            }
-        };
+        let update = self.history.keep(set, revisions, (&spec.template, HASH), &mut collisions).await;
+        let update = update.map_err(named(key).failed("keep the revisions"))?.name_any();
         let said = set.status.as_ref().and_then(|status| status.current_revision.as_deref());
         let current = revisions.iter().find(|revision| Some(revision.name_any().as_str()) == said);
         let current = current.and_then(|current| Some((current.name_any(), history::template_of(current)?)));
@@ -184,12 +167,12 @@ impl StatefulSets {
         })
     }
 
-    async fn execute(&self, key: &ObjectKey, revised: &Revised<'_>, plan: &Plan) -> Result<(), Error> {
+    async fn execute(&self, key: &ObjectKey, revised: &Revised<'_>, plan: &Plan) -> Result<(), PassError> {
         for round in &plan.rounds {
             let done = in_batches(round.len(), |index| self.execute_one(revised, &round[index])).await;
             match done {
                 Err(steps::Failure::NamespaceGoes) => return Ok(()),
-                Err(steps::Failure::Told(why)) => return Err(Error::Step { set: key.clone(), why }),
+                Err(steps::Failure::Told(why)) => return Err(PassError::Step { owner: named(key), why }),
                 Ok(()) => {}
             }
         }
@@ -197,17 +180,11 @@ impl StatefulSets {
     }
 
     /// Writes the status if it changed.
-    async fn report(&self, key: &ObjectKey, set: &StatefulSet, plan: &Plan) -> Result<(), Error> {
-        if status::says_the_same(set.status.as_ref(), &plan.status) {
-            return Ok(());
-        }
-        let reported = StatefulSet { status: Some(plan.status.clone()), ..set.clone() };
-        let written = status::write(&self.client, &reported).await;
-        let failed = |source| Error::Api { action: "update the status", set: key.clone(), source };
-        if let Some(written) = written.map_err(failed)? {
-            self.sets.wrote(key, &written.metadata);
-        }
-        Ok(())
+    async fn report(&self, key: &ObjectKey, set: &StatefulSet, plan: &Plan) -> Result<(), PassError> {
+        let object = |status| StatefulSet { status: Some(status), ..set.clone() };
+        let statuses = (set.status.as_ref(), plan.status.clone());
+        let done = status::report(&self.client, &self.sets, statuses, object).await;
+        done.map_err(named(key).failed("update the status"))
     }
 
     async fn forget_history(
@@ -216,7 +193,7 @@ impl StatefulSets {
         revised: &Revised<'_>,
         revisions: &[Arc<ControllerRevision>],
         pods: &[Arc<KnownPod>],
-    ) -> Result<(), Error> {
+    ) -> Result<(), PassError> {
         let live = |revision: &ControllerRevision| {
             let name = revision.name_any();
             name == revised.current.0
@@ -225,7 +202,7 @@ impl StatefulSets {
         };
         let expired = history::expired(revisions, live, revised.spec.revision_history_limit);
         let deleted = self.history.delete(revised.set, &expired).await;
-        deleted.map_err(|source| Error::Api { action: "delete old revisions", set: key.clone(), source })
+        deleted.map_err(named(key).failed("delete old revisions"))
     }
 
     fn event(&self, set: &StatefulSet, kind: EventType, reason: &'static str, message: String) {

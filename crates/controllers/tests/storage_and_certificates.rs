@@ -47,8 +47,14 @@ async fn volumes_and_classes_go_when_they_are_left() {
         "csi": {"driver": "d.example.com", "volumeHandle": "h"},
     }});
     volumes.create(&PostParams::default(), &serde_json::from_value(volume).unwrap()).await.unwrap();
-    let phase = |phase: &str| Patch::Merge(json!({"status": {"phase": phase}}));
-    volumes.patch_status("v", &PatchParams::default(), &phase("Bound")).await.unwrap();
+    let claim = json!({"metadata": {"name": "c"}, "spec": {
+        "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}, "storageClassName": "",
+        "volumeAttributesClassName": "fast",
+    }});
+    cluster.create::<PersistentVolumeClaim>(claim).await;
+    let is_bound =
+        |v: &PersistentVolume| v.status.as_ref().is_some_and(|s| s.phase.as_deref() == Some("Bound"));
+    until(volumes.clone(), |all: &[PersistentVolume]| all.iter().any(is_bound)).await;
     volumes.delete("v", &DeleteParams::default()).await.unwrap();
     classes.delete("fast", &DeleteParams::default()).await.unwrap();
     until(volumes.clone(), |all: &[PersistentVolume]| {
@@ -56,7 +62,8 @@ async fn volumes_and_classes_go_when_they_are_left() {
     })
     .await;
     assert!(classes.get_opt("fast").await.unwrap().is_some());
-    volumes.patch_status("v", &PatchParams::default(), &phase("Released")).await.unwrap();
+    let claims = cluster.in_default::<PersistentVolumeClaim>();
+    claims.delete("c", &DeleteParams::default()).await.unwrap();
     until(volumes, |all: &[PersistentVolume]| all.is_empty()).await;
     until(classes, |all: &[VolumeAttributesClass]| all.is_empty()).await;
 }

@@ -131,7 +131,6 @@ fn is_zero(value: &Value) -> bool {
 
 /// Kinds whose objects are kept, while nothing acts upon them yet, by definition, and what does not happen.
 const IDLE: &[(&str, &str)] = &[
-    ("io.k8s.api.core.v1.PersistentVolumeClaim", "no volume is found or made for it"),
     ("io.k8s.api.networking.v1.Ingress", "nothing routes to it"),
     ("io.k8s.api.networking.v1.NetworkPolicy", "traffic is not restricted by it"),
     ("io.k8s.api.resource.v1.ResourceClaim", "no device is allocated"),
@@ -262,7 +261,7 @@ mod tests {
             "Pod",
             container(json!({"ports": [
                 {"hostPort": 1, "hostIP": "127.0.0.1"}, {"hostPort": 1, "hostIP": "10.127.0.1"}, {"hostPort": 1, "hostIP": "::1"}]})),
-            &["spec.containers[1].ports[0].hostIP", "spec.containers[1].ports[2].hostIP"],
+            &["spec.containers[1].ports[2].hostIP"],
         );
         check(
             "Pod",

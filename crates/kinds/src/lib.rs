@@ -1,7 +1,8 @@
 //! The built-in kinds: a folder for each API group, in it a file or folder for each kind, with its row, strategy and
 //! printer. What rows are made of is in `skiff_machinery`, which knows none of them. Nothing here does I/O.
 //!
-//! A new kind is a file in the folder of its group and a line in the group's list; a new group a line in [`builtin`].
+//! A new kind is a file in the folder of its group and a line in the group's list; a new group lines in `groups` and
+//! [`builtin`].
 
 mod admissionregistration;
 mod apiextensions;
@@ -17,6 +18,7 @@ mod core;
 mod discovery;
 mod events;
 pub mod flowcontrol;
+mod groups;
 pub mod honour;
 pub mod networking;
 mod node;

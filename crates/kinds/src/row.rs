@@ -8,9 +8,6 @@ use skiff_machinery::{
 };
 use skiff_schema::Schema;
 
-/// The core group's only version.
-pub(crate) const CORE: GroupVersion = GroupVersion::fixed("", "v1");
-
 /// A stored kind with Name and Age columns, for a row constructor to refine. The kind's name is the last
 /// segment of its definition's; the plural is the lower-cased name with an `s`, unless set otherwise.
 pub(crate) fn stored(

@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use skiff_kinds::builtin;
-use skiff_machinery::{ClusterFacts, Context, GroupVersion, Object, Requester, strict};
+use skiff_machinery::{ClusterFacts, Context, GroupVersion, NodePorts, Object, Requester, strict};
 use skiff_schema::{DefinitionId, Schema, Type};
 
 #[test]
@@ -76,7 +76,7 @@ fn hollow(schema: &Schema, ty: Type, above: &mut Vec<DefinitionId>) -> Value {
 
 #[test]
 fn whatever_a_client_leaves_out_every_kind_can_be_read_again() {
-    let cluster = ClusterFacts { domain: "cluster.local".to_owned(), node_ports: (30000, 32767) };
+    let cluster = ClusterFacts { domain: "cluster.local".to_owned(), node_ports: NodePorts::USUAL };
     let requester = Requester::nobody();
     let cx = Context { now: Timestamp::UNIX_EPOCH, cluster: &cluster, requester };
     for kind in builtin().iter() {

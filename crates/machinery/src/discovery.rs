@@ -52,17 +52,20 @@ pub fn group(catalogue: &Catalogue, registry: &Registry, name: &str) -> Option<V
     Some(Value::Object(map))
 }
 
-/// The legacy document of `/api/v1` or `/apis/GROUP/VERSION`; `None` if there is no such version.
+/// The legacy document, which for the core group does not say of which version it is, of `/api/v1` or `/apis/GROUP/VERSION`; `None` if there is no such version.
 pub fn resource_list(catalogue: &Catalogue, gv: &GroupVersion) -> Option<Value> {
     let kinds: Vec<&Kind> = catalogue.iter().map(AsRef::as_ref).filter(|kind| kind.gv == *gv).collect();
     let resources = kinds.iter().flat_map(|kind| legacy_entries(kind));
     (!kinds.is_empty()).then(|| {
-        json!({
+        let mut list = json!({
             "kind": "APIResourceList",
-            "apiVersion": "v1",
             "groupVersion": gv.to_string(),
             "resources": resources.collect::<Vec<_>>(),
-        })
+        });
+        if !gv.group.is_empty() {
+            list["apiVersion"] = "v1".into();
+        }
+        list
     })
 }
 

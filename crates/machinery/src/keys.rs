@@ -92,6 +92,6 @@ mod tests {
     fn claims_have_readable_keys() {
         let check = |c: Claim, key: &str| assert_eq!(claim::<String>(c), key);
         check(Claim::Ip([10, 96, 0, 1].into()), "/registry/networking.k8s.io/ipaddresses/10.96.0.1");
-        check(Claim::NodePort(30001), "/skiff/nodeports/30001");
+        check(Claim::NodePort("30001".parse().unwrap()), "/skiff/nodeports/30001");
     }
 }

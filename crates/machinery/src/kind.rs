@@ -51,6 +51,20 @@ pub enum Persistence {
     Transient,
     /// Made when somebody asks, of how the server's parts are (`get` and `list` only).
     Made,
+    /// Handed to a subresource of the object of that name (`create` only).
+    HandedOn {
+        /// Of which resource of the same version, e.g. `pods`.
+        resource: &'static str,
+        /// To which of them.
+        subresource: Subresource,
+    },
+}
+
+impl Persistence {
+    /// Whether there are objects to read.
+    pub fn has_objects(self) -> bool {
+        matches!(self, Self::Stored | Self::Made)
+    }
 }
 
 /// How objects get from one version of their kind to another.

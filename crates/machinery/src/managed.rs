@@ -25,7 +25,7 @@ pub use configuration::{keep_empty, refuse_configuration};
 use entries::Entries;
 pub use overlay::{atomics, overlay};
 use set::{Element, Set};
-use shape::{Place, Shape};
+use shape::Place;
 pub use writer::{Operation, Writer};
 
 /// Brings the managed fields of an object that is about to be written up to date: what differs from `old`
@@ -38,7 +38,7 @@ pub fn track_update(object: &mut Object, old: Option<&Object>, root: &Root, writ
         return entries.store(object);
     }
     let mut empty = root.schema().empty_object(root.id());
-    without_lists(Place::root(root), &mut empty);
+    without_lists(&mut empty);
     let before = old.map_or(&empty, |old| old.as_map());
     let changes = compare(Place::root(root), before, object.as_map()).without(&SERVER_FIELDS);
     if !changes.is_empty() {
@@ -58,15 +58,32 @@ pub fn keep_time(object: &mut Object, before: &Object, writer: &Writer<'_>) {
     entries.store(object);
 }
 
-/// Who writes an empty list writes something, also where Kubernetes says it of every object. Of lists whose items are owned by
-/// themselves that is the items.
-fn without_lists(place: Place<'_>, object: &mut Map<String, Value>) {
-    let is_atomic = |name: &str, list: &Value| matches!(place.entry(name).shape(list), Shape::Leaf);
-    object.retain(|name, value| !value.is_array() || !is_atomic(name, value));
-    for (name, value) in object {
-        if let Some(value) = value.as_object_mut() {
-            without_lists(place.entry(name), value);
+/// Who writes an empty list writes something, also where Kubernetes says it of every object.
+fn without_lists(object: &mut Map<String, Value>) {
+    for value in object.values_mut() {
+        match value {
+            Value::Array(_) => *value = Value::Null,
+            Value::Object(map) => without_lists(map),
+            _ => {}
         }
+    }
+}
+
+/// Gives the managed fields of another object to one that differs from it in nothing but their times: nothing was written.
+pub fn keep_times(object: &mut Object, before: &Object) {
+    const PATH: &[&str] = &["metadata", "managedFields"];
+    let untimed = |object: &Object| {
+        let mut object = object.clone();
+        let entries = object.get(PATH).and_then(Value::as_array).cloned().unwrap_or_default();
+        let entries = entries.into_iter().map(|mut entry| {
+            entry.as_object_mut().map(|entry| entry.remove("time"));
+            entry
+        });
+        object.set(PATH, entries.collect::<Vec<_>>());
+        object
+    };
+    if untimed(object) == untimed(before) {
+        Entries::of(before).store(object);
     }
 }
 

@@ -11,7 +11,7 @@ pub(crate) mod write;
 
 use thiserror::Error;
 
-pub use decode::decode;
+pub use decode::{decode, type_of};
 pub use encode::{
     envelope, event, list_end, list_item, list_item_size, list_start, message, metadata_message, object,
     wrapped_metadata,

@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use crate::openapi::Publication;
 use crate::strict::{self, DecodeFailure, Decoded};
-use crate::{FieldError, FieldErrors, Object, Subresource};
+use crate::{FieldError, FieldErrors, NodePort, NodePorts, Object, Subresource};
 
 /// What a strategy may know besides the objects.
 #[derive(Clone, Copy, Debug)]
@@ -50,8 +50,8 @@ impl Requester<'static> {
 pub struct ClusterFacts {
     /// DNS zone, e.g. `cluster.local`.
     pub domain: String,
-    /// Node ports handed out, inclusive.
-    pub node_ports: (u16, u16),
+    /// Node ports handed out.
+    pub node_ports: NodePorts,
 }
 
 /// A part of the server, and how it is.
@@ -69,7 +69,7 @@ pub enum Claim {
     /// A Service address; kept as an IPAddress object (KEP-1880).
     Ip(IpAddr),
     /// A node port, for all protocols.
-    NodePort(u16),
+    NodePort(NodePort),
 }
 
 /// What is free, seen at one revision. Allocation is decided against this view and holds only if the

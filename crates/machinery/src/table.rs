@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use crate::{Column, Kind, Object, Persistence, Printer, Row, Subresource};
+use crate::{Column, Kind, Object, Printer, Row, Subresource};
 
 /// What each row carries of its object (`includeObject=`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl Kind {
     /// Whether there is a Table of what it, or one of its subresources, answers: of objects that are kept and of Scales, not
     /// of reviews, tokens and what is answered by a Status.
     pub fn has_table(&self, subresource: Option<Subresource>) -> bool {
-        self.persistence != Persistence::Transient
+        self.persistence.has_objects()
             && !matches!(subresource, Some(Subresource::Binding | Subresource::Eviction | Subresource::Token))
             && (subresource != Some(Subresource::Status) || self.strategy.status_has_table())
     }

@@ -13,16 +13,18 @@ use crate::pod::ledger::Ledger;
 use crate::pod::manager::Manager;
 use crate::pod::views::Views;
 use crate::probes::counts::ProbeCounts;
+use crate::provision::Provisioner;
 use crate::server;
 use crate::shared::Shared;
 use crate::sources::SourceWatches;
 use crate::users::UserRanges;
+use crate::volumes::claims::{ClaimNews, NodeVolumes};
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::{Node, Service};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client};
 use skiff_errors::error_text;
-use skiff_informer::{Cache, EventType, Recorder, Vitals, overdue, watch_objects};
+use skiff_informer::{Cache, EventType, ObjectKey, Queue, Recorder, Vitals, overdue, watch_objects};
 use skiff_listener::{Checks, Concern};
 use skiff_podnet::{NodeNetwork, PodNetwork, Restored, primary_address};
 use skiff_runtime::Runtime;
@@ -42,6 +44,15 @@ pub struct Reports {
     pub is_up: watch::Sender<bool>,
 }
 
+/// As whom an agent speaks to the API.
+#[derive(Clone)]
+pub struct Clients {
+    /// As its node.
+    pub node: Client,
+    /// As the provisioner of local paths.
+    pub provisioner: Client,
+}
+
 /// Why pods cannot have user namespaces on this machine, if they cannot.
 async fn without_users(runtime: &Arc<Runtime>) -> Option<String> {
     let runtime = runtime.clone();
@@ -55,7 +66,7 @@ async fn without_users(runtime: &Arc<Runtime>) -> Option<String> {
 /// Runs the node agent until `shutdown`. Pods that run go on running; the next agent takes them over.
 pub async fn run(
     config: AgentConfig,
-    client: Client,
+    Clients { node: client, provisioner }: Clients,
     runtime: Arc<Runtime>,
     Reports { vitals, is_up }: Reports,
     shutdown: CancellationToken,
@@ -98,7 +109,14 @@ pub async fn run(
         format!("Node {} status is now: NodeReady", config.node_name),
     );
 
+    let released: Queue<ObjectKey> = vitals.queue("volumes of the node's provisioner");
+    let volumes = Arc::new(NodeVolumes::new(&config.data_dir, released.clone()));
+    let claims = Arc::new(ClaimNews::default());
+    let work = (vitals.queue("claims of the node's provisioner"), released);
+    let provisioner = Provisioner::new(provisioner, &config.node_name, volumes.clone(), claims.clone(), work);
     let shared = Arc::new(Shared {
+        volumes,
+        claims,
         allocatable: machine.capacity(config.max_pods),
         machine,
         node: view,
@@ -130,6 +148,7 @@ pub async fn run(
             shared.node.follow(shutdown.clone()),
             manager.run(shutdown.clone()),
             registration.keep(shutdown.clone()),
+            provisioner.run(&shared.node, &shutdown),
             server::serve(shared.clone(), views, checks, listener, shutdown.clone()),
         );
         Ok(())

@@ -7,7 +7,7 @@
 //! - *Pods outlive the agent.* Everything a later agent needs is in the runtime, in the API or in the pod's
 //!   directory; a restart changes nothing for a pod that runs.
 //! - *The agent is an API client like any other.* It watches its own pods, the Services, and single ConfigMaps and
-//!   Secrets that its pods refer to.
+//!   Secrets that its pods refer to. The provisioner of local paths beside it is another one, with an identity of its own.
 //!
 //! [`run`] is the one entry point.
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests prepare what is attacked by path"))]
@@ -31,6 +31,7 @@ mod node;
 mod paths;
 mod pod;
 mod probes;
+mod provision;
 mod quantity;
 mod server;
 mod shared;
@@ -44,7 +45,8 @@ mod time;
 mod users;
 mod volumes;
 
-pub use agent::{Reports, run};
+pub use agent::{Clients, Reports, run};
 pub use config::{AgentConfig, ServingTls};
 pub use error::AgentError;
 pub use eviction::{BadThreshold, EvictionHard};
+pub use volumes::claims::resolve::PROVISIONER;

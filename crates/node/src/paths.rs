@@ -51,6 +51,11 @@ impl PodPaths {
         Self { root: pods.join(uid.as_str()), uid: uid.clone(), pods }
     }
 
+    /// The pod's UID.
+    pub(crate) fn uid(&self) -> &PodUid {
+        &self.uid
+    }
+
     /// The directory of all pods.
     pub(crate) fn pods(&self) -> &Path {
         &self.pods

@@ -12,6 +12,7 @@ use crate::probes::counts::ProbeCounts;
 use crate::quantity::Amounts;
 use crate::sources::SourceWatches;
 use crate::users::UserRanges;
+use crate::volumes::claims::{ClaimNews, NodeVolumes};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use skiff_informer::{Cache, EventType, Recorder};
@@ -37,6 +38,10 @@ pub(crate) struct Shared {
     pub(crate) probes: ProbeCounts,
     /// Which IDs pods with a user namespace have.
     pub(crate) users: UserRanges,
+    /// The persistent volumes of the node.
+    pub(crate) volumes: Arc<NodeVolumes>,
+    /// Tells pods that wait for a claim of changes of it.
+    pub(crate) claims: Arc<ClaimNews>,
     /// What the machine has for pods in all.
     pub(crate) allocatable: Amounts,
     pub(crate) machine: Machine,

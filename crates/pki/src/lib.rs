@@ -250,6 +250,13 @@ impl Pki {
         Ok(self.node_leaf(node_client_spec(name)?)?.credentials())
     }
 
+    /// A certificate with which a part of this program that is no pod acts as a ServiceAccount from another process.
+    pub fn service_account_client(&self, namespace: &str, name: &str) -> Result<Credentials, PkiError> {
+        let user = skiff_identity::UserInfo::service_account(namespace, name).name;
+        let file = format!("serviceaccount-{namespace}-{name}");
+        Ok(self.node_leaf(client_spec(&file, &user, skiff_identity::SERVICE_ACCOUNTS))?.credentials())
+    }
+
     /// The administrator's certificate: group `system:masters`.
     pub fn admin(&self) -> Credentials {
         self.admin.credentials()

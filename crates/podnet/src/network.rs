@@ -29,6 +29,14 @@ use crate::{
 pub(crate) struct Connected {
     pub(crate) ip: Ipv4Addr,
     pub(crate) netns: Arc<File>,
+    /// Whether clients at loopback addresses of the node reach it.
+    pub(crate) serves_loopback: bool,
+}
+
+impl Connected {
+    fn new(ip: Ipv4Addr, netns: File) -> Self {
+        Self { ip, netns: Arc::new(netns), serves_loopback: false }
+    }
 }
 
 /// The pod network of this node, set up and ready to attach pods.
@@ -108,7 +116,7 @@ impl PodNetwork {
         let ip = self.addresses.lock().assign(uid)?;
         let side = self.side(ip);
         let namespace = self.wire(uid, side, netns).await?;
-        self.connected.lock().insert(uid.to_owned(), Connected { ip, netns: Arc::new(namespace) });
+        self.connected.lock().insert(uid.to_owned(), Connected::new(ip, namespace));
         let gateway = IpAddr::V4(side.gateway);
         Ok(PodAddress { ip: IpAddr::V4(ip), prefix: 32, gateway, mtu: self.mtu })
     }
@@ -126,9 +134,29 @@ impl PodNetwork {
     pub fn adopt(&self, uid: &str, netns: &Path) -> Result<(), NetworkError> {
         let Some(ip) = self.addresses.lock().get(uid) else { return Ok(()) };
         let namespace = open_netns(netns)?;
-        self.connected.lock().insert(uid.to_owned(), Connected { ip, netns: Arc::new(namespace) });
+        self.connected.lock().insert(uid.to_owned(), Connected::new(ip, namespace));
         self.adopted.notify_one();
         Ok(())
+    }
+
+    /// Lets packets from loopback addresses of the node go to a pod that is attached or adopted, for translations of
+    /// destinations that lead there from a loopback address. The translation keeps the pod's own packets away from
+    /// loopback addresses, which the kernel then no longer does.
+    pub async fn serve_loopback(&self, uid: &str) -> Result<(), NetworkError> {
+        let _turn = self.turn.read().await;
+        let ip = match self.connected.lock().get_mut(uid) {
+            Some(pod) => {
+                pod.serves_loopback = true;
+                pod.ip
+            }
+            None => return Ok(()),
+        };
+        let name = interface_name(ip);
+        match self.netlink.link(&name).await? {
+            Some(_) => set_parameter(&format!("conf/{name}/route_localnet"), "1"),
+            // Whoever restores the interface sets it.
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn side(&self, ip: Ipv4Addr) -> PodSide {
@@ -225,6 +253,9 @@ impl PodNetwork {
         let index = self.index_of(&name).await?;
         set_parameter(&format!("conf/{name}/send_redirects"), "0")?;
         set_parameter(&format!("conf/{name}/forwarding"), "1")?;
+        if self.connected.lock().get(uid).is_some_and(|pod| pod.serves_loopback) {
+            set_parameter(&format!("conf/{name}/route_localnet"), "1")?;
+        }
         self.netlink.set_up(index, Some(uid), self.ipv6).await
     }
 

@@ -110,6 +110,21 @@ fn what_is_removed_comes_back_and_is_reported() {
 }
 
 #[test]
+fn a_pod_that_serves_loopback_does_so_after_a_loss() {
+    beside_keeper(async |network, mut reported, run_dir| {
+        let setting = |pod: &str| {
+            let path = format!("/proc/sys/net/ipv4/conf/skiff-{pod}/route_localnet");
+            std::fs::read_to_string(path).unwrap().trim().to_owned()
+        };
+        network.serve_loopback("a").await.unwrap();
+        assert_eq!((setting("0af40702").as_str(), setting("0af40703").as_str()), ("1", "0"));
+        sh("ip link del skiff-0af40702");
+        whole(&mut reported, run_dir).await;
+        assert_eq!(setting("0af40702"), "1");
+    });
+}
+
+#[test]
 fn a_loop_of_removals_is_bounded_and_delays_nobody_else() {
     beside_keeper(async |_, mut reported, run_dir| {
         // Pod a's interface goes whenever it is there.

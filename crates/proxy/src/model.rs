@@ -49,15 +49,45 @@ impl fmt::Display for Protocol {
     }
 }
 
+/// The port of a Service at its own addresses, those of the cluster and those from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct VirtualPort(pub u16);
+
+/// A port of the node, which leads to a Service or to a pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodePort(pub u16);
+
+/// A port at which an endpoint listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TargetPort(pub u16);
+
+impl fmt::Display for TargetPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// Where clients connect to: a ClusterIP, node or other address of a Service, and a port of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Frontend {
     /// The destination address before translation.
     pub address: Ipv4Addr,
-    /// The destination port before translation.
+    /// The destination port before translation, whichever it is of.
     pub port: u16,
     /// Its protocol.
     pub protocol: Protocol,
+}
+
+impl Frontend {
+    /// At an address of a Service.
+    pub fn of_service(address: Ipv4Addr, port: VirtualPort, protocol: Protocol) -> Self {
+        Self { address, port: port.0, protocol }
+    }
+
+    /// At an address of the node.
+    pub fn of_node(address: Ipv4Addr, port: NodePort, protocol: Protocol) -> Self {
+        Self { address, port: port.0, protocol }
+    }
 }
 
 impl fmt::Display for Frontend {
@@ -72,7 +102,7 @@ pub struct Endpoint {
     /// The destination address after translation.
     pub address: Ipv4Addr,
     /// The destination port after translation.
-    pub port: u16,
+    pub port: TargetPort,
 }
 
 impl fmt::Display for Endpoint {

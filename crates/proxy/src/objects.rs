@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use k8s_openapi::api::{core::v1 as core, discovery::v1 as discovery};
 
-use crate::model::{Protocol, ServiceName};
+use crate::model::{NodePort, Protocol, ServiceName, TargetPort, VirtualPort};
 
 const PROXY_NAME_LABEL: &str = "service.kubernetes.io/service-proxy-name";
 const HEADLESS_LABEL: &str = "service.kubernetes.io/headless";
@@ -38,9 +38,9 @@ pub struct ServicePort {
     /// Its protocol.
     pub protocol: Protocol,
     /// The port at ClusterIPs and external addresses.
-    pub port: u16,
+    pub port: VirtualPort,
     /// The port at node addresses.
-    pub node_port: Option<u16>,
+    pub node_port: Option<NodePort>,
 }
 
 impl Service {
@@ -104,13 +104,18 @@ fn sticky(spec: &core::ServiceSpec) -> Option<u32> {
     Some(seconds.and_then(|seconds| u32::try_from(seconds).ok()).unwrap_or(DEFAULT_STICKY))
 }
 
+/// A port that is one.
+fn number(number: i32) -> Option<u16> {
+    u16::try_from(number).ok().filter(|number| *number != 0)
+}
+
 impl ServicePort {
     fn from_api(port: &core::ServicePort) -> Option<Self> {
         Some(Self {
             name: port.name.as_deref().unwrap_or_default().into(),
             protocol: Protocol::named(port.protocol.as_deref())?,
-            port: u16::try_from(port.port).ok()?,
-            node_port: port.node_port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0),
+            port: VirtualPort(u16::try_from(port.port).ok()?),
+            node_port: port.node_port.and_then(number).map(NodePort),
         })
     }
 }
@@ -127,14 +132,14 @@ pub struct HostPorts {
 /// One port of the node that leads to a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostPort {
-    /// The only address at which it is open; `None` for all addresses of the node.
+    /// The only address at which it is open; `None` for all addresses of the node, and its first loopback address.
     pub address: Option<Ipv4Addr>,
     /// The port of the node.
-    pub port: u16,
+    pub port: NodePort,
     /// Its protocol.
     pub protocol: Protocol,
     /// The port of the pod.
-    pub target: u16,
+    pub target: TargetPort,
 }
 
 impl HostPorts {
@@ -156,22 +161,17 @@ impl HostPorts {
 }
 
 impl HostPort {
-    /// `None` for a port that is not the node's, and for an address at which the table serves nothing: loopback addresses,
-    /// and those of another family.
+    /// `None` for a port that is not the node's, and for an address of another family.
     fn from_api(port: &core::ContainerPort) -> Option<Self> {
-        let number = |number: i32| u16::try_from(number).ok().filter(|number| *number != 0);
         let address = match port.host_ip.as_deref() {
             None | Some("") => None,
             Some(address) => Some(address.parse::<Ipv4Addr>().ok()?),
         };
-        if address.is_some_and(|address| address.is_loopback()) {
-            return None;
-        }
         Some(Self {
             address: address.filter(|address| !address.is_unspecified()),
-            port: number(port.host_port?)?,
+            port: NodePort(number(port.host_port?)?),
             protocol: Protocol::named(port.protocol.as_deref())?,
-            target: number(port.container_port)?,
+            target: TargetPort(number(port.container_port)?),
         })
     }
 }
@@ -195,7 +195,7 @@ pub struct SlicePort {
     /// Matches the protocol of that port.
     pub protocol: Protocol,
     /// Where the endpoints listen.
-    pub port: u16,
+    pub port: TargetPort,
 }
 
 /// One endpoint of a slice.
@@ -244,7 +244,7 @@ impl SlicePort {
         Some(Self {
             name: port.name.as_deref().unwrap_or_default().into(),
             protocol: Protocol::named(port.protocol.as_deref())?,
-            port: u16::try_from(port.port?).ok()?,
+            port: TargetPort(u16::try_from(port.port?).ok()?),
         })
     }
 }

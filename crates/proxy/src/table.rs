@@ -94,7 +94,7 @@ pub fn service_table(
             _ => Backends::All(usable.cluster.clone()),
         };
         for address in &service.cluster_ips {
-            let frontend = Frontend { address: *address, port: port.port, protocol: port.protocol };
+            let frontend = Frontend::of_service(*address, port.port, port.protocol);
             table.entries.insert(frontend, entry(internal.clone(), false));
         }
         for frontend in external_frontends(service, port, node) {
@@ -110,18 +110,20 @@ pub fn service_table(
     table
 }
 
-/// Builds the table of the node's ports that a pod on it has. The pod sees its clients: all of them come through this node.
+/// Builds the table of the node's ports that a pod on it has. The pod sees its clients: all of them come through this node; those
+/// at loopback addresses, which have no way back from the pod, it sees as the node.
 pub fn host_port_table(ports: &HostPorts, node: &NodeView) -> ServiceTable {
     let mut table = ServiceTable::default();
     for port in &ports.ports {
         let endpoint = Endpoint { address: ports.pod, port: port.target };
-        let addresses = port.address.as_ref().map_or(&node.node_ips[..], std::slice::from_ref);
+        let all = || node.node_ips.iter().copied().chain([Ipv4Addr::LOCALHOST]).collect();
+        let addresses: Vec<Ipv4Addr> = port.address.map_or_else(all, |address| vec![address]);
         for address in addresses {
-            let frontend = Frontend { address: *address, port: port.port, protocol: port.protocol };
+            let frontend = Frontend::of_node(address, port.port, port.protocol);
             table.entries.entry(frontend).or_insert_with(|| Entry {
                 backends: Backends::All(vec![endpoint]),
                 affinity: None,
-                masquerade: false,
+                masquerade: address.is_loopback(),
                 keep_flows: (port.protocol == Protocol::Udp).then(|| vec![endpoint]),
             });
         }
@@ -136,13 +138,10 @@ fn external_frontends<'a>(
 ) -> impl Iterator<Item = Frontend> + 'a {
     let protocol = port.protocol;
     let at_nodes = port.node_port.into_iter().flat_map(move |node_port| {
-        node.node_ips.iter().map(move |address| Frontend { address: *address, port: node_port, protocol })
+        node.node_ips.iter().map(move |address| Frontend::of_node(*address, node_port, protocol))
     });
-    let elsewhere = service.external_ips.iter().map(move |address| Frontend {
-        address: *address,
-        port: port.port,
-        protocol,
-    });
+    let elsewhere =
+        service.external_ips.iter().map(move |address| Frontend::of_service(*address, port.port, protocol));
     at_nodes.chain(elsewhere)
 }
 

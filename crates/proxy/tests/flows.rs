@@ -10,7 +10,10 @@ use std::{
 };
 
 use cluster::{Cluster, NODE_IP, PATIENCE, VIP, named, namespace::Namespace, service};
-use skiff_proxy::{model::Protocol, objects::Service};
+use skiff_proxy::{
+    model::{NodePort, Protocol},
+    objects::Service,
+};
 
 const EXTERNAL: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 77);
 const NODE_PORT: u16 = 30053;
@@ -18,7 +21,7 @@ const NODE_PORT: u16 = 30053;
 /// A Service of UDP port 53 at a ClusterIP, a node port and an external address.
 fn dns() -> Service {
     let mut service = service(VIP, Protocol::Udp, 53);
-    service.ports[0].node_port = Some(NODE_PORT);
+    service.ports[0].node_port = Some(NodePort(NODE_PORT));
     service.external_ips = vec![EXTERNAL];
     service
 }

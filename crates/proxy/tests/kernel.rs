@@ -15,7 +15,7 @@ use cluster::{
 };
 use skiff_proxy::{
     kernel::{inspect, teardown},
-    model::Protocol,
+    model::{NodePort, Protocol, TargetPort},
     objects::HostPort,
 };
 
@@ -182,7 +182,7 @@ fn node_ports_are_open_to_the_outside() {
     let mut cluster = Cluster::new(2);
     serve(cluster.pod(1), 8080, "one");
     let mut web = service(VIP, Protocol::Tcp, 80);
-    web.ports[0].node_port = Some(30080);
+    web.ports[0].node_port = Some(NodePort(30080));
     cluster.set("web", web.clone(), &[(1, 8080)]);
     let gateway = IpAddr::V4(ranges().gateway());
     for place in [&cluster.outside, &cluster.node, cluster.pod(0), cluster.pod(1)] {
@@ -210,7 +210,8 @@ fn node_ports_are_open_to_the_outside() {
 fn ports_of_the_node_lead_to_a_pod_that_sees_its_clients() {
     let mut cluster = Cluster::new(2);
     serve(cluster.pod(1), 8080, "one");
-    let port = |address, protocol| HostPort { address, port: 8081, protocol, target: 8080 };
+    let port =
+        |address, protocol| HostPort { address, port: NodePort(8081), protocol, target: TargetPort(8080) };
     let open = port(None, Protocol::Tcp);
     cluster.set_host_ports(1, std::slice::from_ref(&open));
     let (node, own) = (IpAddr::V4(NODE_IP), IpAddr::V4(ranges().gateway()));
@@ -242,6 +243,53 @@ fn ports_of_the_node_lead_to_a_pod_that_sees_its_clients() {
 }
 
 #[test]
+fn ports_of_the_node_at_its_loopback_addresses_lead_to_a_pod() {
+    let mut cluster = Cluster::new(1);
+    serve(cluster.pod(0), 8080, "pod");
+    let port = |address| HostPort {
+        address,
+        port: NodePort(8081),
+        protocol: Protocol::Tcp,
+        target: TargetPort(8080),
+    };
+    cluster.set_host_ports(0, &[port(None)]);
+    let seen_as = IpAddr::V4(ranges().gateway());
+    assert_eq!(ask(&cluster.node, Ipv4Addr::LOCALHOST, 8081), ("pod".into(), seen_as));
+    let other = Ipv4Addr::new(127, 0, 0, 9);
+    cluster.set_host_ports(0, &[port(Some(other))]);
+    assert_eq!(ask(&cluster.node, other, 8081), ("pod".into(), seen_as));
+    refused(&cluster.node, Ipv4Addr::LOCALHOST, 8081);
+    refused(&cluster.outside, NODE_IP, 8081);
+}
+
+#[test]
+fn pods_do_not_reach_loopback_addresses_of_the_node() {
+    let mut cluster = Cluster::new(1);
+    serve(cluster.pod(0), 8080, "pod");
+    serve(&cluster.node, 9000, "node");
+    let port =
+        HostPort { address: None, port: NodePort(8081), protocol: Protocol::Tcp, target: TargetPort(8080) };
+    cluster.set_host_ports(0, &[port]);
+    // A pod that sends what its kernel would keep to itself.
+    let pod = cluster.pod(0);
+    pod.run(|| std::fs::write("/proc/sys/net/ipv4/conf/eth0/route_localnet", "1").unwrap());
+    for local in ["127.0.0.1", "127.0.0.0/8"] {
+        pod.ip(&format!("route delete local {local} table local"));
+    }
+    pod.ip(&format!("route add 127.0.0.0/8 via {} dev eth0 onlink", ranges().gateway()));
+    for port in [9000, 8081] {
+        let outcome = connect(pod, Ipv4Addr::LOCALHOST, port).unwrap_err().kind();
+        assert_eq!(outcome, ErrorKind::TimedOut, "{port}");
+    }
+    pod.ip("address add 127.0.0.2/32 dev eth0");
+    let forged = pod.run(|| UdpSocket::bind("127.0.0.2:0").unwrap());
+    let node = cluster.node.run(|| UdpSocket::bind((NODE_IP, 9001)).unwrap());
+    node.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    forged.send_to(b"x", (NODE_IP, 9001)).unwrap();
+    assert!(node.recv(&mut [0; 8]).is_err(), "a pod is not at a loopback address");
+}
+
+#[test]
 fn udp_clients_of_a_port_of_the_node_follow_the_pod_that_has_it() {
     let mut cluster = Cluster::new(2);
     for (pod, name) in [(0, "zero"), (1, "one")] {
@@ -252,7 +300,8 @@ fn udp_clients_of_a_port_of_the_node_follow_the_pod_that_has_it() {
             }
         });
     }
-    let port = HostPort { address: None, port: 53, protocol: Protocol::Udp, target: 5353 };
+    let port =
+        HostPort { address: None, port: NodePort(53), protocol: Protocol::Udp, target: TargetPort(5353) };
     let client = cluster.outside.run(|| UdpSocket::bind((CLIENT_IP, 0)).unwrap());
     client.connect((NODE_IP, 53)).unwrap();
     client.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -298,7 +347,7 @@ fn clients_stay_with_their_endpoint_for_as_long_as_it_serves() {
     }
     let mut web = service(VIP, Protocol::Tcp, 80);
     web.sticky = Some(600);
-    web.ports[0].node_port = Some(30080);
+    web.ports[0].node_port = Some(NodePort(30080));
     let all = [(1, 8080), (2, 8080), (3, 8080), (4, 8080)];
     cluster.set("web", web.clone(), &all);
     let first = ask(cluster.pod(0), VIP, 80).0;

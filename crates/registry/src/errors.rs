@@ -205,6 +205,9 @@ pub enum ApiError {
         /// The whole message.
         message: String,
     },
+    /// 504: it took longer than a request may. Of a collection, some may have been deleted.
+    #[error("Timeout: request did not complete within the allotted timeout")]
+    Overdue,
     /// 504: the revision asked for is yet to come.
     #[error("Timeout: Too large resource version: {requested}, current: {current}")]
     FutureRevision {

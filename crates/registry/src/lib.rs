@@ -9,6 +9,7 @@
 //!   (`definitions.rs`), the webhooks and policies that are configured, and some decoded objects.
 
 mod admission;
+pub mod configuration;
 mod definitions;
 mod errors;
 #[cfg(fuzzing)]
@@ -34,7 +35,7 @@ pub use pipeline::run::run;
 pub use pipeline::terms::terms;
 pub use pipeline::watch::{Scribe, Told, Watching, searched as watch_work};
 pub use plugins::{
-    Configuration as PluginConfiguration, ConfigurationError, PluginError, PluginNames, Plugins, tree_of,
+    Configuration as PluginConfiguration, ConfigurationError, PluginError, PluginNames, Plugins,
 };
 pub use query::{FieldValidation, Query};
 pub use registry::{Registry, Services};

@@ -5,7 +5,7 @@ mod names;
 
 use std::collections::BTreeSet;
 
-pub use configuration::{Configuration, ConfigurationError, tree_of};
+pub use configuration::{Configuration, ConfigurationError};
 pub(crate) use names::Plugin;
 use names::{ALL, State};
 pub use names::{PluginError, PluginNames};

@@ -1,5 +1,7 @@
 //! Query parameters.
 
+use std::time::Duration;
+
 use skiff_machinery::{FieldError, FieldErrors};
 
 use crate::errors::{ApiError, Subject};
@@ -71,13 +73,16 @@ impl Query {
         if errors.is_empty() { Ok(()) } else { Err(ApiError::invalid(options_subject(options), errors)) }
     }
 
-    /// Refuses a `timeout` that is no duration; ours are the same for everybody.
-    pub fn check_timeout(&self) -> Result<(), ApiError> {
-        match self.get("timeout") {
-            "" => Ok(()),
-            text if is_duration(text) => Ok(()),
-            _ => Err(ApiError::BadRequest("invalid timeout specified in the request URL".to_owned())),
-        }
+    /// How long the client waits, if it says so and says more than nothing; 400 when it is no duration.
+    pub fn timeout(&self) -> Result<Option<Duration>, ApiError> {
+        let seconds = match self.get("timeout") {
+            "" => Some(0.0),
+            text => seconds(text),
+        };
+        let Some(seconds) = seconds else {
+            return Err(ApiError::BadRequest("invalid timeout specified in the request URL".to_owned()));
+        };
+        Ok(Duration::try_from_secs_f64(seconds).ok().filter(|timeout| !timeout.is_zero()))
     }
 
     /// How unknown and duplicate fields are treated.
@@ -109,26 +114,31 @@ pub(crate) fn options_subject(kind: &str) -> Subject {
     Subject { group: "meta.k8s.io".into(), kind: kind.into(), ..Subject::default() }
 }
 
-/// Whether a text is a duration as Go writes them: numbers with units, e.g. `1m30.5s`.
-fn is_duration(text: &str) -> bool {
+/// How many seconds a text means that is a duration as Go writes them: numbers with units, e.g. `1m30.5s`.
+fn seconds(text: &str) -> Option<f64> {
+    let sign = if text.starts_with('-') { -1.0 } else { 1.0 };
     let mut rest = text.strip_prefix(['-', '+']).unwrap_or(text);
     if rest == "0" {
-        return true;
+        return Some(0.0);
     }
-    let start = rest;
+    let mut sum = None;
     while !rest.is_empty() {
         let unit = rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
-        let number = &rest[..rest.len() - unit.len()];
-        if number.parse::<f64>().is_err() {
-            return false;
-        }
+        let number: f64 = rest[..rest.len() - unit.len()].parse().ok()?;
         let end = unit.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(unit.len());
-        if !matches!(&unit[..end], "ns" | "us" | "µs" | "μs" | "ms" | "s" | "m" | "h") {
-            return false;
-        }
+        let each = match &unit[..end] {
+            "ns" => 1e-9,
+            "us" | "µs" | "μs" => 1e-6,
+            "ms" => 1e-3,
+            "s" => 1.0,
+            "m" => 60.0,
+            "h" => 3600.0,
+            _ => return None,
+        };
+        sum = Some(sum.unwrap_or(0.0) + sign * number * each);
         rest = &unit[end..];
     }
-    !start.is_empty()
+    sum
 }
 
 /// What happens to unknown and duplicate fields of a body.
@@ -180,15 +190,19 @@ mod tests {
 
     #[test]
     fn timeouts_are_durations() {
-        let check = |text: &str, right: bool| {
-            let query = Query::parse(&format!("timeout={text}"));
-            assert_eq!(query.check_timeout().is_ok(), right, "{text}");
+        let timeout = |text: &str| Query::parse(&format!("timeout={text}")).timeout();
+        let check = |text: &str, millis: u64| {
+            assert_eq!(timeout(text).unwrap(), Some(Duration::from_millis(millis)), "{text}");
         };
-        for text in ["", "0", "34s", "1m30.5s", "-1h", "100ms"] {
-            check(text, true);
+        check("34s", 34_000);
+        check("1m30.5s", 90_500);
+        check("100ms", 100);
+        check("1h", 3_600_000);
+        for text in ["", "0", "0s", "-1h"] {
+            assert_eq!(timeout(text).unwrap(), None, "{text}");
         }
         for text in ["invalid", "5", "s", "1x", "1s5", ".s", "-"] {
-            check(text, false);
+            assert!(timeout(text).is_err(), "{text}");
         }
     }
 }

@@ -134,7 +134,9 @@ impl Registry {
                 let made = made::entries(call, &self.parts, self.store.revision());
                 made.into_iter().find(|entry| entry.key == key)
             }
-            Persistence::Stored | Persistence::Transient => self.store.get(&key).await?,
+            Persistence::Stored | Persistence::Transient | Persistence::HandedOn { .. } => {
+                self.store.get(&key).await?
+            }
         };
         found.ok_or_else(|| ApiError::NotFound(call.subject(&call.path.name)))
     }

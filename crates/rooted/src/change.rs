@@ -70,6 +70,11 @@ impl Root {
         Ok(file)
     }
 
+    /// Opens a regular file that is there for reading and writing.
+    pub fn edit(&self, name: impl AsRef<OsStr>) -> io::Result<File> {
+        self.find(plain(name.as_ref())?, Follow::Nothing)?.reopen(OFlags::RDWR)
+    }
+
     fn open_or_create(&self, name: &OsStr, flags: OFlags, mode: u32) -> io::Result<File> {
         let name = plain(name)?;
         let new = flags | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -172,6 +177,12 @@ impl Root {
             Kind::Directory => found.directory()?.set_mode(mode),
             _ => Ok(rustix::fs::fchmod(found.reopen(OFlags::RDONLY)?, Mode::from_raw_mode(mode))?),
         }
+    }
+
+    /// Changes whom the directory itself belongs to.
+    pub fn chown_itself(&self, owner: Owner) -> io::Result<()> {
+        let (user, group) = owner.ids();
+        Ok(rustix::fs::fchown(&self.fd, user, group)?)
     }
 
     /// Changes the permission bits of the directory itself.

@@ -19,10 +19,12 @@
 mod change;
 mod find;
 mod handle;
+mod loops;
 mod mount;
 mod remove;
 
 pub use change::Owner;
 pub use find::{Entries, Entry, Follow, Root};
 pub use handle::{Handle, Kind};
-pub use mount::{Detached, Spread};
+pub use loops::{Lasting, LoopDevice, detach_below};
+pub use mount::{Detached, Restriction, Spread};

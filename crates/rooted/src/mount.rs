@@ -2,11 +2,11 @@
 
 use crate::find::{Follow, Root, plain};
 use crate::handle::Handle;
-use rustix::fs::CWD;
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, fsconfig_create,
-    fsconfig_set_string, fsmount, fsopen, move_mount, open_tree, unmount,
+    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree, unmount,
 };
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -23,6 +23,43 @@ pub enum Spread {
     Receive,
     /// As the original: both ways where that is shared.
     Keep,
+}
+
+/// What a mount forbids, or leaves undone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Restriction {
+    /// No writing.
+    ReadOnly,
+    /// Set-user-ID bits mean nothing.
+    NoSetUserId,
+    /// Device nodes cannot be opened.
+    NoDevices,
+    /// Programs cannot be run.
+    NoPrograms,
+    /// Reading leaves access times.
+    NoAccessTimes,
+    /// Reading leaves access times of directories.
+    NoAccessTimesOfDirectories,
+    /// Each reading changes access times.
+    StrictAccessTimes,
+}
+
+impl Restriction {
+    fn bit(self) -> u64 {
+        match self {
+            Self::ReadOnly => libc::MOUNT_ATTR_RDONLY,
+            Self::NoSetUserId => libc::MOUNT_ATTR_NOSUID,
+            Self::NoDevices => libc::MOUNT_ATTR_NODEV,
+            Self::NoPrograms => libc::MOUNT_ATTR_NOEXEC,
+            Self::NoAccessTimes => libc::MOUNT_ATTR_NOATIME,
+            Self::NoAccessTimesOfDirectories => libc::MOUNT_ATTR_NODIRATIME,
+            Self::StrictAccessTimes => libc::MOUNT_ATTR_STRICTATIME,
+        }
+    }
+
+    fn is_of_times(self) -> bool {
+        matches!(self, Self::NoAccessTimes | Self::StrictAccessTimes)
+    }
 }
 
 /// A mount that is attached nowhere yet; gone when dropped.
@@ -60,6 +97,45 @@ impl Detached {
         fsconfig_create(context.as_fd())?;
         let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
         Ok(Self { fd: fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)? })
+    }
+
+    /// The file system on a block device. `options` are those of the file system, each a name and perhaps a value. What the
+    /// kernel says of a failure is in the error.
+    pub fn file_system(kind: &str, device: &Path, options: &[(&str, Option<&str>)]) -> io::Result<Self> {
+        let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+        let explained = |error: Errno| explain(error, &context);
+        fsconfig_set_string(context.as_fd(), c"source", device).map_err(explained)?;
+        for (name, value) in options {
+            match value {
+                Some(value) => fsconfig_set_string(context.as_fd(), *name, *value),
+                None => fsconfig_set_flag(context.as_fd(), *name),
+            }
+            .map_err(|error| {
+                let error = explain(error, &context);
+                io::Error::new(error.kind(), format!("mount option {name:?}: {error}"))
+            })?;
+        }
+        fsconfig_create(context.as_fd()).map_err(explained)?;
+        let made = fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty());
+        Ok(Self { fd: made.map_err(explained)? })
+    }
+
+    /// Restricts it, itself alone.
+    pub fn restrict(&self, restrictions: &[Restriction]) -> io::Result<()> {
+        if restrictions.is_empty() {
+            return Ok(());
+        }
+        let set = restrictions.iter().fold(0, |bits, restriction| bits | restriction.bit());
+        // How access times are kept is one number, not bits.
+        let times = restrictions.iter().any(|restriction| restriction.is_of_times());
+        let clear = if times { libc::MOUNT_ATTR__ATIME } else { 0 };
+        set_attributes(&self.fd, &Attributes { set, clear, ..Attributes::default() }, 0)
+    }
+
+    /// Opens the directory that is mounted, before it is attached anywhere.
+    pub fn directory(&self) -> io::Result<Root> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(Root { fd: rustix::fs::openat(&self.fd, c".", flags, Mode::empty())? })
     }
 
     /// Says how it and the mounts below it spread.
@@ -184,6 +260,23 @@ fn unescape(text: &[u8]) -> OsString {
         }
     }
     OsStr::from_bytes(&plain).to_owned()
+}
+
+/// A failure with what the kernel has to say of it, which is read from what the mount is made with.
+fn explain(error: Errno, context: &OwnedFd) -> io::Error {
+    let error = io::Error::from(error);
+    let mut text = [0; 512];
+    let mut said = Vec::new();
+    while let Ok(length @ 1..) = rustix::io::read(context, &mut text) {
+        let line = String::from_utf8_lossy(&text[..length]);
+        // A line begins with a letter for its weight.
+        said.push(line.trim().trim_start_matches(['e', 'w', 'i']).trim_start().to_owned());
+    }
+    if said.is_empty() {
+        error
+    } else {
+        io::Error::new(error.kind(), format!("{error}: {}", said.join("; ")))
+    }
 }
 
 /// The file system of this magic number, as `statfs` gives it.

@@ -87,6 +87,12 @@ impl Hand {
         }
     }
 
+    /// Tells that the pod's volumes could not be bound.
+    pub(crate) fn refuse_volumes(&self, key: &ObjectKey, pod: &PodInfo, why: &str) {
+        let message = format!("running PreBind plugin \"VolumeBinding\": {why}");
+        self.tell(pod, reference(key, pod), EventType::Warning, "FailedScheduling", message);
+    }
+
     /// Reports why the pod fits nowhere, and where room is made for it. It is tried again when the cluster changes.
     pub(crate) async fn refuse(
         &self,

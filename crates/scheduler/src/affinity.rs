@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::api::core::v1::{NodeAffinity, NodeSelectorRequirement, NodeSelectorTerm};
+use k8s_openapi::api::core::v1::{NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm};
 
 use skiff_machinery::selector::{LabelOperator, LabelRequirement};
 
@@ -18,6 +18,11 @@ pub fn required(
 ) -> bool {
     selects(selector, labels)
         && affinity.is_none_or(|affinity| NodeRules::of(affinity).allow(node_name, labels))
+}
+
+/// Whether one of the selector's terms selects the node.
+pub(crate) fn selected(selector: &NodeSelector, node_name: &str, labels: &Labels) -> bool {
+    selector.node_selector_terms.iter().any(|term| NodeTerm::of(term).matches(node_name, labels))
 }
 
 /// Whether the labels are all there.

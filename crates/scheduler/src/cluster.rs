@@ -1,5 +1,7 @@
 //! The scheduler's state: what decisions look at, where pods are or are about to be, and who waits.
 
+mod volumes;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,6 +15,7 @@ pub(crate) use crate::picture::Picture;
 use crate::preempt::Preemption;
 use crate::rules::Rule;
 use crate::schedule::{Decision, Room, schedule};
+use crate::storage::Reserved;
 use crate::waiting::Waiting;
 
 /// Where a pod is counted.
@@ -28,6 +31,8 @@ pub(crate) struct Decided {
     pub key: ObjectKey,
     pub pod: Arc<PodInfo>,
     pub decision: Decision,
+    /// What is to be bound before the pod is.
+    pub reserved: Option<Reserved>,
 }
 
 /// Nodes, placements and who waits. A node that is named by a pod but unknown has no place in scheduling until it appears.
@@ -41,8 +46,10 @@ pub(crate) struct Cluster {
 }
 
 /// Changes that could help a pod that fits nowhere.
-const NODE_CHANGED: &[Rule] = &[Rule::Node, Rule::Room, Rule::Others];
+const NODE_CHANGED: &[Rule] = &[Rule::Node, Rule::Room, Rule::Others, Rule::Volumes, Rule::Disks];
 const ROOM_MADE: &[Rule] = &[Rule::Room, Rule::Others];
+/// A pod with claims or disks is gone.
+const DISKS_LEFT: &[Rule] = &[Rule::Room, Rule::Others, Rule::Disks];
 const OTHERS_CHANGED: &[Rule] = &[Rule::Others];
 
 impl Cluster {
@@ -106,6 +113,7 @@ impl Cluster {
             Some(pod) if pod.node.is_none() => self.set_unbound(key, pod),
             Some(pod) => {
                 self.waiting.forget(key);
+                self.picture.storage.seekers.remove(key);
                 self.picture.withdraw(key);
                 let node = pod.node.clone().unwrap_or_default();
                 let before = self.take_out(key);
@@ -119,8 +127,10 @@ impl Cluster {
             }
             None => {
                 self.waiting.forget(key);
+                self.picture.storage.seekers.remove(key);
                 self.picture.withdraw(key);
                 match self.take_out(key) {
+                    Some(placed) if placed.pod.volumes.is_some() => self.waiting.reconsider(DISKS_LEFT),
                     Some(_) => self.waiting.reconsider(ROOM_MADE),
                     None => Vec::new(),
                 }
@@ -136,6 +146,7 @@ impl Cluster {
         }
         let nominated = pod.pending.as_ref().and_then(|pending| pending.nominated.as_deref());
         self.picture.nominate(key, pod, nominated);
+        self.picture.storage.seekers.add(key, pod.volumes.as_deref());
         match self.take_out(key) {
             Some(_) => self.waiting.reconsider(ROOM_MADE),
             None => Vec::new(),
@@ -173,8 +184,10 @@ impl Cluster {
             self.picture.prepare(&pod, pending);
             let (decision, examined) = schedule(&key, &pod, pending, &self.picture, &self.last);
             self.last = examined.unwrap_or_else(|| std::mem::take(&mut self.last));
+            let mut reserved = None;
             match &decision {
                 Decision::Bind(node) => {
+                    reserved = self.reserve(&pod, pending, node);
                     self.picture.withdraw(&key);
                     let assumed = Some(pod.uid.clone());
                     self.put_in(&key, Placed { node: node.clone(), pod: pod.clone(), assumed });
@@ -188,7 +201,7 @@ impl Cluster {
                     }
                 }
             }
-            return Some(Decided { key, pod, decision });
+            return Some(Decided { key, pod, decision, reserved });
         }
         None
     }
@@ -219,12 +232,14 @@ impl Cluster {
 
     fn put_in(&mut self, key: &ObjectKey, placed: Placed) {
         self.picture.nodes.put(&placed.node, key, &placed.pod);
+        self.picture.storage.count(placed.pod.volumes.as_deref(), 1);
         self.placed.insert(key.clone(), placed);
     }
 
     fn take_out(&mut self, key: &ObjectKey) -> Option<Placed> {
         let placed = self.placed.remove(key)?;
         self.picture.nodes.take(&placed.node, key);
+        self.picture.storage.count(placed.pod.volumes.as_deref(), -1);
         Some(placed)
     }
 }

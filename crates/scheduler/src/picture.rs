@@ -7,6 +7,7 @@ use skiff_informer::ObjectKey;
 
 use crate::model::{Budget, Namespaces, PodInfo, Selectors};
 use crate::nodes::Nodes;
+use crate::storage::Storage;
 
 /// The cluster as decisions see it.
 #[derive(Default)]
@@ -15,6 +16,7 @@ pub(crate) struct Picture {
     pub namespaces: Namespaces,
     pub budgets: Vec<Arc<Budget>>,
     pub selectors: Selectors,
+    pub storage: Storage,
     nominated: Nominated,
 }
 

@@ -9,6 +9,7 @@ use crate::configuration::Plugin;
 use crate::model::{Pending, PodInfo, Spread};
 use crate::nodes::NodeState;
 use crate::preempt::{self, NoRoom, Preemption};
+use crate::rules::volumes::{self, Hopeless};
 use crate::rules::{Cycle, Refusal, Rule};
 use crate::scores::scores;
 
@@ -61,24 +62,31 @@ pub(crate) fn schedule(
     picture: &Picture,
     last: &str,
 ) -> (Decision, Option<String>) {
-    if picture.nodes.len() == 0 {
+    let all = picture.nodes.len();
+    if all == 0 {
         let message = "no nodes available to schedule pods".into();
         let why = Unschedulable { message, rules: [Rule::Node].into(), room: Room::None };
         return (Decision::Unschedulable(why), None);
     }
     let defaults = picture.default_spread(pod, pending);
     let spread = if pending.spread.is_empty() { &defaults } else { &pending.spread };
-    let cycle = Cycle::new(pod, pending, spread, picture);
-    let names = pending.affinity.names().filter(|_| pending.profile.narrows);
-    let nominated = || picture.nodes.get(pending.nominated.as_deref()?);
-    if !names.as_ref().is_some_and(BTreeSet::is_empty)
-        && let Some(node) = nominated().filter(|node| refusals(&cycle, key, node, picture).is_empty())
-    {
+    let names = pending.affinity.names().filter(|_| pending.profile.narrows());
+    let (volumes, hopeless) = match volumes::Facts::gather(pod, &pending.profile, &picture.storage) {
+        Ok(volumes) => (volumes, None),
+        Err(hopeless) => (volumes::Facts::default(), Some(hopeless)),
+    };
+    let cycle = Cycle::new(pod, pending, spread, volumes, picture);
+    let mut refused = Refused { all, nodes: Vec::new() };
+    if let Some(hopeless) = conflict(names.as_ref()).or(hopeless) {
+        let why = nowhere(&cycle, key, &refused, Some(&Absent::All(hopeless)));
+        return (Decision::Unschedulable(why), None);
+    }
+    let nominated = pending.nominated.as_deref().and_then(|name| picture.nodes.get(name));
+    if let Some(node) = nominated.filter(|node| refusals(&cycle, key, node, picture).is_empty()) {
         return (Decision::Bind(node.info.name.clone()), None);
     }
-    let wanted = enough(picture.nodes.len(), pending);
+    let wanted = enough(all, pending);
     let mut fitting = Vec::new();
-    let mut refused = Refused { all: picture.nodes.len(), nodes: Vec::new() };
     let candidates: &mut dyn Iterator<Item = &NodeState> = match &names {
         Some(names) => &mut names.iter().filter_map(|name| picture.nodes.get(name)),
         None => &mut picture.nodes.behind(last),
@@ -98,16 +106,45 @@ pub(crate) fn schedule(
     match best(&cycle, &fitting) {
         Some(node) => (Decision::Bind(node.info.name.clone()), examined),
         None => {
-            let absent = names.map(|names| if names.is_empty() { CONFLICT } else { NOT_NAMED });
-            (Decision::Unschedulable(nowhere(&cycle, key, &refused, absent)), examined)
+            let why = nowhere(&cycle, key, &refused, names.map(|_| Absent::NotNamed).as_ref());
+            (Decision::Unschedulable(why), examined)
         }
     }
 }
 
-/// The node names that a pod's affinity asks for contradict each other.
-const CONFLICT: &str = "pod affinity terms conflict";
-/// The pod's affinity names other nodes.
+/// Why nodes were not looked at.
+enum Absent {
+    /// The pod's affinity names others.
+    NotNamed,
+    /// No node will do.
+    All(Hopeless),
+}
+
+impl Absent {
+    /// What may change that.
+    fn rule(&self) -> Rule {
+        match self {
+            Self::NotNamed | Self::All(Hopeless { by: Plugin::NodeAffinity, .. }) => Rule::Node,
+            Self::All(_) => Rule::Volumes,
+        }
+    }
+
+    /// Whether it was found before the plugin was asked.
+    fn precedes(&self, plugin: Plugin, cycle: &Cycle<'_>) -> bool {
+        match self {
+            Self::NotNamed => false,
+            Self::All(hopeless) => !cycle.pending.profile.asks_before(plugin, hopeless.by),
+        }
+    }
+}
+
 const NOT_NAMED: &str = "node(s) didn't satisfy plugin(s) [NodeAffinity]";
+
+/// Whether the node names that a pod's affinity asks for contradict each other.
+fn conflict(names: Option<&BTreeSet<&str>>) -> Option<Hopeless> {
+    let why = "pod affinity terms conflict".to_owned();
+    names.filter(|names| names.is_empty()).map(|_| Hopeless { by: Plugin::NodeAffinity, why })
+}
 
 fn best<'a>(cycle: &Cycle<'_>, fitting: &[&'a NodeState]) -> Option<&'a NodeState> {
     if fitting.len() < 2 {
@@ -153,24 +190,29 @@ fn nowhere(
     cycle: &Cycle<'_>,
     key: &ObjectKey,
     refused: &Refused<'_>,
-    absent: Option<&'static str>,
+    absent: Option<&Absent>,
 ) -> Unschedulable {
     let reasons = match absent {
-        Some(CONFLICT) => CONFLICT.to_owned(),
+        Some(Absent::All(hopeless)) => hopeless.why.clone(),
         _ => {
+            let unnamed = absent.map_or(0, |_| refused.all.saturating_sub(refused.nodes.len()));
             let said = refused.nodes.iter().flat_map(|(_, reasons)| reasons);
-            let absent = absent
-                .into_iter()
-                .flat_map(|why| std::iter::repeat_n(why, refused.all.saturating_sub(refused.nodes.len())));
-            counted(said.map(|refusal| refusal.reason.as_ref()).chain(absent))
+            counted(
+                said.map(|refusal| refusal.reason.as_ref()).chain(std::iter::repeat_n(NOT_NAMED, unnamed)),
+            )
         }
     };
     let mut message = format!("0/{} nodes are available: {reasons}.", refused.all);
-    let mut rules: BTreeSet<Rule> = absent.map(|_| Rule::Node).into_iter().collect();
+    let mut rules: BTreeSet<Rule> = absent.map(Absent::rule).into_iter().collect();
     rules.extend(refused.nodes.iter().flat_map(|(_, reasons)| reasons.iter().map(|refusal| refusal.rule)));
     let (mut room, mut said) = (Room::AsBefore, Vec::new());
     for plugin in &cycle.pending.profile.post_filters {
         match plugin {
+            Plugin::DynamicResources if absent.is_some_and(|absent| absent.precedes(*plugin, cycle)) => {
+                // As Kubernetes says that a plugin misses what it would have noted of the pod, which ends all that is done.
+                (room, said) = (Room::AsBefore, vec!["not found".to_owned()]);
+                break;
+            }
             Plugin::DynamicResources => said.push("no new claims to deallocate".to_owned()),
             Plugin::DefaultPreemption => {
                 let why = match preempt::preempt(cycle, key, refused, absent.is_some()) {

@@ -115,10 +115,18 @@ impl Waiting {
 
     /// Asks again for those that one of these rules refused; returns who they are.
     pub(crate) fn reconsider(&mut self, rules: &[Rule]) -> Vec<ObjectKey> {
-        let concerned = self
-            .refused
-            .iter_mut()
-            .filter(|(_, refused)| !refused.again && rules.iter().any(|rule| refused.rules.contains(rule)));
+        self.reconsider_those(rules, |_| true)
+    }
+
+    /// Asks again for those of `which` that one of these rules refused; returns who they are.
+    pub(crate) fn reconsider_those(
+        &mut self,
+        rules: &[Rule],
+        which: impl Fn(&ObjectKey) -> bool,
+    ) -> Vec<ObjectKey> {
+        let concerned = self.refused.iter_mut().filter(|(key, refused)| {
+            !refused.again && rules.iter().any(|rule| refused.rules.contains(rule)) && which(key)
+        });
         let mut pods: Vec<(i32, ObjectKey)> = Vec::new();
         for (key, refused) in concerned {
             refused.again = true;

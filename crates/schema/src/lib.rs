@@ -132,7 +132,8 @@ pub struct Field {
     pub zero: Zero,
     /// How a strategic merge patch treats it.
     pub patch: PatchRule,
-    /// How server-side apply treats it, if it is a list or a map.
+    /// How server-side apply treats it, if it is a list, a map or a struct; what the definition of a struct says of itself counts
+    /// unless this is granular.
     pub list: ListKind,
     /// Whether the definition says so itself, also where it would be so anyway.
     pub list_stated: bool,
@@ -149,6 +150,8 @@ pub struct Field {
 pub enum Zero {
     /// It is a value, other than none (a pointer of Go's).
     Value,
+    /// So it is, and none is written as null.
+    ValueOrNull,
     /// It is the same as none, and left out.
     Omitted,
     /// It is the same as none, and written.
@@ -180,7 +183,7 @@ pub enum ListKind {
     Set,
     /// Items identified by these fields, each owned by itself.
     Map(Box<[Text]>),
-    /// A map whose entries are owned one by one.
+    /// A map whose entries, or a struct whose fields, are owned one by one.
     Granular,
 }
 

@@ -8,11 +8,11 @@
 //! - ` NAME TYPE [NUMBERS] FACT…`: a field of it; they are in the order in which Go declares them.
 //!
 //! A `!` after a field's name says that it must be there. Before its type, `*` says that its zero is a value other
-//! than none, `+` that the zero is written; else it is left out. A type is a word of [`scalar`], the name of a
+//! than none, `?` that none is besides written as null, `+` that the zero is written; else it is left out. A type is a word of [`scalar`], the name of a
 //! definition (without the package, if that is the same), or one of them after `[]` (a list) or `{}` (a map).
 //! NUMBERS lead to the field in protobuf: `2.7` is field 7 of the message in field 2, which JSON shows without the
-//! level between; an `m` behind them says that a list is a message of its own. The facts of a field are `atomic`, `set`
-//! and `list=KEY,…` (how server-side apply owns it), `patch=STRATEGY[:KEY]` and, last, `default=JSON`.
+//! level between; an `m` behind them says that a list is a message of its own. The facts of a field are `atomic`,
+//! `granular`, `set` and `list=KEY,…` (how server-side apply owns it), `patch=STRATEGY[:KEY]` and, last, `default=JSON`.
 
 use std::collections::HashMap;
 
@@ -121,6 +121,7 @@ impl Reader {
         let ty = words.next().unwrap_or_default();
         let (ty, zero) = match ty.split_at_checked(1) {
             Some(("*", ty)) => (ty, Zero::Value),
+            Some(("?", ty)) => (ty, Zero::ValueOrNull),
             Some(("+", ty)) => (ty, Zero::Written),
             _ => (ty, Zero::Omitted),
         };
@@ -201,6 +202,7 @@ fn scalar(word: &str) -> Option<Type> {
 fn merge_fact(field: &mut Field, word: &'static str) {
     let list = match word.split_once('=') {
         None if word == "atomic" => ListKind::Atomic,
+        None if word == "granular" => ListKind::Granular,
         None if word == "set" => ListKind::Set,
         Some(("list", keys)) => ListKind::Map(keys.split(',').map(Text::Borrowed).collect()),
         Some(("patch", rule)) => {

@@ -1,15 +1,18 @@
-//! What every cluster runs for itself: the DNS pod, with the identity, rights and Service that it needs; and the rights of those
-//! who measure, and of those who may look at it.
+//! What every cluster runs for itself: the DNS pod, with the identity, rights and Service that it needs; the rights of those
+//! who measure, of those who may look at it, and of the provisioner beside each node agent; and the class of claims that name none.
 //!
-//! They are ordinary objects, written through the API; users can see, change and delete them.
+//! They are ordinary objects, written through the API; users can see, change and delete them. The class is made once: what users
+//! make of it stays.
 
-use k8s_openapi::api::core::v1::{ReplicationController, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{Namespace, ReplicationController, Service, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
+use k8s_openapi::api::storage::v1::StorageClass;
 use kube::api::{Patch, PatchParams, PostParams};
-use kube::{Api, Client, Resource};
+use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use skiff_node::PROVISIONER;
 
 /// The image that holds this very program; kept in the content store like any other.
 pub(crate) const IMAGE: &str = concat!("skiff.internal/skiff:v", env!("CARGO_PKG_VERSION"));
@@ -23,8 +26,17 @@ pub(crate) const DNS: &str = "kube-dns";
 /// Name of the ServiceAccount as which the use of nodes and pods is asked for, that of Kubernetes' metrics server.
 pub(crate) const METRICS: &str = "metrics-server";
 
+/// Name of the ServiceAccount as which node agents make and remove volumes.
+pub(crate) const PROVISIONER_ACCOUNT: &str = "local-path-provisioner";
+
 /// Name of the container in the DNS pods.
 pub(crate) const CONTAINER: &str = "dns";
+
+/// Name of the class of storage that claims get that name none, the one that users of other small clusters know.
+pub(crate) const STORAGE_CLASS: &str = "local-path";
+
+/// What is noted at the namespace [`NAMESPACE`] once [`STORAGE_CLASS`] has been made.
+const CLASS_MADE: &str = "skiff.internal/storage-class-made";
 
 /// Creates the objects, or brings them to this version's state.
 pub(crate) async fn apply(client: &Client, dns_address: &str) -> kube::Result<()> {
@@ -33,8 +45,16 @@ pub(crate) async fn apply(client: &Client, dns_address: &str) -> kube::Result<()
     write::<ClusterRole>(Api::all(client.clone()), metrics_reader()).await?;
     write::<ClusterRole>(Api::all(client.clone()), metrics_role()).await?;
     write::<ClusterRoleBinding>(Api::all(client.clone()), metrics_binding()).await?;
+    make_class(client).await?;
     write::<Service>(Api::namespaced(client.clone(), NAMESPACE), service(dns_address)).await?;
     write::<ReplicationController>(Api::namespaced(client.clone(), NAMESPACE), controller()).await
+}
+
+/// Creates what the provisioner needs, or brings it to this version's state.
+pub(crate) async fn apply_provisioner(client: &Client) -> kube::Result<()> {
+    write::<ServiceAccount>(Api::namespaced(client.clone(), NAMESPACE), provisioner_account()).await?;
+    write::<ClusterRole>(Api::all(client.clone()), provisioner_role()).await?;
+    write::<ClusterRoleBinding>(Api::all(client.clone()), provisioner_binding()).await
 }
 
 async fn write<K>(api: Api<K>, object: Value) -> kube::Result<()>
@@ -48,6 +68,33 @@ where
     }
     let typed: K = serde_json::from_value(object).map_err(kube::Error::SerdeError)?;
     api.create(&PostParams::default(), &typed).await.map(drop)
+}
+
+/// Makes the class unless that was done before.
+async fn make_class(client: &Client) -> kube::Result<()> {
+    let namespaces = Api::<Namespace>::all(client.clone());
+    if namespaces.get(NAMESPACE).await?.annotations().contains_key(CLASS_MADE) {
+        return Ok(());
+    }
+    let class: StorageClass = serde_json::from_value(storage_class()).map_err(kube::Error::SerdeError)?;
+    match Api::all(client.clone()).create(&PostParams::default(), &class).await {
+        Err(error) if !skiff_informer::is_already_exists(&error) => return Err(error),
+        _ => {}
+    }
+    let made = json!({"metadata": {"annotations": {CLASS_MADE: STORAGE_CLASS}}});
+    namespaces.patch(NAMESPACE, &PatchParams::default(), &Patch::Merge(made)).await.map(drop)
+}
+
+/// Volumes are made on the node of the pod that is the first to use the claim.
+fn storage_class() -> Value {
+    json!({
+        "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
+        "metadata": {
+            "name": STORAGE_CLASS, "annotations": {"storageclass.kubernetes.io/is-default-class": "true"},
+        },
+        "provisioner": PROVISIONER, "reclaimPolicy": "Delete", "volumeBindingMode": "WaitForFirstConsumer",
+        "allowVolumeExpansion": true,
+    })
 }
 
 fn labels() -> Value {
@@ -97,6 +144,37 @@ fn metrics_binding() -> Value {
         "metadata": {"name": "system:metrics-server"},
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "system:metrics-server"},
         "subjects": [{"kind": "ServiceAccount", "name": METRICS, "namespace": NAMESPACE}],
+    })
+}
+
+fn provisioner_account() -> Value {
+    json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": PROVISIONER_ACCOUNT, "namespace": NAMESPACE}})
+}
+
+/// Name of the provisioner's role.
+const PROVISIONER_ROLE: &str = "system:local-path-provisioner";
+
+fn provisioner_role() -> Value {
+    json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+        "metadata": {"name": PROVISIONER_ROLE},
+        "rules": [
+            {"apiGroups": [""], "resources": ["persistentvolumes"], "verbs": ["get", "list", "watch", "create", "patch", "delete"]},
+            {"apiGroups": [""], "resources": ["persistentvolumeclaims"], "verbs": ["get", "list", "watch"]},
+            {"apiGroups": [""], "resources": ["persistentvolumeclaims/status"], "verbs": ["patch"]},
+            {"apiGroups": ["storage.k8s.io"], "resources": ["storageclasses"], "verbs": ["get", "list", "watch"]},
+            {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list"]},
+            {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
+        ],
+    })
+}
+
+fn provisioner_binding() -> Value {
+    json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+        "metadata": {"name": PROVISIONER_ROLE},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": PROVISIONER_ROLE},
+        "subjects": [{"kind": "ServiceAccount", "name": PROVISIONER_ACCOUNT, "namespace": NAMESPACE}],
     })
 }
 
@@ -156,6 +234,7 @@ mod tests {
     fn objects_are_of_their_kinds() {
         assert!(serde_json::from_value::<ServiceAccount>(account()).is_ok());
         assert!(serde_json::from_value::<ClusterRoleBinding>(binding()).is_ok());
+        assert!(serde_json::from_value::<StorageClass>(storage_class()).is_ok());
         assert!(serde_json::from_value::<Service>(service("10.96.0.10")).is_ok());
         let controller: ReplicationController = serde_json::from_value(controller()).unwrap_or_default();
         let pod = controller.spec.and_then(|spec| spec.template).and_then(|template| template.spec);

@@ -2,12 +2,13 @@
 
 use std::ffi::OsString;
 use std::net::IpAddr;
-use std::path::{self, PathBuf};
+use std::path::{self, Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
-use skiff_apiserver::{PluginConfiguration, PluginNames, Plugins};
+use skiff_apiserver::{AuditConfig, AuditOptions, PluginConfiguration, PluginNames, Plugins};
 use skiff_node::EvictionHard;
 use skiff_runtime::ImageLimits;
 
@@ -126,6 +127,8 @@ pub(crate) struct ServerArgs {
     pub(crate) admission: AdmissionArgs,
     #[command(flatten)]
     pub(crate) scheduler: SchedulerArgs,
+    #[command(flatten)]
+    pub(crate) audit: AuditArgs,
     /// Name of the context written into the kubeconfig
     #[arg(long, default_value = "skiff", value_name = "NAME")]
     pub(crate) context: String,
@@ -172,8 +175,7 @@ impl AdmissionArgs {
             words.extend([option.into(), names.to_string().into()]);
         }
         if let Some(file) = &self.admission_control_config_file {
-            let file = path::absolute(file).with_context(|| format!("find {}", file.display()))?;
-            words.extend(["--admission-control-config-file".into(), file.into()]);
+            words.extend(["--admission-control-config-file".into(), absolute(file)?.into()]);
         }
         Ok(words)
     }
@@ -184,6 +186,85 @@ impl AdmissionArgs {
             && self.disable_admission_plugins.is_empty()
             && self.admission_control_config_file.is_none()
     }
+}
+
+/// Which requests are written down, and where, as options of kube-apiserver say it.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub(crate) struct AuditArgs {
+    /// Policy (audit.k8s.io/v1) that says which requests are written down, and how much of them; read whenever the server starts
+    #[arg(long, value_name = "FILE")]
+    pub(crate) audit_policy_file: Option<PathBuf>,
+    /// File that requests are written to, as a line of JSON for each event; - is standard output
+    #[arg(long, value_name = "FILE")]
+    pub(crate) audit_log_path: Option<PathBuf>,
+    /// After so many days a full file is removed; 0: never
+    #[arg(long, default_value_t = 0, value_name = "DAYS")]
+    pub(crate) audit_log_maxage: u32,
+    /// So many full files are kept; 0: all
+    #[arg(long, default_value_t = 0, value_name = "FILES")]
+    pub(crate) audit_log_maxbackup: u32,
+    /// At so many megabytes a file is full
+    #[arg(long, default_value_t = 100, value_name = "MEGABYTES")]
+    pub(crate) audit_log_maxsize: u32,
+    /// Kubeconfig of a server that events are sent to
+    #[arg(long, value_name = "FILE")]
+    pub(crate) audit_webhook_config_file: Option<PathBuf>,
+    /// How many seconds events are gathered for it
+    #[arg(long, default_value_t = 30, value_name = "SECONDS")]
+    pub(crate) audit_webhook_batch_max_wait: u32,
+}
+
+impl AuditArgs {
+    /// What they ask for.
+    pub(crate) fn read(&self) -> anyhow::Result<Option<AuditConfig>> {
+        let options = AuditOptions {
+            policy: self.audit_policy_file.clone(),
+            log: self.audit_log_path.clone(),
+            days: self.audit_log_maxage,
+            backups: self.audit_log_maxbackup,
+            megabytes: self.audit_log_maxsize,
+            webhook: self.audit_webhook_config_file.clone(),
+            wait: Duration::from_secs(self.audit_webhook_batch_max_wait.into()),
+        };
+        Ok(options.read()?)
+    }
+
+    /// The same, for a process that runs somewhere else.
+    pub(crate) fn words(&self) -> anyhow::Result<Vec<OsString>> {
+        let mut words: Vec<OsString> = Vec::new();
+        let files = [
+            ("--audit-policy-file", &self.audit_policy_file),
+            ("--audit-log-path", &self.audit_log_path),
+            ("--audit-webhook-config-file", &self.audit_webhook_config_file),
+        ];
+        for (option, file) in files.into_iter().filter_map(|(option, file)| Some((option, file.as_ref()?))) {
+            words.extend([option.into(), absolute(file)?.into()]);
+        }
+        let numbers = [
+            ("--audit-log-maxage", self.audit_log_maxage, 0),
+            ("--audit-log-maxbackup", self.audit_log_maxbackup, 0),
+            ("--audit-log-maxsize", self.audit_log_maxsize, 100),
+            ("--audit-webhook-batch-max-wait", self.audit_webhook_batch_max_wait, 30),
+        ];
+        for (option, number, _) in numbers.into_iter().filter(|(_, number, usual)| number != usual) {
+            words.extend([option.into(), number.to_string().into()]);
+        }
+        Ok(words)
+    }
+
+    /// Whether nothing is said.
+    pub(crate) fn is_empty(&self) -> bool {
+        let files = [&self.audit_policy_file, &self.audit_log_path, &self.audit_webhook_config_file];
+        files.into_iter().all(Option::is_none)
+    }
+}
+
+/// A file, wherever a process is started; standard output stays that.
+fn absolute(file: &Path) -> anyhow::Result<PathBuf> {
+    if file == Path::new("-") {
+        return Ok(file.to_owned());
+    }
+    path::absolute(file).with_context(|| format!("find {}", file.display()))
 }
 
 #[derive(Clone, Debug, Args)]
@@ -211,7 +292,7 @@ impl UpArgs {
         let wanted = &self.server;
         let or_none = |value: Option<String>| value.unwrap_or_else(|| "none".to_owned());
         let names = |names: &PluginNames| or_none(Some(names.to_string()).filter(|names| !names.is_empty()));
-        let file = |file: &PathBuf| path::absolute(file).unwrap_or(file.clone()).display().to_string();
+        let file = |file: &PathBuf| absolute(file).unwrap_or(file.clone()).display().to_string();
         let text = |args: &ServerArgs| {
             let admission = &args.admission;
             [
@@ -228,6 +309,16 @@ impl UpArgs {
                     or_none(admission.admission_control_config_file.as_ref().map(file)),
                 ),
                 ("scheduler_config", or_none(args.scheduler.scheduler_config.as_ref().map(file))),
+                ("audit_policy_file", or_none(args.audit.audit_policy_file.as_ref().map(file))),
+                ("audit_log_path", or_none(args.audit.audit_log_path.as_ref().map(file))),
+                ("audit_log_maxage", args.audit.audit_log_maxage.to_string()),
+                ("audit_log_maxbackup", args.audit.audit_log_maxbackup.to_string()),
+                ("audit_log_maxsize", args.audit.audit_log_maxsize.to_string()),
+                (
+                    "audit_webhook_config_file",
+                    or_none(args.audit.audit_webhook_config_file.as_ref().map(file)),
+                ),
+                ("audit_webhook_batch_max_wait", args.audit.audit_webhook_batch_max_wait.to_string()),
                 ("context", args.context.clone()),
             ]
         };
@@ -333,6 +424,26 @@ mod tests {
         assert_eq!(words, expected);
         let error = args.server.admission.plugins().unwrap_err();
         assert_eq!(error.to_string(), "cannot read the admission control configuration a.yaml");
+    }
+
+    #[test]
+    fn what_is_asked_of_auditing_reaches_the_server() {
+        let words = "skiff up --audit-policy-file p.yaml --audit-log-path - --audit-log-maxsize 5";
+        let Command::Up(args) = Cli::of(&Cli::command().get_matches_from(words.split(' '))).unwrap().command
+        else {
+            panic!("not up")
+        };
+        let here = path::absolute("p.yaml").unwrap();
+        let expected: [OsString; 6] = [
+            "--audit-policy-file".into(),
+            here.into(),
+            "--audit-log-path".into(),
+            "-".into(),
+            "--audit-log-maxsize".into(),
+            "5".into(),
+        ];
+        assert_eq!(args.server.audit.words().unwrap(), expected);
+        assert_eq!(args.server.audit.read().unwrap_err().to_string(), "cannot read the audit policy p.yaml");
     }
 
     #[test]

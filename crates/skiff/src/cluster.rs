@@ -15,8 +15,8 @@ use skiff_controllers::ControllersConfig;
 use skiff_errors::error_text;
 use skiff_identity::{CertificateRequest, UserInfo};
 use skiff_informer::Vitals;
-use skiff_node::{AgentConfig, Reports};
-use skiff_pki::{NodeSubject, Pki, PkiSubject, kubeconfig::ContextEntry};
+use skiff_node::{AgentConfig, Clients, Reports};
+use skiff_pki::{Credentials, NodeSubject, Pki, PkiSubject, kubeconfig::ContextEntry};
 use skiff_proxy::{Health, ProxyConfig};
 use skiff_runtime::Runtime;
 use skiff_store::{Condition, Embedded};
@@ -118,6 +118,7 @@ pub(crate) async fn start(
     let timeline = Timeline::start(settings.layout.run());
     let plugins = settings.args.admission.plugins()?;
     let scheduling = settings.args.scheduler.configuration()?;
+    let audit = settings.args.audit.read()?;
     let node_ip = settings.node_ip().await?;
     // Tools on this machine use loopback: it stays when the machine moves to another network.
     let url = format!("https://127.0.0.1:{}", settings.args.api_port);
@@ -147,6 +148,7 @@ pub(crate) async fn start(
         checks: checks.clone(),
         limits: skiff_apiserver::Limits::default(),
         plugins,
+        audit,
         build: build_info(),
         more_metrics: skiff_informer::metrics,
         extensions: vec![metrics.clone() as Arc<dyn Extension>],
@@ -172,14 +174,20 @@ pub(crate) async fn start(
     let client = api.client(UserInfo::scheduler());
     parts.run("scheduler", scheduler(client, scheduling, vitals, shutdown.clone()));
 
+    let admin = api.client(UserInfo::api_server());
     if !settings.args.without_agent {
         progress.step("starting the node");
-        let client = api.client(UserInfo::node(&settings.node_name));
+        let provisioner = UserInfo::service_account(addons::NAMESPACE, addons::PROVISIONER_ACCOUNT);
+        let clients = Clients {
+            node: api.client(UserInfo::node(&settings.node_name)),
+            provisioner: api.client(provisioner),
+        };
+        // Before it asks.
+        addons::apply_provisioner(&admin).await.context("create the provisioner's objects")?;
         let vitals = watched(&checks, "node", "node-sync");
         let node = Reports { vitals, is_up };
-        start_node(&mut parts, &settings, &cluster, &pki, client, Told { proxy, node }).await?;
+        start_node(&mut parts, &settings, &cluster, &pki, clients, Told { proxy, node }).await?;
     }
-    let admin = api.client(UserInfo::api_server());
     addons::apply(&admin, &DNS_SERVICE.to_string()).await.context("create the DNS pod's objects")?;
     if !settings.args.without_agent {
         let waiting = Starting {
@@ -228,19 +236,29 @@ pub(crate) async fn run_agent(settings: Settings, shutdown: CancellationToken) -
         settings.args.scheduler.scheduler_config.is_none(),
         "the scheduler is a part of the server: give --scheduler-config to `skiff server`"
     );
+    anyhow::ensure!(
+        settings.args.audit.is_empty(),
+        "the API server writes requests down: give what is said of that to `skiff server`"
+    );
     let node_ip = settings.node_ip().await?;
     let server = format!("https://127.0.0.1:{}", settings.args.api_port);
     settings.layout.create()?;
     let _running = daemon::claim(&settings.layout.agent_record(), &record(&settings, &server))?;
     let pki = Arc::new(Pki::open_or_create(&settings.layout.pki(), &pki_subject(&settings, node_ip))?);
     let cluster = ClusterConfig { port: settings.args.api_port, ..ClusterConfig::new(node_ip.into()) };
-    let credentials = pki.node_client(&settings.node_name)?;
-    let entry =
-        ContextEntry { name: "node".to_owned(), server, ca_pem: pki.ca_pem().to_owned(), credentials };
-    let client = ready::client_of(&entry).await?;
+    let client = async |name: &str, credentials: Credentials| {
+        let (name, server) = (name.to_owned(), server.clone());
+        let entry = ContextEntry { name, server, ca_pem: pki.ca_pem().to_owned(), credentials };
+        ready::client_of(&entry).await
+    };
+    let provisioner = pki.service_account_client(addons::NAMESPACE, addons::PROVISIONER_ACCOUNT)?;
+    let clients = Clients {
+        node: client("node", pki.node_client(&settings.node_name)?).await?,
+        provisioner: client("provisioner", provisioner).await?,
+    };
     let mut parts = Parts::new(shutdown.clone());
     parts.run("certificates", keep_certificates(pki.clone(), shutdown.clone()));
-    start_node(&mut parts, &settings, &cluster, &pki, client, Told::default()).await?;
+    start_node(&mut parts, &settings, &cluster, &pki, clients, Told::default()).await?;
     parts.wait().await
 }
 
@@ -395,7 +413,7 @@ async fn start_node(
     settings: &Settings,
     cluster: &ClusterConfig,
     pki: &Arc<Pki>,
-    client: Client,
+    clients: Clients,
     told: Told,
 ) -> anyhow::Result<()> {
     let runtime = Arc::new(preflight::runtime(&settings.layout)?);
@@ -408,8 +426,8 @@ async fn start_node(
         cluster_cidr: agent.cluster_cidr,
         service_cidr: agent.service_cidr,
     };
-    parts.run("proxy", skiff_proxy::run_reporting(client.clone(), proxy, told.proxy, parts.shutdown()));
-    parts.run("node", skiff_node::run(agent, client, runtime, told.node, parts.shutdown()));
+    parts.run("proxy", skiff_proxy::run_reporting(clients.node.clone(), proxy, told.proxy, parts.shutdown()));
+    parts.run("node", skiff_node::run(agent, clients, runtime, told.node, parts.shutdown()));
     Ok(())
 }
 

@@ -40,6 +40,7 @@ pub(crate) fn stop(args: &DownArgs, kubeconfig: Option<&Path>) -> anyhow::Result
     clean_up(&layout)?;
     screen.step("unmounting volumes and root file systems of pods");
     mounts::unmount_ours(layout.data())?;
+    detach_volumes(&layout)?;
     mounts::unmount_ours(layout.run())?;
     screen.step(&format!("emptying {}", layout.run().display()));
     empty(layout.run())?;
@@ -68,6 +69,7 @@ pub(crate) fn abandon(layout: &Layout) {
         if layout.network().exists() {
             clean_up(layout)?;
             mounts::unmount_ours(layout.data())?;
+            detach_volumes(layout)?;
         }
         mounts::unmount_ours(layout.run())?;
         empty(layout.run())
@@ -91,6 +93,11 @@ fn clean_up(layout: &Layout) -> anyhow::Result<()> {
         let proxy = skiff_proxy::teardown().await.context("remove the Service table");
         pods.and(network).and(proxy)
     })
+}
+
+/// Detaches the block devices that show files of volumes.
+fn detach_volumes(layout: &Layout) -> anyhow::Result<()> {
+    skiff_rooted::detach_below(&layout.volumes()).context("detach the block devices of volumes")
 }
 
 /// Removes what a cluster has made in a directory, but the lock of the command that does so. What others have put or

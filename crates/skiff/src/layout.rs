@@ -115,13 +115,18 @@ impl Layout {
     }
 
     /// Which process is the server; locked by it while it runs.
+    /// The persistent volumes that the node's provisioner has made.
+    pub(crate) fn volumes(&self) -> PathBuf {
+        self.data.join("volumes")
+    }
+
     pub(crate) fn server_record(&self) -> PathBuf {
         self.run.join("server.json")
     }
 }
 
 /// What may be in a cluster's directories, but for families of names.
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 18] = [
     "admin.kubeconfig",
     "agent.json",
     "containers",
@@ -134,10 +139,12 @@ const NAMES: [&str; 16] = [
     "pods",
     "restarts.json",
     "server.json",
+    "staged",
     "starting.json",
     "store",
     "timeline.json",
     "trial-pod.lock",
+    "volumes",
 ];
 
 /// Whether a cluster's directory has an entry of this name that may go with the cluster (`docs/files.md`).

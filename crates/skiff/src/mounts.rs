@@ -69,6 +69,7 @@ fn is_ours(mount: &Mount, directory: &Path) -> bool {
     match parts[..] {
         ["netns", _] => mount.kind == "nsfs",
         ["pods", _, "volumes", ..] => mount.kind == "tmpfs",
+        ["staged", _] => true,
         ["pods" | "containers", _, _, ..] => true,
         _ => false,
     }
@@ -123,6 +124,9 @@ mod tests {
         check("/database/pods/uid/shm", "tmpfs", false);
         check("/data/pods/uid/volumes/a\\040b", "tmpfs", true);
         check("/data/pods/uid/volumes/disk", "ext4", false);
+        check("/data/staged/pvc-1", "ext4", true);
+        check("/data/staged/pvc-1/by-hand", "tmpfs", false);
+        check("/data/volumes/pvc-1/files/by-hand", "tmpfs", false);
         check("/data/pods/uid/shm", "tmpfs", true);
         check("/data/pods/uid/c/id/rootfs", "overlay", true);
         check("/data/netns/uid", "nsfs", true);

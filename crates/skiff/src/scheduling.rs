@@ -5,7 +5,13 @@ use std::path::{self, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 use clap::Args;
-use skiff_scheduler::Configuration;
+use skiff_apiserver::configuration::{Kind, decode, read_text};
+use skiff_scheduler::{Configuration, schema};
+
+const CONFIGURATION: Kind = Kind {
+    definition: "io.k8s.kubescheduler.config.KubeSchedulerConfiguration",
+    names: &[("kubescheduler.config.k8s.io/v1", "KubeSchedulerConfiguration")],
+};
 
 /// What the scheduler is configured with, as kube-scheduler's `--config`.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
@@ -23,8 +29,9 @@ impl SchedulerArgs {
         let name = file.display();
         let text = std::fs::read(file)
             .with_context(|| format!("cannot read the scheduler's configuration {name}"))?;
-        let object = skiff_apiserver::tree_of(&text).map_err(|why| anyhow!("{name}: {why}"))?;
-        Configuration::of(&object).map_err(|why| anyhow!("{name}: {why}"))
+        let object = read_text(&text).and_then(|object| decode(&object, &CONFIGURATION, &schema()));
+        let object = object.map_err(|why| anyhow!("{name}: {why}"))?;
+        Configuration::read(&object).map_err(|why| anyhow!("{name}: {why}"))
     }
 
     /// The option, for a process that runs somewhere else.
@@ -55,6 +62,12 @@ mod tests {
         let error = read(&format!("{head}extenders:\n- urlPrefix: http://a\n")).unwrap_err();
         assert_eq!(error, format!("{}: extenders: Forbidden: extenders are not called", file.display()));
         assert!(read("a: [").unwrap_err().contains("yaml: line 1"));
+        assert!(read("kind: Pod\napiVersion: v1\n").unwrap_err().ends_with(
+            "no kind \"Pod\" is registered for version \"v1\": KubeSchedulerConfiguration of \
+             kubescheduler.config.k8s.io/v1 is expected"
+        ));
+        let error = read(&format!("{head}profile: []\n")).unwrap_err();
+        assert!(error.ends_with("strict decoding error: unknown field \"profile\""), "{error}");
         std::fs::remove_dir_all(&directory).unwrap();
         let error = args.configuration().unwrap_err().to_string();
         assert_eq!(error, format!("cannot read the scheduler's configuration {}", file.display()));

@@ -37,6 +37,7 @@ pub(crate) fn run(args: &UpArgs) -> anyhow::Result<()> {
     }
     args.server.admission.plugins()?;
     args.server.scheduler.configuration()?;
+    args.server.audit.read()?;
     // A keeper that is about to start the server again has been too slow.
     daemon::stop(&layout.keeper_record())?;
     preflight::check(&args.server)?;
@@ -190,5 +191,6 @@ fn server_arguments(args: &ServerArgs, layout: &Layout) -> anyhow::Result<Vec<Os
     }
     words.extend(args.admission.words()?);
     words.extend(args.scheduler.words()?);
+    words.extend(args.audit.words()?);
     Ok(words)
 }

@@ -1,7 +1,7 @@
 //! The store behind the API server: ordered keys, one global revision, multi-key compare-and-commit,
 //! consistent snapshot reads, watch from a revision, compaction.
 //!
-//! [`Store`] is the contract; [`Embedded`] keeps it on one machine (redb file, group commit). Every backend
+//! [`Store`] is the contract; [`Embedded`] keeps it on one machine (journal, redb file, group commit). Every backend
 //! passes the suite in [`contract`].
 //!
 //! Facts that shaped the crate:

@@ -1,10 +1,12 @@
 //! The embedded backend: the contract, and what happens to its file.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use redb::TableDefinition;
 use skiff_store::{CommitError, Embedded, Key, Op, OpenError, Page, Store, Txn, contract, no_terms};
 
 fn put(key: &str, value: &str) -> Txn {
@@ -42,6 +44,113 @@ async fn finds_everything_again() {
     let after = store.list("".into(), Page::default()).await.unwrap();
     assert_eq!((after.revision, &after.entries), (revision, &before.entries));
     assert!(store.watch("".into(), revision).await.is_ok());
+}
+
+async fn values(path: &Path) -> Vec<(String, Bytes)> {
+    let store = Embedded::open(path, no_terms).unwrap();
+    let entries = store.list("".into(), Page::default()).await.unwrap().entries;
+    entries.into_iter().map(|entry| (entry.key.as_str().to_owned(), entry.value.bytes())).collect()
+}
+
+/// The files of a store that is open, as they are after a crash, in a directory of their own; with or without the journal.
+fn crashed(path: &Path, with_journal: bool) -> (tempfile::TempDir, PathBuf) {
+    let (dir, copy) = file();
+    fs::copy(path, &copy).unwrap();
+    if with_journal {
+        fs::copy(path.with_extension("journal"), copy.with_extension("journal")).unwrap();
+    }
+    (dir, copy)
+}
+
+#[tokio::test]
+async fn finds_what_only_the_journal_has() {
+    let (_dir, path) = file();
+    let store = Embedded::open(&path, no_terms).unwrap();
+    for (key, value) in [("a", "1"), ("b", "1"), ("a", "2"), ("c", "1"), ("d", "1")] {
+        store.commit(put(key, value)).await.unwrap();
+    }
+    let delete = vec![Op::Delete { key: Key::from("c") }];
+    let revision = store.commit(Txn { expect: Vec::new(), ops: delete }).await.unwrap();
+    let expected =
+        [("a", "2"), ("b", "1"), ("d", "1")].map(|(key, value)| (key.to_owned(), Bytes::from(value)));
+    let (_copied, copy) = crashed(&path, true);
+    // And again, before the database has it.
+    for _ in 0..2 {
+        let again = Embedded::open(&copy, no_terms).unwrap();
+        assert_eq!(again.revision(), revision);
+        let (_copied, copy) = crashed(&copy, true);
+        assert_eq!(values(&copy).await, expected);
+    }
+    let again = Embedded::open(&copy, no_terms).unwrap();
+    assert_eq!(again.commit(put("e", "1")).await.unwrap(), revision.next());
+    drop((again, store));
+    // Closed in order, the database has it all.
+    let (_copied, alone) = crashed(&path, false);
+    assert_eq!(values(&alone).await, expected);
+    assert_eq!(values(&copy).await.len(), 4);
+}
+
+#[tokio::test]
+async fn more_than_the_journal_has_room_for() {
+    let (_dir, path) = file();
+    let store = Embedded::open(&path, no_terms).unwrap();
+    let value = |number: u32| format!("{number}").repeat(3000);
+    for number in 0..400 {
+        store.commit(put(&format!("key/{}", number % 150), &value(number))).await.unwrap();
+    }
+    let (_copied, copy) = crashed(&path, true);
+    let found = values(&copy).await;
+    assert_eq!(found.len(), 150);
+    for (key, found) in found {
+        let key: u32 = key["key/".len()..].parse().unwrap();
+        let last = if key < 100 { key + 300 } else { key + 150 };
+        assert_eq!(found, value(last), "{key}");
+    }
+}
+
+#[tokio::test]
+async fn refuses_a_journal_with_a_hole() {
+    let (_dir, path) = file();
+    let store = Embedded::open(&path, no_terms).unwrap();
+    for value in ["1", "2", "3", "4"] {
+        store.commit(put("a", value)).await.unwrap();
+    }
+    let (_copied, copy) = crashed(&path, true);
+    let journal = copy.with_extension("journal");
+    let mut bytes = fs::read(&journal).unwrap();
+    bytes[50] ^= 1;
+    fs::write(&journal, bytes).unwrap();
+    let error = Embedded::open(&copy, no_terms).unwrap_err();
+    assert!(error.to_string().contains("is damaged (DB corrupted: in its journal"), "{error}");
+}
+
+/// A file of the first format: it had no journal.
+#[tokio::test]
+async fn takes_over_an_older_file() {
+    const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+    let (_dir, path) = file();
+    let database = redb::Database::create(&path).unwrap();
+    let transaction = database.begin_write().unwrap();
+    for (name, value) in [("format", 1), ("revision", 7)] {
+        transaction.open_table(META).unwrap().insert(name, value).unwrap();
+    }
+    let row = [3_u64.to_le_bytes().as_slice(), &7_u64.to_le_bytes(), b"1"].concat();
+    let objects = TableDefinition::<&str, &[u8]>::new("objects");
+    transaction.open_table(objects).unwrap().insert("a", row.as_slice()).unwrap();
+    transaction.commit().unwrap();
+    drop(database);
+    let store = Embedded::open(&path, no_terms).unwrap();
+    let entry = store.get(&Key::from("a")).await.unwrap().unwrap();
+    assert_eq!(
+        (entry.created.get(), entry.modified, &*entry.value.bytes()),
+        (3, store.revision(), &b"1"[..])
+    );
+    for value in ["1", "2"] {
+        store.commit(put("b", value)).await.unwrap();
+    }
+    let (_copied, copy) = crashed(&path, true);
+    let expected = [("a", "1"), ("b", "2")].map(|(key, value)| (key.to_owned(), Bytes::from(value)));
+    assert_eq!(values(&copy).await, expected);
 }
 
 #[tokio::test]

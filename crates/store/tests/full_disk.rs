@@ -24,7 +24,7 @@ fn other_programs_cannot_take_the_room_for_deletions() {
         return println!("skipped: mounting needs root");
     }
     let dir = tempfile::tempdir().unwrap();
-    let script = r#"mount -t tmpfs -o size=24m tmpfs "$0" && exec "$@""#;
+    let script = r#"mount -t tmpfs -o size=32m tmpfs "$0" && exec "$@""#;
     let status = Command::new("unshare")
         .args(["--mount", "sh", "-c", script])
         .arg(dir.path())

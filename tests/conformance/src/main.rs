@@ -82,6 +82,10 @@ fn compare(directory: &Path, results: &Results) -> anyhow::Result<ExitCode> {
     for name in &lost {
         eprintln!("listed, and did not pass: {name}");
     }
+    let failed = |name: &str| results.passed().all(|passed| passed != name);
+    for (name, needs) in passing::beyond().filter(|(name, _)| failed(name)) {
+        eprintln!("needs {needs}: {name}");
+    }
     for name in &gained {
         eprintln!("new: {name}");
     }

@@ -10,8 +10,9 @@ use skiff_tests::Cluster;
 
 use crate::outcome::Outcome;
 
-/// How long a test may take. The longest watch something not happen for five minutes.
-const BOUND_SECONDS: u32 = 600;
+/// How long a test may take. The longest watch something not happen for five minutes, or wait ten for a server to
+/// forget an old revision.
+const BOUND_SECONDS: u32 = 900;
 /// How long a test whose time is over may clean up before it is killed.
 const GRACE_SECONDS: u32 = 60;
 

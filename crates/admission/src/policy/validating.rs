@@ -1,5 +1,6 @@
 //! ValidatingAdmissionPolicy: policies that refuse.
 
+use skiff_audit::Level;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -14,7 +15,6 @@ use super::params::Params;
 use crate::attributes::Attributes;
 use crate::chain::Plugin;
 use crate::expressions::{FailurePolicy, Inputs, Returns, Scope, request_json};
-use crate::notes::AuditLevel;
 use crate::refusal::{Cause, Refusal};
 use crate::selector;
 use crate::surroundings::{Surroundings, items, text};
@@ -132,7 +132,7 @@ impl ValidatingPolicies {
             }
         }
         for (key, values) in notes {
-            attributes.annotate(AuditLevel::Metadata, format!("{name}/{key}"), values.join(", "));
+            attributes.annotate(Level::Metadata, format!("{name}/{key}"), values.join(", "));
         }
         Ok(())
     }
@@ -221,7 +221,7 @@ fn act<'p>(
                     let actions: Vec<&str> = binding.actions.iter().map(|action| action.as_str()).collect();
                     let note = failure_note(&binding.policy, &binding.name, &actions, index, &message);
                     let key = "validation.policy.admission.k8s.io/validation_failure";
-                    attributes.annotate(AuditLevel::Metadata, key, note);
+                    attributes.annotate(Level::Metadata, key, note);
                 }
             }
         }

@@ -10,9 +10,10 @@ use super::configuration::{SideEffects, Type, Webhook};
 use super::review::{self, Version};
 use super::select::Versioned;
 use crate::attributes::Attributes;
-use crate::notes::{AuditLevel, Notes};
+use crate::notes::Notes;
 use crate::refusal::Refusal;
 use crate::rules::Matched;
+use skiff_audit::Level;
 
 /// A call may take as long, where nothing else bounds it.
 const LONGEST: Duration = Duration::from_secs(30);
@@ -63,7 +64,7 @@ impl Call<'_> {
             Unusable::Invalid(why) => Stop::Failed(format!("received invalid webhook response: {why}")),
         })?;
         for (key, value) in &answer.annotations {
-            notes.annotate(AuditLevel::Metadata, format!("{name}/{key}"), value.clone());
+            notes.annotate(Level::Metadata, format!("{name}/{key}"), value.clone());
         }
         answer.warnings.iter().for_each(|warning| notes.warn(warning.clone()));
         if answer.allowed { Ok(answer) } else { Err(Stop::Refused(answer::denial(name, answer.status))) }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::Serialize;
 use serde_json::{Map, Value};
+use skiff_audit::Level;
 use skiff_machinery::{Object, patch};
 
 use super::call::{Call, Stop, is_over};
@@ -14,7 +15,7 @@ use super::select::{Versioned, select};
 use crate::attributes::{Attributes, GroupVersionKind};
 use crate::chain::Plugin;
 use crate::expressions::FailurePolicy;
-use crate::notes::{AuditLevel, Notes};
+use crate::notes::Notes;
 use crate::refusal::Refusal;
 use crate::rules::Matched;
 use crate::surroundings::{Surroundings, Unknown};
@@ -92,7 +93,7 @@ impl MutatingWebhooks {
                 Ok(false) => {}
                 Err(Stop::Refused(refusal)) => return Err(refusal),
                 Err(Stop::Failed(_)) if hook.failure_policy == FailurePolicy::Ignore => {
-                    attributes.annotate(AuditLevel::Metadata, format!("{FAILED_OPEN}{place}"), &hook.name);
+                    attributes.annotate(Level::Metadata, format!("{FAILED_OPEN}{place}"), &hook.name);
                     if is_over(attributes) {
                         return Err(Refusal::timeout());
                     }
@@ -117,10 +118,10 @@ impl MutatingWebhooks {
         let changed = change.as_ref().is_ok_and(|change| change.as_ref().is_some_and(|c| c.changed));
         let (configuration, webhook) = (hook.configuration.as_str(), hook.name.as_str());
         let note = MutationNote { configuration, webhook, mutated: changed };
-        attributes.annotate(AuditLevel::Metadata, format!("{MUTATION}{place}"), json(&note));
+        attributes.annotate(Level::Metadata, format!("{MUTATION}{place}"), json(&note));
         let Some(Change { object, patch, .. }) = change? else { return Ok(false) };
         let note = PatchNote { configuration, webhook, patch: &patch, patch_type: "JSONPatch" };
-        attributes.annotate(AuditLevel::Request, format!("{PATCH}{place}"), json(&note));
+        attributes.annotate(Level::Request, format!("{PATCH}{place}"), json(&note));
         attributes.object = Some(if matched.kind == attributes.kind {
             object
         } else {

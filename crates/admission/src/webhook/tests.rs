@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 use super::*;
 use crate::attributes::{Attributes, GroupVersionKind, GroupVersionResource, Operation};
 use crate::chain::{Chain, Plugin};
-use crate::notes::AuditLevel;
 use crate::refusal::Refusal;
 use crate::testing::{object, request, surroundings};
+use skiff_audit::Level;
 
 /// What webhooks answer, by the last part of their address.
 struct Answers {
@@ -232,7 +232,7 @@ fn patches_are_applied_in_the_order_of_names() {
     assert_eq!(outcome.asked[1].1["object"]["spec"], json!({"a": 1, "defaulted": true}));
     let expected = json!({"a": 1, "b": 2, "defaulted": true});
     assert_eq!(outcome.attributes.object.as_ref().unwrap().get(&["spec"]), Some(&expected));
-    let annotations = outcome.attributes.annotations(AuditLevel::Request);
+    let annotations = outcome.attributes.annotations(Level::Request);
     let texts: Vec<(&str, &str)> = annotations.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
     let expected = [
         (
@@ -253,7 +253,7 @@ fn patches_are_applied_in_the_order_of_names() {
         ),
     ];
     assert_eq!(texts, expected);
-    assert_eq!(outcome.attributes.annotations(AuditLevel::Metadata).len(), 2);
+    assert_eq!(outcome.attributes.annotations(Level::Metadata).len(), 2);
 }
 
 #[test]
@@ -346,7 +346,7 @@ fn all_validating_webhooks_are_asked_and_the_first_refusal_counts() {
     assert_eq!(outcome.message(), "admission webhook \"b.example.com\" denied the request: b");
     assert_eq!(outcome.names(), ["a", "b", "c"]);
     assert_eq!(outcome.attributes.warnings(), ["one", "two"]);
-    let annotations = outcome.attributes.annotations(AuditLevel::Metadata);
+    let annotations = outcome.attributes.annotations(Level::Metadata);
     let expected = [
         ("b.example.com/k", "v"),
         ("failed-open.validating.webhook.admission.k8s.io/round_0_index_0", "a.example.com"),
@@ -369,7 +369,7 @@ fn a_request_without_time_is_given_up() {
     assert_eq!((outcome.message(), outcome.asked.len()), (why, 0));
     let outcome = run(Type::Mutating, &[configuration("a", change)], json!({"a": {"fails": "late"}}), over());
     assert_eq!(outcome.message(), why);
-    let open = outcome.attributes.annotations(AuditLevel::Metadata);
+    let open = outcome.attributes.annotations(Level::Metadata);
     let key = "failed-open.mutation.webhook.admission.k8s.io/round_0_index_0";
     assert_eq!(open.get(key).map(String::as_str), Some("a.example.com"));
 }

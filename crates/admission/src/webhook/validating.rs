@@ -12,10 +12,11 @@ use super::select::{Versioned, select};
 use crate::attributes::Attributes;
 use crate::chain::Plugin;
 use crate::expressions::FailurePolicy;
-use crate::notes::{AuditLevel, Notes};
+use crate::notes::Notes;
 use crate::refusal::Refusal;
 use crate::rules::Matched;
 use crate::surroundings::Surroundings;
+use skiff_audit::Level;
 
 const FAILED_OPEN: &str = "failed-open.validating.webhook.admission.k8s.io/";
 
@@ -51,7 +52,7 @@ impl ValidatingWebhooks {
             Err(Stop::Refused(refusal)) => Err(refusal),
             Err(Stop::Failed(_)) if hook.failure_policy == FailurePolicy::Ignore => {
                 let key = format!("{FAILED_OPEN}round_0_index_{place}");
-                notes.annotate(AuditLevel::Metadata, key, hook.name.clone());
+                notes.annotate(Level::Metadata, key, hook.name.clone());
                 Ok(())
             }
             Err(Stop::Failed(why)) => Err(Stop::failure(&hook.name, &why)),

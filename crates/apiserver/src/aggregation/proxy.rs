@@ -19,7 +19,7 @@ use super::known::Aggregation;
 use super::registration::{Registration, Target};
 use super::transport::Unreached;
 use crate::http::body::{self, Body};
-use crate::relay::{forward, pass, place, switch};
+use crate::relay::{forward, held, pass, switch};
 use crate::webhooks::dial::broken;
 
 /// What of an answer is this server's to say.
@@ -56,7 +56,7 @@ pub(crate) async fn pass_on(
         Err(Unreached::Trust(why)) => return Ok(refusal(StatusCode::INTERNAL_SERVER_ERROR, &why)),
         Err(Unreached::Dial(why)) => return Ok(unreached(&why)),
     };
-    let place = place(&request);
+    let held = held(&request);
     let (upgrade, outgoing) = outgoing(user, target, request)?;
     let response = match sender.send_request(outgoing).await {
         Ok(response) => response,
@@ -67,7 +67,7 @@ pub(crate) async fn pass_on(
         return Ok(refusal(StatusCode::BAD_GATEWAY, text));
     }
     let mut answer = match response.status() {
-        StatusCode::SWITCHING_PROTOCOLS => switch(response, upgrade, place),
+        StatusCode::SWITCHING_PROTOCOLS => switch(response, upgrade, held),
         _ => pass(response),
     };
     OURS.iter().for_each(|name| drop(answer.headers_mut().remove(name)));

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use skiff_machinery::Object;
 use skiff_registry::{ApiError, Call, Recent, Registry};
 use skiff_store::Entry;
+use tokio::time::Instant;
 
 use crate::fairness::priority::Seat;
 use crate::http::accept::Encoding;
@@ -30,6 +31,8 @@ pub(crate) struct Asked {
     pub(crate) encoding: Encoding,
     /// Whose places the request takes.
     pub(crate) share: Share,
+    /// When it has to be carried out.
+    pub(crate) until: Instant,
     /// Its seats; none for what takes none.
     pub(crate) seat: Option<Arc<Seat>>,
 }

@@ -70,10 +70,15 @@ pub(crate) fn item(asked: &Asked, entry: &Entry) -> Result<Bytes, ApiError> {
 
 /// The message of a stored object, made once for all who want it.
 fn message(asked: &Asked, entry: &Entry) -> Result<Bytes, ApiError> {
-    asked.answers.messages.get(entry, || {
+    let make = || {
         let object = asked.decoded(entry)?;
         Ok(protobuf::message(&object, &asked.call.kind.root).into())
-    })
+    };
+    match asked.call.kind.versions.storage {
+        // Several versions have the same key and revision.
+        Some(_) => make(),
+        None => asked.answers.messages.get(entry, make),
+    }
 }
 
 /// A PartialObjectMetadata.

@@ -1,5 +1,6 @@
 //! Who is at the other end.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use skiff_identity::{PeerIdentity, UserInfo};
@@ -17,4 +18,14 @@ pub(crate) enum Caller {
     },
     /// A part of this process.
     InProcess(Arc<UserInfo>),
+}
+
+impl Caller {
+    /// The address at the other end.
+    pub(crate) fn address(&self) -> Option<IpAddr> {
+        match self {
+            Self::Network { peer, .. } => Some(peer.address.ip()),
+            Self::InProcess(_) => None,
+        }
+    }
 }

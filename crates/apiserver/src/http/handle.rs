@@ -9,13 +9,12 @@ mod refusal;
 
 use std::sync::Arc;
 
-use http::{HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response};
 use skiff_identity::UserInfo;
 use skiff_listener::{AUDIT_ID, contained};
 use skiff_machinery::Verb;
-use skiff_registry::ApiError;
+use skiff_registry::{ApiError, Offer as _};
 use skiff_streams::Content;
-use tokio::time::Instant;
 use uuid::Uuid;
 
 use self::exchange::{Admitted, Exchange};
@@ -23,33 +22,54 @@ use self::refusal::{answer, refuse};
 use super::accept::Format;
 use super::body::{self, Body};
 use super::caller::Caller;
-use super::gate::{Pass, Share, Work};
+use super::gate::{Share, Work};
 use super::order::{Matched, Order};
 use super::path::{self, RequestInfo, ResourcePath};
 use super::push::Push;
 use crate::fairness::priority::Seat;
+use crate::relay::Held;
 use crate::shared::Shared;
 
 /// Answers one request.
 pub(crate) async fn handle(server: Arc<Shared>, caller: Caller, request: Request<Body>) -> Response<Body> {
-    let started = Instant::now();
-    let id = Uuid::new_v4().to_string();
-    let exchange = Exchange::new(server.clone(), &request);
-    let errors = exchange.format_of_errors(request.headers());
+    let id = audit_id(request.headers());
+    let exchange = Exchange::new(server.clone(), &request, &id, &caller);
+    let (started, errors) = (exchange.started, exchange.format_of_errors(request.headers()));
     let (verb, resource, warnings) =
         (exchange.verb_label(), exchange.resource_label(), exchange.warnings.clone());
-    let matched = exchange.matched.clone();
+    let (matched, trail, lasts) =
+        (exchange.matched.clone(), exchange.trail.clone(), exchange.work() != Work::Short);
     let mut response = match contained(exchange.run(caller, request)).await {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => refuse(&server, &error, errors, &id),
-        Err(panicked) => answer(&server, &ApiError::Internal(panicked.told(&id)), Format::Json),
+        Err(panicked) => {
+            trail.iter().for_each(|trail| trail.panicked());
+            answer(&server, &ApiError::Internal(panicked.told(&id)), Format::Json)
+        }
     };
     response.headers_mut().extend(HeaderValue::from_str(&id).ok().map(|id| (AUDIT_ID, id)));
     warnings.lock().write(response.headers_mut());
     matched.get().into_iter().for_each(|matched| matched.write(response.headers_mut()));
     server.metrics.request(verb, &resource, response.status(), started.elapsed());
-    response
+    match trail {
+        Some(trail) => trail.answered(
+            response,
+            lasts,
+            server.offers.catalogue().iter().next().map(|kind| kind.root.clone()),
+        ),
+        None => response,
+    }
 }
+
+/// What names a request: whoever sends it may say so, as clients of Kubernetes do who follow it through several servers.
+fn audit_id(headers: &HeaderMap) -> String {
+    let given = headers.get(AUDIT_ID).and_then(|value| value.to_str().ok());
+    let given = given.filter(|id| (1..=MAX_AUDIT_ID).contains(&id.len()));
+    given.map_or_else(|| Uuid::new_v4().to_string(), str::to_owned)
+}
+
+/// The longest ID that is taken over.
+const MAX_AUDIT_ID: usize = 64;
 
 impl Exchange {
     async fn run(self, caller: Caller, mut request: Request<Body>) -> Result<Response<Body>, ApiError> {
@@ -68,7 +88,7 @@ impl Exchange {
             request.extensions().get().into_iter().for_each(skiff_listener::Exchange::lasts);
         }
         // For streams, which outlive the answer.
-        request.extensions_mut().insert::<Arc<Pass>>(pass.clone());
+        request.extensions_mut().insert::<Held>(Arc::new((pass.clone(), self.trail.clone())));
         // Whoever serves a request elsewhere speaks its protocol, too.
         let pushes = self.pushes().filter(|_| elsewhere.is_none());
         let push = pushes.and_then(|content| Push::take(&mut request, content));

@@ -19,7 +19,7 @@ use skiff_registry::{ApiError, Call, Query, Subject};
 use super::node::Nodes;
 use super::proxy::{self, route::Route};
 use crate::http::body::{self, Body};
-use crate::relay::{forward, pass, place, switch};
+use crate::relay::{forward, held, pass, switch};
 
 /// How much of a node's error text is read, in bytes.
 const MAX_ERROR: usize = 64 * 1024;
@@ -46,7 +46,7 @@ pub(crate) async fn connect(
         route.name_origin(&mut request);
         let (upgrade, response) = exchange(sender, &mut request, &route.target, address, Sent::Body).await?;
         return match response.status() {
-            StatusCode::SWITCHING_PROTOCOLS => Ok(switch(response, upgrade, place(&request))),
+            StatusCode::SWITCHING_PROTOCOLS => Ok(switch(response, upgrade, held(&request))),
             _ => route.answer(pass(response), address).await,
         };
     }
@@ -62,7 +62,7 @@ pub(crate) async fn connect(
     let (sender, address) = nodes.dial(node).await?;
     let (upgrade, response) = exchange(sender, &mut request, &target, address, Sent::Head).await?;
     match response.status() {
-        StatusCode::SWITCHING_PROTOCOLS => Ok(switch(response, upgrade, place(&request))),
+        StatusCode::SWITCHING_PROTOCOLS => Ok(switch(response, upgrade, held(&request))),
         status if status.is_success() => Ok(pass(response)),
         status => Err(node_error(status, response.into_body()).await),
     }

@@ -13,7 +13,7 @@ use http_body_util::{BodyExt as _, Full};
 use serde_json::{Value, json};
 use skiff_apiserver::testing::TestServer;
 use skiff_apiserver::{
-    ApiService, Body, Extension, Limits, PluginConfiguration, PluginNames, Plugins, UserInfo,
+    ApiService, AuditConfig, Body, Extension, Limits, PluginConfiguration, PluginNames, Plugins, UserInfo,
 };
 use tower::ServiceExt as _;
 
@@ -80,6 +80,10 @@ impl Api {
     /// With a version of the API that another part of the program serves.
     pub(crate) async fn with_extension(extension: Arc<dyn Extension>) -> Self {
         Self(TestServer::with_extension([127, 0, 0, 1], extension).await)
+    }
+
+    pub(crate) async fn with_audit(audit: AuditConfig) -> Self {
+        Self(TestServer::with_audit([127, 0, 0, 1], audit).await)
     }
 
     pub(crate) async fn with_limits(limits: Limits) -> Self {

@@ -6,6 +6,7 @@ use crate::types::{Kubernetes, Type};
 use crate::value::Constant;
 
 use super::estimate::{Estimator, Node, Path, or_unknown};
+use super::flat::costs_one;
 use super::{CHECK, CostEstimate, NEW_LIST, NEW_STRUCT, PATTERN, Size, TRAVERSAL};
 
 /// What a call can cost without its arguments, and the size of its result where that is known.
@@ -76,44 +77,7 @@ pub(super) fn estimate(
     let one = || Some(CallEstimate::of(CostEstimate::ONE));
     match function {
         "check" => Some(CallEstimate::of(CostEstimate::exactly(CHECK))),
-        "serviceAccount"
-        | "path"
-        | "group"
-        | "resource"
-        | "subresource"
-        | "namespace"
-        | "name"
-        | "allowed"
-        | "reason"
-        | "error"
-        | "errored"
-        | "masked"
-        | "prefixLength"
-        | "family"
-        | "isUnspecified"
-        | "isLoopback"
-        | "isLinkLocalMulticast"
-        | "isLinkLocalUnicast"
-        | "isGlobalUnicast"
-        | "format.named"
-        | "sign"
-        | "asInteger"
-        | "isInteger"
-        | "asApproximateFloat"
-        | "isGreaterThan"
-        | "isLessThan"
-        | "compareTo"
-        | "add"
-        | "sub"
-        | "major"
-        | "minor"
-        | "patch"
-        | "getScheme"
-        | "getHostname"
-        | "getHost"
-        | "getPort"
-        | "getEscapedPath"
-        | "getQuery" => one(),
+        known if costs_one(known) => one(),
         "fieldSelector" | "labelSelector" => match args {
             [selector] => Some(CallEstimate::of(selector_cost(size(selector)))),
             _ => None,

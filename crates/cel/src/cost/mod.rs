@@ -2,6 +2,7 @@
 //! cluster accepts, so they are exactly those of cel-go and Kubernetes.
 
 pub(crate) mod estimate;
+mod flat;
 mod functions;
 pub(crate) mod runtime;
 

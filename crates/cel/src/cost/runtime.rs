@@ -3,6 +3,7 @@
 use crate::error::EvalError;
 use crate::value::{Meter, Value};
 
+use super::flat::costs_one;
 use super::functions::selector_cost;
 use super::{CHECK, NEW_LIST, PATTERN, Size, TRAVERSAL, scale, to_u64};
 
@@ -146,47 +147,7 @@ fn kubernetes(
     let first = args.first().map_or(0, size);
     let cost = match (function, args) {
         ("check", _) => CHECK,
-        (
-            "serviceAccount"
-            | "path"
-            | "group"
-            | "resource"
-            | "subresource"
-            | "namespace"
-            | "name"
-            | "allowed"
-            | "reason"
-            | "error"
-            | "errored"
-            | "masked"
-            | "prefixLength"
-            | "family"
-            | "isUnspecified"
-            | "isLoopback"
-            | "isLinkLocalMulticast"
-            | "isLinkLocalUnicast"
-            | "isGlobalUnicast"
-            | "format.named"
-            | "sign"
-            | "asInteger"
-            | "isInteger"
-            | "asApproximateFloat"
-            | "isGreaterThan"
-            | "isLessThan"
-            | "compareTo"
-            | "add"
-            | "sub"
-            | "major"
-            | "minor"
-            | "patch"
-            | "getScheme"
-            | "getHostname"
-            | "getHost"
-            | "getPort"
-            | "getEscapedPath"
-            | "getQuery",
-            _,
-        ) => 1,
+        (known, _) if costs_one(known) => 1,
         ("fieldSelector" | "labelSelector", [_, selector]) => {
             selector_cost(Size::exactly(size(selector))).max
         }

@@ -3,11 +3,8 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetStatus};
-use k8s_openapi::api::core::v1::{
-    ReplicationController, ReplicationControllerCondition, ReplicationControllerStatus,
-};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetStatus};
+use k8s_openapi::api::core::v1::{PodTemplateSpec, ReplicationController, ReplicationControllerStatus};
 use skiff_informer::Cache;
 
 use super::plan::Counts;
@@ -21,17 +18,26 @@ use crate::workload::{Owner, PodFailure, Selector, status};
 /// The condition of an owner whose pods cannot be brought to the number it asks for.
 const FAILURE: &str = "ReplicaFailure";
 
+/// What an owner asks for; a number that it does not say is one.
+fn wants(replicas: Option<i32>, min_ready: Option<i32>, template: Option<&PodTemplateSpec>) -> Wants<'_> {
+    Wants {
+        replicas: usize::try_from(replicas.unwrap_or(1)).unwrap_or(0),
+        min_ready: status::min_ready(min_ready),
+        template,
+    }
+}
+
 /// Sets or removes [`FAILURE`]; one that is there already stays.
 fn with_failure<C: Condition + Clone>(
     old: Option<&Vec<C>>,
     failure: Option<&PodFailure>,
-    condition: impl FnOnce(&PodFailure) -> C,
+    now: Timestamp,
 ) -> Option<Vec<C>> {
     let mut all = old.cloned().unwrap_or_default();
     match failure {
         None => conditions::remove(&mut all, FAILURE),
         Some(_) if conditions::find(&all, FAILURE).is_some() => {}
-        Some(failure) => all.push(condition(failure)),
+        Some(failure) => all.push(C::holds(FAILURE, failure.reason, &failure.message, now)),
     }
     conditions::listed(all)
 }
@@ -58,11 +64,11 @@ impl Replicated for ReplicationController {
 
     fn wants(&self) -> Wants<'_> {
         let spec = self.spec.as_ref();
-        Wants {
-            replicas: usize::try_from(spec.and_then(|spec| spec.replicas).unwrap_or(1)).unwrap_or(0),
-            min_ready: status::min_ready(spec.and_then(|spec| spec.min_ready_seconds)),
-            template: spec.and_then(|spec| spec.template.as_ref()),
-        }
+        wants(
+            spec.and_then(|spec| spec.replicas),
+            spec.and_then(|spec| spec.min_ready_seconds),
+            spec.and_then(|spec| spec.template.as_ref()),
+        )
     }
 
     fn status(&self) -> Option<&ReplicationControllerStatus> {
@@ -71,20 +77,13 @@ impl Replicated for ReplicationController {
 
     fn reported(&self, counts: Counts, failure: Option<&PodFailure>, now: Timestamp) -> Self {
         let old = self.status.as_ref().and_then(|status| status.conditions.as_ref());
-        let condition = |failure: &PodFailure| ReplicationControllerCondition {
-            type_: FAILURE.into(),
-            status: "True".into(),
-            reason: Some(failure.reason.into()),
-            message: Some(failure.message.clone()),
-            last_transition_time: Some(Time(now)),
-        };
         let status = ReplicationControllerStatus {
             replicas: counts.replicas,
             fully_labeled_replicas: Some(counts.fully_labeled),
             ready_replicas: Some(counts.ready),
             available_replicas: Some(counts.available),
             observed_generation: self.metadata.generation,
-            conditions: with_failure(old, failure, condition),
+            conditions: with_failure(old, failure, now),
         };
         Self { status: Some(status), ..self.clone() }
     }
@@ -111,11 +110,11 @@ impl Replicated for ReplicaSet {
 
     fn wants(&self) -> Wants<'_> {
         let spec = self.spec.as_ref();
-        Wants {
-            replicas: usize::try_from(spec.and_then(|spec| spec.replicas).unwrap_or(1)).unwrap_or(0),
-            min_ready: status::min_ready(spec.and_then(|spec| spec.min_ready_seconds)),
-            template: spec.and_then(|spec| spec.template.as_ref()),
-        }
+        wants(
+            spec.and_then(|spec| spec.replicas),
+            spec.and_then(|spec| spec.min_ready_seconds),
+            spec.and_then(|spec| spec.template.as_ref()),
+        )
     }
 
     fn status(&self) -> Option<&ReplicaSetStatus> {
@@ -124,13 +123,6 @@ impl Replicated for ReplicaSet {
 
     fn reported(&self, counts: Counts, failure: Option<&PodFailure>, now: Timestamp) -> Self {
         let old = self.status.as_ref().and_then(|status| status.conditions.as_ref());
-        let condition = |failure: &PodFailure| ReplicaSetCondition {
-            type_: FAILURE.into(),
-            status: "True".into(),
-            reason: Some(failure.reason.into()),
-            message: Some(failure.message.clone()),
-            last_transition_time: Some(Time(now)),
-        };
         let status = ReplicaSetStatus {
             replicas: counts.replicas,
             fully_labeled_replicas: Some(counts.fully_labeled),
@@ -138,7 +130,7 @@ impl Replicated for ReplicaSet {
             available_replicas: Some(counts.available),
             terminating_replicas: Some(counts.terminating),
             observed_generation: self.metadata.generation,
-            conditions: with_failure(old, failure, condition),
+            conditions: with_failure(old, failure, now),
         };
         Self { status: Some(status), ..self.clone() }
     }

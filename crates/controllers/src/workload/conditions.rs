@@ -1,5 +1,6 @@
 //! Conditions in a status: found, set and removed as Kubernetes' controllers do.
 
+use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{DeploymentCondition, ReplicaSetCondition};
 use k8s_openapi::api::core::v1::ReplicationControllerCondition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -14,6 +15,8 @@ pub(crate) trait Condition {
     fn reason(&self) -> Option<&str>;
     /// Since when it has this status.
     fn since(&mut self) -> &mut Option<Time>;
+    /// One that holds since now.
+    fn holds(kind: &str, reason: &str, message: &str, now: Timestamp) -> Self;
 }
 
 /// Implements [`Condition`] for types that have the usual fields, as all of Kubernetes' have.
@@ -34,6 +37,18 @@ macro_rules! conditions {
 
             fn since(&mut self) -> &mut Option<Time> {
                 &mut self.last_transition_time
+            }
+
+            #[allow(clippy::needless_update, reason = "some kinds of conditions have more fields")]
+            fn holds(kind: &str, reason: &str, message: &str, now: Timestamp) -> Self {
+                Self {
+                    type_: kind.to_owned(),
+                    status: "True".to_owned(),
+                    reason: Some(reason.to_owned()),
+                    message: Some(message.to_owned()),
+                    last_transition_time: Some(Time(now)),
+                    ..Self::default()
+                }
             }
         }
     )*};

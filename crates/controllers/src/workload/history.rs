@@ -28,16 +28,16 @@ pub(crate) struct History {
 }
 
 /// A template that is to be a revision.
-pub(crate) struct Draft<'a> {
-    pub(crate) template: &'a PodTemplateSpec,
+struct Draft<'a> {
+    template: &'a PodTemplateSpec,
     /// The label that holds the revision's hash.
-    pub(crate) label: &'static str,
-    pub(crate) number: i64,
+    label: &'static str,
+    number: i64,
 }
 
 /// What becomes of the present template.
 #[derive(Debug, PartialEq)]
-pub(crate) enum Present {
+enum Present {
     /// It is this revision already.
     Is(Arc<ControllerRevision>),
     /// It was this revision, which becomes the latest, with this number.
@@ -47,7 +47,7 @@ pub(crate) enum Present {
 }
 
 /// Finds `template` in `revisions`, which are ordered.
-pub(crate) fn present(revisions: &[Arc<ControllerRevision>], template: &PodTemplateSpec) -> Present {
+fn present(revisions: &[Arc<ControllerRevision>], template: &PodTemplateSpec) -> Present {
     let data = data_of(template);
     let is_it =
         |revision: &&Arc<ControllerRevision>| revision.data.as_ref().is_some_and(|found| found.0 == data);
@@ -114,9 +114,28 @@ impl History {
         Ok(revisions)
     }
 
+    /// Lets a template be the latest of `revisions`, which are ordered: it is, becomes it again, or is a new one, whose hash is
+    /// in `label`. Templates that have its hash are counted in `collisions`.
+    pub(crate) async fn keep<O: Owner>(
+        &self,
+        owner: &O,
+        revisions: &[Arc<ControllerRevision>],
+        (template, label): (&PodTemplateSpec, &'static str),
+        collisions: &mut i32,
+    ) -> kube::Result<Arc<ControllerRevision>> {
+        match present(revisions, template) {
+            Present::Is(revision) => Ok(revision),
+            Present::Again(revision, number) => self.renumber(owner, &revision, number).await.map(Arc::new),
+            Present::New(number) => {
+                let draft = Draft { template, label, number };
+                self.create(owner, &draft, collisions).await.map(Arc::new)
+            }
+        }
+    }
+
     /// Makes a revision. Its name has the hash of the template; each other template that has the same one is one of
     /// `collisions`, which make it another.
-    pub(crate) async fn create<O: Owner>(
+    async fn create<O: Owner>(
         &self,
         owner: &O,
         draft: &Draft<'_>,
@@ -140,7 +159,7 @@ impl History {
     }
 
     /// Lets a revision have another number.
-    pub(crate) async fn renumber<O: Owner>(
+    async fn renumber<O: Owner>(
         &self,
         owner: &O,
         revision: &ControllerRevision,

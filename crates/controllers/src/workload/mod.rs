@@ -11,7 +11,8 @@
 //!   create, and ends in `Next::After(STALE_CACHE_BOUND)` (the watch's event brings it up before); what [`InFlight::deleted`]
 //!   names does not count any more. [`PodControl`] does so for pods by itself, makes them in growing batches and records the events.
 //!   How fast pods may be made that end at once is said by [`Pace`](crate::pods::pace::Pace).
-//! - A status is compared by [`status::says_the_same`] and written by [`status::write`] only when it says something new;
+//! - A status is compared by [`status::says_the_same`] and written by [`status::write`] only when it says something new
+//!   ([`status::report`] does both);
 //!   [`conditions`] keep their times. A controller may sleep until [`status::next_available`].
 //! - [`history`] keeps templates in ControllerRevisions, for rolling back.
 //! - [`template`] has the hashes that names are made of, [`amount`] what a number or a share of replicas is.
@@ -22,6 +23,7 @@ pub(crate) mod conditions;
 pub(crate) mod history;
 mod in_flight;
 mod owner;
+mod pass;
 mod pods;
 mod selector;
 pub(crate) mod status;
@@ -30,5 +32,6 @@ pub(crate) mod template;
 pub(crate) use claims::{ClaimError, claim};
 pub(crate) use in_flight::{InFlight, STALE_CACHE_BOUND};
 pub(crate) use owner::{ByOwner, Dependent, Owner, follow};
+pub(crate) use pass::{Named, PassError};
 pub(crate) use pods::{BURST, PodControl, PodFailure, pod_of};
 pub(crate) use selector::Selector;

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 use skiff_informer::is_not_found;
 
-use super::Owner;
+use super::{InFlight, Owner};
 use crate::informers::api;
 use crate::pods::KnownPod;
 
@@ -56,6 +56,23 @@ pub(crate) async fn write<O: Owner>(client: &Client, object: &O) -> kube::Result
         Err(error) if is_not_found(&error) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Writes an object with a new status if that says something else than the one there is, and remembers the write.
+pub(crate) async fn report<O: Owner, S: Serialize>(
+    client: &Client,
+    written: &InFlight<O>,
+    (said, new): (Option<&S>, S),
+    object: impl FnOnce(S) -> O,
+) -> kube::Result<()> {
+    if says_the_same(said, &new) {
+        return Ok(());
+    }
+    let object = object(new);
+    if let Some(now) = write(client, &object).await? {
+        written.wrote(&object.key(), now.meta());
+    }
+    Ok(())
 }
 
 /// A number of pods as a status holds it.

@@ -3,15 +3,15 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use skiff_machinery::{GroupVersion, Kind, Scope, Strategy};
+use skiff_machinery::{Kind, Scope, Strategy};
 use skiff_schema::Schema;
 
+use crate::groups::ADMISSION_REGISTRATION;
 use crate::row::stored;
 
 /// A row of the group.
 pub(super) fn base(schema: &Arc<Schema>, definition: &'static str, strategy: impl Strategy) -> Kind {
-    let gv = GroupVersion::fixed("admissionregistration.k8s.io", "v1");
-    let mut kind = stored(schema, gv, definition, Scope::Cluster, strategy);
+    let mut kind = stored(schema, ADMISSION_REGISTRATION, definition, Scope::Cluster, strategy);
     kind.names.categories.push(Cow::Borrowed("api-extensions"));
     Kind { counts_generations: true, ..kind }
 }

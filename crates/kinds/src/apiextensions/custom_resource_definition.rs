@@ -7,23 +7,22 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use skiff_machinery::cells::{self, name_column};
 use skiff_machinery::{
-    Context, FieldErrors, GroupVersion, Kind, MetadataChecks, Object, Printer, Row, Scope, Strategy,
-    Subresource,
+    Context, FieldErrors, Kind, MetadataChecks, Object, Printer, Row, Scope, Strategy, Subresource,
 };
 use skiff_schema::Schema;
 use skiff_structural::{ObjectMeta, definition};
 
+use crate::groups::API_EXTENSIONS;
 use crate::row::stored;
 
 pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
-    let gv = GroupVersion::fixed("apiextensions.k8s.io", "v1");
     let definition = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinition";
     let meta = ObjectMeta::of(schema).expect("the schema of Kubernetes has ObjectMeta");
     Kind {
         counts_generations: true,
         columns: vec![name_column(), cells::date("Created At", "When the kind was defined.")],
         print: Printer::Fixed(print),
-        ..stored(schema, gv, definition, Scope::Cluster, DefinitionStrategy(meta))
+        ..stored(schema, API_EXTENSIONS, definition, Scope::Cluster, DefinitionStrategy(meta))
             .short(&["crd", "crds"])
             .in_category("api-extensions")
             .below(&[Subresource::Status])

@@ -11,7 +11,8 @@ use skiff_machinery::{
 };
 use skiff_schema::Schema;
 
-use super::service::{self, Availability, GV};
+use super::service::{self, Availability};
+use crate::groups::API_REGISTRATION;
 use crate::row::stored;
 use crate::shared::check;
 use crate::shared::defaults::{existing_mut, fill};
@@ -26,7 +27,7 @@ pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
             age_column(),
         ],
         print: Printer::Fixed(print),
-        ..stored(schema, GV, definition, Scope::Cluster, ServiceStrategy)
+        ..stored(schema, API_REGISTRATION, definition, Scope::Cluster, ServiceStrategy)
             .in_category("api-extensions")
             .below(&[Subresource::Status])
     }

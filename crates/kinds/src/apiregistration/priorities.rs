@@ -46,7 +46,7 @@ mod tests {
         let catalogue = crate::builtin();
         let versions = group_versions(&catalogue);
         let (own, others): (Vec<_>, Vec<_>) =
-            versions.iter().partition(|gv| **gv == super::super::service::GV);
+            versions.iter().partition(|gv| **gv == crate::groups::API_REGISTRATION);
         assert_eq!(own.len(), 1);
         let priorities: Vec<i32> = others
             .iter()

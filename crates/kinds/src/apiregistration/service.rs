@@ -6,9 +6,7 @@ use skiff_machinery::discovery::Priority;
 use skiff_machinery::{GroupVersion, Object};
 
 use super::priorities;
-
-/// The group's only version.
-pub(super) const GV: GroupVersion = GroupVersion::fixed("apiregistration.k8s.io", "v1");
+use crate::groups::API_REGISTRATION;
 
 /// The condition that says whether a group version can be used.
 pub const AVAILABLE: &str = "Available";
@@ -127,7 +125,7 @@ pub fn local(gv: &GroupVersion, management: Management) -> Option<Object> {
         spec["group"] = json!(gv.group);
     }
     let object = json!({
-        "apiVersion": GV.to_string(), "kind": "APIService",
+        "apiVersion": API_REGISTRATION.to_string(), "kind": "APIService",
         "metadata": {"name": name(gv), "labels": {MANAGED: management.as_str()}},
         "spec": spec,
     });
@@ -136,7 +134,7 @@ pub fn local(gv: &GroupVersion, management: Management) -> Option<Object> {
 
 /// Whether APIServices for this group can be served by somebody else.
 pub fn is_ours(group: &str) -> bool {
-    group == GV.group
+    group == API_REGISTRATION.group
 }
 
 #[cfg(test)]
@@ -155,7 +153,7 @@ mod tests {
         let core = local(&GroupVersion::fixed("", "v1"), Management::OnStart).unwrap();
         assert_eq!((core.name(), core.get(&["spec", "group"])), ("v1.", None));
         assert_eq!(priority(&core).group, 18000);
-        assert_eq!(local(&GV, Management::OnStart), None);
+        assert_eq!(local(&API_REGISTRATION, Management::OnStart), None);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use skiff_machinery::cells::{self, NONE, age, age_column, name_column, str_of, t
 use skiff_machinery::{Context, FieldError, FieldErrors, Kind, Object, Printer, Row, Scope, Strategy};
 use skiff_schema::Schema;
 
-use super::GV;
+use crate::groups::APPS;
 use crate::row::stored;
 use crate::shared::check::{immutable, not_negative};
 
@@ -21,7 +21,7 @@ pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
             age_column(),
         ],
         print: Printer::Fixed(print),
-        ..stored(schema, GV, "io.k8s.api.apps.v1.ControllerRevision", Scope::Namespaced, RevisionStrategy)
+        ..stored(schema, APPS, "io.k8s.api.apps.v1.ControllerRevision", Scope::Namespaced, RevisionStrategy)
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use skiff_machinery::cells::{self, age, age_column, integer, name_column, string_map, text, wide};
+use skiff_machinery::cells::{self, age, age_column, integer, name_column, string_map, text};
 use skiff_machinery::selector::{self, Values};
 use skiff_machinery::{
     Context, FieldError, FieldErrors, Kind, MetadataChecks, Object, Printer, Row, Scope, Strategy,
@@ -12,22 +12,20 @@ use skiff_machinery::{
 };
 use skiff_schema::Schema;
 
-use super::GV;
+use crate::groups::APPS;
 use crate::row::stored;
 use crate::shared::check::{self, not_negative};
 use crate::shared::defaults::{fill, fill_text, object_mut};
 use crate::shared::share;
-use crate::shared::template::{Template, selector_cell};
+use crate::shared::template::{TEMPLATE, selector_cell, with_selector};
 use crate::shared::workload::{self, Fit};
-
-const TEMPLATE: Template = Template(&["spec", "template"]);
 
 /// The count of template changes, which was a field once.
 const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
 
 pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
     Kind {
-        columns: vec![
+        columns: with_selector(vec![
             name_column(),
             integer("Desired", "Number of nodes that should run a pod."),
             integer("Current", "Number of nodes that run a pod and should."),
@@ -36,13 +34,10 @@ pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
             integer("Available", "Number of nodes whose pod has been ready for long enough."),
             text("Node Selector", "Labels of the nodes that should run a pod."),
             age_column(),
-            wide("Containers", "Names of the template's containers."),
-            wide("Images", "Images of the template's containers."),
-            wide("Selector", "Which pods are its own."),
-        ],
+        ]),
         print: Printer::Fixed(print),
         counts_generations: true,
-        ..stored(schema, GV, "io.k8s.api.apps.v1.DaemonSet", Scope::Namespaced, SetStrategy)
+        ..stored(schema, APPS, "io.k8s.api.apps.v1.DaemonSet", Scope::Namespaced, SetStrategy)
             .short(&["ds"])
             .in_all()
             .below(&[Subresource::Status])

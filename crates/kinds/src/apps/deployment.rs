@@ -4,36 +4,31 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use skiff_machinery::cells::{self, age, age_column, name_column, text, wide};
+use skiff_machinery::cells::{self, age, age_column, name_column, text};
 use skiff_machinery::{
     Context, FieldError, FieldErrors, Kind, MetadataChecks, Object, Printer, Row, Scope, Strategy,
     Subresource, selector,
 };
 use skiff_schema::Schema;
 
-use super::GV;
+use crate::groups::APPS;
 use crate::row::stored;
 use crate::shared::defaults::{fill, fill_text, object_mut};
-use crate::shared::template::Template;
+use crate::shared::template::{TEMPLATE, with_selector};
 use crate::shared::{check, share, workload};
-
-const TEMPLATE: Template = Template(&["spec", "template"]);
 
 pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
     Kind {
-        columns: vec![
+        columns: with_selector(vec![
             name_column(),
             text("Ready", "Pods that are ready, of those wanted."),
             text("Up-to-date", "Pods of the current template."),
             text("Available", "Pods that have been ready for long enough."),
             age_column(),
-            wide("Containers", "Names of the template's containers."),
-            wide("Images", "Images of the template's containers."),
-            wide("Selector", "Which pods are its own."),
-        ],
+        ]),
         print: Printer::Fixed(print),
         counts_generations: true,
-        ..stored(schema, GV, "io.k8s.api.apps.v1.Deployment", Scope::Namespaced, DeploymentStrategy)
+        ..stored(schema, APPS, "io.k8s.api.apps.v1.Deployment", Scope::Namespaced, DeploymentStrategy)
             .short(&["deploy"])
             .in_all()
             .below(&[Subresource::Scale, Subresource::Status])

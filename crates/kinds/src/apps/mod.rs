@@ -8,10 +8,8 @@ mod stateful_set;
 
 use std::sync::Arc;
 
-use skiff_machinery::{GroupVersion, Kind};
+use skiff_machinery::Kind;
 use skiff_schema::Schema;
-
-const GV: GroupVersion = GroupVersion::fixed("apps", "v1");
 
 /// The kinds of the group, alphabetically by plural name.
 pub(crate) fn rows(schema: &Arc<Schema>) -> Vec<Kind> {

@@ -2,59 +2,30 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use serde_json::json;
-use skiff_machinery::cells::{self, age, age_column, integer, name_column, wide};
 use skiff_machinery::{
-    Context, FieldErrors, Kind, MetadataChecks, Object, Printer, Row, Scope, Strategy, Subresource,
+    Context, FieldErrors, Kind, MetadataChecks, Object, Printer, Scope, Strategy, Subresource,
 };
 use skiff_schema::Schema;
 
-use super::GV;
+use crate::groups::APPS;
 use crate::row::stored;
 use crate::shared::defaults::{fill, object_mut};
-use crate::shared::template::{Template, selector_cell};
-use crate::shared::{check, workload};
-
-const TEMPLATE: Template = Template(&["spec", "template"]);
+use crate::shared::template::{TEMPLATE, selector_cell};
+use crate::shared::{check, replicated, workload};
 
 pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
     Kind {
-        columns: vec![
-            name_column(),
-            integer("Desired", "Number of pods wanted."),
-            integer("Current", "Number of pods that exist."),
-            integer("Ready", "Number of pods that are ready."),
-            age_column(),
-            wide("Containers", "Names of the template's containers."),
-            wide("Images", "Images of the template's containers."),
-            wide("Selector", "Which pods are its own."),
-        ],
-        print: Printer::Fixed(print),
+        columns: replicated::columns(),
+        print: Printer::Fixed(|object, now| {
+            replicated::print(object, now, selector_cell(object.get(&["spec", "selector"])))
+        }),
         counts_generations: true,
-        ..stored(schema, GV, "io.k8s.api.apps.v1.ReplicaSet", Scope::Namespaced, SetStrategy)
+        ..stored(schema, APPS, "io.k8s.api.apps.v1.ReplicaSet", Scope::Namespaced, SetStrategy)
             .short(&["rs"])
             .in_all()
             .below(&[Subresource::Scale, Subresource::Status])
     }
-}
-
-fn number(object: &Object, path: &[&str]) -> i64 {
-    object.int(path).unwrap_or(0)
-}
-
-fn print(object: &Object, now: Timestamp) -> Row {
-    let [containers, images] = TEMPLATE.cells(object);
-    cells::row([
-        object.name().into(),
-        number(object, &["spec", "replicas"]).into(),
-        number(object, &["status", "replicas"]).into(),
-        number(object, &["status", "readyReplicas"]).into(),
-        age(object, now),
-        containers,
-        images,
-        selector_cell(object.get(&["spec", "selector"])),
-    ])
 }
 
 /// What is special about ReplicaSets.
@@ -94,21 +65,7 @@ impl Strategy for SetStrategy {
     }
 
     fn validate_status(&self, _: Context<'_>, new: &Object, _: &Object) -> FieldErrors {
-        const ALL: &str = "cannot be greater than status.replicas";
-        let counts = [
-            "replicas",
-            "fullyLabeledReplicas",
-            "readyReplicas",
-            "availableReplicas",
-            "observedGeneration",
-            "terminatingReplicas",
-        ];
-        let mut errors = check::none_negative(new, "status", &counts);
-        let some = ["fullyLabeledReplicas", "readyReplicas", "availableReplicas"];
-        errors.extend(workload::at_most(new, &some, "replicas", ALL));
-        let ready = "cannot be greater than readyReplicas";
-        errors.extend(workload::at_most(new, &["availableReplicas"], "readyReplicas", ready));
-        errors
+        replicated::check_counts(new, &["terminatingReplicas"])
     }
 
     fn warnings(&self, new: &Object, old: Option<&Object>) -> Vec<String> {

@@ -4,11 +4,8 @@ mod horizontal_pod_autoscaler;
 
 use std::sync::Arc;
 
-use skiff_machinery::{GroupVersion, Kind};
+use skiff_machinery::Kind;
 use skiff_schema::Schema;
-
-const V1: GroupVersion = GroupVersion::fixed("autoscaling", "v1");
-const V2: GroupVersion = GroupVersion::fixed("autoscaling", "v2");
 
 /// The kinds of the group, the preferred version first.
 pub(crate) fn rows(schema: &Arc<Schema>) -> Vec<Kind> {

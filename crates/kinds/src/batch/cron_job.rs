@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 use skiff_cron::Schedule;
-use skiff_machinery::cells::{self, NONE, age, age_column, integer, name_column, text, wide};
+use skiff_machinery::cells::{self, NONE, age, age_column, integer, name_column, text};
 use skiff_machinery::duration::since;
 use skiff_machinery::{
     Column, ColumnType, Context, FieldError, FieldErrors, Kind, MetadataChecks, Object, Printer, Row, Scope,
@@ -14,18 +14,19 @@ use skiff_machinery::{
 };
 use skiff_schema::Schema;
 
-use super::{GV, job};
+use super::job;
+use crate::groups::BATCH;
 use crate::row::stored;
 use crate::shared::check::{self, one_of};
 use crate::shared::defaults::{fill, fill_text, object_mut};
-use crate::shared::template::{Template, selector_cell};
+use crate::shared::template::{Template, selector_cell, with_selector};
 use crate::shared::workload;
 
 const TEMPLATE: Template = Template(&["spec", "jobTemplate", "spec", "template"]);
 
 pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
     Kind {
-        columns: vec![
+        columns: with_selector(vec![
             name_column(),
             text("Schedule", "When jobs are made."),
             text("Timezone", "Where it is that time."),
@@ -33,13 +34,10 @@ pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
             integer("Active", "Number of jobs that run."),
             text("Last Schedule", "Time since a job was made last."),
             age_column(),
-            wide("Containers", "Names of the template's containers."),
-            wide("Images", "Images of the template's containers."),
-            wide("Selector", "Which pods are a job's own."),
-        ],
+        ]),
         print: Printer::Fixed(print),
         counts_generations: true,
-        ..stored(schema, GV, "io.k8s.api.batch.v1.CronJob", Scope::Namespaced, CronStrategy)
+        ..stored(schema, BATCH, "io.k8s.api.batch.v1.CronJob", Scope::Namespaced, CronStrategy)
             .short(&["cj"])
             .in_all()
             .below(&[Subresource::Status])

@@ -4,18 +4,20 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
-use skiff_machinery::cells::{self, age, age_column, items, name_column, or_none, str_of, text};
+use skiff_machinery::cells::{self, age, age_column, name_column, or_none, str_of, text};
 use skiff_machinery::{
-    Context, FieldError, FieldErrors, GroupVersion, Kind, Object, Printer, Row, Scope, Selectable, Strategy,
-    Subresource, duration, names,
+    Context, FieldError, FieldErrors, Kind, Object, Printer, Row, Scope, Selectable, Strategy, Subresource,
+    duration, names,
 };
 use skiff_schema::Schema;
 
+use super::conditions;
 use super::validate::{self, Change};
+use crate::groups::CERTIFICATES;
 use crate::row::stored;
 
 pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
-    let gv = GroupVersion::fixed("certificates.k8s.io", "v1");
+    const DEFINITION: &str = "io.k8s.api.certificates.v1.CertificateSigningRequest";
     Kind {
         columns: vec![
             name_column(),
@@ -30,15 +32,9 @@ pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
             object.str(&["spec", "signerName"]).to_owned()
         })]
         .into(),
-        ..stored(
-            schema,
-            gv,
-            "io.k8s.api.certificates.v1.CertificateSigningRequest",
-            Scope::Cluster,
-            RequestStrategy,
-        )
-        .short(&["csr"])
-        .below(&[Subresource::Approval, Subresource::Status])
+        ..stored(schema, CERTIFICATES, DEFINITION, Scope::Cluster, RequestStrategy)
+            .short(&["csr"])
+            .below(&[Subresource::Approval, Subresource::Status])
     }
 }
 
@@ -56,9 +52,7 @@ fn print(object: &Object, now: Timestamp) -> Row {
 
 /// What has become of a request, e.g. `Approved,Issued`.
 fn state(object: &Object) -> String {
-    let has = |kind: &str| {
-        items(object, &["status", "conditions"]).iter().any(|condition| str_of(condition, "type") == kind)
-    };
+    let has = |kind: &str| conditions::of(object).iter().any(|condition| str_of(condition, "type") == kind);
     let mut state = match (has("Denied"), has("Approved")) {
         (true, _) => "Denied",
         (false, true) => "Approved",
@@ -73,9 +67,6 @@ fn state(object: &Object) -> String {
     }
     state
 }
-
-/// The conditions that decide about a request, which only its approval may add.
-pub(super) const DECISIONS: [&str; 2] = ["Approved", "Denied"];
 
 /// What is special about requests for certificates.
 struct RequestStrategy;
@@ -122,10 +113,10 @@ impl Strategy for RequestStrategy {
 
     /// Decisions stay as they are told, unless there are more or fewer, which is refused later.
     fn prepare_status(&self, cx: Context<'_>, new: &mut Object, old: &Object) {
-        for kind in DECISIONS {
+        for kind in conditions::DECISIONS {
             let before: Vec<Value> =
-                conditions(old).iter().filter(|c| str_of(c, "type") == kind).cloned().collect();
-            let mut list = conditions(new).to_vec();
+                conditions::of(old).iter().filter(|c| str_of(c, "type") == kind).cloned().collect();
+            let mut list = conditions::of(new).to_vec();
             let same: Vec<&mut Value> = list.iter_mut().filter(|c| str_of(c, "type") == kind).collect();
             if same.len() == before.len() && !before.is_empty() {
                 same.into_iter().zip(before).for_each(|(now, before)| *now = before);
@@ -164,11 +155,6 @@ impl Strategy for RequestStrategy {
     }
 }
 
-/// The conditions of a request.
-pub(super) fn conditions(object: &Object) -> &[Value] {
-    items(object, &["status", "conditions"])
-}
-
 fn keep(new: &mut Object, old: &Object, member: &str) {
     match old.get(&[member]) {
         Some(value) => new.set(&[member], value.clone()),
@@ -179,12 +165,12 @@ fn keep(new: &mut Object, old: &Object, member: &str) {
 /// Conditions without a time are of now, or, of a state that does not change, as old as they were.
 fn note_times(cx: Context<'_>, new: &mut Object, old: &Object) {
     let now = format!("{:.0}", cx.now);
-    let mut list = conditions(new).to_vec();
+    let mut list = conditions::of(new).to_vec();
     for condition in &mut list {
         let is = |other: &&Value| {
             ["type", "status"].iter().all(|field| str_of(other, field) == str_of(condition, field))
         };
-        let before = conditions(old).iter().find(is).map(|other| str_of(other, "lastTransitionTime"));
+        let before = conditions::of(old).iter().find(is).map(|other| str_of(other, "lastTransitionTime"));
         let since = before.filter(|time| !time.is_empty()).unwrap_or(&now).to_owned();
         for (field, time) in [("lastUpdateTime", &now), ("lastTransitionTime", &since)] {
             if str_of(condition, field).is_empty() {

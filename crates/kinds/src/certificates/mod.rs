@@ -1,6 +1,7 @@
 //! The group `certificates.k8s.io`.
 
 mod certificate_signing_request;
+mod conditions;
 mod validate;
 
 use std::sync::Arc;

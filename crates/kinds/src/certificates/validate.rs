@@ -11,7 +11,7 @@ use skiff_machinery::names::Form;
 use skiff_machinery::{FieldError, FieldErrors, Object};
 use x509_parser::pem::Pem;
 
-use super::certificate_signing_request::{DECISIONS, conditions};
+use super::conditions::{self, DECISIONS};
 use crate::shared::check::one_of;
 use crate::shared::{diff, go};
 
@@ -107,7 +107,7 @@ fn certificate(object: &Object) -> &str {
 }
 
 fn of_type<'o>(object: &'o Object, kind: &str) -> Vec<&'o Value> {
-    conditions(object).iter().filter(|condition| str_of(condition, "type") == kind).collect()
+    conditions::of(object).iter().filter(|condition| str_of(condition, "type") == kind).collect()
 }
 
 /// Conditions as Kubernetes' own type has them.
@@ -214,7 +214,7 @@ fn labels(part: &str, form: Form) -> FieldErrors {
 fn check_conditions(object: &Object, old: Option<&Object>) -> FieldErrors {
     let has = |kind: &str| old.is_some_and(|old| !of_type(old, kind).is_empty());
     let kinds = |object: &Object| -> Vec<String> {
-        conditions(object).iter().map(|condition| str_of(condition, "type").to_owned()).collect()
+        conditions::of(object).iter().map(|condition| str_of(condition, "type").to_owned()).collect()
     };
     let had_twice = old.is_some_and(|old| {
         let kinds = kinds(old);
@@ -223,7 +223,7 @@ fn check_conditions(object: &Object, old: Option<&Object>) -> FieldErrors {
     let may_contradict = DECISIONS.into_iter().all(has);
     let mut errors = FieldErrors::new();
     let mut seen: Vec<&str> = Vec::new();
-    for (index, condition) in conditions(object).iter().enumerate() {
+    for (index, condition) in conditions::of(object).iter().enumerate() {
         let at = |field: &str| format!("status.conditions[{index}].{field}");
         let (kind, status) = (str_of(condition, "type"), str_of(condition, "status"));
         if kind.is_empty() && !has("") {

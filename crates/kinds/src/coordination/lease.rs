@@ -6,19 +6,18 @@ use std::sync::Arc;
 
 use skiff_schema::Schema;
 
+use crate::groups::COORDINATION;
 use crate::row::stored;
 use skiff_machinery::cells::{self, age, age_column, name_column, text};
 use skiff_machinery::{
-    Context, FieldError, FieldErrors, GroupVersion, Kind, MetadataChecks, Object, Printer, Row, Scope,
-    Strategy,
+    Context, FieldError, FieldErrors, Kind, MetadataChecks, Object, Printer, Row, Scope, Strategy,
 };
 
 pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
-    let gv = GroupVersion::fixed("coordination.k8s.io", "v1");
     Kind {
         columns: vec![name_column(), text("Holder", "Who holds the lease."), age_column()],
         print: Printer::Fixed(print),
-        ..stored(schema, gv, "io.k8s.api.coordination.v1.Lease", Scope::Namespaced, LeaseStrategy)
+        ..stored(schema, COORDINATION, "io.k8s.api.coordination.v1.Lease", Scope::Namespaced, LeaseStrategy)
     }
 }
 

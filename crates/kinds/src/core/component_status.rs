@@ -8,7 +8,8 @@ use skiff_machinery::cells::{self, items, name_column, str_of, text};
 use skiff_machinery::{Kind, Object, Part, Persistence, Printer, Row, Scope, Strategy, Verb};
 use skiff_schema::Schema;
 
-use crate::row::{CORE, stored};
+use crate::groups::CORE;
+use crate::row::stored;
 
 pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
     Kind {

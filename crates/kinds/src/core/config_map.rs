@@ -7,7 +7,8 @@ use std::sync::Arc;
 use skiff_schema::Schema;
 
 use super::data::{MOST_BYTES, decoded_len, entries, validate_keys, validate_sealed};
-use crate::row::{CORE, stored};
+use crate::groups::CORE;
+use crate::row::stored;
 use skiff_machinery::cells::{self, age, age_column, name_column, text};
 use skiff_machinery::{Context, FieldError, FieldErrors, Kind, Object, Printer, Row, Scope, Strategy};
 

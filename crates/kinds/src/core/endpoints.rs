@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use skiff_schema::Schema;
 
-use crate::row::{CORE, stored};
+use crate::groups::CORE;
+use crate::row::stored;
 use crate::shared::check::{self, one_of};
 use crate::shared::defaults::list_mut;
 use skiff_machinery::cells::{self, NONE, age, age_column, int_of, items, name_column, str_of, text};

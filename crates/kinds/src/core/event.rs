@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use skiff_schema::Schema;
 
-use crate::row::{CORE, stored};
+use crate::groups::CORE;
+use crate::row::stored;
 use skiff_machinery::cells::{self, int_of, name_column, text, wide};
 use skiff_machinery::duration::since;
 use skiff_machinery::{

@@ -14,7 +14,8 @@ use skiff_machinery::{
 use skiff_schema::Schema;
 
 use super::resources::{amounts, can_be_overcommitted, check_container_name, check_name};
-use crate::row::{CORE, stored};
+use crate::groups::CORE;
+use crate::row::stored;
 use crate::shared::defaults::{list_mut, object_mut};
 
 pub(crate) fn row(schema: &Arc<Schema>) -> Kind {

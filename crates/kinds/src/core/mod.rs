@@ -1,6 +1,7 @@
 //! The core group, `v1`.
 
-mod claim_spec;
+mod binding;
+pub(crate) mod claim_spec;
 mod component_status;
 mod config_map;
 mod data;
@@ -31,6 +32,7 @@ use skiff_schema::Schema;
 /// The kinds of the group, alphabetically by plural name.
 pub(crate) fn rows(schema: &Arc<Schema>) -> Vec<Kind> {
     vec![
+        binding::row(schema),
         component_status::row(schema),
         config_map::row(schema),
         endpoints::row(schema),

@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use skiff_schema::Schema;
 
-use crate::row::{CORE, stored};
+use crate::groups::CORE;
+use crate::row::stored;
 use skiff_machinery::cells::{self, age, age_column, name_column, strings, text};
 use skiff_machinery::names::Form;
 use skiff_machinery::{

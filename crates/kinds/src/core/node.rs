@@ -10,7 +10,8 @@ use std::sync::Arc;
 use skiff_schema::Schema;
 
 use super::resources;
-use crate::row::{CORE, stored};
+use crate::groups::CORE;
+use crate::row::stored;
 use crate::shared::check::one_of;
 use skiff_machinery::cells::{
     self, NONE, age, age_column, items, name_column, or_none, str_of, strings, text, wide,

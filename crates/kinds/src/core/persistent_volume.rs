@@ -14,7 +14,8 @@ use skiff_schema::Schema;
 
 use super::volume_spec::Place;
 use super::{pod, volume_sources, volume_spec, volumes};
-use crate::row::{CORE, stored};
+use crate::groups::CORE;
+use crate::row::stored;
 use crate::shared::check::immutable;
 use crate::shared::defaults::{existing_mut, fill, fill_text, object_mut};
 use crate::shared::{diff, go, node_labels};

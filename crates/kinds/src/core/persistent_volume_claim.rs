@@ -13,7 +13,8 @@ use skiff_schema::Schema;
 
 use super::claim_spec::{self, Strict};
 use super::volumes;
-use crate::row::{CORE, stored};
+use crate::groups::CORE;
+use crate::row::stored;
 use crate::shared::check::immutable;
 use crate::shared::defaults::{fill_text, object_mut};
 use crate::shared::diff;

@@ -7,7 +7,8 @@ use skiff_machinery::cells::{self, name_column, text};
 use skiff_machinery::{Context, FieldErrors, Kind, MetadataChecks, Object, Printer, Row, Scope, Strategy};
 use skiff_schema::Schema;
 
-use crate::row::{CORE, stored};
+use crate::groups::CORE;
+use crate::row::stored;
 use crate::shared::defaults::object_mut;
 use crate::shared::template::Template;
 

@@ -1,6 +1,5 @@
 //! ReplicationController.
 
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ReplicationController;
 use serde_json::{Value, json};
 
@@ -9,33 +8,28 @@ use std::sync::Arc;
 use skiff_schema::Schema;
 
 use super::pod;
-use crate::row::{CORE, stored};
+use crate::groups::CORE;
+use crate::row::stored;
 use crate::shared::check::{self, not_negative};
 use crate::shared::defaults::{fill, object_mut};
-use crate::shared::template::Template;
-use crate::shared::workload;
-use skiff_machinery::cells::{self, age, age_column, integer, name_column, string_map, wide};
+use crate::shared::template::TEMPLATE;
+use crate::shared::{replicated, workload};
+use skiff_machinery::cells::{self, string_map};
 use skiff_machinery::{
-    Context, Dependents, FieldError, FieldErrors, Kind, MetadataChecks, Object, Printer, Row, Scope,
-    Selectable, Strategy, Subresource,
+    Context, Dependents, FieldError, FieldErrors, Kind, MetadataChecks, Object, Printer, Scope, Selectable,
+    Strategy, Subresource,
 };
 
 pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
     Kind {
-        columns: vec![
-            name_column(),
-            integer("Desired", "Number of pods wanted."),
-            integer("Current", "Number of pods that exist."),
-            integer("Ready", "Number of pods that are ready."),
-            age_column(),
-            wide("Containers", "Names of the template's containers."),
-            wide("Images", "Images of the template's containers."),
-            wide("Selector", "Labels of the pods that it counts."),
-        ],
-        print: Printer::Fixed(print),
+        columns: replicated::columns(),
+        print: Printer::Fixed(|object, now| {
+            let selector = cells::labels(&string_map(object, &["spec", "selector"]));
+            replicated::print(object, now, selector.into())
+        }),
         counts_generations: true,
         selectable: vec![Selectable::fixed("status.replicas", |object| {
-            integer_at(object, &["status", "replicas"]).to_string()
+            object.int(&["status", "replicas"]).unwrap_or(0).to_string()
         })]
         .into(),
         ..stored(
@@ -49,24 +43,6 @@ pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
         .in_all()
         .below(&[Subresource::Scale, Subresource::Status])
     }
-}
-
-fn integer_at(object: &Object, path: &[&str]) -> i64 {
-    object.get(path).and_then(Value::as_i64).unwrap_or(0)
-}
-
-fn print(object: &Object, now: Timestamp) -> Row {
-    let [containers, images] = TEMPLATE.cells(object);
-    cells::row([
-        object.name().into(),
-        integer_at(object, &["spec", "replicas"]).into(),
-        integer_at(object, &["status", "replicas"]).into(),
-        integer_at(object, &["status", "readyReplicas"]).into(),
-        age(object, now),
-        containers,
-        images,
-        cells::labels(&string_map(object, &["spec", "selector"])).into(),
-    ])
 }
 
 /// What is special about replication controllers.
@@ -135,11 +111,9 @@ impl Strategy for ControllerStrategy {
     }
 
     fn validate_status(&self, _: Context<'_>, new: &Object, _: &Object) -> FieldErrors {
-        validate_status(new)
+        replicated::check_counts(new, &[])
     }
 }
-
-const TEMPLATE: Template = Template(&["spec", "template"]);
 
 fn validate(object: &Object) -> FieldErrors {
     let controller: ReplicationController = match check::typed(object) {
@@ -164,19 +138,6 @@ fn validate(object: &Object) -> FieldErrors {
     }
     errors.extend(TEMPLATE.validate(object));
     errors.extend(workload::never_end(object, TEMPLATE, "ReplicationController"));
-    errors
-}
-
-/// The counts are not negative, and none is above the number of pods.
-fn validate_status(object: &Object) -> FieldErrors {
-    const ALL: &str = "cannot be greater than status.replicas";
-    let fields =
-        ["replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas", "observedGeneration"];
-    let mut errors = check::none_negative(object, "status", &fields);
-    let some = ["fullyLabeledReplicas", "readyReplicas", "availableReplicas"];
-    errors.extend(workload::at_most(object, &some, "replicas", ALL));
-    let ready = "cannot be greater than readyReplicas";
-    errors.extend(workload::at_most(object, &["availableReplicas"], "readyReplicas", ready));
     errors
 }
 

@@ -14,7 +14,8 @@ use skiff_machinery::{
 use skiff_schema::Schema;
 
 use super::resources::{amounts, check_quota, is_quota_resource};
-use crate::row::{CORE, stored};
+use crate::groups::CORE;
+use crate::row::stored;
 
 pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
     Kind {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use skiff_schema::Schema;
 
-use crate::row::{CORE, stored};
+use crate::groups::CORE;
+use crate::row::stored;
 use skiff_machinery::{Kind, Object, Scope, Strategy, Subresource};
 
 pub(crate) fn row(schema: &Arc<Schema>) -> Kind {

@@ -9,18 +9,17 @@ use std::sync::Arc;
 
 use skiff_schema::Schema;
 
+use crate::groups::DISCOVERY;
 use crate::row::stored;
 use crate::shared::check::{self, one_of};
 use crate::shared::defaults::{fill, fill_text, list_mut};
 use skiff_machinery::cells::{self, age, age_column, items, name_column, str_of, text};
 use skiff_machinery::names::Form;
 use skiff_machinery::{
-    Context, FieldError, FieldErrors, GroupVersion, Kind, MetadataChecks, Object, Printer, Row, Scope,
-    Strategy, addresses,
+    Context, FieldError, FieldErrors, Kind, MetadataChecks, Object, Printer, Row, Scope, Strategy, addresses,
 };
 
 pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
-    let gv = GroupVersion::fixed("discovery.k8s.io", "v1");
     Kind {
         columns: vec![
             name_column(),
@@ -31,7 +30,7 @@ pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
         ],
         print: Printer::Fixed(print),
         counts_generations: true,
-        ..stored(schema, gv, "io.k8s.api.discovery.v1.EndpointSlice", Scope::Namespaced, SliceStrategy)
+        ..stored(schema, DISCOVERY, "io.k8s.api.discovery.v1.EndpointSlice", Scope::Namespaced, SliceStrategy)
     }
 }
 

@@ -12,10 +12,9 @@ use skiff_machinery::{
 use skiff_schema::Schema;
 
 use crate::core::event as core;
-use crate::row::{CORE, stored};
+use crate::groups::{CORE, EVENTS};
+use crate::row::stored;
 use crate::shared::check::immutable;
-
-const GV: GroupVersion = GroupVersion::fixed("events.k8s.io", "v1");
 
 pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
     Kind {
@@ -23,7 +22,8 @@ pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
         print: Printer::Fixed(print),
         selectable: SELECTABLE.into(),
         versions: Versions { storage: Some(CORE), conversion: Conversion::Native(convert) },
-        ..stored(schema, GV, "io.k8s.api.events.v1.Event", Scope::Namespaced, EventStrategy).short(&["ev"])
+        ..stored(schema, EVENTS, "io.k8s.api.events.v1.Event", Scope::Namespaced, EventStrategy)
+            .short(&["ev"])
     }
 }
 
@@ -276,7 +276,7 @@ mod tests {
             "deprecatedFirstTimestamp": null, "deprecatedLastTimestamp": null, "deprecatedCount": 2,
             "eventTime": null, "reason": "R",
         });
-        assert_eq!(convert(object(of_core.clone()), &GV).into_value(), new);
+        assert_eq!(convert(object(of_core.clone()), &EVENTS).into_value(), new);
         assert_eq!(convert(object(new), &CORE).into_value(), of_core);
     }
 }

@@ -5,21 +5,19 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use skiff_machinery::cells::{items, str_of};
 use skiff_machinery::{
-    Context, FieldError, FieldErrors, GroupVersion, Kind, MetadataChecks, Object, Scope, Strategy,
-    Subresource,
+    Context, FieldError, FieldErrors, Kind, MetadataChecks, Object, Scope, Strategy, Subresource,
 };
 use skiff_schema::Schema;
 
-use super::bootstrap;
+use crate::groups::FLOW_CONTROL;
 use crate::row::stored;
-
-const GV: GroupVersion = GroupVersion::fixed(bootstrap::GROUP, "v1");
 
 /// A row of the group.
 pub(super) fn base(schema: &Arc<Schema>, definition: &'static str, rules: impl Rules) -> Kind {
     Kind {
         counts_generations: true,
-        ..stored(schema, GV, definition, Scope::Cluster, Common(rules)).below(&[Subresource::Status])
+        ..stored(schema, FLOW_CONTROL, definition, Scope::Cluster, Common(rules))
+            .below(&[Subresource::Status])
     }
 }
 

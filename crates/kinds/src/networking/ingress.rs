@@ -12,7 +12,8 @@ use skiff_machinery::{
 };
 use skiff_schema::Schema;
 
-use super::GV;
+use super::reference;
+use crate::groups::NETWORKING;
 use crate::row::stored;
 
 pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
@@ -27,7 +28,7 @@ pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
         ],
         print: Printer::Fixed(print),
         counts_generations: true,
-        ..stored(schema, GV, "io.k8s.api.networking.v1.Ingress", Scope::Namespaced, IngressStrategy)
+        ..stored(schema, NETWORKING, "io.k8s.api.networking.v1.Ingress", Scope::Namespaced, IngressStrategy)
             .short(&["ing"])
             .plural("ingresses")
             .below(&[Subresource::Status])
@@ -266,7 +267,7 @@ fn check_backend(path: &str, backend: &Value) -> FieldErrors {
         (Some(_), Some(_)) => {
             [FieldError::invalid(path, "", "cannot set both resource and service backends")].into()
         }
-        (Some(resource), None) => super::reference(&format!("{path}.resource"), resource),
+        (Some(resource), None) => reference::check(&format!("{path}.resource"), resource),
         (None, Some(service)) => check_service(path, service),
         (None, None) => [FieldError::invalid(path, "", "resource or service backend is required")].into(),
     }

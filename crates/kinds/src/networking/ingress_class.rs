@@ -9,7 +9,8 @@ use skiff_machinery::names::Form;
 use skiff_machinery::{Context, FieldError, FieldErrors, Kind, Object, Printer, Row, Scope, Strategy};
 use skiff_schema::Schema;
 
-use super::GV;
+use super::reference;
+use crate::groups::NETWORKING;
 use crate::row::stored;
 use crate::shared::check::{immutable, one_of_optional};
 use crate::shared::defaults::fill;
@@ -24,7 +25,7 @@ pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
         ],
         print: Printer::Fixed(print),
         counts_generations: true,
-        ..stored(schema, GV, "io.k8s.api.networking.v1.IngressClass", Scope::Cluster, ClassStrategy)
+        ..stored(schema, NETWORKING, "io.k8s.api.networking.v1.IngressClass", Scope::Cluster, ClassStrategy)
             .plural("ingressclasses")
     }
 }
@@ -109,7 +110,7 @@ fn controller(name: &str) -> FieldErrors {
 
 fn parameters_reference(parameters: &Value) -> FieldErrors {
     let at = |field: &str| format!("spec.parameters.{field}");
-    let mut errors = super::reference("spec.parameters", parameters);
+    let mut errors = reference::check("spec.parameters", parameters);
     let namespace = parameters.get("namespace").and_then(Value::as_str);
     let scope = parameters.get("scope").and_then(Value::as_str);
     match (scope, namespace) {

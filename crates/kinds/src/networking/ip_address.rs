@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use skiff_schema::Schema;
 
-use super::GV;
+use crate::groups::NETWORKING;
 use crate::row::stored;
 use crate::shared::check::immutable;
 use skiff_machinery::cells::{self, age, name_column, text};
@@ -20,7 +20,7 @@ pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
         // As in Kubernetes, rows have a cell more: the age.
         columns: vec![name_column(), text("ParentRef", "The object that holds the address.")],
         print: Printer::Fixed(print),
-        ..stored(schema, GV, "io.k8s.api.networking.v1.IPAddress", Scope::Cluster, AddressStrategy)
+        ..stored(schema, NETWORKING, "io.k8s.api.networking.v1.IPAddress", Scope::Cluster, AddressStrategy)
             .short(&["ip"])
             .plural("ipaddresses")
     }

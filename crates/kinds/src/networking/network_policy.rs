@@ -12,7 +12,7 @@ use skiff_machinery::{
 };
 use skiff_schema::Schema;
 
-use super::GV;
+use crate::groups::NETWORKING;
 use crate::row::stored;
 use crate::shared::check::port;
 use crate::shared::defaults::{fill, list_mut, object_mut};
@@ -22,9 +22,15 @@ pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
         columns: vec![name_column(), text("Pod-Selector", "The pods that it is about."), age_column()],
         print: Printer::Fixed(print),
         counts_generations: true,
-        ..stored(schema, GV, "io.k8s.api.networking.v1.NetworkPolicy", Scope::Namespaced, PolicyStrategy)
-            .short(&["netpol"])
-            .plural("networkpolicies")
+        ..stored(
+            schema,
+            NETWORKING,
+            "io.k8s.api.networking.v1.NetworkPolicy",
+            Scope::Namespaced,
+            PolicyStrategy,
+        )
+        .short(&["netpol"])
+        .plural("networkpolicies")
     }
 }
 

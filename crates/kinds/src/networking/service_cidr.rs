@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use skiff_schema::Schema;
 
-use super::GV;
+use crate::groups::NETWORKING;
 use crate::row::stored;
 use skiff_machinery::cells::{self, age, age_column, name_column, strings, text};
 use skiff_machinery::{
@@ -19,7 +19,7 @@ pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
     Kind {
         columns: vec![name_column(), text("CIDRs", "The ranges, one per address family."), age_column()],
         print: Printer::Fixed(print),
-        ..stored(schema, GV, "io.k8s.api.networking.v1.ServiceCIDR", Scope::Cluster, RangeStrategy)
+        ..stored(schema, NETWORKING, "io.k8s.api.networking.v1.ServiceCIDR", Scope::Cluster, RangeStrategy)
             .below(&[Subresource::Status])
     }
 }

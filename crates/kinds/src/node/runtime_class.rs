@@ -9,22 +9,20 @@ use serde_json::{Value, json};
 use skiff_machinery::cells::string_map;
 use skiff_machinery::cells::{self, age, age_column, name_column, text};
 use skiff_machinery::names::Form;
-use skiff_machinery::{
-    Context, FieldError, FieldErrors, GroupVersion, Kind, Object, Printer, Row, Scope, Strategy,
-};
+use skiff_machinery::{Context, FieldError, FieldErrors, Kind, Object, Printer, Row, Scope, Strategy};
 use skiff_schema::Schema;
 
 use crate::core::pod;
+use crate::groups::NODE;
 use crate::row::stored;
 use crate::shared::check::{self, immutable, typed};
 use crate::shared::node_labels;
 
 pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
-    let gv = GroupVersion::fixed("node.k8s.io", "v1");
     Kind {
         columns: vec![name_column(), text("Handler", "What nodes call it."), age_column()],
         print: Printer::Fixed(print),
-        ..stored(schema, gv, "io.k8s.api.node.v1.RuntimeClass", Scope::Cluster, ClassStrategy)
+        ..stored(schema, NODE, "io.k8s.api.node.v1.RuntimeClass", Scope::Cluster, ClassStrategy)
             .plural("runtimeclasses")
     }
 }

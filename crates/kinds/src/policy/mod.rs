@@ -5,10 +5,8 @@ mod pod_disruption_budget;
 
 use std::sync::Arc;
 
-use skiff_machinery::{GroupVersion, Kind};
+use skiff_machinery::Kind;
 use skiff_schema::Schema;
-
-const GV: GroupVersion = GroupVersion::fixed("policy", "v1");
 
 /// The kinds of the group.
 pub(crate) fn rows(schema: &Arc<Schema>) -> Vec<Kind> {

@@ -12,7 +12,7 @@ use skiff_machinery::{
 };
 use skiff_schema::Schema;
 
-use super::GV;
+use crate::groups::POLICY;
 use crate::row::stored;
 use crate::shared::check::{self, one_of_optional};
 use crate::shared::workload::selector_of;
@@ -30,7 +30,7 @@ pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
         ],
         print: Printer::Fixed(print),
         counts_generations: true,
-        ..stored(schema, GV, DEFINITION, Scope::Namespaced, BudgetStrategy)
+        ..stored(schema, POLICY, DEFINITION, Scope::Namespaced, BudgetStrategy)
             .short(&["pdb"])
             .below(&[Subresource::Status])
     }

@@ -7,15 +7,12 @@ use std::sync::Arc;
 
 use skiff_schema::Schema;
 
+use crate::groups::RBAC;
 use crate::row::stored;
 use crate::shared::defaults::{existing_mut, fill_text, list_mut};
 use skiff_machinery::cells::{self, age, age_column, items, name_column, str_of, text, wide};
 use skiff_machinery::names::{self, Form};
-use skiff_machinery::{
-    Context, FieldError, FieldErrors, GroupVersion, Kind, Object, Printer, Row, Scope, Strategy,
-};
-
-const GV: GroupVersion = GroupVersion::fixed("rbac.authorization.k8s.io", "v1");
+use skiff_machinery::{Context, FieldError, FieldErrors, Kind, Object, Printer, Row, Scope, Strategy};
 
 /// The kinds of the group, alphabetically by plural name.
 pub(crate) fn rows(schema: &Arc<Schema>) -> Vec<Kind> {
@@ -33,7 +30,7 @@ fn role(schema: &Arc<Schema>, definition: &'static str, scope: Scope) -> Kind {
         print: Printer::Fixed(|object, _| {
             cells::row([object.name().into(), object.str(&["metadata", "creationTimestamp"]).into()])
         }),
-        ..stored(schema, GV, definition, scope, RoleStrategy(scope))
+        ..stored(schema, RBAC, definition, scope, RoleStrategy(scope))
     }
 }
 
@@ -48,7 +45,7 @@ fn binding(schema: &Arc<Schema>, definition: &'static str, scope: Scope) -> Kind
             wide("ServiceAccounts", "Service accounts that it is granted to."),
         ],
         print: Printer::Fixed(print_binding),
-        ..stored(schema, GV, definition, scope, BindingStrategy(scope))
+        ..stored(schema, RBAC, definition, scope, BindingStrategy(scope))
     }
 }
 
@@ -136,11 +133,11 @@ struct BindingStrategy(Scope);
 impl Strategy for BindingStrategy {
     fn default(&self, object: &mut Object) {
         if let Some(role) = existing_mut(object.as_map_mut(), "roleRef") {
-            fill_text(role, "apiGroup", &GV.group);
+            fill_text(role, "apiGroup", &RBAC.group);
         }
         for subject in list_mut(object.as_map_mut(), "subjects") {
             if matches!(subject.get("kind").and_then(Value::as_str), Some("User" | "Group")) {
-                fill_text(subject, "apiGroup", &GV.group);
+                fill_text(subject, "apiGroup", &RBAC.group);
             }
         }
     }
@@ -177,8 +174,8 @@ impl Strategy for BindingStrategy {
 fn validate_role_ref(object: &Object, scope: Scope) -> FieldErrors {
     let mut errors = FieldErrors::new();
     let group = object.str(&["roleRef", "apiGroup"]);
-    if group != GV.group {
-        errors.push(FieldError::not_supported("roleRef.apiGroup", group, &[&GV.group]));
+    if group != RBAC.group {
+        errors.push(FieldError::not_supported("roleRef.apiGroup", group, &[&RBAC.group]));
     }
     let kinds: &[&str] = match scope {
         Scope::Namespaced => &["Role", "ClusterRole"],
@@ -205,7 +202,7 @@ fn validate_subject(path: &str, subject: &Value, scope: Scope) -> FieldErrors {
     }
     let expected: &str = match kind {
         "ServiceAccount" => "",
-        "User" | "Group" => &GV.group,
+        "User" | "Group" => &RBAC.group,
         _ => {
             let kinds = ["ServiceAccount", "User", "Group"];
             errors.push(FieldError::not_supported(at("kind"), kind, &kinds));
@@ -283,7 +280,7 @@ mod tests {
     #[test]
     fn the_role_stays() {
         let binding = |name: &str| {
-            let role = json!({"kind": "ClusterRole", "name": name, "apiGroup": GV.group});
+            let role = json!({"kind": "ClusterRole", "name": name, "apiGroup": RBAC.group});
             object(json!({ "roleRef": role }))
         };
         let strategy = BindingStrategy(Scope::Cluster);

@@ -8,13 +8,14 @@ use skiff_machinery::names::Form;
 use skiff_machinery::{Context, FieldError, FieldErrors, Kind, Object, Scope, Strategy};
 use skiff_schema::Schema;
 
-use super::{GV, devices};
+use super::devices;
+use crate::groups::RESOURCE;
 use crate::row::stored;
 
 pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
     Kind {
         counts_generations: true,
-        ..stored(schema, GV, "io.k8s.api.resource.v1.DeviceClass", Scope::Cluster, ClassStrategy)
+        ..stored(schema, RESOURCE, "io.k8s.api.resource.v1.DeviceClass", Scope::Cluster, ClassStrategy)
             .plural("deviceclasses")
     }
 }

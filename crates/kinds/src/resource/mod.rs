@@ -9,10 +9,8 @@ mod selector;
 
 use std::sync::Arc;
 
-use skiff_machinery::{GroupVersion, Kind};
+use skiff_machinery::Kind;
 use skiff_schema::Schema;
-
-const GV: GroupVersion = GroupVersion::fixed("resource.k8s.io", "v1");
 
 /// The kinds of the group, alphabetically by plural name.
 pub(crate) fn rows(schema: &Arc<Schema>) -> Vec<Kind> {

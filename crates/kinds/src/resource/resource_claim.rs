@@ -10,7 +10,8 @@ use skiff_machinery::{
 };
 use skiff_schema::Schema;
 
-use super::{GV, devices};
+use super::devices;
+use crate::groups::RESOURCE;
 use crate::row::stored;
 use crate::shared::defaults::object_mut;
 
@@ -18,7 +19,7 @@ pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
     Kind {
         columns: vec![name_column(), text("State", "What has become of the claim."), age_column()],
         print: Printer::Fixed(print),
-        ..stored(schema, GV, "io.k8s.api.resource.v1.ResourceClaim", Scope::Namespaced, ClaimStrategy)
+        ..stored(schema, RESOURCE, "io.k8s.api.resource.v1.ResourceClaim", Scope::Namespaced, ClaimStrategy)
             .below(&[Subresource::Status])
     }
 }

@@ -6,13 +6,20 @@ use serde_json::Value;
 use skiff_machinery::{Context, FieldError, FieldErrors, Kind, MetadataChecks, Object, Scope, Strategy};
 use skiff_schema::Schema;
 
-use super::{GV, devices};
+use super::devices;
+use crate::groups::RESOURCE;
 use crate::row::stored;
 use crate::shared::defaults::object_mut;
 use crate::shared::go;
 
 pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
-    stored(schema, GV, "io.k8s.api.resource.v1.ResourceClaimTemplate", Scope::Namespaced, TemplateStrategy)
+    stored(
+        schema,
+        RESOURCE,
+        "io.k8s.api.resource.v1.ResourceClaimTemplate",
+        Scope::Namespaced,
+        TemplateStrategy,
+    )
 }
 
 /// What is special about templates of claims.

@@ -13,8 +13,9 @@ use skiff_machinery::{
 };
 use skiff_schema::Schema;
 
-use super::{GV, devices};
+use super::devices;
 use crate::core::pod;
+use crate::groups::RESOURCE;
 use crate::row::stored;
 use crate::shared::check::{driver_name, immutable};
 
@@ -34,7 +35,7 @@ pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
             Selectable::indexed("spec.nodeName", |object| object.str(&["spec", "nodeName"]).to_owned()),
         ]
         .into(),
-        ..stored(schema, GV, "io.k8s.api.resource.v1.ResourceSlice", Scope::Cluster, SliceStrategy)
+        ..stored(schema, RESOURCE, "io.k8s.api.resource.v1.ResourceSlice", Scope::Cluster, SliceStrategy)
     }
 }
 

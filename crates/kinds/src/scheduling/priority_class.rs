@@ -6,17 +6,16 @@ use jiff::Timestamp;
 use serde_json::Value;
 use skiff_machinery::cells::{self, age, age_column, boolean, integer, name_column, text};
 use skiff_machinery::{
-    Context, FieldError, FieldErrors, GroupVersion, Kind, MetadataChecks, Object, Printer, Row, Scope,
-    Strategy,
+    Context, FieldError, FieldErrors, Kind, MetadataChecks, Object, Printer, Row, Scope, Strategy,
 };
 use skiff_schema::Schema;
 
+use crate::groups::SCHEDULING;
 use crate::row::stored;
 use crate::shared::check::{immutable, one_of_optional};
 use crate::shared::defaults::fill;
 
 pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
-    let gv = GroupVersion::fixed("scheduling.k8s.io", "v1");
     Kind {
         columns: vec![
             name_column(),
@@ -26,7 +25,7 @@ pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
             text("PreemptionPolicy", "Whether the pods may take the places of others."),
         ],
         print: Printer::Fixed(print),
-        ..stored(schema, gv, "io.k8s.api.scheduling.v1.PriorityClass", Scope::Cluster, ClassStrategy)
+        ..stored(schema, SCHEDULING, "io.k8s.api.scheduling.v1.PriorityClass", Scope::Cluster, ClassStrategy)
             .short(&["pc"])
             .plural("priorityclasses")
     }

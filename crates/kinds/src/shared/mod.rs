@@ -6,6 +6,7 @@ pub(crate) mod defaults;
 pub(crate) mod diff;
 pub(crate) mod go;
 pub(crate) mod node_labels;
+pub(crate) mod replicated;
 pub(crate) mod share;
 pub(crate) mod template;
 #[cfg(test)]

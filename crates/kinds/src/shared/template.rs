@@ -4,8 +4,8 @@
 use k8s_openapi::api::core::v1::PodSpec;
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use skiff_machinery::cells::str_of;
-use skiff_machinery::{Cell, FieldError, FieldErrorKind, FieldErrors, Object, selector};
+use skiff_machinery::cells::{str_of, wide};
+use skiff_machinery::{Cell, Column, FieldError, FieldErrorKind, FieldErrors, Object, selector};
 
 use super::check;
 use super::defaults::object_mut;
@@ -14,6 +14,9 @@ use crate::core::pod;
 /// Where the template is in objects of a kind.
 #[derive(Clone, Copy)]
 pub(crate) struct Template(pub(crate) &'static [&'static str]);
+
+/// Where most kinds have it.
+pub(crate) const TEMPLATE: Template = Template(&["spec", "template"]);
 
 impl Template {
     /// The template; null if there is none.
@@ -89,6 +92,20 @@ impl Template {
             all.collect::<Vec<_>>().join(",").into()
         })
     }
+}
+
+/// Columns, and behind them those of [`Template::cells`].
+pub(crate) fn with_template(mut columns: Vec<Column>) -> Vec<Column> {
+    columns.push(wide("Containers", "Names of the template's containers."));
+    columns.push(wide("Images", "Images of the template's containers."));
+    columns
+}
+
+/// Columns, and behind them those of [`Template::cells`] and of [`selector_cell`].
+pub(crate) fn with_selector(columns: Vec<Column>) -> Vec<Column> {
+    let mut columns = with_template(columns);
+    columns.push(wide("Selector", "Which pods are its own."));
+    columns
 }
 
 /// The cell Selector, of a selector of labels.

@@ -5,12 +5,12 @@ use std::sync::{Arc, LazyLock};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use skiff_machinery::{ClusterFacts, Context, FieldErrors, Object, Requester};
+use skiff_machinery::{ClusterFacts, Context, FieldErrors, NodePorts, Object, Requester};
 use skiff_schema::{Root, Schema};
 
 /// Calls a strategy in a cluster with Kubernetes' usual settings, at the start of time.
 pub(crate) fn with_context<T>(f: impl FnOnce(Context<'_>) -> T) -> T {
-    let cluster = ClusterFacts { domain: "cluster.local".to_owned(), node_ports: (30000, 32767) };
+    let cluster = ClusterFacts { domain: "cluster.local".to_owned(), node_ports: NodePorts::USUAL };
     f(Context { now: Timestamp::UNIX_EPOCH, cluster: &cluster, requester: Requester::nobody() })
 }
 

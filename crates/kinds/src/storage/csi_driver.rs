@@ -13,7 +13,7 @@ use skiff_machinery::{
 use skiff_schema::Schema;
 use std::collections::BTreeSet;
 
-use super::GV;
+use crate::groups::STORAGE;
 use crate::row::stored;
 use crate::shared::check::{immutable, one_of_optional};
 use crate::shared::defaults::{fill, object_mut};
@@ -31,7 +31,7 @@ pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
             age_column(),
         ],
         print: Printer::Fixed(print),
-        ..stored(schema, GV, "io.k8s.api.storage.v1.CSIDriver", Scope::Cluster, DriverStrategy)
+        ..stored(schema, STORAGE, "io.k8s.api.storage.v1.CSIDriver", Scope::Cluster, DriverStrategy)
     }
 }
 

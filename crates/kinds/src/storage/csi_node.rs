@@ -12,7 +12,7 @@ use skiff_machinery::{
 use skiff_schema::Schema;
 use std::collections::BTreeSet;
 
-use super::GV;
+use crate::groups::STORAGE;
 use crate::row::stored;
 use crate::shared::check::{driver_name, not_negative};
 use crate::shared::go;
@@ -21,7 +21,7 @@ pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
     Kind {
         columns: vec![name_column(), integer("Drivers", "Number of drivers on the node."), age_column()],
         print: Printer::Fixed(print),
-        ..stored(schema, GV, "io.k8s.api.storage.v1.CSINode", Scope::Cluster, NodeStrategy)
+        ..stored(schema, STORAGE, "io.k8s.api.storage.v1.CSINode", Scope::Cluster, NodeStrategy)
     }
 }
 

@@ -11,7 +11,7 @@ use skiff_machinery::selector::{self, Values};
 use skiff_machinery::{Context, FieldError, FieldErrors, Kind, Object, Printer, Row, Scope, Strategy};
 use skiff_schema::Schema;
 
-use super::GV;
+use crate::groups::STORAGE;
 use crate::row::stored;
 use crate::shared::node_labels;
 
@@ -19,8 +19,14 @@ pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
     Kind {
         columns: vec![name_column(), cells::date("Created At", "When the object was created.")],
         print: Printer::Fixed(print),
-        ..stored(schema, GV, "io.k8s.api.storage.v1.CSIStorageCapacity", Scope::Namespaced, CapacityStrategy)
-            .plural("csistoragecapacities")
+        ..stored(
+            schema,
+            STORAGE,
+            "io.k8s.api.storage.v1.CSIStorageCapacity",
+            Scope::Namespaced,
+            CapacityStrategy,
+        )
+        .plural("csistoragecapacities")
     }
 }
 

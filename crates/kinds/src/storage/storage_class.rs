@@ -10,7 +10,8 @@ use skiff_machinery::{Context, FieldError, FieldErrors, Kind, Object, Printer, R
 use skiff_schema::Schema;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::GV;
+use super::provisioner;
+use crate::groups::STORAGE;
 use crate::row::stored;
 use crate::shared::check::{immutable, one_of_optional};
 use crate::shared::defaults::fill;
@@ -27,7 +28,7 @@ pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
             age_column(),
         ],
         print: Printer::Fixed(print),
-        ..stored(schema, GV, "io.k8s.api.storage.v1.StorageClass", Scope::Cluster, ClassStrategy)
+        ..stored(schema, STORAGE, "io.k8s.api.storage.v1.StorageClass", Scope::Cluster, ClassStrategy)
             .short(&["sc"])
             .plural("storageclasses")
     }
@@ -75,8 +76,8 @@ impl Strategy for ClassStrategy {
     }
 
     fn validate(&self, _: Context<'_>, object: &Object) -> FieldErrors {
-        let mut errors = super::provisioner("provisioner", object.str(&["provisioner"]));
-        errors.extend(super::parameters(object));
+        let mut errors = provisioner::name("provisioner", object.str(&["provisioner"]));
+        errors.extend(provisioner::parameters(object));
         let policy = Some(object.str(&["reclaimPolicy"])).filter(|policy| !policy.is_empty());
         errors.extend(one_of_optional("reclaimPolicy", policy, &["Delete", "Retain"]));
         let mode = object.get(&["volumeBindingMode"]).and_then(Value::as_str);

@@ -12,8 +12,8 @@ use skiff_machinery::{
 };
 use skiff_schema::Schema;
 
-use super::GV;
 use crate::core::volume_spec::{self, Place};
+use crate::groups::STORAGE;
 use crate::row::stored;
 use crate::shared::check::driver_name;
 use crate::shared::go;
@@ -29,8 +29,14 @@ pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
             age_column(),
         ],
         print: Printer::Fixed(print),
-        ..stored(schema, GV, "io.k8s.api.storage.v1.VolumeAttachment", Scope::Cluster, AttachmentStrategy)
-            .below(&[Subresource::Status])
+        ..stored(
+            schema,
+            STORAGE,
+            "io.k8s.api.storage.v1.VolumeAttachment",
+            Scope::Cluster,
+            AttachmentStrategy,
+        )
+        .below(&[Subresource::Status])
     }
 }
 

@@ -8,7 +8,8 @@ use skiff_machinery::cells::{self, age, age_column, name_column, text};
 use skiff_machinery::{Context, FieldError, FieldErrors, Kind, Object, Printer, Row, Scope, Strategy};
 use skiff_schema::Schema;
 
-use super::GV;
+use super::provisioner;
+use crate::groups::STORAGE;
 use crate::row::stored;
 
 pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
@@ -19,9 +20,15 @@ pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
             age_column(),
         ],
         print: Printer::Fixed(print),
-        ..stored(schema, GV, "io.k8s.api.storage.v1.VolumeAttributesClass", Scope::Cluster, ClassStrategy)
-            .short(&["vac"])
-            .plural("volumeattributesclasses")
+        ..stored(
+            schema,
+            STORAGE,
+            "io.k8s.api.storage.v1.VolumeAttributesClass",
+            Scope::Cluster,
+            ClassStrategy,
+        )
+        .short(&["vac"])
+        .plural("volumeattributesclasses")
     }
 }
 
@@ -34,8 +41,8 @@ struct ClassStrategy;
 
 impl Strategy for ClassStrategy {
     fn validate(&self, _: Context<'_>, object: &Object) -> FieldErrors {
-        let mut errors = super::provisioner("driverName", object.str(&["driverName"]));
-        errors.extend(super::parameters(object));
+        let mut errors = provisioner::name("driverName", object.str(&["driverName"]));
+        errors.extend(provisioner::parameters(object));
         if object.get(&["parameters"]).and_then(Value::as_object).is_none_or(|map| map.is_empty()) {
             errors.push(FieldError::required("parameters", "must contain at least one key/value pair"));
         }

@@ -98,9 +98,10 @@ pub fn apply(
     let removed = compare(place, before, &merged).removed;
     let lost = if force { written.union(&removed) } else { removed };
     entries.retain_fields(|set| set.without(&lost));
+    // Who applies null where there is nothing changes something, though nothing comes of it.
+    let same = merged == *before;
     let mut object = Object::from(merged);
     drop_empty(&mut object, root);
-    let same = object.as_map() == before;
     if same && previous == mine && entries == unchanged {
         return Ok(object);
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::set::{Element, Set};
-use super::shape::{Place, Shape};
+use super::shape::{Children, Place, Shape};
 
 /// The difference between two objects.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -71,7 +71,8 @@ fn entries(place: Place<'_>, old: &Map<String, Value>, new: &Map<String, Value>)
     let mut changes = Changes::default();
     for (name, before) in old {
         let after = new.get(name);
-        if after != Some(before) {
+        let is_none = before.is_null() && after.is_none();
+        if after != Some(before) && !is_none {
             changes.child(Element::field(name), place.entry(name), Some(before), after);
         }
     }
@@ -88,9 +89,18 @@ fn both(place: Place<'_>, old: &Value, new: &Value) -> Outcome {
     if let (Shape::Entries, Value::Object(old), Value::Object(new)) = (place.shape(new), old, new) {
         return Outcome::Below(entries(place, old, new));
     }
-    let (Some(before), Some(after)) = (place.children(old), place.children(new)) else {
+    // Null is a list or a map of which nothing is there.
+    let children = |value| match value {
+        &Value::Null => Some(Children::new()),
+        value => place.children(value),
+    };
+    let (Some(before), Some(after)) = (children(old), children(new)) else {
         return Outcome::Modified;
     };
+    if before.is_empty() && after.is_empty() {
+        // Null and an empty list or map differ as values that are owned as a whole do.
+        return Outcome::Modified;
+    }
     let mut changes = Changes::default();
     let elements: BTreeSet<&Element> = before.keys().chain(after.keys()).collect();
     for element in elements {

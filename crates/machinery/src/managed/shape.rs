@@ -54,7 +54,8 @@ impl<'s> Place<'s> {
     pub(super) fn shape(self, value: &Value) -> Shape<'s> {
         match (self.ty, self.list, value) {
             (Type::Object(id), _, Value::Object(_)) if !self.schema.get(id).atomic => Shape::Entries,
-            (Type::Map(_), ListKind::Granular, Value::Object(_)) => Shape::Entries,
+            // A field may divide what its definition would leave whole.
+            (Type::Object(_) | Type::Map(_), ListKind::Granular, Value::Object(_)) => Shape::Entries,
             (Type::Raw(Raw::Extension), ..) => Shape::Leaf,
             // Without a schema, maps are divided and lists are not.
             (Type::Raw(_), _, Value::Object(_)) => Shape::Entries,

@@ -71,6 +71,56 @@ fn the_containers_of_a_pod_are_not_an_added_field() {
 }
 
 #[test]
+fn who_writes_an_empty_list_writes_it_though_its_items_are_owned_by_themselves() {
+    let root = root("io.k8s.api.storage.v1.CSINode");
+    let node = |drivers: Value| object(json!({"metadata": {"name": "n"}, "spec": {"drivers": drivers}}));
+    let check = |mut created: Object, expected: &[(&str, Value)]| {
+        track_update(&mut created, None, &root, &writer("m"));
+        check_entries(&created, expected);
+    };
+    check(node(json!([])), &[("m Update", json!({"f:spec": {"f:drivers": {}}}))]);
+    let item = json!({"k:{\"name\":\"d\"}": {".": {}, "f:name": {}}});
+    check(node(json!([{"name": "d"}])), &[("m Update", json!({"f:spec": {"f:drivers": item}}))]);
+    check(object(json!({"metadata": {"name": "n"}, "spec": {}})), &[]);
+
+    // What is kept of it is null, and to apply an empty list is to change that.
+    let mut live = node(json!([]));
+    track_update(&mut live, None, &root, &writer("m"));
+    live.set(&["spec", "drivers"], Value::Null);
+    let refused = apply(Some(&live), &node(json!([])), &root, &writer("x"), false).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "Apply failed with 1 conflict: conflict with \"m\" using : .spec.drivers"
+    );
+}
+
+#[test]
+fn a_field_may_divide_what_its_definition_leaves_whole() {
+    let volume = json!({"spec": {"claimRef": {"name": "c", "namespace": "n"}}});
+    let mut volume = object(volume);
+    track_update(&mut volume, None, &root("io.k8s.api.core.v1.PersistentVolume"), &writer("m"));
+    let claim = json!({".": {}, "f:name": {}, "f:namespace": {}});
+    check_entries(&volume, &[("m Update", json!({"f:spec": {"f:claimRef": claim}}))]);
+}
+
+#[test]
+fn what_differs_in_its_times_alone_keeps_them() {
+    let at = |time: &str, kind: &str| {
+        let mut service = service(json!({"type": kind}));
+        let entry = json!({"manager": "m", "operation": "Update", "time": time, "fieldsV1": {"f:spec": {}}});
+        service.set(&["metadata", "managedFields"], json!([entry]));
+        service
+    };
+    let (first, second) = ("2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z");
+    let kept = |mut now: Object| {
+        keep_times(&mut now, &at(first, "ClusterIP"));
+        now.get(&["metadata", "managedFields"]).unwrap()[0]["time"].clone()
+    };
+    assert_eq!(kept(at(second, "ClusterIP")), first);
+    assert_eq!(kept(at(second, "NodePort")), second);
+}
+
+#[test]
 fn an_update_takes_over_what_it_changes() {
     let mut old = service(json!({"type": "ClusterIP", "clusterIP": "1.2.3.4", "sessionAffinity": "None"}));
     track_update(&mut old, None, &root(SERVICE), &writer("a"));
@@ -232,4 +282,17 @@ fn an_applied_list_keeps_its_order() {
     check(&["a", "x", "b"], &["b", "n", "a"], &["x", "b", "n", "a"]);
     check(&["a", "x"], &["n", "a"], &["n", "a", "x"]);
     check(&[], &["b", "a"], &["b", "a"]);
+}
+
+#[test]
+fn who_applies_null_where_nothing_is_writes_now() {
+    let config = object(json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"},
+        "spec": {"type": "ClusterIP", "externalIPs": null}}));
+    let live = service(json!({"type": "ClusterIP"}));
+    let applied = apply(Some(&live), &config, &root(SERVICE), &writer("x"), false).unwrap();
+    assert_eq!(applied.get(&["spec"]), Some(&json!({"type": "ClusterIP"})));
+    let entries = applied.get(&["metadata", "managedFields"]).and_then(Value::as_array).unwrap();
+    let own = entries.iter().find(|entry| entry["manager"] == "x").unwrap();
+    assert_eq!(own["fieldsV1"], json!({"f:spec": {"f:externalIPs": {}, "f:type": {}}}));
+    assert_eq!(own["time"], "2026-01-01T00:00:00Z");
 }

@@ -262,7 +262,7 @@ fn merge_rules(out: &mut Value, field: &Field) {
         (ListKind::Set, _) => out["x-kubernetes-list-type"] = "set".into(),
         (ListKind::Atomic, Type::List(_)) => out["x-kubernetes-list-type"] = "atomic".into(),
         (ListKind::Atomic, _) => out["x-kubernetes-map-type"] = "atomic".into(),
-        (ListKind::Granular, _) => {}
+        (ListKind::Granular, _) => out["x-kubernetes-map-type"] = "granular".into(),
     }
 }
 

@@ -10,13 +10,16 @@ use crate::protobuf::write::{bytes, double, nested, whole};
 
 /// How an object of OpenAPI is written.
 pub(super) struct Message {
-    /// Its members, by the numbers of their fields.
-    pub(super) fields: &'static [(&'static str, u16, Form)],
+    /// Its members, in runs whose fields have consecutive numbers, of which the first is given.
+    pub(super) fields: &'static [(u16, &'static [Field])],
     /// The number of the members that OpenAPI does not define (`x-…`), each with its name before it.
     pub(super) extensions: Option<u16>,
     /// The number and form of all other members, whose names are not known beforehand, each with its name before it.
     pub(super) others: Option<(u16, Form)>,
 }
+
+/// A member by its name, and how its value is written.
+pub(super) type Field = (&'static str, Form);
 
 /// How a value is written.
 pub(super) enum Form {
@@ -38,6 +41,35 @@ pub(super) struct Alternative {
     pub(super) fits: fn(&Value) -> bool,
     pub(super) number: u16,
     pub(super) form: Form,
+}
+
+/// What a schema says of the values that it allows.
+static LIMITS: [Field; 15] = [
+    ("multipleOf", Form::Number),
+    ("maximum", Form::Number),
+    ("exclusiveMaximum", Form::Flag),
+    ("minimum", Form::Number),
+    ("exclusiveMinimum", Form::Flag),
+    ("maxLength", Form::Integer),
+    ("minLength", Form::Integer),
+    ("pattern", Form::Text),
+    ("maxItems", Form::Integer),
+    ("minItems", Form::Integer),
+    ("uniqueItems", Form::Flag),
+    ("maxProperties", Form::Integer),
+    ("minProperties", Form::Integer),
+    ("required", Form::Each(&Form::Text)),
+    ("enum", Form::Each(&Form::Yaml)),
+];
+
+static EXTERNAL_DOCS: Message = Message {
+    fields: &[(1, &[("description", Form::Text), ("url", Form::Text)])],
+    extensions: Some(3),
+    others: None,
+};
+
+fn is_reference(value: &Value) -> bool {
+    value.get("$ref").is_some_and(Value::is_string)
 }
 
 impl Form {
@@ -94,16 +126,16 @@ impl Form {
 
 impl Message {
     fn write(&self, out: &mut Vec<u8>, map: &Map<String, Value>) {
-        for (name, number, form) in self.fields {
+        for (number, (name, form)) in self.fields.iter().flat_map(|(first, run)| (*first..).zip(*run)) {
             if let Some(value) = map.get(*name).filter(|value| !form.is_zero(value)) {
-                form.write(out, *number, value);
+                form.write(out, number, value);
             }
         }
         for (name, value) in map {
             if let Some(number) = self.extensions.filter(|_| name.starts_with("x-")) {
                 Form::Yaml.write_named(out, number, name, value);
             } else if let Some((number, form)) = &self.others
-                && !self.fields.iter().any(|(known, ..)| known == name)
+                && !self.fields.iter().any(|(_, run)| run.iter().any(|(known, _)| known == name))
             {
                 form.write_named(out, *number, name, value);
             }
@@ -129,14 +161,9 @@ mod tests {
 
     static MESSAGE: Message = Message {
         fields: &[
-            ("text", 1, Form::Text),
-            ("flag", 2, Form::Flag),
-            ("count", 3, Form::Integer),
-            ("share", 4, Form::Number),
-            ("any", 5, Form::Yaml),
-            ("list", 6, Form::Each(&Form::Text)),
-            ("inner", 7, Form::Message(&MESSAGE)),
-            ("choice", 8, Form::Choice(CHOICE)),
+            (1, &[("text", Form::Text), ("flag", Form::Flag), ("count", Form::Integer)]),
+            (4, &[("share", Form::Number), ("any", Form::Yaml), ("list", Form::Each(&Form::Text))]),
+            (7, &[("inner", Form::Message(&MESSAGE)), ("choice", Form::Choice(CHOICE))]),
         ],
         extensions: Some(9),
         others: Some((10, Form::Text)),

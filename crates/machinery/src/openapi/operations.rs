@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::{Kind, Persistence, Subresource, Verb};
+use crate::{Kind, Subresource, Verb};
 
 /// A HTTP method that an operation has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -214,7 +214,7 @@ pub(super) fn definitions<'k>(
 ) -> BTreeSet<String> {
     let mut out = BTreeSet::from([DELETE_OPTIONS.to_owned(), STATUS.to_owned()]);
     out.extend(operations.iter().filter_map(|operation| operation.definition.clone()));
-    let stored = kinds.filter(|kind| kind.persistence != Persistence::Transient);
+    let stored = kinds.filter(|kind| kind.persistence.has_objects());
     out.extend(stored.map(|kind| format!("{}List", kind.root.name())));
     out
 }
@@ -230,7 +230,7 @@ pub(super) fn of(kind: &Kind) -> Vec<Operation> {
     let item = format!("{collection}/{{name}}");
     let mut out: Vec<Operation> =
         kind.verbs.iter().filter_map(|verb| own(kind, *verb, &collection, &item)).collect();
-    if kind.is_namespaced() && kind.persistence != Persistence::Transient && kind.offers(Verb::List) {
+    if kind.is_namespaced() && kind.persistence.has_objects() && kind.offers(Verb::List) {
         let mut everywhere = operation(kind, &format!("{root}/{plural}"), Method::Get, Action::List);
         everywhere.id.push_str("ForAllNamespaces");
         out.push(everywhere);

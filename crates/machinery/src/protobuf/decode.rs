@@ -33,6 +33,15 @@ pub fn decode(body: &[u8], root: &Root) -> Result<Object, ProtobufError> {
     Ok(object)
 }
 
+/// The `apiVersion` and `kind` that the envelope of a body says its object is of.
+///
+/// # Errors
+/// When it is no envelope.
+pub fn type_of(body: &[u8]) -> Result<(String, String), ProtobufError> {
+    let envelope = envelope(body.strip_prefix(MAGIC).ok_or(ProtobufError::Magic)?)?;
+    Ok((envelope.api_version, envelope.kind))
+}
+
 /// What is around an object.
 #[derive(Default)]
 struct Envelope<'a> {

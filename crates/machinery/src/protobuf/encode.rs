@@ -121,7 +121,7 @@ impl Encoder<'_> {
                     let field = &definition.fields()[at];
                     match map.get(&*field.name).filter(|value| !value.is_null()) {
                         Some(value) => self.field(out, number, field, value),
-                        None if field.zero == Zero::Value => {}
+                        None if matches!(field.zero, Zero::Value | Zero::ValueOrNull) => {}
                         None => self.zero(out, number, field),
                     }
                 }

@@ -18,7 +18,7 @@ const ZERO_MICRO_TIME: &str = "0001-01-01T00:00:00.000000Z";
 enum Filling {
     /// The zeros of texts, numbers and structs.
     Zeros,
-    /// These, and null for lists, maps and times.
+    /// These, and null for lists, maps and times, and for what may be none.
     All,
 }
 
@@ -100,6 +100,7 @@ fn is_unwritten(field: &Field, value: &Value) -> bool {
 /// What is written where there is nothing.
 fn written(schema: &Schema, field: &Field, filling: Filling) -> Option<Value> {
     match field.ty {
+        _ if field.zero == Zero::ValueOrNull => (filling == Filling::All).then_some(Value::Null),
         Type::Time if field.required => Some(ZERO_TIME.into()),
         Type::MicroTime if field.required => Some(ZERO_MICRO_TIME.into()),
         _ if field.zero != Zero::Written => None,
@@ -165,6 +166,9 @@ mod tests {
         check("io.k8s.api.core.v1.Service", json!({}), service.clone(), service);
         let role = json!({"metadata": {}});
         check("io.k8s.api.rbac.v1.Role", json!({}), role, json!({"metadata": {}, "rules": null}));
+        let source = json!({"kind": "K", "name": "n"});
+        let shown = json!({"apiGroup": null, "kind": "K", "name": "n"});
+        check("io.k8s.api.core.v1.TypedLocalObjectReference", source.clone(), source, shown);
         let event = json!({"metadata": {}, "involvedObject": {}, "source": {}, "reportingComponent": "",
             "reportingInstance": ""});
         let mut shown = event.clone();

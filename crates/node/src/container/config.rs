@@ -6,7 +6,7 @@ use super::limits::{oom_score_adj, resources};
 use super::security::confinement;
 use crate::node::modules::SecurityModules;
 use crate::pod::local::{LocalContainer, LocalPod};
-use skiff_runtime::{ContainerId, ContainerSpec, Image, ImageConfig, Mount, UserSpec};
+use skiff_runtime::{ContainerId, ContainerSpec, Device, Image, ImageConfig, Mount, UserSpec};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -21,6 +21,8 @@ pub(crate) struct Parts<'a> {
     /// The running container in whose process namespace it is to run.
     pub(crate) target: Option<ContainerId>,
     pub(crate) mounts: Vec<Mount>,
+    /// Block devices that are volumes of the pod.
+    pub(crate) devices: Vec<Device>,
     /// The host name inside the pod.
     pub(crate) hostname: &'a str,
     /// Bytes of memory of the node.
@@ -40,6 +42,7 @@ pub(crate) fn container_spec(parts: Parts<'_>) -> Result<ContainerSpec, ConfigEr
         user,
         target,
         mounts,
+        devices,
         hostname,
         node_memory,
         modules,
@@ -61,7 +64,7 @@ pub(crate) fn container_spec(parts: Parts<'_>) -> Result<ContainerSpec, ConfigEr
         },
         user,
         mounts,
-        devices: Vec::new(),
+        devices,
         rootfs_readonly: confined.rootfs_readonly,
         capabilities: confined.capabilities,
         privileged: confined.privileged,

@@ -37,6 +37,10 @@ pub(crate) enum ConfigError {
     SubPath { path: String },
     #[error("failed to prepare subPath for volumeMount {volume:?} of container {container:?}: {source}")]
     SubPathIo { volume: String, container: String, source: std::io::Error },
+    #[error("failed to find the device of volume {volume:?}: {source}")]
+    Device { volume: String, source: crate::volumes::VolumeError },
+    #[error("failed to read what the pod's claims are: {source}")]
+    Claims { source: std::io::Error },
     #[error("failed to prepare {path}: {source}")]
     File { path: String, source: std::io::Error },
 }

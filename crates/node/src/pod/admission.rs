@@ -9,6 +9,7 @@ use crate::quantity::{Amounts, amount, milli, units};
 use skiff_quantity::at_one_time;
 use skiff_scheduler::{node_affinity_matches, tolerated};
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 /// The operating system of this node, and the label that says so.
 const OS: &str = "linux";
@@ -32,6 +33,12 @@ struct HostPort {
 }
 
 impl Claims {
+    /// Whether a port of the node is to be open at a loopback address of it.
+    pub(super) fn at_loopback(&self) -> bool {
+        let loopback = |ip: &str| ip.parse::<Ipv4Addr>().is_ok_and(|ip| ip.is_loopback());
+        self.host_ports.iter().any(|port| any_address(&port.ip) || loopback(&port.ip))
+    }
+
     /// Whether these are more than `other` of anything that can change while a pod runs.
     pub(super) fn exceed(&self, other: &Self) -> bool {
         self.cpu > other.cpu || self.memory > other.memory
@@ -41,11 +48,14 @@ impl Claims {
 impl HostPort {
     /// Two ports clash when they are the same on addresses that overlap.
     fn clashes(&self, other: &Self) -> bool {
-        let any = |ip: &str| ip.is_empty() || ip == "0.0.0.0" || ip == "::";
         self.port == other.port
             && self.protocol == other.protocol
-            && (self.ip == other.ip || any(&self.ip) || any(&other.ip))
+            && (self.ip == other.ip || any_address(&self.ip) || any_address(&other.ip))
     }
+}
+
+fn any_address(ip: &str) -> bool {
+    ip.is_empty() || ip == "0.0.0.0" || ip == "::"
 }
 
 /// Kernel parameters that any pod may set.
@@ -267,6 +277,16 @@ mod tests {
         };
         check(&port("10.0.0.1"), &[port("10.0.0.2")], Ok(()));
         check(&port(""), &[port("10.0.0.2")], Err("NodePorts"));
+    }
+
+    #[test]
+    fn ports_at_loopback_addresses_are_known() {
+        for (ip, expected) in [("", true), ("0.0.0.0", true), ("127.0.0.9", true), ("10.0.0.1", false)] {
+            let port = format!(r#""ports": [{{"containerPort": 1, "hostPort": 80, "hostIP": "{ip}"}}]"#);
+            assert_eq!(claims(&container(&port)).at_loopback(), expected, "{ip:?}");
+        }
+        let inside = container(r#""ports": [{"containerPort": 1}]"#);
+        assert!(!claims(&inside).at_loopback());
     }
 
     #[test]

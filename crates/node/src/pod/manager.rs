@@ -248,7 +248,8 @@ async fn clear(shared: &Shared, uid: &PodUid, runs: bool) {
         tracing::warn!(pod = %uid, %error, "freeing the address of a pod that is gone");
     }
     let paths = PodPaths::new(&shared.config.data_dir, uid);
-    match blocking(move || remove_pod_files(&paths)).await {
+    let volumes = shared.volumes.clone();
+    match blocking(move || remove_pod_files(&paths, &volumes)).await {
         Ok(()) => shared.users.release(uid),
         Err(error) => tracing::warn!(pod = %uid, error, "removing the files of a pod that is gone"),
     }

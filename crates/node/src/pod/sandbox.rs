@@ -1,5 +1,6 @@
 //! Sets up and takes down what a pod's containers share: the sandbox, its network and the managed files.
 
+use super::admission::claims;
 use super::handler;
 use super::local::LocalPod;
 use super::steps::retry_until_done;
@@ -11,6 +12,7 @@ use crate::paths::{HOSTNAME, HOSTS, RESOLV_CONF};
 use crate::shared::Shared;
 use skiff_errors::error_text;
 use skiff_informer::EventType::Warning;
+use skiff_podnet::NetworkError;
 use skiff_runtime::{PodHandle, PodSandbox};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -73,7 +75,8 @@ pub(crate) async fn take_over(shared: &Shared, pod: &LocalPod) -> Option<(PodHan
         tracing::warn!(pod = %pod.full_name(), "a container is still being started");
     }
     if !handle.state().await.containers.is_empty() {
-        if let Err(error) = shared.network.adopt(pod.uid.as_str(), handle.netns_path()) {
+        let adopted = shared.network.adopt(pod.uid.as_str(), handle.netns_path());
+        if let Err(error) = adopted.and(open_ports(shared, pod).await) {
             let error = error_text(&error);
             tracing::warn!(pod = %pod.full_name(), error, "its network is not guarded");
         }
@@ -98,10 +101,21 @@ async fn connect(shared: &Shared, pod: &LocalPod, handle: &PodHandle) -> Result<
         shared.host_ips.clone()
     } else {
         let attached = shared.network.attach(pod.uid.as_str(), handle.netns_path()).await;
-        vec![attached.map_err(|error| format!("failed to set up network: {}", error_text(&error)))?.ip]
+        let failed = |error| format!("failed to set up network: {}", error_text(&error));
+        let address = attached.map_err(failed)?;
+        open_ports(shared, pod).await.map_err(failed)?;
+        vec![address.ip]
     };
     write_files(shared, pod, &addresses).map_err(|error| format!("failed to write pod files: {error}"))?;
     Ok(addresses)
+}
+
+/// Lets clients at loopback addresses of the node reach the pod, if it has ports of the node there.
+async fn open_ports(shared: &Shared, pod: &LocalPod) -> Result<(), NetworkError> {
+    match !pod.host_network() && claims(pod).at_loopback() {
+        true => shared.network.serve_loopback(pod.uid.as_str()).await,
+        false => Ok(()),
+    }
 }
 
 /// Writes `/etc/hosts`, `/etc/hostname` and `/etc/resolv.conf` of the pod.

@@ -13,7 +13,8 @@ use crate::directory;
 use crate::paths::{HOSTNAME, HOSTS, RESOLV_CONF, message_file};
 use crate::shared::Shared;
 use crate::time::go_duration;
-use crate::volumes::mounts::volume_mounts;
+use crate::volumes::claims::Claims;
+use crate::volumes::mounts::{Volumes, volume_devices, volume_mounts};
 use jiff::Timestamp;
 use skiff_informer::EventType::{Normal, Warning};
 use skiff_rooted::Kind;
@@ -223,7 +224,11 @@ async fn configure(inputs: &StartInputs<'_>, image: &Image) -> Result<ContainerS
     };
     let environment = environment(&container.spec, &context)?;
     let user = resolve_user(inputs, image).await?;
-    let mut mounts = volume_mounts(pod, container, &environment, &shared.paths(&pod.uid))?;
+    let paths = shared.paths(&pod.uid);
+    let claims = Claims::load(&paths).map_err(|source| ConfigError::Claims { source })?;
+    let volumes = Volumes { paths: &paths, claims: &claims, node: &shared.volumes };
+    let mut mounts = volume_mounts(pod, container, &environment, &volumes)?;
+    let devices = volume_devices(container, &volumes)?;
     add_managed_files(inputs, &mut mounts)?;
     let hostname = shared.hostname_in(pod);
     let parts = Parts {
@@ -235,10 +240,11 @@ async fn configure(inputs: &StartInputs<'_>, image: &Image) -> Result<ContainerS
         user,
         target: target(inputs).await?,
         mounts,
+        devices,
         hostname: &hostname,
         node_memory: shared.machine.memory,
         modules: shared.machine.modules,
-        log_path: shared.paths(&pod.uid).log(&container.name, *attempt),
+        log_path: paths.log(&container.name, *attempt),
     };
     let mut spec = container_spec(parts)?;
     spec.labels.insert(STOP_SIGNAL_LABEL.into(), spec.stop_signal.clone());

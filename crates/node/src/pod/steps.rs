@@ -1,7 +1,7 @@
 //! Carries out the steps of a plan: each begins a task of the worker, whose outcome comes back as [`Done`].
 
 use super::hooks;
-use super::local::LocalContainer;
+use super::local::{LocalContainer, LocalPod};
 use super::observed::{EndCause, Report, Stage, StartError, StopCause};
 use super::sandbox;
 use super::start::{
@@ -13,7 +13,11 @@ use super::worker::Worker;
 use crate::directory;
 use crate::ids::ContainerName;
 use crate::probes::perform::Target;
+use crate::shared::Shared;
 use crate::time::{after, until};
+use crate::volumes::Remark;
+use crate::volumes::claims::Claims;
+use crate::volumes::claims::resolve::{claims_of, resolve};
 use crate::volumes::content::ContentContext;
 use crate::volumes::setup;
 use crate::volumes::tokens::{self, IssuedTokens};
@@ -23,7 +27,9 @@ use kube::api::{DeleteParams, Preconditions};
 use skiff_informer::EventType::{Normal, Warning};
 use skiff_runtime::{ContainerId, PodHandle};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
 
 /// How long the objects a pod refers to may take to arrive before a mount fails (and is tried again).
 const SOURCES_LIMIT: Duration = Duration::from_secs(10);
@@ -108,9 +114,10 @@ impl Worker {
     fn begin_mount(&mut self) {
         let (shared, pod) = (self.shared.clone(), self.pod.clone());
         let (sources, ending) = (self.sources.snapshot(), self.tasks.ending.clone());
-        let issued = self.issued.clone();
+        let (issued, changed) = (self.issued.clone(), self.sources.changed());
         self.tasks.spawn(async move {
             let work = async {
+                let claims = claims(&shared, &pod, &changed).await?;
                 let sources = tokio::time::timeout(SOURCES_LIMIT, sources).await;
                 let sources = sources.map_err(|_| {
                     "failed to sync configmap and secret cache: timed out waiting for the condition"
@@ -127,9 +134,11 @@ impl Worker {
                         allocatable: &shared.allocatable,
                         users: shared.users.of(&pod)?,
                     };
-                    setup::set_up(&paths, &context).map_err(|(volume, error)| {
-                        format!("MountVolume.SetUp failed for volume \"{volume}\" : {error}")
-                    })
+                    let remarks = setup::set_up(&paths, &context, &claims, &shared.volumes);
+                    for Remark { reason, message } in remarks.map_err(|error| error.to_string())? {
+                        shared.pod_event(&pod, Warning, reason, message);
+                    }
+                    Ok(())
                 });
                 mounted.await.map_err(|error| error.to_string())?.map(|()| kept)
             };
@@ -178,7 +187,7 @@ impl Worker {
                     allocatable: &shared.allocatable,
                     users: shared.users.known(&pod.uid),
                 };
-                setup::refresh(&paths, &context)
+                setup::refresh(&paths, &context, &shared.volumes)
             });
             match written.await {
                 Ok(Ok(())) => {}
@@ -319,7 +328,8 @@ impl Worker {
         self.tasks.spawn(async move {
             retry_until_done(|| {
                 let paths = shared.paths(&pod.uid);
-                async move { blocking(move || setup::tear_down(&paths)).await }
+                let volumes = shared.volumes.clone();
+                async move { blocking(move || setup::tear_down(&paths, &volumes)).await }
             })
             .await;
             Done::Report(Report::VolumesGone)
@@ -354,7 +364,8 @@ impl Worker {
         self.tasks.spawn(async move {
             retry_until_done(|| {
                 let paths = shared.paths(&uid);
-                async move { blocking(move || setup::remove_pod_files(&paths)).await }
+                let volumes = shared.volumes.clone();
+                async move { blocking(move || setup::remove_pod_files(&paths, &volumes)).await }
             })
             .await;
             shared.users.release(&uid);
@@ -375,6 +386,15 @@ impl Worker {
             Done::Report(Report::SandboxLost)
         });
     }
+}
+
+/// What the pod's claims are. When they are not as they have to be, `changed` is told of their changes.
+async fn claims(shared: &Shared, pod: &LocalPod, changed: &Arc<Notify>) -> Result<Claims, String> {
+    // Before they are looked at, so that no change is missed.
+    for claim in claims_of(pod) {
+        shared.claims.tell(claim, changed);
+    }
+    resolve(shared, pod).await.map_err(|error| error.to_string())
 }
 
 fn refused(name: &ContainerName, attempt: u32, refusal: StartRefusal) -> Report {

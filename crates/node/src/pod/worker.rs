@@ -6,7 +6,7 @@ use super::finish::finished;
 use super::kept::Kept;
 use super::ledger::Standing;
 use super::local::LocalPod;
-use super::observed::{Observed, Rejection, Report};
+use super::observed::{Observed, Rejection, Report, Stage};
 use super::probing::Probes;
 use super::publish::Publisher;
 use super::sizes::Sizes;
@@ -18,6 +18,7 @@ use crate::ids::ContainerName;
 use crate::shared::Shared;
 use crate::sources::PodSources;
 use crate::time::until;
+use crate::volumes::claims::Claims;
 use crate::volumes::tokens::IssuedTokens;
 use jiff::Timestamp;
 use skiff_runtime::{ContainerState, PodHandle, PodState};
@@ -116,6 +117,10 @@ impl Worker {
             }
             None => (adopt::fresh(&pod, now), None),
         };
+        // It ended, and its claims were not given up before the agent did.
+        if handle.is_none() && pod.finished_in_api() && has_claims(&shared, &pod) {
+            observed.volumes = Stage::Ready(());
+        }
         observed.rejection = rejection;
         if !observed.ended() {
             sources.follow(references(&pod));
@@ -328,6 +333,18 @@ impl Worker {
             !same
         });
     }
+}
+
+/// Whether a pod has claims by what an agent wrote down; what cannot be read may be some.
+fn has_claims(shared: &Shared, pod: &LocalPod) -> bool {
+    let claims = Claims::load(&shared.paths(&pod.uid));
+    claims.map_or_else(
+        |error| {
+            tracing::warn!(pod = %pod.full_name(), %error, "what claims it has cannot be read");
+            true
+        },
+        |claims| !claims.is_empty(),
+    )
 }
 
 /// The end of a container, with its message.

@@ -6,8 +6,9 @@ use super::routes::Query;
 use crate::logs::query::is_true;
 use crate::pod::worker::View;
 use crate::stats::cadvisor::cadvisor_metrics;
+use crate::stats::claims::claim_metrics;
 use crate::stats::exposition::{Exposition, Family, Kind, Sample, float};
-use crate::stats::readings::Readings;
+use crate::stats::readings::{PodReading, Readings};
 use crate::stats::resource::resource_metrics;
 use crate::stats::summary::{self, Extent};
 use http::{Response, StatusCode};
@@ -41,12 +42,13 @@ pub(super) fn probes(context: &Context) -> Response<Body> {
     metrics(context.shared.probes.text())
 }
 
-/// `/metrics`: of the kubelet's own families those that say what runs.
-pub(super) fn own(context: &Context) -> Response<Body> {
-    metrics(own_text(&context.shared.config.node_name, &context.views.all()))
+/// `/metrics`: of the kubelet's own families those that say what runs, and what claims hold.
+pub(super) async fn own(context: &Context) -> Result<Response<Body>, Refusal> {
+    let readings = read(context).await?;
+    Ok(metrics(own_text(&context.shared.config.node_name, &context.views.all(), &readings.pods)))
 }
 
-fn own_text(node: &str, pods: &[View]) -> String {
+fn own_text(node: &str, pods: &[View], read: &[PodReading]) -> String {
     let running = |pod: &View| pod.containers.iter().filter(|container| container.running.is_some()).count();
     let of =
         |count: usize, labels| Sample { labels, value: float(u64::try_from(count).unwrap_or(0)), at: None };
@@ -62,6 +64,7 @@ fn own_text(node: &str, pods: &[View]) -> String {
         Family("kubelet_running_pods", Kind::Gauge, "Pods with a running container."),
         [of(busy, Vec::new())],
     );
+    claim_metrics(&mut text, read);
     text.into_text()
 }
 
@@ -71,7 +74,7 @@ mod tests {
 
     #[test]
     fn the_nodes_own_numbers() {
-        let text = own_text("n", &[View::default()]);
+        let text = own_text("n", &[View::default()], &[]);
         let samples: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
         let none = "kubelet_running_containers{container_state=\"running\"} 0";
         assert_eq!(samples, ["kubelet_node_name{node=\"n\"} 1", none, "kubelet_running_pods 0"]);

@@ -65,7 +65,7 @@ async fn route(context: &Context, request: Request<RequestBody>) -> Result<Respo
         ["pods"] if reads => Ok(pods::list(context)),
         ["configz"] if reads => Ok(json(configz(&context.shared.config).to_string().into_bytes())),
         ["stats", "summary"] if upgrades => numbers::summary(context, &query).await,
-        ["metrics"] if reads => Ok(numbers::own(context)),
+        ["metrics"] if reads => numbers::own(context).await,
         ["metrics", "resource"] if reads => Ok(numbers::resource(context).await),
         ["metrics", "cadvisor"] if reads => numbers::cadvisor(context).await,
         ["metrics", "probes"] if reads => Ok(numbers::probes(context)),

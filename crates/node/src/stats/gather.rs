@@ -7,11 +7,15 @@ use crate::directory;
 use crate::ids::ContainerName;
 use crate::node::disk::Room;
 use crate::node::machine::Kernel;
-use crate::paths::{LOGS, VOLUMES};
+use crate::paths::LOGS;
 use crate::pod::local::LocalPod;
 use crate::pod::worker::View;
 use crate::shared::Shared;
+use crate::volumes::claims::Claims;
+use crate::volumes::claims::resolve::claim_of;
+use crate::volumes::{self, Measure, Place};
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Volume;
 use parking_lot::Mutex;
 use skiff_podnet::{Counters, Traffic};
 use skiff_rooted::{Follow, Kind, Root};
@@ -143,7 +147,7 @@ impl Gauges {
             limits: pod_resources(pod),
             processes: stats.processes,
             network: network.filter(|_| !pod.host_network()),
-            volumes: directory.as_ref().map(|directory| volumes(directory, pod)).unwrap_or_default(),
+            volumes: volumes(shared, pod),
         })
     }
 }
@@ -162,13 +166,16 @@ fn logs(pod: &Root, container: &ContainerName) -> io::Result<(u64, u64)> {
     Ok((bytes, files))
 }
 
-/// The volumes that the agent has made for the pod.
-fn volumes(pod: &Root, spec: &LocalPod) -> Vec<VolumeReading> {
-    let Ok(all) = pod.directory(VOLUMES, Follow::Nothing) else { return Vec::new() };
-    let read = |name: &str| -> io::Result<VolumeReading> {
-        let own = all.is_mount_point(name)?;
-        let room = Room::around(all.directory(name, Follow::Nothing)?)?;
-        Ok(VolumeReading { name: name.to_owned(), room, own })
+/// The volumes of the pod that are measured.
+fn volumes(shared: &Shared, pod: &LocalPod) -> Vec<VolumeReading> {
+    let paths = shared.paths(&pod.uid);
+    // Without what was written down, those of claims are left out.
+    let claims = Claims::load(&paths).unwrap_or_default();
+    let read = |volume: &Volume| {
+        let kind = volumes::of(volume, &claims, &shared.volumes);
+        let Measure { room, own } = kind.stats(&Place::new(&paths, &volume.name)).ok()??;
+        let claim = claim_of(pod, volume).map(|(claim, _)| claim);
+        Some(VolumeReading { name: volume.name.clone(), room, own, claim })
     };
-    spec.spec.volumes.iter().flatten().filter_map(|volume| read(&volume.name).ok()).collect()
+    pod.spec.volumes.iter().flatten().filter_map(read).collect()
 }

@@ -5,6 +5,7 @@
 //! would have to be walked.
 
 pub(crate) mod cadvisor;
+pub(crate) mod claims;
 pub(crate) mod exposition;
 pub(crate) mod gather;
 pub(crate) mod rates;

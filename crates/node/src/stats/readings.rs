@@ -82,11 +82,13 @@ pub(crate) struct ContainerReading {
     pub(crate) logs: Option<(u64, u64)>,
 }
 
-/// A volume that the agent has made.
+/// A volume that the agent has made or mounted.
 #[derive(Clone, Debug)]
 pub(crate) struct VolumeReading {
     pub(crate) name: String,
     pub(crate) room: Room,
-    /// In memory, so that what the file system holds is what the volume holds.
+    /// The file system is the volume's alone, so that what it holds is what the volume holds.
     pub(crate) own: bool,
+    /// The claim, in the pod's namespace, that it is bound to.
+    pub(crate) claim: Option<String>,
 }

@@ -76,7 +76,8 @@ fn of_pod(pod: &PodReading, disk: Option<Room>, extent: Extent) -> Value {
     let at = pod.measured.at;
     let all = extent == Extent::Everything;
     let containers: Vec<Value> = pod.containers.iter().map(|c| of_container(c, disk, extent)).collect();
-    let volumes: Vec<Value> = pod.volumes.iter().map(|volume| of_volume(volume, at)).collect();
+    let volumes: Vec<Value> =
+        pod.volumes.iter().map(|volume| of_volume(volume, &pod.namespace, at)).collect();
     let network = pod.network.filter(|_| all);
     let network =
         network.map(|counters| networks(Some(POD_INTERFACE), &[(POD_INTERFACE.into(), counters)], at));
@@ -113,13 +114,16 @@ fn of_container(container: &ContainerReading, disk: Option<Room>, extent: Extent
     ])
 }
 
-fn of_volume(volume: &VolumeReading, at: Timestamp) -> Value {
+fn of_volume(volume: &VolumeReading, namespace: &str, at: Timestamp) -> Value {
     let used = volume.own.then_some(volume.room.bytes_used);
     let mut shown = file_system(volume.room, used, at);
     if volume.own && volume.room.files > 0 {
         shown["inodesUsed"] = volume.room.files.saturating_sub(volume.room.files_left).into();
     }
     shown["name"] = volume.name.as_str().into();
+    if let Some(claim) = &volume.claim {
+        shown["pvcRef"] = json!({"name": claim, "namespace": namespace});
+    }
     shown
 }
 
@@ -231,6 +235,7 @@ pub(super) mod tests {
             name: "memory".into(),
             room: Room { bytes: 64, bytes_left: 60, bytes_used: 4, files: 0, files_left: 0 },
             own: true,
+            claim: Some("c".into()),
         };
         let pod = PodReading {
             namespace: "ns".into(),
@@ -243,7 +248,7 @@ pub(super) mod tests {
             processes: 3,
             network: Some(counters(100)),
             containers: vec![container],
-            volumes: vec![memory, VolumeReading { name: "disk".into(), room, own: false }],
+            volumes: vec![memory, VolumeReading { name: "disk".into(), room, own: false, claim: None }],
         };
         let node = NodeReading {
             name: "n".into(),
@@ -322,7 +327,8 @@ pub(super) mod tests {
             },
             "network": network,
             "volume": [
-                {"time": TIME, "name": "memory", "availableBytes": 60, "capacityBytes": 64, "usedBytes": 4},
+                {"time": TIME, "name": "memory", "availableBytes": 60, "capacityBytes": 64, "usedBytes": 4,
+                    "pvcRef": {"name": "c", "namespace": "ns"}},
                 with(json!({"name": "disk"})),
             ],
             "ephemeral-storage": share,

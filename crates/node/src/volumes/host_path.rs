@@ -1,11 +1,34 @@
 //! Paths of the host that pods ask for. They may lead anywhere by definition; what is checked is the object found, and
 //! the runtime checks the one it mounts again.
 
-use super::setup::VolumeError;
+use super::content::ContentContext;
+use super::{Measure, Place, Remark, Shown, Volume, VolumeError};
 use k8s_openapi::api::core::v1::HostPathVolumeSource;
 use skiff_rooted::{Follow, Handle, Kind, Owner, Root};
 use std::io;
 use std::path::Path;
+
+/// A path of the host in a pod's specification.
+pub(super) struct HostPath<'a>(pub(super) &'a HostPathVolumeSource);
+
+impl Volume for HostPath<'_> {
+    fn publish(&self, _: &Place<'_>, _: &ContentContext<'_>) -> Result<Option<Remark>, VolumeError> {
+        check(self.0).map(|()| None)
+    }
+
+    /// What is there is the host's.
+    fn unpublish(&self, _: &Place<'_>) -> Result<(), VolumeError> {
+        Ok(())
+    }
+
+    fn shown(&self, _: &Place<'_>) -> Shown {
+        Shown { expected: expected(self.0), ..Shown::of(self.0.path.clone().into()) }
+    }
+
+    fn stats(&self, _: &Place<'_>) -> io::Result<Option<Measure>> {
+        Ok(None)
+    }
+}
 
 /// What the type of a hostPath volume demands; `None` for anything.
 pub(crate) fn expected(source: &HostPathVolumeSource) -> Option<Kind> {

@@ -1,24 +1,51 @@
 //! Which of a pod's volumes a container sees, and where.
 
-use super::host_path;
-use super::ownership::in_memory;
+use super::claims::{Bound, Claims, NodeVolumes};
+use super::{Place, Shown, of};
 use crate::container::env::Environment;
 use crate::container::error::ConfigError;
 use crate::container::expand::expand_known;
 use crate::paths::PodPaths;
 use crate::pod::local::{LocalContainer, LocalPod};
-use k8s_openapi::api::core::v1::{Volume, VolumeMount};
+use k8s_openapi::api::core::v1::VolumeMount;
 use skiff_rooted::{Follow, Owner, Root};
-use skiff_runtime::{FileIds, Mount, MountKind, Propagation};
+use skiff_runtime::{Device, Mount, MountKind, Propagation};
 use std::io;
 use std::path::{Component, Path, PathBuf};
+
+/// What the pod's volumes are on this node.
+pub(crate) struct Volumes<'a> {
+    pub(crate) paths: &'a PodPaths,
+    pub(crate) claims: &'a Claims,
+    pub(crate) node: &'a NodeVolumes,
+}
+
+/// The block devices of `container`.
+pub(crate) fn volume_devices(
+    container: &LocalContainer,
+    volumes: &Volumes<'_>,
+) -> Result<Vec<Device>, ConfigError> {
+    let devices = container.spec.volume_devices.iter().flatten().map(|device| {
+        let name = container.name.to_string();
+        let missing = || ConfigError::NoVolume { container: name, volume: device.name.clone() };
+        let volume = volumes.claims.get(&device.name).filter(|claim| claim.block).ok_or_else(missing)?;
+        let found = Bound { volume, node: volumes.node }.device();
+        let failed = |source| ConfigError::Device { volume: device.name.clone(), source };
+        Ok(Device {
+            host_path: found.map_err(failed)?,
+            container_path: PathBuf::from(&device.device_path),
+            permissions: if volume.readonly { "r" } else { "mrw" }.into(),
+        })
+    });
+    devices.collect()
+}
 
 /// The volume mounts of `container`. Missing directories that a subPath names are made.
 pub(crate) fn volume_mounts(
     pod: &LocalPod,
     container: &LocalContainer,
     environment: &Environment,
-    paths: &PodPaths,
+    volumes: &Volumes<'_>,
 ) -> Result<Vec<Mount>, ConfigError> {
     let mut mounts = Vec::new();
     for mount in container.spec.volume_mounts.iter().flatten() {
@@ -26,10 +53,9 @@ pub(crate) fn volume_mounts(
             let (container, volume) = (container.name.to_string(), mount.name.clone());
             return Err(ConfigError::NoVolume { container, volume });
         };
-        let (source, kind) = match &volume.host_path {
-            Some(host_path) => (PathBuf::from(&host_path.path), host_path::expected(host_path)),
-            None => (paths.volume(&mount.name), None),
-        };
+        let place = Place::new(volumes.paths, &mount.name);
+        let Shown { path: source, expected, ids, readonly } =
+            of(volume, volumes.claims, volumes.node).shown(&place);
         let below = sub_path(mount, environment)?;
         if let Some(below) = &below {
             prepare_sub_path(&source, below).map_err(|source| ConfigError::SubPathIo {
@@ -39,16 +65,11 @@ pub(crate) fn volume_mounts(
             })?;
         }
         // The type is the volume's, not that of something in it.
-        let expected = kind.filter(|_| below.is_none());
+        let expected = expected.filter(|_| below.is_none());
         mounts.push(Mount {
-            kind: MountKind::Bind {
-                source,
-                below: below.unwrap_or_default(),
-                expected,
-                ids: if in_memory(volume) { FileIds::Node } else { FileIds::Container },
-            },
+            kind: MountKind::Bind { source, below: below.unwrap_or_default(), expected, ids },
             destination: Path::new("/").join(&mount.mount_path),
-            readonly: mount.read_only == Some(true) || shows_objects(volume),
+            readonly: mount.read_only == Some(true) || readonly,
             recursive: is_recursive(mount),
             propagation: match mount.mount_propagation.as_deref() {
                 Some("HostToContainer") => Propagation::HostToContainer,
@@ -63,14 +84,6 @@ pub(crate) fn volume_mounts(
 /// Whether a mount that is read-only is to be so with all that is mounted below: every kernel that has what skiff needs can.
 pub(crate) fn is_recursive(mount: &VolumeMount) -> bool {
     matches!(mount.recursive_read_only.as_deref(), Some("Enabled" | "IfPossible"))
-}
-
-/// Whether a volume shows objects of the API: nobody but the agent writes those, whatever the mount says.
-fn shows_objects(volume: &Volume) -> bool {
-    volume.config_map.is_some()
-        || volume.secret.is_some()
-        || volume.downward_api.is_some()
-        || volume.projected.is_some()
 }
 
 /// The path within the volume that is to be mounted, with its references replaced.
@@ -122,7 +135,9 @@ mod tests {
             .unwrap();
         std::os::unix::fs::symlink("/etc", paths.volume("v").join("out")).unwrap();
         std::os::unix::fs::symlink("there", paths.volume("v").join("near")).unwrap();
-        volume_mounts(&pod, &pod.containers[0], &environment, &paths).map(|mut mounts| mounts.remove(0))
+        let (claims, node) = (Claims::default(), NodeVolumes::new(directory, Default::default()));
+        let volumes = Volumes { paths: &paths, claims: &claims, node: &node };
+        volume_mounts(&pod, &pod.containers[0], &environment, &volumes).map(|mut mounts| mounts.remove(0))
     }
 
     fn check(mount: &str, expected: Result<&str, &str>) {
@@ -189,7 +204,7 @@ mod tests {
                 source: directory.path().into(),
                 below: PathBuf::new(),
                 expected,
-                ids: FileIds::Container
+                ids: skiff_runtime::FileIds::Container
             }
         );
     }

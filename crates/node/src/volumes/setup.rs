@@ -1,177 +1,124 @@
 //! Makes the volumes of a pod on the host, keeps them current, and removes them. Blocking file work.
 
-use super::content::{ContentContext, ContentError, Payload, payload};
-use super::ownership::{Ownership, in_memory};
-use super::{atomic, host_path};
+use super::claims::{Bound, ClaimVolume, Claims, NodeVolumes};
+use super::content::ContentContext;
+use super::kinds::Left;
+use super::{Place, Remark, Volume, VolumeError, of};
 use crate::directory;
 use crate::paths::{PodPaths, VOLUMES};
-use crate::quantity::units;
-use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, Volume};
-use skiff_rooted::{Detached, Follow, Owner, Root};
+use skiff_rooted::Follow;
 use std::io;
-use std::path::{Path, PathBuf};
 
-/// A volume cannot be made; the text follows `MountVolume.SetUp failed for volume "x" : `.
+/// A volume of a pod cannot be made; the text is that of the event.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum VolumeError {
-    #[error(transparent)]
-    Content(#[from] ContentError),
-    #[error("hostPath type check failed: {path} {problem}")]
-    HostPath { path: String, problem: String },
-    #[error("volumes of this kind are not supported on this node")]
-    Unsupported,
-    #[error("{action} {}: {source}", path.display())]
-    Io { action: &'static str, path: PathBuf, source: io::Error },
+pub(crate) enum SetUpError {
+    #[error("MountVolume.MountDevice failed for volume \"{volume}\" : {source}")]
+    Stage { volume: String, source: VolumeError },
+    #[error("MapVolume.SetUpDevice failed for volume \"{volume}\" : {source}")]
+    Map { volume: String, source: VolumeError },
+    #[error("MountVolume.SetUp failed for volume \"{volume}\" : {source}")]
+    SetUp { volume: String, source: VolumeError },
 }
 
-fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> VolumeError {
-    move |source| VolumeError::Io { action, path: path.to_owned(), source }
-}
-
-/// Makes every volume of the pod; safe to repeat: what is there already keeps what containers made of it. On failure names
-/// the volume.
-pub(crate) fn set_up(paths: &PodPaths, context: &ContentContext<'_>) -> Result<(), (String, VolumeError)> {
-    let open = || directory::make(paths)?.ensure_directory(VOLUMES, 0o755, Owner::AS_MADE);
+/// Makes every volume of the pod; safe to repeat: what is there already keeps what containers made of it.
+pub(crate) fn set_up(
+    paths: &PodPaths,
+    context: &ContentContext<'_>,
+    claims: &Claims,
+    node: &NodeVolumes,
+) -> Result<Vec<Remark>, SetUpError> {
+    let mut remarks = Vec::new();
     for volume in context.pod.spec.volumes.iter().flatten() {
-        let set_up = || {
-            let volumes = open().map_err(failed("create", &paths.volumes()))?;
-            set_up_one(&Place { volumes: &volumes, paths, name: &volume.name }, volume, context)
+        let (kind, place) = (of(volume, claims, node), Place::new(paths, &volume.name));
+        let remark = match claims.get(&volume.name) {
+            Some(claim) => node.alone(&claim.volume, || {
+                let failed = |source| SetUpError::SetUp { volume: claim.volume.clone(), source };
+                note(paths, &volume.name, claim).map_err(failed)?;
+                kind.stage().map_err(|source| not_staged(claim, source))?;
+                kind.publish(&place, context).map_err(failed)
+            }),
+            None => kind
+                .stage()
+                .and_then(|()| kind.publish(&place, context))
+                .map_err(|source| SetUpError::SetUp { volume: volume.name.clone(), source }),
         };
-        set_up().map_err(|error| (volume.name.clone(), error))?;
+        remarks.extend(remark?);
+    }
+    Ok(remarks)
+}
+
+fn not_staged(claim: &ClaimVolume, source: VolumeError) -> SetUpError {
+    let volume = claim.volume.clone();
+    if claim.block { SetUpError::Map { volume, source } } else { SetUpError::Stage { volume, source } }
+}
+
+/// Writes down that the pod has a persistent volume; see [`super::claims`].
+fn note(paths: &PodPaths, name: &str, claim: &ClaimVolume) -> Result<(), VolumeError> {
+    let io = || VolumeError::io("write down the claims of", paths.root());
+    let noted = Claims::load(paths).map_err(io())?;
+    if noted.get(name) == Some(claim) {
+        return Ok(());
+    }
+    noted.with(name, claim).save(paths).map_err(io())
+}
+
+/// Brings the volumes that show objects up to date; on failure names the volume.
+pub(crate) fn refresh(
+    paths: &PodPaths,
+    context: &ContentContext<'_>,
+    node: &NodeVolumes,
+) -> Result<(), (String, VolumeError)> {
+    let claims = Claims::default();
+    for volume in context.pod.spec.volumes.iter().flatten() {
+        let refreshed = of(volume, &claims, node).refresh(&Place::new(paths, &volume.name), context);
+        refreshed.map_err(|error| (volume.name.clone(), error))?;
     }
     Ok(())
 }
 
-/// Brings the volumes that show objects up to date.
-pub(crate) fn refresh(paths: &PodPaths, context: &ContentContext<'_>) -> Result<(), (String, VolumeError)> {
-    for volume in context.pod.spec.volumes.iter().flatten() {
-        let Some(files) = payload(volume, context) else { continue };
-        let refresh = || {
-            let files = files?;
-            let open = || {
-                let pod = directory::open(paths)?.ok_or(io::ErrorKind::NotFound)?;
-                pod.directory(Path::new(VOLUMES).join(&volume.name), Follow::Nothing)
-            };
-            let path = paths.volume(&volume.name);
-            let owners = Ownership::of(context.pod, volume, context.users);
-            fill(&open().map_err(failed("open", &path))?, &path, &files, owners)
-        };
-        refresh().map_err(|error: VolumeError| (volume.name.clone(), error))?;
-    }
-    Ok(())
-}
-
-/// Where a volume is to be.
-struct Place<'a> {
-    volumes: &'a Root,
-    paths: &'a PodPaths,
-    name: &'a str,
-}
-
-impl Place<'_> {
-    fn path(&self) -> PathBuf {
-        self.paths.volume(self.name)
-    }
-
-    /// Opens the volume's directory; makes it when missing, whole or not at all.
-    fn directory(&self, mode: u32, owner: Owner) -> io::Result<Root> {
-        match self.volumes.directory(self.name, Follow::Nothing) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            found => return found,
-        }
-        // No volume's name begins so.
-        let new = format!("..{}", self.name);
-        self.volumes.remove_tree(&new)?;
-        drop(self.volumes.make_directory(&new, mode, owner)?);
-        self.volumes.rename(&new, self.volumes, self.name)?;
-        self.volumes.directory(self.name, Follow::Nothing)
-    }
-
-    /// Opens the volume's memory, at most `limit` bytes; makes it when missing.
-    fn memory(&self, limit: Option<i64>, mode: u32, owner: Owner) -> io::Result<Root> {
-        drop(self.directory(0o700, Owner::AS_MADE)?);
-        if !self.volumes.is_mount_point(self.name)? {
-            let mode = format!("{mode:o}");
-            let [uid, gid] = [owner.user, owner.group].map(|id| id.unwrap_or(0).to_string());
-            let limit = limit.map(|limit| limit.to_string());
-            let mut options = vec![("mode", mode.as_str()), ("uid", uid.as_str()), ("gid", gid.as_str())];
-            options.extend(limit.as_deref().map(|limit| ("size", limit)));
-            Detached::memory(&options)?.attach(self.volumes, self.name)?;
-        }
-        self.volumes.directory(self.name, Follow::Nothing)
-    }
-}
-
-fn set_up_one(place: &Place<'_>, volume: &Volume, context: &ContentContext<'_>) -> Result<(), VolumeError> {
-    if let Some(source) = &volume.host_path {
-        return host_path::check(source);
-    }
-    let owners = Ownership::of(context.pod, volume, context.users);
-    if let Some(files) = payload(volume, context) {
-        let (files, path) = (files?, place.path());
-        let (mode, owner) = writable_for_all(owners);
-        let directory = if in_memory(volume) {
-            place.memory(None, mode | 0o1000, owner)
-        } else {
-            place.directory(mode, owner)
-        };
-        return fill(&directory.map_err(failed("create", &path))?, &path, &files, owners);
-    }
-    match &volume.empty_dir {
-        Some(source) => empty_dir(place, source, owners),
-        None if is_default_empty_dir(volume) => empty_dir(place, &EmptyDirVolumeSource::default(), owners),
-        None => Err(VolumeError::Unsupported),
-    }
-}
-
-/// A volume without any source is an emptyDir.
-fn is_default_empty_dir(volume: &Volume) -> bool {
-    *volume == Volume { name: volume.name.clone(), ..Volume::default() }
-}
-
-fn fill(directory: &Root, path: &Path, files: &Payload, owners: Ownership) -> Result<(), VolumeError> {
-    atomic::write(directory, files, owners, Timestamp::now()).map_err(failed("write", path))
-}
-
-fn empty_dir(place: &Place<'_>, source: &EmptyDirVolumeSource, owners: Ownership) -> Result<(), VolumeError> {
-    let (mode, owner) = writable_for_all(owners);
-    let made = match source.medium.as_deref() {
-        None | Some("") => place.directory(mode, owner),
-        Some("Memory") => {
-            let limit = source.size_limit.as_ref().and_then(units).filter(|limit| *limit > 0);
-            // Without a group, as the kubelet's: nobody removes what is another's.
-            let sticky = if owners.has_group() { 0 } else { 0o1000 };
-            place.memory(limit, mode | sticky, owner)
-        }
-        Some(_) => return Err(VolumeError::Unsupported),
-    };
-    made.map(drop).map_err(failed("create", &place.path()))
-}
-
-/// Mode and owner of a directory that every user of the pod may write to. With an `fsGroup` what is made in it belongs to
-/// that group; it is empty when it is made, so there is nothing below whose group would have to change.
-fn writable_for_all(owners: Ownership) -> (u32, Owner) {
-    (if owners.has_group() { 0o2777 } else { 0o777 }, owners.owner(None))
-}
-
-/// Unmounts and removes all volumes of a pod; what does not exist is no error. Whatever containers with mount propagation
-/// left mounted in a volume goes, too.
-pub(crate) fn tear_down(paths: &PodPaths) -> Result<(), VolumeError> {
+/// Unmounts and removes all volumes of a pod; what does not exist is no error. What the pod was given is read from its
+/// directory, so nothing else needs to be known of it.
+pub(crate) fn tear_down(paths: &PodPaths, node: &NodeVolumes) -> Result<(), VolumeError> {
     let root = paths.volumes();
-    let Some(pod) = directory::open(paths).map_err(failed("open", &root))? else { return Ok(()) };
+    let Some(pod) = directory::open(paths).map_err(VolumeError::io("open", &root))? else { return Ok(()) };
     match pod.directory(VOLUMES, Follow::Nothing) {
-        Ok(volumes) => volumes.unmount_below().map_err(failed("unmount what is below", &root))?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(failed("open", &root)(error)),
+        Ok(volumes) => {
+            for entry in volumes.entries().map_err(VolumeError::io("list", &root))? {
+                let name = entry.map_err(VolumeError::io("list", &root))?.name;
+                Left.unpublish(&Place::new(paths, &name.to_string_lossy()))?;
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(VolumeError::io("open", &root)(error)),
     }
-    pod.remove_tree(VOLUMES).map_err(failed("remove", &root))
+    pod.remove_tree(VOLUMES).map_err(VolumeError::io("remove", &root))?;
+    let claims = Claims::load(paths).map_err(VolumeError::io("read the claims of", paths.root()))?;
+    for (name, claim) in claims.iter() {
+        node.alone(&claim.volume, || give_up(paths, name, claim, node))?;
+    }
+    Ok(())
+}
+
+/// Takes a persistent volume from a pod; with the last pod that has it, it leaves the node's mounts.
+fn give_up(paths: &PodPaths, name: &str, claim: &ClaimVolume, node: &NodeVolumes) -> Result<(), VolumeError> {
+    let io = || VolumeError::io("write down the claims of", paths.root());
+    let bound = Bound { volume: claim, node };
+    bound.unpublish(&Place::new(paths, name))?;
+    let last = node.others(&claim.volume, Some(paths.uid())).map_err(io())?.is_empty();
+    if last {
+        bound.unstage()?;
+    }
+    Claims::load(paths).map_err(io())?.without(name).save(paths).map_err(io())?;
+    if last {
+        node.release(&claim.volume);
+    }
+    Ok(())
 }
 
 /// Removes everything of a pod from the disk, volumes first: what still has mounts is not touched.
-pub(crate) fn remove_pod_files(paths: &PodPaths) -> Result<(), VolumeError> {
-    tear_down(paths)?;
-    directory::remove(paths).map_err(failed("remove", paths.root()))
+pub(crate) fn remove_pod_files(paths: &PodPaths, node: &NodeVolumes) -> Result<(), VolumeError> {
+    tear_down(paths, node)?;
+    directory::remove(paths).map_err(VolumeError::io("remove", paths.root()))
 }
 
 #[cfg(test)]
@@ -183,16 +130,17 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
-    fn set_up_pod(spec: &str) -> (tempfile::TempDir, PodPaths, LocalPod) {
+    fn set_up_pod(spec: &str) -> (tempfile::TempDir, PodPaths, LocalPod, NodeVolumes) {
         let directory = tempfile::tempdir().unwrap();
         fs::create_dir(directory.path().join("pods")).unwrap();
         let pod = pod_of(spec);
         let paths = PodPaths::new(directory.path(), &pod.uid);
-        set_up_again(&paths, &pod);
-        (directory, paths, pod)
+        let node = NodeVolumes::new(directory.path(), Default::default());
+        set_up_again(&paths, &pod, &node).unwrap();
+        (directory, paths, pod, node)
     }
 
-    fn set_up_again(paths: &PodPaths, pod: &LocalPod) {
+    fn set_up_again(paths: &PodPaths, pod: &LocalPod, node: &NodeVolumes) -> Result<(), SetUpError> {
         let (sources, tokens, allocatable) = (Sources::default(), Default::default(), Default::default());
         let context = ContentContext {
             pod,
@@ -201,28 +149,28 @@ mod tests {
             allocatable: &allocatable,
             users: None,
         };
-        set_up(paths, &context).unwrap();
+        set_up(paths, &context, &Claims::default(), node).map(drop)
     }
 
     #[test]
     fn a_volume_that_is_there_stays_as_containers_made_it() {
-        let (_directory, paths, pod) =
+        let (_directory, paths, pod, node) =
             set_up_pod(r#"{"containers": [], "volumes": [{"name": "v", "emptyDir": {}}]}"#);
         let volume = paths.volume("v");
         assert_eq!(fs::metadata(&volume).unwrap().mode() & 0o7777, 0o777);
         fs::set_permissions(&volume, fs::Permissions::from_mode(0o700)).unwrap();
         fs::write(volume.join("kept"), "").unwrap();
-        set_up_again(&paths, &pod);
+        set_up_again(&paths, &pod, &node).unwrap();
         assert_eq!(fs::metadata(&volume).unwrap().mode() & 0o7777, 0o700);
         assert!(volume.join("kept").exists());
-        remove_pod_files(&paths).unwrap();
+        remove_pod_files(&paths, &node).unwrap();
         assert!(!paths.root().exists());
-        remove_pod_files(&paths).unwrap();
+        remove_pod_files(&paths, &node).unwrap();
     }
 
     #[test]
     fn removing_a_pod_touches_nothing_of_the_host() {
-        let (directory, paths, _) =
+        let (directory, paths, _, node) =
             set_up_pod(r#"{"containers": [], "volumes": [{"name": "v", "emptyDir": {}}]}"#);
         let host = directory.path().join("host");
         fs::create_dir(&host).unwrap();
@@ -230,7 +178,27 @@ mod tests {
         std::os::unix::fs::symlink(&host, paths.volume("v").join("out")).unwrap();
         fs::remove_dir_all(paths.root().join("logs")).ok();
         std::os::unix::fs::symlink(&host, paths.root().join("logs")).unwrap();
-        remove_pod_files(&paths).unwrap();
+        remove_pod_files(&paths, &node).unwrap();
         assert!(host.join("secret").exists() && !paths.root().exists());
+    }
+
+    #[test]
+    fn a_source_that_is_not_known_is_named() {
+        let (_directory, paths, _, node) = set_up_pod(r#"{"containers": []}"#);
+        let check = |source: &str, expected: &str| {
+            let pod = pod_of(&format!(r#"{{"containers": [], "volumes": [{{"name": "v", {source}}}]}}"#));
+            assert_eq!(set_up_again(&paths, &pod, &node).unwrap_err().to_string(), expected);
+        };
+        let unsupported = |kind: &str| {
+            format!(
+                "MountVolume.SetUp failed for volume \"v\" : no volume plugin matched: volumes of the source {kind} are not supported on this node"
+            )
+        };
+        check(r#""nfs": {"server": "s", "path": "/"}"#, &unsupported("nfs"));
+        check(r#""csi": {"driver": "d"}"#, &unsupported("csi"));
+        check(
+            r#""emptyDir": {"medium": "HugePages"}"#,
+            "MountVolume.SetUp failed for volume \"v\" : emptyDir medium \"HugePages\" is not supported on this node",
+        );
     }
 }

@@ -109,6 +109,7 @@ pub(super) const PRIORITY_SRCNAT: i32 = 100;
 /// The first of sixteen registers of four bytes.
 pub(super) const REG32_00: u32 = 8;
 pub(super) const REG_VERDICT: u32 = 0;
+pub(super) const META_IIFNAME: u32 = 6;
 pub(super) const META_OIFNAME: u32 = 7;
 pub(super) const META_NFTRACE: u32 = 12;
 pub(super) const META_L4PROTO: u32 = 16;

@@ -9,7 +9,7 @@ use super::{
     socket::{KernelError, Request, Socket},
     wire::{self, Writer},
 };
-use crate::model::{Endpoint, Frontend, Protocol};
+use crate::model::{Endpoint, Frontend, Protocol, TargetPort};
 
 /// Up to this many frontends, the kernel is asked for the flows of each; it lists only these. For more, one list of all UDP
 /// flows costs less.
@@ -93,7 +93,7 @@ pub(super) fn is_stale(flow: Attributes<'_>, rules: &Keep) -> bool {
     }
     let to =
         Frontend { address: original.destination.0, port: original.destination.1, protocol: Protocol::Udp };
-    let answers = Endpoint { address: reply.source.0, port: reply.source.1 };
+    let answers = Endpoint { address: reply.source.0, port: TargetPort(reply.source.1) };
     rules.get(&to).is_some_and(|keep| !keep.contains(&answers))
 }
 

@@ -5,6 +5,7 @@
 //! established, so every attempt is refused.
 //!
 //! ```text
+//! prerouting:          loopback addresses in packets of pods → drop
 //! prerouting, output:  services[daddr . proto . dport] → goto n3 | o2-10800 | split.n3.o1 | refuse | drop
 //!                      daddr in addresses → refuse;  daddr in the service CIDR → drop
 //! n3:                  dnat to endpoints[daddr . proto . dport . random below 3]
@@ -43,7 +44,7 @@ impl Ranges {
 }
 
 /// Raised whenever rules or sets change: a table of another layout is replaced as a whole.
-const LAYOUT: u32 = 3;
+const LAYOUT: u32 = 4;
 
 pub(super) const TABLE: &str = "skiff";
 
@@ -175,7 +176,7 @@ pub(super) fn fixed_chains(ranges: &Ranges) -> Vec<ChainSpec> {
     vec![
         chain(REFUSE, vec![tcp, vec![PortUnreachable]]),
         chain(SOURCE, source_nat(ranges)),
-        chain("prerouting", to_services(ranges)),
+        chain("prerouting", [strange_loopback(), to_services(ranges)].concat()),
         chain("output", to_services(ranges)),
         chain("postrouting", postrouting(ranges)),
     ]
@@ -184,6 +185,15 @@ pub(super) fn fixed_chains(ranges: &Ranges) -> Vec<ChainSpec> {
 /// Registers 0, 1, 2: the frontend a packet is sent to.
 fn frontend() -> Vec<Expr> {
     vec![DestinationAddress(0), TransportProtocol(1), DestinationPort(2)]
+}
+
+/// The kernel lets packets with loopback addresses pass on interfaces of pods that serve clients at such addresses of the node.
+/// Those come from the node, never from the pod.
+fn strange_loopback() -> Vec<Vec<Expr>> {
+    let loopback = Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8);
+    let from_pod =
+        |address| [from_interface(POD_INTERFACE_PREFIX), within(address, loopback), vec![Drop]].concat();
+    vec![from_pod(DestinationAddress(0)), from_pod(SourceAddress(0))]
 }
 
 fn to_services(ranges: &Ranges) -> Vec<Vec<Expr>> {
@@ -212,6 +222,10 @@ fn octets(address: Ipv4Addr) -> Vec<u8> {
 
 fn number(value: u32) -> Vec<u8> {
     value.to_ne_bytes().to_vec()
+}
+
+fn from_interface(prefix: &str) -> Vec<Expr> {
+    vec![InputInterface(0), Equal(0, prefix.as_bytes().to_vec())]
 }
 
 fn to_interface(prefix: &str) -> Vec<Expr> {

@@ -21,6 +21,8 @@ pub(super) enum Expr {
     TransportProtocol(Reg),
     /// Loads the destination port of TCP, UDP or SCTP.
     DestinationPort(Reg),
+    /// Loads the name of the interface by which the packet came, sixteen bytes.
+    InputInterface(Reg),
     /// Loads the name of the interface by which the packet leaves, sixteen bytes.
     OutputInterface(Reg),
     /// Loads the connection's state bits, in host byte order.
@@ -109,7 +111,10 @@ impl Expr {
     fn name(&self) -> &'static str {
         match self {
             Self::SourceAddress(_) | Self::DestinationAddress(_) | Self::DestinationPort(_) => "payload",
-            Self::TransportProtocol(_) | Self::OutputInterface(_) | Self::Trace(_) => "meta",
+            Self::TransportProtocol(_)
+            | Self::InputInterface(_)
+            | Self::OutputInterface(_)
+            | Self::Trace(_) => "meta",
             Self::ConnectionStatus(_)
             | Self::OriginalSource(_)
             | Self::OriginalAddress(_)
@@ -133,6 +138,7 @@ impl Expr {
             Self::DestinationAddress(to) => payload(out, *to, abi::NETWORK_HEADER, 16, 4),
             Self::DestinationPort(to) => payload(out, *to, abi::TRANSPORT_HEADER, 2, 2),
             Self::TransportProtocol(to) => numbers(out, &[reg(*to), abi::META_L4PROTO]),
+            Self::InputInterface(to) => numbers(out, &[reg(*to), abi::META_IIFNAME]),
             Self::OutputInterface(to) => numbers(out, &[reg(*to), abi::META_OIFNAME]),
             Self::ConnectionStatus(to) => numbers(out, &[reg(*to), abi::CT_STATUS]),
             Self::OriginalSource(to) => original(out, *to, abi::CT_SRC_IP),

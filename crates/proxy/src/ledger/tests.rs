@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    model::{Endpoint, Frontend, Protocol, ServiceName},
+    model::{Endpoint, Frontend, Protocol, ServiceName, TargetPort},
     table::{Backends, Entry},
 };
 
@@ -15,7 +15,7 @@ fn named(name: &str) -> Owner {
 }
 
 fn endpoint(number: u8) -> Endpoint {
-    Endpoint { address: Ipv4Addr::new(10, 244, 0, number), port: 8080 }
+    Endpoint { address: Ipv4Addr::new(10, 244, 0, number), port: TargetPort(8080) }
 }
 
 fn table(endpoints: &[u8]) -> ServiceTable {

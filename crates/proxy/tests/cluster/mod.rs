@@ -15,7 +15,7 @@ use skiff_podnet::{NodeNetwork, PodNetwork};
 use skiff_proxy::{
     kernel::{Kernel, Ranges},
     ledger::{Difference, Ledger},
-    model::{Owner, PodName, Protocol, ServiceName},
+    model::{Owner, PodName, Protocol, ServiceName, TargetPort, VirtualPort},
     objects::{HostPort, HostPorts, Service, ServicePort, Slice, SliceEndpoint, SlicePort},
     table::{NodeView, host_port_table, service_table},
 };
@@ -68,6 +68,7 @@ impl Cluster {
                 else {
                     unreachable!()
                 };
+                network.serve_loopback(&format!("pod{number}")).await.unwrap();
                 addresses.push(ip);
             }
             addresses
@@ -171,7 +172,7 @@ pub(crate) fn service(address: Ipv4Addr, protocol: Protocol, port: u16) -> Servi
     Service {
         cluster_ips: vec![address],
         external_ips: vec![],
-        ports: vec![ServicePort { name: "".into(), protocol, port, node_port: None }],
+        ports: vec![ServicePort { name: "".into(), protocol, port: VirtualPort(port), node_port: None }],
         internal_local: false,
         external_local: false,
         sticky: None,
@@ -199,7 +200,7 @@ pub(crate) fn slice(
     let port = &service.ports[0];
     let slices = by_port.into_iter().map(|(number, endpoints)| Slice {
         service: name.clone(),
-        ports: vec![SlicePort { name: port.name.clone(), protocol: port.protocol, port: number }],
+        ports: vec![SlicePort { name: port.name.clone(), protocol: port.protocol, port: TargetPort(number) }],
         endpoints,
     });
     slices.collect()

@@ -78,5 +78,9 @@ fn concerns(review: &Review<'_>) -> bool {
 
 fn tell(call: &Call, attributes: &Attributes, outcome: Result<(), Refusal>) -> Result<(), ApiError> {
     attributes.warnings().into_iter().for_each(|text| call.warn(text));
+    let level = call.record.extent().level;
+    for (key, value) in attributes.annotations(level) {
+        call.record.annotate(level, &key, value);
+    }
     outcome.map_err(|refusal| ApiError::Passed(refusal.to_json()))
 }

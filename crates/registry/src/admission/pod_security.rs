@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use serde_json::Value;
+use skiff_audit::Level;
 use skiff_machinery::{Namespace, Object, keys};
 use skiff_podsecurity::{
     Decision, Denial, LevelVersion, NamespaceOutcome, Operation, POD_CHECK_TIME, Request, template_path,
@@ -36,6 +37,9 @@ pub(super) async fn confirm(review: &Review<'_>) -> Result<(), ApiError> {
 fn decide(review: &Review<'_>, object: &Object, decision: Decision) -> Result<(), ApiError> {
     let call = review.call;
     decision.warnings.into_iter().for_each(|text| call.warn(text));
+    for (key, value) in decision.audit_annotations {
+        call.record.annotate(Level::Metadata, &key, value);
+    }
     match decision.denied {
         None => Ok(()),
         Some(Denial::Forbidden(why)) => Err(ApiError::forbidden(call.subject(object.name()), &why)),

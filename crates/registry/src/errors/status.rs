@@ -40,7 +40,7 @@ impl ApiError {
             Self::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable"),
             // Kubernetes has no reason of its own for it; there it is an internal error with etcd's words.
             Self::StorageFull { .. } => (StatusCode::INSUFFICIENT_STORAGE, "InternalError"),
-            Self::FutureRevision { .. } => (StatusCode::GATEWAY_TIMEOUT, "Timeout"),
+            Self::FutureRevision { .. } | Self::Overdue => (StatusCode::GATEWAY_TIMEOUT, "Timeout"),
             Self::Passed(status) => (passed_code(status), ""),
             Self::Silent(code) => (*code, ""),
         }
@@ -93,6 +93,7 @@ impl ApiError {
                 | Self::NoRepresentation(_)
                 | Self::UnknownPatch
                 | Self::Unprocessable
+                | Self::Overdue
         );
         if !details.is_empty() || routed {
             status["details"] = Value::Object(details);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
+use skiff_audit::Record;
 use skiff_identity::UserInfo;
 use skiff_machinery::managed::Writer;
 use skiff_machinery::{Catalogue, Kind, Namespace, Object, Scope, Subresource, Verb, keys};
@@ -40,6 +41,8 @@ pub struct Call {
     pub now: Timestamp,
     /// What its client is to be warned of.
     pub warnings: Arc<Mutex<Warnings>>,
+    /// What is written down of it.
+    pub record: Arc<Record>,
 }
 
 /// What a URL says of a place below a resource. Unused parts are empty.
@@ -54,9 +57,39 @@ pub struct Place {
 }
 
 impl Call {
+    /// The same request for a subresource of an object of another kind of the version, which is there.
+    pub(crate) fn handed_on(&self, resource: &str, subresource: Subresource, name: &str) -> Option<Self> {
+        let kind = self.catalogue.find(&self.kind.gv.group, &self.kind.gv.version, resource)?.clone();
+        let path =
+            Place { namespace: self.path.namespace.clone(), name: name.to_owned(), tail: String::new() };
+        Some(Self {
+            user: self.user.clone(),
+            verb: self.verb,
+            kind,
+            catalogue: self.catalogue.clone(),
+            path,
+            subresource: Some(subresource),
+            query: self.query.clone(),
+            content_type: self.content_type.clone(),
+            agent: self.agent.clone(),
+            dry_run: self.dry_run,
+            now: self.now,
+            warnings: self.warnings.clone(),
+        })
+    }
+
     /// Adds a warning, once.
     pub(crate) fn warn(&self, text: impl Into<String>) {
         self.warnings.lock().add(text.into());
+    }
+
+    /// Notes an object of the call's kind that was sent, with its defaults, for the audit log.
+    pub(crate) fn note_sent(&self, object: &Object) {
+        self.record.object(|| {
+            let mut sent = object.clone();
+            self.kind.fill(&mut sent);
+            sent
+        });
     }
 
     /// Warns of fields without effect in an object that nobody refused: others have nothing to do with what was wrong.

@@ -2,12 +2,12 @@
 
 use bytes::Bytes;
 use http::StatusCode;
-use skiff_machinery::{Claim, Object, Persistence, Subresource, keys, managed::Operation, names};
+use skiff_machinery::{Claim, Object, Subresource, keys, managed::Operation, names};
 use skiff_store::{CommitError, Entry, Expect, Key, Op, Txn};
 
 use super::call::Call;
 use super::outcome::Outcome;
-use super::{allocate, decode, metadata, transient, versions};
+use super::{allocate, decode, metadata, versions};
 use crate::admission;
 use crate::admission::review::{Review, Write};
 use crate::errors::ApiError;
@@ -26,9 +26,6 @@ const CHARGES_TRIED: usize = 100;
 /// POST to a collection.
 pub(crate) async fn create(registry: &Registry, call: &Call, body: &Bytes) -> Result<Outcome, ApiError> {
     let object = decode::object(call, body)?;
-    if call.kind.persistence == Persistence::Transient {
-        return transient::answer(registry, call, object).await;
-    }
     create_object(registry, call, object, Operation::Update).await
 }
 

@@ -137,7 +137,16 @@ pub(crate) fn object(call: &Call, body: &Bytes) -> Result<Object, ApiError> {
     let expected = Expected::object(call);
     let mut object = typed(call, body, &expected)?;
     identify(call, &mut object);
+    call.note_sent(&object);
     Ok(object)
+}
+
+/// Notes a patch for the audit log; one that cannot be read is refused later, and not noted.
+pub(crate) fn note_patch(call: &Call, body: &Bytes) {
+    call.record.body(|| {
+        let of_yaml = || serde_json::from_slice(&configuration_json(call, body).ok()?).ok();
+        serde_json::from_slice(body).ok().or_else(of_yaml).unwrap_or_default()
+    });
 }
 
 /// What a body has to be.
@@ -241,7 +250,9 @@ pub(crate) fn configuration(call: &Call, body: &Bytes) -> Result<Object, ApiErro
 /// A body as what a subresource exchanges, e.g. a Scale or a Binding.
 pub(crate) fn exchanged(call: &Call, subresource: Subresource, body: &Bytes) -> Result<Object, ApiError> {
     let exchange = call.kind.exchange(subresource);
-    typed(call, body, &Expected::exchange(&exchange)?)
+    let object = typed(call, body, &Expected::exchange(&exchange)?)?;
+    call.record.object(|| object.clone());
+    Ok(object)
 }
 
 /// What a patch made of what a subresource exchanges, checked as a body would be; `shown` is what an answer shows of it.

@@ -1,6 +1,8 @@
 //! Delete: at once, after a grace period, or when the last finalizer goes.
 
 use bytes::Bytes;
+use futures::TryStreamExt;
+use futures::stream::FuturesUnordered;
 use http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -22,6 +24,9 @@ const ORPHAN: &str = "orphan";
 
 /// How often a deletion is tried again after losing a race.
 const RACES: usize = 100;
+
+/// How many objects of a collection are deleted at the same time, so that they share what the store waits for.
+const AT_ONCE: usize = 32;
 
 /// What goes with a deletion.
 #[derive(Default)]
@@ -63,19 +68,35 @@ pub(crate) async fn delete_collection(
 ) -> Result<Outcome, ApiError> {
     let options = read_options(call, body)?;
     let selected = list::select_all(registry, call, &Selection::of(call, &*registry.store)?).await?;
+    let mut under_way = FuturesUnordered::new();
     for entry in &selected.entries {
-        let mut current = Some(entry.clone());
-        while let Some(entry) = current {
-            current = match delete_entry(registry, call, &entry, &options, &Along::default()).await? {
-                Some(_) => None,
-                None => match registry.store.get(&entry.key).await? {
-                    Some(entry) => Some(versions::shown_one(call, entry).await?),
-                    None => None,
-                },
-            };
+        if under_way.len() == AT_ONCE {
+            under_way.try_next().await?;
         }
+        under_way.push(delete_found(registry, call, entry.clone(), &options));
     }
+    under_way.try_collect::<()>().await?;
     Ok(Outcome::list(selected))
+}
+
+/// Deletes an object that was found, if it is still there.
+async fn delete_found(
+    registry: &Registry,
+    call: &Call,
+    entry: Entry,
+    options: &DeleteOptions,
+) -> Result<(), ApiError> {
+    let mut current = Some(entry);
+    while let Some(entry) = current {
+        current = match delete_entry(registry, call, &entry, options, &Along::default()).await? {
+            Some(_) => None,
+            None => match registry.store.get(&entry.key).await? {
+                Some(entry) => Some(versions::shown_one(call, entry).await?),
+                None => None,
+            },
+        };
+    }
+    Ok(())
 }
 
 /// One try to delete what the version of the call shows as `entry`; `None`: another writer came first.

@@ -139,6 +139,38 @@ pub(crate) fn track(call: &Call, new: &mut Object, old: Option<&Object>, subreso
     managed::track_update(new, old, &call.kind.root, &call.writer(&manager, subresource));
 }
 
+/// As [`track`], with the annotations of the kind's own as the request has them: whatever the strategy makes of them, who writes
+/// them owns them.
+pub(crate) fn track_said(call: &Call, new: &mut Object, old: &Object, subresource: &str, said: Said) {
+    if said.is_empty() {
+        return track(call, new, Some(old), subresource);
+    }
+    let settled = own_annotations(&call.kind, new);
+    annotate(new, said);
+    track(call, new, Some(old), subresource);
+    annotate(new, settled);
+    managed::keep_times(new, old);
+}
+
+/// Annotations of a kind's own, and what they say; none for those that are not there.
+pub(crate) type Said = Vec<(&'static str, Option<Value>)>;
+
+/// The annotations of the kind's own in an object.
+pub(crate) fn own_annotations(kind: &Kind, object: &Object) -> Said {
+    let own = kind.strategy.added_annotations().iter();
+    own.map(|name| (*name, object.get(&["metadata", "annotations", name]).cloned())).collect()
+}
+
+fn annotate(object: &mut Object, said: Said) {
+    for (name, value) in said {
+        let path = ["metadata", "annotations", name];
+        match value {
+            Some(value) => object.set(&path, value),
+            None => drop(object.remove(&path)),
+        }
+    }
+}
+
 /// Counts the generation up when more than metadata and status differ. Annotations, where they count, do so in a change of the
 /// `whole`: a controller that writes one with the status makes no new generation.
 pub(crate) fn count_generation(kind: &Kind, new: &mut Object, old: &Object, whole: bool) {

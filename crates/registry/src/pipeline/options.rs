@@ -36,7 +36,9 @@ impl DeleteOptions {
     /// From a request: its body, or without one its query. As in Kubernetes the query means nothing beside a body.
     pub(crate) fn read(call: &Call, body: &Bytes) -> Result<Self, ApiError> {
         if !body.is_empty() {
-            return Self::of(&decode::delete_options(call, &call.content_type, body)?, false);
+            let options = decode::delete_options(call, &call.content_type, body)?;
+            call.record.body(|| options.clone().into_value());
+            return Self::of(&options, false);
         }
         let mut options = Object::default();
         if let Some(seconds) = call.query.number("gracePeriodSeconds")? {

@@ -2,12 +2,12 @@
 
 use bytes::Bytes;
 use http::StatusCode;
-use skiff_machinery::Verb;
+use skiff_machinery::{Persistence, Verb};
 
 use super::call::Call;
 use super::outcome::Outcome;
 use super::update::Part;
-use super::{create, delete, list, paging, patch, update};
+use super::{create, decode, delete, list, paging, patch, transient, update};
 use crate::admission;
 use crate::errors::ApiError;
 use crate::registry::Registry;
@@ -20,6 +20,9 @@ use crate::subresources;
 /// What the client is to be told.
 pub async fn run(registry: &Registry, call: &Call, body: &Bytes) -> Result<Outcome, ApiError> {
     call.check_verb()?;
+    if call.verb == Verb::Patch {
+        decode::note_patch(call, body);
+    }
     match call.subresource {
         Some(subresource) => subresources::answer(registry, call, subresource, body).await,
         None => objects(registry, call, body).await,
@@ -28,7 +31,13 @@ pub async fn run(registry: &Registry, call: &Call, body: &Bytes) -> Result<Outco
 
 async fn objects(registry: &Registry, call: &Call, body: &Bytes) -> Result<Outcome, ApiError> {
     let outcome = match call.verb {
-        Verb::Create => create::create(registry, call, body).await,
+        Verb::Create => match call.kind.persistence {
+            Persistence::HandedOn { resource, subresource } => {
+                subresources::hand_on(registry, call, resource, subresource, body).await
+            }
+            Persistence::Transient => transient::create(registry, call, body).await,
+            Persistence::Stored | Persistence::Made => create::create(registry, call, body).await,
+        },
         Verb::Get => {
             check_revision(registry, call)?;
             Ok(Outcome::entry(StatusCode::OK, registry.entry(call).await?))

@@ -1,12 +1,13 @@
 //! Kinds that are answered and not kept: reviews.
 
+use bytes::Bytes;
 use http::StatusCode;
 use serde_json::Value;
 use skiff_machinery::{Object, Scope, go};
 
 use super::call::Call;
-use super::metadata;
 use super::outcome::Outcome;
+use super::{decode, metadata};
 use crate::admission;
 use crate::errors::ApiError;
 use crate::registry::Registry;
@@ -14,11 +15,8 @@ use crate::registry::Registry;
 const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 
 /// POST of a review.
-pub(crate) async fn answer(
-    registry: &Registry,
-    call: &Call,
-    mut request: Object,
-) -> Result<Outcome, ApiError> {
+pub(crate) async fn create(registry: &Registry, call: &Call, body: &Bytes) -> Result<Outcome, ApiError> {
+    let mut request = decode::object(call, body)?;
     call.kind.fill(&mut request);
     metadata::track(call, &mut request, None, "");
     admission::admit_transient(registry, call, "", &mut request).await?;

@@ -147,13 +147,16 @@ impl Attempt<'_> {
     /// `None`: another writer came first.
     async fn run(&self, mut new: Object) -> Result<Option<Outcome>, ApiError> {
         let Self { registry, call, old, .. } = *self;
-        self.prepare(&mut new);
+        self.complete(&mut new);
+        let said = metadata::own_annotations(&call.kind, &new);
+        self.settle(&mut new);
         let tracked = self.part.is_tracked();
         if tracked && self.operation == Operation::Update {
-            metadata::track(call, &mut new, Some(old), self.part.subresource());
+            metadata::track_said(call, &mut new, old, self.part.subresource(), said);
         }
         if admission::admit(self.review(&mut new)).await? {
-            self.prepare(&mut new);
+            self.complete(&mut new);
+            self.settle(&mut new);
         }
         let claims = match self.part {
             Part::Whole => Some(allocate::allocate(registry, call, &mut new, Some(old)).await?),
@@ -186,38 +189,34 @@ impl Attempt<'_> {
         }
     }
 
-    /// Puts back what this request may not change.
-    fn prepare(&self, new: &mut Object) {
+    /// Puts back what no such request may change, and fills in what is in every object.
+    fn complete(&self, new: &mut Object) {
         let (kind, old) = (&self.call.kind, self.old);
+        if self.part == Part::Status && !kind.strategy.status_changes_metadata() {
+            metadata::restore(new, old);
+        }
+        metadata::keep(new, old);
         match self.part {
-            Part::Whole => {
-                metadata::keep(new, old);
-                if kind.has(Subresource::Status) {
-                    copy_member(new, old, "status");
-                }
-                kind.fill(new);
-                kind.show(new);
-                kind.strategy.prepare_update(self.registry.context(self.call), new, old);
-            }
+            Part::Whole if kind.has(Subresource::Status) => copy_member(new, old, "status"),
             Part::Status => {
-                if !kind.strategy.status_changes_metadata() {
-                    metadata::restore(new, old);
-                }
-                metadata::keep(new, old);
                 let members: Vec<String> = new.as_map().keys().chain(old.as_map().keys()).cloned().collect();
                 for member in members.iter().filter(|m| !matches!(m.as_str(), "metadata" | "status")) {
                     copy_member(new, old, member);
                 }
-                kind.fill(new);
-                kind.show(new);
-                kind.strategy.prepare_status(self.registry.context(self.call), new, old);
             }
-            Part::Narrow(part) => {
-                metadata::keep(new, old);
-                kind.fill(new);
-                kind.show(new);
-                kind.strategy.prepare_part(self.registry.context(self.call), part, new, old);
-            }
+            Part::Whole | Part::Narrow(_) => {}
+        }
+        kind.fill(new);
+        kind.show(new);
+    }
+
+    /// Lets the kind decide what else stays, and what comes of the change.
+    fn settle(&self, new: &mut Object) {
+        let (strategy, old, cx) = (&self.call.kind.strategy, self.old, self.registry.context(self.call));
+        match self.part {
+            Part::Whole => strategy.prepare_update(cx, new, old),
+            Part::Status => strategy.prepare_status(cx, new, old),
+            Part::Narrow(part) => strategy.prepare_part(cx, part, new, old),
         }
     }
 

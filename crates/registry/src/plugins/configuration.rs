@@ -9,13 +9,13 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use skiff_limits::quota::LimitedResource;
-use skiff_machinery::{FieldError, FieldErrors, Object, strict};
+use skiff_machinery::{FieldError, FieldErrors};
 use skiff_podsecurity::PodSecurity;
-use skiff_schema::{Root, Schema};
+use skiff_schema::Schema;
 use thiserror::Error;
 
 use super::names::Plugin;
-use crate::pipeline::yaml;
+use crate::configuration::{self, Kind, read_text};
 
 /// What plugins are configured with; without a file, as Kubernetes does.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -66,7 +66,7 @@ impl Configuration {
         let schema = Schema::of_table(include_str!("configuration.txt"));
         let mut reader = Reader { schema: Arc::new(schema), open, out: Self::default() };
         let whole = At { file, plugin: None };
-        let object = whole.hold(tree_of(&reader.text(whole)?))?;
+        let object = whole.hold(read_text(&reader.text(whole)?))?;
         let read = whole.hold(reader.decode(&object, &ADMISSION))?;
         let mut named = BTreeSet::new();
         for plugin in read["plugins"].as_array().into_iter().flatten() {
@@ -102,29 +102,15 @@ impl At<'_> {
     }
 }
 
-/// A kind of configuration, in the versions in which Kubernetes has it.
-struct Kind {
-    definition: &'static str,
-    /// `apiVersion` and `kind`; the first is the one to use.
-    names: &'static [(&'static str, &'static str)],
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (version, kind) = self.names[0];
-        write!(f, "{kind} of {version} is expected")
-    }
-}
-
 const ADMISSION: Kind = Kind {
-    definition: "AdmissionConfiguration",
+    definition: "io.k8s.apiserver.config.AdmissionConfiguration",
     names: &[
         ("apiserver.config.k8s.io/v1", "AdmissionConfiguration"),
         ("apiserver.k8s.io/v1alpha1", "AdmissionConfiguration"),
     ],
 };
 const POD_SECURITY: Kind = Kind {
-    definition: "PodSecurityConfiguration",
+    definition: "io.k8s.apiserver.config.PodSecurityConfiguration",
     names: &[
         ("pod-security.admission.config.k8s.io/v1", "PodSecurityConfiguration"),
         ("pod-security.admission.config.k8s.io/v1beta1", "PodSecurityConfiguration"),
@@ -132,7 +118,7 @@ const POD_SECURITY: Kind = Kind {
     ],
 };
 const RESOURCE_QUOTA: Kind = Kind {
-    definition: "ResourceQuotaConfiguration",
+    definition: "io.k8s.apiserver.config.ResourceQuotaConfiguration",
     names: &[
         ("apiserver.config.k8s.io/v1", "ResourceQuotaConfiguration"),
         ("resourcequota.admission.k8s.io/v1beta1", "Configuration"),
@@ -140,7 +126,7 @@ const RESOURCE_QUOTA: Kind = Kind {
     ],
 };
 const WEBHOOK: Kind = Kind {
-    definition: "WebhookAdmissionConfiguration",
+    definition: "io.k8s.apiserver.config.WebhookAdmissionConfiguration",
     names: &[
         ("apiserver.config.k8s.io/v1", "WebhookAdmissionConfiguration"),
         ("apiserver.config.k8s.io/v1alpha1", "WebhookAdmission"),
@@ -159,28 +145,8 @@ impl Reader<'_> {
         (self.open)(at.file).map_err(unreadable)
     }
 
-    /// The fields of an object that is of a kind, in one of its versions; what is unknown is an error.
     fn decode(&self, object: &Value, wanted: &Kind) -> Result<Value, String> {
-        let word = |name: &str| object[name].as_str().unwrap_or_default();
-        let (version, kind) = (word("apiVersion"), word("kind"));
-        for (field, value) in [("kind", kind), ("apiVersion", version)] {
-            if value.is_empty() {
-                return Err(format!("{field}: Required value: {wanted}"));
-            }
-        }
-        if !wanted.names.contains(&(version, kind)) {
-            return Err(format!("no kind {kind:?} is registered for version {version:?}: {wanted}"));
-        }
-        let decoded = strict::prune(object.clone(), &self.root(wanted)).map_err(|error| error.to_string())?;
-        if !decoded.problems.is_empty() {
-            return Err(format!("strict decoding error: {}", decoded.problems.join(", ")));
-        }
-        Ok(decoded.object.into_value())
-    }
-
-    fn root(&self, kind: &Kind) -> Root {
-        let name = format!("io.k8s.apiserver.config.{}", kind.definition);
-        self.schema.root(&name).expect("a test reads every kind of configuration")
+        configuration::decode(object, wanted, &self.schema)
     }
 
     /// Takes over what configures a plugin.
@@ -195,7 +161,7 @@ impl Reader<'_> {
             (Value::Null, None) => return Ok(()),
             (Value::Null, Some(file)) => {
                 let at = At { file, ..at };
-                (at, at.hold(tree_of(&self.text(at)?))?)
+                (at, at.hold(read_text(&self.text(at)?))?)
             }
             (object, _) => (at, object.clone()),
         };
@@ -232,19 +198,6 @@ impl Reader<'_> {
         }
         Ok(())
     }
-}
-
-/// The tree of a configuration file's text in YAML or JSON.
-///
-/// # Errors
-/// When it is neither, or says something twice.
-pub fn tree_of(text: &[u8]) -> Result<Value, String> {
-    let text = yaml::to_json(text)?;
-    if let Some(repeated) = text.repeated {
-        return Err(format!("yaml: {repeated}"));
-    }
-    let value: Value = serde_json::from_slice(&text.json).map_err(|error| error.to_string())?;
-    Object::from_value(value).map(Object::into_value).map_err(|error| error.to_string())
 }
 
 fn listed(errors: &FieldErrors) -> String {

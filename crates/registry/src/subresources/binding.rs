@@ -21,8 +21,17 @@ pub(super) async fn bind(registry: &Registry, call: &Call, body: &Bytes) -> Resu
         return Err(ApiError::BadRequest("name in URL does not match name in Binding object".to_owned()));
     }
     admission::review_exchanged(registry, call, "binding", &mut binding).await?;
-    let node = target(&binding)?;
-    let make = |old: &Object| bound(call, old, &binding, &node);
+    carry_out(registry, call, &binding).await
+}
+
+/// Assigns the pod of a call to the node that a Binding names.
+pub(super) async fn carry_out(
+    registry: &Registry,
+    call: &Call,
+    binding: &Object,
+) -> Result<Outcome, ApiError> {
+    let node = target(binding)?;
+    let make = |old: &Object| bound(call, old, binding, &node);
     update::change(registry, call, Part::Narrow(Subresource::Binding), Operation::Update, make).await?;
     let success =
         json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});

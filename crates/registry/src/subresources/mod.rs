@@ -11,12 +11,34 @@ use bytes::Bytes;
 use http::StatusCode;
 use skiff_machinery::{Subresource, Verb};
 
+use crate::admission;
 use crate::errors::ApiError;
 use crate::pipeline::call::Call;
 use crate::pipeline::outcome::Outcome;
-use crate::pipeline::patch;
 use crate::pipeline::update::{self, Part};
+use crate::pipeline::{decode, metadata, patch};
 use crate::registry::Registry;
+
+/// Carries out a call for a kind whose objects are what a subresource of another takes, and say themselves of which object.
+pub(crate) async fn hand_on(
+    registry: &Registry,
+    call: &Call,
+    resource: &str,
+    subresource: Subresource,
+    body: &Bytes,
+) -> Result<Outcome, ApiError> {
+    let mut object = decode::object(call, body)?;
+    metadata::locate(call, &mut object)?;
+    if object.name().is_empty() {
+        return Err(ApiError::BadRequest("Name parameter required.".to_owned()));
+    }
+    admission::admit_transient(registry, call, "", &mut object).await?;
+    let handed_on = call.handed_on(resource, subresource, object.name());
+    match (handed_on, subresource) {
+        (Some(call), Subresource::Binding) => binding::carry_out(registry, &call, &object).await,
+        _ => Err(ApiError::MethodNotAllowed),
+    }
+}
 
 /// Carries out a call for a subresource.
 pub(crate) async fn answer(

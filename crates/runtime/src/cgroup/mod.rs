@@ -230,10 +230,11 @@ impl Cgroups {
     }
 
     /// How a container sees its own group: pairs of a name below `/sys/fs/cgroup` (empty for that itself) and the
-    /// directory that is to be seen there. Trees with several controllers are seen under each name.
+    /// directory that is to be seen there. Trees with several controllers are seen under each name. A tree of v2 beside those
+    /// of v1 is not seen, as by other runtimes: programs take it for a sign that there is nothing else.
     pub(crate) fn views(&self, path: &str) -> Vec<(PathBuf, PathBuf)> {
         let mut views = Vec::new();
-        for hierarchy in &self.hierarchies {
+        for hierarchy in self.hierarchies.iter().filter(|hierarchy| hierarchy.kind != Kind::Beside) {
             let name = hierarchy.mount.strip_prefix(TREES).unwrap_or(Path::new("")).to_owned();
             if let Kind::V1(controllers) = &hierarchy.kind
                 && controllers.len() > 1
@@ -495,8 +496,7 @@ mod tests {
                 "cpu /sys/fs/cgroup/cpu,cpuacct/g",
                 "cpuacct /sys/fs/cgroup/cpu,cpuacct/g",
                 "cpu,cpuacct /sys/fs/cgroup/cpu,cpuacct/g",
-                "systemd /sys/fs/cgroup/systemd/g",
-                "unified /sys/fs/cgroup/unified/g"
+                "systemd /sys/fs/cgroup/systemd/g"
             ]
         );
         let unified = Cgroups::parse("30 22 0:24 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");

@@ -1,5 +1,7 @@
 //! What plugins are told (`pluginConfig`), with Kubernetes' defaults and checks.
 
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::{NodeAffinity, NodeSelectorTerm, TopologySpreadConstraint};
 use serde::Deserialize as _;
 use serde_json::Value;
@@ -32,6 +34,8 @@ pub(crate) struct Arguments {
     pub ignores_wishes_of_others: bool,
     /// DefaultPreemption: of how many nodes at least it is found out who would have to go, in percent and absolutely.
     pub candidates: (usize, usize),
+    /// VolumeBinding: how long a pod waits for its volumes on one node.
+    pub bind_timeout: Duration,
 }
 
 /// Constraints of pods that have none.
@@ -71,6 +75,7 @@ impl Default for Arguments {
             hard_affinity_weight: 1,
             ignores_wishes_of_others: false,
             candidates: (10, 100),
+            bind_timeout: Duration::from_secs(600),
         }
     }
 }
@@ -102,7 +107,7 @@ pub(super) fn read(plugin: Plugin, args: &Value, path: &str, to: &mut Arguments,
         Plugin::NodeResourcesBalancedAllocation => at.balanced(to, errors),
         Plugin::InterPodAffinity => at.nearness(to, errors),
         Plugin::DefaultPreemption => at.preemption(to, errors),
-        Plugin::VolumeBinding => at.volumes(errors),
+        Plugin::VolumeBinding => at.volumes(to, errors),
         _ => {
             for (field, _) in args.as_object().into_iter().flatten() {
                 if !matches!(field.as_str(), "kind" | "apiVersion") {
@@ -247,16 +252,13 @@ impl At<'_> {
         to.candidates = (size(percent), size(absolute));
     }
 
-    fn volumes(&self, errors: &mut FieldErrors) {
-        let seconds = self.args["bindTimeoutSeconds"].as_i64();
-        let field = self.field("bindTimeoutSeconds");
-        match seconds {
-            None | Some(600) => {}
-            Some(seconds) if seconds < 0 => {
+    fn volumes(&self, to: &mut Arguments, errors: &mut FieldErrors) {
+        if let Some(seconds) = self.args["bindTimeoutSeconds"].as_i64() {
+            if seconds < 0 {
                 let detail = "invalid BindTimeoutSeconds, should not be a negative value";
-                errors.push(FieldError::invalid(field, seconds, detail));
+                errors.push(FieldError::invalid(self.field("bindTimeoutSeconds"), seconds, detail));
             }
-            Some(_) => errors.push(FieldError::forbidden(field, "no binding of volumes waits")),
+            to.bind_timeout = Duration::from_secs(seconds.try_into().unwrap_or(0));
         }
         if !self.args["shape"].is_null() {
             let detail =

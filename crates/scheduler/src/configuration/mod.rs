@@ -22,7 +22,11 @@ pub(crate) use profile::Profile;
 /// The profile of pods that name no scheduler.
 const DEFAULT_SCHEDULER: &str = "default-scheduler";
 const VERSION: &str = "kubescheduler.config.k8s.io/v1";
-const KIND: &str = "KubeSchedulerConfiguration";
+
+/// The definitions of everything in a configuration; the whole is `io.k8s.kubescheduler.config.KubeSchedulerConfiguration`.
+pub fn schema() -> Arc<Schema> {
+    Arc::new(Schema::of_table(include_str!("table.txt")))
+}
 
 /// By what pods are decided about: profiles by the name by which pods ask for them.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,29 +54,16 @@ impl From<FieldErrors> for ConfigurationError {
 }
 
 impl Configuration {
-    /// What a `KubeSchedulerConfiguration` says.
+    /// What a `KubeSchedulerConfiguration` says that was decoded against [`schema`].
     ///
     /// # Errors
     /// What is wrong in it, by field, in kube-scheduler's words; and what would be ignored.
-    pub fn of(object: &Value) -> Result<Self, ConfigurationError> {
-        let word = |field: &str| object[field].as_str().unwrap_or_default();
-        let (kind, version) = (word("kind"), word("apiVersion"));
-        let expected = format!("{KIND} of {VERSION} is expected");
-        for (field, value) in [("kind", kind), ("apiVersion", version)] {
-            if value.is_empty() {
-                return Err(ConfigurationError(format!("{field}: Required value: {expected}")));
-            }
-        }
-        if (kind, version) != (KIND, VERSION) {
-            let error = format!("no kind {kind:?} is registered for version {version:?}: {expected}");
-            return Err(ConfigurationError(error));
-        }
-        let read = Definitions::new().decode(object, KIND).map_err(ConfigurationError)?;
+    pub fn read(configuration: &Value) -> Result<Self, ConfigurationError> {
         let mut errors = FieldErrors::new();
-        errors.extend(unusable(&read));
-        let backoff = Backoff::read(&read, &mut errors);
-        let overall = percentage(&read, "", &mut errors);
-        let profiles = profiles(&read, overall, &mut errors);
+        errors.extend(unusable(configuration));
+        let backoff = Backoff::read(configuration, &mut errors);
+        let overall = percentage(configuration, "", &mut errors);
+        let profiles = profiles(configuration, overall, &mut errors);
         if !errors.is_empty() {
             return Err(errors.into());
         }
@@ -128,24 +119,19 @@ impl Backoff {
     }
 }
 
-/// The definitions of everything in a configuration.
+/// The definitions of what plugins are told, which is decoded for each plugin.
 struct Definitions(Arc<Schema>);
 
 impl Definitions {
     fn new() -> Self {
-        Self(Arc::new(Schema::of_table(include_str!("table.txt"))))
+        Self(schema())
     }
 
     /// An object's fields; what is unknown is an error.
     fn decode(&self, object: &Value, definition: &str) -> Result<Value, String> {
         let root = self.0.root(&format!("io.k8s.kubescheduler.config.{definition}"));
         let root = root.expect("a test reads every definition");
-        let decoded = strict::prune(object.clone(), &root).map_err(|error| error.to_string())?;
-        if decoded.problems.is_empty() {
-            Ok(decoded.object.into_value())
-        } else {
-            Err(format!("strict decoding error: {}", decoded.problems.join(", ")))
-        }
+        strict::configured(object.clone(), &root)
     }
 
     fn has(&self, definition: &str) -> bool {

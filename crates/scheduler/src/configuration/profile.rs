@@ -14,10 +14,10 @@ pub(crate) struct Profile {
     pub name: String,
     /// Of how many percent of the nodes those that fit are compared; `None` leaves it to their number.
     pub percentage: Option<usize>,
+    /// The rules that look at a pod before any node, in their order.
+    pub pre_filters: Vec<Plugin>,
     /// The rules, in their order.
     pub filters: Vec<Plugin>,
-    /// Whether only the nodes are looked at that a pod's node affinity names.
-    pub narrows: bool,
     /// What is done when nothing fits, in order.
     pub post_filters: Vec<Plugin>,
     /// The scores with their weights.
@@ -38,12 +38,22 @@ impl Profile {
         Self {
             name: name.to_owned(),
             percentage: None,
+            pre_filters: calls.at(Point::PreFilter).to_vec(),
             filters: calls.at(Point::Filter).to_vec(),
-            narrows: calls.at(Point::PreFilter).contains(&Plugin::NodeAffinity),
             post_filters: calls.at(Point::PostFilter).to_vec(),
             scores: calls.scores(),
             arguments,
         }
+    }
+
+    /// Whether only the nodes are looked at that a pod's node affinity names.
+    pub(crate) fn narrows(&self) -> bool {
+        self.pre_filters.contains(&Plugin::NodeAffinity)
+    }
+
+    /// Whether the one looks at pods before the other does.
+    pub(crate) fn asks_before(&self, one: Plugin, other: Plugin) -> bool {
+        self.pre_filters.iter().find(|plugin| **plugin == one || **plugin == other) == Some(&one)
     }
 
     /// Whether pods without constraints of their own are spread by some.

@@ -4,9 +4,7 @@ use super::arguments::SpreadDefaults;
 use super::*;
 
 fn read(more: Value) -> Result<Configuration, String> {
-    let mut whole = json!({"apiVersion": VERSION, "kind": KIND});
-    whole.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    Configuration::of(&whole).map_err(|error| error.to_string())
+    Configuration::read(&more).map_err(|error| error.to_string())
 }
 
 /// The only profile of a configuration.
@@ -28,7 +26,7 @@ fn nothing_said_is_as_without_a_file() {
     assert_eq!(default.scores.len(), 9);
     assert!(default.scores.contains(&(Plugin::TaintToleration, 3)));
     assert_eq!(default.post_filters, [Plugin::DynamicResources, Plugin::DefaultPreemption]);
-    assert!(default.spreads() && default.narrows);
+    assert!(default.spreads() && default.narrows());
 }
 
 #[test]
@@ -107,6 +105,8 @@ fn plugins_are_told_what_is_said() {
     let few = json!({"minCandidateNodesPercentage": 1, "minCandidateNodesAbsolute": 2});
     assert_eq!(with_args("DefaultPreemption", few).candidates, (1, 2));
     assert_eq!(with_args("VolumeBinding", json!({"bindTimeoutSeconds": 600})), Arguments::default());
+    let patience = with_args("VolumeBinding", json!({"bindTimeoutSeconds": 5})).bind_timeout;
+    assert_eq!(patience, Duration::from_secs(5));
     let affinity = json!({"addedAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
         {"matchExpressions": [{"key": "pool", "operator": "In", "values": ["a"]}]}]}}});
     let added = with_args("NodeAffinity", affinity).added_affinity;
@@ -122,12 +122,6 @@ fn refused(more: Value, expected: &str) {
 #[test]
 fn what_would_be_ignored_is_an_error() {
     let say = |field: &str, value: Value, why: &str| refused(json!({field: value}), why);
-    say(
-        "kind",
-        json!("Pod"),
-        &format!("no kind \"Pod\" is registered for version {VERSION:?}: {KIND} of {VERSION} is expected"),
-    );
-    say("profile", json!([]), "strict decoding error: unknown field \"profile\"");
     say(
         "parallelism",
         json!(0),
@@ -275,7 +269,9 @@ fn arguments_are_checked_in_the_words_of_kubernetes() {
 #[test]
 fn every_definition_is_in_the_table() {
     let definitions = Definitions::new();
-    for name in [KIND, "NodeAffinityArgs", "PodTopologySpreadArgs", "DynamicResourcesArgs"] {
+    for name in
+        ["KubeSchedulerConfiguration", "NodeAffinityArgs", "PodTopologySpreadArgs", "DynamicResourcesArgs"]
+    {
         assert!(definitions.has(name), "{name}");
     }
 }

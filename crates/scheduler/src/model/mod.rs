@@ -8,6 +8,7 @@ mod ports;
 mod resources;
 mod spread;
 mod term;
+mod volumes;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -19,6 +20,7 @@ pub(crate) use ports::HostPort;
 pub(crate) use resources::{Resources, Shares};
 pub(crate) use spread::{Spread, WhenUnsatisfiable};
 pub(crate) use term::Term;
+pub(crate) use volumes::{Claimed, PodVolumes};
 
 /// An object's labels.
 pub(crate) type Labels = BTreeMap<String, String>;

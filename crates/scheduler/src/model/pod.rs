@@ -10,7 +10,7 @@ use kube::ResourceExt;
 
 use super::ports::host_ports;
 use super::resources::requests;
-use super::{HostPort, Labels, Owner, Resources, Shares, Spread, Term};
+use super::{HostPort, Labels, Owner, PodVolumes, Resources, Shares, Spread, Term};
 use crate::affinity::NodeRules;
 use crate::configuration::{Configuration, Profile};
 
@@ -41,6 +41,8 @@ pub(crate) struct PodInfo {
     pub host_ports: Vec<HostPort>,
     /// Its rules about other pods, which concern those as well.
     pub affinities: Option<Box<PodAffinities>>,
+    /// Its volumes, if not every node can give it all of them.
+    pub volumes: Option<Box<PodVolumes>>,
     /// What matters only until the pod is bound.
     pub pending: Option<Box<Pending>>,
 }
@@ -125,6 +127,7 @@ impl PodInfo {
             weighed,
             host_ports: host_ports(spec),
             affinities: PodAffinities::of(spec.affinity.as_ref(), &namespace),
+            volumes: PodVolumes::of(&namespace, &pod.name_any(), spec),
             pending,
             namespace,
             node,

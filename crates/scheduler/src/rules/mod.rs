@@ -3,6 +3,7 @@
 pub(crate) mod nearness;
 pub(crate) mod node;
 pub(crate) mod spread;
+pub(crate) mod volumes;
 
 use std::borrow::Cow;
 
@@ -20,6 +21,10 @@ pub(crate) enum Rule {
     Room,
     /// Which other pods are near, and how many.
     Others,
+    /// Which volumes the node can give.
+    Volumes,
+    /// Which volumes are left to it by other pods.
+    Disks,
 }
 
 /// Why a pod cannot go to one node.
@@ -53,6 +58,7 @@ pub(crate) struct Cycle<'a> {
     pub picture: &'a Picture,
     nearness: nearness::Facts<'a>,
     spreading: spread::Facts<'a>,
+    volumes: volumes::Facts<'a>,
 }
 
 impl<'a> Cycle<'a> {
@@ -60,6 +66,7 @@ impl<'a> Cycle<'a> {
         pod: &'a PodInfo,
         pending: &'a Pending,
         spread: &'a [Spread],
+        volumes: volumes::Facts<'a>,
         picture: &'a Picture,
     ) -> Self {
         let on = |plugin| pending.profile.filters.contains(&plugin);
@@ -70,7 +77,7 @@ impl<'a> Cycle<'a> {
         };
         let hard = if on(Plugin::PodTopologySpread) { spread } else { &[] };
         let spreading = spread::Facts::gather(pod, pending, hard, picture);
-        Self { pod, pending, spread, picture, nearness, spreading }
+        Self { pod, pending, spread, picture, nearness, spreading, volumes }
     }
 
     /// The namespaces' labels, of which terms may speak.
@@ -89,6 +96,7 @@ impl<'a> Cycle<'a> {
             self.nearness.count(self.pod, other, node, self.namespaces(), times);
         }
         self.spreading.count(self.pod, other, node, times);
+        self.volumes.count(other, times);
     }
 
     /// The reasons of the first rule that the node breaks; none if the pod fits.
@@ -106,6 +114,16 @@ impl<'a> Cycle<'a> {
                     }
                     return lacking;
                 }
+                Plugin::VolumeRestrictions => self.volumes.restricted(node),
+                Plugin::NodeVolumeLimits => self.volumes.over_limit(node),
+                Plugin::VolumeBinding => {
+                    let unbindable = self.volumes.unbindable(node);
+                    if unbindable.is_empty() {
+                        continue;
+                    }
+                    return unbindable;
+                }
+                Plugin::VolumeZone => self.volumes.outside(node),
                 Plugin::PodTopologySpread => self.spreading.refusal(node),
                 Plugin::InterPodAffinity => self.nearness.refusal(self.pod, node, self.namespaces()),
                 _ => None,

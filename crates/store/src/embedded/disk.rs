@@ -1,24 +1,29 @@
-//! The file: two redb tables, described in `docs/store-format.md`.
+//! What is on the disk: a redb database and the journal before it, described in `docs/store-format.md`.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
+use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use redb::{
-    Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition, TableHandle,
-};
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition};
 
 use super::OpenError;
+use super::journal::{self, Journal};
 use super::medium::Medium;
+use super::record::{self, Owner, Record};
 use crate::history::Commit;
 use crate::state::State;
-use crate::types::{Entry, EventKind, Key, Revision, Terms};
+use crate::types::{Entry, Key, Revision, Terms};
 use crate::value::Value;
 
 /// Written into every file; grows when the meaning of the bytes changes.
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
+
+/// Without a journal, and with less ballast. Becomes the present one as soon as there is room.
+const FORMAT_BEFORE: u64 = 1;
 
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 const OBJECTS: TableDefinition<&str, &[u8]> = TableDefinition::new("objects");
@@ -28,19 +33,14 @@ const GUARD: TableDefinition<&str, &[u8]> = TableDefinition::new("guard");
 /// Bytes of `created` and `modified` before each value.
 const HEADER: usize = 16;
 
-/// Bytes that the file keeps free for the time when its disk is full, so that deletions still find pages. A little less
-/// than a power of two, which is what the file gives out in one piece.
-pub(super) const RESERVE: usize = (1 << 20) - 512;
+/// Bytes that the file keeps free: a mebibyte for the time when its disk is full, so that deletions still find pages, and as
+/// much as the journal has, so that what is in it always finds a place. A little less than a power of two, which is
+/// what the file gives out in one piece.
+pub(super) const RESERVE: usize = (1 << 20) + journal::BYTES - 512;
 
 /// Bytes that nobody uses, which keep the file so large that the reserve is a small part of it: a file that is half
 /// empty gives room back after each commit.
-const BALLAST_BYTES: usize = (2 << 20) - 512;
-
-/// After so many bytes of writes the reserve is looked at again: it cannot shrink by more in between.
-const GUARD_EVERY: usize = RESERVE / 4;
-
-/// What a write may take beside its bytes: the page that they are put into.
-const PAGE: usize = 4096;
+const BALLAST_BYTES: usize = (4 << 20) - 512;
 
 /// Room that must be there, beside a doubling of the file, before a full store is taken for one that is not.
 const MARGIN: u64 = 8 << 20;
@@ -50,8 +50,13 @@ pub(super) struct Disk {
     database: Database,
     medium: Arc<dyn Medium>,
     path: PathBuf,
-    /// Bytes written since the reserve was last known to be whole.
-    unguarded: usize,
+    /// There is none while the disk has no room for it.
+    journal: Option<Journal>,
+    /// Whose values in the database are older than those in the journal.
+    pending: BTreeSet<Key>,
+    /// Bytes that the journal may take before the database has to show what is in it. Nothing before the reserve is known to be
+    /// whole.
+    room: usize,
 }
 
 impl Disk {
@@ -62,26 +67,47 @@ impl Disk {
         terms: &Terms,
     ) -> Result<(Self, State), OpenError> {
         // Made aside, so that a crash meanwhile leaves no file rather than half of one.
-        let disk = if path.exists() {
+        let (disk, records) = if path.exists() {
             Self::reopen(medium, path)?
         } else {
-            Self::anew(medium, path, &State::default())?
+            (Self::anew(medium, path, &State::default())?, Vec::new())
         };
-        let state = disk.read(path, terms)?;
+        let state = disk.read(&records, terms)?;
         Ok((disk, state))
     }
 
-    /// Opens or makes the file.
-    fn reopen(medium: Arc<dyn Medium>, path: &Path) -> Result<Self, OpenError> {
+    /// Opens the file, or makes it, without its journal.
+    fn database(medium: Arc<dyn Medium>, path: &Path) -> Result<Self, OpenError> {
         let database = medium.open(path).map_err(|error| open_error(path, error))?;
-        // The first write looks at the reserve.
-        let disk = Self { database, medium, path: path.to_owned(), unguarded: GUARD_EVERY };
-        disk.initialise().map_err(|error| broken(path, error))?;
-        let format = disk.meta("format").map_err(|error| broken(path, error))?;
-        if format != FORMAT {
-            return Err(OpenError::Format { path: path.to_owned(), found: format, expected: FORMAT });
+        let (path, pending) = (path.to_owned(), BTreeSet::new());
+        let disk = Self { database, medium, path: path.clone(), journal: None, pending, room: 0 };
+        match disk.initialise().map_err(|error| broken(&path, error))? {
+            FORMAT | FORMAT_BEFORE => Ok(disk),
+            found => Err(OpenError::Format { path, found, expected: FORMAT }),
         }
-        Ok(disk)
+    }
+
+    /// Opens the file, or makes it, and its journal; and what that has beside the database.
+    fn reopen(medium: Arc<dyn Medium>, path: &Path) -> Result<(Self, Vec<Record>), OpenError> {
+        let mut disk = Self::database(medium, path)?;
+        let records = disk.open_journal().map_err(|error| broken(path, error))?;
+        Ok((disk, records))
+    }
+
+    /// Opens the journal, or makes it if there is room. What it has is pending.
+    fn open_journal(&mut self) -> Result<Vec<Record>, redb::Error> {
+        let Some(owner) = self.find_meta("journal")? else { return Ok(Vec::new()) };
+        let revision = Revision::new(self.meta("revision")?);
+        let journal = match Journal::open(&*self.medium, &journal_of(&self.path), Owner(owner)) {
+            Err(error) if is_full(&error) => return Ok(Vec::new()),
+            journal => self.journal.insert(journal?),
+        };
+        let records = journal.records(revision)?.map_err(|record::Damaged| {
+            redb::Error::Corrupted("in its journal a record is missing that others follow".to_owned())
+        })?;
+        let changes = records.iter().flat_map(|record| &record.changes);
+        self.pending.extend(changes.map(|change| Key::from(change.key.as_str())));
+        Ok(records)
     }
 
     /// Where it is.
@@ -92,9 +118,8 @@ impl Disk {
     /// Opens the file again after a write that failed for want of room: the file shows what it was before. When it
     /// shows anything else, it is written anew.
     pub(super) fn after_full(medium: Arc<dyn Medium>, path: &Path, state: &State) -> Result<Self, OpenError> {
-        let disk = Self::reopen(Arc::clone(&medium), path)?;
-        let revision = disk.meta("revision").map_err(|error| broken(path, error))?;
-        if revision == state.revision.get() {
+        let (disk, records) = Self::reopen(Arc::clone(&medium), path)?;
+        if disk.revision(&records).map_err(|error| broken(path, error))? == state.revision {
             return Ok(disk);
         }
         drop(disk);
@@ -106,36 +131,40 @@ impl Disk {
     pub(super) fn anew(medium: Arc<dyn Medium>, path: &Path, state: &State) -> Result<Self, OpenError> {
         let io_error = |source| OpenError::Io { path: path.to_owned(), source };
         let next = path.with_extension("new");
-        match fs::remove_file(&next) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io_error(error)),
-            _ => {}
-        }
-        let disk = Self::reopen(Arc::clone(&medium), &next)?;
+        remove(&next).map_err(io_error)?;
+        let disk = Self::database(Arc::clone(&medium), &next)?;
         disk.fill(state).map_err(|error| broken(&next, error))?;
         drop(disk);
         fs::rename(&next, path).map_err(io_error)?;
-        let directory = path.parent().unwrap_or(path);
-        File::open(directory).and_then(|directory| directory.sync_all()).map_err(io_error)?;
-        Self::reopen(medium, path)
+        sync_directory(path).map_err(io_error)?;
+        // That of the old one is nothing to the new one, and may lie on the same bad part of the disk.
+        remove(&journal_of(path)).map_err(io_error)?;
+        Ok(Self::reopen(medium, path)?.0)
     }
 
-    /// Makes the tables of a new file, and what an older program's file lacks.
-    fn initialise(&self) -> Result<(), redb::Error> {
-        let reading = self.database.begin_read()?;
-        let tables: Vec<String> = reading.list_tables()?.map(|table| table.name().to_owned()).collect();
-        if tables.iter().any(|name| name == BALLAST.name()) || (!tables.is_empty() && !self.has_room()) {
-            return Ok(());
+    /// Makes the tables of a new file, and what an older program's file lacks if there is room; returns the file's format.
+    fn initialise(&self) -> Result<u64, redb::Error> {
+        let is_new = self.database.begin_read()?.list_tables()?.next().is_none();
+        if !is_new {
+            let format = self.meta("format")?;
+            if format != FORMAT_BEFORE || !self.has_room() {
+                return Ok(format);
+            }
         }
         let transaction = self.database.begin_write()?;
-        if tables.is_empty() {
+        {
             let mut meta = transaction.open_table(META)?;
             meta.insert("format", FORMAT)?;
-            meta.insert("revision", 0)?;
+            // By chance, so that no other file ever has the same, and nobody can write records into a value.
+            meta.insert("journal", RandomState::new().hash_one(0))?;
+            if is_new {
+                meta.insert("revision", 0)?;
+            }
             transaction.open_table(OBJECTS)?;
+            transaction.open_table(BALLAST)?.insert_reserve("", BALLAST_BYTES)?.as_mut().fill(0);
         }
-        transaction.open_table(BALLAST)?.insert_reserve("", BALLAST_BYTES)?.as_mut().fill(0);
         transaction.commit()?;
-        Ok(())
+        Ok(FORMAT)
     }
 
     /// Writes a whole state into a new file.
@@ -143,10 +172,11 @@ impl Disk {
         let transaction = self.database.begin_write()?;
         {
             let mut objects = transaction.open_table(OBJECTS)?;
-            let mut buffer = Vec::new();
+            let mut row = Vec::new();
             for entry in state.entries() {
-                encode(entry, &mut buffer);
-                objects.insert(entry.key.as_str(), buffer.as_slice())?;
+                row.clear();
+                record::encode_row(entry, &mut row);
+                objects.insert(entry.key.as_str(), row.as_slice())?;
             }
             transaction.open_table(META)?.insert("revision", state.revision.get())?;
         }
@@ -168,20 +198,41 @@ impl Disk {
 
     /// Makes the reserve whole, growing the file if need be.
     pub(super) fn refill(&mut self) -> Result<(), redb::Error> {
-        self.unguarded = GUARD_EVERY;
-        self.transact(true, |_| Ok(()))
+        self.transact(true, |_| Ok(()))?;
+        if self.journal.is_none() {
+            self.open_journal()?;
+        }
+        Ok(())
     }
 
     fn meta(&self, name: &str) -> Result<u64, redb::Error> {
-        let table = self.database.begin_read()?.open_table(META)?;
-        let value = table.get(name)?.map(|guard| guard.value());
-        value.ok_or_else(|| redb::Error::Corrupted(format!("no {name:?} in table meta")))
+        self.find_meta(name)?.ok_or_else(|| redb::Error::Corrupted(format!("no {name:?} in table meta")))
     }
 
-    fn read(&self, path: &Path, terms: &Terms) -> Result<State, OpenError> {
-        let damaged = |reason: String| OpenError::Damaged { path: path.to_owned(), reason };
-        let revision = Revision::new(self.meta("revision").map_err(|e| damaged(e.to_string()))?);
-        let entries = self.entries().map_err(|e| damaged(e.to_string()))?;
+    fn find_meta(&self, name: &str) -> Result<Option<u64>, redb::Error> {
+        let table = self.database.begin_read()?.open_table(META)?;
+        Ok(table.get(name)?.map(|guard| guard.value()))
+    }
+
+    /// The revision that the disk shows.
+    fn revision(&self, records: &[Record]) -> Result<Revision, redb::Error> {
+        match records.last() {
+            Some(record) => Ok(record.revision),
+            None => self.meta("revision").map(Revision::new),
+        }
+    }
+
+    fn read(&self, records: &[Record], terms: &Terms) -> Result<State, OpenError> {
+        let damaged = |reason: String| OpenError::Damaged { path: self.path.clone(), reason };
+        let revision = self.revision(records).map_err(|e| damaged(e.to_string()))?;
+        let mut entries = self.entries().map_err(|e| damaged(e.to_string()))?;
+        let changes = records.iter().flat_map(|record| &record.changes);
+        let newest: BTreeMap<&str, _> = changes.map(|change| (&*change.key, &change.row)).collect();
+        entries.retain(|entry| !newest.contains_key(entry.key.as_str()));
+        for (key, row) in &newest {
+            let Some(row) = row else { continue };
+            entries.push(decode(key, row).ok_or_else(|| damaged(format!("short value of {key}")))?);
+        }
         if let Some(entry) = entries.iter().find(|entry| entry.modified > revision) {
             return Err(damaged(format!("key {} is newer than the store's revision {revision}", entry.key)));
         }
@@ -201,43 +252,63 @@ impl Disk {
         Ok(entries)
     }
 
-    /// Writes a group of commits; returns after fsync. With `guarded`, fails rather than using the reserve.
+    /// Makes a group of commits that led from revision `before` to a state durable. With `guarded`, fails rather than using the
+    /// reserve.
     pub(super) fn write(
         &mut self,
-        revision: Revision,
+        before: Revision,
+        state: &State,
         commits: &[Commit],
         guarded: bool,
     ) -> Result<(), redb::Error> {
         let events = || commits.iter().flat_map(|commit| &commit.changes).map(|change| &change.event);
-        self.unguarded += events().map(|event| event.entry.value.len() + PAGE).sum::<usize>();
-        self.transact(guarded, |transaction| {
-            let mut objects = transaction.open_table(OBJECTS)?;
-            let mut buffer = Vec::new();
-            for event in events() {
-                let key = event.entry.key.as_str();
-                match event.kind {
-                    EventKind::Put => {
-                        encode(&event.entry, &mut buffer);
-                        objects.insert(key, buffer.as_slice())?;
-                    }
-                    EventKind::Delete => {
-                        objects.remove(key)?;
-                    }
-                }
+        self.pending.extend(events().map(|event| event.entry.key.clone()));
+        let bytes = events().map(record::room).sum();
+        match (&mut self.journal, self.room.checked_sub(bytes)) {
+            (Some(journal), Some(rest)) if guarded => {
+                journal.append((before, state.revision), events())?;
+                self.room = rest;
+                Ok(())
             }
-            transaction.open_table(META)?.insert("revision", revision.get())?;
-            Ok(())
-        })
+            _ => self.settle(state, guarded),
+        }
     }
 
-    /// Runs one durable transaction. When the reserve is to be looked at, its bytes are taken before anything else and
-    /// given back before the end: what the file needs for the rest is beside them, and they are never written.
+    /// Lets the database show a state: what differs is pending.
+    pub(super) fn settle(&mut self, state: &State, guarded: bool) -> Result<(), redb::Error> {
+        self.transact(guarded, |transaction| {
+            let mut objects = transaction.open_table(OBJECTS)?;
+            let mut row = Vec::new();
+            for key in &self.pending {
+                let Some(entry) = state.get(key) else {
+                    objects.remove(key.as_str())?;
+                    continue;
+                };
+                row.clear();
+                record::encode_row(entry, &mut row);
+                objects.insert(key.as_str(), row.as_slice())?;
+            }
+            transaction.open_table(META)?.insert("revision", state.revision.get())?;
+            Ok(())
+        })?;
+        self.pending.clear();
+        self.journal.iter_mut().for_each(Journal::restart);
+        self.room = if guarded { journal::BYTES } else { 0 };
+        Ok(())
+    }
+
+    /// Lets the database show a state if it does not.
+    pub(super) fn finish(&mut self, state: &State) -> Result<(), redb::Error> {
+        if self.pending.is_empty() { Ok(()) } else { self.settle(state, false) }
+    }
+
+    /// Runs one durable transaction. When the reserve is guarded, its bytes are taken before anything else and given back before
+    /// the end: what the file needs for the rest is beside them, and they are never written.
     fn transact(
-        &mut self,
+        &self,
         guarded: bool,
         work: impl FnOnce(&redb::WriteTransaction) -> Result<(), redb::Error>,
     ) -> Result<(), redb::Error> {
-        let guarded = guarded && self.unguarded >= GUARD_EVERY;
         let transaction = self.database.begin_write()?;
         if guarded {
             drop(transaction.open_table(GUARD)?.insert_reserve("", RESERVE)?);
@@ -247,10 +318,24 @@ impl Disk {
             transaction.open_table(GUARD)?.remove("")?;
         }
         transaction.commit()?;
-        if guarded {
-            self.unguarded = 0;
-        }
         Ok(())
+    }
+}
+
+/// The journal of the database in this file.
+fn journal_of(path: &Path) -> PathBuf {
+    path.with_extension("journal")
+}
+
+/// Makes durable that a file is there, by this name.
+pub(super) fn sync_directory(file: &Path) -> io::Result<()> {
+    File::open(file.parent().unwrap_or(file))?.sync_all()
+}
+
+fn remove(file: &Path) -> io::Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -258,13 +343,6 @@ impl Disk {
 pub(super) fn is_full(error: &redb::Error) -> bool {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
     matches!(error, redb::Error::Io(error) if matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge))
-}
-
-fn encode(entry: &Entry, buffer: &mut Vec<u8>) {
-    buffer.clear();
-    buffer.extend_from_slice(&entry.created.get().to_le_bytes());
-    buffer.extend_from_slice(&entry.modified.get().to_le_bytes());
-    buffer.extend_from_slice(&entry.value.bytes());
 }
 
 fn decode(key: &str, bytes: &[u8]) -> Option<Entry> {

@@ -58,6 +58,10 @@ impl Medium for Failing {
         medium::database(FailingFile { file: Allocated::open(path)?, faults: Arc::clone(&self.0) })
     }
 
+    fn file(&self, path: &Path) -> Result<Box<dyn StorageBackend>, DatabaseError> {
+        Ok(Box::new(FailingFile { file: Allocated::open(path)?, faults: Arc::clone(&self.0) }))
+    }
+
     fn available(&self, path: &Path) -> io::Result<u64> {
         Ok(self.0.bound().saturating_sub(std::fs::metadata(path)?.len()))
     }
@@ -236,7 +240,7 @@ async fn comes_back_by_itself_when_the_disk_does() {
 async fn a_full_disk_takes_deletions_and_recovers() {
     for size in [1_000_usize, 70_000] {
         let Setup { _dir, path, faults, store } = setup();
-        faults.quota.store(12 << 20, Ordering::SeqCst);
+        faults.quota.store(24 << 20, Ordering::SeqCst);
         let mut number = 0_usize;
         // Many to a commit first, then as many as fit.
         let refused = loop {

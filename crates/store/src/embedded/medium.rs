@@ -12,13 +12,17 @@ use redb::{BackendError, Database, DatabaseError, StorageBackend};
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
 use rustix::io::Errno;
 
-/// Everything is in memory anyway, so the file needs little cache.
-const CACHE_BYTES: usize = 4 << 20;
+/// Everything is in memory anyway, so the file needs little cache: half of it is for writes, in which the reserve has to lie
+/// beside what a transaction writes, or it would be written too.
+const CACHE_BYTES: usize = 6 << 20;
 
 /// Where a store's file lives.
 pub(super) trait Medium: fmt::Debug + Send + Sync {
-    /// Opens the file, or makes it.
+    /// Opens the file of a database, or makes it.
     fn open(&self, path: &Path) -> Result<Database, DatabaseError>;
+
+    /// Opens a file, or makes it.
+    fn file(&self, path: &Path) -> Result<Box<dyn StorageBackend>, DatabaseError>;
 
     /// How many bytes a file at `path` could still grow by.
     fn available(&self, path: &Path) -> io::Result<u64>;
@@ -31,6 +35,10 @@ pub(super) struct FileSystem;
 impl Medium for FileSystem {
     fn open(&self, path: &Path) -> Result<Database, DatabaseError> {
         database(Allocated::open(path)?)
+    }
+
+    fn file(&self, path: &Path) -> Result<Box<dyn StorageBackend>, DatabaseError> {
+        Ok(Box::new(Allocated::open(path)?))
     }
 
     fn available(&self, path: &Path) -> io::Result<u64> {

@@ -1,10 +1,15 @@
-//! The store on one machine: state in memory, durability in a redb file.
+//! The store on one machine: state in memory, durability in a redb file and the journal before it.
 
 mod admission;
 mod disk;
 #[cfg(test)]
 mod faults;
+mod journal;
 mod medium;
+#[cfg(test)]
+mod outage;
+mod past;
+mod record;
 mod writer;
 
 use std::collections::VecDeque;
@@ -26,6 +31,7 @@ use crate::types::{
 };
 use disk::Disk;
 use medium::{FileSystem, Medium};
+use past::Past;
 use writer::Writer;
 
 /// How many snapshots are kept for listings that continue, and for how long after their last use. They hold what has been
@@ -40,6 +46,7 @@ pub struct Embedded {
     writer: Writer,
     terms: Terms,
     pinned: Mutex<VecDeque<Pinned>>,
+    past: Mutex<Past>,
 }
 
 /// What readers and the writer share.
@@ -109,7 +116,7 @@ impl Embedded {
         let condition = watch::Sender::default();
         let shared = Arc::new(Shared { state: ArcSwap::from_pointee(state), log, condition });
         let writer = Writer::start(Arc::clone(&shared), disk);
-        Ok(Self { shared, writer, terms, pinned: Mutex::default() })
+        Ok(Self { shared, writer, terms, pinned: Mutex::default(), past: Mutex::default() })
     }
 
     /// How the store is doing, now and whenever that changes.
@@ -126,18 +133,23 @@ impl Embedded {
     /// The state for a listing: the newest, one pinned by an earlier page, or one made of the newest and the history.
     fn state_at(&self, at: Option<Revision>, prefix: &str) -> Result<Arc<State>, ReadError> {
         let current = self.shared.state.load_full();
+        let now = Instant::now();
         let Some(requested) = at.filter(|revision| *revision != current.revision) else {
+            self.past.lock().note(now, current.revision);
             return Ok(current);
         };
         if requested > current.revision {
             return Err(ReadError::Future { requested, current: current.revision });
         }
+        let compacted = ReadError::Compacted { requested, oldest: current.revision };
+        if !self.past.lock().reaches(now, current.revision, requested) {
+            return Err(compacted);
+        }
         let pinned = self.pinned().iter_mut().find(|pin| pin.state.revision == requested).map(|pin| {
-            pin.used = Instant::now();
+            pin.used = now;
             Arc::clone(&pin.state)
         });
         let rewound = || self.shared.log.rewind(&current, requested, prefix).map(Arc::new);
-        let compacted = ReadError::Compacted { requested, oldest: current.revision };
         pinned.or_else(rewound).ok_or(compacted)
     }
 

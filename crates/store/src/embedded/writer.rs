@@ -188,8 +188,17 @@ impl AtWork {
                     self.last = Last { count, took: started.elapsed() };
                 }
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Disconnected) => return self.finish(),
             }
+        }
+    }
+
+    /// Leaves a database that shows everything, so that it can be copied alone; the next start would do without.
+    fn finish(&mut self) {
+        if let Mode::Open { disk, .. } = &mut self.mode
+            && let Err(error) = disk.finish(&self.shared.state.load())
+        {
+            tracing::warn!(%error, "the store's journal is left for the next start");
         }
     }
 
@@ -246,6 +255,7 @@ impl AtWork {
             }
         };
         let mut state: State = State::clone(&self.shared.state.load());
+        let before = state.revision;
         let mut commits = Vec::new();
         let mut answers = Vec::with_capacity(group.len());
         for Request { work, .. } in group {
@@ -260,7 +270,7 @@ impl AtWork {
         if commits.is_empty() {
             return Ok((answers, Woken::default()));
         }
-        disk.write(state.revision, &commits, full.is_none())?;
+        disk.write(before, &state, &commits, full.is_none())?;
         let woken = self.shared.log.publish(commits, || self.shared.state.store(Arc::new(state)));
         Ok((answers, woken))
     }

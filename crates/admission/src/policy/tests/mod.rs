@@ -8,13 +8,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::executor::block_on;
 use serde_json::{Value, json};
+use skiff_audit::Level;
 use skiff_machinery::selector::LabelSelector;
 use skiff_machinery::{Namespace, Object, Scope};
 
 use super::*;
 use crate::attributes::{Attributes, GroupVersionKind, GroupVersionResource, Operation};
 use crate::chain::{Chain, Plugin};
-use crate::notes::AuditLevel;
 use crate::refusal::Refusal;
 use crate::testing::{Served, object, request, surroundings};
 

@@ -1,6 +1,7 @@
 //! Policies that refuse, and checks of their types.
 
 use super::*;
+use skiff_audit::Level;
 
 fn validated(spec: Value, bound: Value, attributes: Attributes) -> (Result<(), Refusal>, Attributes) {
     let plugin = ValidatingPolicies::new(surroundings(), Arc::new(Stored));
@@ -68,7 +69,7 @@ fn bindings_say_what_happens() {
         let (result, attributes) = validated(spec(), json!({"validationActions": actions}), request());
         assert_eq!(result.is_err(), denied, "{actions}");
         assert_eq!(attributes.warnings(), warnings);
-        let annotations = attributes.annotations(AuditLevel::Metadata);
+        let annotations = attributes.annotations(Level::Metadata);
         let key = "validation.policy.admission.k8s.io/validation_failure";
         assert_eq!(annotations.get(key).map(String::as_str), note);
     };
@@ -212,7 +213,7 @@ fn audit_annotations_are_collected() {
             "paramKind": {"apiVersion": "v1", "kind": "ConfigMap"},
         });
         let (result, attributes) = validated(spec, json!({"paramRef": {"selector": {}}}), request());
-        let notes = attributes.annotations(AuditLevel::Metadata);
+        let notes = attributes.annotations(Level::Metadata);
         let found = result.map(|()| notes.get("p/k").map(String::as_str));
         let expected = expected.map_err(|why| format!("{DENIED}{why}"));
         assert_eq!(found.map_err(|refusal| refusal.message), expected, "{expression}");

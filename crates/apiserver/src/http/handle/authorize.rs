@@ -1,12 +1,16 @@
 //! Who makes a request, and whether they may.
 
+use std::sync::Arc;
+
 use http::HeaderMap;
+use skiff_audit::Level;
 use skiff_auth::{Attributes, AuthnError, Decision};
 use skiff_identity::UserInfo;
 use skiff_machinery::{Verb, selector::FieldSelector};
 use skiff_registry::{ApiError, Subject};
 
 use super::exchange::Exchange;
+use crate::audit::trail::Trail;
 use crate::http::caller::Caller;
 use crate::http::gate::Share;
 use crate::http::path::{RequestInfo, ResourcePath};
@@ -19,24 +23,39 @@ impl Exchange {
         headers: &HeaderMap,
         path: &str,
     ) -> Result<(UserInfo, Share), ApiError> {
-        let (identity, peer) = match caller {
-            Caller::InProcess(user) => return Ok(((*user).clone(), Share::Exempt)),
-            Caller::Network { identity, peer } => (identity, peer),
-        };
         let (fields, nobody) = (self.fields(), UserInfo::default());
         let verb = self.method.as_str().to_ascii_lowercase();
         let wanted = match &self.info {
             RequestInfo::Resource(path) => self.attributes(&nobody, path, fields.as_ref()),
             RequestInfo::NonResource => Attributes::non_resource(&nobody, &verb, path),
         };
-        let user = self.server.auth.authenticate(headers, identity.as_deref(), &wanted).await;
+        let begin = |user: &UserInfo| self.trail.iter().for_each(|trail| trail.begin(user, &wanted));
+        let (identity, peer) = match caller {
+            Caller::InProcess(user) => {
+                begin(&user);
+                return Ok(((*user).clone(), Share::Exempt));
+            }
+            Caller::Network { identity, peer } => (identity, peer),
+        };
+        let user = self.server.auth.authenticate(headers, identity.as_deref()).await;
         let user = user.map_err(|error| match error {
             AuthnError::Unauthorized(_) => {
                 tracing::debug!(error = &error as &dyn std::error::Error, "request not authenticated");
+                let refused =
+                    |trail: &Arc<Trail>| trail.unauthenticated(headers, identity.is_some(), &wanted);
+                self.trail.iter().for_each(refused);
                 ApiError::Unauthorized
             }
             AuthnError::Refused(refusal) => refusal.into(),
         })?;
+        begin(&user);
+        let user = match self.server.auth.impersonate(headers, &user, &wanted).await? {
+            Some(other) => {
+                self.trail.iter().for_each(|trail| trail.impersonates(&other));
+                other
+            }
+            None => user,
+        };
         let share = if self.asks_for_health() { Share::Exempt } else { Share::of(&user) };
         if share != Share::Strangers && !user.is_in(skiff_identity::UNAUTHENTICATED) {
             peer.known();
@@ -45,7 +64,9 @@ impl Exchange {
     }
 
     pub(super) async fn authorize(&self, attributes: &Attributes<'_>) -> Result<(), ApiError> {
-        let reason = match self.server.auth.authorize(attributes).await {
+        let decision = self.server.auth.authorize(attributes).await;
+        self.note(&decision);
+        let reason = match decision {
             Decision::Allow(_) => return Ok(()),
             Decision::Deny(reason) => reason,
         };
@@ -53,6 +74,17 @@ impl Exchange {
             Subject { group: attributes.group.into(), ..Subject::core(attributes.resource, attributes.name) };
         let message = attributes.forbidden_message(&reason);
         Err(ApiError::Forbidden { subject, message, causes: Vec::new() })
+    }
+
+    /// Notes what was decided for the audit log.
+    fn note(&self, decision: &Decision) {
+        let Some(trail) = &self.trail else { return };
+        let (word, reason) = match decision {
+            Decision::Allow(reason) => ("allow", reason),
+            Decision::Deny(reason) => ("forbid", reason),
+        };
+        trail.record.annotate(Level::Metadata, "authorization.k8s.io/decision", word);
+        trail.record.annotate(Level::Metadata, "authorization.k8s.io/reason", reason.as_str());
     }
 
     pub(super) async fn authorize_resource(

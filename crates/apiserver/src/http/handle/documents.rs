@@ -37,8 +37,13 @@ impl Exchange {
             "/metrics" => {
                 let own = self.server.metrics.render(self.server.store.revision());
                 let (priority, aggregation) = (&self.server.priority, &self.server.aggregation);
-                let parts =
-                    [priority.fairness.metrics(), aggregation.metrics(), (self.server.more_metrics)()];
+                let audit = self.server.audit.as_ref().map(|audit| audit.metrics());
+                let parts = [
+                    priority.fairness.metrics(),
+                    aggregation.metrics(),
+                    audit.unwrap_or_default(),
+                    (self.server.more_metrics)(),
+                ];
                 Some(own + &parts.concat())
             }
             "/metrics/slis" => Some(health::slis(&self.server)),

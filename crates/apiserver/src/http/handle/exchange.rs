@@ -4,13 +4,17 @@ use std::sync::{Arc, OnceLock};
 
 use http::{HeaderMap, Method, Request};
 use parking_lot::Mutex;
+use skiff_audit::Record;
 use skiff_identity::UserInfo;
 use skiff_machinery::{Kind, Verb};
 use skiff_registry::{Offer as _, Query, Warnings};
+use tokio::time::Instant;
 
+use crate::audit::trail::Trail;
 use crate::fairness::priority::Seat;
 use crate::http::accept::{Encoding, Format};
 use crate::http::body::Body;
+use crate::http::caller::Caller;
 use crate::http::gate::{Share, Work};
 use crate::http::order::Matched;
 use crate::http::path::{RequestInfo, ResourcePath};
@@ -26,20 +30,27 @@ pub(super) struct Admitted {
 /// What is known of a request from its head.
 pub(super) struct Exchange {
     pub(super) server: Arc<Shared>,
+    pub(super) started: Instant,
     pub(super) info: RequestInfo,
     pub(super) query: Query,
     pub(super) method: Method,
     /// The first segment of the path.
     pub(super) first_segment: String,
     pub(super) warnings: Arc<Mutex<Warnings>>,
+    /// What is written down of it, if anything is.
+    pub(super) trail: Option<Arc<Trail>>,
     /// Set when it has been classified.
     pub(super) matched: Arc<OnceLock<Matched>>,
 }
 
 impl Exchange {
-    pub(super) fn new(server: Arc<Shared>, request: &Request<Body>) -> Self {
+    /// A request with its ID.
+    pub(super) fn new(server: Arc<Shared>, request: &Request<Body>, id: &str, caller: &Caller) -> Self {
+        let trail = server.audit.clone();
         Self {
+            trail: trail.map(|audit| Trail::new(audit, id, caller.address(), request)),
             server,
+            started: Instant::now(),
             info: RequestInfo::parse(request.uri().path()),
             query: Query::parse(request.uri().query().unwrap_or_default()),
             method: request.method().clone(),
@@ -89,6 +100,11 @@ impl Exchange {
 
     pub(super) fn kind(&self, path: &ResourcePath) -> Option<Arc<Kind>> {
         self.server.offers.catalogue().find(&path.group, &path.version, &path.resource).cloned()
+    }
+
+    /// Where what is written down of the request is noted.
+    pub(super) fn record(&self) -> Arc<Record> {
+        self.trail.as_ref().map_or_else(|| self.server.unrecorded.clone(), |trail| trail.record.clone())
     }
 
     pub(super) fn asks_for_health(&self) -> bool {

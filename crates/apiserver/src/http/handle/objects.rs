@@ -7,7 +7,8 @@ use http::header::{CONTENT_TYPE, HeaderName, USER_AGENT};
 use http::{HeaderMap, Request, Response};
 use jiff::Timestamp;
 use skiff_machinery::{Kind, Scope, Subresource, Verb};
-use skiff_registry::{ApiError, Call, Offer as _, Place, Subject, options_kind, run};
+use skiff_registry::{ApiError, Call, Offer as _, Outcome, Place, Subject, options_kind, run};
+use tokio::time::timeout_at;
 
 use super::exchange::{Admitted, Exchange};
 use crate::answer::asked::Asked;
@@ -102,10 +103,12 @@ impl Exchange {
         let deletes = matches!(verb, Verb::Delete | Verb::DeleteCollection);
         let dry_run = !deletes && self.query.dry_run(options_kind(verb))?;
         self.query.number("timeoutSeconds")?;
-        self.query.check_timeout()?;
+        let most = self.server.limits.request;
+        let until = self.started + self.query.timeout()?.map_or(most, |wanted| wanted.min(most));
         if matches!(verb, Verb::Create | Verb::Update | Verb::Patch) {
             self.query.check_writer(options_kind(verb), content_type == "application/apply-patch+yaml")?;
         }
+        let record = self.record();
         let call = Call {
             user,
             verb,
@@ -118,9 +121,10 @@ impl Exchange {
             agent: text(USER_AGENT).to_owned(),
             dry_run,
             now: Timestamp::now(),
+            record,
             warnings: self.warnings,
         };
-        Ok(Asked { answers: self.server.answers.clone(), call: Arc::new(call), encoding, share, seat })
+        Ok(Asked { answers: self.server.answers.clone(), call: Arc::new(call), encoding, share, until, seat })
     }
 }
 
@@ -169,6 +173,11 @@ fn check_scope(kind: &Kind, path: &ResourcePath, verb: Verb) -> Result<(), ApiEr
 
 /// Carries out what the registry answers, and writes what it comes to.
 async fn answered(asked: Asked, request: Request<Body>) -> Result<Response<Body>, ApiError> {
+    let outcome = timeout_at(asked.until, carried_out(&asked, request)).await;
+    respond::respond(asked, outcome.map_err(|_| ApiError::Overdue)??).await
+}
+
+async fn carried_out(asked: &Asked, request: Request<Body>) -> Result<Outcome, ApiError> {
     let bytes = match asked.call.verb {
         Verb::Get | Verb::List | Verb::Watch => Bytes::new(),
         _ => body::read(request.into_body()).await?,
@@ -179,6 +188,5 @@ async fn answered(asked: Asked, request: Request<Body>) -> Result<Response<Body>
         _ => bytes.len(),
     };
     let work = async move { run(&answers.registry, &call, &bytes).await };
-    let outcome = asked.answers.aside.run(size, work).await?;
-    respond::respond(asked, outcome).await
+    asked.answers.aside.run(size, work).await
 }

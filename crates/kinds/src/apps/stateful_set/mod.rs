@@ -6,32 +6,29 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use skiff_machinery::cells::{self, age, age_column, name_column, text, wide};
+use skiff_machinery::cells::{self, age, age_column, name_column, text};
 use skiff_machinery::{
     Context, FieldError, FieldErrors, Kind, MetadataChecks, Object, Printer, Row, Scope, Strategy,
     Subresource,
 };
 use skiff_schema::Schema;
 
-use crate::apps::GV;
+use crate::core::claim_spec;
+use crate::groups::APPS;
 use crate::row::stored;
 use crate::shared::defaults::{existing_mut, fill, fill_text, list_mut, object_mut};
-use crate::shared::template::Template;
-
-const TEMPLATE: Template = Template(&["spec", "template"]);
+use crate::shared::template::{TEMPLATE, with_template};
 
 pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
     Kind {
-        columns: vec![
+        columns: with_template(vec![
             name_column(),
             text("Ready", "Pods that are ready, of those wanted."),
             age_column(),
-            wide("Containers", "Names of the template's containers."),
-            wide("Images", "Images of the template's containers."),
-        ],
+        ]),
         print: Printer::Fixed(print),
         counts_generations: true,
-        ..stored(schema, GV, "io.k8s.api.apps.v1.StatefulSet", Scope::Namespaced, SetStrategy)
+        ..stored(schema, APPS, "io.k8s.api.apps.v1.StatefulSet", Scope::Namespaced, SetStrategy)
             .short(&["sts"])
             .in_all()
             .below(&[Subresource::Scale, Subresource::Status])
@@ -111,6 +108,13 @@ impl Strategy for SetStrategy {
     fn warnings(&self, new: &Object, old: Option<&Object>) -> Vec<String> {
         let same = old.is_some_and(|old| new.get(&["spec"]) == old.get(&["spec"]));
         let mut warnings = if same { Vec::new() } else { TEMPLATE.warnings(new) };
+        // Kubernetes writes the path of a change in another way.
+        let below = if old.is_some() { ".Spec" } else { "" };
+        let claims = cells::items(new, &["spec", "volumeClaimTemplates"]).iter().enumerate();
+        warnings.extend(claims.flat_map(|(index, claim)| {
+            let path = format!("spec.volumeClaimTemplates[{index}]{below}");
+            claim_spec::warnings(&path, &claim["spec"])
+        }));
         if new.int(&["spec", "revisionHistoryLimit"]).is_some_and(|limit| limit < 0) {
             warnings.push("spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended".to_owned());
         }

@@ -5,9 +5,10 @@ use skiff_machinery::names::Form;
 use skiff_machinery::selector::Values;
 use skiff_machinery::{FieldError, FieldErrors, Object, cells};
 
-use super::TEMPLATE;
+use crate::core::claim_spec;
 use crate::shared::check::{self, one_of_optional};
 use crate::shared::share;
+use crate::shared::template::TEMPLATE;
 use crate::shared::workload::{self, Fit};
 
 /// What may differ in a spec that is changed; all else stays as it was.
@@ -72,6 +73,9 @@ pub(super) fn validate_status(new: &Object, old: &Object) -> FieldErrors {
 
 fn check_spec(object: &Object, found: Found) -> FieldErrors {
     let mut errors = check_policies(object);
+    if found == Found::New {
+        errors.extend(check_claims(object));
+    }
     errors.extend(check::none_negative(object, "spec", &["replicas", "minReadySeconds"]));
     if let Some(start) = object.int(&["spec", "ordinals", "start"]) {
         errors.extend(check::not_negative("spec.ordinals.start", start));
@@ -120,6 +124,16 @@ fn check_policies(object: &Object) -> FieldErrors {
         errors.extend(one_of_optional(&path, policy, &["Retain", "Delete"]));
     }
     errors
+}
+
+/// What the claims ask for that each pod is to have.
+fn check_claims(object: &Object) -> FieldErrors {
+    let claims = cells::items(object, &["spec", "volumeClaimTemplates"]).iter().enumerate();
+    let check = |(index, claim): (usize, &Value)| {
+        let path = format!("spec.volumeClaimTemplates[{index}].spec");
+        claim_spec::check(&path, &claim["spec"], claim_spec::Strict::default())
+    };
+    claims.flat_map(check).collect()
 }
 
 /// How pods are replaced.
@@ -188,4 +202,22 @@ fn check_template(object: &Object, found: Found) -> FieldErrors {
     // Kubernetes looks at these twice.
     errors.extend(TEMPLATE.validate_metadata(object));
     errors
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shared::testing::{object, texts};
+
+    #[test]
+    fn claims_of_new_sets_are_looked_at() {
+        let set = |spec: Value| object(json!({"spec": {"volumeClaimTemplates": [{"spec": spec}]}}));
+        let right = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}});
+        assert_eq!(texts(check_claims(&set(right))), [""; 0]);
+        let wrong = set(json!({"accessModes": ["ReadWriteOnce"]}));
+        let missing = "spec.volumeClaimTemplates[0].spec.resources[storage]: Required value";
+        assert_eq!(texts(check_claims(&wrong)), [missing]);
+        assert!(texts(validate(&wrong)).contains(&missing.to_owned()));
+        assert!(!texts(validate_update(&wrong, &wrong)).contains(&missing.to_owned()));
+    }
 }

@@ -16,7 +16,7 @@ use skiff_machinery::{
 };
 use skiff_schema::{Root, Schema};
 
-use super::V2;
+use crate::groups::AUTOSCALING;
 use crate::row::stored;
 use crate::shared::defaults::{existing_mut, fill, object_mut};
 
@@ -25,7 +25,7 @@ pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
     Kind {
         columns: columns(),
         print: Printer::Fixed(print::print),
-        ..stored(schema, V2, DEFINITION, Scope::Namespaced, AutoscalerStrategy)
+        ..stored(schema, AUTOSCALING, DEFINITION, Scope::Namespaced, AutoscalerStrategy)
             .short(&["hpa"])
             .in_all()
             .below(&[Subresource::Status])

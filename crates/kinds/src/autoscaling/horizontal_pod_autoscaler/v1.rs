@@ -11,7 +11,7 @@ use skiff_machinery::{
 use skiff_schema::Schema;
 
 use super::{AutoscalerStrategy, annotations, print, usual_metrics};
-use crate::autoscaling::{V1, V2};
+use crate::groups::{AUTOSCALING, AUTOSCALING_V1};
 use crate::row::stored;
 use crate::shared::defaults::{fill, object_mut};
 
@@ -20,8 +20,8 @@ pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
     Kind {
         columns: super::columns(),
         print: Printer::Fixed(row_of),
-        versions: Versions { storage: Some(V2), conversion: Conversion::Native(convert) },
-        ..stored(schema, V1, DEFINITION, Scope::Namespaced, FirstStrategy)
+        versions: Versions { storage: Some(AUTOSCALING), conversion: Conversion::Native(convert) },
+        ..stored(schema, AUTOSCALING_V1, DEFINITION, Scope::Namespaced, FirstStrategy)
             .short(&["hpa"])
             .in_all()
             .below(&[Subresource::Status])
@@ -34,7 +34,7 @@ fn row_of(object: &Object, now: Timestamp) -> Row {
 
 /// An autoscaler in the other version.
 fn convert(object: Object, to: &GroupVersion) -> Object {
-    if *to == V1 { in_v1(&object) } else { in_v2(&object) }
+    if *to == AUTOSCALING_V1 { in_v1(&object) } else { in_v2(&object) }
 }
 
 /// The share of CPU, where a metric is that.
@@ -50,7 +50,7 @@ fn items<'v>(object: &'v Object, path: &[&str]) -> impl Iterator<Item = &'v Valu
 /// An autoscaler of `v2` in `v1`.
 fn in_v1(object: &Object) -> Object {
     let mut first = object.clone();
-    first.set(&["apiVersion"], V1.to_string());
+    first.set(&["apiVersion"], AUTOSCALING_V1.to_string());
     annotations::drop_all(&mut first);
     annotations::write(&mut first, object, |metric| cpu_share(metric, "target").is_none());
     let share = items(object, &["spec", "metrics"]).find_map(|metric| cpu_share(metric, "target"));
@@ -75,7 +75,7 @@ fn in_v1(object: &Object) -> Object {
 /// An autoscaler of `v1` in `v2`.
 fn in_v2(object: &Object) -> Object {
     let mut second = object.clone();
-    second.set(&["apiVersion"], V2.to_string());
+    second.set(&["apiVersion"], AUTOSCALING.to_string());
     let said = annotations::read(object);
     annotations::drop_all(&mut second);
     let spec = object_mut(second.as_map_mut(), "spec");
@@ -197,8 +197,8 @@ mod tests {
         let empty = json!({"desiredReplicas": 0, "currentMetrics": null});
         let check = |spec: Value, status: Value| {
             let object = of_v2(spec, status);
-            let first = convert(object.clone(), &V1);
-            assert_eq!(convert(first, &V2), object);
+            let first = convert(object.clone(), &AUTOSCALING_V1);
+            assert_eq!(convert(first, &AUTOSCALING), object);
         };
         check(json!({"metrics": [cpu]}), empty.clone());
         check(json!({"metrics": [memory, cpu]}), empty.clone());

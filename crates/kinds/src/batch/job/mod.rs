@@ -1,6 +1,7 @@
 //! Job.
 
 mod indexes;
+mod labels;
 mod policies;
 mod print;
 mod status;
@@ -10,7 +11,7 @@ pub(super) mod validate;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
-use skiff_machinery::cells::{age_column, name_column, text, wide};
+use skiff_machinery::cells::{age_column, name_column, text};
 use skiff_machinery::names::Form;
 use skiff_machinery::{
     Context, Dependents, FieldErrors, Kind, MetadataChecks, Object, Printer, Scope, Selectable, Strategy,
@@ -18,42 +19,32 @@ use skiff_machinery::{
 };
 use skiff_schema::Schema;
 
-use super::GV;
+use crate::groups::BATCH;
 use crate::row::stored;
 use crate::shared::defaults::{existing_mut, fill, fill_text, list_mut, object_mut};
-use crate::shared::template::Template;
+use crate::shared::template::{TEMPLATE, Template, with_selector};
 use crate::shared::workload;
-
-const TEMPLATE: Template = Template(&["spec", "template"]);
 
 pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
     Kind {
-        columns: vec![
+        columns: with_selector(vec![
             name_column(),
             text("Status", "What has become of the job."),
             text("Completions", "Pods that have succeeded, of those wanted."),
             text("Duration", "How long it has taken."),
             age_column(),
-            wide("Containers", "Names of the template's containers."),
-            wide("Images", "Images of the template's containers."),
-            wide("Selector", "Which pods are its own."),
-        ],
+        ]),
         print: Printer::Fixed(print::print),
         counts_generations: true,
         selectable: vec![Selectable::fixed("status.successful", |job| {
             job.int(&["status", "succeeded"]).unwrap_or(0).to_string()
         })]
         .into(),
-        ..stored(schema, GV, "io.k8s.api.batch.v1.Job", Scope::Namespaced, JobStrategy)
+        ..stored(schema, BATCH, "io.k8s.api.batch.v1.Job", Scope::Namespaced, JobStrategy)
             .in_all()
             .below(&[Subresource::Status])
     }
 }
-
-/// Labels that a job's pods have, by their older and newer names.
-const NAME_LABELS: [&str; 2] = ["job-name", "batch.kubernetes.io/job-name"];
-const UID_LABEL: &str = "batch.kubernetes.io/controller-uid";
-const UID_LABELS: [&str; 2] = ["controller-uid", UID_LABEL];
 
 /// Fills the defaults of a job's spec, without its pods'.
 pub(super) fn default_spec(spec: &mut Map<String, Value>) {
@@ -176,11 +167,11 @@ fn generate_selector(job: &mut Object) {
     let (name, uid) = (job.name().to_owned(), job.uid().to_owned());
     let spec = object_mut(job.as_map_mut(), "spec");
     let labels = object_mut(object_mut(object_mut(spec, "template"), "metadata"), "labels");
-    for (keys, value) in [(NAME_LABELS, &name), (UID_LABELS, &uid)] {
+    for (keys, value) in [(labels::NAMES, &name), (labels::UIDS, &uid)] {
         for key in keys {
             labels.entry(key).or_insert_with(|| value.as_str().into());
         }
     }
     let selected = object_mut(object_mut(spec, "selector"), "matchLabels");
-    selected.entry(UID_LABEL).or_insert_with(|| uid.into());
+    selected.entry(labels::UID).or_insert_with(|| uid.into());
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use skiff_machinery::cells::{self, age, str_of};
 use skiff_machinery::{Object, Row, duration};
 
-use super::TEMPLATE;
+use crate::shared::template::TEMPLATE;
 use crate::shared::template::selector_cell;
 
 pub(super) fn print(job: &Object, now: Timestamp) -> Row {

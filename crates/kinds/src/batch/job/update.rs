@@ -4,10 +4,11 @@ use serde_json::{Map, Value};
 use skiff_machinery::selector::{self, Values};
 use skiff_machinery::{FieldError, FieldErrors, Object, cells};
 
+use super::labels;
 use super::validate::{self, Labels};
-use super::{NAME_LABELS, TEMPLATE, UID_LABELS};
 use crate::core::pod;
 use crate::shared::check::immutable;
+use crate::shared::template::TEMPLATE;
 use crate::shared::workload;
 
 /// Checks a change.
@@ -35,8 +36,8 @@ fn has_bad_selector(job: &Object) -> bool {
 /// Jobs from before the new names need not have them.
 fn labels_of(old: &Object) -> Labels {
     let labels = &TEMPLATE.get(old)["metadata"]["labels"];
-    let [_, name] = NAME_LABELS;
-    let [_, uid] = UID_LABELS;
+    let [_, name] = labels::NAMES;
+    let [_, uid] = labels::UIDS;
     let has_new = [name, uid].iter().all(|key| labels.get(key).is_some());
     if has_new { Labels::All } else { Labels::Old }
 }

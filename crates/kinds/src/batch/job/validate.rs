@@ -5,9 +5,9 @@ use skiff_machinery::names::Form;
 use skiff_machinery::selector::{self, Values};
 use skiff_machinery::{FieldError, FieldErrors, Object};
 
-use super::{NAME_LABELS, TEMPLATE, UID_LABELS, policies};
+use super::{labels, policies};
 use crate::shared::check::not_negative;
-use crate::shared::template::Template;
+use crate::shared::template::{TEMPLATE, Template};
 use crate::shared::workload::{self, Fit};
 
 const MOST_PARALLEL_INDEXED: i64 = 100_000;
@@ -54,8 +54,8 @@ fn generated_selector(job: &Object, labels: Labels) -> FieldErrors {
     if job.uid().is_empty() {
         errors.push(FieldError::required("metadata.uid", ""));
     }
-    let [old_name, name] = NAME_LABELS;
-    let [old_uid, uid] = UID_LABELS;
+    let [old_name, name] = labels::NAMES;
+    let [old_uid, uid] = labels::UIDS;
     let wanted = [(old_uid, job.uid()), (old_name, job.name()), (uid, job.uid()), (name, job.name())];
     let wanted = if labels == Labels::All { &wanted[..] } else { &wanted[..2] };
     let there = &TEMPLATE.get(job)["metadata"]["labels"];

@@ -27,7 +27,7 @@ const POD: &[Field] = &[
     ("Volumes", "volumes", "null", Api),
     ("InitContainers", "initContainers", "null", List(CONTAINER)),
     ("Containers", "containers", "null", List(CONTAINER)),
-    ("EphemeralContainers", "ephemeralContainers", "null", Api),
+    ("EphemeralContainers", "ephemeralContainers", "null", List(&EPHEMERAL)),
     ("RestartPolicy", "restartPolicy", "\"\"", Api),
     ("TerminationGracePeriodSeconds", "terminationGracePeriodSeconds", "null", Api),
     ("ActiveDeadlineSeconds", "activeDeadlineSeconds", "null", Api),
@@ -111,6 +111,17 @@ const CONTAINER: &[Field] = &[
     ("TTY", "tty", "false", Api),
 ];
 
+/// A container with the one that it looks into.
+const EPHEMERAL: [Field; CONTAINER.len() + 1] = {
+    let mut fields = [("TargetContainerName", "targetContainerName", "\"\"", Api); CONTAINER.len() + 1];
+    let mut at = 0;
+    while at < CONTAINER.len() {
+        fields[at] = CONTAINER[at];
+        at += 1;
+    }
+    fields
+};
+
 const RESOURCES: &[Field] = &[
     ("Limits", "limits", "null", Api),
     ("Requests", "requests", "null", Api),
@@ -166,6 +177,11 @@ pub(crate) fn spec(tree: &Value) -> String {
     object(POD, tree, &Value::Null)
 }
 
+/// An ephemeral container.
+pub(super) fn ephemeral(tree: &Value) -> String {
+    object(&EPHEMERAL, tree, &Value::Null)
+}
+
 fn object(fields: &[Field], tree: &Value, above: &Value) -> String {
     let shown = fields.iter().map(|(go, api, zero, of)| {
         let value = match api.strip_prefix('^') {
@@ -194,6 +210,15 @@ fn field(of: Of, value: &Value, around: &Value, zero: &str) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn an_ephemeral_container_is_a_container_and_tells_into_which_it_looks() {
+        let shown = ephemeral(&json!({"name": "e", "image": "i", "targetContainerName": "c"}));
+        assert!(shown.starts_with(r#"{"Name":"e","Image":"i","Command":null,"#), "{shown}");
+        assert!(shown.ends_with(r#""TTY":false,"TargetContainerName":"c"}"#), "{shown}");
+        let within = spec(&json!({"ephemeralContainers": [{"name": "e"}]}));
+        assert!(within.contains(r#""TargetContainerName":""}]"#), "{within}");
+    }
 
     #[test]
     fn fields_have_the_names_of_go_and_all_are_there() {

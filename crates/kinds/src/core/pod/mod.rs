@@ -40,7 +40,8 @@ use std::sync::Arc;
 
 use skiff_schema::Schema;
 
-use crate::row::{CORE, stored};
+use crate::groups::CORE;
+use crate::row::stored;
 use crate::shared::defaults::{fill, list_mut, object_mut};
 use skiff_machinery::cells::{self, age_column, name_column, text, wide};
 use skiff_machinery::{

@@ -240,6 +240,25 @@ fn checks_volumes() {
         &["[0].hostPath: Forbidden: may not specify more than 1 volume type"],
     );
     check(json!([{"name": "v", "configMap": {}}]), &["[0].configMap.name: Required value"]);
+    let own = |template: Value| json!([{"name": "v", "ephemeral": {"volumeClaimTemplate": template}}]);
+    let spec = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}});
+    check(own(json!({"metadata": {"labels": {"a": "b"}}, "spec": spec})), &[]);
+    check(
+        own(
+            json!({"metadata": {"name": "n", "labels": {"a": "b c"}}, "spec": {"accessModes": ["ReadWriteOnce"]}}),
+        ),
+        &[
+            concat!(
+                r#"[0].ephemeral.volumeClaimTemplate.metadata.labels: Invalid value: "b c": a valid label must be an "#,
+                "empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an ",
+                "alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is ",
+                r"'(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')",
+            ),
+            "[0].ephemeral.volumeClaimTemplate.metadata.name: Forbidden: cannot be set",
+            "[0].ephemeral.volumeClaimTemplate.spec.resources[storage]: Required value",
+        ],
+    );
+    check(json!([{"name": "v", "ephemeral": {}}]), &["[0].ephemeral.volumeClaimTemplate: Required value"]);
     check(
         json!([{"name": "v", "secret": {"secretName": "s", "items": [{"key": "k", "path": "/k"}]}}]),
         &[r#"[0].secret.items[0].path: Invalid value: "/k": must be a relative path"#],

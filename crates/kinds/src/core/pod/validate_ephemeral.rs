@@ -2,8 +2,10 @@
 
 use serde_json::Value;
 
+use super::go;
 use super::validate_containers::image;
 use crate::shared::check::one_of;
+use crate::shared::diff;
 use skiff_machinery::cells::{items, str_of};
 use skiff_machinery::names::Form;
 use skiff_machinery::{FieldError, FieldErrorKind, FieldErrors, Object};
@@ -33,11 +35,13 @@ pub(super) fn validate_update(new: &Object, old: &Object) -> FieldErrors {
     for container in before {
         let name = str_of(container, "name");
         let what = match named(after, name) {
-            None => "removed",
-            Some(now) if now != container => "changed",
+            None => "removed\n".to_owned(),
+            Some(now) if now != container => {
+                format!("changed\n{}", diff::of_json(&go::ephemeral(container), &go::ephemeral(now)))
+            }
             Some(_) => continue,
         };
-        let detail = format!("existing ephemeral containers {name:?} may not be {what}\n");
+        let detail = format!("existing ephemeral containers {name:?} may not be {what}");
         errors.push(FieldError::forbidden(PATH, detail));
     }
     for (index, container) in after.iter().enumerate() {

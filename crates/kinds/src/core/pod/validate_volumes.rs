@@ -7,7 +7,8 @@ use k8s_openapi::api::core::v1::{ObjectFieldSelector, ResourceFieldSelector};
 use serde_json::Value;
 
 use super::validate_env::{field_ref, resource_ref};
-use crate::shared::check::one_of_optional;
+use crate::core::claim_spec;
+use crate::shared::check::{self, one_of_optional};
 use skiff_machinery::cells::{int_of, str_of};
 use skiff_machinery::names::Form;
 use skiff_machinery::quantity::Quantity;
@@ -87,13 +88,40 @@ fn source(path: &str, kind: &str, source: &Value) -> FieldErrors {
         "persistentVolumeClaim" => required(path, source, &["claimName"]),
         "nfs" => nfs(path, source),
         "azureDisk" => azure_disk(path, source),
-        "ephemeral" if source.get("volumeClaimTemplate").is_none_or(Value::is_null) => {
-            [FieldError::required(format!("{path}.volumeClaimTemplate"), "")].into()
-        }
+        "ephemeral" => ephemeral(path, source),
         "csi" => required(path, source, &["driver"]),
         "image" => required(path, source, &["reference"]),
         _ => FieldErrors::new(),
     }
+}
+
+/// A volume whose claim lives as long as the pod.
+fn ephemeral(path: &str, source: &Value) -> FieldErrors {
+    let path = format!("{path}.volumeClaimTemplate");
+    let Some(template) = source.get("volumeClaimTemplate").filter(|template| !template.is_null()) else {
+        return [FieldError::required(path, "")].into();
+    };
+    let metadata = template["metadata"].as_object().into_iter().flatten();
+    let given = |name: &str| {
+        let map = template["metadata"][name].as_object().into_iter().flatten();
+        map.map(|(key, value)| (key.as_str(), value.as_str().unwrap_or_default()))
+    };
+    let mut errors = check::annotations(&format!("{path}.metadata.annotations"), given("annotations"));
+    errors.extend(check::labels(&format!("{path}.metadata.labels"), given("labels")));
+    let is_other = |(name, value): &(&String, &Value)| {
+        !matches!(name.as_str(), "annotations" | "labels") && !value.is_null() && **value != Value::from("")
+    };
+    errors.extend(
+        metadata
+            .filter(is_other)
+            .map(|(name, _)| FieldError::forbidden(format!("{path}.metadata.{name}"), "cannot be set")),
+    );
+    errors.extend(claim_spec::check(
+        &format!("{path}.spec"),
+        &template["spec"],
+        claim_spec::Strict::default(),
+    ));
+    errors
 }
 
 fn required(path: &str, source: &Value, fields: &[&str]) -> FieldErrors {

@@ -12,11 +12,13 @@ use super::facts::{
 };
 use super::families;
 use skiff_machinery::cells::{int_of, items, strings};
-use skiff_machinery::{AddressSpace, AllocationError, Claim, FieldError, FieldErrors, Object, addresses};
+use skiff_machinery::{
+    AddressSpace, AllocationError, Claim, FieldError, FieldErrors, NodePort, NodePorts, Object, addresses,
+};
 
 /// Fills addresses and ports that are left to the server, and returns everything the Service then holds.
 pub(super) fn allocate(
-    node_ports: (u16, u16),
+    node_ports: NodePorts,
     service: &mut Object,
     old: Option<&Object>,
     space: &mut dyn AddressSpace,
@@ -38,7 +40,7 @@ pub(super) fn held(service: &Object) -> BTreeSet<Claim> {
     let ports = items(service, &["spec", "ports"]).iter().map(|port| int_of(port, "nodePort"));
     let health = service.get(&["spec", "healthCheckNodePort"]).and_then(Value::as_i64);
     let ports = ports.chain(health).filter(|port| *port != 0);
-    claims.extend(ports.filter_map(|port| u16::try_from(port).ok()).map(Claim::NodePort));
+    claims.extend(ports.filter_map(NodePort::of).map(Claim::NodePort));
     claims
 }
 
@@ -129,31 +131,28 @@ impl Request<'_> {
     }
 
     /// Node ports of a Service: ports with the same number share one, whatever their protocol, and no others.
-    fn node_ports(&mut self, range: (u16, u16), service: &mut Object) -> Result<(), AllocationError> {
+    fn node_ports(&mut self, range: NodePorts, service: &mut Object) -> Result<(), AllocationError> {
         if !needs_node_port(service) {
             return Ok(());
         }
         let chooses = allocates_node_ports(service);
-        let ports: Vec<(i64, i64)> = items(service, &["spec", "ports"])
-            .iter()
-            .map(|port| (int_of(port, "port"), int_of(port, "nodePort")))
-            .collect();
-        let mut shared: BTreeMap<i64, i64> = BTreeMap::new();
-        for (index, (port, node_port)) in ports.iter().enumerate() {
-            if *node_port != 0 {
-                let path = format!("spec.ports[{index}].nodePort");
-                let claim = u16::try_from(*node_port).ok().map(Claim::NodePort);
-                let taken = claim.is_some_and(|c| self.claims.contains(&c) && !self.held.contains(&c));
-                if taken && shared.get(port) != Some(node_port) {
-                    let detail = "provided port is already allocated";
-                    return Err(invalid([FieldError::invalid(path, *node_port, detail)].into()));
-                }
-                self.asked_node_port(range, *node_port, &path)?;
-                shared.entry(*port).or_insert(*node_port);
+        let ports: Vec<Wanted> = items(service, &["spec", "ports"]).iter().map(Wanted::of).collect();
+        let mut shared: BTreeMap<ServicePort, NodePort> = BTreeMap::new();
+        for (index, Wanted { port, node_port }) in ports.iter().enumerate() {
+            let Some(number) = *node_port else { continue };
+            let path = format!("spec.ports[{index}].nodePort");
+            let known = NodePort::of(number);
+            let claim = known.map(Claim::NodePort);
+            let taken = claim.is_some_and(|c| self.claims.contains(&c) && !self.held.contains(&c));
+            if taken && shared.get(port).copied() != known {
+                let detail = "provided port is already allocated";
+                return Err(invalid([FieldError::invalid(path, number, detail)].into()));
             }
+            let granted = self.asked_node_port(range, number, &path)?;
+            shared.entry(*port).or_insert(granted);
         }
-        for (index, (port, node_port)) in ports.iter().enumerate() {
-            if *node_port != 0 || !chooses {
+        for (index, Wanted { port, node_port }) in ports.iter().enumerate() {
+            if node_port.is_some() || !chooses {
                 continue;
             }
             let chosen = match shared.get(port) {
@@ -167,50 +166,51 @@ impl Request<'_> {
     }
 
     /// A node port that the user named. Ports of one Service may share it; validation tells when they clash.
-    fn asked_node_port(&mut self, range: (u16, u16), number: i64, path: &str) -> Result<(), AllocationError> {
+    fn asked_node_port(
+        &mut self,
+        range: NodePorts,
+        number: i64,
+        path: &str,
+    ) -> Result<NodePort, AllocationError> {
         let refuse = |detail: String| invalid([FieldError::invalid(path, number, detail)].into());
-        let known = u16::try_from(number).ok().map(Claim::NodePort);
-        if let Some(claim) = known.filter(|c| self.held.contains(c) || self.claims.contains(c)) {
-            self.claims.insert(claim);
-            return Ok(());
-        }
-        let Some(claim) = known.filter(|_| (i64::from(range.0)..=i64::from(range.1)).contains(&number))
-        else {
-            let (first, last) = range;
+        let own = |claim: &Claim| self.held.contains(claim) || self.claims.contains(claim);
+        let known = NodePort::of(number);
+        let Some(port) = known.filter(|port| own(&Claim::NodePort(*port)) || range.contains(*port)) else {
             return Err(refuse(format!(
-                "provided port is not in the valid range. The range of valid ports is {first}-{last}"
+                "provided port is not in the valid range. The range of valid ports is {range}"
             )));
         };
-        if !self.is_free(claim) {
+        let claim = Claim::NodePort(port);
+        if !own(&claim) && !self.is_free(claim) {
             return Err(refuse("provided port is already allocated".to_owned()));
         }
         self.claims.insert(claim);
-        Ok(())
+        Ok(port)
     }
 
     /// A node port of the server's choice; in a dry run the first of the range.
-    fn chosen_node_port(&mut self, range: (u16, u16), what: &str) -> Result<i64, AllocationError> {
+    fn chosen_node_port(&mut self, range: NodePorts, what: &str) -> Result<NodePort, AllocationError> {
         if self.space.dry_run() {
-            return Ok(range.0.into());
+            return Ok(range.first);
         }
         let start = self.space.pick(u64::MAX);
-        let as_claim = |number: u128| u16::try_from(number).ok().map(Claim::NodePort);
-        let free = |number| as_claim(number).is_some_and(|claim| self.is_free(claim));
+        let port = |number: u128| i64::try_from(number).ok().and_then(NodePort::of);
+        let free = |number| port(number).is_some_and(|port| self.is_free(Claim::NodePort(port)));
         let found = Bands::of_node_ports(range).and_then(|bands| bands.find(|bound| start % bound, free));
-        let Some(Claim::NodePort(port)) = found.and_then(as_claim) else {
+        let Some(port) = found.and_then(port) else {
             return Err(AllocationError::Exhausted(format!("failed to allocate {what}: range is full")));
         };
         self.claims.insert(Claim::NodePort(port));
-        Ok(port.into())
+        Ok(port)
     }
 
-    fn health_check_port(&mut self, range: (u16, u16), service: &mut Object) -> Result<(), AllocationError> {
+    fn health_check_port(&mut self, range: NodePorts, service: &mut Object) -> Result<(), AllocationError> {
         if !needs_health_check_port(service) {
             return Ok(());
         }
         match field(service, "healthCheckNodePort").and_then(Value::as_i64) {
             Some(port) => {
-                let claim = u16::try_from(port).ok().map(Claim::NodePort);
+                let claim = NodePort::of(port).map(Claim::NodePort);
                 let path = "spec.healthCheckNodePort";
                 if claim.is_some_and(|c| self.claims.contains(&c))
                     && !claim.is_some_and(|c| self.held.contains(&c))
@@ -218,20 +218,38 @@ impl Request<'_> {
                     let detail = "provided port is already allocated";
                     return Err(invalid([FieldError::invalid(path, port, detail)].into()));
                 }
-                self.asked_node_port(range, port, path)
+                self.asked_node_port(range, port, path).map(drop)
             }
             None => {
                 let port = self.chosen_node_port(range, "a HealthCheck NodePort")?;
-                service.set(&["spec", "healthCheckNodePort"], port);
+                service.set(&["spec", "healthCheckNodePort"], port.number());
                 Ok(())
             }
         }
     }
 }
 
-fn set_node_port(service: &mut Object, index: usize, node_port: i64) {
+/// A port of a Service at its own addresses, as the object has it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct ServicePort(i64);
+
+/// What one port of a Service asks for.
+struct Wanted {
+    port: ServicePort,
+    /// The port of the nodes as the object has it; none is left to the server.
+    node_port: Option<i64>,
+}
+
+impl Wanted {
+    fn of(port: &Value) -> Self {
+        let node_port = Some(int_of(port, "nodePort")).filter(|number| *number != 0);
+        Self { port: ServicePort(int_of(port, "port")), node_port }
+    }
+}
+
+fn set_node_port(service: &mut Object, index: usize, node_port: NodePort) {
     let spec = service.as_map_mut().get_mut("spec");
     if let Some(port) = spec.and_then(|spec| spec.get_mut("ports")).and_then(|ports| ports.get_mut(index)) {
-        port["nodePort"] = node_port.into();
+        port["nodePort"] = node_port.number().into();
     }
 }

@@ -6,6 +6,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::IpNet;
+use skiff_machinery::NodePorts;
 
 /// The numbers of one range, `first..=last`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,10 +27,11 @@ impl Bands {
         Self::new(network + 1, last, offset((end - network).saturating_add(1), 16, 256))
     }
 
-    /// The node ports `first..=last`.
-    pub(super) fn of_node_ports((first, last): (u16, u16)) -> Option<Self> {
-        let size = u128::from(last).checked_sub(first.into())? + 1;
-        Self::new(first.into(), last.into(), offset(size, 32, 128))
+    /// Node ports.
+    pub(super) fn of_node_ports(ports: NodePorts) -> Option<Self> {
+        let (first, last) = (ports.first.number().into(), ports.last.number().into());
+        let size = u128::checked_sub(last, first)? + 1;
+        Self::new(first, last, offset(size, 32, 128))
     }
 
     fn new(first: u128, last: u128, offset: u128) -> Option<Self> {
@@ -138,7 +140,7 @@ mod tests {
 
     #[test]
     fn node_ports_above_the_reserved_ones_first() {
-        let bands = Bands::of_node_ports((30000, 32767)).unwrap();
+        let bands = Bands::of_node_ports(NodePorts::USUAL).unwrap();
         assert_eq!(bands.find(|_| 0, |_| true), Some(30086));
         assert_eq!(bands.find(|bound| bound - 1, |_| true), Some(32767));
         assert_eq!(bands.find(|_| 0, |port| port < 30086), Some(30000));

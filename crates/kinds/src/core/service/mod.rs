@@ -17,7 +17,8 @@ use std::sync::Arc;
 
 use skiff_schema::Schema;
 
-use crate::row::{CORE, stored};
+use crate::groups::CORE;
+use crate::row::stored;
 use skiff_machinery::cells::{age_column, name_column, text, wide};
 use skiff_machinery::{
     AddressSpace, AllocationError, Claim, Companion, Context, FieldError, FieldErrors, Kind, Object, Printer,

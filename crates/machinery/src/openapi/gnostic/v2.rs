@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::Form::{Choice, Each, Flag, Integer, Message as Of, Number, Text, Yaml};
-use super::{Alternative, Message};
+use super::{Alternative, EXTERNAL_DOCS, Field, LIMITS, Message, is_reference};
 
 /// The numbers of a document's parts.
 pub(in crate::openapi) mod document {
@@ -14,41 +14,47 @@ pub(in crate::openapi) mod document {
 }
 
 pub(in crate::openapi) static INFO: Message = Message {
-    fields: &[("title", 1, Text), ("version", 2, Text), ("description", 3, Text)],
+    fields: &[(1, &[("title", Text), ("version", Text), ("description", Text)])],
     extensions: Some(7),
     others: None,
 };
 
 pub(in crate::openapi) static PATH_ITEM: Message = Message {
-    fields: &[
-        ("$ref", 1, Text),
-        ("get", 2, Of(&OPERATION)),
-        ("put", 3, Of(&OPERATION)),
-        ("post", 4, Of(&OPERATION)),
-        ("delete", 5, Of(&OPERATION)),
-        ("options", 6, Of(&OPERATION)),
-        ("head", 7, Of(&OPERATION)),
-        ("patch", 8, Of(&OPERATION)),
-        ("parameters", 9, Each(&Choice(&PARAMETER_OR_REFERENCE))),
-    ],
+    fields: &[(
+        1,
+        &[
+            ("$ref", Text),
+            ("get", Of(&OPERATION)),
+            ("put", Of(&OPERATION)),
+            ("post", Of(&OPERATION)),
+            ("delete", Of(&OPERATION)),
+            ("options", Of(&OPERATION)),
+            ("head", Of(&OPERATION)),
+            ("patch", Of(&OPERATION)),
+            ("parameters", Each(&Choice(&PARAMETER_OR_REFERENCE))),
+        ],
+    )],
     extensions: Some(10),
     others: None,
 };
 
 static OPERATION: Message = Message {
-    fields: &[
-        ("tags", 1, Each(&Text)),
-        ("summary", 2, Text),
-        ("description", 3, Text),
-        ("externalDocs", 4, Of(&EXTERNAL_DOCS)),
-        ("operationId", 5, Text),
-        ("produces", 6, Each(&Text)),
-        ("consumes", 7, Each(&Text)),
-        ("parameters", 8, Each(&Choice(&PARAMETER_OR_REFERENCE))),
-        ("responses", 9, Of(&RESPONSES)),
-        ("schemes", 10, Each(&Text)),
-        ("deprecated", 11, Flag),
-    ],
+    fields: &[(
+        1,
+        &[
+            ("tags", Each(&Text)),
+            ("summary", Text),
+            ("description", Text),
+            ("externalDocs", Of(&EXTERNAL_DOCS)),
+            ("operationId", Text),
+            ("produces", Each(&Text)),
+            ("consumes", Each(&Text)),
+            ("parameters", Each(&Choice(&PARAMETER_OR_REFERENCE))),
+            ("responses", Of(&RESPONSES)),
+            ("schemes", Each(&Text)),
+            ("deprecated", Flag),
+        ],
+    )],
     extensions: Some(13),
     others: None,
 };
@@ -64,13 +70,10 @@ static PARAMETER: [Alternative; 2] = [
 ];
 
 static BODY: Message = Message {
-    fields: &[
-        ("description", 1, Text),
-        ("name", 2, Text),
-        ("in", 3, Text),
-        ("required", 4, Flag),
-        ("schema", 5, Of(&SCHEMA)),
-    ],
+    fields: &[(
+        1,
+        &[("description", Text), ("name", Text), ("in", Text), ("required", Flag), ("schema", Of(&SCHEMA))],
+    )],
     extensions: Some(6),
     others: None,
 };
@@ -85,27 +88,8 @@ static ELSEWHERE: [Alternative; 4] = [
 
 static HEADER_OR_PATH: Message = Message {
     fields: &[
-        ("required", 1, Flag),
-        ("in", 2, Text),
-        ("description", 3, Text),
-        ("name", 4, Text),
-        ("type", 5, Text),
-        ("format", 6, Text),
-        ("items", 7, Of(&PRIMITIVE)),
-        ("collectionFormat", 8, Text),
-        ("default", 9, Yaml),
-        ("maximum", 10, Number),
-        ("exclusiveMaximum", 11, Flag),
-        ("minimum", 12, Number),
-        ("exclusiveMinimum", 13, Flag),
-        ("maxLength", 14, Integer),
-        ("minLength", 15, Integer),
-        ("pattern", 16, Text),
-        ("maxItems", 17, Integer),
-        ("minItems", 18, Integer),
-        ("uniqueItems", 19, Flag),
-        ("enum", 20, Each(&Yaml)),
-        ("multipleOf", 21, Number),
+        (1, &[("required", Flag), ("in", Text), ("description", Text), ("name", Text)]),
+        (5, &PRIMITIVE_FIELDS),
     ],
     extensions: Some(22),
     others: None,
@@ -113,56 +97,44 @@ static HEADER_OR_PATH: Message = Message {
 
 static FORM_OR_QUERY: Message = Message {
     fields: &[
-        ("required", 1, Flag),
-        ("in", 2, Text),
-        ("description", 3, Text),
-        ("name", 4, Text),
-        ("allowEmptyValue", 5, Flag),
-        ("type", 6, Text),
-        ("format", 7, Text),
-        ("items", 8, Of(&PRIMITIVE)),
-        ("collectionFormat", 9, Text),
-        ("default", 10, Yaml),
-        ("maximum", 11, Number),
-        ("exclusiveMaximum", 12, Flag),
-        ("minimum", 13, Number),
-        ("exclusiveMinimum", 14, Flag),
-        ("maxLength", 15, Integer),
-        ("minLength", 16, Integer),
-        ("pattern", 17, Text),
-        ("maxItems", 18, Integer),
-        ("minItems", 19, Integer),
-        ("uniqueItems", 20, Flag),
-        ("enum", 21, Each(&Yaml)),
-        ("multipleOf", 22, Number),
+        (
+            1,
+            &[
+                ("required", Flag),
+                ("in", Text),
+                ("description", Text),
+                ("name", Text),
+                ("allowEmptyValue", Flag),
+            ],
+        ),
+        (6, &PRIMITIVE_FIELDS),
     ],
     extensions: Some(23),
     others: None,
 };
 
-static PRIMITIVE: Message = Message {
-    fields: &[
-        ("type", 1, Text),
-        ("format", 2, Text),
-        ("items", 3, Of(&PRIMITIVE)),
-        ("collectionFormat", 4, Text),
-        ("default", 5, Yaml),
-        ("maximum", 6, Number),
-        ("exclusiveMaximum", 7, Flag),
-        ("minimum", 8, Number),
-        ("exclusiveMinimum", 9, Flag),
-        ("maxLength", 10, Integer),
-        ("minLength", 11, Integer),
-        ("pattern", 12, Text),
-        ("maxItems", 13, Integer),
-        ("minItems", 14, Integer),
-        ("uniqueItems", 15, Flag),
-        ("enum", 16, Each(&Yaml)),
-        ("multipleOf", 17, Number),
-    ],
-    extensions: Some(18),
-    others: None,
-};
+static PRIMITIVE: Message = Message { fields: &[(1, &PRIMITIVE_FIELDS)], extensions: Some(18), others: None };
+
+/// What is said of a value that is no object, behind what else is said of a parameter.
+static PRIMITIVE_FIELDS: [Field; 17] = [
+    ("type", Text),
+    ("format", Text),
+    ("items", Of(&PRIMITIVE)),
+    ("collectionFormat", Text),
+    ("default", Yaml),
+    ("maximum", Number),
+    ("exclusiveMaximum", Flag),
+    ("minimum", Number),
+    ("exclusiveMinimum", Flag),
+    ("maxLength", Integer),
+    ("minLength", Integer),
+    ("pattern", Text),
+    ("maxItems", Integer),
+    ("minItems", Integer),
+    ("uniqueItems", Flag),
+    ("enum", Each(&Yaml)),
+    ("multipleOf", Number),
+];
 
 static RESPONSES: Message =
     Message { fields: &[], extensions: Some(2), others: Some((1, Choice(&RESPONSE_OR_REFERENCE))) };
@@ -173,51 +145,37 @@ static RESPONSE_OR_REFERENCE: [Alternative; 2] = [
 ];
 
 static RESPONSE: Message = Message {
-    fields: &[
-        ("description", 1, Text),
-        ("schema", 2, Choice(&[Alternative { fits: Value::is_object, number: 1, form: Of(&SCHEMA) }])),
-    ],
+    fields: &[(
+        1,
+        &[
+            ("description", Text),
+            ("schema", Choice(&[Alternative { fits: Value::is_object, number: 1, form: Of(&SCHEMA) }])),
+        ],
+    )],
     extensions: Some(5),
     others: None,
 };
 
-static EXTERNAL_DOCS: Message =
-    Message { fields: &[("description", 1, Text), ("url", 2, Text)], extensions: Some(3), others: None };
-
 static REFERENCE: Message =
-    Message { fields: &[("$ref", 1, Text), ("description", 2, Text)], extensions: None, others: None };
+    Message { fields: &[(1, &[("$ref", Text), ("description", Text)])], extensions: None, others: None };
 
 pub(in crate::openapi) static SCHEMA: Message = Message {
     fields: &[
-        ("$ref", 1, Text),
-        ("format", 2, Text),
-        ("title", 3, Text),
-        ("description", 4, Text),
-        ("default", 5, Yaml),
-        ("multipleOf", 6, Number),
-        ("maximum", 7, Number),
-        ("exclusiveMaximum", 8, Flag),
-        ("minimum", 9, Number),
-        ("exclusiveMinimum", 10, Flag),
-        ("maxLength", 11, Integer),
-        ("minLength", 12, Integer),
-        ("pattern", 13, Text),
-        ("maxItems", 14, Integer),
-        ("minItems", 15, Integer),
-        ("uniqueItems", 16, Flag),
-        ("maxProperties", 17, Integer),
-        ("minProperties", 18, Integer),
-        ("required", 19, Each(&Text)),
-        ("enum", 20, Each(&Yaml)),
-        ("additionalProperties", 21, Choice(&ADDITIONAL_PROPERTIES)),
-        ("type", 22, Choice(&TYPES)),
-        ("items", 23, Choice(&ITEMS)),
-        ("allOf", 24, Each(&Of(&SCHEMA))),
-        ("properties", 25, Of(&PROPERTIES)),
-        ("discriminator", 26, Text),
-        ("readOnly", 27, Flag),
-        ("externalDocs", 29, Of(&EXTERNAL_DOCS)),
-        ("example", 30, Yaml),
+        (1, &[("$ref", Text), ("format", Text), ("title", Text), ("description", Text), ("default", Yaml)]),
+        (6, &LIMITS),
+        (
+            21,
+            &[
+                ("additionalProperties", Choice(&ADDITIONAL_PROPERTIES)),
+                ("type", Choice(&TYPES)),
+                ("items", Choice(&ITEMS)),
+                ("allOf", Each(&Of(&SCHEMA))),
+                ("properties", Of(&PROPERTIES)),
+                ("discriminator", Text),
+                ("readOnly", Flag),
+            ],
+        ),
+        (29, &[("externalDocs", Of(&EXTERNAL_DOCS)), ("example", Yaml)]),
     ],
     extensions: Some(31),
     others: None,
@@ -239,7 +197,3 @@ static ITEMS: [Alternative; 2] = [
     Alternative { fits: Value::is_object, number: 1, form: Of(&SCHEMA) },
     Alternative { fits: Value::is_array, number: 1, form: Each(&Of(&SCHEMA)) },
 ];
-
-fn is_reference(value: &Value) -> bool {
-    value.get("$ref").is_some_and(Value::is_string)
-}
