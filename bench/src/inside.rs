@@ -6,6 +6,7 @@ mod compare;
 mod creates;
 mod fill;
 mod reads;
+mod schedule;
 mod serve;
 mod single;
 mod size;
@@ -34,6 +35,8 @@ pub(crate) fn run(command: Inside) -> anyhow::Result<()> {
         }
         Inside::Answer { address } => answer::run(address.parse().context("address")?),
         Inside::Compare { direct, service } => compare::run(direct.parse()?, service.parse()?),
+        Inside::Decide { nodes, pods } => schedule::decide(nodes, pods),
+        Inside::Bind { nodes, pods } => schedule::bind(nodes, pods),
         Inside::Serve { ports } => serve::run(&ports),
     }
 }

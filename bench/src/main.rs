@@ -16,7 +16,8 @@ use clap::{Parser, Subcommand};
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Cli {
-    /// Only these measurements (start, idle, story, pods, creates, reads, watches, services, size, store)
+    /// Only these measurements (start, idle, story, pods, creates, reads, watches, services, size, store,
+    /// schedule)
     only: Vec<String>,
     /// Services to load for the measurements at scale
     #[arg(long, default_value_t = 10_000)]
@@ -65,6 +66,10 @@ enum Inside {
     Answer { address: String },
     /// Connections and bytes per second to two addresses, in turns
     Compare { direct: String, service: String },
+    /// Decide about pods for nodes that nobody runs, without an API
+    Decide { nodes: u32, pods: u32 },
+    /// Bind such pods through an API server in this process
+    Bind { nodes: u32, pods: u32 },
     /// Serve connections for `compare` and `changes`
     Serve { ports: Vec<u16> },
 }

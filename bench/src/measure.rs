@@ -3,6 +3,7 @@
 mod idle;
 mod pods;
 mod scale;
+mod schedule;
 mod size;
 mod start;
 mod store;
@@ -31,6 +32,7 @@ pub(crate) fn run(only: &[String], services: u32, pods: u32) -> anyhow::Result<(
         ("services", &|| scale::services(services)),
         ("size", &|| size::run(pods)),
         ("store", &store::run),
+        ("schedule", &schedule::run),
     ];
     for name in only {
         if !all.iter().any(|(known, _)| known == name) {

@@ -10,29 +10,9 @@ use std::collections::BTreeSet;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use skiff_tests::{Cluster, Kubectl};
+use skiff_tests::{Cluster, Dice, Kubectl, setting};
 
 const SECONDS: u64 = 10;
-
-/// A number from the environment.
-fn setting(name: &str) -> Option<u64> {
-    std::env::var(name)
-        .ok()
-        .map(|text| text.parse().unwrap_or_else(|_| panic!("{name}: {text} is no number")))
-}
-
-/// SplitMix64: small, and good enough to choose from a handful.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound
-    }
-}
 
 /// A program that goes on until there is a file `stop`.
 struct Load(Child);
@@ -144,7 +124,7 @@ fn nothing_acknowledged_is_lost_and_nothing_is_left() {
     let writers: Vec<Load> = names.iter().map(|name| writer(&cluster, name)).collect();
     let mut open = connection(&cluster, &ip);
 
-    let mut dice = Dice(seed);
+    let mut dice = Dice::new(seed);
     let end = Instant::now() + Duration::from_secs(setting("SKIFF_CHAOS_SECONDS").unwrap_or(SECONDS));
     while Instant::now() < end {
         println!("{}", happen(&cluster, &mut dice));

@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "test support: a panic is a failed test")]
 
 mod cluster;
+mod dice;
 mod host;
 pub mod oracle;
 mod output;
@@ -15,6 +16,7 @@ pub mod registry;
 mod terminal;
 
 pub use cluster::{Cluster, Kubectl, poster};
+pub use dice::{Dice, setting};
 pub use host::{Host, program};
 pub use output::Output;
 pub use terminal::Terminal;

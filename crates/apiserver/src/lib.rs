@@ -36,4 +36,6 @@ pub use limits::Limits;
 pub use server::{ApiServer, StartError};
 pub use skiff_identity::UserInfo;
 pub use skiff_listener::{Checks, Concern};
-pub use skiff_registry::{ConfigurationError, PluginConfiguration, PluginError, PluginNames, Plugins, terms};
+pub use skiff_registry::{
+    ConfigurationError, PluginConfiguration, PluginError, PluginNames, Plugins, configuration, terms,
+};

@@ -57,6 +57,19 @@ pub fn prune(value: Value, root: &Root) -> Result<Decoded, DecodeFailure> {
     run(value, root)
 }
 
+/// As [`prune`], for what is configured: whatever would be ignored is an error.
+///
+/// # Errors
+/// What does not fit, or is unknown.
+pub fn configured(value: Value, root: &Root) -> Result<Value, String> {
+    let decoded = prune(value, root).map_err(|error| error.to_string())?;
+    if decoded.problems.is_empty() {
+        Ok(decoded.object.into_value())
+    } else {
+        Err(format!("strict decoding error: {}", decoded.problems.join(", ")))
+    }
+}
+
 fn run<'de, D>(deserializer: D, root: &Root) -> Result<Decoded, DecodeFailure>
 where
     D: Deserializer<'de, Error = serde_json::Error>,

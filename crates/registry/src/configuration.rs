@@ -57,9 +57,5 @@ pub fn decode(object: &Value, wanted: &Kind, schema: &Arc<Schema>) -> Result<Val
         return Err(format!("no kind {kind:?} is registered for version {version:?}: {wanted}"));
     }
     let root = schema.root(wanted.definition).expect("the schema defines every kind that is read by it");
-    let decoded = strict::prune(object.clone(), &root).map_err(|error| error.to_string())?;
-    if !decoded.problems.is_empty() {
-        return Err(format!("strict decoding error: {}", decoded.problems.join(", ")));
-    }
-    Ok(decoded.object.into_value())
+    strict::configured(object.clone(), &root)
 }

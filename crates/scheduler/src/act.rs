@@ -8,8 +8,10 @@ use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 use skiff_informer::{EventType, ObjectKey, Recorder, describe, is_conflict, is_not_found};
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::configuration::{Configuration, Profile};
 use crate::model::PodInfo;
 use crate::preempt::Preemption;
 use crate::schedule::{Room, Unschedulable};
@@ -26,12 +28,31 @@ pub(crate) struct Error {
 /// What writes.
 pub(crate) struct Hand {
     client: Client,
-    recorder: Recorder,
+    /// By profile: events name it as their source.
+    recorders: HashMap<String, Recorder>,
 }
 
 impl Hand {
-    pub(crate) fn new(client: Client, recorder: Recorder) -> Self {
-        Self { client, recorder }
+    pub(crate) fn new(client: Client, configuration: &Configuration) -> Self {
+        let recorder = |profile: &Arc<Profile>| {
+            (profile.name.clone(), Recorder::start(client.clone(), &profile.name, ""))
+        };
+        Self { recorders: configuration.profiles().map(recorder).collect(), client }
+    }
+
+    /// Tells of a pod in the name of the profile by which `decided` is decided about.
+    fn tell(
+        &self,
+        decided: &PodInfo,
+        about: ObjectReference,
+        kind: EventType,
+        reason: &'static str,
+        message: String,
+    ) {
+        let profile = decided.pending.as_ref().map(|pending| pending.profile.name.as_str());
+        if let Some(recorder) = profile.and_then(|profile| self.recorders.get(profile)) {
+            recorder.event(about, kind, reason, shortened(message));
+        }
     }
 
     /// Binds the pod; false if it is gone or somebody else bound it, which the watch will tell.
@@ -51,13 +72,16 @@ impl Hand {
         match bound {
             Ok(_) => {
                 let message = format!("Successfully assigned {key} to {node}");
-                self.recorder.event(reference(key, pod), EventType::Normal, "Scheduled", message);
+                self.tell(pod, reference(key, pod), EventType::Normal, "Scheduled", message);
                 Ok(true)
             }
             Err(error) if is_not_found(&error) || is_conflict(&error) => Ok(false),
             Err(source) => {
-                let message = format!("binding rejected: {}", describe(&source));
-                self.recorder.event(reference(key, pod), EventType::Warning, "FailedScheduling", message);
+                let message = format!("running Bind plugin \"DefaultBinder\": {}", describe(&source));
+                self.tell(pod, reference(key, pod), EventType::Warning, "FailedScheduling", message.clone());
+                let generation = pod.pending.as_ref().and_then(|pending| pending.generation);
+                let condition = unscheduled("SchedulerError", &message, generation, Timestamp::now());
+                self.patch_status(key, pod, json!({"conditions": [condition]}), "report what failed").await?;
                 Err(Error { action: "bind", pod: key.clone(), source })
             }
         }
@@ -66,7 +90,7 @@ impl Hand {
     /// Tells that the pod's volumes could not be bound.
     pub(crate) fn refuse_volumes(&self, key: &ObjectKey, pod: &PodInfo, why: &str) {
         let message = format!("running PreBind plugin \"VolumeBinding\": {why}");
-        self.recorder.event(reference(key, pod), EventType::Warning, "FailedScheduling", message);
+        self.tell(pod, reference(key, pod), EventType::Warning, "FailedScheduling", message);
     }
 
     /// Reports why the pod fits nowhere, and where room is made for it. It is tried again when the cluster changes.
@@ -78,7 +102,7 @@ impl Hand {
     ) -> Result<(), Error> {
         let Some(pending) = pod.pending.as_deref() else { return Ok(()) };
         let message = &why.message;
-        self.recorder.event(reference(key, pod), EventType::Warning, "FailedScheduling", message.clone());
+        self.tell(pod, reference(key, pod), EventType::Warning, "FailedScheduling", message.clone());
         let nominated = match &why.room {
             Room::Made(preemption) => Some(preemption.node.as_str()),
             Room::AsBefore => pending.nominated.as_deref(),
@@ -87,7 +111,7 @@ impl Hand {
         if pending.reported.as_ref() == Some(message) && pending.nominated.as_deref() == nominated {
             return Ok(());
         }
-        let condition = unschedulable(message, pending.generation, Timestamp::now());
+        let condition = unscheduled("Unschedulable", message, pending.generation, Timestamp::now());
         let mut status = json!({"conditions": [condition]});
         if pending.nominated.as_deref() != nominated {
             status["nominatedNodeName"] = json!(nominated);
@@ -115,9 +139,11 @@ impl Hand {
 
     /// Ends one pod for the sake of another, with the condition that says so.
     async fn end(&self, key: &ObjectKey, victim: &PodInfo, by: &PodInfo, node: &str) -> Result<(), Error> {
+        let scheduler = by.pending.as_ref().map_or("", |pending| pending.profile.name.as_str());
+        let message = format!("{scheduler}: preempting to accommodate a higher priority pod");
         let condition = json!({
             "type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler",
-            "message": "default-scheduler: preempting to accommodate a higher priority pod",
+            "message": message,
             "lastProbeTime": null, "lastTransitionTime": Time(Timestamp::now()),
         });
         self.patch_status(key, victim, json!({"conditions": [condition]}), "mark for preemption").await?;
@@ -126,7 +152,7 @@ impl Hand {
         match self.pods_in(key).delete(key.name(), &parameters).await {
             Ok(_) => {
                 let message = format!("Preempted by pod {} on node {node}", by.uid);
-                self.recorder.event(reference(key, victim), EventType::Normal, "Preempted", message);
+                self.tell(by, reference(key, victim), EventType::Normal, "Preempted", message);
                 Ok(())
             }
             Err(error) if is_not_found(&error) || is_conflict(&error) => Ok(()),
@@ -155,10 +181,22 @@ impl Hand {
     }
 }
 
-/// The condition of a pod that fits nowhere: it says of which generation of the pod that is true.
-pub(crate) fn unschedulable(message: &str, generation: Option<i64>, now: Timestamp) -> Value {
+/// What an event can say at most, in bytes.
+const NOTE: usize = 1024;
+
+/// A message as far as an event can say it.
+pub(crate) fn shortened(message: String) -> String {
+    const REST: &str = " ...";
+    if message.len() <= NOTE {
+        return message;
+    }
+    format!("{}{REST}", &message[..message.floor_char_boundary(NOTE - REST.len())])
+}
+
+/// The condition of a pod that got no node: it says of which generation of the pod that is true.
+pub(crate) fn unscheduled(reason: &str, message: &str, generation: Option<i64>, now: Timestamp) -> Value {
     json!({
-        "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message,
+        "type": "PodScheduled", "status": "False", "reason": reason, "message": message,
         "lastProbeTime": null, "lastTransitionTime": Time(now),
         "observedGeneration": generation,
     })

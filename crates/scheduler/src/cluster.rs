@@ -4,11 +4,13 @@ mod volumes;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use skiff_informer::ObjectKey;
+use skiff_machinery::selector::LabelSelector;
 
-use crate::model::{Budget, Labels, NodeInfo, PodInfo};
+use crate::configuration::Backoff;
+use crate::model::{Budget, Labels, NodeInfo, OwnerKind, PodInfo};
 pub(crate) use crate::picture::Picture;
 use crate::preempt::Preemption;
 use crate::rules::Rule;
@@ -39,7 +41,7 @@ pub(crate) struct Cluster {
     picture: Picture,
     placed: HashMap<ObjectKey, Placed>,
     waiting: Waiting,
-    /// The node of the last decision: the next one begins behind it.
+    /// The last node that was looked at: the next decision begins behind it.
     last: String,
 }
 
@@ -51,6 +53,10 @@ const DISKS_LEFT: &[Rule] = &[Rule::Room, Rule::Others, Rule::Disks];
 const OTHERS_CHANGED: &[Rule] = &[Rule::Others];
 
 impl Cluster {
+    pub(crate) fn new(backoff: Backoff) -> Self {
+        Self { waiting: Waiting::new(backoff), ..Self::default() }
+    }
+
     /// Takes in a node. Returns pods that might fit now.
     pub(crate) fn set_node(&mut self, info: &NodeInfo) -> Vec<ObjectKey> {
         if let Some(node) = self.picture.nodes.get(&info.name) {
@@ -84,6 +90,16 @@ impl Cluster {
             None => known.remove(name),
         };
         if before.as_ref() == labels { Vec::new() } else { self.waiting.reconsider(OTHERS_CHANGED) }
+    }
+
+    /// Takes in what a Service selects, or its end.
+    pub(crate) fn set_service(&mut self, key: &ObjectKey, selector: Option<&Labels>) {
+        self.picture.selectors.set_service(key, selector);
+    }
+
+    /// Takes in what an owner of pods selects, or its end.
+    pub(crate) fn set_owner(&mut self, kind: OwnerKind, key: &ObjectKey, selector: Option<&LabelSelector>) {
+        self.picture.selectors.set_owner(kind, key, selector);
     }
 
     /// Takes in all disruption budgets.
@@ -154,25 +170,30 @@ impl Cluster {
 
     /// Decides about the pod that is next; one that is bound is counted in at once. Pods that need no node any more are passed
     /// over.
-    pub(crate) fn decide(&mut self, find: impl Fn(&ObjectKey) -> Option<Arc<PodInfo>>) -> Option<Decided> {
-        while let Some(key) = self.waiting.next() {
+    pub(crate) fn decide(
+        &mut self,
+        find: impl Fn(&ObjectKey) -> Option<Arc<PodInfo>>,
+        now: Instant,
+    ) -> Option<Decided> {
+        while let Some(key) = self.waiting.next(now) {
             let Some(pod) = find(&key) else { continue };
             let Some(pending) = pod.pending.as_deref() else { continue };
             if self.placed.contains_key(&key) {
                 continue;
             }
-            let decision = schedule(&key, &pod, pending, &self.picture, &self.last);
+            self.picture.prepare(&pod, pending);
+            let (decision, examined) = schedule(&key, &pod, pending, &self.picture, &self.last);
+            self.last = examined.unwrap_or_else(|| std::mem::take(&mut self.last));
             let mut reserved = None;
             match &decision {
                 Decision::Bind(node) => {
-                    reserved = self.reserve(&pod, node);
-                    self.last.clone_from(node);
+                    reserved = self.reserve(&pod, pending, node);
                     self.picture.withdraw(&key);
                     let assumed = Some(pod.uid.clone());
                     self.put_in(&key, Placed { node: node.clone(), pod: pod.clone(), assumed });
                 }
                 Decision::Unschedulable(why) => {
-                    self.waiting.refuse(&key, pod.priority, why.rules.clone());
+                    self.waiting.refuse(&key, pod.priority, why.rules.clone(), now);
                     match &why.room {
                         Room::Made(preemption) => self.picture.nominate(&key, &pod, Some(&preemption.node)),
                         Room::None => self.picture.withdraw(&key),
@@ -260,7 +281,7 @@ mod tests {
     /// Whether `pod` gets a node.
     fn binds(cluster: &mut Cluster, name: &str, pod: &Arc<PodInfo>) -> bool {
         cluster.ask(&key(name), 0);
-        let decided = cluster.decide(|_| Some(pod.clone()));
+        let decided = cluster.decide(|_| Some(pod.clone()), Instant::now());
         decided.is_some_and(|decided| matches!(decided.decision, Decision::Bind(_)))
     }
 
@@ -304,7 +325,7 @@ mod tests {
         cluster.set_node(&node());
         assert!(!binds(&mut cluster, "b", &pod("b", None, 300)));
         assert_eq!(cluster.remove_node("n"), [key("b")]);
-        let decided = cluster.decide(|_| Some(pod("b", None, 300)));
+        let decided = cluster.decide(|_| Some(pod("b", None, 300)), Instant::now());
         let Some(Decided { decision: Decision::Unschedulable(why), .. }) = decided else { panic!("it fits") };
         assert_eq!(why.message, "no nodes available to schedule pods");
     }

@@ -4,39 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use skiff_informer::ObjectKey;
+use skiff_machinery::selector::LabelSelector;
 use skiff_quantity::Needed;
 
-use crate::model::{HostPort, NodeInfo, PodInfo, Resources};
-
-/// What a pod without a request is taken to use, for scoring only: millicores and bytes.
-const GUESSED: Shares = Shares { cpu: 100, memory: 200 * 1024 * 1024 };
-
-/// CPU in millicores and memory in bytes, as scores weigh them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Shares {
-    pub cpu: i64,
-    pub memory: i64,
-}
-
-impl Shares {
-    /// What a pod counts with, a guess where it says nothing.
-    pub(crate) fn of(pod: &PodInfo) -> Self {
-        let or_guess = |amount: i64, guess: i64| if amount > 0 { amount } else { guess };
-        Self {
-            cpu: or_guess(pod.requests.get("cpu"), GUESSED.cpu),
-            memory: or_guess(pod.requests.get("memory"), GUESSED.memory),
-        }
-    }
-
-    pub(crate) fn plus(self, other: Self) -> Self {
-        let (cpu, memory) = (self.cpu.saturating_add(other.cpu), self.memory.saturating_add(other.memory));
-        Self { cpu, memory }
-    }
-
-    fn minus(self, other: Self) -> Self {
-        Self { cpu: self.cpu.saturating_sub(other.cpu), memory: self.memory.saturating_sub(other.memory) }
-    }
-}
+use crate::model::{HostPort, NodeInfo, PodInfo, Resources, Shares};
+use crate::tallies::{Tallies, Tally};
 
 /// A node with what its pods take of it.
 #[derive(Clone, Debug, Default)]
@@ -57,7 +29,7 @@ impl NodeState {
     /// Counts a pod in that is not there yet.
     pub(crate) fn add(&mut self, key: ObjectKey, pod: Arc<PodInfo>) {
         self.requested.add(&pod.requests);
-        self.weighed = self.weighed.plus(Shares::of(&pod));
+        self.weighed = self.weighed.plus(pod.weighed);
         self.host_ports.extend(pod.host_ports.iter().cloned());
         self.pods.insert(key, pod);
     }
@@ -66,7 +38,7 @@ impl NodeState {
     pub(crate) fn remove(&mut self, key: &ObjectKey) -> Option<Arc<PodInfo>> {
         let pod = self.pods.remove(key)?;
         self.requested.subtract(&pod.requests);
-        self.weighed = self.weighed.minus(Shares::of(&pod));
+        self.weighed = self.weighed.minus(pod.weighed);
         for port in &pod.host_ports {
             if let Some(position) = self.host_ports.iter().position(|taken| taken == port) {
                 self.host_ports.swap_remove(position);
@@ -89,6 +61,9 @@ pub(crate) struct Nodes {
     with_rules: BTreeMap<String, usize>,
     /// On how many nodes an image is.
     images: HashMap<String, usize>,
+    /// How many nodes have a label.
+    labelled: HashMap<String, usize>,
+    tallies: Tallies,
 }
 
 impl Nodes {
@@ -100,6 +75,14 @@ impl Nodes {
         let new = !self.by_name.contains_key(&info.name);
         let node = self.by_name.entry(info.name.clone()).or_default();
         let images_changed = new || node.info.images != info.images;
+        if new || node.info.labels != info.labels {
+            let before = std::mem::take(&mut node.info.labels);
+            before.keys().for_each(|key| count_down(&mut self.labelled, key));
+            info.labels.keys().for_each(|key| *self.labelled.entry(key.clone()).or_default() += 1);
+            if !new {
+                self.tallies.clear();
+            }
+        }
         node.info = info.clone();
         if images_changed {
             self.count_images(&info.name, true);
@@ -109,17 +92,20 @@ impl Nodes {
 
     pub(crate) fn forget(&mut self, name: &str) {
         self.count_images(name, false);
-        self.by_name.remove(name);
+        if let Some(node) = self.by_name.remove(name) {
+            node.info.labels.keys().for_each(|key| count_down(&mut self.labelled, key));
+            self.tallies.clear();
+        }
         self.with_rules.remove(name);
     }
 
     fn count_images(&mut self, name: &str, there: bool) {
         let Some(node) = self.by_name.get(name) else { return };
         for image in node.info.images.keys() {
-            let count = self.images.entry(image.clone()).or_default();
-            *count = if there { *count + 1 } else { count.saturating_sub(1) };
-            if *count == 0 {
-                self.images.remove(image);
+            if there {
+                *self.images.entry(image.clone()).or_default() += 1;
+            } else {
+                count_down(&mut self.images, image);
             }
         }
     }
@@ -128,6 +114,7 @@ impl Nodes {
     pub(crate) fn put(&mut self, name: &str, key: &ObjectKey, pod: &Arc<PodInfo>) {
         let Some(node) = self.by_name.get_mut(name) else { return };
         node.add(key.clone(), pod.clone());
+        self.tallies.count(pod, node, 1);
         if pod.affinities.is_some() {
             *self.with_rules.entry(name.to_owned()).or_default() += 1;
         }
@@ -135,7 +122,9 @@ impl Nodes {
 
     /// Takes a pod out, if it is there.
     pub(crate) fn take(&mut self, name: &str, key: &ObjectKey) {
-        let Some(pod) = self.by_name.get_mut(name).and_then(|node| node.remove(key)) else { return };
+        let Some(node) = self.by_name.get_mut(name) else { return };
+        let Some(pod) = node.remove(key) else { return };
+        self.tallies.count(&pod, node, -1);
         if pod.affinities.is_some()
             && let Some(count) = self.with_rules.get_mut(name)
         {
@@ -172,8 +161,32 @@ impl Nodes {
         self.with_rules.keys().filter_map(|name| self.by_name.get(name))
     }
 
+    /// Whether every node has a label of this key.
+    pub(crate) fn all_have(&self, key: &str) -> bool {
+        self.labelled.get(key) == Some(&self.by_name.len())
+    }
+
+    /// Keeps counts of what the selector selects in a namespace, also by this label of nodes.
+    pub(crate) fn tally(&mut self, namespace: &str, selector: &LabelSelector, key: &str) {
+        self.tallies.keep(namespace, selector, key, self.by_name.values());
+    }
+
+    /// The counts of what the selector selects, if they are kept.
+    pub(crate) fn tallied(&self, namespace: &str, selector: &LabelSelector) -> Option<&Tally> {
+        self.tallies.get(namespace, selector)
+    }
+
     /// On how many nodes the image of this name is.
     pub(crate) fn holding(&self, image: &str) -> usize {
         self.images.get(image).copied().unwrap_or(0)
+    }
+}
+
+fn count_down(counts: &mut HashMap<String, usize>, key: &str) {
+    if let Some(count) = counts.get_mut(key) {
+        *count = count.saturating_sub(1);
+        if *count == 0 {
+            counts.remove(key);
+        }
     }
 }

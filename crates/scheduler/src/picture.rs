@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use skiff_informer::ObjectKey;
 
-use crate::model::{Budget, Namespaces, PodInfo};
+use crate::model::{Budget, Namespaces, PodInfo, Selectors};
 use crate::nodes::Nodes;
 use crate::storage::Storage;
 
@@ -15,6 +15,7 @@ pub(crate) struct Picture {
     pub nodes: Nodes,
     pub namespaces: Namespaces,
     pub budgets: Vec<Arc<Budget>>,
+    pub selectors: Selectors,
     pub storage: Storage,
     nominated: Nominated,
 }

@@ -10,7 +10,7 @@ use crate::cluster::Picture;
 use crate::model::{Budget, PodInfo};
 use crate::nodes::NodeState;
 use crate::rules::{Cycle, Refusal};
-use crate::schedule::counted;
+use crate::schedule::{Refused, counted};
 
 /// Pods that make room on a node.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,47 +35,66 @@ pub(crate) enum NoRoom {
     NoCandidate(String),
 }
 
-/// Chooses the node on which it costs least to make room for the pod of `key`.
+/// Chooses the node on which it costs least to make room for the pod of `key`; on those that were not looked at (`some_absent`) it
+/// would not help. Of many nodes only as many are tried as the profile says.
 pub(crate) fn preempt(
     cycle: &Cycle<'_>,
     key: &ObjectKey,
-    refused: &[(&NodeState, Vec<Refusal>)],
-    picture: &Picture,
+    refused: &Refused<'_>,
+    some_absent: bool,
 ) -> Result<Preemption, NoRoom> {
     if !cycle.pending.preempts {
         return Err(NoRoom::NotEligible("not eligible due to preemptionPolicy=Never."));
     }
-    if room_is_being_made(cycle, picture) {
+    if room_is_being_made(cycle, refused, some_absent) {
         return Err(NoRoom::NotEligible("not eligible due to a terminating pod on the nominated node."));
     }
-    let mut reasons = Vec::new();
-    let mut best: Option<(Cost, Preemption)> = None;
-    for (node, refusals) in refused {
-        if !refusals.iter().all(|refusal| refusal.resolvable) {
-            reasons.push(UNHELPFUL.to_owned());
-            continue;
-        }
-        match on_node(cycle, key, node, picture) {
+    let resolvable = |refusals: &[Refusal]| refusals.iter().all(|refusal| refusal.resolvable);
+    let promising: Vec<&NodeState> =
+        refused.nodes.iter().filter(|(_, refusals)| resolvable(refusals)).map(|(node, _)| *node).collect();
+    let enough = candidates(cycle, promising.len());
+    let unhelpful = refused.all.saturating_sub(promising.len());
+    let mut reasons: Vec<String> = std::iter::repeat_n(UNHELPFUL.to_owned(), unhelpful).collect();
+    let (mut best, mut found, mut harmless): (Option<(Cost, Preemption)>, _, _) = (None, 0, false);
+    for node in promising {
+        match on_node(cycle, key, node, cycle.picture) {
             Err(why) => reasons.extend(why),
             Ok(preemption) => {
+                found += 1;
+                harmless |= preemption.violations == 0;
                 let cost = Cost::of(&preemption);
                 if best.as_ref().is_none_or(|(least, _)| cost < *least) {
                     best = Some((cost, preemption));
+                }
+                if harmless && found >= enough {
+                    break;
                 }
             }
         }
     }
     best.map(|(_, preemption)| preemption).ok_or_else(|| {
         let counted = counted(reasons.iter().map(String::as_str));
-        NoRoom::NoCandidate(format!("0/{} nodes are available: {counted}.", refused.len()))
+        NoRoom::NoCandidate(format!("0/{} nodes are available: {counted}.", refused.all))
     })
 }
 
-/// Whether less important pods are ending on the node on which the pod was promised room.
-fn room_is_being_made(cycle: &Cycle<'_>, picture: &Picture) -> bool {
-    let node = cycle.pending.nominated.as_deref().and_then(|name| picture.nodes.get(name));
-    let ending = |pod: &Arc<PodInfo>| pod.terminating && pod.priority < cycle.pod.priority;
-    node.is_some_and(|node| node.pods.values().any(ending))
+/// On how many of `nodes` it is found out at least who would have to go.
+fn candidates(cycle: &Cycle<'_>, nodes: usize) -> usize {
+    let (percent, absolute) = cycle.arguments().candidates;
+    (nodes * percent / 100).max(absolute).min(nodes)
+}
+
+/// Whether less important pods are ending, for this one's sake, on the node on which it was promised room; a node on which it can
+/// never be promises nothing.
+fn room_is_being_made(cycle: &Cycle<'_>, refused: &Refused<'_>, some_absent: bool) -> bool {
+    let Some(name) = cycle.pending.nominated.as_deref() else { return false };
+    let looked_at = refused.nodes.iter().find(|(node, _)| node.info.name == name);
+    let hopeless = match looked_at {
+        Some((_, refusals)) => refusals.iter().any(|refusal| !refusal.resolvable),
+        None => some_absent,
+    };
+    let ending = |pod: &Arc<PodInfo>| pod.preempted && pod.priority < cycle.pod.priority;
+    !hopeless && cycle.picture.nodes.get(name).is_some_and(|node| node.pods.values().any(ending))
 }
 
 /// What a preemption costs, in the order in which Kubernetes compares.

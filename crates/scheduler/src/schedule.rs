@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use skiff_informer::ObjectKey;
 
 use crate::cluster::Picture;
-use crate::model::{Pending, PodInfo};
+use crate::configuration::Plugin;
+use crate::model::{Pending, PodInfo, Spread};
 use crate::nodes::NodeState;
 use crate::preempt::{self, NoRoom, Preemption};
+use crate::rules::volumes::{self, Hopeless};
 use crate::rules::{Cycle, Refusal, Rule};
 use crate::scores::scores;
 
@@ -43,44 +45,126 @@ pub(crate) enum Room {
     Made(Preemption),
 }
 
-/// Chooses the best node for `pod`: of the nodes that fit, one with the highest score, fewest pods, first name. Of many
-/// nodes only so many that fit are compared, beginning behind `last`.
+/// The nodes that a pod does not fit on.
+pub(crate) struct Refused<'a> {
+    /// How many nodes there are.
+    pub all: usize,
+    /// Those that were looked at, with the reasons.
+    pub nodes: Vec<(&'a NodeState, Vec<Refusal>)>,
+}
+
+/// Chooses the best node for `pod`, and says up to which node all were looked at: of the nodes that fit, one with the highest score,
+/// fewest pods, first name. Of many nodes only so many that fit are compared, beginning behind `last`.
 pub(crate) fn schedule(
     key: &ObjectKey,
     pod: &PodInfo,
     pending: &Pending,
     picture: &Picture,
     last: &str,
-) -> Decision {
-    let cycle = match Cycle::new(pod, pending, picture) {
-        Ok(cycle) => cycle,
-        Err(why) => return Decision::Unschedulable(nowhere_at_all(&why, picture.nodes.len())),
+) -> (Decision, Option<String>) {
+    let all = picture.nodes.len();
+    if all == 0 {
+        let message = "no nodes available to schedule pods".into();
+        let why = Unschedulable { message, rules: [Rule::Node].into(), room: Room::None };
+        return (Decision::Unschedulable(why), None);
+    }
+    let defaults = picture.default_spread(pod, pending);
+    let spread = if pending.spread.is_empty() { &defaults } else { &pending.spread };
+    let names = pending.affinity.names().filter(|_| pending.profile.narrows());
+    let (volumes, hopeless) = match volumes::Facts::gather(pod, &pending.profile, &picture.storage) {
+        Ok(volumes) => (volumes, None),
+        Err(hopeless) => (volumes::Facts::default(), Some(hopeless)),
     };
-    let wanted = enough(picture.nodes.len());
-    let (mut fitting, mut refused) = (Vec::new(), Vec::new());
-    for node in picture.nodes.behind(last) {
+    let cycle = Cycle::new(pod, pending, spread, volumes, picture);
+    let mut refused = Refused { all, nodes: Vec::new() };
+    if let Some(hopeless) = conflict(names.as_ref()).or(hopeless) {
+        let why = nowhere(&cycle, key, &refused, Some(&Absent::All(hopeless)));
+        return (Decision::Unschedulable(why), None);
+    }
+    let nominated = pending.nominated.as_deref().and_then(|name| picture.nodes.get(name));
+    if let Some(node) = nominated.filter(|node| refusals(&cycle, key, node, picture).is_empty()) {
+        return (Decision::Bind(node.info.name.clone()), None);
+    }
+    let wanted = enough(all, pending);
+    let mut fitting = Vec::new();
+    let candidates: &mut dyn Iterator<Item = &NodeState> = match &names {
+        Some(names) => &mut names.iter().filter_map(|name| picture.nodes.get(name)),
+        None => &mut picture.nodes.behind(last),
+    };
+    let mut examined = None;
+    for node in candidates {
+        examined = Some(node);
         match refusals(&cycle, key, node, picture) {
             reasons if reasons.is_empty() => fitting.push(node),
-            reasons => refused.push((node, reasons)),
+            reasons => refused.nodes.push((node, reasons)),
         }
         if fitting.len() >= wanted {
             break;
         }
     }
-    let scores = scores(&cycle, &picture.nodes, &fitting);
-    let best = fitting.iter().zip(scores).max_by_key(|(node, score)| {
-        (*score, std::cmp::Reverse(node.pods.len()), std::cmp::Reverse(node.info.name.as_str()))
-    });
-    match best {
-        Some((node, _)) => Decision::Bind(node.info.name.clone()),
-        None => Decision::Unschedulable(nowhere(&cycle, key, &refused, picture)),
+    let examined = examined.filter(|_| names.is_none()).map(|node| node.info.name.clone());
+    match best(&cycle, &fitting) {
+        Some(node) => (Decision::Bind(node.info.name.clone()), examined),
+        None => {
+            let why = nowhere(&cycle, key, &refused, names.map(|_| Absent::NotNamed).as_ref());
+            (Decision::Unschedulable(why), examined)
+        }
     }
 }
 
-/// How many nodes that fit are compared: all of a hundred, a tenth of five thousand (`percentageOfNodesToScore`).
-fn enough(nodes: usize) -> usize {
+/// Why nodes were not looked at.
+enum Absent {
+    /// The pod's affinity names others.
+    NotNamed,
+    /// No node will do.
+    All(Hopeless),
+}
+
+impl Absent {
+    /// What may change that.
+    fn rule(&self) -> Rule {
+        match self {
+            Self::NotNamed | Self::All(Hopeless { by: Plugin::NodeAffinity, .. }) => Rule::Node,
+            Self::All(_) => Rule::Volumes,
+        }
+    }
+
+    /// Whether it was found before the plugin was asked.
+    fn precedes(&self, plugin: Plugin, cycle: &Cycle<'_>) -> bool {
+        match self {
+            Self::NotNamed => false,
+            Self::All(hopeless) => !cycle.pending.profile.asks_before(plugin, hopeless.by),
+        }
+    }
+}
+
+const NOT_NAMED: &str = "node(s) didn't satisfy plugin(s) [NodeAffinity]";
+
+/// Whether the node names that a pod's affinity asks for contradict each other.
+fn conflict(names: Option<&BTreeSet<&str>>) -> Option<Hopeless> {
+    let why = "pod affinity terms conflict".to_owned();
+    names.filter(|names| names.is_empty()).map(|_| Hopeless { by: Plugin::NodeAffinity, why })
+}
+
+fn best<'a>(cycle: &Cycle<'_>, fitting: &[&'a NodeState]) -> Option<&'a NodeState> {
+    if fitting.len() < 2 {
+        return fitting.first().copied();
+    }
+    let scored = fitting.iter().zip(scores(cycle, fitting));
+    let best = scored.max_by_key(|(node, score)| {
+        (*score, std::cmp::Reverse(node.pods.len()), std::cmp::Reverse(node.info.name.as_str()))
+    });
+    best.map(|(node, _)| *node)
+}
+
+/// How many nodes that fit are compared: all of a hundred, a tenth of five thousand, or as the profile says
+/// (`percentageOfNodesToScore`); one if there is nothing to compare by.
+fn enough(nodes: usize, pending: &Pending) -> usize {
     const COMPARED: usize = 100;
-    let percent = 50_usize.saturating_sub(nodes / 125).max(5);
+    if pending.profile.scores.is_empty() {
+        return 1;
+    }
+    let percent = pending.profile.percentage.unwrap_or_else(|| 50_usize.saturating_sub(nodes / 125).max(5));
     (nodes * percent / 100).max(COMPARED)
 }
 
@@ -101,41 +185,56 @@ fn refusals(cycle: &Cycle<'_>, key: &ObjectKey, node: &NodeState, picture: &Pict
     cycle.refusals(node)
 }
 
-/// A pod that no node will do for, whatever is on them. No room is made for it.
-fn nowhere_at_all(why: &str, nodes: usize) -> Unschedulable {
-    let message = match nodes {
-        0 => NO_NODES.to_owned(),
-        // The end is what Kubernetes says of rules that come later, and have not been asked.
-        _ => format!("0/{nodes} nodes are available: {why}. not found"),
-    };
-    Unschedulable { message, rules: [Rule::Node, Rule::Volumes].into(), room: Room::AsBefore }
-}
-
-const NO_NODES: &str = "no nodes available to schedule pods";
-
+/// `absent` is said of the nodes that were not looked at; if none was, it is all that is said.
 fn nowhere(
     cycle: &Cycle<'_>,
     key: &ObjectKey,
-    refused: &[(&NodeState, Vec<Refusal>)],
-    picture: &Picture,
+    refused: &Refused<'_>,
+    absent: Option<&Absent>,
 ) -> Unschedulable {
-    if refused.is_empty() {
-        return Unschedulable { message: NO_NODES.to_owned(), rules: [Rule::Node].into(), room: Room::None };
-    }
-    let reasons =
-        counted(refused.iter().flat_map(|(_, reasons)| reasons).map(|refusal| refusal.reason.as_ref()));
-    let message = format!("0/{} nodes are available: {reasons}.", refused.len());
-    let rules = refused.iter().flat_map(|(_, reasons)| reasons.iter().map(|refusal| refusal.rule)).collect();
-    let (room, why) = match preempt::preempt(cycle, key, refused, picture) {
-        Ok(preemption) => return Unschedulable { message, rules, room: Room::Made(preemption) },
-        Err(NoRoom::NotEligible(why)) => (Room::AsBefore, why.to_owned()),
-        Err(NoRoom::NoCandidate(why)) => (Room::None, why),
+    let reasons = match absent {
+        Some(Absent::All(hopeless)) => hopeless.why.clone(),
+        _ => {
+            let unnamed = absent.map_or(0, |_| refused.all.saturating_sub(refused.nodes.len()));
+            let said = refused.nodes.iter().flat_map(|(_, reasons)| reasons);
+            counted(
+                said.map(|refusal| refusal.reason.as_ref()).chain(std::iter::repeat_n(NOT_NAMED, unnamed)),
+            )
+        }
     };
-    Unschedulable {
-        message: format!("{message} no new claims to deallocate, preemption: {why}"),
-        rules,
-        room,
+    let mut message = format!("0/{} nodes are available: {reasons}.", refused.all);
+    let mut rules: BTreeSet<Rule> = absent.map(Absent::rule).into_iter().collect();
+    rules.extend(refused.nodes.iter().flat_map(|(_, reasons)| reasons.iter().map(|refusal| refusal.rule)));
+    let (mut room, mut said) = (Room::AsBefore, Vec::new());
+    for plugin in &cycle.pending.profile.post_filters {
+        match plugin {
+            Plugin::DynamicResources if absent.is_some_and(|absent| absent.precedes(*plugin, cycle)) => {
+                // As Kubernetes says that a plugin misses what it would have noted of the pod, which ends all that is done.
+                (room, said) = (Room::AsBefore, vec!["not found".to_owned()]);
+                break;
+            }
+            Plugin::DynamicResources => said.push("no new claims to deallocate".to_owned()),
+            Plugin::DefaultPreemption => {
+                let why = match preempt::preempt(cycle, key, refused, absent.is_some()) {
+                    Ok(preemption) => return Unschedulable { message, rules, room: Room::Made(preemption) },
+                    Err(NoRoom::NotEligible(why)) => why.to_owned(),
+                    Err(NoRoom::NoCandidate(why)) => {
+                        room = Room::None;
+                        why
+                    }
+                };
+                said.push(format!("preemption: {why}"));
+            }
+            _ => {}
+        }
     }
+    if cycle.pending.profile.post_filters.is_empty() {
+        room = Room::None;
+    }
+    if !said.is_empty() {
+        message = format!("{message} {}", said.join(", "));
+    }
+    Unschedulable { message, rules, room }
 }
 
 /// `2 reason, 1 other reason`, in the order of the texts.
@@ -145,4 +244,30 @@ pub(crate) fn counted<'a>(reasons: impl Iterator<Item = &'a str>) -> String {
     let mut texts: Vec<_> = counts.into_iter().map(|(reason, count)| format!("{count} {reason}")).collect();
     texts.sort();
     texts.join(", ")
+}
+
+impl Picture {
+    /// Counts once what is going to be counted for every pod of the same kind.
+    pub(crate) fn prepare(&mut self, pod: &PodInfo, pending: &Pending) {
+        let defaults = self.default_spread(pod, pending);
+        for rule in if pending.spread.is_empty() { &defaults } else { &pending.spread } {
+            if let Some(selector) = &rule.selector {
+                self.nodes.tally(&pod.namespace, selector, &rule.topology_key);
+            }
+        }
+    }
+
+    /// How a pod is spread that says nothing of it: by its profile, among the pods that belong together with it. In no way if it is
+    /// not known which those are.
+    pub(crate) fn default_spread(&self, pod: &PodInfo, pending: &Pending) -> Vec<Spread> {
+        if !pending.spread.is_empty() || !pending.profile.spreads() {
+            return Vec::new();
+        }
+        let selector = self.selectors.of_pod(&pod.namespace, &pod.labels, pending.owner.as_ref());
+        if selector.is_everything() {
+            return Vec::new();
+        }
+        let constraints = pending.profile.arguments.spread.constraints.iter();
+        constraints.map(|rule| Spread { selector: Some(selector.clone()), ..rule.clone() }).collect()
+    }
 }

@@ -4,11 +4,12 @@ use serde_json::{Value, json};
 use skiff_informer::ObjectKey;
 
 use crate::cluster::Picture;
+use crate::configuration::Configuration;
 use crate::model::{Budget, NodeInfo, PodInfo};
 use crate::schedule::{Decision, Room, Unschedulable, schedule};
 
 /// A node with 2 CPUs, 4 GiB and room for 10 pods, with `change` merged over it.
-fn node(name: &str, change: Value) -> NodeInfo {
+pub(crate) fn node(name: &str, change: Value) -> NodeInfo {
     let mut node = json!({
         "metadata": {"name": name, "labels": {"name": name}},
         "spec": {},
@@ -21,7 +22,7 @@ fn node(name: &str, change: Value) -> NodeInfo {
 }
 
 /// A node with these labels, of which `name` is its name.
-fn labelled(labels: Value) -> NodeInfo {
+pub(crate) fn labelled(labels: Value) -> NodeInfo {
     node(labels["name"].as_str().unwrap(), json!({"metadata": {"name": labels["name"], "labels": labels}}))
 }
 
@@ -38,7 +39,7 @@ fn object(mut pod: Value) -> PodInfo {
     if pod["spec"].get("containers").is_none() {
         pod["spec"]["containers"] = json!([]);
     }
-    PodInfo::of(&serde_json::from_value(pod).unwrap()).unwrap()
+    PodInfo::of(&serde_json::from_value(pod).unwrap(), &Configuration::default()).unwrap()
 }
 
 fn requesting(cpu: &str, memory: &str) -> PodInfo {
@@ -47,7 +48,7 @@ fn requesting(cpu: &str, memory: &str) -> PodInfo {
 
 /// A node and the pods on it.
 #[derive(Clone)]
-struct Full(NodeInfo, Vec<PodInfo>);
+pub(crate) struct Full(NodeInfo, Vec<PodInfo>);
 
 impl From<NodeInfo> for Full {
     fn from(node: NodeInfo) -> Self {
@@ -55,12 +56,12 @@ impl From<NodeInfo> for Full {
     }
 }
 
-fn with(node: NodeInfo, pods: &[PodInfo]) -> Full {
+pub(crate) fn with(node: NodeInfo, pods: &[PodInfo]) -> Full {
     Full(node, pods.to_vec())
 }
 
 /// The pods of the node `n` are `n-0`, `n-1`, …
-fn picture<N: Into<Full> + Clone>(nodes: &[N]) -> Picture {
+pub(crate) fn picture<N: Into<Full> + Clone>(nodes: &[N]) -> Picture {
     let mut picture = Picture::default();
     picture.namespaces.insert("ns".into(), [("team".into(), "a".into())].into());
     picture.namespaces.insert("other".into(), [("team".into(), "b".into())].into());
@@ -74,11 +75,11 @@ fn picture<N: Into<Full> + Clone>(nodes: &[N]) -> Picture {
     picture
 }
 
-fn decide(pod: &PodInfo, picture: &Picture) -> Decision {
-    schedule(&ObjectKey::new("ns", "new"), pod, pod.pending.as_ref().unwrap(), picture, "")
+pub(crate) fn decide(pod: &PodInfo, picture: &Picture) -> Decision {
+    schedule(&ObjectKey::new("ns", "new"), pod, pod.pending.as_ref().unwrap(), picture, "").0
 }
 
-fn check<N: Into<Full> + Clone>(pod: &PodInfo, nodes: &[N]) -> String {
+pub(crate) fn check<N: Into<Full> + Clone>(pod: &PodInfo, nodes: &[N]) -> String {
     match decide(pod, &picture(nodes)) {
         Decision::Bind(node) => format!("-> {node}"),
         Decision::Unschedulable(why) => why.message,
@@ -198,7 +199,7 @@ fn preferences_outweigh_room() {
 #[test]
 fn a_refusal_names_the_generation_that_it_is_about() {
     let condition =
-        crate::act::unschedulable("0/1 nodes are available", Some(3), jiff::Timestamp::UNIX_EPOCH);
+        crate::act::unscheduled("Unschedulable", "0/1 nodes", Some(3), jiff::Timestamp::UNIX_EPOCH);
     assert_eq!(condition["observedGeneration"], 3);
     assert_eq!((&condition["type"], &condition["status"]), (&"PodScheduled".into(), &"False".into()));
 }
@@ -413,7 +414,7 @@ fn room_that_is_made_for_a_pod_is_not_given_to_a_lesser_one() {
 #[test]
 fn one_that_waits_for_pods_to_end_makes_no_more_room() {
     let mut ending = important(0, "2");
-    ending.terminating = true;
+    ending.preempted = true;
     let mut pod = important(9, "1");
     pod.pending.as_mut().unwrap().nominated = Some("a".into());
     assert_eq!(

@@ -1,7 +1,6 @@
 //! Volumes, bound before the pods that wait for them.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use kube::api::{Patch, PatchParams};
@@ -15,9 +14,6 @@ use tokio::sync::Notify;
 use crate::cluster::Cluster;
 use crate::model::PodInfo;
 use crate::storage::{Reserved, Written, key_of, version_of};
-
-/// How long a pod waits for its volumes on one node, as Kubernetes' `bindTimeoutSeconds`.
-const PATIENCE: Duration = Duration::from_secs(600);
 
 /// What became of a pod's volumes.
 #[derive(Debug, PartialEq, Eq)]
@@ -57,7 +53,7 @@ impl VolumeHand {
             Err(error) => return Outcome::Failed(describe(&error)),
         };
         let waiting = self.wait(key, pod, reserved, &written);
-        match tokio::time::timeout(PATIENCE, waiting).await {
+        match tokio::time::timeout(reserved.patience, waiting).await {
             Ok(outcome) => outcome,
             Err(_) => Outcome::Failed("binding volumes: context deadline exceeded".to_owned()),
         }

@@ -13,6 +13,7 @@ use skiff_node::EvictionHard;
 use skiff_runtime::ImageLimits;
 
 use crate::layout::Layout;
+use crate::scheduling::SchedulerArgs;
 
 /// A complete Kubernetes cluster in one binary, centred on the Service.
 ///
@@ -124,6 +125,8 @@ pub(crate) struct ServerArgs {
     pub(crate) eviction_hard: Option<EvictionHard>,
     #[command(flatten)]
     pub(crate) admission: AdmissionArgs,
+    #[command(flatten)]
+    pub(crate) scheduler: SchedulerArgs,
     #[command(flatten)]
     pub(crate) audit: AuditArgs,
     /// Name of the context written into the kubeconfig
@@ -305,6 +308,7 @@ impl UpArgs {
                     "admission_control_config_file",
                     or_none(admission.admission_control_config_file.as_ref().map(file)),
                 ),
+                ("scheduler_config", or_none(args.scheduler.scheduler_config.as_ref().map(file))),
                 ("audit_policy_file", or_none(args.audit.audit_policy_file.as_ref().map(file))),
                 ("audit_log_path", or_none(args.audit.audit_log_path.as_ref().map(file))),
                 ("audit_log_maxage", args.audit.audit_log_maxage.to_string()),
@@ -464,6 +468,9 @@ mod tests {
         let off = "--disable-admission-plugins Priority";
         check(off, plain, &[&format!("{off}, and not none")]);
         let file = "--admission-control-config-file /a.yaml";
+        check(file, plain, &[&format!("{file}, and not none")]);
+        check(file, &format!("{plain} {file}"), &[]);
+        let file = "--scheduler-config /s.yaml";
         check(file, plain, &[&format!("{file}, and not none")]);
         check(file, &format!("{plain} {file}"), &[]);
         let other =

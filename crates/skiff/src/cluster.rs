@@ -117,6 +117,7 @@ pub(crate) async fn start(
 ) -> anyhow::Result<Cluster> {
     let timeline = Timeline::start(settings.layout.run());
     let plugins = settings.args.admission.plugins()?;
+    let scheduling = settings.args.scheduler.configuration()?;
     let audit = settings.args.audit.read()?;
     let node_ip = settings.node_ip().await?;
     // Tools on this machine use loopback: it stays when the machine moves to another network.
@@ -170,7 +171,8 @@ pub(crate) async fn start(
         skiff_controllers::run(controller_client(&api), config, api.kinds(), vitals, shutdown.clone()),
     );
     let vitals = watched(&checks, "scheduler", "scheduler-informer-sync");
-    parts.run("scheduler", scheduler(api.client(UserInfo::scheduler()), vitals, shutdown.clone()));
+    let client = api.client(UserInfo::scheduler());
+    parts.run("scheduler", scheduler(client, scheduling, vitals, shutdown.clone()));
 
     let admin = api.client(UserInfo::api_server());
     if !settings.args.without_agent {
@@ -229,6 +231,10 @@ pub(crate) async fn run_agent(settings: Settings, shutdown: CancellationToken) -
     anyhow::ensure!(
         settings.args.admission.is_empty(),
         "admission plugins are the API server's: give what is said of them to `skiff server`"
+    );
+    anyhow::ensure!(
+        settings.args.scheduler.scheduler_config.is_none(),
+        "the scheduler is a part of the server: give --scheduler-config to `skiff server`"
     );
     anyhow::ensure!(
         settings.args.audit.is_empty(),
@@ -375,8 +381,13 @@ fn controllers(cluster: &ClusterConfig, pki: &Arc<Pki>) -> ControllersConfig {
     }
 }
 
-async fn scheduler(client: Client, vitals: Vitals, shutdown: CancellationToken) -> anyhow::Result<()> {
-    skiff_scheduler::run(client, vitals, shutdown).await;
+async fn scheduler(
+    client: Client,
+    configuration: skiff_scheduler::Configuration,
+    vitals: Vitals,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    skiff_scheduler::run(client, configuration, vitals, shutdown).await;
     Ok(())
 }
 

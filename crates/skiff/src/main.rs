@@ -25,6 +25,7 @@ mod parts;
 mod preflight;
 mod progress;
 mod ready;
+mod scheduling;
 mod server;
 mod service;
 mod status;

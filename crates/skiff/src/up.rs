@@ -36,6 +36,7 @@ pub(crate) fn run(args: &UpArgs) -> anyhow::Result<()> {
         return keep(&args.server, &layout, &record);
     }
     args.server.admission.plugins()?;
+    args.server.scheduler.configuration()?;
     args.server.audit.read()?;
     // A keeper that is about to start the server again has been too slow.
     daemon::stop(&layout.keeper_record())?;
@@ -189,6 +190,7 @@ fn server_arguments(args: &ServerArgs, layout: &Layout) -> anyhow::Result<Vec<Os
         option("--node-ip", ip.to_string().into());
     }
     words.extend(args.admission.words()?);
+    words.extend(args.scheduler.words()?);
     words.extend(args.audit.words()?);
     Ok(words)
 }

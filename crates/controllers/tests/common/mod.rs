@@ -167,6 +167,7 @@ impl Cluster {
         self.scheduled.store(true, Ordering::Relaxed);
         tokio::spawn(skiff_scheduler::run(
             self.server.client(UserInfo::scheduler()),
+            skiff_scheduler::Configuration::default(),
             Vitals::default(),
             self.shutdown.clone(),
         ));

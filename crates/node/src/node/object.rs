@@ -3,6 +3,7 @@
 use super::disk::DiskPressure;
 use super::machine::Machine;
 use crate::config::AgentConfig;
+use crate::pod::handler::HANDLERS;
 use crate::time::api_time;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
@@ -79,18 +80,18 @@ pub(crate) fn status(
         }),
         images: (!images.is_empty()).then(|| list_images(images)),
         node_info: Some(machine.system.clone()),
-        runtime_handlers: Some(vec![default_handler(machine)]),
+        runtime_handlers: Some(HANDLERS.iter().map(|name| handler(name, machine)).collect()),
         ..NodeStatus::default()
     }
 }
 
-/// What the only runtime of the node can do.
-fn default_handler(machine: &Machine) -> NodeRuntimeHandler {
+/// What the only runtime of the node can do, by one of its names.
+fn handler(name: &str, machine: &Machine) -> NodeRuntimeHandler {
     let features = NodeRuntimeHandlerFeatures {
         recursive_read_only_mounts: Some(true),
         user_namespaces: Some(machine.user_namespaces),
     };
-    NodeRuntimeHandler { name: Some(String::new()), features: Some(features) }
+    NodeRuntimeHandler { name: Some(name.to_owned()), features: Some(features) }
 }
 
 /// The largest images first.

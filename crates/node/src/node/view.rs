@@ -6,10 +6,12 @@
 
 use crate::quantity::Amounts;
 use futures::StreamExt;
-use k8s_openapi::api::core::v1::{Node, Taint};
+use k8s_openapi::api::core::v1::{Node, NodeStatus, Taint};
+use kube::api::{Patch, PatchParams};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, ResourceExt};
 use parking_lot::RwLock;
+use serde_json::{Map, Value, json};
 use skiff_informer::{Revision, watch_objects};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -68,9 +70,23 @@ impl NodeView {
         let mut nodes = std::pin::pin!(nodes);
         while let Some(Some(node)) = shutdown.run_until_cancelled(nodes.next()).await {
             match node {
-                Ok(node) => node.readable().into_iter().for_each(|node| self.take(&node)),
+                Ok(node) => {
+                    if let Some(node) = node.readable() {
+                        self.take(&node);
+                        self.offer(&node).await;
+                    }
+                }
                 Err(error) => tracing::debug!(%error, "watching the own node, will try again"),
             }
+        }
+    }
+
+    /// Offers to pods what others say that the node has of resources which the agent does not know.
+    async fn offer(&self, node: &Node) {
+        let Some(allocatable) = node.status.as_ref().and_then(unoffered) else { return };
+        let patch = Patch::Strategic(json!({"status": {"allocatable": allocatable}}));
+        if let Err(error) = self.api.patch_status(&self.name, &PatchParams::default(), &patch).await {
+            tracing::warn!(%error, "offering extended resources, will try again when the Node changes");
         }
     }
 
@@ -98,5 +114,39 @@ impl NodeView {
         if revision >= seen.0 {
             *seen = (revision, Arc::new(NodeFacts::of(node)));
         }
+    }
+}
+
+/// What has to change in `allocatable` so that it says of extended resources what the capacity does, as the kubelet sees to.
+fn unoffered(status: &NodeStatus) -> Option<Map<String, Value>> {
+    let extended = |list: &Option<Amounts>| {
+        let all = list.clone().unwrap_or_default();
+        all.into_iter().filter(|(name, _)| name.contains('/')).collect::<BTreeMap<_, _>>()
+    };
+    let (capacity, allocatable) = (extended(&status.capacity), extended(&status.allocatable));
+    let gone = allocatable.keys().filter(|name| !capacity.contains_key(*name));
+    let mut changes: Map<String, Value> = gone.map(|name| (name.clone(), Value::Null)).collect();
+    for (name, amount) in &capacity {
+        if allocatable.get(name) != Some(amount) {
+            changes.insert(name.clone(), json!(amount));
+        }
+    }
+    (!changes.is_empty()).then_some(changes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn extended_resources_are_offered_as_they_are_there() {
+        let changes = |capacity: Value, allocatable: Value| {
+            let status = json!({"capacity": capacity, "allocatable": allocatable});
+            unoffered(&serde_json::from_value(status).unwrap()).map(Value::Object)
+        };
+        assert_eq!(changes(json!({"cpu": "2"}), json!({"cpu": "1"})), None, "the agent's own");
+        assert_eq!(changes(json!({"a.b/c": "5"}), json!({})), Some(json!({"a.b/c": "5"})));
+        assert_eq!(changes(json!({"a.b/c": "5"}), json!({"a.b/c": "5"})), None);
+        assert_eq!(changes(json!({}), json!({"a.b/c": "5"})), Some(json!({"a.b/c": null})));
     }
 }

@@ -133,7 +133,6 @@ pub(super) fn admit<'a>(
         return Err(rejection("NodePorts", text.into()));
     }
     sysctls(pod)?;
-    handler(pod)?;
     isolation_refused(pod, modules).map_or(Ok(()), |Refusal { reason, text }| Err(rejection(reason, text)))
 }
 
@@ -219,13 +218,6 @@ fn sysctls(pod: &LocalPod) -> Result<(), Rejection> {
     unsafe_one.map_or(Ok(()), |sysctl| Err(rejection("SysctlForbidden", text(&sysctl.name))))
 }
 
-/// A node has one runtime: a class of containers that is another's is never replaced by it silently.
-fn handler(pod: &LocalPod) -> Result<(), Rejection> {
-    let text = |name: &str| format!("no runtime for RuntimeClass {name:?} is configured");
-    let class = pod.spec.runtime_class_name.as_deref();
-    class.map_or(Ok(()), |name| Err(rejection("RuntimeClassNotSupported", text(name))))
-}
-
 fn rejection(reason: &'static str, text: String) -> Rejection {
     Rejection { reason, message: format!("Pod was rejected: {text}") }
 }
@@ -308,8 +300,6 @@ mod tests {
         };
         check(&sysctl("kernel.shm_rmid_forced"), &[], Ok(()));
         check(&sysctl("kernel.msgmax"), &[], Err("SysctlForbidden"));
-        let other = pod_of(r#"{"containers": [], "runtimeClassName": "vm"}"#);
-        check(&other, &[], Err("RuntimeClassNotSupported"));
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub(crate) mod admission;
 pub(crate) mod adopt;
 pub(crate) mod conditions;
 pub(crate) mod finish;
+pub(crate) mod handler;
 pub(crate) mod hooks;
 mod kept;
 pub(crate) mod ledger;

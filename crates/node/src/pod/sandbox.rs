@@ -1,6 +1,7 @@
 //! Sets up and takes down what a pod's containers share: the sandbox, its network and the managed files.
 
 use super::admission::claims;
+use super::handler;
 use super::local::LocalPod;
 use super::steps::retry_until_done;
 use crate::container::limits::{pod_resources, qos};
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 /// Starts the sandbox and connects it; returns the pod's addresses, primary first.
 pub(crate) async fn start(shared: &Shared, pod: &LocalPod) -> Result<(PodHandle, Vec<IpAddr>), String> {
+    handler::check(&shared.client, pod).await?;
     let sysctls = pod.spec.security_context.as_ref().and_then(|context| context.sysctls.as_ref());
     let users = shared.users.of(pod)?;
     let sandbox = PodSandbox {

@@ -6,7 +6,7 @@ use skiff_informer::ObjectKey;
 use skiff_volumes::{Claim, Volume};
 
 use super::Cluster;
-use crate::model::PodInfo;
+use crate::model::{Pending, PodInfo};
 use crate::rules::Rule;
 use crate::rules::volumes::Facts;
 use crate::storage::{Attachment, Capacity, Class, Driver, Limits, Reserved, Written};
@@ -71,11 +71,11 @@ impl Cluster {
     }
 
     /// Lets what the pod's claims get on the node count at once. `None` if all are bound.
-    pub(super) fn reserve(&mut self, pod: &PodInfo, node: &str) -> Option<Reserved> {
+    pub(super) fn reserve(&mut self, pod: &PodInfo, pending: &Pending, node: &str) -> Option<Reserved> {
         pod.volumes.as_ref()?;
         let state = self.picture.nodes.get(node)?;
-        let choice = Facts::gather(pod, &self.picture.storage).ok()?.choice(state);
-        self.picture.storage.reserve(choice, node)
+        let choice = Facts::gather(pod, &pending.profile, &self.picture.storage).ok()?.choice(state);
+        self.picture.storage.reserve(choice, node, pending.profile.arguments.bind_timeout)
     }
 
     /// Takes back what was reserved and has not been written.
@@ -87,5 +87,36 @@ impl Cluster {
     pub(crate) fn is_bound(&self, reserved: &Reserved, written: &Written) -> Result<bool, String> {
         let node = self.picture.nodes.get(&reserved.node).map(|node| &node.info);
         self.picture.storage.is_bound(reserved, written, node)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::configuration::Configuration;
+    use crate::model::NodeInfo;
+
+    #[test]
+    fn a_profile_says_how_long_a_pod_waits_for_its_volumes() {
+        let args = json!([{"name": "VolumeBinding", "args": {"bindTimeoutSeconds": 5}}]);
+        let configuration = Configuration::read(&json!({"profiles": [{"pluginConfig": args}]})).unwrap();
+        let mut cluster = Cluster::default();
+        let node = json!({"metadata": {"name": "n"}, "status": {"allocatable": {"pods": "10"}}});
+        cluster.set_node(&NodeInfo::of(&serde_json::from_value(node).unwrap()));
+        let class = json!({"provisioner": "x.io/p", "volumeBindingMode": "WaitForFirstConsumer"});
+        cluster.set_class("s", Some(&Arc::new(Class::of(&serde_json::from_value(class).unwrap()))));
+        let key = ObjectKey::new("ns", "c");
+        let claim = json!({"metadata": {"namespace": "ns", "name": "c"}, "spec": {"storageClassName": "s"}});
+        cluster.set_claim(&key, Some(&Arc::new(Claim::of(&serde_json::from_value(claim).unwrap()))));
+        let pod = json!({"metadata": {"namespace": "ns", "name": "p"}, "spec": {"containers": [], "volumes": [
+            {"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]}});
+        let pod = PodInfo::of(&serde_json::from_value(pod).unwrap(), &configuration).map(Arc::new);
+        cluster.ask(&ObjectKey::new("ns", "p"), 0);
+        let decided = cluster.decide(|_| pod.clone(), Instant::now()).unwrap();
+        assert_eq!(decided.reserved.unwrap().patience, Duration::from_secs(5));
     }
 }

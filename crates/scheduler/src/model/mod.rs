@@ -2,6 +2,7 @@
 
 mod budget;
 mod node;
+mod owner;
 mod pod;
 mod ports;
 mod resources;
@@ -13,15 +14,13 @@ use std::collections::{BTreeMap, HashMap};
 
 pub(crate) use budget::Budget;
 pub(crate) use node::NodeInfo;
+pub(crate) use owner::{Owner, OwnerKind, Selectors};
 pub(crate) use pod::{Pending, PodInfo};
 pub(crate) use ports::HostPort;
-pub(crate) use resources::Resources;
+pub(crate) use resources::{Resources, Shares};
 pub(crate) use spread::{Spread, WhenUnsatisfiable};
 pub(crate) use term::Term;
 pub(crate) use volumes::{Claimed, PodVolumes};
-
-/// The name by which pods ask for this scheduler; also the default.
-pub(crate) const SCHEDULER_NAME: &str = "default-scheduler";
 
 /// An object's labels.
 pub(crate) type Labels = BTreeMap<String, String>;

@@ -1,14 +1,18 @@
 //! What the scheduler knows of a pod.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
-    Affinity, NodeAffinity, Pod, PodAffinityTerm, PodCondition, PodSpec, Toleration, WeightedPodAffinityTerm,
+    Affinity, Pod, PodAffinityTerm, PodCondition, PodSpec, PodStatus, Toleration, WeightedPodAffinityTerm,
 };
 use kube::ResourceExt;
 
 use super::ports::host_ports;
 use super::resources::requests;
-use super::{HostPort, Labels, PodVolumes, Resources, SCHEDULER_NAME, Spread, Term};
+use super::{HostPort, Labels, Owner, PodVolumes, Resources, Shares, Spread, Term};
+use crate::affinity::NodeRules;
+use crate::configuration::{Configuration, Profile};
 
 /// A pod that is on a node or wants to be.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -25,10 +29,14 @@ pub(crate) struct PodInfo {
     pub priority: i32,
     /// Whether the pod is being deleted.
     pub terminating: bool,
+    /// Whether that is to make room for another.
+    pub preempted: bool,
     /// When the node took the pod on.
     pub started: Option<Timestamp>,
     /// What the pod needs while it runs.
     pub requests: Resources,
+    /// The same as scores weigh it, with a guess where nothing is said.
+    pub weighed: Shares,
     /// Ports it takes on its node.
     pub host_ports: Vec<HostPort>,
     /// Its rules about other pods, which concern those as well.
@@ -62,10 +70,14 @@ pub(crate) struct Weighted {
 /// What a pod that is not bound asks for.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Pending {
+    /// By what the pod is decided about.
+    pub profile: Arc<Profile>,
+    /// What makes pods like it, if that is known to spread them.
+    pub owner: Option<Owner>,
     /// Labels the node must have.
     pub node_selector: Labels,
     /// Rules about the node's labels.
-    pub affinity: NodeAffinity,
+    pub affinity: NodeRules,
     /// Taints the pod accepts.
     pub tolerations: Vec<Toleration>,
     /// How it is to be spread.
@@ -84,20 +96,25 @@ pub(crate) struct Pending {
 
 impl PodInfo {
     /// Reads a pod; `None` if the scheduler has no business with it: it has ended, waits for a gate, is being deleted
-    /// before it was bound, or asks for another scheduler.
-    pub(crate) fn of(pod: &Pod) -> Option<Self> {
+    /// before it was bound, or asks for a scheduler that has no profile.
+    pub(crate) fn of(pod: &Pod, configuration: &Configuration) -> Option<Self> {
         let spec = pod.spec.as_ref()?;
         let status = pod.status.as_ref();
         if matches!(status.and_then(|status| status.phase.as_deref()), Some("Succeeded" | "Failed")) {
             return None;
         }
         let node = spec.node_name.clone().filter(|name| !name.is_empty());
-        let ours = spec.scheduler_name.as_deref().unwrap_or(SCHEDULER_NAME) == SCHEDULER_NAME;
         let gated = spec.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty());
         let terminating = pod.metadata.deletion_timestamp.is_some();
-        if node.is_none() && (!ours || gated || terminating) {
-            return None;
-        }
+        let pending = match &node {
+            Some(_) => None,
+            None if gated || terminating => return None,
+            None => {
+                let profile = configuration.profile_of(spec.scheduler_name.as_deref())?;
+                Some(Box::new(Pending::of(pod, spec, profile.clone())))
+            }
+        };
+        let (requests, weighed) = requests(pod, spec);
         let namespace = pod.namespace().unwrap_or_default();
         Some(Self {
             uid: pod.uid().unwrap_or_default(),
@@ -105,11 +122,13 @@ impl PodInfo {
             priority: spec.priority.unwrap_or(0),
             terminating,
             started: status.and_then(|status| status.start_time.as_ref()).map(|time| time.0),
-            requests: requests(spec),
+            preempted: terminating && status.is_some_and(is_preempted),
+            requests,
+            weighed,
             host_ports: host_ports(spec),
             affinities: PodAffinities::of(spec.affinity.as_ref(), &namespace),
             volumes: PodVolumes::of(&namespace, &pod.name_any(), spec),
-            pending: node.is_none().then(|| Box::new(Pending::of(pod, spec))),
+            pending,
             namespace,
             node,
         })
@@ -162,19 +181,29 @@ impl PodAffinities {
     }
 }
 
+/// Whether the pod's conditions say that it ends for another's sake.
+fn is_preempted(status: &PodStatus) -> bool {
+    let mut conditions = status.conditions.iter().flatten();
+    conditions.find(|condition| condition.type_ == "DisruptionTarget").is_some_and(|condition| {
+        condition.status == "True" && condition.reason.as_deref() == Some("PreemptionByScheduler")
+    })
+}
+
 impl Pending {
-    fn of(pod: &Pod, spec: &PodSpec) -> Self {
+    fn of(pod: &Pod, spec: &PodSpec, profile: Arc<Profile>) -> Self {
         let status = pod.status.as_ref();
         let conditions = status.and_then(|status| status.conditions.as_ref());
         let scheduled = |condition: &&PodCondition| condition.type_ == "PodScheduled";
         let refused = conditions.into_iter().flatten().find(scheduled).filter(|condition| {
             condition.status == "False" && condition.reason.as_deref() == Some("Unschedulable")
         });
-        let affinity = spec.affinity.as_ref().and_then(|affinity| affinity.node_affinity.clone());
+        let affinity = spec.affinity.as_ref().and_then(|affinity| affinity.node_affinity.as_ref());
         let containers = spec.init_containers.iter().flatten().chain(&spec.containers);
         Self {
+            profile,
+            owner: Owner::of(pod),
             node_selector: spec.node_selector.clone().unwrap_or_default(),
-            affinity: affinity.unwrap_or_default(),
+            affinity: affinity.map(NodeRules::of).unwrap_or_default(),
             tolerations: spec.tolerations.clone().unwrap_or_default(),
             spread: spec.topology_spread_constraints.iter().flatten().map(Spread::of).collect(),
             images: containers.filter_map(|container| container.image.as_deref()).map(full_name).collect(),

@@ -1,12 +1,18 @@
-use k8s_openapi::api::core::v1::PodSpec;
+use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
 use super::resources::requests;
-use super::{HostPort, PodInfo};
+use super::{HostPort, PodInfo, Shares};
+use crate::configuration::Configuration;
+
+fn of_pod(pod: Value) -> (Vec<(String, i64)>, Shares) {
+    let pod: Pod = serde_json::from_value(pod).unwrap();
+    let (sum, weighed) = requests(&pod, pod.spec.as_ref().unwrap());
+    (sum.iter().map(|(name, amount)| (name.to_owned(), amount)).collect(), weighed)
+}
 
 fn check(spec: Value) -> Vec<(String, i64)> {
-    let spec: PodSpec = serde_json::from_value(spec).unwrap();
-    requests(&spec).iter().map(|(name, amount)| (name.to_owned(), amount)).collect()
+    of_pod(json!({"spec": spec})).0
 }
 
 fn container(cpu: &str) -> Value {
@@ -33,8 +39,10 @@ fn requests_are_the_most_needed_at_one_time() {
 
 #[test]
 fn only_pods_that_matter_are_kept() {
-    let check =
-        |pod: Value| PodInfo::of(&serde_json::from_value(pod).unwrap()).map(|info| info.pending.is_some());
+    let check = |pod: Value| {
+        let info = PodInfo::of(&serde_json::from_value(pod).unwrap(), &Configuration::default());
+        info.map(|info| info.pending.is_some())
+    };
     assert_eq!(check(json!({"spec": {"containers": []}})), Some(true));
     assert_eq!(check(json!({"spec": {"containers": [], "nodeName": "n"}})), Some(false));
     assert_eq!(check(json!({"spec": {"containers": [], "schedulerName": "mine"}})), None);
@@ -59,4 +67,47 @@ fn host_ports_conflict_on_the_same_address() {
     assert!(port(None, "TCP").conflicts(&port(Some("10.0.0.1"), "TCP")));
     assert!(!port(Some("10.0.0.2"), "TCP").conflicts(&port(Some("10.0.0.1"), "TCP")));
     assert!(!port(None, "TCP").conflicts(&port(None, "UDP")));
+}
+
+#[test]
+fn what_is_resized_counts_with_the_most() {
+    let resized = |restart: Option<&str>, reason: &str| {
+        let list = if restart.is_some() { "initContainers" } else { "containers" };
+        let statuses = if restart.is_some() { "initContainerStatuses" } else { "containerStatuses" };
+        let mut one = container("300m");
+        one["restartPolicy"] = json!(restart);
+        let mut spec = json!({"containers": []});
+        spec[list] = json!([one]);
+        let status = json!({"name": "c", "image": "", "imageID": "", "ready": true, "restartCount": 0,
+                            "allocatedResources": {"cpu": "100m"}, "resources": {"requests": {"cpu": "200m"}}});
+        let mut all =
+            json!({"conditions": [{"type": "PodResizePending", "status": "True", "reason": reason}]});
+        all[statuses] = json!([status]);
+        of_pod(json!({"spec": spec, "status": all})).0
+    };
+    assert_eq!(resized(None, "Deferred"), [("cpu".into(), 300)]);
+    assert_eq!(resized(None, "Infeasible"), [("cpu".into(), 200)]);
+    assert_eq!(resized(Some("Always"), "Infeasible"), [("cpu".into(), 200)]);
+    assert_eq!(resized(Some("Never"), "Infeasible"), [("cpu".into(), 300)], "it is not resized");
+}
+
+#[test]
+fn a_pod_may_request_for_all_of_its_containers() {
+    let whole = |status: Value| {
+        let spec = json!({"containers": [container("100m"), container("100m")], "overhead": {"cpu": "10m"},
+                          "resources": {"requests": {"cpu": "500m", "example.com/gpu": "1"}}});
+        of_pod(json!({"spec": spec, "status": status}))
+    };
+    let (sum, weighed) = whole(json!({}));
+    assert_eq!(sum, [("cpu".into(), 510)]);
+    assert_eq!(weighed, Shares { cpu: 510, memory: 400 << 20 });
+    let resized = json!({"allocatedResources": {"cpu": "800m"}, "resources": {"requests": {"cpu": "600m"}}});
+    assert_eq!(whole(resized).0, [("cpu".into(), 810)]);
+}
+
+#[test]
+fn containers_that_say_nothing_are_guessed_for_scores() {
+    let silent = json!({"name": "c"});
+    let spec = json!({"containers": [silent, container("0"), container("300m")]});
+    assert_eq!(of_pod(json!({"spec": spec})).1, Shares { cpu: 400, memory: 600 << 20 });
 }

@@ -1,4 +1,4 @@
-//! What keeps a pod off a node: the filters of Kubernetes' scheduling framework, in its order and words.
+//! What keeps a pod off a node: the filters of Kubernetes' scheduling framework, in its words and in the order of the pod's profile.
 
 pub(crate) mod nearness;
 pub(crate) mod node;
@@ -8,7 +8,8 @@ pub(crate) mod volumes;
 use std::borrow::Cow;
 
 use crate::cluster::Picture;
-use crate::model::{Namespaces, Pending, PodInfo};
+use crate::configuration::{Arguments, Plugin};
+use crate::model::{Namespaces, Pending, PodInfo, Spread};
 use crate::nodes::NodeState;
 
 /// Which kind of rule refused a node: it says which changes could help.
@@ -52,59 +53,85 @@ impl Refusal {
 pub(crate) struct Cycle<'a> {
     pub pod: &'a PodInfo,
     pub pending: &'a Pending,
-    namespaces: &'a Namespaces,
+    /// How the pod is spread, by its own constraints or by those of its profile.
+    pub spread: &'a [Spread],
+    pub picture: &'a Picture,
     nearness: nearness::Facts<'a>,
-    spread: spread::Facts<'a>,
+    spreading: spread::Facts<'a>,
     volumes: volumes::Facts<'a>,
 }
 
 impl<'a> Cycle<'a> {
-    /// Fails, in Kubernetes' words, if no node will do.
-    pub(crate) fn new(pod: &'a PodInfo, pending: &'a Pending, picture: &'a Picture) -> Result<Self, String> {
-        let Picture { nodes, namespaces, storage, .. } = picture;
-        let volumes = volumes::Facts::gather(pod, storage)?;
-        let nearness = nearness::Facts::gather(pod, nodes, namespaces);
-        let spread = spread::Facts::gather(pod, pending, nodes);
-        Ok(Self { pod, pending, namespaces, nearness, spread, volumes })
+    pub(crate) fn new(
+        pod: &'a PodInfo,
+        pending: &'a Pending,
+        spread: &'a [Spread],
+        volumes: volumes::Facts<'a>,
+        picture: &'a Picture,
+    ) -> Self {
+        let on = |plugin| pending.profile.filters.contains(&plugin);
+        let nearness = if on(Plugin::InterPodAffinity) {
+            nearness::Facts::gather(pod, &picture.nodes, &picture.namespaces)
+        } else {
+            nearness::Facts::default()
+        };
+        let hard = if on(Plugin::PodTopologySpread) { spread } else { &[] };
+        let spreading = spread::Facts::gather(pod, pending, hard, picture);
+        Self { pod, pending, spread, picture, nearness, spreading, volumes }
     }
 
     /// The namespaces' labels, of which terms may speak.
     pub(crate) fn namespaces(&self) -> &'a Namespaces {
-        self.namespaces
+        &self.picture.namespaces
+    }
+
+    /// What the profile's plugins are told.
+    pub(crate) fn arguments(&self) -> &'a Arguments {
+        &self.pending.profile.arguments
     }
 
     /// Counts a pod of `node` `times` more; negative takes it out.
     pub(crate) fn count(&mut self, other: &PodInfo, node: &NodeState, times: i64) {
-        self.nearness.count(self.pod, other, node, self.namespaces, times);
-        self.spread.count(self.pod, other, node, times);
+        if self.pending.profile.filters.contains(&Plugin::InterPodAffinity) {
+            self.nearness.count(self.pod, other, node, self.namespaces(), times);
+        }
+        self.spreading.count(self.pod, other, node, times);
         self.volumes.count(other, times);
     }
 
     /// The reasons of the first rule that the node breaks; none if the pod fits.
     pub(crate) fn refusals(&self, node: &NodeState) -> Vec<Refusal> {
-        if let Some(refusal) = node::unsuitable(self.pending, &node.info) {
-            return vec![refusal];
+        for rule in &self.pending.profile.filters {
+            let refusal = match rule {
+                Plugin::NodeUnschedulable => node::cordoned(self.pending, &node.info),
+                Plugin::TaintToleration => node::tainted(self.pending, &node.info),
+                Plugin::NodeAffinity => node::unsuitable(self.pending, &node.info),
+                Plugin::NodePorts => node::ports_taken(self.pod, node),
+                Plugin::NodeResourcesFit => {
+                    let lacking = node::lacking(self.pod, node, self.arguments());
+                    if lacking.is_empty() {
+                        continue;
+                    }
+                    return lacking;
+                }
+                Plugin::VolumeRestrictions => self.volumes.restricted(node),
+                Plugin::NodeVolumeLimits => self.volumes.over_limit(node),
+                Plugin::VolumeBinding => {
+                    let unbindable = self.volumes.unbindable(node);
+                    if unbindable.is_empty() {
+                        continue;
+                    }
+                    return unbindable;
+                }
+                Plugin::VolumeZone => self.volumes.outside(node),
+                Plugin::PodTopologySpread => self.spreading.refusal(node),
+                Plugin::InterPodAffinity => self.nearness.refusal(self.pod, node, self.namespaces()),
+                _ => None,
+            };
+            if let Some(refusal) = refusal {
+                return vec![refusal];
+            }
         }
-        if let Some(refusal) = node::ports_taken(self.pod, node) {
-            return vec![refusal];
-        }
-        let lacking = node::lacking(self.pod, node);
-        if !lacking.is_empty() {
-            return lacking;
-        }
-        let taken = self.volumes.restricted(node).or_else(|| self.volumes.over_limit(node));
-        if let Some(refusal) = taken {
-            return vec![refusal];
-        }
-        let unbindable = self.volumes.unbindable(node);
-        if !unbindable.is_empty() {
-            return unbindable;
-        }
-        self.volumes
-            .outside(node)
-            .or_else(|| self.spread.refusal(node))
-            .or_else(|| self.nearness.refusal(self.pod, node, self.namespaces))
-            .into_iter()
-            .collect()
+        Vec::new()
     }
 }

@@ -112,11 +112,12 @@ fn add<'a>(counts: &mut Counts<'a>, terms: impl Iterator<Item = &'a Term>, node:
 }
 
 /// How much the pod would like to be near the pods of each place, and they near it: pods that must have others near them
-/// like them by one more (`hardPodAffinityWeight`).
+/// like them by as much as the profile says (`hardPodAffinityWeight`).
 pub(crate) fn wishes<'a>(
     pod: &'a PodInfo,
     nodes: &'a Nodes,
     known: &Namespaces,
+    required: i64,
 ) -> HashMap<(String, String), i64> {
     let mut wishes = HashMap::new();
     let mut wish = |term: &Term, weight: i64, node: &NodeState| {
@@ -128,7 +129,8 @@ pub(crate) fn wishes<'a>(
         let liked = pod.preferred().iter().map(|liked| (&liked.term, liked.weight));
         let liked = liked.filter(|(term, _)| term.speaks_of(&other.namespace, &other.labels, known));
         let theirs = other.preferred().iter().map(|liked| (&liked.term, liked.weight));
-        let theirs = theirs.chain(other.required().iter().map(|term| (term, 1)));
+        let musts = other.required().iter().filter(|_| required > 0).map(|term| (term, required));
+        let theirs = theirs.chain(musts);
         let theirs = theirs.filter(|(term, _)| term.speaks_of(&pod.namespace, &pod.labels, known));
         liked.chain(theirs).for_each(|(term, weight)| wish(term, weight, node));
     };

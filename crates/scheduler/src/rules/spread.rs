@@ -3,10 +3,14 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 
+use skiff_machinery::selector::LabelSelector;
+
 use super::{Refusal, Rule, node};
+use crate::cluster::Picture;
 use crate::model::{Pending, PodInfo, Spread, WhenUnsatisfiable};
-use crate::nodes::{NodeState, Nodes};
+use crate::nodes::NodeState;
 use crate::taints;
+use crate::tallies::Tally;
 
 /// The domains of one constraint.
 #[derive(Clone)]
@@ -17,6 +21,8 @@ struct Domains<'a> {
     /// The pod itself, if it matches.
     own: i64,
     least: Cell<Option<i64>>,
+    /// What is counted already.
+    tally: Option<&'a Tally>,
 }
 
 impl Domains<'_> {
@@ -39,17 +45,23 @@ pub(crate) struct Facts<'a> {
 }
 
 impl<'a> Facts<'a> {
-    pub(crate) fn gather(pod: &PodInfo, pending: &'a Pending, nodes: &Nodes) -> Self {
-        let hard = pending.spread.iter().filter(|rule| rule.when == WhenUnsatisfiable::DoNotSchedule);
+    pub(crate) fn gather(
+        pod: &PodInfo,
+        pending: &'a Pending,
+        rules: &'a [Spread],
+        picture: &'a Picture,
+    ) -> Self {
+        let hard = rules.iter().filter(|rule| rule.when == WhenUnsatisfiable::DoNotSchedule);
         let constraints = hard.map(|rule| Domains {
             rule,
             pods: HashMap::new(),
             own: i64::from(counts(rule, pod, pod)),
             least: Cell::new(None),
+            tally: tally_of(rule, pod, picture),
         });
         let mut facts = Self { pending, constraints: constraints.collect() };
         if !facts.constraints.is_empty() {
-            nodes.all().for_each(|node| facts.take_in(pod, node));
+            picture.nodes.all().for_each(|node| facts.take_in(pod, node));
         }
         facts
     }
@@ -61,7 +73,7 @@ impl<'a> Facts<'a> {
         for domains in &mut self.constraints {
             let Some(value) = node.label(&domains.rule.topology_key) else { continue };
             if counted_in(domains.rule, self.pending, node) {
-                let matching = matching_on(domains.rule, pod, node);
+                let matching = matching_on(domains.rule, pod, node, domains.tally);
                 *domains.pods.entry(value.to_owned()).or_default() += matching;
             }
         }
@@ -107,9 +119,26 @@ pub(crate) fn counts(rule: &Spread, pod: &PodInfo, other: &PodInfo) -> bool {
     other.namespace == pod.namespace && !other.terminating && selected()
 }
 
-/// The number of the node's pods that `rule` of `pod` spreads.
-pub(crate) fn matching_on(rule: &Spread, pod: &PodInfo, node: &NodeState) -> i64 {
+/// The number of the node's pods that `rule` of `pod` spreads; a selector of everything counts none, as in Kubernetes.
+pub(crate) fn matching_on(rule: &Spread, pod: &PodInfo, node: &NodeState, tally: Option<&Tally>) -> i64 {
+    if rule.selector.as_ref().is_some_and(LabelSelector::is_everything) {
+        return 0;
+    }
+    if let Some(tally) = tally {
+        return tally.on(node);
+    }
     i64::try_from(node.pods.values().filter(|other| counts(rule, pod, other)).count()).unwrap_or(i64::MAX)
+}
+
+/// The counts of the pods that `rule` of `pod` spreads, if they are kept.
+pub(crate) fn tally_of<'a>(rule: &Spread, pod: &PodInfo, picture: &'a Picture) -> Option<&'a Tally> {
+    picture.nodes.tallied(&pod.namespace, rule.selector.as_ref()?)
+}
+
+/// Whether the policies of `rule` let every node count.
+pub(crate) fn counts_all(rule: &Spread, pending: &Pending) -> bool {
+    let anywhere = pending.node_selector.is_empty() && pending.affinity.allow_all();
+    (!rule.honours_affinity || anywhere) && !rule.honours_taints
 }
 
 /// Whether the policies of `rule` let the node count.

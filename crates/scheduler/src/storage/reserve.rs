@@ -1,6 +1,7 @@
 //! Volumes and claims that were decided about for one pod, until the binder has bound them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use skiff_informer::ObjectKey;
 use skiff_volumes::{Claim, Claimant, Volume, is_promised};
@@ -20,6 +21,8 @@ pub(crate) struct Reserved {
     pub claims: Vec<Promise<Claim>>,
     /// The claims that get volumes which are there.
     pub given: Vec<Arc<Claim>>,
+    /// How long the pod waits for all of that.
+    pub patience: Duration,
 }
 
 /// An object before and after a decision; both are the same if nothing is to be written.
@@ -55,11 +58,11 @@ pub(crate) fn version_of(version: &str) -> u64 {
 
 impl Storage {
     /// Lets what was chosen for a pod count from now on. `None` if there is nothing to wait for.
-    pub(crate) fn reserve(&mut self, choice: Choice, node: &str) -> Option<Reserved> {
+    pub(crate) fn reserve(&mut self, choice: Choice, node: &str, patience: Duration) -> Option<Reserved> {
         if choice.is_empty() {
             return None;
         }
-        let mut reserved = Reserved { node: node.to_owned(), ..Reserved::default() };
+        let mut reserved = Reserved { node: node.to_owned(), patience, ..Reserved::default() };
         for (volume, claim) in choice.given {
             let promise = Promise { before: volume.clone(), after: promised(&volume, &claim) };
             assume(self.volumes.get_mut(&*volume.name), &promise);

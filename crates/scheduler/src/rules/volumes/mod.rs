@@ -11,7 +11,8 @@ use std::sync::Arc;
 use skiff_volumes::{Claim, Volume};
 
 use super::{Refusal, Rule};
-use crate::model::{PodInfo, PodVolumes};
+use crate::configuration::{Plugin, Profile};
+use crate::model::{Claimed, PodInfo, PodVolumes};
 use crate::nodes::NodeState;
 use crate::storage::Storage;
 
@@ -19,6 +20,15 @@ pub(crate) use binding::{Choice, reaches};
 
 /// The mode of a claim that one pod alone may have.
 const EXCLUSIVE: &str = "ReadWriteOncePod";
+
+/// Why no node will do for a pod, whatever is on them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Hopeless {
+    /// The plugin that says so.
+    pub by: Plugin,
+    /// Kubernetes' words.
+    pub why: String,
+}
 
 /// What is known of a pod's volumes whatever the node.
 #[derive(Clone, Default)]
@@ -44,36 +54,23 @@ struct OfPod<'a> {
 }
 
 impl<'a> Facts<'a> {
-    /// Looks at the pod's claims; fails, in Kubernetes' words, if no node will do.
-    pub(crate) fn gather(pod: &'a PodInfo, storage: &'a Storage) -> Result<Self, String> {
+    /// Looks at the pod's volumes as the profile's plugins do before any node is looked at.
+    pub(crate) fn gather(
+        pod: &'a PodInfo,
+        profile: &Profile,
+        storage: &'a Storage,
+    ) -> Result<Self, Hopeless> {
         let Some(volumes) = pod.volumes.as_deref() else { return Ok(Self::default()) };
-        let claims = usable(pod, volumes, storage)?;
-        let is_exclusive = |claim: &Claim| claim.modes.iter().any(|mode| &**mode == EXCLUSIVE);
-        let in_use =
-            volumes.claims.iter().zip(&claims).filter(|(named, claim)| {
-                !named.is_own && is_exclusive(claim) && storage.users(&named.key) > 0
-            });
-        let in_use = i64::try_from(in_use.count()).unwrap_or(i64::MAX);
-        let (mut bound, mut open, mut is_missing, mut zones) = (Vec::new(), Vec::new(), false, Vec::new());
-        for (named, claim) in volumes.claims.iter().zip(claims) {
-            if !claim.is_bound() {
-                open.push(claim);
-                continue;
-            }
-            match storage.volume(&claim.volume) {
-                Some(volume) => {
-                    if !named.is_own {
-                        zones.extend(zones::of(volume));
-                    }
-                    bound.push(volume.clone());
-                }
-                None if named.is_own => is_missing = true,
-                None => return Err(format!("persistentvolume \"{}\" not found", claim.volume)),
-            }
+        let (mut of_pod, mut in_use) = (OfPod::new(volumes, storage), 0);
+        for plugin in &profile.pre_filters {
+            let looked = match plugin {
+                Plugin::VolumeRestrictions => of_pod.uses().map(|uses| in_use = uses),
+                Plugin::VolumeBinding => of_pod.take_claims(pod),
+                Plugin::VolumeZone => zones::gather(volumes, storage).map(|zones| of_pod.zones = zones),
+                _ => Ok(()),
+            };
+            looked.map_err(|why| Hopeless { by: *plugin, why })?;
         }
-        open.sort_by_key(|claim| claim.size);
-        let attached = limits::of(volumes, storage);
-        let of_pod = OfPod { volumes, storage, bound, is_missing, open, zones, attached };
         Ok(Self { of_pod: Some(Arc::new(of_pod)), in_use })
     }
 
@@ -134,29 +131,66 @@ impl<'a> Facts<'a> {
     }
 }
 
-impl OfPod<'_> {
-    /// Whether it is one of the pod's claims that no other pod may have.
-    fn has_alone(&self, claim: &crate::model::Claimed) -> bool {
-        let is_ours = self.volumes.claims.iter().any(|ours| !ours.is_own && ours.key == claim.key);
-        let modes = |claim: &Arc<Claim>| claim.modes.iter().any(|mode| &**mode == EXCLUSIVE);
-        is_ours && self.storage.claim(&claim.key).is_some_and(modes)
+impl<'a> OfPod<'a> {
+    fn new(volumes: &'a PodVolumes, storage: &'a Storage) -> Self {
+        let (bound, open, zones) = (Vec::new(), Vec::new(), Vec::new());
+        let attached = limits::of(volumes, storage);
+        Self { volumes, storage, bound, is_missing: false, open, zones, attached }
     }
+
+    /// How many claims that the pod must have for itself alone are used by other pods.
+    fn uses(&self) -> Result<i64, String> {
+        let mut uses = 0;
+        for named in self.volumes.claims.iter().filter(|named| !named.is_own) {
+            let claim = self.storage.claim(&named.key).ok_or_else(|| missing(named))?;
+            uses += i64::from(is_exclusive(claim) && self.storage.users(&named.key) > 0);
+        }
+        Ok(uses)
+    }
+
+    /// Takes up the claims, which are bound or will be with a node.
+    fn take_claims(&mut self, pod: &PodInfo) -> Result<(), String> {
+        for claim in usable(pod, self.volumes, self.storage)? {
+            if !claim.is_bound() {
+                self.open.push(claim);
+                continue;
+            }
+            match self.storage.volume(&claim.volume) {
+                Some(volume) => self.bound.push(volume.clone()),
+                None => self.is_missing = true,
+            }
+        }
+        self.open.sort_by_key(|claim| claim.size);
+        Ok(())
+    }
+
+    /// Whether it is one of the pod's claims that no other pod may have.
+    fn has_alone(&self, claim: &Claimed) -> bool {
+        let is_ours = self.volumes.claims.iter().any(|ours| !ours.is_own && ours.key == claim.key);
+        is_ours && self.storage.claim(&claim.key).is_some_and(|claim| is_exclusive(claim))
+    }
+}
+
+fn is_exclusive(claim: &Claim) -> bool {
+    claim.modes.iter().any(|mode| &**mode == EXCLUSIVE)
+}
+
+fn missing(claim: &Claimed) -> String {
+    format!("persistentvolumeclaim \"{}\" not found", claim.key.name())
 }
 
 /// The pod's claims, if all are there and none is lost, goes, is another pod's, or waits for the binder.
 fn usable(pod: &PodInfo, volumes: &PodVolumes, storage: &Storage) -> Result<Vec<Arc<Claim>>, String> {
-    let missing = |name: &str| Err(format!("persistentvolumeclaim \"{name}\" not found"));
-    let unknown = volumes.claims.iter().find(|one| !one.is_own && storage.claim(&one.key).is_none());
-    if let Some(unknown) = unknown {
-        return missing(unknown.key.name());
-    }
     let mut claims = Vec::new();
     for named in &volumes.claims {
         let name = named.key.name();
         let Some(claim) = storage.claim(&named.key) else {
-            return Err(format!(
-                "waiting for ephemeral volume controller to create the persistentvolumeclaim \"{name}\""
-            ));
+            return Err(match named.is_own {
+                true => format!(
+                    "waiting for ephemeral volume controller to create the persistentvolumeclaim \"{name}\""
+                ),
+                false => missing(named),
+            });
         };
         if claim.is_lost {
             let volume = &claim.volume;

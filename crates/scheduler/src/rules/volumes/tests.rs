@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::storage::v1::{CSINode, CSIStorageCapacity, VolumeAttachment};
 use serde_json::{Value, json};
@@ -6,6 +7,7 @@ use skiff_informer::ObjectKey;
 use skiff_volumes::{Claim, Volume};
 
 use crate::cluster::Picture;
+use crate::configuration::{Configuration, Profile};
 use crate::model::{NodeInfo, PodInfo};
 use crate::schedule::{Decision, schedule};
 use crate::storage::{Attachment, Capacity, Class, Driver, limits};
@@ -45,7 +47,7 @@ fn pod(name: &str, volumes: &[Value]) -> PodInfo {
         "metadata": {"namespace": "ns", "name": name, "uid": name},
         "spec": {"containers": [], "volumes": volumes},
     });
-    PodInfo::of(&serde_json::from_value(pod).unwrap()).unwrap()
+    PodInfo::of(&serde_json::from_value(pod).unwrap(), &Configuration::default()).unwrap()
 }
 
 fn named(claim: &str) -> Value {
@@ -90,7 +92,8 @@ fn in_zone(zone: &str) -> Value {
 }
 
 fn decide(picture: &Picture, pod: &PodInfo) -> String {
-    let decision = schedule(&ObjectKey::new("ns", "p"), pod, pod.pending.as_ref().unwrap(), picture, "");
+    let key = ObjectKey::new("ns", "p");
+    let (decision, _) = schedule(&key, pod, pod.pending.as_ref().unwrap(), picture, "");
     match decision {
         Decision::Bind(node) => format!("-> {node}"),
         Decision::Unschedulable(why) => why.message,
@@ -248,7 +251,7 @@ fn some_claims_and_disks_are_for_one_pod_alone() {
     let mut important = important;
     important.pending.as_mut().unwrap().preempts = true;
     let key = ObjectKey::new("ns", "p");
-    let Decision::Unschedulable(why) =
+    let (Decision::Unschedulable(why), _) =
         schedule(&key, &important, important.pending.as_ref().unwrap(), &picture, "")
     else {
         panic!("it fits");
@@ -271,11 +274,11 @@ fn what_is_reserved_counts_until_it_is_seen_or_taken_back() {
     volume(&mut picture, "v", json!({}), in_zone("a"));
     let first = pod("p", &[named("c")]);
     let choose = |picture: &Picture, pod: &PodInfo, node: &str| {
-        let facts = super::Facts::gather(pod, &picture.storage).ok().unwrap();
+        let facts = super::Facts::gather(pod, &Profile::default(), &picture.storage).ok().unwrap();
         facts.choice(picture.nodes.get(node).unwrap())
     };
     let choice = choose(&picture, &first, "a");
-    let reserved = picture.storage.reserve(choice, "a").unwrap();
+    let reserved = picture.storage.reserve(choice, "a", Duration::ZERO).unwrap();
     check(&picture, &[named("d")], "2 node(s) didn't find available persistent volumes to bind.");
     check(&picture, &[named("c")], "-> a");
     picture.storage.release(&reserved);
@@ -283,7 +286,7 @@ fn what_is_reserved_counts_until_it_is_seen_or_taken_back() {
     class(&mut picture, json!({}));
     let second = pod("q", &[named("c"), named("d")]);
     let choice = choose(&picture, &second, "b");
-    let reserved = picture.storage.reserve(choice, "b").unwrap();
+    let reserved = picture.storage.reserve(choice, "b", Duration::ZERO).unwrap();
     assert_eq!((reserved.volumes.len(), reserved.claims.len()), (0, 2));
     check(&picture, &[named("d")], "-> b");
     claim(&mut picture, "d", json!({}));
@@ -296,9 +299,9 @@ fn the_binder_is_waited_for() {
     let mut picture = cluster();
     claim(&mut picture, "c", json!({}));
     let first = pod("p", &[named("c")]);
-    let facts = super::Facts::gather(&first, &picture.storage).ok().unwrap();
+    let facts = super::Facts::gather(&first, &Profile::default(), &picture.storage).ok().unwrap();
     let choice = facts.choice(picture.nodes.get("a").unwrap());
-    let reserved = picture.storage.reserve(choice, "a").unwrap();
+    let reserved = picture.storage.reserve(choice, "a", Duration::ZERO).unwrap();
     let written = Written { claims: vec![(ObjectKey::new("ns", "c"), 7)], ..Written::default() };
     let state = |picture: &Picture| {
         let node = picture.nodes.get("a").map(|node| &node.info);
@@ -324,4 +327,58 @@ fn the_binder_is_waited_for() {
     assert_eq!(state(&picture), Err(r#"provisioning failed for PVC "c""#.to_owned()));
     let gone = picture.storage.is_bound(&reserved, &written, None);
     assert_eq!(gone, Err(r#"failed to get node "a": node "a" not found"#.to_owned()));
+}
+
+#[test]
+fn plugins_that_are_off_ask_nothing_of_volumes() {
+    let mut picture = cluster();
+    let decide_without = |picture: &Picture, off: &[&str], volumes: &[Value]| {
+        let off: Vec<Value> = off.iter().map(|name| json!({"name": name})).collect();
+        let profile = json!({"plugins": {"multiPoint": {"disabled": off}}});
+        let configuration = Configuration::read(&json!({"profiles": [profile]})).unwrap();
+        let mut pod = pod("p", volumes);
+        pod.pending.as_mut().unwrap().profile = configuration.profile_of(None).unwrap().clone();
+        decide(picture, &pod)
+    };
+    let all = ["VolumeRestrictions", "NodeVolumeLimits", "VolumeBinding", "VolumeZone"];
+    assert_eq!(decide_without(&picture, &all, &[named("c")]), "-> a");
+    let first = "0/2 nodes are available: persistentvolumeclaim \"c\" not found. not found";
+    for on in ["VolumeRestrictions", "VolumeBinding", "VolumeZone"] {
+        let off: Vec<&str> = all.into_iter().filter(|name| *name != on).collect();
+        assert_eq!(decide_without(&picture, &off, &[named("c")]), first, "{on}");
+    }
+    claim(&mut picture, "c", bound_to("v"));
+    let text = decide_without(&picture, &["VolumeZone"], &[named("c")]);
+    let missing = "2 node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)";
+    assert!(text.contains(missing), "{text}");
+    volume(&mut picture, "v", json!({"topology.kubernetes.io/zone": "c"}), in_zone("b"));
+    assert_eq!(decide_without(&picture, &["VolumeZone"], &[named("c")]), "-> b");
+    let text = decide_without(&picture, &["VolumeBinding"], &[named("c")]);
+    assert!(text.contains("2 node(s) had no available volume zone."), "{text}");
+    claim(&mut picture, "c", json!({"spec": {"storageClassName": "other"}}));
+    let text = decide_without(&picture, &["VolumeBinding"], &[named("c")]);
+    assert!(text.contains("storageclass.storage.k8s.io \"other\" not found"), "{text}");
+    assert_eq!(decide_without(&picture, &["VolumeBinding", "VolumeZone"], &[named("c")]), "-> a");
+    let disk = json!({"awsElasticBlockStore": {"volumeID": "d"}});
+    for node in ["a", "b"] {
+        put(&mut picture, node, pod(&format!("on-{node}"), std::slice::from_ref(&disk)));
+    }
+    assert!(decide_without(&picture, &[], std::slice::from_ref(&disk)).contains("no available disk"));
+    assert_eq!(decide_without(&picture, &["VolumeRestrictions"], &[disk]), "-> a");
+}
+
+#[test]
+fn what_is_told_without_devices_is_that_preemption_is_in_vain() {
+    let picture = cluster();
+    let off = json!({"plugins": {"multiPoint": {"disabled": [{"name": "DynamicResources"}]}}});
+    let configuration = Configuration::read(&json!({"profiles": [off]})).unwrap();
+    let mut pod = pod("p", &[named("c")]);
+    let pending = pod.pending.as_mut().unwrap();
+    pending.profile = configuration.profile_of(None).unwrap().clone();
+    pending.preempts = true;
+    assert_eq!(
+        decide(&picture, &pod),
+        "0/2 nodes are available: persistentvolumeclaim \"c\" not found. preemption: 0/2 nodes are available: \
+         2 Preemption is not helpful for scheduling."
+    );
 }

@@ -1,0 +1,240 @@
+//! Many pods for many nodes that nobody runs, all in this process and on one core: decisions alone, and bindings that are written
+//! through the API into a store on disk.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use futures::{StreamExt, TryStreamExt, stream};
+use http::Request;
+use k8s_openapi::api::apps::v1::ReplicaSet;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::api::PostParams;
+use kube::{Api, Client};
+use rustix::thread::{CpuSet, sched_setaffinity};
+use serde_json::{Value, json};
+use skiff_apiserver::{ApiServer, Checks, ClusterConfig, Config, UserInfo};
+use skiff_informer::Vitals;
+use skiff_pki::{Pki, PkiSubject};
+use skiff_scheduler::Configuration;
+use skiff_scheduler::simulation::Simulation;
+use skiff_store::Embedded;
+use tokio_util::sync::CancellationToken;
+
+const ZONES: u32 = 3;
+/// ReplicaSets that the pods are of: by these they are spread.
+const SETS: u32 = 30;
+const PARALLEL: usize = 64;
+
+/// Keeps this process on its first core.
+fn one_core() -> anyhow::Result<()> {
+    let mut first = CpuSet::new();
+    first.set(0);
+    sched_setaffinity(None, &first).context("stay on one core")
+}
+
+/// Decides about all pods, one after the other.
+pub(crate) fn decide(nodes: u32, pods: u32) -> anyhow::Result<()> {
+    one_core()?;
+    let mut simulation = Simulation::new(Configuration::default());
+    for number in 0..nodes {
+        simulation.node(&serde_json::from_value::<Node>(node(number))?);
+    }
+    for number in 0..SETS {
+        simulation.replica_set(&serde_json::from_value::<ReplicaSet>(replica_set(number))?);
+    }
+    for number in 0..pods {
+        simulation.pod(&serde_json::from_value::<Pod>(pod(number))?);
+    }
+    let before = memory()?;
+    let started = Instant::now();
+    let mut bound = 0_u32;
+    while let Some(fits) = simulation.decide() {
+        bound += u32::from(fits);
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    anyhow::ensure!(bound == pods, "{bound} of {pods} pods got a node");
+    super::print(&json!({"perSecond": f64::from(bound) / seconds, "before": before, "after": memory()?}));
+    Ok(())
+}
+
+/// Lets the scheduler bind all pods through an API server in this process.
+pub(crate) fn bind(nodes: u32, pods: u32) -> anyhow::Result<()> {
+    one_core()?;
+    rustls::crypto::ring::default_provider().install_default().ok().context("install ring")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(bind_all(nodes, pods))
+}
+
+async fn bind_all(nodes: u32, pods: u32) -> anyhow::Result<()> {
+    let directory = tempfile::tempdir()?;
+    let server = serve(directory.path()).await?;
+    let client = server.client(UserInfo::api_server());
+    create(&client, nodes, node).await?;
+    create_in(&client, SETS, replica_set).await?;
+    let loaded = Instant::now();
+    create_pods(&client, pods).await?;
+    let loading = loaded.elapsed().as_secs_f64();
+    let before = memory()?;
+    let shutdown = CancellationToken::new();
+    let (started, used) = (Instant::now(), processor_time());
+    let scheduler = skiff_scheduler::run(
+        server.client(UserInfo::scheduler()),
+        Configuration::default(),
+        Vitals::default(),
+        shutdown.clone(),
+    );
+    let scheduler = tokio::spawn(scheduler);
+    while bindings(&client).await? < u64::from(pods) {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let (seconds, used) = (started.elapsed().as_secs_f64(), processor_time() - used);
+    let after = memory()?;
+    shutdown.cancel();
+    scheduler.await?;
+    super::print(&json!({
+        "perSecond": f64::from(pods) / seconds, "perProcessorSecond": f64::from(pods) / used,
+        "loading": f64::from(pods) / loading, "before": before, "after": after,
+    }));
+    Ok(())
+}
+
+async fn serve(directory: &std::path::Path) -> anyhow::Result<ApiServer> {
+    let address = IpAddr::from(Ipv4Addr::LOCALHOST);
+    let subject = PkiSubject {
+        advertise_address: address,
+        service_address: address,
+        host_name: "bench".to_owned(),
+        domain: "cluster.local".to_owned(),
+    };
+    let catalogue = Arc::new(skiff_kinds::builtin());
+    let store = Embedded::open(directory.join("store"), skiff_apiserver::terms(&catalogue))?;
+    let config = Config {
+        store: Arc::new(store),
+        catalogue,
+        pki: Arc::new(Pki::open_or_create(&directory.join("pki"), &subject)?),
+        cluster: ClusterConfig::new(address),
+        checks: Checks::default(),
+        limits: skiff_apiserver::Limits::default(),
+        plugins: skiff_apiserver::Plugins::default(),
+        build: skiff_apiserver::BuildInfo::default(),
+        more_metrics: String::new,
+        extensions: Vec::new(),
+    };
+    Ok(ApiServer::start(config).await?)
+}
+
+async fn create(client: &Client, count: u32, object: fn(u32) -> Value) -> anyhow::Result<()> {
+    let api: Api<Node> = Api::all(client.clone());
+    all(count, |number| {
+        let api = api.clone();
+        async move {
+            api.create(&PostParams::default(), &serde_json::from_value(object(number))?).await?;
+            Ok(())
+        }
+    })
+    .await
+}
+
+async fn create_in(client: &Client, count: u32, object: fn(u32) -> Value) -> anyhow::Result<()> {
+    let api: Api<ReplicaSet> = Api::namespaced(client.clone(), "default");
+    all(count, |number| {
+        let api = api.clone();
+        async move {
+            api.create(&PostParams::default(), &serde_json::from_value(object(number))?).await?;
+            Ok(())
+        }
+    })
+    .await
+}
+
+async fn create_pods(client: &Client, count: u32) -> anyhow::Result<()> {
+    let account = json!({"metadata": {"name": "default"}});
+    let accounts: Api<k8s_openapi::api::core::v1::ServiceAccount> =
+        Api::namespaced(client.clone(), "default");
+    accounts.create(&PostParams::default(), &serde_json::from_value(account)?).await?;
+    let api: Api<Pod> = Api::namespaced(client.clone(), "default");
+    all(count, |number| {
+        let api = api.clone();
+        async move {
+            api.create(&PostParams::default(), &serde_json::from_value(pod(number))?).await?;
+            Ok(())
+        }
+    })
+    .await
+}
+
+async fn all<F>(count: u32, make: impl Fn(u32) -> F) -> anyhow::Result<()>
+where
+    F: Future<Output = anyhow::Result<()>>,
+{
+    stream::iter(0..count).map(make).buffer_unordered(PARALLEL).try_collect::<()>().await
+}
+
+/// Bindings that the API server has answered.
+async fn bindings(client: &Client) -> anyhow::Result<u64> {
+    let request = Request::get("/metrics").body(Vec::new())?;
+    let text = client.request_text(request).await?;
+    let counters = text.lines().filter(|line| {
+        line.starts_with("apiserver_request_total{")
+            && line.contains("subresource=\"binding\"")
+            && line.contains("code=\"201\"")
+    });
+    Ok(counters.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum())
+}
+
+/// MiB of this process.
+fn memory() -> anyhow::Result<f64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS")?;
+    let kilobytes: f64 = line.trim().trim_end_matches(" kB").trim().parse()?;
+    Ok(kilobytes / 1024.0)
+}
+
+/// Seconds that this process has worked.
+fn processor_time() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::try_from(time).map_or(0.0, |time| time.as_secs_f64())
+}
+
+fn node(number: u32) -> Value {
+    let (name, zone) = (format!("node-{number:05}"), format!("zone-{}", number % ZONES));
+    json!({
+        "metadata": {"name": name, "labels": {
+            "kubernetes.io/hostname": name, "topology.kubernetes.io/zone": zone, "kubernetes.io/os": "linux",
+            "kubernetes.io/arch": "amd64", "node.kubernetes.io/instance-type": "large",
+        }},
+        "status": {
+            "allocatable": {"cpu": "4", "memory": "16Gi", "pods": "110"},
+            "capacity": {"cpu": "4", "memory": "16Gi", "pods": "110"},
+            "conditions": [{"type": "Ready", "status": "True"}],
+        },
+    })
+}
+
+fn replica_set(number: u32) -> Value {
+    let labels = json!({"app": format!("app-{number}"), "pod-template-hash": format!("{number:08x}")});
+    json!({
+        "metadata": {"name": format!("app-{number}"), "namespace": "default"},
+        "spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": {
+            "metadata": {"labels": labels}, "spec": {"containers": [{"name": "main", "image": "app:v1"}]},
+        }},
+    })
+}
+
+fn pod(number: u32) -> Value {
+    let set = number % SETS;
+    let labels = json!({"app": format!("app-{set}"), "pod-template-hash": format!("{set:08x}")});
+    let owner = json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": format!("app-{set}"),
+                       "uid": "00000000-0000-4000-8000-000000000000", "controller": true});
+    json!({
+        "metadata": {"name": format!("pod-{number:05}"), "namespace": "default", "labels": labels,
+                     "ownerReferences": [owner]},
+        "spec": {
+            "schedulerName": "default-scheduler",
+            "containers": [{"name": "main", "image": "registry.example.com/team/application:v1.2.3",
+                            "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}}}],
+        },
+    })
+}
