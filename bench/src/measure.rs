@@ -21,7 +21,7 @@ use crate::report::{self, Result as Row};
 type Measurement<'a> = dyn Fn() -> anyhow::Result<Vec<Row>> + 'a;
 
 pub(crate) fn run(only: &[String], services: u32, pods: u32) -> anyhow::Result<()> {
-    let all: [(&str, &Measurement<'_>); 10] = [
+    let all: [(&str, &Measurement<'_>); 11] = [
         ("start", &start::run),
         ("idle", &idle::run),
         ("story", &pods::story),

@@ -118,6 +118,7 @@ async fn serve(directory: &std::path::Path) -> anyhow::Result<ApiServer> {
         checks: Checks::default(),
         limits: skiff_apiserver::Limits::default(),
         plugins: skiff_apiserver::Plugins::default(),
+        audit: None,
         build: skiff_apiserver::BuildInfo::default(),
         more_metrics: String::new,
         extensions: Vec::new(),
