@@ -27,9 +27,8 @@ fn pod(name: &str, spec: &str) -> String {
     )
 }
 
+/// Who told what of a pod, which may be gone, for this reason; waited for.
 fn events(cluster: &Cluster, pod: &str, reason: &str) -> String {
-    let wait = format!("wait --for=create --timeout=60s pod/{pod}");
-    cluster.k(&wait);
     let selector = format!("get events --field-selector involvedObject.name={pod},reason={reason}");
     let script = format!(
         "for i in {{1..300}}; do out=$($KUBECTL {selector} -o jsonpath='{{.items[*].source.component}} {{.items[*].message}}'); \
