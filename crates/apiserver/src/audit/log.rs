@@ -15,7 +15,7 @@ use skiff_audit::Event;
 use tokio::sync::oneshot;
 
 use super::options::{AuditError, LogConfig};
-use super::{FLUSHED, Sink};
+use super::sink::{FLUSHED, Sink};
 
 /// So many lines wait for the disk.
 const WAITING: usize = 10_000;
@@ -226,7 +226,7 @@ mod tests {
             log.line(line).unwrap();
         }
         log.flush().unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), "next\n");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "6789\nnext\n");
         let names = names(path.parent().unwrap());
         assert_eq!(names.len(), 4, "{names:?}");
         assert_eq!(names[0], "audit-2020-01-02T00-00-00.000.log");

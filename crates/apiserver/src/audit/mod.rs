@@ -6,36 +6,22 @@
 
 mod log;
 mod options;
+mod sink;
 pub(crate) mod trail;
 mod webhook;
 
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
-use futures::future::{BoxFuture, join_all};
+use futures::future::join_all;
 use skiff_audit::{Asked, Event, Extent, Level, Policy};
 
 pub use options::{AuditConfig, AuditError, AuditOptions};
 
 use log::Log;
+use sink::Sink;
 use webhook::Webhook;
-
-/// Where events go.
-trait Sink: Send + Sync {
-    /// As metrics name it.
-    fn name(&self) -> &'static str;
-
-    /// Takes an event over; false if it is lost.
-    fn write(&self, event: &Event) -> bool;
-
-    /// Waits until everything has been written that was taken over.
-    fn flush(&self) -> BoxFuture<'_, ()>;
-}
-
-/// How long that is waited for.
-const FLUSHED: Duration = Duration::from_secs(5);
 
 /// What is written down, and where.
 pub(crate) struct Audit {

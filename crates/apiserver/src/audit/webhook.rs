@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::options::{AuditError, WebhookConfig};
-use super::{FLUSHED, Sink};
+use super::sink::{FLUSHED, Sink};
 
 /// So many events wait to be sent.
 const WAITING: usize = 10_000;

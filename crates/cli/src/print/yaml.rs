@@ -425,9 +425,9 @@ mod tests {
     fn long_texts_go_on_in_the_next_line() {
         let words = "word ".repeat(18);
         let line = |first: &str, words: usize| format!("{first}{}", vec!["word"; words].join(" "));
-        let text = format!("{}\n  word '\n", line("a: '", 17));
+        let text = format!("{}\n  word word '\n", line("a: '", 16));
         assert_eq!(document(&json!({"a": words})), text);
-        let text = format!("{}\n  word\n", line("a: ", 17));
+        let text = format!("{}\n  word word\n", line("a: ", 16));
         assert_eq!(document(&json!({"a": words.trim()})), text);
     }
 }

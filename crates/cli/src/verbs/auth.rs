@@ -277,7 +277,7 @@ mod tests {
         let lines: String = rules(&status).iter().map(Rule::line).collect();
         assert_eq!(
             lines,
-            "*.*\t[]\t[]\t[*]\npods\t[]\t[]\t[get list]\npods/log\t[]\t[]\t[get]\n\t[/livez]\t[]\t[get]\n"
+            "*.*\t[]\t[]\t[*]\npods\t[]\t[]\t[get list]\n\t[/livez]\t[]\t[get]\npods/log\t[]\t[]\t[get]\n"
         );
     }
 }
