@@ -109,9 +109,9 @@ impl Context {
             Err(_) => crate::line::duration::parse(text),
         };
         let nanos = nanos.ok_or_else(|| {
-            Error::Usage(format!(
-                "Invalid timeout value. Timeout must be a single integer in seconds, or an integer followed by a corresponding time unit (e.g. 1s | 2m | 3h): {text}"
-            ))
+            Error::usage(
+                "Invalid timeout value. Timeout must be a single integer in seconds, or an integer followed by a corresponding time unit (e.g. 1s | 2m | 3h)",
+            )
         })?;
         Ok(u64::try_from(nanos).ok().filter(|nanos| *nanos > 0).map(std::time::Duration::from_nanos))
     }

@@ -26,9 +26,9 @@ mod watch;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use context::Context;
+use context::{Context, OPTIONS};
 use error::{Error, Outcome};
-use line::{Parsed, help, parse};
+use line::{Flag, Parsed, help, parse};
 use verbs::KUBECTL;
 
 /// Runs `kubectl ARGUMENTS…` and returns its exit code: 0, 1 for an error, or that of a command run by `exec`.
@@ -58,7 +58,10 @@ fn run(words: &[String]) -> Result<Outcome, Error> {
     };
     let Some(action) = command.run else { return Ok(Outcome::Done) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let context = Context::new(&given);
+    // A flag of the command's own means something else than the one of that name that goes with every command.
+    let is_own = |option: &&Flag| command.all_flags().any(|flag| flag.long == option.long);
+    let of_all = OPTIONS.iter().filter(is_own).fold(given.clone(), |given, option| given.without(option));
+    let context = Context::new(&of_all);
     let outcome = runtime.block_on(action(&context, &given));
     drop(context);
     // A read of the terminal may still be waiting for a key; nothing is lost by not waiting with it.

@@ -55,7 +55,7 @@ async fn follow<T>(
     // Watches end now and then; the object is then read again.
     loop {
         let list = api.get(&with_query(&path, &[("fieldSelector", Some(&field))])).await?;
-        let seen = list["items"].get(0).map_or(Seen::Missing, |object| Seen::There(object.clone()));
+        let seen = list["items"].get(0).map_or(Seen::Missing, |object| Seen::There(named(&list, object)));
         if let Some(done) = decide(seen)? {
             return Ok(done);
         }
@@ -79,4 +79,13 @@ async fn follow<T>(
             }
         }
     }
+}
+
+/// An item of a list as an object by itself, which says what it is.
+fn named(list: &Value, item: &Value) -> Value {
+    let mut object = item.clone();
+    let kind = list["kind"].as_str().unwrap_or_default();
+    object["apiVersion"] = list["apiVersion"].clone();
+    object["kind"] = kind.strip_suffix("List").unwrap_or(kind).into();
+    object
 }

@@ -112,7 +112,10 @@ async fn run(cx: &Context, given: &Given) -> Result<Outcome, Error> {
                     node.name
                 ));
                 pending.push(node.name.clone());
-                errors.push(error);
+                errors.push(match error {
+                    Error::Usage(text) => Error::Plain(text),
+                    other => other,
+                });
             }
         }
     }

@@ -136,7 +136,7 @@ async fn update(
     if kind.field == "labels" {
         let there = &item.object["metadata"]["labels"];
         for key in pairs.remove.iter().filter(|key| there[key].is_null()) {
-            skiff_print::note(format_args!("label \"{key}\" not found."));
+            skiff_print::line(format_args!("label \"{key}\" not found."))?;
         }
     }
     let overwrite = given.is_on(&OVERWRITE);

@@ -8,6 +8,7 @@ use crate::line::{Command, Flag, Given};
 use crate::print::columns::TABLE;
 use crate::print::{Format, yaml};
 use crate::resources::Resource;
+use crate::uri::with_query;
 
 const CLIENT: Flag = Flag::switch("client", "Only that of this program, without asking a server");
 const OUTPUT: Flag = Flag::text("output", "json or yaml").short('o');
@@ -168,8 +169,10 @@ async fn cluster_info(cx: &Context, given: &Given) -> Result<Outcome, Error> {
         skiff_print::line(format_args!("{} is running at {}", bright(name, 32), bright(link, 33)))
     };
     tell("Kubernetes control plane", server)?;
-    let path = "/api/v1/namespaces/kube-system/services?labelSelector=kubernetes.io%2Fcluster-service%3Dtrue";
-    let list = api.get(path).await?;
+    let namespace = cx.named_namespace().unwrap_or("kube-system");
+    let path = format!("/api/v1/namespaces/{namespace}/services");
+    let selector = ("labelSelector", Some("kubernetes.io/cluster-service=true"));
+    let list = api.get(&with_query(&path, &[selector])).await?;
     for service in list["items"].as_array().into_iter().flatten() {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let metadata = &service["metadata"];

@@ -73,9 +73,6 @@ async fn run(cx: &Context, given: &Given) -> Result<Outcome, Error> {
     if given.is_on(&LIST) {
         return list(cx, given, resources, &update).await;
     }
-    if update.set.is_empty() && changes.is_empty() {
-        return Err(Error::usage("at least one environment variable must be provided"));
-    }
     change_each(cx, given, resources, TOLD, |object| set(object, given, &update)).await
 }
 
