@@ -132,7 +132,7 @@ fn check_log_options(query: &Query, pod: &str) -> Result<(), ApiError> {
 }
 
 /// The parameters that a client may set, as the options of each subresource are named in core/v1 (`PodLogOptions`,
-/// `PodExecOptions`, `PodAttachOptions`). The container's is in the path.
+/// `PodExecOptions`, `PodAttachOptions`, `PodPortForwardOptions`). The container's is in the path.
 fn options(subresource: Subresource) -> &'static [&'static str] {
     match subresource {
         Subresource::Log => {
@@ -140,6 +140,7 @@ fn options(subresource: Subresource) -> &'static [&'static str] {
         }
         Subresource::Exec => &["command", "stdin", "stdout", "stderr", "tty"],
         Subresource::Attach => &["stdin", "stdout", "stderr", "tty"],
+        Subresource::PortForward => &["ports"],
         _ => &[],
     }
 }

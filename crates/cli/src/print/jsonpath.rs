@@ -65,9 +65,10 @@ impl JsonPath {
     pub(crate) fn relaxed(text: &str) -> Result<Self, String> {
         let bare = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or(text);
         if bare.contains(['{', '}']) {
-            return Err(format!(
-                "unexpected path string, expected a 'name1.name2' or '.name1.name2' or '{{name1.name2}}' or '{{.name1.name2}}'"
-            ));
+            return Err(
+                "unexpected path string, expected a 'name1.name2' or '.name1.name2' or '{name1.name2}' or '{.name1.name2}'"
+                    .to_owned(),
+            );
         }
         let bare = bare.strip_prefix('.').unwrap_or(bare);
         Self::parse(&if bare.starts_with('[') { format!("{{{bare}}}") } else { format!("{{.{bare}}}") })
@@ -76,7 +77,7 @@ impl JsonPath {
     /// The template with what its paths find.
     pub(crate) fn text(&self, object: &Value) -> Result<String, String> {
         let mut text = String::new();
-        print(&self.nodes, object, object, &mut text).map_err(|error| self.failed(&error))?;
+        print(&self.nodes, object, &mut text).map_err(|error| self.failed(&error))?;
         Ok(text)
     }
 
@@ -96,7 +97,7 @@ impl JsonPath {
     }
 }
 
-fn print(nodes: &[Node], root: &Value, current: &Value, text: &mut String) -> Result<(), String> {
+fn print(nodes: &[Node], current: &Value, text: &mut String) -> Result<(), String> {
     for node in nodes {
         match node {
             Node::Text(words) => text.push_str(words),
@@ -106,7 +107,7 @@ fn print(nodes: &[Node], root: &Value, current: &Value, text: &mut String) -> Re
             }
             Node::Range(steps, inner) => {
                 for value in follow(steps, current)? {
-                    print(inner, root, value, text)?;
+                    print(inner, value, text)?;
                 }
             }
         }

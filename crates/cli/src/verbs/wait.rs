@@ -37,7 +37,7 @@ pub(crate) const COMMAND: Command = Command::new(
 enum Condition {
     Create,
     Delete,
-    Condition { name: String, status: String },
+    Status { name: String, status: String },
     Path { path: JsonPath, value: Option<String> },
 }
 
@@ -127,7 +127,7 @@ impl Condition {
         }
         if let Some(condition) = text.strip_prefix("condition=") {
             let (name, status) = condition.split_once('=').unwrap_or((condition, "true"));
-            return Ok(Self::Condition { name: name.to_owned(), status: status.to_owned() });
+            return Ok(Self::Status { name: name.to_owned(), status: status.to_owned() });
         }
         if let Some(expression) = text.strip_prefix("jsonpath=") {
             let (path, value) = split(expression);
@@ -147,7 +147,7 @@ impl Condition {
         match self {
             Self::Create => Ok(true),
             Self::Delete => Ok(false),
-            Self::Condition { name, status } => {
+            Self::Status { name, status } => {
                 let mut conditions = object["status"]["conditions"].as_array().into_iter().flatten();
                 let same =
                     |value: &Value, text: &str| value.as_str().is_some_and(|v| v.eq_ignore_ascii_case(text));

@@ -182,7 +182,7 @@ fn find(served: &Resources, verbs: &[String], asked: &[Asked]) -> Result<Vec<Fou
             None => (resource.group.clone(), resource.resource.clone()),
         };
         for (verb, places) in
-            SPECIAL.iter().filter(|(verb, _)| !(resource.resource == "*") && verbs.iter().any(|v| v == verb))
+            SPECIAL.iter().filter(|(verb, _)| resource.resource != "*" && verbs.iter().any(|v| v == verb))
         {
             if !places.contains(&(&group, &plural)) {
                 return Err(Error::Usage(format!(

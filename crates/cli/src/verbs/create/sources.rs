@@ -19,14 +19,17 @@ pub(super) const APPEND_HASH: Flag =
 /// All sources of data.
 pub(super) const SOURCES: &[Flag] = &[FROM_FILE, FROM_LITERAL, FROM_ENV_FILE, APPEND_HASH];
 
+/// Checks whether a key may be added to data.
+type Check = fn(&BTreeMap<String, Vec<u8>>, &str) -> Result<(), String>;
+
 /// Data by key. What may be a key, and what is said of one that may not, is the kind's.
 pub(super) struct Data {
     pub(super) entries: BTreeMap<String, Vec<u8>>,
-    put: fn(&BTreeMap<String, Vec<u8>>, &str) -> Result<(), String>,
+    put: Check,
 }
 
 impl Data {
-    pub(super) fn new(put: fn(&BTreeMap<String, Vec<u8>>, &str) -> Result<(), String>) -> Self {
+    pub(super) fn new(put: Check) -> Self {
         Self { entries: BTreeMap::new(), put }
     }
 

@@ -109,7 +109,7 @@ fn ephemeral(path: &str, source: &Value) -> FieldErrors {
     let mut errors = check::annotations(&format!("{path}.metadata.annotations"), given("annotations"));
     errors.extend(check::labels(&format!("{path}.metadata.labels"), given("labels")));
     let is_other = |(name, value): &(&String, &Value)| {
-        !matches!(name.as_str(), "annotations" | "labels") && !value.is_null() && **value != Value::from("")
+        !matches!(name.as_str(), "annotations" | "labels") && !value.is_null() && value.as_str() != Some("")
     };
     errors.extend(
         metadata
