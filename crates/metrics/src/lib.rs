@@ -65,14 +65,11 @@ impl Metrics {
             Err(refusal) => return refusal,
         };
         // What there is does not depend on anybody; it is asked for before anybody is there.
-        if asked == Asked::Resources {
-            return (StatusCode::OK, objects::resources());
-        }
+        let Asked::Of { kind, scope } = asked else { return (StatusCode::OK, objects::resources()) };
         let Some(client) = self.client.get() else { return objects::unavailable() };
-        let answered = match asked {
-            Asked::Resources => return (StatusCode::OK, objects::resources()),
-            Asked::Of { kind: Kind::Node, scope } => self.nodes(client, question, &scope).await,
-            Asked::Of { kind: Kind::Pod, scope } => self.pods(client, question, &scope).await,
+        let answered = match kind {
+            Kind::Node => self.nodes(client, question, &scope).await,
+            Kind::Pod => self.pods(client, question, &scope).await,
         };
         answered.unwrap_or_else(|error| objects::failed(&error))
     }
