@@ -173,16 +173,6 @@ async fn options_that_make_no_sense_are_refused() {
 }
 
 #[tokio::test]
-async fn who_waits_no_longer_is_told_so() {
-    let api = Api::start().await;
-    // Not even the disk is that fast.
-    let late = api.post(&format!("{CONFIG_MAPS}?timeout=1ns"), config_map("x")).await.expect(504);
-    assert_eq!(late.message(), "Timeout: request did not complete within the allotted timeout");
-    assert_eq!((&late.body["reason"], &late.body["details"]), (&json!("Timeout"), &json!({})));
-    api.post(&format!("{CONFIG_MAPS}?timeout=0"), config_map("y")).await.expect(201);
-}
-
-#[tokio::test]
 async fn logs_are_asked_for_in_numbers_that_make_sense() {
     let api = api_with_pod().await;
     for (query, code) in [

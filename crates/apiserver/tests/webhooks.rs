@@ -7,6 +7,7 @@ use base64::Engine as _;
 use common::hook::Hook;
 use common::{Api, config_map};
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 
 const VALIDATING: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";
 const MUTATING: &str = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
@@ -171,6 +172,21 @@ async fn who_cannot_be_asked_counts_as_the_failure_policy_says() {
     .await
     .expect(200);
     api.post(MAPS, config_map("a")).await.expect(201);
+}
+
+#[tokio::test]
+async fn who_waits_no_longer_is_told_so() {
+    let api = Api::start().await;
+    // Accepted by the kernel, and answered by nobody: what asks it waits until it gives up itself.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = json!({"url": format!("https://{}/hook", silent.local_addr().unwrap())});
+    validate(&api, &client, json!({"timeoutSeconds": 30})).await;
+    let late = api.post(&format!("{MAPS}?timeout=100ms"), config_map("x")).await.expect(504);
+    assert_eq!(late.message(), "Timeout: request did not complete within the allotted timeout");
+    assert_eq!((&late.body["reason"], &late.body["details"]), (&json!("Timeout"), &json!({})));
+    api.get(&format!("{MAPS}/x")).await.expect(404);
+    api.delete(&format!("{VALIDATING}/hook"), json!({})).await.expect(200);
+    api.post(&format!("{MAPS}?timeout=0"), config_map("x")).await.expect(201);
 }
 
 #[tokio::test]
