@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use serde_json::Value;
 use skiff_auth::{Auth, Issuer};
 use skiff_identity::UserInfo;
@@ -69,7 +70,11 @@ impl ApiServer {
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn start(config: Config) -> Result<Self, StartError> {
+    pub fn start(config: Config) -> BoxFuture<'static, Result<Self, StartError>> {
+        Box::pin(Self::started(config))
+    }
+
+    async fn started(config: Config) -> Result<Self, StartError> {
         let inside = Inside::new(config.extensions.clone()).await;
         write_first_objects(&config, &inside).await?;
         let changed = Arc::<Notify>::default();
@@ -131,7 +136,15 @@ impl ApiServer {
     ///
     /// # Errors
     /// When there is no usable certificate.
-    pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> Result<(), StartError> {
+    pub fn serve(
+        self,
+        listener: TcpListener,
+        shutdown: CancellationToken,
+    ) -> BoxFuture<'static, Result<(), StartError>> {
+        Box::pin(self.serving(listener, shutdown))
+    }
+
+    async fn serving(self, listener: TcpListener, shutdown: CancellationToken) -> Result<(), StartError> {
         let tls = self.shared.pki.api_server_tls()?;
         let ended = self.shared.shutdown.clone();
         let end_watches = async {

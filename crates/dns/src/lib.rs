@@ -24,6 +24,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use hickory_proto::rr::Name;
 use k8s_openapi::api::core::v1::{Namespace, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -95,7 +96,11 @@ pub enum DnsError {
 }
 
 /// Serves DNS until `shutdown`. A single-threaded runtime is enough, and takes the least memory.
-pub async fn run(config: DnsConfig, shutdown: CancellationToken) -> Result<(), DnsError> {
+pub fn run(config: DnsConfig, shutdown: CancellationToken) -> BoxFuture<'static, Result<(), DnsError>> {
+    Box::pin(serve(config, shutdown))
+}
+
+async fn serve(config: DnsConfig, shutdown: CancellationToken) -> Result<(), DnsError> {
     let domain = Name::from_ascii(&config.zone);
     let domain = domain.map_err(|source| DnsError::Zone { zone: config.zone.clone(), source })?;
     let zone = Arc::new(RwLock::new(Zone::new(domain)));

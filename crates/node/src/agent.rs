@@ -20,6 +20,7 @@ use crate::sources::SourceWatches;
 use crate::users::UserRanges;
 use crate::volumes::claims::{ClaimNews, NodeVolumes};
 use futures::StreamExt;
+use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::{Node, Service};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client};
@@ -64,7 +65,17 @@ async fn without_users(runtime: &Arc<Runtime>) -> Option<String> {
 }
 
 /// Runs the node agent until `shutdown`. Pods that run go on running; the next agent takes them over.
-pub async fn run(
+pub fn run(
+    config: AgentConfig,
+    clients: Clients,
+    runtime: Arc<Runtime>,
+    reports: Reports,
+    shutdown: CancellationToken,
+) -> BoxFuture<'static, Result<(), AgentError>> {
+    Box::pin(serve(config, clients, runtime, reports, shutdown))
+}
+
+async fn serve(
     config: AgentConfig,
     Clients { node: client, provisioner }: Clients,
     runtime: Arc<Runtime>,

@@ -2,6 +2,7 @@
 
 use std::{io, time::Duration};
 
+use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use skiff_errors::error_text;
@@ -58,7 +59,16 @@ pub async fn run(client: Client, config: ProxyConfig, shutdown: CancellationToke
 }
 
 /// As [`run`], and tells how it is doing.
-pub async fn run_reporting(
+pub fn run_reporting(
+    client: Client,
+    config: ProxyConfig,
+    health: watch::Sender<Health>,
+    shutdown: CancellationToken,
+) -> BoxFuture<'static, Result<(), ProxyError>> {
+    Box::pin(keep_serving(client, config, health, shutdown))
+}
+
+async fn keep_serving(
     client: Client,
     config: ProxyConfig,
     health: watch::Sender<Health>,

@@ -37,6 +37,7 @@ mod waiting;
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures::future::BoxFuture;
 use kube::Client;
 use parking_lot::Mutex;
 use skiff_informer::{Cache, Next, ObjectKey, Queue, Vitals};
@@ -69,7 +70,21 @@ struct Scheduler {
 
 /// Schedules the pods of the configuration's profiles until `shutdown`. `client` acts as `system:kube-scheduler`; `vitals` tells how
 /// the scheduler is.
-pub async fn run(client: Client, configuration: Configuration, vitals: Vitals, shutdown: CancellationToken) {
+pub fn run(
+    client: Client,
+    configuration: Configuration,
+    vitals: Vitals,
+    shutdown: CancellationToken,
+) -> BoxFuture<'static, ()> {
+    Box::pin(schedule(client, configuration, vitals, shutdown))
+}
+
+async fn schedule(
+    client: Client,
+    configuration: Configuration,
+    vitals: Vitals,
+    shutdown: CancellationToken,
+) {
     let (caches, storage) = (Caches::default(), StorageCaches::default());
     let spreads = configuration.profiles().any(|profile| profile.spreads());
     caches.tell(&vitals, spreads);

@@ -26,7 +26,16 @@ impl ApiService {
     pub(crate) fn new(server: Arc<Shared>, caller: Caller) -> Self {
         Self { server, caller }
     }
+
+    /// What any request comes to, whatever body it has: compiled here, and not again with each kind of body where it is called.
+    fn answer(&self, request: Request<Body>) -> Answering {
+        let (server, caller) = (self.server.clone(), self.caller.clone());
+        Box::pin(async move { Ok(handle::handle(server, caller, request).await) })
+    }
 }
+
+/// An answer on its way.
+type Answering = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
 impl<B> Service<Request<B>> for ApiService
 where
@@ -35,15 +44,13 @@ where
 {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+    type Future = Answering;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let (server, caller) = (self.server.clone(), self.caller.clone());
-        let request = request.map(body::wrap);
-        Box::pin(async move { Ok(handle::handle(server, caller, request).await) })
+        self.answer(request.map(body::wrap))
     }
 }

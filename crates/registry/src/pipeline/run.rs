@@ -1,6 +1,7 @@
 //! A call, carried out.
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use http::StatusCode;
 use skiff_machinery::{Persistence, Verb};
 
@@ -18,7 +19,15 @@ use crate::subresources;
 ///
 /// # Errors
 /// What the client is to be told.
-pub async fn run(registry: &Registry, call: &Call, body: &Bytes) -> Result<Outcome, ApiError> {
+pub fn run<'a>(
+    registry: &'a Registry,
+    call: &'a Call,
+    body: &'a Bytes,
+) -> BoxFuture<'a, Result<Outcome, ApiError>> {
+    Box::pin(carry_out(registry, call, body))
+}
+
+async fn carry_out(registry: &Registry, call: &Call, body: &Bytes) -> Result<Outcome, ApiError> {
     call.check_verb()?;
     if call.verb == Verb::Patch {
         decode::note_patch(call, body);
