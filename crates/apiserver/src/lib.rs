@@ -13,7 +13,7 @@ mod build_info;
 mod config;
 mod extension;
 mod fairness;
-#[cfg(fuzzing)]
+#[cfg(debug_assertions)]
 pub mod fuzzing;
 mod http;
 mod limits;

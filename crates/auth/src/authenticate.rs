@@ -140,7 +140,7 @@ fn user(claims: &Claims) -> UserInfo {
 }
 
 /// The token of `Authorization: Bearer …` or of a WebSocket subprotocol.
-#[cfg_attr(not(fuzzing), expect(unreachable_pub, reason = "fuzz targets call it"))]
+#[cfg_attr(not(debug_assertions), expect(unreachable_pub, reason = "fuzz targets call it"))]
 pub fn bearer_token(headers: &HeaderMap) -> Option<String> {
     let header = |name: HeaderName| headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
     let bearer = header(AUTHORIZATION).find_map(|value| {

@@ -29,7 +29,7 @@ use skiff_store::{ReadError, Store, View};
 
 pub use attributes::{Attributes, Decision, Refusal};
 pub use authenticate::AuthnError;
-#[cfg(fuzzing)]
+#[cfg(debug_assertions)]
 pub use authenticate::bearer_token;
 pub use authenticate::strip_credentials;
 pub use rbac::Rule;

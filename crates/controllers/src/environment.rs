@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use futures::FutureExt as _;
-use futures::future::{BoxFuture, join_all};
+use futures::future::{BoxFuture, JoinAll, join_all};
 use kube::Client;
 use skiff_admission::Kinds;
 use skiff_informer::{Cache, Next, ObjectKey, Queue, Vitals};
@@ -56,12 +56,29 @@ impl Environment<'_> {
         E: Display + Send + 'static,
     {
         let listed = join_all(reads.iter().map(|cache| cache.listed()));
-        let shutdown = self.shutdown.clone();
-        Box::pin(async move {
-            listed.await;
-            queue.run(workers, &shutdown, |key| reconcile(&state, key)).await;
-        })
+        let shared = Arc::new((state, reconcile));
+        let work = move |key| {
+            let shared = shared.clone();
+            let reconciled = async move { (shared.1)(&shared.0, key).await.map_err(|error| error.to_string()) };
+            reconciled.boxed()
+        };
+        Box::pin(work_off(queue, listed, workers, self.shutdown.clone(), Box::new(work)))
     }
+}
+
+/// What a controller does about a key.
+type Work = Box<dyn Fn(ObjectKey) -> BoxFuture<'static, Result<Next, String>> + Send + Sync>;
+
+/// Compiled once for all controllers.
+async fn work_off(
+    queue: Queue<ObjectKey>,
+    listed: JoinAll<BoxFuture<'static, ()>>,
+    workers: usize,
+    shutdown: CancellationToken,
+    work: Work,
+) {
+    listed.await;
+    queue.run(workers, &shutdown, work).await;
 }
 
 /// A cache of whatever objects.

@@ -10,7 +10,7 @@
 mod answer;
 #[cfg(test)]
 mod answer_tests;
-#[cfg(fuzzing)]
+#[cfg(debug_assertions)]
 pub mod fuzzing;
 mod health;
 mod listen;

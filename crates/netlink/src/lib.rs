@@ -1,4 +1,4 @@
-//! What everything that listens to the kernel shares: netlink messages as bytes, notifications, and the pace of repairs.
+//! What everything that talks with the kernel shares: netlink messages as bytes, requests, notifications, and the pace of repairs.
 //!
 //! Two facts shaped it:
 //!
@@ -10,7 +10,9 @@
 mod message;
 mod notifications;
 mod pace;
+mod requests;
 
 pub use message::{Attributes, Message, messages};
 pub use notifications::{Group, Heard, Notifications, Subsystem, filter};
 pub use pace::Pace;
+pub use requests::{Mode, Requests};

@@ -1,7 +1,7 @@
 //! Netlink messages and their attributes as bytes. Pure; total on any input.
 
 /// Bytes of the netlink header.
-const HEADER: usize = 16;
+pub(crate) const HEADER: usize = 16;
 /// The bits of an attribute's kind that are not flags.
 const TYPE_MASK: u16 = 0x3fff;
 

@@ -22,7 +22,7 @@ mod directory;
 mod error;
 mod eviction;
 mod files;
-#[cfg(fuzzing)]
+#[cfg(debug_assertions)]
 pub mod fuzzing;
 mod ids;
 mod logs;

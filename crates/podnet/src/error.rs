@@ -68,7 +68,7 @@ pub enum NetworkError {
         /// What was attempted, with the object's name.
         action: String,
         /// The kernel's answer.
-        source: rtnetlink::Error,
+        source: io::Error,
     },
     /// A file, a namespace handle or a socket could not be used.
     #[error("{action} {path}")]

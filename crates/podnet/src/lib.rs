@@ -35,6 +35,7 @@ pub use error::NetworkError;
 pub use heard::decode;
 pub use keep::Restored;
 pub use network::{PodNetwork, primary_address};
+pub use pod::set_up_loopback;
 pub use state::Missing;
 pub use traffic::{Counters, Flow, Traffic};
 pub use trial::try_out;

@@ -41,6 +41,14 @@ pub(crate) async fn configure(netns: &Path, side: PodSide) -> Result<(), Network
     .await
 }
 
+/// Sets the loopback interface of the current network namespace up.
+///
+/// # Errors
+/// When the kernel refuses.
+pub async fn set_up_loopback() -> Result<(), NetworkError> {
+    Netlink::open()?.set_up(LOOPBACK, None, false).await
+}
+
 /// Whether the namespace holds the pod's end of this pair.
 pub(crate) async fn has_interface(netns: &Path, side: PodSide) -> Result<bool, NetworkError> {
     inside(netns, move |netlink| async move {

@@ -12,7 +12,7 @@ mod admission;
 pub mod configuration;
 mod definitions;
 mod errors;
-#[cfg(fuzzing)]
+#[cfg(debug_assertions)]
 pub mod fuzzing;
 mod pipeline;
 mod plugins;

@@ -20,7 +20,7 @@ mod channel;
 mod command;
 mod error;
 mod forward;
-#[cfg(fuzzing)]
+#[cfg(debug_assertions)]
 pub mod fuzzing;
 mod handshake;
 mod input;

@@ -11,7 +11,7 @@ mod challenge;
 mod credentials;
 mod digest;
 mod documents;
-#[cfg(fuzzing)]
+#[cfg(debug_assertions)]
 pub mod fuzzing;
 mod index;
 mod layer;

@@ -6,7 +6,7 @@ mod frame;
 mod window;
 
 pub(crate) use connection::{Connection, Stream, StreamReader, StreamWriter};
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, debug_assertions))]
 pub(crate) use frame::FrameDecoder;
 #[cfg(test)]
 pub(crate) use frame::{Frame, FrameEncoder};

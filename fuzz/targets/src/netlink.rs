@@ -1,17 +1,17 @@
 //! Notifications of the kernel: messages and all their attributes.
-#![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use skiff_netlink::{Attributes, messages};
 
-fuzz_target!(|datagram: &[u8]| {
+use crate::text;
+
+pub(crate) fn run(datagram: &[u8]) {
     for message in messages(datagram) {
         message.error();
         for header in [0, 4, 12, 16] {
             walk(message.attributes_after(header), 0);
         }
     }
-});
+}
 
 fn walk(attributes: Attributes<'_>, depth: usize) {
     for (kind, value) in attributes {

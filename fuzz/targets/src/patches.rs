@@ -1,11 +1,9 @@
 //! A patch of each type, of an object: kind, object, zero byte, patch.
-#![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use skiff_fuzz::{halves, kind};
+use crate::{halves, kind};
 use skiff_machinery::{patch, strict};
 
-fuzz_target!(|data: &[u8]| {
+pub(crate) fn run(data: &[u8]) {
     let Some((kind, rest)) = kind(data) else { return };
     let Some((object, change)) = halves(rest) else { return };
     let Ok(decoded) = strict::decode(object, &kind.root) else { return };
@@ -17,4 +15,4 @@ fuzz_target!(|data: &[u8]| {
     for changed in outcomes.into_iter().flatten() {
         drop(strict::prune(changed.into_value(), &kind.root));
     }
-});
+}

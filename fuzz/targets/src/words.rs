@@ -1,13 +1,12 @@
 //! Short texts with a grammar of their own: selectors, quantities, names, durations, schedules.
-#![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use skiff_cron::Schedule;
 use skiff_machinery::quantity::Quantity;
 use skiff_machinery::selector::{FieldSelector, LabelSelector};
 use skiff_machinery::{duration, names};
 
-fuzz_target!(|text: &str| {
+pub(crate) fn run(text: &[u8]) {
+    let text = crate::text(text);
     drop(LabelSelector::parse(text));
     drop(FieldSelector::parse(text));
     if let Ok(quantity) = text.parse::<Quantity>() {
@@ -20,4 +19,4 @@ fuzz_target!(|text: &str| {
         let now = jiff::Timestamp::UNIX_EPOCH;
         assert!(schedule.next(now, &jiff::tz::TimeZone::UTC).is_none_or(|next| next > now));
     }
-});
+}

@@ -1,8 +1,5 @@
 //! What extension API servers say of their API.
 
-#![no_main]
-
-use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use skiff_machinery::GroupVersion;
 use skiff_machinery::discovery::{
@@ -10,7 +7,7 @@ use skiff_machinery::discovery::{
 };
 use skiff_machinery::openapi::{Encoding, Guest, v2_document};
 
-fuzz_target!(|data: &[u8]| {
+pub(crate) fn run(data: &[u8]) {
     let Ok(document) = serde_json::from_slice::<Value>(data) else { return };
     let gv = GroupVersion::fixed("example.com", "v1");
     for resource in aggregated_resources(&document, &gv).into_iter().flatten() {
@@ -26,4 +23,4 @@ fuzz_target!(|data: &[u8]| {
     let merged = v2_document(&Default::default(), &registry, Encoding::Json);
     serde_json::from_slice::<Value>(&merged).expect("what is merged is JSON");
     v2_document(&Default::default(), &registry, Encoding::Protobuf);
-});
+}

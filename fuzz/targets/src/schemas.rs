@@ -1,11 +1,9 @@
 //! Schemas of custom resources and values of them: schema, zero byte, value, zero byte, the value before.
-#![no_main]
 
 use std::sync::{Arc, LazyLock};
 
-use libfuzzer_sys::fuzz_target;
+use crate::halves;
 use serde_json::Value;
-use skiff_fuzz::halves;
 use skiff_schema::Schema;
 use skiff_structural::jsonpath::JsonPath;
 use skiff_structural::{
@@ -17,7 +15,7 @@ static KUBERNETES: LazyLock<Arc<Schema>> = LazyLock::new(|| Arc::new(Schema::kub
 static META: LazyLock<ObjectMeta> =
     LazyLock::new(|| ObjectMeta::of(&KUBERNETES).expect("Kubernetes has ObjectMeta"));
 
-fuzz_target!(|data: &[u8]| {
+pub(crate) fn run(data: &[u8]) {
     let Some((text, rest)) = halves(data) else { return };
     let (value, old) = halves(rest).unwrap_or((rest, b"null"));
     if let Ok(path) = std::str::from_utf8(text).map(JsonPath::parse) {
@@ -53,4 +51,4 @@ fuzz_target!(|data: &[u8]| {
     assert!(after.len() <= errors.len(), "an update is judged no harder than a create");
     check_metadata(&value, &structural, true);
     check_lists(&value, &structural);
-});
+}

@@ -1,11 +1,9 @@
 //! Bodies in protobuf. What could be read is written, and read as it was.
-#![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use skiff_fuzz::kind;
+use crate::kind;
 use skiff_machinery::{protobuf, strict};
 
-fuzz_target!(|data: &[u8]| {
+pub(crate) fn run(data: &[u8]) {
     if let Some((kind, body)) = kind(data) {
         let read = |body: &[u8]| {
             let read = protobuf::decode(body, &kind.root).ok()?;
@@ -17,4 +15,4 @@ fuzz_target!(|data: &[u8]| {
         let third = read(&protobuf::object(&second, &kind.root));
         assert_eq!(Some(second), third);
     }
-});
+}

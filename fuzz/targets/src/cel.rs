@@ -1,9 +1,7 @@
 //! Expressions of custom resources and policies: read, checked, and evaluated over an object.
-#![no_main]
 
 use std::sync::LazyLock;
 
-use libfuzzer_sys::fuzz_target;
 use serde_json::{Value as Json, json};
 use skiff_cel::{Activation, DeclaredType, Environment, Field, ListKind, Value, limits};
 
@@ -40,7 +38,8 @@ static JSON: LazyLock<Json> = LazyLock::new(|| {
     })
 });
 
-fuzz_target!(|text: &str| {
+pub(crate) fn run(text: &[u8]) {
+    let text = crate::text(text);
     let Ok(program) = ENVIRONMENT.compile(text) else { return };
     let activation = Activation::new()
         .with("self", Value::read(&JSON, &DECLARED))
@@ -49,4 +48,4 @@ fuzz_target!(|text: &str| {
     if let Ok(value) = program.evaluate(&activation, limits::PER_CALL).result {
         drop(value.to_json());
     }
-});
+}

@@ -1,12 +1,12 @@
 //! Server-side apply over an object: kind, object, zero byte, configuration. Applying twice changes nothing more.
-#![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use skiff_fuzz::{context, halves, kind};
+use crate::{context, halves, kind};
 use skiff_machinery::managed::{self, Writer};
 use skiff_machinery::strict;
 
-fuzz_target!(|data: &[u8]| {
+use crate::text;
+
+pub(crate) fn run(data: &[u8]) {
     let Some((kind, rest)) = kind(data) else { return };
     let Some((live, config)) = halves(rest) else { return };
     let (Ok(mut live), Ok(config)) = (strict::decode(live, &kind.root), strict::decode(config, &kind.root))
@@ -20,4 +20,4 @@ fuzz_target!(|data: &[u8]| {
         let twice = apply(&once).expect("what was applied can be applied again");
         assert_eq!(once, twice, "the second time changes nothing");
     }
-});
+}

@@ -1,12 +1,12 @@
 //! Bodies of writes: read, defaulted, checked, printed. What was taken once is taken again.
-#![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use skiff_fuzz::{context, kind};
+use crate::{context, kind};
 use skiff_kinds::honour;
 use skiff_machinery::strict;
 
-fuzz_target!(|data: &[u8]| {
+use crate::text;
+
+pub(crate) fn run(data: &[u8]) {
     let Some((kind, body)) = kind(data) else { return };
     let Ok(decoded) = strict::decode(body, &kind.root) else { return };
     let mut object = decoded.object;
@@ -26,4 +26,4 @@ fuzz_target!(|data: &[u8]| {
         let again = strict::decode(&text, &kind.root).expect("what was accepted can be read again");
         assert!(strategy.validate(cx, &again.object).is_empty(), "what was accepted is accepted again");
     }
-});
+}
