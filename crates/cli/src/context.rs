@@ -1,6 +1,7 @@
 //! What every command works with: the options that go with each, the cluster, and its kinds, each read when first needed.
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use skiff_pki::kubeconfig::{read_config, read_usual_config};
 use tokio::sync::OnceCell;
 
 use crate::api::Api;
@@ -63,8 +64,8 @@ impl Context {
     /// The kubeconfig as it is on disk.
     pub(crate) fn kubeconfig(&self) -> Result<Kubeconfig, Error> {
         let read = match self.given.some(&KUBECONFIG) {
-            Some(path) => Kubeconfig::read_from(path),
-            None => Kubeconfig::read(),
+            Some(path) => read_config(path),
+            None => read_usual_config(),
         };
         read.map_err(|error| Error::Usage(skiff_errors::error_text(&error)))
     }

@@ -3,12 +3,19 @@
 //! Entries that are not ours keep their content and order; comments and formatting are lost, as they are
 //! when kubectl writes the file.
 
+use std::io;
+use std::path::PathBuf;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use thiserror::Error;
 
 use super::Credentials;
 use super::yaml::Yaml;
+
+mod reading;
+
+pub use reading::{parse_config, read_config, read_usual_config};
 
 /// A context with the cluster and the user that it joins; all three have its name.
 #[derive(Clone)]
@@ -23,7 +30,7 @@ pub struct ContextEntry {
     pub credentials: Credentials,
 }
 
-/// A kubeconfig file cannot be changed; nothing was written.
+/// A kubeconfig file cannot be used or changed; nothing was written.
 #[derive(Debug, Error)]
 pub enum KubeconfigError {
     /// Not YAML.
@@ -32,6 +39,20 @@ pub enum KubeconfigError {
     /// YAML, but of another shape.
     #[error("the kubeconfig is not usable: {0} is not a {1}")]
     Shape(&'static str, &'static str),
+    /// Documents or files that do not go together.
+    #[error("the kubeconfig is not usable: {0}")]
+    Mixed(String),
+    /// The file cannot be read.
+    #[error("cannot read the kubeconfig {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// No file was named, and the user has no directory that it could be in.
+    #[error("no kubeconfig is named by KUBECONFIG, and there is no home directory")]
+    Homeless,
 }
 
 /// The lists that a context has an entry in, and the order of a file that we start.
@@ -218,7 +239,7 @@ users:
     client-key-data: a2V5
 "
         );
-        let config = kube::config::Kubeconfig::from_yaml(&text).unwrap();
+        let config = parse_config(&text).unwrap();
         assert_eq!(config.current_context.as_deref(), Some("skiff"));
     }
 

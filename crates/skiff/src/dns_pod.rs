@@ -9,8 +9,9 @@ use anyhow::Context;
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
 use kube::api::ListParams;
-use kube::runtime::{WatchStreamExt, watcher};
+use kube::runtime::watcher;
 use kube::{Api, Client, ResourceExt};
+use skiff_informer::{Tolerant, watch_objects};
 
 use crate::addons;
 
@@ -46,8 +47,11 @@ pub(crate) enum Outlook {
 /// What is to be expected of the DNS pods, anew after each change.
 pub(crate) fn outlooks(client: &Client) -> impl Stream<Item = Outlook> + use<> {
     let pods: Api<Pod> = Api::namespaced(client.clone(), addons::NAMESPACE);
-    let events = watcher(pods, watcher::Config::default().labels(&selector())).default_backoff();
+    let events = watch_objects::<Pod>(pods, watcher::Config::default().labels(&selector()));
     let mut known = BTreeMap::new();
+    let keep = |known: &mut BTreeMap<_, _>, pod: Tolerant<Pod>| {
+        known.extend(pod.readable().map(|pod| (pod.uid(), pod)));
+    };
     events.filter_map(move |event| {
         let complete = match event {
             Ok(watcher::Event::Init) => {
@@ -55,16 +59,16 @@ pub(crate) fn outlooks(client: &Client) -> impl Stream<Item = Outlook> + use<> {
                 false
             }
             Ok(watcher::Event::InitApply(pod)) => {
-                known.insert(pod.uid(), pod);
+                keep(&mut known, pod);
                 false
             }
             Ok(watcher::Event::InitDone) => true,
             Ok(watcher::Event::Apply(pod)) => {
-                known.insert(pod.uid(), pod);
+                keep(&mut known, pod);
                 true
             }
             Ok(watcher::Event::Delete(pod)) => {
-                known.remove(&pod.uid());
+                known.remove(&pod.meta().uid);
                 true
             }
             Err(error) => {

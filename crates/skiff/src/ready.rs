@@ -9,8 +9,9 @@ use anyhow::{Context, anyhow, bail};
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Node;
 use kube::api::{Patch, PatchParams};
-use kube::runtime::wait::{Condition, await_condition};
+use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client};
+use skiff_informer::{Tolerant, watch_objects};
 use skiff_pki::kubeconfig::{self, ContextEntry};
 use skiff_podnet::NodeNetwork;
 use skiff_proxy::Health;
@@ -79,14 +80,14 @@ impl Starting<'_> {
         let ready = timeout(PATIENCE, async {
             // Until then the Node may tell of an earlier run, as ready and with a network that is yet to be made.
             agent.wait_for(|ready| *ready).await.context("the node agent has ended")?;
-            anyhow::Ok(await_condition(nodes.clone(), self.node_name, node_is_ready()).await?)
+            ready_node(nodes.clone(), self.node_name).await
         });
         let Ok(ready) = ready.await else {
             let node = nodes.get_opt(self.node_name).await?;
             let why = node.as_ref().and_then(not_ready).unwrap_or_else(|| "it has not registered".to_owned());
             bail!("the node is not Ready after {} s: {why}", PATIENCE.as_secs());
         };
-        let node = ready?.context("the node was deleted")?;
+        let node = ready?;
         // A node may not give itself a role; whoever runs the control plane may.
         let role = serde_json::json!({"metadata": {"labels": {"node-role.kubernetes.io/control-plane": ""}}});
         let (params, patch) = (PatchParams::default(), Patch::Merge(role));
@@ -180,8 +181,18 @@ pub(crate) fn node_network(node: &Node) -> anyhow::Result<NodeNetwork> {
     Ok(NodeNetwork { pod_cidr, cluster_cidr: cluster.pod_cidr, service_cidr: cluster.service_cidr, node_ip })
 }
 
-fn node_is_ready() -> impl Condition<Node> {
-    |node: Option<&Node>| node.is_some_and(|node| not_ready(node).is_none())
+/// Waits until the node is Ready.
+async fn ready_node(nodes: Api<Node>, name: &str) -> anyhow::Result<Node> {
+    let itself = watcher::Config::default().fields(&format!("metadata.name={name}"));
+    let mut seen = pin!(watch_objects::<Node>(nodes, itself).applied_objects());
+    while let Some(node) = seen.next().await {
+        match node.map(Tolerant::readable) {
+            Ok(Some(node)) if not_ready(&node).is_none() => return Ok(node),
+            Ok(_) => {}
+            Err(error) => tracing::debug!(%error, "waiting for the node, will try again"),
+        }
+    }
+    bail!("the watch of the node has ended")
 }
 
 /// Why a node is not Ready; nothing when it is.
@@ -196,7 +207,7 @@ pub(crate) fn not_ready(node: &Node) -> Option<String> {
 
 /// A client with a context's credentials.
 pub(crate) async fn client_of(entry: &ContextEntry) -> anyhow::Result<Client> {
-    let kubeconfig = kube::config::Kubeconfig::from_yaml(&kubeconfig::render(entry))?;
+    let kubeconfig = kubeconfig::parse_config(&kubeconfig::render(entry))?;
     let config =
         kube::Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default()).await?;
     Ok(Client::try_from(config)?)

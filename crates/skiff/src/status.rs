@@ -12,9 +12,10 @@ use anyhow::{Context, anyhow, bail};
 use k8s_openapi::api::core::v1::{Node, Pod, ReplicationController};
 use kube::api::ListParams;
 use kube::client::Body;
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::KubeConfigOptions;
 use kube::{Api, Client, Config};
 use skiff_errors::error_text;
+use skiff_pki::kubeconfig::read_config;
 use skiff_podnet::{NodeNetwork, PodNetwork};
 use skiff_proxy::ProxyConfig;
 use skiff_proxy::kernel::State;
@@ -142,7 +143,7 @@ async fn examine(layout: &Layout, record: &daemon::Record) -> Vec<Part> {
 }
 
 async fn client(layout: &Layout) -> anyhow::Result<Client> {
-    let kubeconfig = Kubeconfig::read_from(layout.admin_kubeconfig())?;
+    let kubeconfig = read_config(layout.admin_kubeconfig())?;
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
     Ok(Client::try_from(config)?)
 }

@@ -4,8 +4,6 @@ use crate::{context, halves, kind};
 use skiff_machinery::managed::{self, Writer};
 use skiff_machinery::strict;
 
-use crate::text;
-
 pub(crate) fn run(data: &[u8]) {
     let Some((kind, rest)) = kind(data) else { return };
     let Some((live, config)) = halves(rest) else { return };

@@ -2,8 +2,6 @@
 
 use skiff_netlink::{Attributes, messages};
 
-use crate::text;
-
 pub(crate) fn run(datagram: &[u8]) {
     for message in messages(datagram) {
         message.error();

@@ -4,8 +4,6 @@ use crate::{context, kind};
 use skiff_kinds::honour;
 use skiff_machinery::strict;
 
-use crate::text;
-
 pub(crate) fn run(data: &[u8]) {
     let Some((kind, body)) = kind(data) else { return };
     let Ok(decoded) = strict::decode(body, &kind.root) else { return };

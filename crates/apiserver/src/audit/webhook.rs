@@ -8,10 +8,11 @@ use futures::future::BoxFuture;
 use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::uri::PathAndQuery;
 use http::{Request, Uri};
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::KubeConfigOptions;
 use serde_json::json;
 use skiff_audit::Event;
 use skiff_errors::error_text;
+use skiff_pki::kubeconfig::read_config;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -136,7 +137,7 @@ struct Server {
 
 impl Server {
     async fn read(file: PathBuf) -> Result<Self, String> {
-        let kubeconfig = Kubeconfig::read_from(file).map_err(|error| error_text(&error))?;
+        let kubeconfig = read_config(file).map_err(|error| error_text(&error))?;
         let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
         let mut config = config.map_err(|error| error_text(&error))?;
         // The client puts a slash after the path of its server.
