@@ -10,6 +10,9 @@ fn layer(files: &[(&str, &str)]) -> Vec<u8> {
     for (path, content) in files {
         let mut header = tar::Header::new_gnu();
         header.set_mode(0o644);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(1_000_000);
         header.set_size(content.len() as u64);
         layer.append_data(&mut header, path, content.as_bytes()).unwrap();
     }

@@ -116,8 +116,7 @@ async fn what_is_not_there_or_leads_out_is_refused() {
         for (name, target) in [("out", "/etc"), ("up", "../../etc"), ("near", "there")] {
             let mut header = tar::Header::new_gnu();
             header.set_entry_type(tar::EntryType::Symlink);
-            header.set_mode(0o777);
-            header.set_size(0);
+            common::blank(&mut header, 0o777);
             layer.append_link(&mut header, name, target).unwrap();
         }
         layer.into_inner().unwrap()

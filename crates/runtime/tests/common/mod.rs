@@ -280,7 +280,7 @@ pub(crate) fn add_file(archive: &mut tar::Builder<Vec<u8>>, path: &str, mode: u3
     archive.append_data(&mut header, path, content).unwrap();
 }
 
-fn blank(header: &mut tar::Header, mode: u32) {
+pub(crate) fn blank(header: &mut tar::Header, mode: u32) {
     header.set_mode(mode);
     header.set_uid(0);
     header.set_gid(0);
