@@ -31,14 +31,16 @@ fn redis_keeps_what_its_pods_had() {
     assert!(format!("{refused}").contains("READONLY"), "{refused}");
     let uid = cluster.k("get pod redis-0 -o jsonpath={.metadata.uid}");
     cluster.k("delete pod redis-0 --timeout=60s");
-    cluster.k("rollout status statefulset/redis --timeout=90s");
+    cluster.k("wait pod/redis-0 --timeout=60s --for=create");
+    cluster.k("wait pod/redis-0 --timeout=60s --for=condition=Ready");
     assert_ne!(cluster.k("get pod redis-0 -o jsonpath={.metadata.uid}"), uid);
     assert_eq!(redis(&cluster, "redis-0", "get colour"), "red\n", "its claim was kept for it");
     let main = cluster.cluster_ip("redis-main");
+    let served = "--for=jsonpath={.endpoints[0].conditions.ready}=true";
+    cluster.k(&format!("wait endpointslice -l kubernetes.io/service-name=redis-main --timeout=30s {served}"));
     assert_eq!(redis(&cluster, "redis-2", &format!("-h {main} get colour")), "red\n");
     // An eviction may take one of them away, and no second.
-    let status = "get pdb redis -o jsonpath={.status.disruptionsAllowed}/{.status.currentHealthy}";
-    assert_eq!(cluster.k(status), "1/3");
+    cluster.k("wait pdb/redis --timeout=30s --for=jsonpath={.status.disruptionsAllowed}=1");
 }
 
 #[test]
