@@ -79,7 +79,7 @@ fn controllers(test: &TestServer, shutdown: CancellationToken) -> impl Future<Ou
         let kinds = server.kinds();
         let client_for = |name: &str| {
             let identity = skiff_controllers::identity(name);
-            server.client(UserInfo::authenticated(identity.user, identity.groups))
+            server.client(UserInfo::authenticated(identity.user, identity.groups), identity.agent)
         };
         let run =
             skiff_controllers::run_of_api_server(client_for, config, kinds, Vitals::default(), shutdown);

@@ -70,7 +70,7 @@ pub(crate) fn bind(nodes: u32, pods: u32) -> anyhow::Result<()> {
 async fn bind_all(nodes: u32, pods: u32) -> anyhow::Result<()> {
     let directory = tempfile::tempdir()?;
     let server = serve(directory.path()).await?;
-    let client = server.client(UserInfo::api_server());
+    let client = server.client(UserInfo::api_server(), "bench");
     create(&client, nodes, node).await?;
     create_in(&client, SETS, replica_set).await?;
     let loaded = Instant::now();
@@ -80,7 +80,7 @@ async fn bind_all(nodes: u32, pods: u32) -> anyhow::Result<()> {
     let shutdown = CancellationToken::new();
     let (started, used) = (Instant::now(), processor_time());
     let scheduler = skiff_scheduler::run(
-        server.client(UserInfo::scheduler()),
+        server.client(UserInfo::scheduler(), "kube-scheduler"),
         Configuration::default(),
         Vitals::default(),
         shutdown.clone(),

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
+use http::HeaderValue;
 use serde_json::Value;
 use skiff_auth::{Auth, Issuer};
 use skiff_identity::UserInfo;
@@ -86,7 +87,7 @@ impl ApiServer {
     /// Starts what the server does by itself.
     fn keep(&self, changed: Arc<Notify>) {
         let Shared { store, offers, aggregation, priority, flow_control, shutdown, .. } = &*self.shared;
-        let itself = self.client(UserInfo::api_server());
+        let itself = self.client(UserInfo::api_server(), "kube-apiserver");
         let keeper = Keeper {
             store: store.clone(),
             priority: priority.clone(),
@@ -103,9 +104,10 @@ impl ApiServer {
         tokio::spawn(aggregation::run::run(setting, shutdown.clone()));
     }
 
-    /// A client in the same process that acts as `user`: no TCP, no TLS, the same pipeline.
-    pub fn client(&self, user: UserInfo) -> kube::Client {
-        kube::Client::new(self.service(user), "default")
+    /// A client in the same process that acts as `user`: no TCP, no TLS, the same pipeline. `agent` is its `User-Agent`, by which
+    /// what it writes is known, such as `kube-scheduler`.
+    pub fn client(&self, user: UserInfo, agent: &'static str) -> kube::Client {
+        kube::Client::new(self.service_of(user, agent), "default")
     }
 
     /// The kinds that are served at any time, with their types.
@@ -121,7 +123,12 @@ impl ApiServer {
 
     /// The API as a `tower` service for one user in the same process.
     pub fn service(&self, user: UserInfo) -> ApiService {
-        ApiService::new(self.shared.clone(), Caller::InProcess(Arc::new(user)))
+        self.service_of(user, "")
+    }
+
+    fn service_of(&self, user: UserInfo, agent: &'static str) -> ApiService {
+        let caller = Caller::InProcess { user: Arc::new(user), agent: HeaderValue::from_static(agent) };
+        ApiService::new(self.shared.clone(), caller)
     }
 
     /// Waits until the requests that have ended are written down, if they are.

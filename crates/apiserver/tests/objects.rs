@@ -454,10 +454,13 @@ async fn others_may_not_do_everything() {
 async fn the_kube_client_works_in_process() {
     use k8s_openapi::api::core::v1::ConfigMap;
     let api = Api::start().await;
-    let client = api.server.client(skiff_apiserver::UserInfo::api_server());
+    let client = api.server.client(skiff_apiserver::UserInfo::api_server(), "test");
     let maps: kube::Api<ConfigMap> = kube::Api::namespaced(client, "default");
     let map: ConfigMap = serde_json::from_value(config_map("a")).unwrap();
     let made = maps.create(&Default::default(), &map).await.unwrap();
+    let managers: Vec<_> =
+        made.metadata.managed_fields.iter().flatten().map(|entry| &entry.manager).collect();
+    assert_eq!(managers, [&Some("test".to_owned())], "it is known by what it calls itself");
     assert_eq!(maps.get("a").await.unwrap(), made);
     assert!(maps.get_opt("b").await.unwrap().is_none());
     maps.delete("a", &Default::default()).await.unwrap();

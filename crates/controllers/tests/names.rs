@@ -67,7 +67,7 @@ async fn names_follow_services_and_pods() {
     cluster.until::<EndpointSlice>("default", |all| all.iter().any(ready)).await;
 
     let config = DnsConfig {
-        client: cluster.server.client(UserInfo::service_account("kube-system", "coredns")),
+        client: cluster.server.client(UserInfo::service_account("kube-system", "coredns"), "coredns"),
         zone: "cluster.local".into(),
         listen: free_address(),
         upstream: "/nonexistent".into(),

@@ -234,6 +234,10 @@ fn own_mount(mount: &Mount, source: &Path) -> Value {
             json!({"destination": mount.destination, "type": "bind", "source": source,
                    "options": ["rbind", propagation, access]})
         }
+        MountKind::Image { .. } => {
+            json!({"destination": mount.destination, "type": "bind", "source": source,
+                   "options": ["rbind", "rprivate", "ro"]})
+        }
         MountKind::Tmpfs { size } => {
             let mut options =
                 vec!["nosuid".to_owned(), "nodev".to_owned(), "mode=1777".to_owned(), access.to_owned()];

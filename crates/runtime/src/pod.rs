@@ -10,13 +10,13 @@ use crate::client::Connection;
 use crate::error::RuntimeError;
 use crate::ids::{ContainerId, PodUid};
 use crate::runtime::{self, Shared};
-use crate::spec::{ContainerSpec, PodSandbox};
+use crate::spec::{ContainerSpec, MountKind, PodSandbox};
 use crate::state::{ContainerStatus, PodState, PodStats};
 use crate::wire::{Failure, Reply, Request, Stage, StartRequest, SupervisorConfig};
 use follow::{Followed, follow, keep_terminal, subscribe};
 use futures::Stream;
 use signals::parse_signal;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -103,7 +103,16 @@ impl PodHandle {
         let images = self.inner.shared.images();
         let _in_use = images.hold().await;
         let rootfs = images.rootfs(&spec.image).await?;
-        let start = || StartRequest { id: ContainerId::random(), spec: spec.clone(), rootfs: rootfs.clone() };
+        let mut mounted = BTreeMap::new();
+        for mount in &spec.mounts {
+            if let MountKind::Image { image, .. } = &mount.kind {
+                mounted.insert(image.clone(), images.rootfs(image).await?);
+            }
+        }
+        let start = || {
+            let (spec, rootfs, images) = (spec.clone(), rootfs.clone(), mounted.clone());
+            StartRequest { id: ContainerId::random(), spec, rootfs, images }
+        };
         match self.start(start()).await {
             // What happened to the supervisor is no fault of the container's: its successor is asked, once.
             Err(RuntimeError::SupervisorGone { .. } | RuntimeError::NoAnswer { .. }) => {

@@ -18,7 +18,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -56,6 +56,8 @@ pub(crate) struct Shared {
     images: Images,
     /// CPU shares of the burstable pods that run, which their common group has in sum; `None` until that group is made.
     burstable: parking_lot::Mutex<Option<BTreeMap<PodUid, u64>>>,
+    /// The trees of control groups, found once: the kernel lists them among the mounts of every pod.
+    cgroups: OnceLock<Cgroups>,
 }
 
 impl Runtime {
@@ -68,7 +70,8 @@ impl Runtime {
         make_private(&config.data_dir.join("containers"))?;
         let (directory, pods) = (config.data_dir.join("images"), paths::pods_dir(&config.run_dir));
         let images = Images::open(&directory, &pods, &config.executable, config.image_limits)?;
-        Ok(Self { shared: Arc::new(Shared { config, images, burstable: parking_lot::Mutex::default() }) })
+        let (burstable, cgroups) = (parking_lot::Mutex::default(), OnceLock::new());
+        Ok(Self { shared: Arc::new(Shared { config, images, burstable, cgroups }) })
     }
 
     /// Whether this machine can run containers: one clear sentence if not. Tries it where only a try tells, and leaves nothing
@@ -180,7 +183,13 @@ impl Shared {
     }
 
     pub(crate) fn cgroups(&self) -> Result<Cgroups, RuntimeError> {
-        Cgroups::detect().map_err(|error| RuntimeError::io("read", Path::new("/proc/self/mountinfo"), error))
+        if let Some(found) = self.cgroups.get() {
+            return Ok(found.clone());
+        }
+        let found = Cgroups::detect();
+        let found =
+            found.map_err(|error| RuntimeError::io("read", Path::new("/proc/self/mountinfo"), error))?;
+        Ok(self.cgroups.get_or_init(|| found).clone())
     }
 
     fn supervisor_config(&self, sandbox: PodSandbox) -> SupervisorConfig {

@@ -217,6 +217,14 @@ pub enum MountKind {
         #[serde(default)]
         ids: FileIds,
     },
+    /// The files of an image of this node, which nobody can write.
+    Image {
+        /// The image.
+        image: ImageId,
+        /// What of it to show: a path below, whose links must not lead out. Empty for all.
+        #[serde(default)]
+        below: PathBuf,
+    },
     /// Memory of its own.
     Tmpfs {
         /// Bytes; `None` for half of the machine's memory.

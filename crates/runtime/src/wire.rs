@@ -4,7 +4,7 @@
 //! A connection carries one request and its answers; `Watch`, `Exec` and `Attach` keep theirs open. Closing an exec's
 //! connection kills the command.
 
-use crate::ids::ContainerId;
+use crate::ids::{ContainerId, ImageId};
 use crate::spec::{AttachSpec, ContainerSpec, ExecSpec, PodSandbox};
 use crate::state::{ExitStatus, PodState};
 use rustix::net::{
@@ -13,6 +13,7 @@ use rustix::net::{
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -63,6 +64,9 @@ pub(crate) struct StartRequest {
     pub(crate) id: ContainerId,
     pub(crate) spec: ContainerSpec,
     pub(crate) rootfs: RootfsSource,
+    /// The images that it mounts.
+    #[serde(default)]
+    pub(crate) images: BTreeMap<ImageId, RootfsSource>,
 }
 
 /// The read-only layers of a root file system.

@@ -79,12 +79,7 @@ pub fn run(
     Box::pin(schedule(client, configuration, vitals, shutdown))
 }
 
-async fn schedule(
-    client: Client,
-    configuration: Configuration,
-    vitals: Vitals,
-    shutdown: CancellationToken,
-) {
+async fn schedule(client: Client, configuration: Configuration, vitals: Vitals, shutdown: CancellationToken) {
     let (caches, storage) = (Caches::default(), StorageCaches::default());
     let spreads = configuration.profiles().any(|profile| profile.spreads());
     caches.tell(&vitals, spreads);

@@ -160,7 +160,8 @@ pub(crate) async fn start(
         check_proxy(&checks, proxy_health.clone());
     }
     let api = start_api(&mut parts, config).await?;
-    metrics.connect(api.client(UserInfo::service_account(addons::NAMESPACE, addons::METRICS)));
+    let account = UserInfo::service_account(addons::NAMESPACE, addons::METRICS);
+    metrics.connect(api.client(account, "metrics-server"));
     parts.run("memory", keep_small(api.clone(), shutdown.clone()));
     // From here on users can look at what goes on, also when it goes wrong.
     write_kubeconfigs(&settings, &pki, &url)?;
@@ -171,16 +172,16 @@ pub(crate) async fn start(
         skiff_controllers::run(controller_client(&api), config, api.kinds(), vitals, shutdown.clone()),
     );
     let vitals = watched(&checks, "scheduler", "scheduler-informer-sync");
-    let client = api.client(UserInfo::scheduler());
+    let client = api.client(UserInfo::scheduler(), "kube-scheduler");
     parts.run("scheduler", scheduler(client, scheduling, vitals, shutdown.clone()));
 
-    let admin = api.client(UserInfo::api_server());
+    let admin = api.client(UserInfo::api_server(), "kube-apiserver");
     if !settings.args.without_agent {
         progress.step("starting the node");
         let provisioner = UserInfo::service_account(addons::NAMESPACE, addons::PROVISIONER_ACCOUNT);
         let clients = Clients {
-            node: api.client(UserInfo::node(&settings.node_name)),
-            provisioner: api.client(provisioner),
+            node: api.client(UserInfo::node(&settings.node_name), "kubelet"),
+            provisioner: api.client(provisioner, "local-path-provisioner"),
         };
         // Before it asks.
         addons::apply_provisioner(&admin).await.context("create the provisioner's objects")?;
@@ -345,7 +346,8 @@ fn controller_client(api: &ApiServer) -> impl Fn(&str) -> Client + use<> {
     let api = api.clone();
     move |name| {
         let identity = skiff_controllers::identity(name);
-        api.client(UserInfo { name: identity.user, groups: identity.groups, ..UserInfo::default() })
+        let user = UserInfo { name: identity.user, groups: identity.groups, ..UserInfo::default() };
+        api.client(user, identity.agent)
     }
 }
 

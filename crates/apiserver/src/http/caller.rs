@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use http::HeaderValue;
 use skiff_identity::{PeerIdentity, UserInfo};
 use skiff_listener::Peer;
 
@@ -17,7 +18,12 @@ pub(crate) enum Caller {
         peer: Arc<Peer>,
     },
     /// A part of this process.
-    InProcess(Arc<UserInfo>),
+    InProcess {
+        /// Who it is.
+        user: Arc<UserInfo>,
+        /// What it calls itself in requests, as a program's `User-Agent`.
+        agent: HeaderValue,
+    },
 }
 
 impl Caller {
@@ -25,7 +31,7 @@ impl Caller {
     pub(crate) fn address(&self) -> Option<IpAddr> {
         match self {
             Self::Network { peer, .. } => Some(peer.address.ip()),
-            Self::InProcess(_) => None,
+            Self::InProcess { .. } => None,
         }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::header::USER_AGENT;
 use http::{Request, Response};
 use tower::Service;
 
@@ -28,8 +29,13 @@ impl ApiService {
     }
 
     /// What any request comes to, whatever body it has: compiled here, and not again with each kind of body where it is called.
-    fn answer(&self, request: Request<Body>) -> Answering {
+    fn answer(&self, mut request: Request<Body>) -> Answering {
         let (server, caller) = (self.server.clone(), self.caller.clone());
+        if let Caller::InProcess { agent, .. } = &caller
+            && !agent.is_empty()
+        {
+            request.headers_mut().entry(USER_AGENT).or_insert_with(|| agent.clone());
+        }
         Box::pin(async move { Ok(handle::handle(server, caller, request).await) })
     }
 }

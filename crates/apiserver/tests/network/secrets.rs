@@ -116,7 +116,7 @@ async fn what_secrets_hold_is_not_told() {
     api.get_as(SECRETS, "application/json;as=Table;v=v1;g=meta.k8s.io").await.expect(500);
     api.merge(&format!("{SECRETS}/bad"), json!({"metadata": {"labels": {"a": "b"}}})).await.expect(422);
     api.merge(&format!("{SECRETS}/worse"), json!({})).await.expect(500);
-    let client = api.server.client(UserInfo::api_server());
+    let client = api.server.client(UserInfo::api_server(), "test");
     let config = watcher::Config::default().fields("metadata.name=bad");
     let secrets = kube::Api::<Secret>::namespaced(client.clone(), "default");
     let mut events = watch_objects::<Secret>(secrets, config).boxed();

@@ -126,7 +126,7 @@ impl Cluster {
     pub(crate) async fn bare() -> Self {
         let test = TestServer::start([192, 0, 2, 1]).await;
         let shutdown = CancellationToken::new();
-        let client = test.server.client(UserInfo::api_server());
+        let client = test.server.client(UserInfo::api_server(), "test");
         let stop = shutdown.clone().drop_guard();
         Self {
             server: test.server.clone(),
@@ -153,7 +153,7 @@ impl Cluster {
         let kinds = server.kinds();
         let client_for = move |name: &str| {
             let identity = skiff_controllers::identity(name);
-            server.client(UserInfo::authenticated(identity.user, identity.groups))
+            server.client(UserInfo::authenticated(identity.user, identity.groups), identity.agent)
         };
         tokio::spawn(async move {
             skiff_controllers::run(client_for, config, kinds, Vitals::default(), shutdown).await.unwrap()
@@ -166,7 +166,7 @@ impl Cluster {
     pub(crate) fn scheduler(&self) {
         self.scheduled.store(true, Ordering::Relaxed);
         tokio::spawn(skiff_scheduler::run(
-            self.server.client(UserInfo::scheduler()),
+            self.server.client(UserInfo::scheduler(), "kube-scheduler"),
             skiff_scheduler::Configuration::default(),
             Vitals::default(),
             self.shutdown.clone(),

@@ -66,7 +66,7 @@ impl Template {
         let spec = self.get(object).get("spec").unwrap_or(&Value::Null);
         let path = format!("{}.spec", self.path());
         match PodSpec::deserialize(spec) {
-            Ok(typed) => errors.extend(pod::validate_spec(&path, &typed, spec)),
+            Ok(typed) => errors.extend(pod::validate_spec(&path, &typed, spec, pod::Subject::Template)),
             Err(error) => {
                 let kind = FieldErrorKind::TypeInvalid;
                 errors.push(FieldError::new(kind, &path, Value::Null, error.to_string()));

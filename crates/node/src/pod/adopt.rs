@@ -124,6 +124,11 @@ fn from_api(status: &ApiStatus, keep_ends: bool) -> ContainerState {
     if !status.image_id.is_empty() {
         container.image = Some(ImageRef { name: status.image.clone(), id: status.image_id.clone() });
     }
+    let shown = status.volume_mounts.iter().flatten().filter_map(|mount| {
+        let image = mount.volume_status.as_ref()?.image.as_ref()?;
+        Some((mount.name.clone(), image.image_ref.clone()))
+    });
+    container.volume_images = shown.collect();
     let states = [&status.last_state, &status.state];
     let ends =
         states.into_iter().flatten().filter_map(|state| state.terminated.as_ref()).map(|end| Finished {

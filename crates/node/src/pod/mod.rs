@@ -16,6 +16,7 @@ pub(crate) mod manager;
 pub(crate) mod observed;
 pub(crate) mod probing;
 pub(crate) mod publish;
+mod pull;
 mod resize;
 mod resizing;
 mod resources;

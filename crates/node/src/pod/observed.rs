@@ -123,6 +123,8 @@ pub(crate) struct ContainerState {
     pub(crate) failure: Option<StartFailure>,
     /// The image as the runtime knows it, once resolved.
     pub(crate) image: Option<ImageRef>,
+    /// The images that its volumes show, by volume.
+    pub(crate) volume_images: BTreeMap<String, String>,
     /// Whom the first process of the newest attempt started as.
     pub(crate) user: Option<UserSpec>,
     /// The image the specification named when the container was last started.
@@ -220,6 +222,8 @@ pub(crate) struct Finished {
 pub(crate) struct StartFailure {
     pub(crate) reason: StartError,
     pub(crate) message: String,
+    /// The image that cannot be had, when it is one that a volume shows.
+    pub(crate) image: Option<String>,
     pub(crate) at: Timestamp,
     pub(crate) retry_at: Timestamp,
     /// The waiting for a new pull was announced; the status reads `ImagePullBackOff` from then on.
@@ -250,6 +254,8 @@ pub(crate) enum Report {
     Resolved {
         container: ContainerName,
         image: ImageRef,
+        /// What the volumes that show images show, by volume.
+        volumes: BTreeMap<String, String>,
     },
     Started {
         container: ContainerName,
@@ -262,6 +268,8 @@ pub(crate) enum Report {
         container: ContainerName,
         reason: StartError,
         message: String,
+        /// The image that cannot be had, when it is one that a volume shows.
+        image: Option<String>,
     },
     /// The container was made but its process could not be run; counts as an attempt that ended.
     RunFailed {
@@ -389,6 +397,7 @@ impl Observed {
             image_backoff: Backoff::NONE,
             failure: None,
             image: None,
+            volume_images: BTreeMap::new(),
             user: None,
             spec_image: None,
             sizes: None,

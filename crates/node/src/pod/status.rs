@@ -9,7 +9,8 @@ use crate::volumes::mounts::is_recursive;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
     ContainerState as ApiState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting,
-    ContainerStatus, ContainerUser, HostIP, LinuxContainerUser, PodIP, PodStatus, VolumeMountStatus,
+    ContainerStatus, ContainerUser, HostIP, ImageVolumeStatus, LinuxContainerUser, PodIP, PodStatus,
+    VolumeMountStatus, VolumeStatus,
 };
 use skiff_runtime::UserSpec;
 use std::net::IpAddr;
@@ -177,7 +178,7 @@ pub(crate) fn container_status(
             _ => container.spec.resources.clone(),
         },
         allocated_resources,
-        volume_mounts: volume_mounts(container),
+        volume_mounts: volume_mounts(container, state),
         user: state.user.as_ref().map(user),
         ..ContainerStatus::default()
     }
@@ -194,7 +195,7 @@ fn user(user: &UserSpec) -> ContainerUser {
     }
 }
 
-fn volume_mounts(container: &LocalContainer) -> Option<Vec<VolumeMountStatus>> {
+fn volume_mounts(container: &LocalContainer, state: &ContainerState) -> Option<Vec<VolumeMountStatus>> {
     let mounts = container.spec.volume_mounts.as_ref().filter(|mounts| !mounts.is_empty())?;
     let status = mounts.iter().map(|mount| VolumeMountStatus {
         name: mount.name.clone(),
@@ -202,7 +203,10 @@ fn volume_mounts(container: &LocalContainer) -> Option<Vec<VolumeMountStatus>> {
         read_only: mount.read_only,
         recursive_read_only: (mount.read_only == Some(true))
             .then(|| if is_recursive(mount) { "Enabled" } else { "Disabled" }.into()),
-        ..VolumeMountStatus::default()
+        volume_status: state
+            .volume_images
+            .get(&mount.name)
+            .map(|image| VolumeStatus { image: Some(ImageVolumeStatus { image_ref: image.clone() }) }),
     });
     Some(status.collect())
 }
@@ -253,7 +257,7 @@ fn states<'a>(
         };
     }
     if let Some(failure) = state.failure.as_ref().filter(|_| state.run == Run::Waiting) {
-        let image = container.spec.image.as_deref().unwrap_or_default();
+        let image = failure.image.as_deref().or(container.spec.image.as_deref()).unwrap_or_default();
         let back_off = failure.announced && failure.reason == StartError::ErrImagePull;
         return if back_off {
             let message = format!("Back-off pulling image \"{image}\": ErrImagePull: {}", failure.message);

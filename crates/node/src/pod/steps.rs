@@ -3,10 +3,9 @@
 use super::hooks;
 use super::local::{LocalContainer, LocalPod};
 use super::observed::{EndCause, Report, Stage, StartError, StopCause};
+use super::pull::{image_ref, resolve_images};
 use super::sandbox;
-use super::start::{
-    STOP_SIGNAL_LABEL, StartInputs, StartRefusal, create_and_start, image_ref, resolve_image,
-};
+use super::start::{STOP_SIGNAL_LABEL, StartInputs, StartRefusal, create_and_start};
 use super::step::Step;
 use super::tasks::Done;
 use super::worker::Worker;
@@ -56,23 +55,25 @@ impl Worker {
                 );
                 self.container_event(&container, Warning, "BackOff", message);
             }
-            Step::NoteImageBackOff { container } => {
-                let image =
-                    self.pod.container(&container).and_then(|c| c.spec.image.clone()).unwrap_or_default();
-                self.container_event(
-                    &container,
-                    Normal,
-                    "BackOff",
-                    format!("Back-off pulling image \"{image}\""),
-                );
-                self.container_event(&container, Warning, "Failed", "Error: ImagePullBackOff".into());
-            }
+            Step::NoteImageBackOff { container } => self.note_image_back_off(&container),
             Step::Resize => self.begin_resize(),
             Step::StopSandbox => self.begin_stop_sandbox(),
             Step::UnmountVolumes => self.begin_unmount(),
             Step::DeleteObject => self.begin_delete(),
             Step::RemoveFiles => self.begin_remove_files(),
         }
+    }
+
+    fn note_image_back_off(&self, name: &ContainerName) {
+        let failure = self.observed.container(name).failure.as_ref();
+        let told = |image: &str| format!("Back-off pulling image \"{image}\"");
+        if let Some(image) = failure.and_then(|failure| failure.image.as_deref()) {
+            self.shared.pod_event(&self.pod, Normal, "BackOff", told(image));
+        } else {
+            let image = self.pod.container(name).and_then(|c| c.spec.image.as_deref()).unwrap_or_default();
+            self.container_event(name, Normal, "BackOff", told(image));
+        }
+        self.container_event(name, Warning, "Failed", "Error: ImagePullBackOff".into());
     }
 
     fn container_event(
@@ -220,7 +221,8 @@ impl Worker {
             let name = container.name.clone();
             let given_up = || {
                 let (reason, message) = (StartError::CreateContainerError, "the pod is ending".into());
-                Done::Started(vec![Report::StartFailed { container: name.clone(), reason, message }])
+                let container = name.clone();
+                Done::Started(vec![Report::StartFailed { container, reason, message, image: None }])
             };
             let sources = tokio::select! {
                 sources = sources => sources,
@@ -235,17 +237,21 @@ impl Worker {
                 addresses: &addresses,
                 sources: &sources,
             };
-            let image = tokio::select! {
-                image = resolve_image(&inputs) => image,
+            let images = tokio::select! {
+                images = resolve_images(&inputs) => images,
                 () = ending.cancelled() => return given_up(),
             };
-            let image = match image {
-                Ok(image) => image,
+            let images = match images {
+                Ok(images) => images,
                 Err(refusal) => return Done::Started(vec![refused(&name, attempt, refusal)]),
             };
             let reference = container.spec.image.as_deref().unwrap_or_default();
-            let resolved = Report::Resolved { container: name.clone(), image: image_ref(&image, reference) };
-            let report = match create_and_start(&inputs, &image).await {
+            let resolved = Report::Resolved {
+                container: name.clone(),
+                image: image_ref(&images.own, reference),
+                volumes: images.volume_refs(),
+            };
+            let report = match create_and_start(&inputs, &images).await {
                 Ok(started) => Report::Started {
                     container: name.clone(),
                     attempt,
@@ -400,7 +406,9 @@ async fn claims(shared: &Shared, pod: &LocalPod, changed: &Arc<Notify>) -> Resul
 fn refused(name: &ContainerName, attempt: u32, refusal: StartRefusal) -> Report {
     let container = name.clone();
     match refusal {
-        StartRefusal::NotMade { reason, message } => Report::StartFailed { container, reason, message },
+        StartRefusal::NotMade { reason, message, image } => {
+            Report::StartFailed { container, reason, message, image }
+        }
         StartRefusal::NotRun { message } => Report::RunFailed { container, attempt, message },
     }
 }

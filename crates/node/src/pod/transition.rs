@@ -124,17 +124,18 @@ impl Observed {
             Report::Removed => self.removed = true,
             Report::FilesRemoved => self.files = Stage::Gone,
             Report::Retry => self.retry_now(now),
-            Report::Resolved { container, image } => {
+            Report::Resolved { container, image, volumes } => {
                 let state = self.state(&container);
                 state.image = Some(image);
+                state.volume_images = volumes;
                 state.image_backoff.reset();
             }
             Report::Started { container, attempt, id, at, user } => {
                 self.state(&container).user = Some(user);
                 self.started(&container, attempt, id, at, pod);
             }
-            Report::StartFailed { container, reason, message } => {
-                self.state(&container).fail(reason, message, now)
+            Report::StartFailed { container, reason, message, image } => {
+                self.state(&container).fail(reason, message, image, now)
             }
             Report::RunFailed { container, attempt, message } => {
                 let state = self.state(&container);
@@ -291,7 +292,7 @@ impl ContainerState {
         self.backoff_noted = false;
     }
 
-    fn fail(&mut self, reason: StartError, message: String, now: Timestamp) {
+    fn fail(&mut self, reason: StartError, message: String, image: Option<String>, now: Timestamp) {
         self.run = Run::Waiting;
         let retry_at = match reason {
             StartError::ErrImagePull | StartError::ErrImageNeverPull | StartError::InvalidImageName => {
@@ -307,7 +308,7 @@ impl ContainerState {
                 after(now, CONFIG_RETRY)
             }
         };
-        self.failure = Some(StartFailure { reason, message, at: now, retry_at, announced: false });
+        self.failure = Some(StartFailure { reason, message, image, at: now, retry_at, announced: false });
     }
 
     fn knows_end(&self, id: &str) -> bool {

@@ -4,6 +4,7 @@ use super::claims::{Bound, Claims, NodeVolumes};
 use super::content::ContentContext;
 use super::empty_dir::EmptyDir;
 use super::host_path::HostPath;
+use super::image::OfImage;
 use super::objects::Objects;
 use super::{Place, Remark, Volume, VolumeError};
 use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, Volume as ApiVolume};
@@ -16,6 +17,9 @@ pub(crate) fn of<'a>(
 ) -> Box<dyn Volume + 'a> {
     if let Some(source) = &volume.host_path {
         return Box::new(HostPath(source));
+    }
+    if volume.image.is_some() {
+        return Box::new(OfImage);
     }
     if volume.config_map.is_some()
         || volume.secret.is_some()

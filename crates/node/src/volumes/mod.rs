@@ -10,6 +10,7 @@ pub(crate) mod content;
 pub(crate) mod empty_dir;
 mod error;
 pub(crate) mod host_path;
+mod image;
 mod kinds;
 pub(crate) mod mounts;
 mod objects;

@@ -7,9 +7,10 @@ use crate::container::error::ConfigError;
 use crate::container::expand::expand_known;
 use crate::paths::PodPaths;
 use crate::pod::local::{LocalContainer, LocalPod};
-use k8s_openapi::api::core::v1::VolumeMount;
+use k8s_openapi::api::core::v1::{Volume, VolumeMount};
 use skiff_rooted::{Follow, Owner, Root};
-use skiff_runtime::{Device, Mount, MountKind, Propagation};
+use skiff_runtime::{Device, Image, Mount, MountKind, Propagation};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
@@ -18,6 +19,8 @@ pub(crate) struct Volumes<'a> {
     pub(crate) paths: &'a PodPaths,
     pub(crate) claims: &'a Claims,
     pub(crate) node: &'a NodeVolumes,
+    /// The images that volumes show, by volume.
+    pub(crate) images: &'a BTreeMap<String, Image>,
 }
 
 /// The block devices of `container`.
@@ -40,7 +43,7 @@ pub(crate) fn volume_devices(
     devices.collect()
 }
 
-/// The volume mounts of `container`. Missing directories that a subPath names are made.
+/// The volume mounts of `container`. Missing directories that a subPath names are made, where they can be.
 pub(crate) fn volume_mounts(
     pod: &LocalPod,
     container: &LocalContainer,
@@ -53,21 +56,15 @@ pub(crate) fn volume_mounts(
             let (container, volume) = (container.name.to_string(), mount.name.clone());
             return Err(ConfigError::NoVolume { container, volume });
         };
-        let place = Place::new(volumes.paths, &mount.name);
-        let Shown { path: source, expected, ids, readonly } =
-            of(volume, volumes.claims, volumes.node).shown(&place);
         let below = sub_path(mount, environment)?;
-        if let Some(below) = &below {
-            prepare_sub_path(&source, below).map_err(|source| ConfigError::SubPathIo {
-                volume: mount.name.clone(),
-                container: container.name.to_string(),
-                source,
-            })?;
-        }
-        // The type is the volume's, not that of something in it.
-        let expected = expected.filter(|_| below.is_none());
+        let (kind, readonly) = match volumes.images.get(&mount.name) {
+            Some(image) => {
+                (MountKind::Image { image: image.id.clone(), below: below.unwrap_or_default() }, true)
+            }
+            None => bind(container, volume, below, volumes)?,
+        };
         mounts.push(Mount {
-            kind: MountKind::Bind { source, below: below.unwrap_or_default(), expected, ids },
+            kind,
             destination: Path::new("/").join(&mount.mount_path),
             readonly: mount.read_only == Some(true) || readonly,
             recursive: is_recursive(mount),
@@ -79,6 +76,28 @@ pub(crate) fn volume_mounts(
         });
     }
     Ok(mounts)
+}
+
+/// What a container mounts of a volume that is on the node, and whether that is read-only whatever the mount says.
+fn bind(
+    container: &LocalContainer,
+    volume: &Volume,
+    below: Option<PathBuf>,
+    volumes: &Volumes<'_>,
+) -> Result<(MountKind, bool), ConfigError> {
+    let place = Place::new(volumes.paths, &volume.name);
+    let Shown { path: source, expected, ids, readonly } =
+        of(volume, volumes.claims, volumes.node).shown(&place);
+    if let Some(below) = &below {
+        prepare_sub_path(&source, below).map_err(|source| ConfigError::SubPathIo {
+            volume: volume.name.clone(),
+            container: container.name.to_string(),
+            source,
+        })?;
+    }
+    // The type is the volume's, not that of something in it.
+    let expected = expected.filter(|_| below.is_none());
+    Ok((MountKind::Bind { source, below: below.unwrap_or_default(), expected, ids }, readonly))
 }
 
 /// Whether a mount that is read-only is to be so with all that is mounted below: every kernel that has what skiff needs can.
@@ -124,6 +143,15 @@ mod tests {
 
     /// Mounts of a container that has one mount of a volume `v`.
     fn mounts(directory: &Path, volume: &str, mount: &str) -> Result<Mount, ConfigError> {
+        mounts_with(directory, volume, mount, &BTreeMap::new())
+    }
+
+    fn mounts_with(
+        directory: &Path,
+        volume: &str,
+        mount: &str,
+        images: &BTreeMap<String, Image>,
+    ) -> Result<Mount, ConfigError> {
         let pod = pod_of(&format!(
             r#"{{"volumes": [{{"name": "v" {volume}}}], "containers": [{{"name": "c", "volumeMounts": [{{"mountPath": "/m", {mount}}}]}}]}}"#
         ));
@@ -136,7 +164,7 @@ mod tests {
         std::os::unix::fs::symlink("/etc", paths.volume("v").join("out")).unwrap();
         std::os::unix::fs::symlink("there", paths.volume("v").join("near")).unwrap();
         let (claims, node) = (Claims::default(), NodeVolumes::new(directory, Default::default()));
-        let volumes = Volumes { paths: &paths, claims: &claims, node: &node };
+        let volumes = Volumes { paths: &paths, claims: &claims, node: &node, images };
         volume_mounts(&pod, &pod.containers[0], &environment, &volumes).map(|mut mounts| mounts.remove(0))
     }
 
@@ -189,6 +217,32 @@ mod tests {
         }
         check(r#", "emptyDir": {}"#, "", (false, false));
         check(r#", "emptyDir": {}"#, r#", "readOnly": true, "recursiveReadOnly": "Enabled""#, (true, true));
+    }
+
+    #[test]
+    fn images_are_mounted_by_what_they_are() {
+        let directory = tempfile::tempdir().unwrap();
+        let id = skiff_runtime::ImageId::new(format!("sha256:{}", "a".repeat(64))).unwrap();
+        let (names, digests, config) = (Vec::new(), Vec::new(), Default::default());
+        let image = Image { id: id.clone(), names, digests, size: 1, config };
+        let images = BTreeMap::from([("v".to_owned(), image)]);
+        let check = |mount: &str, expected: Result<&str, &str>| {
+            drop(std::fs::remove_dir_all(directory.path().join("pods")));
+            let made = mounts_with(directory.path(), r#", "image": {"reference": "i"}"#, mount, &images);
+            match (made, expected) {
+                (Ok(made), Ok(below)) => {
+                    assert!(made.readonly, "{mount}");
+                    assert_eq!(made.kind, MountKind::Image { image: id.clone(), below: below.into() });
+                }
+                (Err(error), Err(text)) => assert!(error.to_string().contains(text), "{error}"),
+                (made, expected) => panic!("{made:?} is not {expected:?}"),
+            }
+        };
+        check(r#""name": "v""#, Ok(""));
+        check(r#""name": "v", "readOnly": false, "subPath": "etc/x""#, Ok("etc/x"));
+        check(r#""name": "v", "subPathExpr": "$(NAME)""#, Ok("p"));
+        check(r#""name": "v", "subPath": "../x""#, Err("must stay within the volume"));
+        check(r#""name": "w""#, Err("mounts volume \"w\""));
     }
 
     #[test]

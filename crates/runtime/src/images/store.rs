@@ -19,6 +19,7 @@ use super::reference::Reference;
 use super::unpack::{Blob, Compression, Failed, Interrupted, Unpacker};
 use super::{ImageError, io_error};
 use crate::ids::ImageId;
+use crate::spec::{Mount, MountKind};
 use crate::wire::RootfsSource;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -360,12 +361,20 @@ impl Store {
         #[derive(serde::Deserialize)]
         struct Uses {
             image: ImageId,
+            mounts: Vec<Mount>,
         }
         let entries = |path: &Path| fs::read_dir(path).into_iter().flatten().flatten().map(|e| e.path());
         let containers = entries(&self.pods).flat_map(|pod| entries(&pod.join("c")).collect::<Vec<_>>());
         let read =
             |path: PathBuf| serde_json::from_slice::<Uses>(&fs::read(path.join("spec.json")).ok()?).ok();
-        containers.filter_map(read).map(|uses| uses.image).collect()
+        let images = |uses: Uses| {
+            let mounted = uses.mounts.into_iter().filter_map(|mount| match mount.kind {
+                MountKind::Image { image, .. } => Some(image),
+                MountKind::Bind { .. } | MountKind::Tmpfs { .. } => None,
+            });
+            std::iter::once(uses.image).chain(mounted).collect::<Vec<_>>()
+        };
+        containers.filter_map(read).flat_map(images).collect()
     }
 }
 

@@ -3,10 +3,10 @@
 use super::job::{Reporter, failure};
 use super::stdio::ContainerSide;
 use super::users::Users;
-use super::{home, program, sources, stage};
+use super::{home, image_mounts, overlay, program, sources, stage};
 use crate::cgroup::Cgroups;
 use crate::devices;
-use crate::ids::IdRange;
+use crate::ids::{IdRange, ImageId};
 use crate::oci::{self, Surroundings};
 use crate::paths::{ContainerPaths, PodPaths};
 use crate::spec::{ContainerSpec, PodSandbox};
@@ -15,14 +15,13 @@ use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::oci_spec::runtime::Spec;
 use libcontainer::syscall::syscall::SyscallType;
 use libcontainer::workload::{Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError};
-use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use skiff_rooted::{Follow, Kind, Owner, Root};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
 use std::fs;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 /// Everything a container is made from.
@@ -34,6 +33,8 @@ pub(super) struct Plan<'a> {
     pub(super) users: Option<&'a Users>,
     pub(super) paths: &'a ContainerPaths,
     pub(super) rootfs: &'a RootfsSource,
+    /// The images that it mounts.
+    pub(super) images: &'a BTreeMap<ImageId, RootfsSource>,
     pub(super) around: Surroundings<'a>,
     pub(super) cgroups: &'a Cgroups,
     /// Bit set of the capabilities the runtime itself may hand out.
@@ -75,6 +76,7 @@ pub(super) fn create(plan: &Plan<'_>, stdio: ContainerSide, reporter: Reporter) 
         sources
             .attach(plan.around.sources)
             .map_err(|error| format!("attach the sources of mounts: {error}"))?;
+        image_mounts::attach(plan.spec, plan.images, plan.around.sources)?;
         build(plan, &home, stdio, reporter)
     };
     let (mut container, console) = make().map_err(|error| failure(Stage::Create, &*error))?;
@@ -158,8 +160,7 @@ fn build(
     Ok((container, console))
 }
 
-/// Overlays a writable layer over the image's. Layers are opened here and named by descriptors: many whole digests do not
-/// fit into the page that the options of a mount may have.
+/// Overlays a writable layer over the image's.
 fn mount_rootfs(paths: &ContainerPaths, source: &RootfsSource) -> Result<(), Box<dyn Error>> {
     let make = |path: PathBuf| {
         fs::create_dir_all(&path)
@@ -167,33 +168,9 @@ fn mount_rootfs(paths: &ContainerPaths, source: &RootfsSource) -> Result<(), Box
             .map_err(|e| format!("create {}: {e}", path.display()))
     };
     let (upper, work, target) = (make(paths.upper())?, make(paths.work())?, make(paths.rootfs())?);
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW;
-    let open = |layer: &String| {
-        let path = source.directory.join(layer);
-        // Kept open over the mount only: this process becomes the container.
-        rustix::fs::open(&path, flags | OFlags::CLOEXEC, Mode::empty())
-            .map_err(|error| format!("image layer {}: {error}", path.display()))
-    };
-    let layers = source.layers.iter().map(open).collect::<Result<Vec<_>, _>>()?;
-    let names: Vec<String> = layers.iter().map(|layer| layer.as_raw_fd().to_string()).collect();
-    std::env::set_current_dir("/proc/self/fd")?;
-    let escape = |path: &Path| path.display().to_string().replace('\\', "\\\\").replace([':', ','], "\\:");
-    let options = format!(
-        "volatile,lowerdir={},upperdir={},workdir={}",
-        names.join(":"),
-        escape(&upper),
-        escape(&work)
-    );
-    let options = std::ffi::CString::new(options)?;
-    rustix::mount::mount(
-        "overlay",
-        &target,
-        "overlay",
-        rustix::mount::MountFlags::empty(),
-        Some(options.as_c_str()),
-    )
-    .map_err(|error| format!("mount root file system of {} layers: {error}", source.layers.len()))?;
-    std::env::set_current_dir("/")?;
+    let layers = overlay::open(source)?;
+    overlay::writable(&target, &layers, &upper, &work)
+        .map_err(|error| format!("mount root file system of {} layers: {error}", source.layers.len()))?;
     Ok(())
 }
 

@@ -20,7 +20,7 @@ use std::os::fd::OwnedFd;
 
 impl Supervisor {
     pub(super) fn start(&mut self, client: u32, request: &StartRequest) -> Result<(), Failure> {
-        let StartRequest { id, spec, rootfs } = request;
+        let StartRequest { id, spec, rootfs, images } = request;
         let paths = self.paths.container(id);
         let mut pids = self.process_namespace(spec)?;
         let owner = self.owner(&spec.user)?;
@@ -61,6 +61,7 @@ impl Supervisor {
                 users: self.users.as_ref(),
                 paths: &paths,
                 rootfs,
+                images,
                 around,
                 cgroups: &self.cgroups,
                 bounding,

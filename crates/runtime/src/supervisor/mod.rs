@@ -23,6 +23,7 @@ mod detail;
 )]
 mod exec;
 mod home;
+mod image_mounts;
 mod job;
 #[allow(clippy::disallowed_methods, reason = "the pod's own directory below the run directory")]
 mod lifecycle;
@@ -30,6 +31,8 @@ mod log;
 #[allow(clippy::disallowed_methods, reason = "the kernel's files of this process")]
 mod memory;
 mod overdue;
+#[allow(clippy::disallowed_methods, reason = "layers of the image store, and directories of skiff's own")]
+mod overlay;
 #[allow(clippy::disallowed_methods, reason = "the pod's own directory below the run directory")]
 mod pause;
 #[allow(clippy::disallowed_methods, reason = "in the container, as its user")]

@@ -206,14 +206,44 @@ pub(crate) fn docker_archive(name: &str) -> Vec<u8> {
     archive.into_inner().unwrap()
 }
 
+/// What `docker save` would write for an image of these layers, lowest first.
+pub(crate) fn layered_archive(name: &str, layers: &[Vec<u8>]) -> Vec<u8> {
+    let files: Vec<String> = (0..layers.len()).map(|number| format!("{number}/layer.tar")).collect();
+    let manifest = serde_json::json!([{"Config": "config.json", "RepoTags": [name], "Layers": files}]);
+    let config = serde_json::json!({
+        "architecture": "amd64", "os": "linux", "config": {},
+        "rootfs": {"type": "layers", "diff_ids": layers.iter().map(|layer| sha256(layer)).collect::<Vec<_>>()},
+    });
+    let mut archive = tar::Builder::new(Vec::new());
+    add_file(&mut archive, "manifest.json", 0o644, &serde_json::to_vec(&manifest).unwrap());
+    add_file(&mut archive, "config.json", 0o644, &serde_json::to_vec(&config).unwrap());
+    for (file, layer) in files.iter().zip(layers) {
+        add_file(&mut archive, file, 0o644, layer);
+    }
+    archive.into_inner().unwrap()
+}
+
+/// A layer with these files.
+pub(crate) fn layer(files: &[(&str, u32, &str)]) -> Vec<u8> {
+    let mut layer = tar::Builder::new(Vec::new());
+    for (path, mode, content) in files {
+        add_file(&mut layer, path, *mode, content.as_bytes());
+    }
+    layer.into_inner().unwrap()
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    use sha2::Digest;
+    let digits: String = sha2::Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
+    format!("sha256:{digits}")
+}
+
 /// The image's configuration document.
 pub(crate) fn configuration(layer: &[u8]) -> Vec<u8> {
-    use sha2::Digest;
-    let diff_id: String = sha2::Sha256::digest(layer).iter().map(|b| format!("{b:02x}")).collect();
     serde_json::to_vec(&serde_json::json!({
         "architecture": "amd64", "os": "linux",
         "config": {"Env": ["PATH=/bin:/usr/bin", "FROM_IMAGE=yes"], "Cmd": ["sh"], "WorkingDir": "/work"},
-        "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{diff_id}")]},
+        "rootfs": {"type": "layers", "diff_ids": [sha256(layer)]},
     }))
     .unwrap()
 }
@@ -250,7 +280,7 @@ pub(crate) fn add_file(archive: &mut tar::Builder<Vec<u8>>, path: &str, mode: u3
     archive.append_data(&mut header, path, content).unwrap();
 }
 
-fn blank(header: &mut tar::Header, mode: u32) {
+pub(crate) fn blank(header: &mut tar::Header, mode: u32) {
     header.set_mode(mode);
     header.set_uid(0);
     header.set_gid(0);

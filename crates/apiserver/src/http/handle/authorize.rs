@@ -31,7 +31,7 @@ impl Exchange {
         };
         let begin = |user: &UserInfo| self.trail.iter().for_each(|trail| trail.begin(user, &wanted));
         let (identity, peer) = match caller {
-            Caller::InProcess(user) => {
+            Caller::InProcess { user, .. } => {
                 begin(&user);
                 return Ok(((*user).clone(), Share::Exempt));
             }

@@ -350,6 +350,11 @@ impl Text {
                 }
             }
             "projected" => self.projected(&source["sources"]),
+            "image" => {
+                self.field(2, "Type", "Image (a container image or OCI artifact)");
+                self.field(2, "Reference", str_of(&source["reference"]));
+                self.field(2, "PullPolicy", str_of(&source["pullPolicy"]));
+            }
             other => self.field(2, "Type", other),
         }
     }

@@ -26,7 +26,7 @@ mod warnings;
 
 pub(crate) use defaults::pod_spec as default_spec;
 pub(crate) use disabled::drop_disabled;
-pub(crate) use validate::validate_spec;
+pub(crate) use validate::{Subject, validate_spec};
 pub(crate) use warnings::template_warnings;
 
 pub(crate) use validate::toleration;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::PodStrategy;
+use super::{PodStrategy, Subject, validate_spec};
 use crate::shared::testing::{texts, with_context};
 use skiff_machinery::{Grace, Object, Strategy, Subresource};
 
@@ -92,6 +92,49 @@ fn checks_the_spec() {
         json!({"ephemeralContainers": [{"name": "e", "image": "e"}]}),
         &["spec.ephemeralContainers: Forbidden: cannot be set on create"],
     );
+}
+
+/// A pod gets the host ports of its node's network when it is made; until then its template leaves them open.
+#[test]
+fn templates_in_the_nodes_network_leave_host_ports_open() {
+    let check = |subject, ports: Value, expected: &[&str]| {
+        let spec = json!({"hostNetwork": true, "restartPolicy": "Always", "dnsPolicy": "Default", "containers": [{
+            "name": "a", "image": "a", "imagePullPolicy": "Always", "terminationMessagePolicy": "File",
+            "ports": [ports]}]});
+        let typed = serde_json::from_value(spec.clone()).unwrap();
+        assert_eq!(texts(validate_spec("spec", &typed, &spec, subject)), expected, "{subject:?}");
+    };
+    let open = json!({"containerPort": 9100, "protocol": "TCP"});
+    let wrong = |number: i32| {
+        format!(
+            "spec.containers[0].ports[0].hostPort: Invalid value: {number}: must match `containerPort` when `hostNetwork` is true"
+        )
+    };
+    check(Subject::Template, open.clone(), &[]);
+    check(Subject::Pod, open, &[&wrong(0)]);
+    let other = json!({"containerPort": 9100, "hostPort": 9101, "protocol": "TCP"});
+    check(Subject::Template, other.clone(), &[&wrong(9101)]);
+    check(Subject::Pod, other, &[&wrong(9101)]);
+    let same = json!({"containerPort": 9100, "hostPort": 9100, "protocol": "TCP"});
+    check(Subject::Template, same.clone(), &[]);
+    check(Subject::Pod, same, &[]);
+}
+
+#[test]
+fn checks_image_volumes() {
+    let check = |subject, image: Value, expected: &[&str]| {
+        let spec = json!({"restartPolicy": "Always", "dnsPolicy": "Default", "containers": [{
+            "name": "a", "image": "a", "imagePullPolicy": "Always", "terminationMessagePolicy": "File"}],
+            "volumes": [{"name": "v", "image": image}]});
+        let typed = serde_json::from_value(spec.clone()).unwrap();
+        assert_eq!(texts(validate_spec("spec", &typed, &spec, subject)), expected, "{subject:?}");
+    };
+    check(Subject::Pod, json!({"reference": "i:1", "pullPolicy": "Never"}), &[]);
+    let missing = "spec.volumes[0].image.reference: Required value";
+    check(Subject::Pod, json!({"pullPolicy": "Always"}), &[missing]);
+    check(Subject::Template, json!({"pullPolicy": "Always"}), &[]);
+    let wrong = r#"spec.volumes[0].image.pullPolicy: Unsupported value: "Now": supported values: "Always", "IfNotPresent", "Never""#;
+    check(Subject::Template, json!({"reference": "i:1", "pullPolicy": "Now"}), &[wrong]);
 }
 
 #[test]

@@ -22,7 +22,8 @@ pub(super) fn validate(object: &Object) -> FieldErrors {
         Ok(pod) => pod.spec.unwrap_or_default(),
         Err(errors) => return errors,
     };
-    let mut errors = validate_spec("spec", &spec, object.get(&["spec"]).unwrap_or(&Value::Null));
+    let tree = object.get(&["spec"]).unwrap_or(&Value::Null);
+    let mut errors = validate_spec("spec", &spec, tree, Subject::Pod);
     if spec.ephemeral_containers.is_some_and(|list| !list.is_empty()) {
         errors.push(FieldError::forbidden("spec.ephemeralContainers", "cannot be set on create"));
     }
@@ -39,17 +40,26 @@ pub(super) fn validate_whole(object: &Object) -> FieldErrors {
     match check::typed::<Pod>(object) {
         Ok(pod) => {
             let tree = object.get(&["spec"]).unwrap_or(&Value::Null);
-            validate_spec("spec", &pod.spec.unwrap_or_default(), tree)
+            validate_spec("spec", &pod.spec.unwrap_or_default(), tree, Subject::Pod)
         }
         Err(errors) => errors,
     }
 }
 
+/// Whose a pod spec is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Subject {
+    /// A pod's: nothing is left open any more.
+    Pod,
+    /// A template's, whose pods get some defaults only when they are made.
+    Template,
+}
+
 /// Checks a pod spec at `path`; `tree` is its JSON form.
-pub(crate) fn validate_spec(path: &str, spec: &PodSpec, tree: &Value) -> FieldErrors {
+pub(crate) fn validate_spec(path: &str, spec: &PodSpec, tree: &Value, subject: Subject) -> FieldErrors {
     let at = |field: &str| format!("{path}.{field}");
-    let (volumes, mut errors) = validate_volumes::validate(path, tree);
-    errors.extend(validate_containers::validate(path, spec, &volumes));
+    let (volumes, mut errors) = validate_volumes::validate(path, tree, subject);
+    errors.extend(validate_containers::validate(path, spec, &volumes, subject));
     let policies = ["Always", "OnFailure", "Never"];
     errors.extend(one_of(&at("restartPolicy"), spec.restart_policy.as_deref(), &policies));
     errors.extend(one_of(&at("dnsPolicy"), spec.dns_policy.as_deref(), DNS_POLICIES));

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::{Container, ContainerPort, PodSpec, VolumeMount};
 
+use super::validate::Subject;
 use super::validate_probes::{self, Role};
 use super::validate_volumes::{Volumes, inside};
 use super::{validate_env, validate_resources, validate_security};
@@ -11,7 +12,7 @@ use crate::shared::check::{self, one_of, one_of_optional};
 use skiff_machinery::names::Form;
 use skiff_machinery::{FieldError, FieldErrorKind, FieldErrors, addresses};
 
-const PULL_POLICIES: &[&str] = &["Always", "IfNotPresent", "Never"];
+pub(super) const PULL_POLICIES: &[&str] = &["Always", "IfNotPresent", "Never"];
 const MESSAGE_POLICIES: &[&str] = &["FallbackToLogsOnError", "File"];
 /// Of restart rules, and of exit codes in one of them.
 const MOST_RULES: usize = 20;
@@ -19,13 +20,18 @@ const MOST_CODES: usize = 255;
 const RESTART_POLICIES: &[&str] = &["Always", "Never", "OnFailure"];
 
 /// Checks every container of a pod spec at `path`.
-pub(super) fn validate(path: &str, spec: &PodSpec, volumes: &Volumes) -> FieldErrors {
+pub(super) fn validate(path: &str, spec: &PodSpec, volumes: &Volumes, subject: Subject) -> FieldErrors {
     let mut errors = FieldErrors::new();
     if spec.containers.is_empty() {
         errors.push(FieldError::required(format!("{path}.containers"), ""));
     }
     let init = spec.init_containers.as_deref().unwrap_or_default();
-    let mut pod = PodFacts { names: BTreeSet::new(), host_network: spec.host_network == Some(true), volumes };
+    let host_ports = match (spec.host_network, subject) {
+        (Some(true), Subject::Pod) => HostPorts::Same,
+        (Some(true), Subject::Template) => HostPorts::SameOrOpen,
+        _ => HostPorts::Any,
+    };
+    let mut pod = PodFacts { names: BTreeSet::new(), host_ports, volumes };
     for (index, container) in spec.containers.iter().enumerate() {
         errors.extend(self::container(
             &mut pod,
@@ -53,8 +59,19 @@ pub(super) fn validate(path: &str, spec: &PodSpec, volumes: &Volumes) -> FieldEr
 /// What a container may collide with in its pod.
 struct PodFacts<'a> {
     names: BTreeSet<&'a str>,
-    host_network: bool,
+    host_ports: HostPorts,
     volumes: &'a Volumes,
+}
+
+/// Which host ports a container's ports may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum HostPorts {
+    /// Any: the pod has a network of its own.
+    Any,
+    /// Their own numbers.
+    Same,
+    /// Their own numbers, or none: a pod gets them when it is made.
+    SameOrOpen,
 }
 
 fn container<'a>(pod: &mut PodFacts<'a>, path: &str, container: &'a Container, role: Role) -> FieldErrors {
@@ -69,7 +86,7 @@ fn container<'a>(pod: &mut PodFacts<'a>, path: &str, container: &'a Container, r
     errors.extend(one_of(&at("terminationMessagePolicy"), message_policy, MESSAGE_POLICIES));
     errors.extend(restart(path, container));
     errors.extend(resize(&at("resizePolicy"), container));
-    errors.extend(ports(&at("ports"), container.ports.as_deref().unwrap_or_default(), pod.host_network));
+    errors.extend(ports(&at("ports"), container.ports.as_deref().unwrap_or_default(), pod.host_ports));
     errors.extend(validate_env::validate(path, container));
     let privileged = container.security_context.as_ref().and_then(|sc| sc.privileged) == Some(true);
     let mounts = container.volume_mounts.as_deref().unwrap_or_default();
@@ -150,7 +167,7 @@ pub(super) fn image(path: &str, image: &str) -> FieldErrors {
     FieldErrors::new()
 }
 
-fn ports(path: &str, ports: &[ContainerPort], host_network: bool) -> FieldErrors {
+fn ports(path: &str, ports: &[ContainerPort], host_ports: HostPorts) -> FieldErrors {
     let mut errors = FieldErrors::new();
     let mut names = BTreeSet::new();
     for (index, port) in ports.iter().enumerate() {
@@ -170,7 +187,8 @@ fn ports(path: &str, ports: &[ContainerPort], host_network: bool) -> FieldErrors
         if host_port != 0 {
             errors.extend(check::port(&at("hostPort"), host_port.into()));
         }
-        if host_network && host_port != port.container_port {
+        let open = host_ports == HostPorts::Any || (host_ports == HostPorts::SameOrOpen && host_port == 0);
+        if !open && host_port != port.container_port {
             let detail = "must match `containerPort` when `hostNetwork` is true";
             errors.push(FieldError::invalid(at("hostPort"), host_port, detail));
         }

@@ -6,9 +6,11 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::core::v1::{ObjectFieldSelector, ResourceFieldSelector};
 use serde_json::Value;
 
+use super::validate::Subject;
+use super::validate_containers::PULL_POLICIES;
 use super::validate_env::{field_ref, resource_ref};
 use crate::core::claim_spec;
-use crate::shared::check::{self, one_of_optional};
+use crate::shared::check::{self, one_of, one_of_optional};
 use skiff_machinery::cells::{int_of, str_of};
 use skiff_machinery::names::Form;
 use skiff_machinery::quantity::Quantity;
@@ -23,13 +25,13 @@ const HOST_PATH_TYPES: &[&str] =
     &["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
 
 /// Checks the volumes of a pod spec at `path`; also gives the names of those that are right, which alone can be mounted.
-pub(super) fn validate(path: &str, spec: &Value) -> (Volumes, FieldErrors) {
+pub(super) fn validate(path: &str, spec: &Value, subject: Subject) -> (Volumes, FieldErrors) {
     let mut names = Volumes::new();
     let mut errors = FieldErrors::new();
     for (index, volume) in list(spec, "volumes").iter().enumerate() {
         let path = format!("{path}.volumes[{index}]");
         let name = str_of(volume, "name");
-        let mut wrong = sources(&path, volume);
+        let mut wrong = sources(&path, volume, subject);
         if name.is_empty() {
             wrong.push(FieldError::required(format!("{path}.name"), ""));
         } else {
@@ -50,20 +52,20 @@ fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
     value.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
-fn sources(path: &str, volume: &Value) -> FieldErrors {
+fn sources(path: &str, volume: &Value, subject: Subject) -> FieldErrors {
     let fields = volume.as_object().into_iter().flatten();
     let mut given = fields.filter(|(key, value)| *key != "name" && !value.is_null());
     let Some((kind, source)) = given.next() else {
         return [FieldError::required(path, "must specify a volume type")].into();
     };
-    let mut errors = self::source(&format!("{path}.{kind}"), kind, source);
+    let mut errors = self::source(&format!("{path}.{kind}"), kind, source, subject);
     errors.extend(given.map(|(kind, _)| {
         FieldError::forbidden(format!("{path}.{kind}"), "may not specify more than 1 volume type")
     }));
     errors
 }
 
-fn source(path: &str, kind: &str, source: &Value) -> FieldErrors {
+fn source(path: &str, kind: &str, source: &Value, subject: Subject) -> FieldErrors {
     match kind {
         "emptyDir" => empty_dir(path, source),
         "hostPath" => host_path(path, source),
@@ -90,9 +92,20 @@ fn source(path: &str, kind: &str, source: &Value) -> FieldErrors {
         "azureDisk" => azure_disk(path, source),
         "ephemeral" => ephemeral(path, source),
         "csi" => required(path, source, &["driver"]),
-        "image" => required(path, source, &["reference"]),
+        "image" => image(path, source, subject),
         _ => FieldErrors::new(),
     }
+}
+
+/// An image; its templates leave open which, as they may for containers.
+fn image(path: &str, source: &Value, subject: Subject) -> FieldErrors {
+    let mut errors = match subject {
+        Subject::Pod => required(path, source, &["reference"]),
+        Subject::Template => FieldErrors::new(),
+    };
+    let policy = source.get("pullPolicy").and_then(Value::as_str);
+    errors.extend(one_of(&format!("{path}.pullPolicy"), policy, PULL_POLICIES));
+    errors
 }
 
 /// A volume whose claim lives as long as the pod.

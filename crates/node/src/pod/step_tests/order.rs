@@ -56,6 +56,7 @@ fn containers_whose_turn_never_came_wait_for_ever() {
             container: "a".into(),
             reason: StartError::ErrImagePull,
             message: "no".into(),
+            image: None,
         });
         story.delete(0).check("End(Deleted), StopSandbox");
         story

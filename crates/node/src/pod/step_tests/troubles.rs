@@ -13,6 +13,7 @@ fn images_that_cannot_be_pulled_are_waited_for() {
         container: "c".into(),
         reason: StartError::ErrImagePull,
         message: "no".into(),
+        image: None,
     };
     story.hear(failed()).check("");
     assert_eq!((story.phase(), story.brief("c").as_str()), ("Pending", "ErrImagePull/-/0"));
@@ -27,6 +28,22 @@ fn images_that_cannot_be_pulled_are_waited_for() {
     // A corrected image is tried at once.
     story.pod.containers[0].spec.image = Some("good".into());
     story.check("Start(c#0)");
+}
+
+#[test]
+fn images_of_volumes_are_named_while_they_are_waited_for() {
+    let mut story = Story::new(ONE);
+    story.set_up();
+    story.check("Start(c#0)");
+    let failed = Report::StartFailed {
+        container: "c".into(),
+        reason: StartError::ErrImagePull,
+        message: "no".into(),
+        image: Some("data:1".into()),
+    };
+    story.hear(failed).wait(2).check("NoteImageBackOff(c)");
+    let message = story.container("c").state.unwrap().waiting.unwrap().message.unwrap();
+    assert_eq!(message, "Back-off pulling image \"data:1\": ErrImagePull: no");
 }
 
 #[test]
@@ -53,6 +70,7 @@ fn missing_configuration_is_retried_when_it_arrives() {
             container: "c".into(),
             reason,
             message: "configmap \"m\" not found".into(),
+            image: None,
         })
         .check("");
     assert_eq!(story.brief("c"), "CreateContainerConfigError/-/0");
@@ -68,6 +86,7 @@ fn a_start_that_hung_is_tried_again_ever_later() {
         container: "c".into(),
         reason: StartError::RunContainerError,
         message: "context deadline exceeded: run the program".into(),
+        image: None,
     };
     story.hear(failed()).check("");
     assert_eq!((story.phase(), story.brief("c").as_str()), ("Pending", "RunContainerError/-/0"));
