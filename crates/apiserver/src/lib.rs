@@ -39,3 +39,4 @@ pub use skiff_listener::{Checks, Concern};
 pub use skiff_registry::{
     ConfigurationError, PluginConfiguration, PluginError, PluginNames, Plugins, configuration, terms,
 };
+pub use webhooks::credentials::CredentialsError;

@@ -1,16 +1,18 @@
 //! The server as its user sees it: started once, serving in process and over the network.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use serde_json::Value;
+use skiff_admission::{Type, Webhooks};
 use skiff_auth::{Auth, Issuer};
 use skiff_identity::UserInfo;
 use skiff_listener::Checks;
 use skiff_machinery::{Catalogue, Convert, Part};
 use skiff_pki::PkiError;
-use skiff_registry::{Converters, Parts, Recent, Registry, Services};
+use skiff_registry::{Callers, Converters, Parts, Recent, Registry, Services};
 use skiff_schema::Schema;
 use skiff_store::{ReadError, View};
 use thiserror::Error;
@@ -40,7 +42,8 @@ use crate::offer::Offers;
 use crate::shared::Shared;
 use crate::subresources::node::Nodes;
 use crate::webhooks::conversion::Converter;
-use crate::webhooks::outgoing::Outgoing;
+use crate::webhooks::credentials::{Credentials, CredentialsError};
+use crate::webhooks::outgoing::{Admission, Outgoing};
 
 /// A running API server; clones are the same server.
 #[derive(Clone)]
@@ -63,6 +66,9 @@ pub enum StartError {
     /// Requests cannot be written down as is asked for.
     #[error(transparent)]
     Audit(#[from] AuditError),
+    /// Webhooks cannot be called as is asked for.
+    #[error(transparent)]
+    Webhooks(#[from] CredentialsError),
 }
 
 impl ApiServer {
@@ -187,7 +193,10 @@ async fn share(config: Config, inside: Inside, changed: &Arc<Notify>) -> Result<
         store: store.clone(),
         offer: offers.clone(),
         authority: Arc::new(auth.clone()),
-        webhooks: outgoing.clone(),
+        webhooks: Callers {
+            mutating: admission(&outgoing, plugins.kubeconfig(Type::Mutating))?,
+            validating: admission(&outgoing, plugins.kubeconfig(Type::Validating))?,
+        },
         converters: converters(outgoing),
         plugins,
         facts: cluster.facts(),
@@ -234,6 +243,15 @@ fn parts(checks: Checks) -> Parts {
 /// That of the built-in kinds.
 fn schema_of(catalogue: &Catalogue) -> Arc<Schema> {
     catalogue.iter().next().map(|kind| kind.root.share()).unwrap_or_default()
+}
+
+/// Calls the webhooks of a plugin with the credentials of its kubeconfig.
+fn admission(
+    outgoing: &Arc<Outgoing>,
+    kubeconfig: Option<&Path>,
+) -> Result<Arc<dyn Webhooks>, CredentialsError> {
+    let credentials = kubeconfig.map(Credentials::read).transpose()?.unwrap_or_default();
+    Ok(Arc::new(Admission { outgoing: outgoing.clone(), credentials }))
 }
 
 fn converters(outgoing: Arc<Outgoing>) -> Converters {
