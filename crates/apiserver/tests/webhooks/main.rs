@@ -1,6 +1,7 @@
 //! Admission webhooks in the pipeline: what they are asked, and what becomes of what they say.
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+mod collections;
 #[path = "../common/mod.rs"]
 mod common;
 mod credentials;
