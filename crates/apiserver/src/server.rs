@@ -29,6 +29,7 @@ use crate::answer::asked::Answers;
 use crate::audit::{Audit, AuditError};
 use crate::bootstrap::{self, Bootstrap, BootstrapError};
 use crate::config::Config;
+use crate::expiry::{self, EventTtl};
 use crate::fairness::configuration::Configuration;
 use crate::fairness::keeper::{self, Keeper};
 use crate::fairness::priority::Priority;
@@ -83,14 +84,14 @@ impl ApiServer {
     async fn started(config: Config) -> Result<Self, StartError> {
         let inside = Inside::new(config.extensions.clone()).await;
         write_first_objects(&config, &inside).await?;
-        let changed = Arc::<Notify>::default();
+        let (changed, event_ttl) = (Arc::<Notify>::default(), config.event_ttl);
         let server = Self { shared: Arc::new(share(config, inside, &changed).await?) };
-        server.keep(changed);
+        server.keep(changed, event_ttl);
         Ok(server)
     }
 
     /// Starts what the server does by itself.
-    fn keep(&self, changed: Arc<Notify>) {
+    fn keep(&self, changed: Arc<Notify>, event_ttl: EventTtl) {
         let Shared { store, offers, aggregation, priority, flow_control, shutdown, .. } = &*self.shared;
         let itself = self.client(UserInfo::api_server());
         let keeper = Keeper {
@@ -107,6 +108,7 @@ impl ApiServer {
             writer: Writer::new(itself),
         };
         tokio::spawn(aggregation::run::run(setting, shutdown.clone()));
+        expiry::keep(store.clone(), event_ttl, shutdown.clone());
     }
 
     /// A client in the same process that acts as `user`: no TCP, no TLS, the same pipeline.

@@ -148,6 +148,7 @@ pub(crate) async fn start(
         checks: checks.clone(),
         limits: skiff_apiserver::Limits::default(),
         plugins,
+        event_ttl: settings.args.event_ttl,
         audit,
         build: build_info(),
         more_metrics: skiff_informer::metrics,
