@@ -79,12 +79,7 @@ pub fn run(
     Box::pin(schedule(client, configuration, vitals, shutdown))
 }
 
-async fn schedule(
-    client: Client,
-    configuration: Configuration,
-    vitals: Vitals,
-    shutdown: CancellationToken,
-) {
+async fn schedule(client: Client, configuration: Configuration, vitals: Vitals, shutdown: CancellationToken) {
     let (caches, storage) = (Caches::default(), StorageCaches::default());
     let spreads = configuration.profiles().any(|profile| profile.spreads());
     caches.tell(&vitals, spreads);
@@ -167,7 +162,7 @@ impl Scheduler {
     ) -> Result<(), Error> {
         if let schedule::Room::Made(preemption) = &why.room {
             let outranked = self.cluster.lock().outranked(pod, preemption);
-            self.hand.make_room(pod, preemption, &outranked).await?;
+            self.hand.make_room((key, pod), preemption, &outranked).await?;
         }
         self.hand.refuse(key, pod, why).await
     }
