@@ -47,11 +47,17 @@ pub fn written(value: &Value, root: &Root, changed: &Value) -> String {
     escaped(&out).into_owned()
 }
 
+/// Whether [`escaped`] would surely leave a text as it is. By many bytes at once: every object that is written is asked.
+pub fn is_plain(json: &[u8]) -> bool {
+    let is_special = |byte: u8| matches!(byte, b'<' | b'>' | b'&' | 0xe2);
+    !json.chunks(64).any(|chunk| chunk.iter().fold(false, |found, byte| found | is_special(*byte)))
+}
+
 /// A JSON text as `encoding/json` writes it: for the sake of browsers without these characters, which only strings have. Programs in
 /// Go that keep a text as it comes (`RawExtension`) compare it with what they write.
 pub fn escaped(json: &str) -> Cow<'_, str> {
     let is_special = |c: char| matches!(c, '<' | '>' | '&' | '\u{2028}' | '\u{2029}');
-    if !json.bytes().any(|byte| matches!(byte, b'<' | b'>' | b'&' | 0xe2)) {
+    if is_plain(json.as_bytes()) {
         return Cow::Borrowed(json);
     }
     let mut out = String::with_capacity(json.len() + 16);

@@ -50,10 +50,12 @@ pub fn encode(object: &Object) -> Bytes {
     }
     out.push(b'}');
     // It is kept, perhaps for months: without the room that it grew in.
-    match std::str::from_utf8(&out).map(go::escaped) {
-        Ok(Cow::Owned(escaped)) => Bytes::from(escaped.into_bytes().into_boxed_slice()),
-        Ok(Cow::Borrowed(_)) | Err(_) => Bytes::from(out.into_boxed_slice()),
+    if !go::is_plain(&out)
+        && let Ok(Cow::Owned(escaped)) = std::str::from_utf8(&out).map(go::escaped)
+    {
+        out = escaped.into_bytes();
     }
+    Bytes::from(out.into_boxed_slice())
 }
 
 /// Writes `"key":value,…` without braces.
