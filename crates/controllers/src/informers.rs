@@ -1,7 +1,5 @@
 //! The caches that controllers share: one watch per kind, however many controllers read it.
 
-use std::sync::Arc;
-
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};

@@ -8,13 +8,16 @@ use std::time::Instant;
 use common::{Cluster, pod, replication_controller, service, until};
 use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Endpoints, Event, Node, Pod, ReplicationController, ResourceQuota, Service, ServiceAccount,
+    ConfigMap, Endpoints, Event, Node, ObjectReference, Pod, ReplicationController, ResourceQuota, Service,
+    ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::events::v1::Event as NewEvent;
 use k8s_openapi::api::networking::v1::ServiceCIDR;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::json;
+use skiff_informer::{EventType, Happening, SeriesRecorder};
 
 fn active(pods: &[Pod]) -> usize {
     pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).count()
@@ -227,6 +230,33 @@ async fn each_pod_is_bound_by_one_request() {
     assert_eq!((event.action.as_deref(), event.count), (Some("Binding"), None));
     assert_eq!(event.reporting_component.as_deref(), Some("default-scheduler"));
     assert!(event.reporting_instance.as_deref().unwrap().starts_with("default-scheduler-"));
+}
+
+#[tokio::test]
+async fn what_happens_again_goes_on_as_a_series() {
+    let cluster = Cluster::bare().await;
+    let recorder = SeriesRecorder::start(cluster.client.clone(), "tester");
+    let object = |kind: &str| ObjectReference {
+        kind: Some(kind.to_owned()),
+        name: Some("a".to_owned()),
+        ..ObjectReference::default()
+    };
+    for note in ["first", "second", "third"] {
+        recorder.event(Happening {
+            regarding: object("Pod"),
+            related: Some(object("Node")),
+            kind: EventType::Warning,
+            reason: "Tested",
+            action: "Testing",
+            note: note.to_owned(),
+        });
+    }
+    let told =
+        cluster.until::<NewEvent>("default", |all| all.iter().any(|event| event.series.is_some())).await;
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0].series.as_ref().map(|series| series.count), Some(2), "later ones are written later");
+    assert_eq!((told[0].note.as_deref(), told[0].action.as_deref()), (Some("first"), Some("Testing")));
+    assert_eq!(told[0].related.as_ref().and_then(|related| related.kind.as_deref()), Some("Node"));
 }
 
 #[tokio::test]

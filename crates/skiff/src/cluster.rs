@@ -234,6 +234,10 @@ pub(crate) async fn run_agent(settings: Settings, shutdown: CancellationToken) -
         "admission plugins are the API server's: give what is said of them to `skiff server`"
     );
     anyhow::ensure!(
+        settings.args.event_ttl == skiff_apiserver::EventTtl::default(),
+        "Events are kept by the API server: give --event-ttl to `skiff server`"
+    );
+    anyhow::ensure!(
         settings.args.scheduler.scheduler_config.is_none(),
         "the scheduler is a part of the server: give --scheduler-config to `skiff server`"
     );

@@ -50,6 +50,7 @@ struct Selected {
 /// The pods of Services that were asked for.
 #[derive(Clone)]
 pub(crate) struct Members {
+    services: Cache<Service>,
     pods: Cache<KnownPod>,
     known: Arc<Mutex<HashMap<ObjectKey, Selected>>>,
 }
@@ -57,7 +58,7 @@ pub(crate) struct Members {
 impl Members {
     /// Create it before other subscribers, and behind the selectors.
     pub(crate) fn new(services: &Cache<Service>, pods: &Cache<KnownPod>, selectors: &Selectors) -> Self {
-        let members = Self { pods: pods.clone(), known: Arc::default() };
+        let members = Self { services: services.clone(), pods: pods.clone(), known: Arc::default() };
         let known = members.known.clone();
         services.subscribe(move |change| {
             if change.old.and_then(|old| selector_of(old)) != change.new.and_then(|new| selector_of(new)) {
@@ -77,8 +78,11 @@ impl Members {
         }
         let mut pods = self.pods.in_namespace(service.namespace());
         pods.retain(|pod| meta::selects(selector, pod.labels()));
-        let selected = pods.iter().map(|pod| (pod.key().clone(), pod.clone())).collect();
-        known.insert(service.clone(), Selected { selector: selector.clone(), pods: selected });
+        // Of a Service that is gone, or has changed meanwhile, nothing is kept that nobody would take away.
+        if self.services.get(service).is_some_and(|current| selector_of(&current) == Some(selector)) {
+            let selected = pods.iter().map(|pod| (pod.key().clone(), pod.clone())).collect();
+            known.insert(service.clone(), Selected { selector: selector.clone(), pods: selected });
+        }
         pods
     }
 }
@@ -164,5 +168,6 @@ mod tests {
         // Who still has the old Service is told what that selects.
         world.check("web", &["b"]);
         world.check("db", &["a"]);
+        assert_eq!(world.members.known.lock().len(), 1);
     }
 }
