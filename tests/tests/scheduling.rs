@@ -31,7 +31,7 @@ fn pod(name: &str, spec: &str) -> String {
 fn events(cluster: &Cluster, pod: &str, reason: &str) -> String {
     let selector = format!("get events --field-selector involvedObject.name={pod},reason={reason}");
     let script = format!(
-        "for i in {{1..300}}; do out=$($KUBECTL {selector} -o jsonpath='{{.items[*].source.component}} {{.items[*].message}}'); \
+        "for i in {{1..300}}; do out=$($KUBECTL {selector} -o jsonpath='{{.items[*].reportingComponent}} {{.items[*].message}}'); \
          [ -n \"${{out// /}}\" ] && echo \"$out\" && exit 0; sleep 0.2; done; exit 1"
     );
     let mut command = cluster.shell(&script);

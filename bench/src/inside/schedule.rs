@@ -9,10 +9,12 @@ use anyhow::Context;
 use futures::{StreamExt, TryStreamExt, stream};
 use http::Request;
 use k8s_openapi::api::apps::v1::ReplicaSet;
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{Node, Pod, ServiceAccount};
 use kube::api::PostParams;
 use kube::{Api, Client};
 use rustix::thread::{CpuSet, sched_setaffinity};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use skiff_apiserver::{ApiServer, Checks, ClusterConfig, Config, UserInfo};
 use skiff_informer::Vitals;
@@ -71,10 +73,11 @@ async fn bind_all(nodes: u32, pods: u32) -> anyhow::Result<()> {
     let directory = tempfile::tempdir()?;
     let server = serve(directory.path()).await?;
     let client = server.client(UserInfo::api_server(), "bench");
-    create(&client, nodes, node).await?;
-    create_in(&client, SETS, replica_set).await?;
+    create(&Api::<Node>::all(client.clone()), nodes, node).await?;
+    create(&Api::<ReplicaSet>::default_namespaced(client.clone()), SETS, replica_set).await?;
+    make_account(&client).await?;
     let loaded = Instant::now();
-    create_pods(&client, pods).await?;
+    create(&Api::<Pod>::default_namespaced(client.clone()), pods, pod).await?;
     let loading = loaded.elapsed().as_secs_f64();
     let before = memory()?;
     let shutdown = CancellationToken::new();
@@ -118,6 +121,7 @@ async fn serve(directory: &std::path::Path) -> anyhow::Result<ApiServer> {
         checks: Checks::default(),
         limits: skiff_apiserver::Limits::default(),
         plugins: skiff_apiserver::Plugins::default(),
+        event_ttl: skiff_apiserver::EventTtl::default(),
         audit: None,
         build: skiff_apiserver::BuildInfo::default(),
         more_metrics: String::new,
@@ -126,50 +130,23 @@ async fn serve(directory: &std::path::Path) -> anyhow::Result<ApiServer> {
     Ok(ApiServer::start(config).await?)
 }
 
-async fn create(client: &Client, count: u32, object: fn(u32) -> Value) -> anyhow::Result<()> {
-    let api: Api<Node> = Api::all(client.clone());
-    all(count, |number| {
-        let api = api.clone();
-        async move {
-            api.create(&PostParams::default(), &serde_json::from_value(object(number))?).await?;
-            Ok(())
-        }
-    })
-    .await
-}
-
-async fn create_in(client: &Client, count: u32, object: fn(u32) -> Value) -> anyhow::Result<()> {
-    let api: Api<ReplicaSet> = Api::namespaced(client.clone(), "default");
-    all(count, |number| {
-        let api = api.clone();
-        async move {
-            api.create(&PostParams::default(), &serde_json::from_value(object(number))?).await?;
-            Ok(())
-        }
-    })
-    .await
-}
-
-async fn create_pods(client: &Client, count: u32) -> anyhow::Result<()> {
+/// Makes the account that pods have.
+async fn make_account(client: &Client) -> anyhow::Result<()> {
     let account = json!({"metadata": {"name": "default"}});
-    let accounts: Api<k8s_openapi::api::core::v1::ServiceAccount> =
-        Api::namespaced(client.clone(), "default");
+    let accounts: Api<ServiceAccount> = Api::default_namespaced(client.clone());
     accounts.create(&PostParams::default(), &serde_json::from_value(account)?).await?;
-    let api: Api<Pod> = Api::namespaced(client.clone(), "default");
-    all(count, |number| {
-        let api = api.clone();
-        async move {
-            api.create(&PostParams::default(), &serde_json::from_value(pod(number))?).await?;
-            Ok(())
-        }
-    })
-    .await
+    Ok(())
 }
 
-async fn all<F>(count: u32, make: impl Fn(u32) -> F) -> anyhow::Result<()>
+/// Makes objects, many at a time.
+async fn create<K>(api: &Api<K>, count: u32, object: fn(u32) -> Value) -> anyhow::Result<()>
 where
-    F: Future<Output = anyhow::Result<()>>,
+    K: Clone + std::fmt::Debug + Serialize + DeserializeOwned,
 {
+    let make = async |number| {
+        api.create(&PostParams::default(), &serde_json::from_value(object(number))?).await?;
+        anyhow::Ok(())
+    };
     stream::iter(0..count).map(make).buffer_unordered(PARALLEL).try_collect::<()>().await
 }
 

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use skiff_audit::Level;
-use skiff_machinery::names::Form;
+use skiff_audit::{Level, is_annotation_key};
 
 /// The value of an annotation, and from which level on it is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +28,7 @@ impl Notes {
 
     /// The first value of a key stays.
     pub(crate) fn annotate(&mut self, level: Level, key: String, value: String) {
-        if key.split('/').count() == 2 && Form::QualifiedName.fits(&key) {
+        if is_annotation_key(&key) {
             self.annotations.entry(key).or_insert(Annotation { level, value });
         }
     }

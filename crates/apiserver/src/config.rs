@@ -12,6 +12,7 @@ use skiff_store::Store;
 
 use crate::audit::AuditConfig;
 use crate::build_info::BuildInfo;
+use crate::expiry::EventTtl;
 use crate::extension::Extension;
 use crate::limits::Limits;
 
@@ -31,6 +32,8 @@ pub struct Config {
     pub limits: Limits,
     /// The admission plugins that are on, and what they are configured with.
     pub plugins: Plugins,
+    /// How long Events are kept.
+    pub event_ttl: EventTtl,
     /// What is written down of requests; none: nothing.
     pub audit: Option<AuditConfig>,
     /// What `/version` says.

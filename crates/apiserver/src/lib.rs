@@ -11,6 +11,7 @@ mod audit;
 pub mod bootstrap;
 mod build_info;
 mod config;
+mod expiry;
 mod extension;
 mod fairness;
 #[cfg(debug_assertions)]
@@ -29,6 +30,7 @@ mod webhooks;
 pub use audit::{AuditConfig, AuditError, AuditOptions};
 pub use build_info::{BuildInfo, kubernetes_version};
 pub use config::{ClusterConfig, Config};
+pub use expiry::EventTtl;
 pub use extension::{Asked, Extension};
 pub use http::body::{Body, BodyError, BoxError};
 pub use http::client::ApiService;
@@ -39,3 +41,4 @@ pub use skiff_listener::{Checks, Concern};
 pub use skiff_registry::{
     ConfigurationError, PluginConfiguration, PluginError, PluginNames, Plugins, configuration, terms,
 };
+pub use webhooks::credentials::CredentialsError;

@@ -1,17 +1,19 @@
 //! The server as its user sees it: started once, serving in process and over the network.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use http::HeaderValue;
 use serde_json::Value;
+use skiff_admission::{Type, Webhooks};
 use skiff_auth::{Auth, Issuer};
 use skiff_identity::UserInfo;
 use skiff_listener::Checks;
 use skiff_machinery::{Catalogue, Convert, Part};
 use skiff_pki::PkiError;
-use skiff_registry::{Converters, Parts, Recent, Registry, Services};
+use skiff_registry::{Callers, Converters, Parts, Recent, Registry, Services};
 use skiff_schema::Schema;
 use skiff_store::{ReadError, View};
 use thiserror::Error;
@@ -28,6 +30,7 @@ use crate::answer::asked::Answers;
 use crate::audit::{Audit, AuditError};
 use crate::bootstrap::{self, Bootstrap, BootstrapError};
 use crate::config::Config;
+use crate::expiry::{self, EventTtl};
 use crate::fairness::configuration::Configuration;
 use crate::fairness::keeper::{self, Keeper};
 use crate::fairness::priority::Priority;
@@ -41,7 +44,8 @@ use crate::offer::Offers;
 use crate::shared::Shared;
 use crate::subresources::node::Nodes;
 use crate::webhooks::conversion::Converter;
-use crate::webhooks::outgoing::Outgoing;
+use crate::webhooks::credentials::{Credentials, CredentialsError};
+use crate::webhooks::outgoing::{Admission, Outgoing};
 
 /// A running API server; clones are the same server.
 #[derive(Clone)]
@@ -64,6 +68,9 @@ pub enum StartError {
     /// Requests cannot be written down as is asked for.
     #[error(transparent)]
     Audit(#[from] AuditError),
+    /// Webhooks cannot be called as is asked for.
+    #[error(transparent)]
+    Webhooks(#[from] CredentialsError),
 }
 
 impl ApiServer {
@@ -78,14 +85,14 @@ impl ApiServer {
     async fn started(config: Config) -> Result<Self, StartError> {
         let inside = Inside::new(config.extensions.clone()).await;
         write_first_objects(&config, &inside).await?;
-        let changed = Arc::<Notify>::default();
+        let (changed, event_ttl) = (Arc::<Notify>::default(), config.event_ttl);
         let server = Self { shared: Arc::new(share(config, inside, &changed).await?) };
-        server.keep(changed);
+        server.keep(changed, event_ttl);
         Ok(server)
     }
 
     /// Starts what the server does by itself.
-    fn keep(&self, changed: Arc<Notify>) {
+    fn keep(&self, changed: Arc<Notify>, event_ttl: EventTtl) {
         let Shared { store, offers, aggregation, priority, flow_control, shutdown, .. } = &*self.shared;
         let itself = self.client(UserInfo::api_server(), "kube-apiserver");
         let keeper = Keeper {
@@ -102,6 +109,7 @@ impl ApiServer {
             writer: Writer::new(itself),
         };
         tokio::spawn(aggregation::run::run(setting, shutdown.clone()));
+        expiry::keep(store.clone(), event_ttl, shutdown.clone());
     }
 
     /// A client in the same process that acts as `user`: no TCP, no TLS, the same pipeline. `agent` is its `User-Agent`, by which
@@ -194,7 +202,10 @@ async fn share(config: Config, inside: Inside, changed: &Arc<Notify>) -> Result<
         store: store.clone(),
         offer: offers.clone(),
         authority: Arc::new(auth.clone()),
-        webhooks: outgoing.clone(),
+        webhooks: Callers {
+            mutating: admission(&outgoing, plugins.kubeconfig(Type::Mutating))?,
+            validating: admission(&outgoing, plugins.kubeconfig(Type::Validating))?,
+        },
         converters: converters(outgoing),
         plugins,
         facts: cluster.facts(),
@@ -241,6 +252,15 @@ fn parts(checks: Checks) -> Parts {
 /// That of the built-in kinds.
 fn schema_of(catalogue: &Catalogue) -> Arc<Schema> {
     catalogue.iter().next().map(|kind| kind.root.share()).unwrap_or_default()
+}
+
+/// Calls the webhooks of a plugin with the credentials of its kubeconfig.
+fn admission(
+    outgoing: &Arc<Outgoing>,
+    kubeconfig: Option<&Path>,
+) -> Result<Arc<dyn Webhooks>, CredentialsError> {
+    let credentials = kubeconfig.map(Credentials::read).transpose()?.unwrap_or_default();
+    Ok(Arc::new(Admission { outgoing: outgoing.clone(), credentials }))
 }
 
 fn converters(outgoing: Arc<Outgoing>) -> Converters {

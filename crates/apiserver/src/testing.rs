@@ -61,6 +61,15 @@ impl TestServer {
         Self::made(address.into(), |config| config.extensions.push(extension)).await
     }
 
+    /// A server that keeps Events for a time of its own.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub async fn with_event_ttl(address: impl Into<IpAddr>, ttl: crate::EventTtl) -> Self {
+        Self::made(address.into(), |config| config.event_ttl = ttl).await
+    }
+
     /// A server that writes down requests.
     ///
     /// # Panics
@@ -84,6 +93,7 @@ impl TestServer {
             checks: checks.clone(),
             limits: crate::Limits::default(),
             plugins: crate::Plugins::default(),
+            event_ttl: crate::EventTtl::default(),
             audit: None,
             build: crate::BuildInfo::default(),
             more_metrics: String::new,

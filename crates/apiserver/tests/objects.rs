@@ -528,3 +528,22 @@ async fn descriptions_are_kept_by_their_hash() {
     assert_eq!(header(&moved, "location").as_deref(), Some(url));
     assert!(moved.text.is_empty());
 }
+
+#[tokio::test]
+async fn events_go_by_themselves_some_time_after_they_were_last_written() {
+    let api = Api::with_event_ttl("1s").await;
+    let events = "/api/v1/namespaces/default/events";
+    let object = json!({"kind": "Pod", "namespace": "default", "name": "p"});
+    // What happened long ago, or is said to have, goes when it was written long ago.
+    let event = json!({
+        "metadata": {"name": "e"}, "involvedObject": object, "lastTimestamp": "2000-01-01T00:00:00Z",
+    });
+    let made = api.post(events, event).await.expect(201).body;
+    let from = made["metadata"]["resourceVersion"].as_str().unwrap();
+    let watch = format!("/apis/events.k8s.io/v1/namespaces/default/events?watch=1&resourceVersion={from}");
+    let mut changes = api.watch(&watch, "application/json").await;
+    let gone = tokio::time::timeout(std::time::Duration::from_secs(60), changes.next());
+    let gone = gone.await.expect("it goes").expect("the watch goes on");
+    assert_eq!((&gone["type"], &gone["object"]["metadata"]["name"]), (&json!("DELETED"), &json!("e")));
+    api.get(&format!("{events}/e")).await.expect(404);
+}

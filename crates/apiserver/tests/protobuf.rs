@@ -54,6 +54,21 @@ async fn objects_lists_and_refusals() {
 }
 
 #[tokio::test]
+async fn what_clients_keep_as_text_is_written_as_go_writes_it() {
+    let api = Api::start().await;
+    let revisions = "/apis/apps/v1/namespaces/default/controllerrevisions";
+    let data = json!({"spec": {"command": "a && b"}});
+    api.post(revisions, json!({"metadata": {"name": "r"}, "revision": 1, "data": data})).await.expect(201);
+    // Operators find their revision again by the bytes of what they wrote.
+    let written = r#"{"spec":{"command":"a \u0026\u0026 b"}}"#;
+    let text = api.get(&format!("{revisions}/r")).await.expect(200);
+    assert!(text.text.contains(written), "{}", text.text);
+    assert_eq!(text.body["data"], data);
+    let message = api.get_as(&format!("{revisions}/r"), PROTOBUF).await.expect(200).bytes;
+    assert!(message.windows(written.len()).any(|part| part == written.as_bytes()));
+}
+
+#[tokio::test]
 async fn each_version_of_an_object_has_a_message_of_its_own() {
     let api = Api::start().await;
     let places = [

@@ -61,8 +61,6 @@ pub struct Told {
     pub verb: String,
     /// Who asks.
     pub user: UserInfo,
-    /// As whom, if as another.
-    pub impersonated: Option<UserInfo>,
     /// From where: what proxies say, then the connection's other end.
     pub source_ips: Vec<String>,
     /// `User-Agent`.
@@ -132,7 +130,7 @@ impl Event {
             request_uri: told.uri,
             verb: told.verb,
             user: told.user.into(),
-            impersonated_user: told.impersonated.map(Person::from),
+            impersonated_user: None,
             source_ips: told.source_ips,
             user_agent: agent,
             object_ref: told.object,
@@ -234,7 +232,6 @@ mod tests {
             uri: "/api/v1/namespaces/ns/pods?limit=500".to_owned(),
             verb: "list".to_owned(),
             user: UserInfo::authenticated("ann", []),
-            impersonated: None,
             source_ips: vec!["10.0.0.1".to_owned()],
             agent: "kubectl/v1".to_owned(),
             object: Some(ObjectReference {

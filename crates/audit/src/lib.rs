@@ -16,4 +16,4 @@ mod record;
 pub use event::{Event, ObjectReference, Person, Told};
 pub use level::{Level, Stage, Stages};
 pub use policy::{Asked, Extent, Policy, SCHEMA};
-pub use record::{Identified, Noted, Record};
+pub use record::{Identified, Noted, Record, is_annotation_key};

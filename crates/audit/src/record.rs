@@ -55,8 +55,7 @@ impl Record {
     /// Notes an annotation that is written from a level on. One that has no qualified name, or that is there with another value,
     /// is left out.
     pub fn annotate(&self, level: Level, key: &str, value: impl Into<String>) {
-        let is_qualified = || key.split('/').count() == 2 && Form::QualifiedName.fits(key);
-        if self.extent().level >= level.max(Level::Metadata) && is_qualified() {
+        if self.extent().level >= level.max(Level::Metadata) && is_annotation_key(key) {
             self.noted.lock().annotations.entry(key.to_owned()).or_insert_with(|| value.into());
         }
     }
@@ -94,6 +93,11 @@ impl Record {
     pub fn noted(&self) -> Noted {
         self.noted.lock().clone()
     }
+}
+
+/// Whether annotations may have a key: a qualified name with a prefix.
+pub fn is_annotation_key(key: &str) -> bool {
+    key.split('/').count() == 2 && Form::QualifiedName.fits(key)
 }
 
 /// Removes managed fields from an object, from those of a list, and from those of a Table's rows.

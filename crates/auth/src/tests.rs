@@ -242,6 +242,21 @@ async fn reviews_of_access() {
         })
     );
 
+    let lost = |number: u32| format!("rbac.authorization.k8s.io/rolebindings/ns/b{number}");
+    for (number, name) in [(1, "gone"), (2, "gone"), (3, "lost")] {
+        let binding = json!({"roleRef": {"kind": "ClusterRole", "name": name}, "subjects": [subject]});
+        cluster.put(&lost(number), binding).await;
+    }
+    let request = json!({"kind": "SelfSubjectRulesReview", "spec": {"namespace": "ns"}});
+    let missing = |name: &str| format!("clusterrole.rbac.authorization.k8s.io {name:?} not found");
+    let rules = cluster.review(request.clone(), &user).await;
+    let why = format!("[{}, {}]", missing("gone"), missing("lost"));
+    assert_eq!((&rules["incomplete"], &rules["evaluationError"]), (&json!(false), &json!(why)));
+    let rules = cluster.review(request, &UserInfo::node("n")).await;
+    let why = "node authorizer does not support user rule resolution";
+    assert_eq!((&rules["incomplete"], &rules["evaluationError"]), (&json!(true), &json!(why)));
+    assert_eq!(rules["nonResourceRules"], json!([]));
+
     let request = json!({"kind": "SelfSubjectReview"});
     let expected = json!({"userInfo": {"username": "u", "groups": ["g", "system:authenticated"]}});
     assert_eq!(cluster.review(request, &user).await, expected);

@@ -94,6 +94,11 @@ impl Error {
         }
     }
 
+    /// Whether all went well; otherwise the one error, or all of them.
+    pub(crate) fn of_all(results: Vec<Result<(), Self>>) -> Result<(), Self> {
+        Self::all(results.into_iter().filter_map(Result::err).collect())
+    }
+
     /// Nothing, the one error, or all of them.
     pub(crate) fn all(mut errors: Vec<Self>) -> Result<(), Self> {
         match errors.len() {

@@ -6,6 +6,19 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::error::Error;
+use crate::line::Given;
+use crate::select::{FILENAME, RECURSIVE};
+
+/// The objects of the files that are given to a command that takes nothing else.
+pub(crate) fn given(given: &Given) -> Result<Vec<Value>, Error> {
+    if !given.words.is_empty() {
+        return Err(given.misuse(format_args!("Unexpected args: [{}]", given.words.join(" "))));
+    }
+    match given.all(&FILENAME) {
+        [] => Err(Error::usage("must specify one of -f and -k")),
+        files => read_all(files, given.is_on(&RECURSIVE)),
+    }
+}
 
 /// Reads all objects of files and directories.
 pub(crate) fn read_all(paths: &[String], recursive: bool) -> Result<Vec<Value>, Error> {

@@ -11,8 +11,8 @@ use skiff_informer::{
 
 use crate::environment::{Controller, Environment};
 use crate::informers::{Informers, api};
+use crate::services;
 use crate::trigger_time::TriggerTimes;
-use crate::{meta, services};
 
 mod plan;
 
@@ -75,8 +75,7 @@ impl EndpointsController {
         if service.metadata.deletion_timestamp.is_some() {
             return Ok(Next::Done);
         }
-        let mut members = self.informers.pods.in_namespace(key.namespace());
-        members.retain(|pod| meta::selects(selector, pod.labels()));
+        let members = self.informers.members.of(&key, selector);
         let current = self.informers.endpoints.get(&key);
         let trigger_time = self.trigger_times.advance(&key, &service, &members);
         let Some(endpoints) = plan::plan(&service, &members, current.as_deref(), trigger_time) else {

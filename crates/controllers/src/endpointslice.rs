@@ -125,8 +125,7 @@ impl Slices {
             return Ok(Next::Done);
         }
         let Some(existing) = self.writer.existing(&key) else { return Ok(Next::After(STALE_CACHE_BOUND)) };
-        let mut members = self.informers.pods.in_namespace(key.namespace());
-        members.retain(|pod| meta::selects(selector, pod.labels()));
+        let members = self.informers.members.of(&key, selector);
         let trigger_time = self.trigger_times.advance(&key, &service, &members);
         let node = |name: &str| self.informers.nodes.get(&ObjectKey::cluster(name));
         let plan = plan(&service, &members, &existing, &node, trigger_time);

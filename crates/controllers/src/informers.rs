@@ -1,7 +1,5 @@
 //! The caches that controllers share: one watch per kind, however many controllers read it.
 
-use std::sync::Arc;
-
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
@@ -26,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::persistentvolume::{self, Offer, Sought};
 use crate::pods::KnownPod;
+use crate::services::{Members, Selectors};
 use crate::workload::ByOwner;
 
 /// The label that ties an EndpointSlice to its Service.
@@ -59,8 +58,10 @@ pub(crate) struct Informers {
     pub(crate) budgets: Cache<PodDisruptionBudget>,
     pub(crate) autoscalers: Cache<HorizontalPodAutoscaler>,
     pub(crate) services: Cache<Service>,
-    /// Services with a selector by one of the labels that it asks for, in their namespace.
-    services_by_label: Index<(ObjectKey, String), Service>,
+    /// Services by what they select.
+    pub(crate) selectors: Selectors,
+    /// Pods by the Services that select them.
+    pub(crate) members: Members,
     pub(crate) endpoints: Cache<Endpoints>,
     pub(crate) slices: Cache<EndpointSlice>,
     /// EndpointSlices by the Service that their label names.
@@ -91,6 +92,7 @@ impl Informers {
         let (pods, slices, services) = (Cache::new(), Cache::new(), Cache::new());
         let (replica_sets, controller_revisions) = (Cache::new(), Cache::new());
         let (jobs, claims, volumes) = (Cache::new(), Cache::new(), Cache::new());
+        let selectors = Selectors::new(&services);
         Self {
             jobs_by_owner: ByOwner::new(&jobs),
             jobs,
@@ -101,6 +103,8 @@ impl Informers {
             pods_by_node: Index::new(&pods, |_, pod: &KnownPod| pod.node().map(String::from)),
             pods_by_claim: Index::new(&pods, |_, pod: &KnownPod| pod.claimed().collect::<Vec<_>>()),
             slices_by_service: Index::new(&slices, |_, slice| service_of(slice)),
+            members: Members::new(&services, &pods, &selectors),
+            selectors,
             pods,
             slices,
             replication_controllers: Cache::new(),
@@ -113,7 +117,6 @@ impl Informers {
             controller_revisions,
             claims_by_sought: Index::new(&claims, |_, claim| persistentvolume::sought(claim)),
             claims,
-            services_by_label: Index::new(&services, label_asked_for),
             services,
             endpoints: Cache::new(),
             nodes: Cache::new(),
@@ -235,29 +238,6 @@ impl Informers {
         vitals.cache("storageclasses", &self.storage_classes);
         vitals.cache("volumeattributesclasses", &self.attribute_classes);
     }
-
-    /// The Services of `namespace` whose selector selects `labels`.
-    pub(crate) fn services_selecting(
-        &self,
-        namespace: &str,
-        labels: &crate::meta::Labels,
-    ) -> Vec<Arc<Service>> {
-        let by_label = |(key, value): (&str, &str)| {
-            self.services_by_label.get(&(ObjectKey::new(namespace, key), value.to_owned()))
-        };
-        let mut services: Vec<_> = labels.iter().flat_map(by_label).collect();
-        services.retain(|service| {
-            let selector = service.spec.as_ref().and_then(|spec| spec.selector.as_ref());
-            selector.is_some_and(|selector| crate::meta::selects(selector, labels))
-        });
-        services
-    }
-}
-
-/// The first label that a Service asks of its pods, its key with the Service's namespace.
-fn label_asked_for(key: &ObjectKey, service: &Service) -> Option<(ObjectKey, String)> {
-    let (label, value) = service.spec.as_ref()?.selector.as_ref()?.first_key_value()?;
-    Some((ObjectKey::new(key.namespace(), label), value.clone()))
 }
 
 /// The Service that a slice's label names.

@@ -11,7 +11,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, PostParams, Preconditions};
 use kube::{Api, Client, Resource, ResourceExt};
 use skiff_informer::{
-    EventType, Index, Next, ObjectKey, Recorder, is_already_exists, is_conflict, is_not_found,
+    EventType, Happening, Index, Next, ObjectKey, SeriesRecorder, is_already_exists, is_conflict,
+    is_not_found,
 };
 
 use crate::environment::{Controller, Environment};
@@ -35,7 +36,7 @@ struct Repair {
     client: Client,
     informers: Informers,
     by_address: Index<String, Service>,
-    recorder: Recorder,
+    recorder: SeriesRecorder,
 }
 
 /// What one address needs.
@@ -61,7 +62,7 @@ pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
     let wake = queue.clone();
     informers.ip_addresses.subscribe(move |change| wake.add_after(change.key.clone(), GRACE));
     let client = environment.client(APISERVER);
-    let recorder = Recorder::start(client.clone(), "ipallocator-repair-controller", "");
+    let recorder = SeriesRecorder::start(client.clone(), "ipallocator-repair-controller");
     let repair = Repair { client, informers: informers.clone(), by_address, recorder };
     environment.reconciler(
         queue,
@@ -110,12 +111,14 @@ impl Repair {
             Step::Reserve(parent) => {
                 if let Some(service) = &claimant {
                     let message = format!("Cluster IP [{}]: {key} is not allocated; repairing", key.name());
-                    self.recorder.event(
-                        service.object_ref(&()),
-                        EventType::Warning,
-                        "ClusterIPNotAllocated",
-                        message,
-                    );
+                    self.recorder.event(Happening {
+                        regarding: service.object_ref(&()),
+                        related: None,
+                        kind: EventType::Warning,
+                        reason: "ClusterIPNotAllocated",
+                        action: "ClusterIPAllocation",
+                        note: message,
+                    });
                 }
                 self.reserve(&key, parent, reservation.as_deref()).await
             }

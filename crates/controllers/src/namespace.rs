@@ -1,6 +1,6 @@
 //! Empties a namespace that is being deleted, then lets it go.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use futures::FutureExt as _;
@@ -23,8 +23,8 @@ use status::Findings;
 const NAME: &str = "namespace-controller";
 /// The namespace's own finalizer, in `spec.finalizers`.
 const FINALIZER: &str = "kubernetes";
-/// How soon a namespace with content left is looked at again; doubles up to the last. A pod that goes brings it up at
-/// once; objects of other kinds are not watched here.
+/// How soon a namespace with content left is looked at again; doubles up to the last as long as the same is left. A pod that goes
+/// brings it up at once; objects of other kinds are not watched here.
 const FIRST_LOOK: Duration = Duration::from_millis(100);
 const LAST_LOOK: Duration = Duration::from_secs(10);
 
@@ -40,7 +40,26 @@ struct Error {
 struct Namespaces {
     client: Client,
     informers: Informers,
-    looks: Mutex<HashMap<ObjectKey, u32>>,
+    looks: Mutex<HashMap<ObjectKey, Looks>>,
+}
+
+/// How often the same was found in a namespace.
+#[derive(Debug, Default)]
+struct Looks {
+    left: BTreeMap<String, usize>,
+    alike: u32,
+}
+
+impl Looks {
+    /// How soon to look again when this is left.
+    fn next(&mut self, left: &BTreeMap<String, usize>) -> Duration {
+        if self.left == *left {
+            self.alike += 1;
+        } else {
+            *self = Self { left: left.clone(), alike: 0 };
+        }
+        FIRST_LOOK.saturating_mul(1 << self.alike.min(10)).min(LAST_LOOK)
+    }
 }
 
 /// Subscribes to namespaces and pods and returns the running controller.
@@ -102,15 +121,8 @@ impl Namespaces {
         if findings.is_empty() {
             self.finalize(key, current).await
         } else {
-            Ok(Next::After(self.next_look(key)))
+            Ok(Next::After(self.looks.lock().entry(key).or_default().next(&findings.remaining)))
         }
-    }
-
-    fn next_look(&self, key: ObjectKey) -> Duration {
-        let mut looks = self.looks.lock();
-        let look = looks.entry(key).or_default();
-        *look += 1;
-        FIRST_LOOK.saturating_mul(1 << (*look - 1).min(10)).min(LAST_LOOK)
     }
 
     /// Deletes the content and tells what is left. What is known goes also when not all kinds are.
@@ -197,5 +209,24 @@ impl Namespaces {
             }
             _ => Ok(Next::Done),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_is_looked_at_soon_after_something_has_gone() {
+        let mut looks = Looks::default();
+        let mut next = |left: &[(&str, usize)]| {
+            let left = left.iter().map(|(kind, count)| ((*kind).to_owned(), *count)).collect();
+            looks.next(&left).as_millis()
+        };
+        assert_eq!([next(&[("pods.", 2)]), next(&[("pods.", 2)]), next(&[("pods.", 2)])], [100, 200, 400]);
+        assert_eq!([next(&[("pods.", 1)]), next(&[("pods.", 1)])], [100, 200]);
+        assert_eq!(next(&[("persistentvolumeclaims.", 1)]), 100);
+        let last = (0..20).map(|_| next(&[("persistentvolumeclaims.", 1)])).last();
+        assert_eq!(last, Some(10_000));
     }
 }

@@ -1,5 +1,7 @@
 //! What the endpoint controllers read from a Service and its pods: membership, ports, and which changes matter.
 
+mod members;
+
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -12,6 +14,8 @@ use skiff_informer::{Change, ObjectKey, Queue};
 use crate::informers::Informers;
 use crate::meta::Strings;
 use crate::pods::KnownPod;
+
+pub(crate) use members::{Members, Selectors};
 
 /// Label on endpoints of a Service without a cluster IP.
 pub(crate) const HEADLESS_LABEL: &str = "service.kubernetes.io/headless";
@@ -107,7 +111,7 @@ pub(crate) fn affected_services(informers: &Informers, change: &Change<'_, Known
         return BTreeSet::new();
     }
     let namespace = change.key.namespace();
-    let selecting = change.both().flat_map(|pod| informers.services_selecting(namespace, pod.labels()));
+    let selecting = change.both().flat_map(|pod| informers.selectors.selecting(namespace, pod.labels()));
     selecting.map(|service| ObjectKey::of(&service.metadata)).collect()
 }
 
@@ -128,7 +132,7 @@ pub(crate) fn subscribe(informers: &Informers, queue: &Queue<ObjectKey>, zones_m
             }
             for pod in caches.pods_by_node.get(&change.key.name().to_owned()) {
                 let namespace = pod.key().namespace();
-                let selecting: Vec<Arc<Service>> = caches.services_selecting(namespace, pod.labels());
+                let selecting: Vec<Arc<Service>> = caches.selectors.selecting(namespace, pod.labels());
                 selecting.iter().for_each(|service| wake.add(ObjectKey::of(&service.metadata)));
             }
         });

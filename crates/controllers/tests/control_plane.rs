@@ -8,15 +8,16 @@ use std::time::Instant;
 use common::{Cluster, pod, replication_controller, service, until};
 use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Endpoints, Event, Namespace, Node, Pod, ReplicationController, ResourceQuota, Service,
+    ConfigMap, Endpoints, Event, Node, ObjectReference, Pod, ReplicationController, ResourceQuota, Service,
     ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::events::v1::Event as NewEvent;
 use k8s_openapi::api::networking::v1::ServiceCIDR;
-use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::json;
+use skiff_informer::{EventType, Happening, SeriesRecorder};
 
 fn active(pods: &[Pod]) -> usize {
     pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).count()
@@ -212,65 +213,6 @@ async fn an_object_whose_owner_never_existed_goes() {
 }
 
 #[tokio::test]
-async fn a_namespace_goes_with_its_content() {
-    let cluster = Cluster::start().await;
-    let namespaces = cluster.all::<Namespace>();
-    let namespace: Namespace = serde_json::from_value(json!({"metadata": {"name": "shop"}})).unwrap();
-    namespaces.create(&PostParams::default(), &namespace).await.unwrap();
-    cluster.until::<ServiceAccount>("shop", |all| !all.is_empty()).await;
-    let maps = kube::Api::<ConfigMap>::namespaced(cluster.client.clone(), "shop");
-    let map: ConfigMap =
-        serde_json::from_value(json!({"metadata": {"name": "held", "finalizers": ["example.com/hold"]}}))
-            .unwrap();
-    maps.create(&PostParams::default(), &map).await.unwrap();
-    namespaces.delete("shop", &DeleteParams::default()).await.unwrap();
-    let says = |namespace: &Namespace, text: &str| {
-        let conditions = namespace.status.iter().flat_map(|status| status.conditions.iter().flatten());
-        conditions.into_iter().any(|condition| condition.message.as_deref().is_some_and(|m| m.contains(text)))
-    };
-    let held = "example.com/hold in 1 resource instances";
-    until(namespaces.clone(), |all| all.iter().any(|namespace| says(namespace, held))).await;
-    let release = Patch::Merge(json!({"metadata": {"finalizers": null}}));
-    maps.patch("held", &PatchParams::default(), &release).await.unwrap();
-    until(namespaces, |all| all.iter().all(|namespace| namespace.name_any() != "shop")).await;
-}
-
-#[tokio::test]
-async fn a_namespace_waits_for_kinds_that_another_server_cannot_tell_of() {
-    let cluster = Cluster::start().await;
-    let services = cluster.all::<APIService>();
-    let service: APIService = serde_json::from_value(json!({
-        "metadata": {"name": "v1.example.com"},
-        "spec": {
-            "group": "example.com", "version": "v1", "groupPriorityMinimum": 100, "versionPriority": 10,
-            "service": {"name": "none", "namespace": "default"}, "insecureSkipTLSVerify": true,
-        },
-    }))
-    .unwrap();
-    services.create(&PostParams::default(), &service).await.unwrap();
-    let namespaces = cluster.all::<Namespace>();
-    let namespace: Namespace = serde_json::from_value(json!({"metadata": {"name": "shop"}})).unwrap();
-    namespaces.create(&PostParams::default(), &namespace).await.unwrap();
-    cluster.until::<ServiceAccount>("shop", |all| !all.is_empty()).await;
-    namespaces.delete("shop", &DeleteParams::default()).await.unwrap();
-    let failure = "Discovery failed for some groups, 1 failing: unable to retrieve the complete list of server APIs: \
-                   example.com/v1: stale GroupVersion discovery: example.com/v1";
-    let says = |namespace: &Namespace| {
-        let conditions = namespace.status.iter().flat_map(|status| status.conditions.iter().flatten());
-        conditions.into_iter().any(|condition| {
-            condition.type_ == "NamespaceDeletionDiscoveryFailure"
-                && condition.status == "True"
-                && condition.message.as_deref() == Some(failure)
-        })
-    };
-    until(namespaces.clone(), |all| all.iter().any(says)).await;
-    // What is known is gone all the same.
-    cluster.until::<ServiceAccount>("shop", |all| all.is_empty()).await;
-    services.delete("v1.example.com", &DeleteParams::default()).await.unwrap();
-    until(namespaces, |all| all.iter().all(|namespace| namespace.name_any() != "shop")).await;
-}
-
-#[tokio::test]
 async fn each_pod_is_bound_by_one_request() {
     let cluster = Cluster::start().await;
     cluster.scheduler();
@@ -283,7 +225,38 @@ async fn each_pod_is_bound_by_one_request() {
     assert_eq!(cluster.requests("PATCH", "pods").await, 0);
     let scheduled =
         |event: &Event| event.message.as_deref().unwrap_or("").starts_with("Successfully assigned default/");
-    cluster.until::<Event>("default", |all| all.iter().any(scheduled)).await;
+    let told = cluster.until::<Event>("default", |all| all.iter().any(scheduled)).await;
+    let event = told.iter().find(|event| scheduled(event)).unwrap();
+    assert_eq!((event.action.as_deref(), event.count), (Some("Binding"), None));
+    assert_eq!(event.reporting_component.as_deref(), Some("default-scheduler"));
+    assert!(event.reporting_instance.as_deref().unwrap().starts_with("default-scheduler-"));
+}
+
+#[tokio::test]
+async fn what_happens_again_goes_on_as_a_series() {
+    let cluster = Cluster::bare().await;
+    let recorder = SeriesRecorder::start(cluster.client.clone(), "tester");
+    let object = |kind: &str| ObjectReference {
+        kind: Some(kind.to_owned()),
+        name: Some("a".to_owned()),
+        ..ObjectReference::default()
+    };
+    for note in ["first", "second", "third"] {
+        recorder.event(Happening {
+            regarding: object("Pod"),
+            related: Some(object("Node")),
+            kind: EventType::Warning,
+            reason: "Tested",
+            action: "Testing",
+            note: note.to_owned(),
+        });
+    }
+    let told =
+        cluster.until::<NewEvent>("default", |all| all.iter().any(|event| event.series.is_some())).await;
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0].series.as_ref().map(|series| series.count), Some(2), "later ones are written later");
+    assert_eq!((told[0].note.as_deref(), told[0].action.as_deref()), (Some("first"), Some("Testing")));
+    assert_eq!(told[0].related.as_ref().and_then(|related| related.kind.as_deref()), Some("Node"));
 }
 
 #[tokio::test]
@@ -316,35 +289,6 @@ async fn a_pod_that_does_not_fit_says_why_and_waits_for_room() {
     let at_once = DeleteParams::default().grace_period(0);
     cluster.in_default::<Pod>().delete("big", &at_once).await.unwrap();
     cluster.until::<Pod>("default", |all| bound(all, "second")).await;
-}
-
-#[tokio::test]
-async fn a_namespace_keeps_what_pods_need_until_they_are_gone() {
-    let cluster = Cluster::start().await;
-    let namespaces = cluster.all::<Namespace>();
-    let namespace: Namespace = serde_json::from_value(json!({"metadata": {"name": "shop"}})).unwrap();
-    namespaces.create(&PostParams::default(), &namespace).await.unwrap();
-    cluster.until::<ServiceAccount>("shop", |all| !all.is_empty()).await;
-    let pods = kube::Api::<Pod>::namespaced(cluster.client.clone(), "shop");
-    let mut held = pod("held", "shop");
-    held["metadata"]["finalizers"] = json!(["example.com/hold"]);
-    pods.create(&PostParams::default(), &serde_json::from_value(held).unwrap()).await.unwrap();
-    let maps = kube::Api::<ConfigMap>::namespaced(cluster.client.clone(), "shop");
-    let map: ConfigMap = serde_json::from_value(json!({"metadata": {"name": "needed"}})).unwrap();
-    maps.create(&PostParams::default(), &map).await.unwrap();
-    namespaces.delete("shop", &DeleteParams::default()).await.unwrap();
-    let remaining = |namespace: &Namespace| {
-        let conditions = namespace.status.iter().flat_map(|status| status.conditions.iter().flatten());
-        conditions.into_iter().any(|condition| {
-            condition.message.as_deref()
-                == Some("Some resources are remaining: pods. has 1 resource instances")
-        })
-    };
-    until(namespaces.clone(), |all| all.iter().any(remaining)).await;
-    maps.get("needed").await.unwrap();
-    let release = Patch::Merge(json!({"metadata": {"finalizers": null}}));
-    pods.patch("held", &PatchParams::default(), &release).await.unwrap();
-    until(namespaces, |all| all.iter().all(|namespace| namespace.name_any() != "shop")).await;
 }
 
 #[tokio::test]

@@ -26,7 +26,7 @@ mod watch;
 
 pub use cache::{Barrier, Cache, Change, Revision};
 pub use errors::{describe, is_already_exists, is_conflict, is_namespace_terminating, is_not_found};
-pub use events::{EventType, Recorder};
+pub use events::{EventType, Happening, Recorder, SeriesRecorder};
 pub use index::Index;
 pub use key::ObjectKey;
 pub use queue::{Next, Queue};

@@ -129,6 +129,11 @@ impl FieldErrors {
         }
     }
 
+    /// All of them in one line, as those who read files are told.
+    pub fn listed(&self) -> String {
+        self.0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    }
+
     /// Those that are told; when there are more, an error that says so comes last.
     pub fn told(mut self) -> Self {
         if self.is_full() {

@@ -1,5 +1,7 @@
 //! How Go's standard library says things, where Kubernetes passes its words on to clients.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 use skiff_schema::{Root, Schema, Type};
 
@@ -42,8 +44,31 @@ pub fn printed(value: &Value) -> String {
 pub fn written(value: &Value, root: &Root, changed: &Value) -> String {
     let mut out = String::new();
     write(&mut out, root.schema(), root.ty(), value, Some(changed));
-    // As `encoding/json` does for the sake of browsers.
-    out.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
+    escaped(&out).into_owned()
+}
+
+/// Whether [`escaped`] would surely leave a text as it is. By many bytes at once: every object that is written is asked.
+pub fn is_plain(json: &[u8]) -> bool {
+    let is_special = |byte: u8| matches!(byte, b'<' | b'>' | b'&' | 0xe2);
+    !json.chunks(64).any(|chunk| chunk.iter().fold(false, |found, byte| found | is_special(*byte)))
+}
+
+/// A JSON text as `encoding/json` writes it: for the sake of browsers without these characters, which only strings have. Programs in
+/// Go that keep a text as it comes (`RawExtension`) compare it with what they write.
+pub fn escaped(json: &str) -> Cow<'_, str> {
+    let is_special = |c: char| matches!(c, '<' | '>' | '&' | '\u{2028}' | '\u{2029}');
+    if is_plain(json.as_bytes()) {
+        return Cow::Borrowed(json);
+    }
+    let mut out = String::with_capacity(json.len() + 16);
+    let mut rest = json;
+    while let Some((place, special)) = rest.char_indices().find(|(_, c)| is_special(*c)) {
+        out.push_str(&rest[..place]);
+        out.push_str(&format!("\\u{:04x}", u32::from(special)));
+        rest = &rest[place + special.len_utf8()..];
+    }
+    out.push_str(rest);
+    Cow::Owned(out)
 }
 
 fn write(out: &mut String, schema: &Schema, ty: Type, value: &Value, changed: Option<&Value>) {

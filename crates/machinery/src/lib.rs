@@ -24,7 +24,6 @@ mod kind;
 pub mod managed;
 pub mod names;
 mod native;
-mod node_port;
 mod object;
 pub mod openapi;
 pub mod patch;
@@ -50,9 +49,9 @@ pub use group_version::GroupVersion;
 pub use identity::{Namespace, Uid};
 pub use kind::{Conversion, Kind, Names, Persistence, Scope, Versions};
 pub use native::Native;
-pub use node_port::{NodePort, NodePorts};
 pub use object::{DecodeError, NotAnObject, Object};
 pub use selectable::{Getter, Selectable};
+pub use skiff_ports::{NodePort, NodePorts};
 pub use skiff_quantity as quantity;
 pub use strategy::{
     AddressSpace, AllocationError, Claim, ClusterFacts, Companion, Context, Dependents, Findings, Grace,

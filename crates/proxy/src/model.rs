@@ -2,6 +2,8 @@
 
 use std::{fmt, net::Ipv4Addr, num::NonZeroU16, str::FromStr};
 
+pub use skiff_ports::{NodePort, TargetPort, VirtualPort};
+
 /// A transport protocol that Services know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Protocol {
@@ -49,24 +51,6 @@ impl fmt::Display for Protocol {
     }
 }
 
-/// The port of a Service at its own addresses, those of the cluster and those from outside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct VirtualPort(pub u16);
-
-/// A port of the node, which leads to a Service or to a pod.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NodePort(pub u16);
-
-/// A port at which an endpoint listens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TargetPort(pub u16);
-
-impl fmt::Display for TargetPort {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
 /// Where clients connect to: a ClusterIP, node or other address of a Service, and a port of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Frontend {
@@ -81,12 +65,12 @@ pub struct Frontend {
 impl Frontend {
     /// At an address of a Service.
     pub fn of_service(address: Ipv4Addr, port: VirtualPort, protocol: Protocol) -> Self {
-        Self { address, port: port.0, protocol }
+        Self { address, port: port.number(), protocol }
     }
 
     /// At an address of the node.
     pub fn of_node(address: Ipv4Addr, port: NodePort, protocol: Protocol) -> Self {
-        Self { address, port: port.0, protocol }
+        Self { address, port: port.number(), protocol }
     }
 }
 

@@ -104,18 +104,13 @@ fn sticky(spec: &core::ServiceSpec) -> Option<u32> {
     Some(seconds.and_then(|seconds| u32::try_from(seconds).ok()).unwrap_or(DEFAULT_STICKY))
 }
 
-/// A port that is one.
-fn number(number: i32) -> Option<u16> {
-    u16::try_from(number).ok().filter(|number| *number != 0)
-}
-
 impl ServicePort {
     fn from_api(port: &core::ServicePort) -> Option<Self> {
         Some(Self {
             name: port.name.as_deref().unwrap_or_default().into(),
             protocol: Protocol::named(port.protocol.as_deref())?,
-            port: VirtualPort(u16::try_from(port.port).ok()?),
-            node_port: port.node_port.and_then(number).map(NodePort),
+            port: VirtualPort::of(port.port)?,
+            node_port: port.node_port.and_then(NodePort::of),
         })
     }
 }
@@ -169,9 +164,9 @@ impl HostPort {
         };
         Some(Self {
             address: address.filter(|address| !address.is_unspecified()),
-            port: NodePort(number(port.host_port?)?),
+            port: NodePort::of(port.host_port?)?,
             protocol: Protocol::named(port.protocol.as_deref())?,
-            target: TargetPort(number(port.container_port)?),
+            target: TargetPort::of(port.container_port)?,
         })
     }
 }
@@ -244,7 +239,7 @@ impl SlicePort {
         Some(Self {
             name: port.name.as_deref().unwrap_or_default().into(),
             protocol: Protocol::named(port.protocol.as_deref())?,
-            port: TargetPort(u16::try_from(port.port?).ok()?),
+            port: TargetPort::of(port.port?)?,
         })
     }
 }

@@ -21,7 +21,7 @@ const NODE_PORT: u16 = 30053;
 /// A Service of UDP port 53 at a ClusterIP, a node port and an external address.
 fn dns() -> Service {
     let mut service = service(VIP, Protocol::Udp, 53);
-    service.ports[0].node_port = Some(NodePort(NODE_PORT));
+    service.ports[0].node_port = NodePort::of(NODE_PORT);
     service.external_ips = vec![EXTERNAL];
     service
 }

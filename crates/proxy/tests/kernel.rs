@@ -182,7 +182,7 @@ fn node_ports_are_open_to_the_outside() {
     let mut cluster = Cluster::new(2);
     serve(cluster.pod(1), 8080, "one");
     let mut web = service(VIP, Protocol::Tcp, 80);
-    web.ports[0].node_port = Some(NodePort(30080));
+    web.ports[0].node_port = NodePort::of(30080);
     cluster.set("web", web.clone(), &[(1, 8080)]);
     let gateway = IpAddr::V4(ranges().gateway());
     for place in [&cluster.outside, &cluster.node, cluster.pod(0), cluster.pod(1)] {
@@ -210,8 +210,12 @@ fn node_ports_are_open_to_the_outside() {
 fn ports_of_the_node_lead_to_a_pod_that_sees_its_clients() {
     let mut cluster = Cluster::new(2);
     serve(cluster.pod(1), 8080, "one");
-    let port =
-        |address, protocol| HostPort { address, port: NodePort(8081), protocol, target: TargetPort(8080) };
+    let port = |address, protocol| HostPort {
+        address,
+        port: NodePort::of(8081).unwrap(),
+        protocol,
+        target: TargetPort::of(8080).unwrap(),
+    };
     let open = port(None, Protocol::Tcp);
     cluster.set_host_ports(1, std::slice::from_ref(&open));
     let (node, own) = (IpAddr::V4(NODE_IP), IpAddr::V4(ranges().gateway()));
@@ -248,9 +252,9 @@ fn ports_of_the_node_at_its_loopback_addresses_lead_to_a_pod() {
     serve(cluster.pod(0), 8080, "pod");
     let port = |address| HostPort {
         address,
-        port: NodePort(8081),
+        port: NodePort::of(8081).unwrap(),
         protocol: Protocol::Tcp,
-        target: TargetPort(8080),
+        target: TargetPort::of(8080).unwrap(),
     };
     cluster.set_host_ports(0, &[port(None)]);
     let seen_as = IpAddr::V4(ranges().gateway());
@@ -267,8 +271,12 @@ fn pods_do_not_reach_loopback_addresses_of_the_node() {
     let mut cluster = Cluster::new(1);
     serve(cluster.pod(0), 8080, "pod");
     serve(&cluster.node, 9000, "node");
-    let port =
-        HostPort { address: None, port: NodePort(8081), protocol: Protocol::Tcp, target: TargetPort(8080) };
+    let port = HostPort {
+        address: None,
+        port: NodePort::of(8081).unwrap(),
+        protocol: Protocol::Tcp,
+        target: TargetPort::of(8080).unwrap(),
+    };
     cluster.set_host_ports(0, &[port]);
     // A pod that sends what its kernel would keep to itself.
     let pod = cluster.pod(0);
@@ -300,8 +308,12 @@ fn udp_clients_of_a_port_of_the_node_follow_the_pod_that_has_it() {
             }
         });
     }
-    let port =
-        HostPort { address: None, port: NodePort(53), protocol: Protocol::Udp, target: TargetPort(5353) };
+    let port = HostPort {
+        address: None,
+        port: NodePort::of(53).unwrap(),
+        protocol: Protocol::Udp,
+        target: TargetPort::of(5353).unwrap(),
+    };
     let client = cluster.outside.run(|| UdpSocket::bind((CLIENT_IP, 0)).unwrap());
     client.connect((NODE_IP, 53)).unwrap();
     client.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -347,7 +359,7 @@ fn clients_stay_with_their_endpoint_for_as_long_as_it_serves() {
     }
     let mut web = service(VIP, Protocol::Tcp, 80);
     web.sticky = Some(600);
-    web.ports[0].node_port = Some(NodePort(30080));
+    web.ports[0].node_port = NodePort::of(30080);
     let all = [(1, 8080), (2, 8080), (3, 8080), (4, 8080)];
     cluster.set("web", web.clone(), &all);
     let first = ask(cluster.pod(0), VIP, 80).0;

@@ -52,7 +52,7 @@ fn chains_that_no_service_needs_any_more_go() {
     let now = chains(&cluster.node);
     assert!(now.contains("n2-149") && !now.contains("n2-148") && !now.contains("n1"), "{now:?}");
     let mut split = sticky(7);
-    (split.external_local, split.ports[0].node_port) = (true, Some(NodePort(30080)));
+    (split.external_local, split.ports[0].node_port) = (true, NodePort::of(30080));
     cluster.set("web", split, &[(0, 80), (1, 80), (2, 80)]);
     assert!(chains(&cluster.node).contains("split.n3-7.o3-7"));
     // A restart knows what is needed, too.
@@ -122,7 +122,8 @@ fn only_changes_of_others_to_our_table_are_heard() {
             touched.expect("is heard of").unwrap()
         };
         // Ours: far more notifications than the socket could queue, were they meant for it.
-        let endpoint = |n: u32| Endpoint { address: (0x0af4_0000 + n).into(), port: TargetPort(80) };
+        let endpoint =
+            |n: u32| Endpoint { address: (0x0af4_0000 + n).into(), port: TargetPort::of(80).unwrap() };
         let frontend = skiff_proxy::model::Frontend { address: VIP, port: 80, protocol: Protocol::Tcp };
         let add =
             |n| skiff_proxy::plan::Op::Add(skiff_proxy::model::Element::Endpoint(frontend, n, endpoint(n)));

@@ -39,5 +39,5 @@ pub use plugins::{
 };
 pub use query::{FieldValidation, Query};
 pub use registry::{Registry, Services};
-pub use services::{Authority, Converters, Offer, Parts};
+pub use services::{Authority, Callers, Converters, Offer, Parts};
 pub use warnings::Warnings;

@@ -4,11 +4,13 @@ mod configuration;
 mod names;
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 pub use configuration::{Configuration, ConfigurationError};
 pub(crate) use names::Plugin;
 use names::{ALL, State};
 pub use names::{PluginError, PluginNames};
+use skiff_admission::Type;
 
 /// The plugins that are on, and what they are configured with.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,6 +46,15 @@ impl Plugins {
             }
         }
         Ok(plugins)
+    }
+
+    /// The kubeconfig whose users are shown to webhooks.
+    pub fn kubeconfig(&self, of: Type) -> Option<&Path> {
+        let files = &self.configuration.kubeconfigs;
+        match of {
+            Type::Mutating => files.mutating.as_deref(),
+            Type::Validating => files.validating.as_deref(),
+        }
     }
 
     pub(crate) fn has(&self, plugin: Plugin) -> bool {

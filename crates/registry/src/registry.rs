@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use skiff_admission::Webhooks;
 use skiff_machinery::{ClusterFacts, Context, Object, Persistence, Requester};
 use skiff_schema::Schema;
 use skiff_store::{Entry, ReadError, Store, View};
@@ -15,7 +14,7 @@ use crate::pipeline::call::Call;
 use crate::pipeline::recent::Recent;
 use crate::pipeline::{codec, made, versions};
 use crate::plugins::Plugins;
-use crate::services::{Authority, Converters, Offer, Parts};
+use crate::services::{Authority, Callers, Converters, Offer, Parts};
 
 /// What a registry is made of.
 pub struct Services {
@@ -25,8 +24,8 @@ pub struct Services {
     pub offer: Arc<dyn Offer>,
     /// Who may do what.
     pub authority: Arc<dyn Authority>,
-    /// Calls webhooks of admission.
-    pub webhooks: Arc<dyn Webhooks>,
+    /// Who calls webhooks of admission.
+    pub webhooks: Callers,
     /// Makes what calls webhooks of conversion.
     pub converters: Converters,
     /// The admission plugins that are on, and what they are configured with.

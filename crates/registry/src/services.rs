@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::Value;
+use skiff_admission::Webhooks;
 use skiff_auth::{Attributes, Auth, Decision, Refusal};
 use skiff_identity::UserInfo;
 use skiff_machinery::{Catalogue, Convert, Kind, Namespace, Object, Part};
@@ -22,10 +23,21 @@ pub trait Offer: Send + Sync {
     fn replace(&self, custom: &[Arc<Kind>]);
 }
 
+/// Who calls webhooks of admission, for each plugin.
+pub struct Callers {
+    /// Those that change objects.
+    pub mutating: Arc<dyn Webhooks>,
+    /// Those that only refuse.
+    pub validating: Arc<dyn Webhooks>,
+}
+
 /// Who may do what, and who somebody is, as far as it is asked in the middle of a call.
 #[async_trait]
 pub trait Authority: Send + Sync {
-    /// Whether somebody may do something, by what is known now.
+    /// Whether somebody may do something. What has been written counts.
+    async fn authorize(&self, attributes: &Attributes<'_>) -> Decision;
+
+    /// The same by what is known now, which may be a moment old: for who cannot wait.
     fn decide(&self, attributes: &Attributes<'_>) -> Decision;
 
     /// The checks on a write that depend on who makes it; `new` is absent for deletions, `old` for creations.
@@ -56,6 +68,10 @@ pub trait Authority: Send + Sync {
 
 #[async_trait]
 impl Authority for Auth {
+    async fn authorize(&self, attributes: &Attributes<'_>) -> Decision {
+        Self::authorize(self, attributes).await
+    }
+
     fn decide(&self, attributes: &Attributes<'_>) -> Decision {
         Self::decide(self, attributes)
     }

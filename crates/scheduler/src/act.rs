@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, Client};
 use serde_json::{Value, json};
-use skiff_informer::{EventType, ObjectKey, Recorder, describe, is_conflict, is_not_found};
+use skiff_informer::{EventType, Happening, ObjectKey, SeriesRecorder, describe, is_conflict, is_not_found};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -28,31 +28,37 @@ pub(crate) struct Error {
 /// What writes.
 pub(crate) struct Hand {
     client: Client,
-    /// By profile: events name it as their source.
-    recorders: HashMap<String, Recorder>,
+    /// By profile: events name it as who reports them.
+    recorders: HashMap<String, SeriesRecorder>,
 }
 
 impl Hand {
     pub(crate) fn new(client: Client, configuration: &Configuration) -> Self {
         let recorder = |profile: &Arc<Profile>| {
-            (profile.name.clone(), Recorder::start(client.clone(), &profile.name, ""))
+            (profile.name.clone(), SeriesRecorder::start(client.clone(), &profile.name))
         };
         Self { recorders: configuration.profiles().map(recorder).collect(), client }
     }
 
-    /// Tells of a pod in the name of the profile by which `decided` is decided about.
-    fn tell(
-        &self,
-        decided: &PodInfo,
-        about: ObjectReference,
-        kind: EventType,
-        reason: &'static str,
-        message: String,
-    ) {
+    /// Tells of something in the name of the profile by which `decided` is decided about.
+    fn tell(&self, decided: &PodInfo, happening: Happening) {
         let profile = decided.pending.as_ref().map(|pending| pending.profile.name.as_str());
         if let Some(recorder) = profile.and_then(|profile| self.recorders.get(profile)) {
-            recorder.event(about, kind, reason, shortened(message));
+            recorder.event(Happening { note: shortened(happening.note), ..happening });
         }
+    }
+
+    /// Tells why a pod was not scheduled.
+    fn tell_failure(&self, key: &ObjectKey, pod: &PodInfo, note: String) {
+        let happening = Happening {
+            regarding: reference(key, pod),
+            related: None,
+            kind: EventType::Warning,
+            reason: "FailedScheduling",
+            action: "Scheduling",
+            note,
+        };
+        self.tell(pod, happening);
     }
 
     /// Binds the pod; false if it is gone or somebody else bound it, which the watch will tell.
@@ -71,14 +77,21 @@ impl Hand {
             pods.create_subresource("binding", key.name(), &PostParams::default(), &binding).await;
         match bound {
             Ok(_) => {
-                let message = format!("Successfully assigned {key} to {node}");
-                self.tell(pod, reference(key, pod), EventType::Normal, "Scheduled", message);
+                let happening = Happening {
+                    regarding: reference(key, pod),
+                    related: None,
+                    kind: EventType::Normal,
+                    reason: "Scheduled",
+                    action: "Binding",
+                    note: format!("Successfully assigned {key} to {node}"),
+                };
+                self.tell(pod, happening);
                 Ok(true)
             }
             Err(error) if is_not_found(&error) || is_conflict(&error) => Ok(false),
             Err(source) => {
                 let message = format!("running Bind plugin \"DefaultBinder\": {}", describe(&source));
-                self.tell(pod, reference(key, pod), EventType::Warning, "FailedScheduling", message.clone());
+                self.tell_failure(key, pod, message.clone());
                 let generation = pod.pending.as_ref().and_then(|pending| pending.generation);
                 let condition = unscheduled("SchedulerError", &message, generation, Timestamp::now());
                 self.patch_status(key, pod, json!({"conditions": [condition]}), "report what failed").await?;
@@ -90,7 +103,7 @@ impl Hand {
     /// Tells that the pod's volumes could not be bound.
     pub(crate) fn refuse_volumes(&self, key: &ObjectKey, pod: &PodInfo, why: &str) {
         let message = format!("running PreBind plugin \"VolumeBinding\": {why}");
-        self.tell(pod, reference(key, pod), EventType::Warning, "FailedScheduling", message);
+        self.tell_failure(key, pod, message);
     }
 
     /// Reports why the pod fits nowhere, and where room is made for it. It is tried again when the cluster changes.
@@ -102,7 +115,7 @@ impl Hand {
     ) -> Result<(), Error> {
         let Some(pending) = pod.pending.as_deref() else { return Ok(()) };
         let message = &why.message;
-        self.tell(pod, reference(key, pod), EventType::Warning, "FailedScheduling", message.clone());
+        self.tell_failure(key, pod, message.clone());
         let nominated = match &why.room {
             Room::Made(preemption) => Some(preemption.node.as_str()),
             Room::AsBefore => pending.nominated.as_deref(),
@@ -122,13 +135,13 @@ impl Hand {
     /// Ends the pods whose place is taken, and tells those that were promised the same place before.
     pub(crate) async fn make_room(
         &self,
-        pod: &PodInfo,
+        (by, pod): (&ObjectKey, &PodInfo),
         preemption: &Preemption,
         outranked: &[(ObjectKey, Arc<PodInfo>)],
     ) -> Result<(), Error> {
         let node = &preemption.node;
         let victims = preemption.victims.iter().filter(|(_, victim)| !victim.terminating);
-        try_join_all(victims.map(|(key, victim)| self.end(key, victim, pod, node))).await?;
+        try_join_all(victims.map(|(key, victim)| self.end((key, victim), (by, pod), node))).await?;
         let withdrawn = json!({"nominatedNodeName": null});
         try_join_all(outranked.iter().map(|(key, other)| {
             self.patch_status(key, other, withdrawn.clone(), "withdraw the nomination of")
@@ -138,7 +151,12 @@ impl Hand {
     }
 
     /// Ends one pod for the sake of another, with the condition that says so.
-    async fn end(&self, key: &ObjectKey, victim: &PodInfo, by: &PodInfo, node: &str) -> Result<(), Error> {
+    async fn end(
+        &self,
+        (key, victim): (&ObjectKey, &PodInfo),
+        (other, by): (&ObjectKey, &PodInfo),
+        node: &str,
+    ) -> Result<(), Error> {
         let scheduler = by.pending.as_ref().map_or("", |pending| pending.profile.name.as_str());
         let message = format!("{scheduler}: preempting to accommodate a higher priority pod");
         let condition = json!({
@@ -151,8 +169,15 @@ impl Hand {
         let parameters = DeleteParams { preconditions: Some(uid), ..DeleteParams::default() };
         match self.pods_in(key).delete(key.name(), &parameters).await {
             Ok(_) => {
-                let message = format!("Preempted by pod {} on node {node}", by.uid);
-                self.tell(by, reference(key, victim), EventType::Normal, "Preempted", message);
+                let happening = Happening {
+                    regarding: reference(key, victim),
+                    related: Some(reference(other, by)),
+                    kind: EventType::Normal,
+                    reason: "Preempted",
+                    action: "Preempting",
+                    note: format!("Preempted by pod {} on node {node}", by.uid),
+                };
+                self.tell(by, happening);
                 Ok(())
             }
             Err(error) if is_not_found(&error) || is_conflict(&error) => Ok(()),

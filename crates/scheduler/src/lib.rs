@@ -162,7 +162,7 @@ impl Scheduler {
     ) -> Result<(), Error> {
         if let schedule::Room::Made(preemption) = &why.room {
             let outranked = self.cluster.lock().outranked(pod, preemption);
-            self.hand.make_room(pod, preemption, &outranked).await?;
+            self.hand.make_room((key, pod), preemption, &outranked).await?;
         }
         self.hand.refuse(key, pod, why).await
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
-use skiff_apiserver::{AuditConfig, AuditOptions, PluginConfiguration, PluginNames, Plugins};
+use skiff_apiserver::{AuditConfig, AuditOptions, EventTtl, PluginConfiguration, PluginNames, Plugins};
 use skiff_node::EvictionHard;
 use skiff_runtime::ImageLimits;
 
@@ -123,6 +123,9 @@ pub(crate) struct ServerArgs {
     /// when not given, a tenth or 1Gi, whichever is less, and 5% of the inodes
     #[arg(long, value_name = "SIGNAL<QUANTITY,…")]
     pub(crate) eviction_hard: Option<EvictionHard>,
+    /// How long Events are kept after they were last written, e.g. 90m; 0: for ever
+    #[arg(long, default_value_t = EventTtl::default(), value_name = "DURATION")]
+    pub(crate) event_ttl: EventTtl,
     #[command(flatten)]
     pub(crate) admission: AdmissionArgs,
     #[command(flatten)]
@@ -149,7 +152,7 @@ pub(crate) struct AdmissionArgs {
     /// Admission plugins that are on by default and are to be off, e.g. DefaultTolerationSeconds
     #[arg(long, default_value = "", hide_default_value = true, value_name = "PLUGIN,…")]
     pub(crate) disable_admission_plugins: PluginNames,
-    /// AdmissionConfiguration (apiserver.config.k8s.io/v1) for PodSecurity and ResourceQuota; read whenever the server starts
+    /// AdmissionConfiguration (apiserver.config.k8s.io/v1) for PodSecurity, ResourceQuota and webhooks; read whenever the server starts
     #[arg(long, value_name = "FILE")]
     pub(crate) admission_control_config_file: Option<PathBuf>,
 }
@@ -260,7 +263,7 @@ impl AuditArgs {
 }
 
 /// A file, wherever a process is started; standard output stays that.
-fn absolute(file: &Path) -> anyhow::Result<PathBuf> {
+pub(crate) fn absolute(file: &Path) -> anyhow::Result<PathBuf> {
     if file == Path::new("-") {
         return Ok(file.to_owned());
     }
@@ -302,6 +305,7 @@ impl UpArgs {
                 ("api_port", args.api_port.to_string()),
                 ("kubelet_port", args.kubelet_port.to_string()),
                 ("eviction_hard", or_none(args.eviction_hard.map(|thresholds| thresholds.to_string()))),
+                ("event_ttl", args.event_ttl.to_string()),
                 ("enable_admission_plugins", names(&admission.enable_admission_plugins)),
                 ("disable_admission_plugins", names(&admission.disable_admission_plugins)),
                 (
@@ -461,6 +465,8 @@ mod tests {
         check("--data-dir /other --service", plain, &[]);
         check("--api-port 6443 --context skiff", plain, &[]);
         check("--api-port 7000", plain, &["--api-port 7000, and not 6443"]);
+        check("--event-ttl 1h", plain, &[]);
+        check("--event-ttl 2m", plain, &["--event-ttl 120s, and not 3600s"]);
         check("--node-name a", plain, &["--node-name a, and not none"]);
         let plugin = "--enable-admission-plugins DenyServiceExternalIPs";
         check(plugin, plain, &[&format!("{plugin}, and not none")]);

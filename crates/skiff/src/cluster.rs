@@ -148,6 +148,7 @@ pub(crate) async fn start(
         checks: checks.clone(),
         limits: skiff_apiserver::Limits::default(),
         plugins,
+        event_ttl: settings.args.event_ttl,
         audit,
         build: build_info(),
         more_metrics: skiff_informer::metrics,
@@ -232,6 +233,10 @@ pub(crate) async fn run_agent(settings: Settings, shutdown: CancellationToken) -
     anyhow::ensure!(
         settings.args.admission.is_empty(),
         "admission plugins are the API server's: give what is said of them to `skiff server`"
+    );
+    anyhow::ensure!(
+        settings.args.event_ttl == skiff_apiserver::EventTtl::default(),
+        "Events are kept by the API server: give --event-ttl to `skiff server`"
     );
     anyhow::ensure!(
         settings.args.scheduler.scheduler_config.is_none(),

@@ -1,12 +1,14 @@
 //! How pods are scheduled: the option that says so.
 
 use std::ffi::OsString;
-use std::path::{self, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 use skiff_apiserver::configuration::{Kind, decode, read_text};
 use skiff_scheduler::{Configuration, schema};
+
+use crate::args::absolute;
 
 const CONFIGURATION: Kind = Kind {
     definition: "io.k8s.kubescheduler.config.KubeSchedulerConfiguration",
@@ -37,8 +39,7 @@ impl SchedulerArgs {
     /// The option, for a process that runs somewhere else.
     pub(crate) fn words(&self) -> anyhow::Result<Vec<OsString>> {
         let Some(file) = &self.scheduler_config else { return Ok(Vec::new()) };
-        let file = path::absolute(file).with_context(|| format!("find {}", file.display()))?;
-        Ok(vec!["--scheduler-config".into(), file.into()])
+        Ok(vec!["--scheduler-config".into(), absolute(file)?.into()])
     }
 }
 

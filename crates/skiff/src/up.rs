@@ -180,6 +180,7 @@ fn server_arguments(args: &ServerArgs, layout: &Layout) -> anyhow::Result<Vec<Os
     option("--context", args.context.clone().into());
     option("--api-port", args.api_port.to_string().into());
     option("--kubelet-port", args.kubelet_port.to_string().into());
+    option("--event-ttl", args.event_ttl.to_string().into());
     if let Some(thresholds) = &args.eviction_hard {
         option("--eviction-hard", thresholds.to_string().into());
     }

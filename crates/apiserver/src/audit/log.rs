@@ -8,14 +8,12 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_cha
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use futures::FutureExt as _;
-use futures::future::BoxFuture;
 use jiff::Timestamp;
 use skiff_audit::Event;
 use tokio::sync::oneshot;
 
 use super::options::{AuditError, LogConfig};
-use super::sink::{FLUSHED, Sink};
+use super::sink::Sink;
 
 /// So many lines wait for the disk.
 const WAITING: usize = 10_000;
@@ -53,15 +51,8 @@ impl Sink for Log {
         }
     }
 
-    fn flush(&self) -> BoxFuture<'_, ()> {
-        let (done, is_done) = oneshot::channel();
-        let waits = self.0.try_send(Message::Flush(done)).is_ok();
-        async move {
-            if waits {
-                tokio::time::timeout(FLUSHED, is_done).await.ok();
-            }
-        }
-        .boxed()
+    fn tell(&self, written: oneshot::Sender<()>) -> bool {
+        self.0.try_send(Message::Flush(written)).is_ok()
     }
 }
 

@@ -66,7 +66,7 @@ impl Audit {
 
     /// Waits until everything has been written.
     pub(crate) async fn flush(&self) {
-        join_all(self.sinks.iter().map(|(sink, _)| sink.flush())).await;
+        join_all(self.sinks.iter().map(|(sink, _)| sink::flush(&**sink))).await;
     }
 
     /// What `/metrics` says of it.

@@ -131,10 +131,7 @@ fn wrong(file: &Path, why: String) -> AuditError {
 fn policy(text: &[u8]) -> Result<Policy, String> {
     let schema = Arc::new(Schema::of_table(SCHEMA));
     let read = decode(&read_text(text)?, &POLICY, &schema)?;
-    let listed = |errors: skiff_machinery::FieldErrors| {
-        errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
-    };
-    Policy::read(&read).map_err(listed)
+    Policy::read(&read).map_err(|errors| errors.listed())
 }
 
 #[cfg(test)]

@@ -65,7 +65,6 @@ impl Trail {
             uri: request.uri().path_and_query().map_or_else(String::new, ToString::to_string),
             verb: String::new(),
             user: UserInfo::default(),
-            impersonated: None,
             source_ips: source_ips(headers, peer),
             agent: text(USER_AGENT).to_owned(),
             object: None,

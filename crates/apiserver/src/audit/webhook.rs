@@ -3,8 +3,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use futures::FutureExt as _;
-use futures::future::BoxFuture;
 use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::uri::PathAndQuery;
 use http::{Request, Uri};
@@ -17,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::options::{AuditError, WebhookConfig};
-use super::sink::{FLUSHED, Sink};
+use super::sink::Sink;
 
 /// So many events wait to be sent.
 const WAITING: usize = 10_000;
@@ -61,15 +59,8 @@ impl Sink for Webhook {
         self.0.try_send(Message::Event(Box::new(event.clone()))).is_ok()
     }
 
-    fn flush(&self) -> BoxFuture<'_, ()> {
-        let (done, is_done) = oneshot::channel();
-        let waits = self.0.try_send(Message::Flush(done)).is_ok();
-        async move {
-            if waits {
-                tokio::time::timeout(FLUSHED, is_done).await.ok();
-            }
-        }
-        .boxed()
+    fn tell(&self, written: oneshot::Sender<()>) -> bool {
+        self.0.try_send(Message::Flush(written)).is_ok()
     }
 }
 

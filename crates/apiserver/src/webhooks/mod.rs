@@ -5,6 +5,7 @@
 //! configuration says, or nowhere.
 
 pub(crate) mod conversion;
+pub(crate) mod credentials;
 pub(crate) mod dial;
 pub(crate) mod outgoing;
 pub(crate) mod resolve;

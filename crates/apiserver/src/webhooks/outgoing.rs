@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, USER_AGENT};
 use http::{Request, Response, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
@@ -17,6 +17,7 @@ use skiff_machinery::Namespace;
 use skiff_store::Store;
 use tokio_rustls::TlsConnector;
 
+use super::credentials::{Credentials, Shown};
 use super::dial::{broken, dial};
 use super::{resolve, tls};
 use crate::http::body;
@@ -36,10 +37,10 @@ impl Outgoing {
         Self { store, tls: tls::Configs::default() }
     }
 
-    /// Posts JSON and reads an answer of at most `most` bytes.
+    /// Posts JSON to who is shown this, and reads an answer of at most `most` bytes.
     pub(super) async fn post(
         &self,
-        client: &ClientConfig,
+        (client, shown): (&ClientConfig, &Shown),
         body: Bytes,
         timeout: Duration,
         most: usize,
@@ -47,8 +48,12 @@ impl Outgoing {
         let exchange = async {
             let uri: Uri =
                 client.url(timeout).parse().map_err(|error: http::uri::InvalidUri| failed(&error))?;
-            let mut sender = self.connect(client, &uri).await.map_err(CallError::Failed)?;
-            let request = request(&uri, body).map_err(|error| failed(&error))?;
+            let sender = self.connect((client, shown), &uri).await;
+            let mut sender = sender.map_err(CallError::Failed)?;
+            let mut request = request(&uri, body).map_err(|error| failed(&error))?;
+            if let Some(value) = &shown.authorization {
+                request.headers_mut().insert(AUTHORIZATION, value.clone());
+            }
             let response = sender.send_request(request).await;
             read(response.map_err(|error| CallError::Failed(broken(&error)))?, most).await
         };
@@ -56,7 +61,11 @@ impl Outgoing {
         tokio::time::timeout(timeout, exchange).await.unwrap_or_else(|_| Err(late()))
     }
 
-    async fn connect(&self, client: &ClientConfig, uri: &Uri) -> Result<SendRequest<Full<Bytes>>, String> {
+    async fn connect(
+        &self,
+        (client, shown): (&ClientConfig, &Shown),
+        uri: &Uri,
+    ) -> Result<SendRequest<Full<Bytes>>, String> {
         let host = uri.host().unwrap_or_default();
         let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         let stream = match &client.target {
@@ -68,7 +77,7 @@ impl Outgoing {
             Target::Url(_) => dial(host, uri.port_u16().unwrap_or(443)).await?,
         };
         let name = ServerName::try_from(host.to_owned()).map_err(|error| format!("{host}: {error}"))?;
-        let config = self.tls.of(&client.ca_bundle)?;
+        let config = self.tls.of(&client.ca_bundle, shown.identity.as_ref())?;
         let stream = TlsConnector::from(config).connect(name, stream).await;
         let stream = stream.map_err(|error| tls::explain(&error))?;
         let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|error| broken(&error))?;
@@ -82,10 +91,20 @@ impl Outgoing {
     }
 }
 
+/// Calls the webhooks of an admission plugin, in the name of the users that it is configured with.
+pub(crate) struct Admission {
+    pub(crate) outgoing: Arc<Outgoing>,
+    pub(crate) credentials: Credentials,
+}
+
 #[async_trait]
-impl Webhooks for Outgoing {
+impl Webhooks for Admission {
     async fn call(&self, client: &ClientConfig, body: Bytes, timeout: Duration) -> Result<Bytes, CallError> {
-        self.post(client, body, timeout, MAX_ANSWER).await
+        // What is no address is told when it is asked for.
+        let uri = client.url(timeout).parse::<Uri>().unwrap_or_default();
+        let (host, port) = (uri.host().unwrap_or_default(), uri.port_u16().unwrap_or(443));
+        let shown = self.credentials.shown(host, port).await.map_err(CallError::Failed)?;
+        self.outgoing.post((client, &shown), body, timeout, MAX_ANSWER).await
     }
 }
 

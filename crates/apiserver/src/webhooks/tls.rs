@@ -6,41 +6,75 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rustls::crypto::ring;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{CertificateError, ClientConfig, Error, RootCertStore};
-use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, UnixTime};
+use rustls_pki_types::pem::{self, PemObject as _};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 
+use super::credentials::Identity;
 use super::dial::system_error;
 
 /// So many configurations are kept, as many as Kubernetes keeps clients.
 const KEPT: usize = 200;
 
-/// TLS configurations by the authorities that they trust, in PEM.
+/// The authorities that a configuration trusts, in PEM, and what it shows.
+type Sides = (Vec<u8>, Option<Identity>);
+
+/// TLS configurations by both sides.
 #[derive(Default)]
-pub(super) struct Configs(Mutex<HashMap<Vec<u8>, Arc<ClientConfig>>>);
+pub(super) struct Configs(Mutex<HashMap<Sides, Arc<ClientConfig>>>);
 
 impl Configs {
-    /// The configuration for these authorities; those of the system if there are none.
-    pub(super) fn of(&self, bundle: &[u8]) -> Result<Arc<ClientConfig>, String> {
-        if let Some(known) = self.0.lock().get(bundle) {
+    /// The configuration that trusts these authorities, those of the system if there are none, and shows this certificate.
+    pub(super) fn of(&self, bundle: &[u8], shown: Option<&Identity>) -> Result<Arc<ClientConfig>, String> {
+        let sides = (bundle.to_vec(), shown.cloned());
+        if let Some(known) = self.0.lock().get(&sides) {
             return Ok(known.clone());
         }
-        let made = Arc::new(config(bundle)?);
+        let made = Arc::new(config(bundle, shown)?);
         let mut known = self.0.lock();
         if known.len() >= KEPT {
             known.clear();
         }
-        known.insert(bundle.to_vec(), made.clone());
+        known.insert(sides, made.clone());
         Ok(made)
     }
 }
 
-fn config(bundle: &[u8]) -> Result<ClientConfig, String> {
+fn config(bundle: &[u8], shown: Option<&Identity>) -> Result<ClientConfig, String> {
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
     let builder = builder.with_safe_default_protocol_versions().map_err(|error| format!("tls: {error}"))?;
-    let mut config = builder.with_root_certificates(roots(bundle)?).with_no_client_auth();
+    let builder = builder.with_root_certificates(roots(bundle)?);
+    let mut config = match shown {
+        Some(identity) => {
+            builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified(identity)?)))
+        }
+        None => builder.with_no_client_auth(),
+    };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
+}
+
+/// A client certificate with its key, which have to belong together.
+pub(super) fn certified(identity: &Identity) -> Result<CertifiedKey, String> {
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(&identity.certificate)
+        .collect::<Result<_, _>>()
+        .map_err(unreadable)?;
+    if chain.is_empty() {
+        return Err("tls: failed to find any PEM data in certificate input".to_owned());
+    }
+    let key = PrivateKeyDer::from_pem_slice(&identity.key).map_err(unreadable)?;
+    CertifiedKey::from_der(chain, key, &ring::default_provider()).map_err(|error| match error {
+        Error::InconsistentKeys(_) => "tls: private key does not match public key".to_owned(),
+        other => format!("tls: {other}"),
+    })
+}
+
+fn unreadable(error: pem::Error) -> String {
+    match error {
+        pem::Error::NoItemsFound => "tls: failed to find any PEM data in key input".to_owned(),
+        other => format!("tls: {other}"),
+    }
 }
 
 /// The authorities of a bundle; those of the system if it is empty.

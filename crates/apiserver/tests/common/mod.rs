@@ -82,6 +82,10 @@ impl Api {
         Self(TestServer::with_extension([127, 0, 0, 1], extension).await)
     }
 
+    pub(crate) async fn with_event_ttl(ttl: &str) -> Self {
+        Self(TestServer::with_event_ttl([127, 0, 0, 1], ttl.parse().unwrap()).await)
+    }
+
     pub(crate) async fn with_audit(audit: AuditConfig) -> Self {
         Self(TestServer::with_audit([127, 0, 0, 1], audit).await)
     }

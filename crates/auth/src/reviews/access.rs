@@ -90,22 +90,36 @@ impl Auth {
             return Err(Refusal::BadRequest("no namespace on request".to_owned()));
         }
         self.catch_up().await;
-        let (rules, mut problems) = self.0.policy.read().rules_of(user, namespace);
+        let (rules, problems) = self.0.policy.read().rules_of(user, namespace);
+        // What the node authoriser allows cannot be listed; of a role that is missing it is known that it allows nothing.
         let is_node = user.node_name().is_some();
-        if is_node {
-            problems.push("node authorizer does not support user rule resolution".to_owned());
-        }
+        let unlisted = is_node.then(|| "node authorizer does not support user rule resolution".to_owned());
         let (paths, resources): (Vec<&Rule>, Vec<&Rule>) =
             rules.iter().partition(|rule| !rule.non_resource_urls.is_empty());
         let mut status = json!({
             "resourceRules": resources,
             "nonResourceRules": paths,
-            "incomplete": !problems.is_empty(),
+            "incomplete": is_node,
         });
-        if !problems.is_empty() {
-            status["evaluationError"] = problems.join(", ").into();
+        if let Some(why) = together(unlisted.into_iter().chain(problems)) {
+            status["evaluationError"] = why.into();
         }
         Ok(status)
+    }
+}
+
+/// Several errors as Kubernetes shows them: each once, in brackets if there are more.
+fn together(errors: impl Iterator<Item = String>) -> Option<String> {
+    let mut known: Vec<String> = Vec::new();
+    errors.for_each(|error| {
+        if !known.contains(&error) {
+            known.push(error);
+        }
+    });
+    match known.len() {
+        0 => None,
+        1 => known.pop(),
+        _ => Some(format!("[{}]", known.join(", "))),
     }
 }
 

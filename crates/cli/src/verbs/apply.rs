@@ -10,7 +10,7 @@ use crate::line::{Command, Flag, Given};
 use crate::manifest;
 use crate::print::Change;
 use crate::print::objects::{DRY_RUN, FIELD_MANAGER, PRINT};
-use crate::select::{FILENAME, FILES, RECURSIVE, namespace_of};
+use crate::select::{FILES, namespace_of};
 use crate::uri::with_query;
 
 const SERVER_SIDE: Flag =
@@ -27,24 +27,16 @@ pub(crate) const COMMAND: Command =
 const MANAGER: &str = "skiff-kubectl";
 
 async fn run(cx: &Context, given: &Given) -> Result<Outcome, Error> {
-    if !given.words.is_empty() {
-        return Err(given.misuse(format_args!("Unexpected args: [{}]", given.words.join(" "))));
-    }
-    let files = given.all(&FILENAME);
-    if files.is_empty() {
-        return Err(Error::usage("must specify one of -f and -k"));
-    }
+    let objects = manifest::given(given)?;
     if given.is_on(&FORCE_CONFLICTS) && !given.is_on(&SERVER_SIDE) {
         return Err(Error::usage("--force-conflicts only works with --server-side"));
     }
     let change = Change::of(given)?;
-    let mut errors = Vec::new();
-    for object in manifest::read_all(files, given.is_on(&RECURSIVE))? {
-        if let Err(error) = apply(cx, given, &change, &object).await {
-            errors.push(error);
-        }
+    let mut results = Vec::new();
+    for object in &objects {
+        results.push(apply(cx, given, &change, object).await);
     }
-    Error::all(errors)?;
+    Error::of_all(results)?;
     Ok(Outcome::Done)
 }
 

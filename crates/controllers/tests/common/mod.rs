@@ -30,7 +30,7 @@ use skiff_pki::Pki;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// No test waits longer for anything.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Signs with the test's authority.
 struct Authority(Arc<Pki>);

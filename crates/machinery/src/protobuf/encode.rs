@@ -10,7 +10,7 @@ use skiff_schema::{Definition, DefinitionId, Field, Level, Raw, Root, Schema, Sl
 
 use super::write::{bytes, double, nested, sized, tag, varint, whole};
 use super::{JSON_SCHEMA, MAGIC};
-use crate::Object;
+use crate::{Object, go};
 
 /// Metadata is field 1 of every object and of every list; the items of a list are its field 2.
 const METADATA: u16 = 1;
@@ -161,7 +161,10 @@ impl Encoder<'_> {
     /// A single value; a list here is a message with the items as its field 1.
     fn value(self, out: &mut Vec<u8>, number: u16, ty: Type, value: &Value) {
         match (ty, value) {
-            (Type::Raw(Raw::Json | Raw::Extension | Raw::FieldsV1), json) => {
+            (Type::Raw(Raw::Extension), json) => {
+                nested(out, number, |out| bytes(out, 1, go::escaped(&json.to_string()).as_bytes()));
+            }
+            (Type::Raw(Raw::Json | Raw::FieldsV1), json) => {
                 nested(out, number, |out| bytes(out, 1, json.to_string().as_bytes()));
             }
             (Type::Raw(other), value) => self.schema_or(out, number, other, value),

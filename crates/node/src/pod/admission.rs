@@ -6,6 +6,7 @@ use crate::container::security::{Refusal, isolation_refused};
 use crate::node::modules::SecurityModules;
 use crate::node::view::NodeFacts;
 use crate::quantity::{Amounts, amount, milli, units};
+use skiff_ports::NodePort;
 use skiff_quantity::at_one_time;
 use skiff_scheduler::{node_affinity_matches, tolerated};
 use std::collections::BTreeMap;
@@ -29,7 +30,7 @@ pub(crate) struct Claims {
 struct HostPort {
     ip: String,
     protocol: String,
-    port: i32,
+    port: NodePort,
 }
 
 impl Claims {
@@ -81,7 +82,7 @@ pub(crate) fn claims(pod: &LocalPod) -> Claims {
         Some(HostPort {
             ip: port.host_ip.clone().unwrap_or_default(),
             protocol: port.protocol.clone().unwrap_or_else(|| "TCP".into()),
-            port: port.host_port.filter(|port| *port > 0)?,
+            port: port.host_port.and_then(NodePort::of)?,
         })
     });
     Claims { cpu: requested(pod, "cpu"), memory: requested(pod, "memory"), host_ports: host_ports.collect() }

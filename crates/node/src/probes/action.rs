@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::core::v1::{Container, HTTPGetAction, LifecycleHandler, Probe, TCPSocketAction};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use skiff_ports::TargetPort;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -10,8 +11,8 @@ use std::time::Duration;
 pub(crate) enum Action {
     Exec(Vec<String>),
     Http(HttpRequest),
-    Tcp { host: String, port: u16 },
-    Grpc { host: String, port: u16, service: String },
+    Tcp { host: String, port: TargetPort },
+    Grpc { host: String, port: TargetPort, service: String },
     Sleep(Duration),
 }
 
@@ -20,7 +21,7 @@ pub(crate) enum Action {
 pub(crate) struct HttpRequest {
     pub(crate) https: bool,
     pub(crate) host: String,
-    pub(crate) port: u16,
+    pub(crate) port: TargetPort,
     /// Path and query, with a leading slash.
     pub(crate) path: String,
     pub(crate) headers: Vec<(String, String)>,
@@ -35,7 +36,7 @@ impl HttpRequest {
 }
 
 /// `host:port`, with brackets where the host has colons.
-pub(crate) fn host_port(host: &str, port: u16) -> String {
+pub(crate) fn host_port(host: &str, port: TargetPort) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
@@ -49,7 +50,7 @@ pub(crate) fn of_probe(probe: &Probe, container: &Container, ip: Option<IpAddr>)
     } else if let Some(socket) = &probe.tcp_socket {
         tcp(socket, container, host)
     } else if let Some(grpc) = &probe.grpc {
-        let port = u16::try_from(grpc.port).map_err(|_| format!("invalid port number: {}", grpc.port))?;
+        let port = numbered(grpc.port)?;
         Ok(Action::Grpc { host, port, service: grpc.service.clone().unwrap_or_default() })
     } else {
         Err("missing probe handler".into())
@@ -94,7 +95,7 @@ fn tcp(socket: &TCPSocketAction, container: &Container, pod_host: String) -> Res
 }
 
 /// A port by number or by the name the container gives it.
-fn port(port: &IntOrString, container: &Container) -> Result<u16, String> {
+fn port(port: &IntOrString, container: &Container) -> Result<TargetPort, String> {
     let number = match port {
         IntOrString::Int(number) => *number,
         IntOrString::String(name) => {
@@ -105,10 +106,11 @@ fn port(port: &IntOrString, container: &Container) -> Result<u16, String> {
             }
         }
     };
-    u16::try_from(number)
-        .ok()
-        .filter(|port| *port > 0)
-        .ok_or_else(|| format!("invalid port number: {number}"))
+    numbered(number)
+}
+
+fn numbered(number: i32) -> Result<TargetPort, String> {
+    TargetPort::of(number).ok_or_else(|| format!("invalid port number: {number}"))
 }
 
 #[cfg(test)]
@@ -126,10 +128,11 @@ mod tests {
 
     #[test]
     fn hosts_and_ports_are_resolved() {
-        let request = |path: &str, port| HttpRequest {
+        let port = |number: u16| TargetPort::of(number).unwrap();
+        let request = |path: &str, number: u16| HttpRequest {
             https: false,
             host: "10.0.0.5".into(),
-            port,
+            port: port(number),
             path: path.into(),
             headers: Vec::new(),
         };
@@ -141,11 +144,11 @@ mod tests {
         check(r#"{"httpGet": {"port": "none"}}"#, Err("couldn't find port: none"));
         check(
             r#"{"tcpSocket": {"port": "81", "host": "h"}}"#,
-            Ok(Action::Tcp { host: "h".into(), port: 81 }),
+            Ok(Action::Tcp { host: "h".into(), port: port(81) }),
         );
         check(r#"{"exec": {"command": ["a"]}}"#, Ok(Action::Exec(vec!["a".into()])));
         check("{}", Err("missing probe handler"));
         assert_eq!(request("/x", 80).url(), "http://10.0.0.5:80/x");
-        assert_eq!(host_port("fd00::1", 80), "[fd00::1]:80");
+        assert_eq!(host_port("fd00::1", port(80)), "[fd00::1]:80");
     }
 }

@@ -194,7 +194,7 @@ mod tests {
         let request = HttpRequest {
             https: false,
             host: "127.0.0.1".into(),
-            port,
+            port: skiff_ports::TargetPort::of(port).unwrap(),
             path: "/".into(),
             headers: Vec::new(),
         };
@@ -233,7 +233,7 @@ mod tests {
         let request = HttpRequest {
             https: false,
             host: "127.0.0.1".into(),
-            port,
+            port: skiff_ports::TargetPort::of(port).unwrap(),
             path: "/z".into(),
             headers: Vec::new(),
         };

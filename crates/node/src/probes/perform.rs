@@ -2,6 +2,7 @@
 
 use super::action::{Action, host_port};
 use super::{grpc, http};
+use skiff_ports::TargetPort;
 use skiff_runtime::{ContainerId, PodHandle, RuntimeError};
 use std::io;
 use std::time::Duration;
@@ -122,7 +123,7 @@ async fn exec(command: &[String], target: &Target, limit: Duration) -> Outcome {
     }
 }
 
-async fn tcp(host: &str, port: u16, effort: Effort) -> Outcome {
+async fn tcp(host: &str, port: TargetPort, effort: Effort) -> Outcome {
     let address = host_port(host, port);
     match timeout(effort.limit, connect(&address, effort.patience)).await {
         Ok(Ok(_)) => Outcome::Success,

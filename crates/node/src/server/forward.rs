@@ -7,6 +7,7 @@ use super::routes::Query;
 use http::{Request, Response};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use skiff_listener::RequestBody;
+use skiff_ports::TargetPort;
 use skiff_streams::{Forwarded, PortForwardUpgrade, accept_port_forward};
 use std::fs::File;
 use std::io;
@@ -66,7 +67,11 @@ async fn forward_all(net: PodNet, upgrade: PortForwardUpgrade) {
 
 async fn forward_one(net: PodNet, forwarded: Forwarded) {
     let Forwarded { port, mut data, error } = forwarded;
-    match connect(&net, port).await {
+    let connected = match TargetPort::of(port) {
+        Some(port) => connect(&net, port).await,
+        None => Err(format!("invalid port number: {port}")),
+    };
+    match connected {
         Ok(mut pod) => {
             // Either side may close or break the connection, which is theirs to notice.
             if let Err(cause) = tokio::io::copy_bidirectional(&mut data, &mut pod).await {
@@ -83,7 +88,7 @@ async fn forward_one(net: PodNet, forwarded: Forwarded) {
 }
 
 /// Connects to `port` on the pod's loopback interface, IPv4 first.
-async fn connect(net: &PodNet, port: u16) -> Result<TcpStream, String> {
+async fn connect(net: &PodNet, port: TargetPort) -> Result<TcpStream, String> {
     let namespace = net.namespace.clone();
     let (sender, connected) = oneshot::channel();
     // A thread of its own: it enters another network namespace and must never serve anything else.
@@ -96,7 +101,7 @@ async fn connect(net: &PodNet, port: u16) -> Result<TcpStream, String> {
     TcpStream::from_std(stream).map_err(|error| error.to_string())
 }
 
-fn connect_inside(namespace: Option<PathBuf>, port: u16) -> Result<std::net::TcpStream, String> {
+fn connect_inside(namespace: Option<PathBuf>, port: TargetPort) -> Result<std::net::TcpStream, String> {
     let place = match &namespace {
         Some(path) => path.display().to_string(),
         None => "host".into(),
@@ -114,8 +119,8 @@ fn connect_inside(namespace: Option<PathBuf>, port: u16) -> Result<std::net::Tcp
     let failed = |network: &str, address: SocketAddr, error: io::Error| {
         format!("dial {network} {address}: {}", crate::probes::perform::connect_error(&error))
     };
-    let four = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let six = SocketAddr::from((Ipv6Addr::LOCALHOST, port));
+    let four = SocketAddr::from((Ipv4Addr::LOCALHOST, port.number()));
+    let six = SocketAddr::from((Ipv6Addr::LOCALHOST, port.number()));
     dial(four).or_else(|first: io::Error| {
         dial(six).map_err(|second: io::Error| {
             let (first, second) = (failed("tcp4", four, first), failed("tcp6", six, second));

@@ -116,7 +116,7 @@ fn of_frontend(frontend: &Frontend) -> Vec<u8> {
 
 fn of_endpoint(endpoint: &Endpoint) -> Vec<u8> {
     let [a, b, c, d] = endpoint.address.octets();
-    let [high, low] = endpoint.port.0.to_be_bytes();
+    let [high, low] = endpoint.port.number().to_be_bytes();
     vec![a, b, c, d, high, low, 0, 0]
 }
 
@@ -154,7 +154,7 @@ fn to_frontend(key: &[u8]) -> Option<Frontend> {
 }
 
 fn to_endpoint(bytes: &[u8]) -> Option<Endpoint> {
-    let port = TargetPort(u16::from_be_bytes(*bytes.get(4..)?.first_chunk()?));
+    let port = TargetPort::of(u16::from_be_bytes(*bytes.get(4..)?.first_chunk()?))?;
     Some(Endpoint { address: address(bytes)?, port })
 }
 
@@ -174,7 +174,8 @@ mod tests {
     #[test]
     fn elements_survive_the_wire() {
         let frontend = Frontend { address: Ipv4Addr::new(10, 96, 0, 10), port: 53, protocol: Protocol::Udp };
-        let endpoint = Endpoint { address: Ipv4Addr::new(10, 244, 0, 2), port: TargetPort(5353) };
+        let endpoint =
+            Endpoint { address: Ipv4Addr::new(10, 244, 0, 2), port: TargetPort::of(5353).unwrap() };
         let all = [
             Element::Address(frontend.address),
             Element::Service(frontend, Verdict::Drop),

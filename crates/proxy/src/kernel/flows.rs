@@ -93,8 +93,8 @@ pub(super) fn is_stale(flow: Attributes<'_>, rules: &Keep) -> bool {
     }
     let to =
         Frontend { address: original.destination.0, port: original.destination.1, protocol: Protocol::Udp };
-    let answers = Endpoint { address: reply.source.0, port: TargetPort(reply.source.1) };
-    rules.get(&to).is_some_and(|keep| !keep.contains(&answers))
+    let answers = TargetPort::of(reply.source.1).map(|port| Endpoint { address: reply.source.0, port });
+    rules.get(&to).is_some_and(|keep| answers.is_none_or(|answers| !keep.contains(&answers)))
 }
 
 struct Tuple {

@@ -15,7 +15,7 @@ fn named(name: &str) -> Owner {
 }
 
 fn endpoint(number: u8) -> Endpoint {
-    Endpoint { address: Ipv4Addr::new(10, 244, 0, number), port: TargetPort(8080) }
+    Endpoint { address: Ipv4Addr::new(10, 244, 0, number), port: TargetPort::of(8080).unwrap() }
 }
 
 fn table(endpoints: &[u8]) -> ServiceTable {

@@ -172,7 +172,12 @@ pub(crate) fn service(address: Ipv4Addr, protocol: Protocol, port: u16) -> Servi
     Service {
         cluster_ips: vec![address],
         external_ips: vec![],
-        ports: vec![ServicePort { name: "".into(), protocol, port: VirtualPort(port), node_port: None }],
+        ports: vec![ServicePort {
+            name: "".into(),
+            protocol,
+            port: VirtualPort::of(port).unwrap(),
+            node_port: None,
+        }],
         internal_local: false,
         external_local: false,
         sticky: None,
@@ -200,7 +205,11 @@ pub(crate) fn slice(
     let port = &service.ports[0];
     let slices = by_port.into_iter().map(|(number, endpoints)| Slice {
         service: name.clone(),
-        ports: vec![SlicePort { name: port.name.clone(), protocol: port.protocol, port: TargetPort(number) }],
+        ports: vec![SlicePort {
+            name: port.name.clone(),
+            protocol: port.protocol,
+            port: TargetPort::of(number).unwrap(),
+        }],
         endpoints,
     });
     slices.collect()

@@ -15,7 +15,7 @@ const GROUP: &str = "certificates.k8s.io";
 /// The signer of certificates by which clients identify themselves to the API server.
 const CLIENTS: &str = "kubernetes.io/kube-apiserver-client";
 
-pub(super) fn confirm(review: &Review<'_>) -> Result<(), ApiError> {
+pub(super) async fn confirm(review: &Review<'_>) -> Result<(), ApiError> {
     if !review.is_kind(GROUP, "CertificateSigningRequest") {
         return Ok(());
     }
@@ -26,10 +26,10 @@ pub(super) fn confirm(review: &Review<'_>) -> Result<(), ApiError> {
             check_subject(review, request)
         }
         (Write::Update, "approval", Some(old)) if is_on(Plugin::CertificateApproval) => {
-            check_signer(review, old, "approve")
+            check_signer(review, old, "approve").await
         }
         (Write::Update, "status", Some(old)) if fills(request, old) && is_on(Plugin::CertificateSigning) => {
-            check_signer(review, old, "sign")
+            check_signer(review, old, "sign").await
         }
         _ => Ok(()),
     }
@@ -46,14 +46,14 @@ fn fills(new: &Object, old: &Object) -> bool {
 }
 
 /// Whether the user may do this for the signer, or for all signers of its domain.
-fn check_signer(review: &Review<'_>, request: &Object, verb: &str) -> Result<(), ApiError> {
+async fn check_signer(review: &Review<'_>, request: &Object, verb: &str) -> Result<(), ApiError> {
     let call = review.call;
     let signer = request.str(&["spec", "signerName"]);
     let domain = format!("{}/*", signer.split('/').next().unwrap_or_default());
     for name in [signer, &domain] {
         let attributes =
             Attributes { name, version: "*", ..Attributes::resource(&call.user, verb, GROUP, "signers") };
-        if let Decision::Allow(_) = review.registry.authority.decide(&attributes) {
+        if let Decision::Allow(_) = review.registry.authority.authorize(&attributes).await {
             return Ok(());
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use skiff_admission::{
     Binding, Chain, Configuration, MutatingPolicies, MutatingPolicy, MutatingWebhooks, Plugin,
-    ValidatingPolicies, ValidatingPolicy, ValidatingWebhooks, Webhooks,
+    ValidatingPolicies, ValidatingPolicy, ValidatingWebhooks,
 };
 use skiff_machinery::Object;
 use skiff_store::{Model, ReadError, Revision, Store, View};
@@ -16,7 +16,7 @@ use super::surroundings;
 use crate::plugins::Plugin::{
     MutatingAdmissionPolicy, MutatingAdmissionWebhook, ValidatingAdmissionPolicy, ValidatingAdmissionWebhook,
 };
-use crate::services::{Authority, Offer};
+use crate::services::{Authority, Callers, Offer};
 
 /// All plugins that are configured by objects.
 pub(crate) struct Configured(View<Configurations>);
@@ -30,16 +30,16 @@ impl Configured {
         store: Arc<dyn Store>,
         offer: Arc<dyn Offer>,
         authority: Arc<dyn Authority>,
-        calls: Arc<dyn Webhooks>,
+        calls: Callers,
         on: &crate::plugins::Plugins,
     ) -> Result<Self, ReadError> {
         let params = Arc::new(Stored::new(store.clone(), offer.clone()));
         let surroundings = surroundings::of(store.clone(), offer, authority);
         let plugins = Plugins {
             mutating_policies: Arc::new(MutatingPolicies::new(surroundings.clone(), params.clone())),
-            mutating_webhooks: Arc::new(MutatingWebhooks::new(surroundings.clone(), calls.clone())),
+            mutating_webhooks: Arc::new(MutatingWebhooks::new(surroundings.clone(), calls.mutating)),
             validating_policies: Arc::new(ValidatingPolicies::new(surroundings.clone(), params)),
-            validating_webhooks: Arc::new(ValidatingWebhooks::new(surroundings, calls)),
+            validating_webhooks: Arc::new(ValidatingWebhooks::new(surroundings, calls.validating)),
             on: on.clone(),
         };
         Ok(Self(View::start(store, Configurations::new(plugins)).await?))

@@ -60,7 +60,7 @@ pub(crate) async fn confirm(mut review: Review<'_>) -> Result<(), ApiError> {
     if plugins.has(Plugin::RuntimeClass) {
         runtime_class::confirm(&mut review).await?;
     }
-    certificates::confirm(&review)?;
+    certificates::confirm(&review).await?;
     resize::confirm(&review).await?;
     asking::validate(&review).await
 }

@@ -3,13 +3,15 @@
 //! A stored object is JSON that starts with `{"metadata":{` and has no `resourceVersion`. Because the
 //! metadata comes first, an answer is made by inserting the version behind that prefix: stored bytes are
 //! neither decoded nor encoded on the way to a client. `apiVersion` and `kind` come last, where they can be left out of the
-//! items of a list, which names them once.
+//! items of a list, which names them once. Strings are written as Go writes them.
+
+use std::borrow::Cow;
 
 use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
-use skiff_machinery::{Kind, Object};
+use skiff_machinery::{Kind, Object, go};
 use skiff_store::{Entry, Key, Revision};
 use thiserror::Error;
 
@@ -48,6 +50,11 @@ pub fn encode(object: &Object) -> Bytes {
     }
     out.push(b'}');
     // It is kept, perhaps for months: without the room that it grew in.
+    if !go::is_plain(&out)
+        && let Ok(Cow::Owned(escaped)) = std::str::from_utf8(&out).map(go::escaped)
+    {
+        out = escaped.into_bytes();
+    }
     Bytes::from(out.into_boxed_slice())
 }
 
@@ -177,6 +184,11 @@ mod tests {
             json!({"kind": "A", "metadata": {"name": "n", "resourceVersion": "3"}}),
             r#"{"metadata":{"name":"n"},"kind":"A"}"#,
             r#"{"metadata":{"resourceVersion":"7","name":"n"},"kind":"A"}"#,
+        );
+        check(
+            json!({"metadata": {"name": "n"}, "data": {"a": "<b> && \u{2028}ü"}}),
+            r#"{"metadata":{"name":"n"},"data":{"a":"\u003cb\u003e \u0026\u0026 \u2028ü"}}"#,
+            r#"{"metadata":{"resourceVersion":"7","name":"n"},"data":{"a":"\u003cb\u003e \u0026\u0026 \u2028ü"}}"#,
         );
         check(json!({}), r#"{"metadata":{}}"#, r#"{"metadata":{"resourceVersion":"7"}}"#);
     }

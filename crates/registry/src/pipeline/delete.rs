@@ -1,14 +1,13 @@
 //! Delete: at once, after a grace period, or when the last finalizer goes.
 
 use bytes::Bytes;
-use futures::TryStreamExt;
-use futures::stream::FuturesUnordered;
 use http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use skiff_machinery::{Dependents, Grace, Kind, Namespace, Object, keys};
 use skiff_store::{CommitError, Entry, Expect, Op, Txn};
 
+use super::at_once::at_once;
 use super::call::{Call, timestamp};
 use super::options::{self, DeleteOptions, Propagation};
 use super::outcome::Outcome;
@@ -68,14 +67,9 @@ pub(crate) async fn delete_collection(
 ) -> Result<Outcome, ApiError> {
     let options = read_options(call, body)?;
     let selected = list::select_all(registry, call, &Selection::of(call, &*registry.store)?).await?;
-    let mut under_way = FuturesUnordered::new();
-    for entry in &selected.entries {
-        if under_way.len() == AT_ONCE {
-            under_way.try_next().await?;
-        }
-        under_way.push(delete_found(registry, call, entry.clone(), &options));
-    }
-    under_way.try_collect::<()>().await?;
+    let deletions =
+        selected.entries.iter().map(|entry| delete_found(registry, call, entry.clone(), &options));
+    at_once(deletions, AT_ONCE).await?;
     Ok(Outcome::list(selected))
 }
 

@@ -2,6 +2,7 @@
 //! [`watch`].
 
 pub(crate) mod allocate;
+mod at_once;
 pub(crate) mod call;
 pub mod codec;
 pub(crate) mod create;

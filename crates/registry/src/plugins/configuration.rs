@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use skiff_limits::quota::LimitedResource;
-use skiff_machinery::{FieldError, FieldErrors};
+use skiff_machinery::FieldError;
 use skiff_podsecurity::PodSecurity;
 use skiff_schema::Schema;
 use thiserror::Error;
@@ -24,6 +24,15 @@ pub struct Configuration {
     pub(crate) pod_security: PodSecurity,
     /// ResourceQuota: what may only be used where a quota is about it.
     pub(crate) limited: Vec<LimitedResource>,
+    /// What webhooks are shown of who calls them.
+    pub(super) kubeconfigs: Kubeconfigs,
+}
+
+/// Kubeconfigs whose users webhooks are shown.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Kubeconfigs {
+    pub(super) mutating: Option<PathBuf>,
+    pub(super) validating: Option<PathBuf>,
 }
 
 /// A file that cannot be used.
@@ -172,27 +181,17 @@ impl Reader<'_> {
         match plugin {
             Plugin::PodSecurity => {
                 let read = self.decode(object, &POD_SECURITY)?;
-                self.out.pod_security = PodSecurity::configured(&read).map_err(|errors| listed(&errors))?;
+                self.out.pod_security = PodSecurity::configured(&read).map_err(|errors| errors.listed())?;
             }
             Plugin::ResourceQuota => {
                 let read = self.decode(object, &RESOURCE_QUOTA)?;
-                self.out.limited = LimitedResource::read(&read).map_err(|errors| listed(&errors))?;
+                self.out.limited = LimitedResource::read(&read).map_err(|errors| errors.listed())?;
             }
-            Plugin::MutatingAdmissionWebhook | Plugin::ValidatingAdmissionWebhook => {
-                let read = self.decode(object, &WEBHOOK)?;
-                let given = ["kubeConfigFile", "staticManifestsDir"]
-                    .into_iter()
-                    .filter(|field| read[*field].as_str().is_some_and(|text| !text.is_empty()));
-                let refuse = |field| {
-                    FieldError::forbidden(
-                        field,
-                        "webhooks are called without credentials, and read from the API alone",
-                    )
-                };
-                let errors: FieldErrors = given.map(refuse).collect();
-                if !errors.is_empty() {
-                    return Err(listed(&errors));
-                }
+            Plugin::MutatingAdmissionWebhook => {
+                self.out.kubeconfigs.mutating = kubeconfig(&self.decode(object, &WEBHOOK)?)?;
+            }
+            Plugin::ValidatingAdmissionWebhook => {
+                self.out.kubeconfigs.validating = kubeconfig(&self.decode(object, &WEBHOOK)?)?;
             }
             _ => return Err("it takes no configuration".to_owned()),
         }
@@ -200,8 +199,19 @@ impl Reader<'_> {
     }
 }
 
-fn listed(errors: &FieldErrors) -> String {
-    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+/// The kubeconfig of a plugin of webhooks.
+fn kubeconfig(read: &Value) -> Result<Option<PathBuf>, String> {
+    let text = |field: &str| read[field].as_str().filter(|text| !text.is_empty());
+    if text("staticManifestsDir").is_some() {
+        let why = "staticManifestsDir requires the ManifestBasedAdmissionControlConfig feature gate to be enabled, which is alpha";
+        return Err(FieldError::forbidden("staticManifestsDir", why).to_string());
+    }
+    match text("kubeConfigFile") {
+        Some(file) if !Path::new(file).is_absolute() => {
+            Err(FieldError::invalid("kubeConfigFile", file, "must be an absolute file path").to_string())
+        }
+        file => Ok(file.map(PathBuf::from)),
+    }
 }
 
 #[cfg(test)]
@@ -297,12 +307,18 @@ exemptions:
             &wrong,
             "PodSecurityConfiguration of pod-security.admission.config.k8s.io/v1 is expected",
         );
-        let webhook = "{apiVersion: apiserver.config.k8s.io/v1, kind: WebhookAdmissionConfiguration, kubeConfigFile: /a}";
-        check(
-            &plugin("MutatingAdmissionWebhook", webhook),
-            &[],
-            "kubeConfigFile: Forbidden: webhooks are called without",
-        );
+        let webhook = |fields: &str| {
+            plugin(
+                "MutatingAdmissionWebhook",
+                &format!(
+                    "{{apiVersion: apiserver.config.k8s.io/v1, kind: WebhookAdmissionConfiguration, {fields}}}"
+                ),
+            )
+        };
+        let relative = r#"kubeConfigFile: Invalid value: "a": must be an absolute file path"#;
+        check(&webhook("kubeConfigFile: a"), &[], relative);
+        let off = "staticManifestsDir: Forbidden: staticManifestsDir requires the ManifestBasedAdmissionControlConfig feature gate to be enabled";
+        check(&webhook("staticManifestsDir: /a"), &[], off);
     }
 
     #[test]

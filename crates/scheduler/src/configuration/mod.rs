@@ -49,7 +49,7 @@ pub struct ConfigurationError(String);
 
 impl From<FieldErrors> for ConfigurationError {
     fn from(errors: FieldErrors) -> Self {
-        Self(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+        Self(errors.listed())
     }
 }
 

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::PodSpec;
+use skiff_ports::NodePort;
 
 /// A port that a pod takes on its node. `None` is every address.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -12,7 +13,7 @@ pub(crate) struct HostPort {
     /// `TCP`, `UDP` or `SCTP`.
     pub protocol: String,
     /// The port on the node.
-    pub port: i32,
+    pub port: NodePort,
 }
 
 impl HostPort {
@@ -30,7 +31,7 @@ pub(super) fn host_ports(spec: &PodSpec) -> Vec<HostPort> {
         Some(HostPort {
             address: address.filter(|address| !address.is_unspecified()),
             protocol: port.protocol.clone().unwrap_or_else(|| "TCP".into()),
-            port: port.host_port.filter(|port| *port != 0)?,
+            port: port.host_port.and_then(NodePort::of)?,
         })
     });
     taken.collect()

@@ -62,7 +62,7 @@ fn host_ports_conflict_on_the_same_address() {
     let port = |address: Option<&str>, protocol: &str| HostPort {
         address: address.map(|address| address.parse().unwrap()),
         protocol: protocol.into(),
-        port: 80,
+        port: skiff_ports::NodePort::of(80).unwrap(),
     };
     assert!(port(None, "TCP").conflicts(&port(Some("10.0.0.1"), "TCP")));
     assert!(!port(Some("10.0.0.2"), "TCP").conflicts(&port(Some("10.0.0.1"), "TCP")));

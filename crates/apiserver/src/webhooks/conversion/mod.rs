@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use skiff_admission::{ClientConfig, GroupVersionKind};
 use skiff_machinery::{Convert, ConvertError, Converting, GroupVersion, Object};
 
+use super::credentials::Shown;
 use super::outgoing::{MAX_ANSWER, Outgoing};
 
 /// A call may take as long.
@@ -90,7 +91,7 @@ impl Converter {
         });
         let body = Bytes::from(body.to_string());
         let most = MAX_ANSWER + 2 * body.len();
-        let answer = self.outgoing.post(&self.client, body, TIMEOUT, most).await;
+        let answer = self.outgoing.post((&self.client, &Shown::default()), body, TIMEOUT, most).await;
         let answer = answer.map_err(|error| error.text(&self.client, TIMEOUT))?;
         let answer: Value = serde_json::from_slice(&answer)
             .map_err(|error| format!("couldn't get version/kind; json parse error: {error}"))?;

@@ -25,7 +25,7 @@ use crate::line::{Command, Flag, Given};
 use crate::manifest;
 use crate::print::Change;
 use crate::print::objects::{DRY_RUN, FIELD_MANAGER, PRINT};
-use crate::select::{FILENAME, FILES};
+use crate::select::FILES;
 use crate::uri::with_query;
 
 pub(crate) const VALIDATE: Flag = Flag::optional(
@@ -76,21 +76,13 @@ pub(crate) const COMMAND: Command = Command::new(
 const MANAGER: &str = "kubectl-create";
 
 async fn run(cx: &Context, given: &Given) -> Result<Outcome, Error> {
-    if !given.words.is_empty() {
-        return Err(given.misuse(format_args!("Unexpected args: [{}]", given.words.join(" "))));
-    }
-    let files = given.all(&FILENAME);
-    if files.is_empty() {
-        return Err(Error::usage("must specify one of -f and -k"));
-    }
+    let objects = manifest::given(given)?;
     let change = Change::of(given)?;
-    let mut errors = Vec::new();
-    for object in manifest::read_all(files, given.is_on(&crate::select::RECURSIVE))? {
-        if let Err(error) = create(cx, given, &change, &object).await {
-            errors.push(error);
-        }
+    let mut results = Vec::new();
+    for object in &objects {
+        results.push(create(cx, given, &change, object).await);
     }
-    Error::all(errors)?;
+    Error::of_all(results)?;
     Ok(Outcome::Done)
 }
 

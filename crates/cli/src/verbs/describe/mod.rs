@@ -1,9 +1,12 @@
 //! `describe`: an object for reading, with its events.
 
+mod containers;
 mod events;
 mod fields;
 mod pod_template;
 mod service;
+mod text;
+mod volumes;
 mod workloads;
 
 pub(super) use events::age;

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::pod_template::{Text, items, scalar, str_of};
+use super::text::{Text, items, scalar, str_of};
 use super::workloads::{head, labels_and_annotations, selected};
 
 pub(super) fn describe(text: &mut Text, service: &Value, slices: &[Value]) {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::pod_template::{Text, items, rfc1123, scalar, str_of};
+use super::text::{Text, items, rfc1123, scalar, str_of};
 use crate::selector;
 
 /// What else is known of an object: the pods that it owns, its ReplicaSets.

@@ -1,7 +1,10 @@
 //! Admission webhooks in the pipeline: what they are asked, and what becomes of what they say.
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+mod collections;
+#[path = "../common/mod.rs"]
 mod common;
+mod credentials;
 
 use base64::Engine as _;
 use common::hook::Hook;
