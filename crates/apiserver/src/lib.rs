@@ -28,7 +28,8 @@ pub mod testing;
 mod webhooks;
 
 pub use access::{
-    AccessError, Authentication, AuthenticationOptions, Authorization, AuthorizationOptions, OidcOptions, WebhookOptions,
+    AccessError, Authentication, AuthenticationOptions, Authorization, AuthorizationOptions, OidcOptions,
+    Outcomes, Reloads, WebhookOptions,
 };
 pub use audit::{AuditConfig, AuditError, AuditOptions};
 pub use build_info::{BuildInfo, kubernetes_version};

@@ -15,10 +15,10 @@ use skiff_schema::Schema;
 use skiff_store::{ReadError, View};
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::access::{self, AccessError};
+use crate::access::{self, AccessError, Reloads};
 use crate::aggregation;
 use crate::aggregation::inside::Inside;
 use crate::aggregation::known::Aggregation;
@@ -90,8 +90,8 @@ impl ApiServer {
         let auth = Auth::start(config.store.clone(), config.pki.clone(), issuer, access).await?;
         let server = Self { shared: Arc::new(share(config, inside, auth, outgoing, &changed).await?) };
         server.keep(changed);
-        let Shared { auth, shutdown, .. } = &*server.shared;
-        access::follow(followed, auth, shutdown);
+        let Shared { auth, reloads, shutdown, .. } = &*server.shared;
+        access::follow(followed, auth, reloads, shutdown);
         access::note_uses(server.client(UserInfo::api_server()), uses, shutdown.clone());
         Ok(server)
     }
@@ -124,6 +124,11 @@ impl ApiServer {
     /// The kinds that are served at any time, with their types.
     pub fn kinds(&self) -> Arc<dyn skiff_admission::Kinds> {
         skiff_registry::kinds(self.shared.offers.clone())
+    }
+
+    /// How often the files of authentication and authorisation were read again.
+    pub fn reloads(&self) -> watch::Receiver<Reloads> {
+        self.shared.reloads.subscribe()
     }
 
     /// The token that a Secret of a ServiceAccount holds.
@@ -242,6 +247,7 @@ async fn share(
         registry,
         aggregation,
         auth,
+        reloads: watch::Sender::default(),
         audit,
         unrecorded: Arc::default(),
         pki,

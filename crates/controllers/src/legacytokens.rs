@@ -148,12 +148,13 @@ fn secrets_of(part: &Value, names: &mut BTreeSet<String>) {
     match part {
         Value::Object(fields) => {
             for (field, value) in fields {
-                let is_reference = field.ends_with("ecretRef") || matches!(&**field, "secretKeyRef" | "secret");
+                let is_reference =
+                    field.ends_with("ecretRef") || matches!(&**field, "secretKeyRef" | "secret");
                 let name = match value {
                     Value::String(name) if field == "secretName" => Some(name),
-                    Value::Object(reference) if is_reference => reference.get("name").and_then(|name| {
-                        if let Value::String(name) = name { Some(name) } else { None }
-                    }),
+                    Value::Object(reference) if is_reference => reference
+                        .get("name")
+                        .and_then(|name| if let Value::String(name) = name { Some(name) } else { None }),
                     _ => None,
                 };
                 names.extend(name.cloned());

@@ -1,6 +1,7 @@
 //! Fills Secrets of the type `kubernetes.io/service-account-token` that somebody made for a ServiceAccount, and removes them with it.
 
 use std::fmt;
+use std::sync::Arc;
 
 use futures::FutureExt as _;
 use k8s_openapi::ByteString;
@@ -49,37 +50,54 @@ pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
     informers.token_secrets.subscribe(move |change| wake.add(change.key.clone()));
     let (wake, secrets) = (queue.clone(), informers.token_secrets.clone());
     informers.service_accounts.subscribe(move |change| {
-        let gone = change.new.is_none_or(|new| change.old.is_some_and(|old| uid(&old.metadata) != uid(&new.metadata)));
+        let gone = change
+            .new
+            .is_none_or(|new| change.old.is_some_and(|old| uid(&old.metadata) != uid(&new.metadata)));
         for secret in secrets.in_namespace(change.key.namespace()).iter().filter(|_| gone) {
             if account_name(secret) == change.key.name() {
                 wake.add(ObjectKey::of(&secret.metadata));
             }
         }
     });
-    let state = (environment.client(SHARED), informers.clone(), environment.config.root_ca_pem.clone(), signer);
+    let filler = Filler {
+        client: environment.client(SHARED),
+        informers: informers.clone(),
+        pem: environment.config.root_ca_pem.clone(),
+        signer,
+    };
     environment.reconciler(
         queue,
         &[&informers.token_secrets, &informers.service_accounts],
         5,
-        state,
-        |(client, informers, pem, signer), key| {
-            async move {
-                let Some(secret) = informers.token_secrets.get(&key) else {
-                    return forget(client, informers, &key).await;
-                };
-                let Some(account) = account(client, informers, &secret, &key).await? else {
-                    return remove(client, &secret, key).await;
-                };
-                let sign = || signer.sign(key.namespace(), &account.name_any(), uid(&account.metadata), key.name());
-                let filled = fill(&secret, &account.metadata, pem, sign);
-                match filled.map_err(|why| Error::Sign { key: key.clone(), why })? {
-                    Some(filled) => write(client, &filled, key).await,
-                    None => Ok(Next::Done),
-                }
-            }
-            .boxed()
-        },
+        filler,
+        |filler, key| filler.reconcile(key).boxed(),
     )
+}
+
+/// What filling Secrets needs.
+struct Filler {
+    client: Client,
+    informers: Informers,
+    pem: String,
+    signer: Arc<dyn TokenSigner>,
+}
+
+impl Filler {
+    async fn reconcile(&self, key: ObjectKey) -> Result<Next, Error> {
+        let Self { client, informers, pem, signer } = self;
+        let Some(secret) = informers.token_secrets.get(&key) else {
+            return forget(client, informers, &key).await;
+        };
+        let Some(account) = account(client, informers, &secret, &key).await? else {
+            return remove(client, &secret, key).await;
+        };
+        let sign = || signer.sign(key.namespace(), &account.name_any(), uid(&account.metadata), key.name());
+        let filled = fill(&secret, &account.metadata, pem, sign);
+        match filled.map_err(|why| Error::Sign { key: key.clone(), why })? {
+            Some(filled) => write(client, &filled, key).await,
+            None => Ok(Next::Done),
+        }
+    }
 }
 
 fn account_name(secret: &Secret) -> &str {
@@ -116,7 +134,8 @@ fn fill(
     pem: &str,
     sign: impl FnOnce() -> Result<String, String>,
 ) -> Result<Option<Secret>, String> {
-    let held = |key: &str| secret.data.as_ref().and_then(|data| data.get(key)).map(|value| value.0.as_slice());
+    let held =
+        |key: &str| secret.data.as_ref().and_then(|data| data.get(key)).map(|value| value.0.as_slice());
     let is_empty = |key: &str| held(key).is_none_or(<[u8]>::is_empty);
     let wants_ca = !pem.is_empty() && held(CA) != Some(pem.as_bytes());
     let (wants_namespace, wants_token) = (is_empty(NAMESPACE), is_empty(TOKEN));
@@ -168,7 +187,8 @@ async fn forget(client: &Client, informers: &Informers, key: &ObjectKey) -> Resu
     };
     let failed = |source| Error::Api { what: "take out of its ServiceAccount", key: key.clone(), source };
     for account in informers.service_accounts.in_namespace(key.namespace()) {
-        if !names(&account) || api::<Secret>(client, key).get_opt(key.name()).await.map_err(failed)?.is_some() {
+        if !names(&account) || api::<Secret>(client, key).get_opt(key.name()).await.map_err(failed)?.is_some()
+        {
             continue;
         }
         let accounts: Api<ServiceAccount> = api(client, key);

@@ -38,7 +38,8 @@ impl std::str::FromStr for Pair {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> anyhow::Result<Self> {
-        let (key, value) = text.split_once('=').with_context(|| format!("{text} must be formatted as key=value"))?;
+        let (key, value) =
+            text.split_once('=').with_context(|| format!("{text} must be formatted as key=value"))?;
         Ok(Self(key.to_owned(), value.to_owned()))
     }
 }
@@ -182,9 +183,18 @@ impl AccessArgs {
         let mut said = vec![
             ("anonymous_auth", self.anonymous_auth.map(|is| is.to_string().into())),
             ("authentication_config", file(&self.authentication_config)?),
-            ("authentication_token_webhook_config_file", file(&self.authentication_token_webhook_config_file)?),
-            ("authentication_token_webhook_version", other(self.authentication_token_webhook_version.clone(), "v1beta1")),
-            ("authentication_token_webhook_cache_ttl", time(self.authentication_token_webhook_cache_ttl, 120)),
+            (
+                "authentication_token_webhook_config_file",
+                file(&self.authentication_token_webhook_config_file)?,
+            ),
+            (
+                "authentication_token_webhook_version",
+                other(self.authentication_token_webhook_version.clone(), "v1beta1"),
+            ),
+            (
+                "authentication_token_webhook_cache_ttl",
+                time(self.authentication_token_webhook_cache_ttl, 120),
+            ),
             ("authorization_config", file(&self.authorization_config)?),
             ("authorization_mode", other(self.authorization_mode.join(","), "")),
             ("authorization_webhook_config_file", file(&self.authorization_webhook_config_file)?),
@@ -286,7 +296,9 @@ mod tests {
         check("--authentication-config=/a.yaml --authorization-config=/b.yaml");
         check("--authentication-token-webhook-config-file=/a --authentication-token-webhook-version=v1");
         check("--authorization-mode=Node,RBAC,Webhook --authorization-webhook-config-file=/a");
-        check("--oidc-issuer-url=https://a --oidc-client-id=b --oidc-username-prefix=- --oidc-required-claim=a=b,c=d");
+        check(
+            "--oidc-issuer-url=https://a --oidc-client-id=b --oidc-username-prefix=- --oidc-required-claim=a=b,c=d",
+        );
         let args = line("--authorization-webhook-cache-authorized-ttl 1m30s");
         assert_eq!(args.words().unwrap(), ["--authorization-webhook-cache-authorized-ttl=90s"]);
     }
@@ -299,15 +311,24 @@ mod tests {
         };
         assert!(line("").read().is_ok() && line("--authorization-mode RBAC").read().is_ok());
         check("--authentication-config /nowhere", "cannot read the authentication configuration /nowhere");
-        check("--authentication-config /a --oidc-issuer-url https://a --oidc-client-id b", "mutually exclusive");
+        check(
+            "--authentication-config /a --oidc-issuer-url https://a --oidc-client-id b",
+            "mutually exclusive",
+        );
         check("--oidc-client-id b", "oidc-issuer-url and oidc-client-id must be specified together");
         check("--oidc-issuer-url http://a --oidc-client-id b", "URL scheme must be https");
-        check("--authorization-mode RBAC,RBAC", r#"authorization-mode "RBAC" has mode specified more than once"#);
+        check(
+            "--authorization-mode RBAC,RBAC",
+            r#"authorization-mode "RBAC" has mode specified more than once"#,
+        );
         check("--authorization-mode Odd", r#"authorization-mode "Odd" is not a valid mode"#);
         check("--authorization-mode ABAC", r#"authorization-mode "ABAC" is not there"#);
         check("--authorization-mode Webhook", "authorization config file not passed");
         check("--authorization-webhook-config-file /a", "without mode Webhook");
-        check("--authorization-config /a --authorization-mode RBAC", "authorization-config can not be specified");
+        check(
+            "--authorization-config /a --authorization-mode RBAC",
+            "authorization-config can not be specified",
+        );
         check(
             "--authentication-token-webhook-config-file /a --authentication-token-webhook-version v2",
             "supported versions are v1, v1beta1",

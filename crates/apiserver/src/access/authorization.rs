@@ -150,7 +150,11 @@ fn webhook(hook: &Value, path: &str, errors: &mut FieldErrors) -> Option<Webhook
     match version {
         "" => errors.push(FieldError::required(field("subjectAccessReviewVersion"), "")),
         "v1" | "v1beta1" => {}
-        other => errors.push(FieldError::not_supported(field("subjectAccessReviewVersion"), other, &["v1", "v1beta1"])),
+        other => errors.push(FieldError::not_supported(
+            field("subjectAccessReviewVersion"),
+            other,
+            &["v1", "v1beta1"],
+        )),
     }
     let conditions = hook["matchConditions"].as_array().map_or(&[][..], Vec::as_slice);
     match text(hook, "matchConditionSubjectAccessReviewVersion") {
@@ -159,7 +163,11 @@ fn webhook(hook: &Value, path: &str, errors: &mut FieldErrors) -> Option<Webhook
             "required if match conditions are specified",
         )),
         "" | "v1" => {}
-        other => errors.push(FieldError::not_supported(field("matchConditionSubjectAccessReviewVersion"), other, &["v1"])),
+        other => errors.push(FieldError::not_supported(
+            field("matchConditionSubjectAccessReviewVersion"),
+            other,
+            &["v1"],
+        )),
     }
     let denies = match text(hook, "failurePolicy") {
         "" => {

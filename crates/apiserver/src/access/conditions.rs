@@ -90,7 +90,9 @@ impl Conditions {
                 Ok(Value::Bool(false)) => return Ok(false),
                 Ok(_) => {}
                 Err(error) => {
-                    errors.push(format!("cel evaluation error: expression '{text}' resulted in error: {error}"));
+                    errors.push(format!(
+                        "cel evaluation error: expression '{text}' resulted in error: {error}"
+                    ));
                 }
             }
         }
@@ -141,7 +143,10 @@ mod tests {
             }
         };
         check(&[], Ok(true));
-        check(&["has(request.resourceAttributes)", "request.resourceAttributes.namespace == 'kube-system'"], Ok(true));
+        check(
+            &["has(request.resourceAttributes)", "request.resourceAttributes.namespace == 'kube-system'"],
+            Ok(true),
+        );
         check(&["'system:masters' in request.groups"], Ok(false));
         check(&["request.nonResourceAttributes.path == '/'"], Err("no such key"));
         check(&["request.nonResourceAttributes.path == '/'", "request.user != 'bob'"], Ok(false));

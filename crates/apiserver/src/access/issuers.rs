@@ -67,7 +67,11 @@ impl Issuers {
             let (issuer, outgoing) = (issuer.clone(), self.outgoing.clone());
             tokio::spawn(async move {
                 if let Err(why) = issuer.fetch(&outgoing).await {
-                    tracing::warn!(issuer = issuer.authenticator.issuer, why, "an issuer of tokens does not tell its keys");
+                    tracing::warn!(
+                        issuer = issuer.authenticator.issuer,
+                        why,
+                        "an issuer of tokens does not tell its keys"
+                    );
                 }
             });
         }
@@ -98,7 +102,11 @@ impl Issuer {
         let keys = self.keys.read().clone();
         if !keys.have_signed(token) {
             let failed = |why: String| {
-                let what = if keys.is_empty() { "oidc: authenticator not initialized" } else { "oidc: fetching keys" };
+                let what = if keys.is_empty() {
+                    "oidc: authenticator not initialized"
+                } else {
+                    "oidc: fetching keys"
+                };
                 format!("{what}: {why}")
             };
             self.fetch(outgoing).await.map_err(failed)?;

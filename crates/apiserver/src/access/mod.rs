@@ -14,8 +14,10 @@ mod uses;
 mod webhook;
 
 pub use options::{
-    AccessError, Authentication, AuthenticationOptions, Authorization, AuthorizationOptions, OidcOptions, WebhookOptions,
+    AccessError, Authentication, AuthenticationOptions, Authorization, AuthorizationOptions, OidcOptions,
+    WebhookOptions,
 };
 
+pub use start::{Outcomes, Reloads};
 pub(crate) use start::{follow, start};
 pub(crate) use uses::keep as note_uses;

@@ -151,7 +151,9 @@ impl WebhookOptions {
     fn check(&self, option: &str, group: &str) -> Result<(), AccessError> {
         if self.file.is_some() && !matches!(&*self.version, "v1" | "v1beta1") {
             let version = &self.version;
-            return Err(options(format!("--{option}: unsupported {group} version {version:?}, supported versions are v1, v1beta1")));
+            return Err(options(format!(
+                "--{option}: unsupported {group} version {version:?}, supported versions are v1, v1beta1"
+            )));
         }
         Ok(())
     }
@@ -160,12 +162,16 @@ impl WebhookOptions {
 impl OidcOptions {
     /// The flags with the authority that the file holds; none if there is no issuer.
     fn read(&self) -> Result<Option<Flags>, AccessError> {
-        let Flags { issuer, client, username_prefix, groups_claim, groups_prefix, required, .. } = &self.flags;
+        let Flags { issuer, client, username_prefix, groups_claim, groups_prefix, required, .. } =
+            &self.flags;
         if issuer.is_empty() || client.is_empty() {
-            let is_any = [issuer, client, username_prefix, groups_claim, groups_prefix].iter().any(|text| !text.is_empty())
+            let is_any = [issuer, client, username_prefix, groups_claim, groups_prefix]
+                .iter()
+                .any(|text| !text.is_empty())
                 || !required.is_empty()
                 || self.authority.is_some();
-            let why = "oidc-issuer-url and oidc-client-id must be specified together when any oidc-* flags are set";
+            let why =
+                "oidc-issuer-url and oidc-client-id must be specified together when any oidc-* flags are set";
             return if is_any { Err(options(why)) } else { Ok(None) };
         }
         let authority = match &self.authority {
@@ -223,7 +229,9 @@ impl AuthorizationOptions {
         let mut deciders = Vec::new();
         for (i, mode) in self.modes.iter().enumerate() {
             if self.modes[..i].contains(mode) {
-                return Err(options(format!("authorization-mode {mode:?} has mode specified more than once")));
+                return Err(options(format!(
+                    "authorization-mode {mode:?} has mode specified more than once"
+                )));
             }
             deciders.push(self.decider(mode)?);
         }

@@ -8,6 +8,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use tokio::io::unix::AsyncFd;
 use tokio_util::sync::CancellationToken;
@@ -16,7 +17,11 @@ use tokio_util::sync::CancellationToken;
 const AT_LEAST: Duration = Duration::from_secs(60);
 
 /// Calls `changed` whenever a file says something else than before, until the shutdown. What could not be read is nothing new.
-pub(super) async fn on_change(file: PathBuf, shutdown: CancellationToken, mut changed: impl FnMut() + Send) {
+pub(super) async fn on_change(
+    file: PathBuf,
+    shutdown: CancellationToken,
+    mut changed: impl FnMut() -> BoxFuture<'static, ()> + Send,
+) {
     let told = Told::of(&file);
     if let Err(error) = &told {
         tracing::warn!(file = %file.display(), %error, "changes of a file are noticed within a minute only");
@@ -24,9 +29,13 @@ pub(super) async fn on_change(file: PathBuf, shutdown: CancellationToken, mut ch
     let mut before = std::fs::read(&file).ok();
     loop {
         let next = async {
+            let minute = tokio::time::sleep(AT_LEAST);
             match &told {
-                Ok(told) => drop(tokio::time::timeout(AT_LEAST, told.changed()).await),
-                Err(_) => tokio::time::sleep(AT_LEAST).await,
+                Ok(told) => tokio::select! {
+                    () = minute => {}
+                    () = told.changed() => {}
+                },
+                Err(_) => minute.await,
             }
         };
         if shutdown.run_until_cancelled(next).await.is_none() {
@@ -34,7 +43,7 @@ pub(super) async fn on_change(file: PathBuf, shutdown: CancellationToken, mut ch
         }
         let now = std::fs::read(&file).ok();
         if now.is_some() && now != before {
-            changed();
+            changed().await;
             before = now;
         }
     }
@@ -55,15 +64,15 @@ impl Told {
         Ok(Self(AsyncFd::new(descriptor)?))
     }
 
-    /// Waits until something has changed, and takes all that is told of it.
-    async fn changed(&self) -> io::Result<()> {
+    /// Waits until something has changed, and takes all that is told of it; for ever if nothing more is told.
+    async fn changed(&self) {
         loop {
-            let mut ready = self.0.readable().await?;
+            let Ok(mut ready) = self.0.readable().await else { return std::future::pending().await };
             let mut buffer = [0; 4096];
             match rustix::io::read(self.0.get_ref(), &mut buffer) {
-                Ok(_) => return Ok(()),
+                Ok(_) => return,
                 Err(rustix::io::Errno::AGAIN) => ready.clear_ready(),
-                Err(error) => return Err(error.into()),
+                Err(_) => return std::future::pending().await,
             }
         }
     }
@@ -80,7 +89,10 @@ mod tests {
         std::fs::write(&file, "one").unwrap();
         let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
         let shutdown = CancellationToken::new();
-        let watched = tokio::spawn(on_change(file.clone(), shutdown.clone(), move || tell.send(()).unwrap()));
+        let watched = tokio::spawn(on_change(file.clone(), shutdown.clone(), move || {
+            tell.send(()).unwrap();
+            Box::pin(std::future::ready(()))
+        }));
         let mut noticed = async || {
             let wait = tokio::time::timeout(Duration::from_secs(20), told.recv());
             wait.await.expect("noticed in time").expect("the watcher runs");

@@ -1,9 +1,11 @@
 //! What options come to, started.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
+use futures::FutureExt as _;
 use skiff_auth::{Access, Auth, Authorizer, SecretUse, Tokens};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::authorization::{Connection, Decider};
@@ -82,43 +84,85 @@ async fn authorizers(deciders: Vec<Decider>) -> Result<Vec<Authorizer>, AccessEr
     Ok(authorizers)
 }
 
-/// Follows the files until the shutdown: what they say from now on counts, if it can be used.
-pub(crate) fn follow(started: Followed, auth: &Auth, shutdown: &CancellationToken) {
+/// Follows the files until the shutdown: what they say from now on counts, if it can be used. How often that was is told.
+pub(crate) fn follow(
+    started: Followed,
+    auth: &Auth,
+    told: &watch::Sender<Reloads>,
+    shutdown: &CancellationToken,
+) {
     let Followed { issuers, authentication, authorization, own } = started;
     if let Some(file) = authentication.file.clone() {
-        let (auth, shutdown) = (auth.clone(), shutdown.clone());
-        tokio::spawn(on_change(file, shutdown, move || match authentication.configuration(&own) {
-            Ok(configuration) => {
+        let (auth, told) = (auth.clone(), told.clone());
+        tokio::spawn(on_change(file, shutdown.clone(), move || {
+            let read = authentication.configuration(&own).map(|configuration| {
                 auth.set_anonymous(authentication.strangers(&configuration));
                 issuers.set(configuration.issuers);
-                tracing::info!("the authentication configuration was read again");
-            }
-            Err(error) => refused(&error),
+            });
+            told.send_modify(|reloads| reloads.authentication.count(&read));
+            std::future::ready(()).boxed()
         }));
     }
     if let Some(file) = authorization.file.clone() {
-        let (auth, shutdown) = (auth.clone(), shutdown.clone());
-        tokio::spawn(on_change(file, shutdown, move || {
-            let (auth, authorization) = (auth.clone(), authorization.clone());
-            tokio::spawn(async move {
-                let deciders = match authorization.deciders() {
-                    Ok(deciders) => deciders.unwrap_or_default(),
-                    Err(error) => return refused(&error),
-                };
-                match authorizers(deciders).await {
-                    Ok(authorizers) => {
-                        auth.set_authorizers(authorizers);
-                        tracing::info!("the authorization configuration was read again");
-                    }
-                    Err(error) => refused(&error),
-                }
-            });
+        let (auth, told) = (auth.clone(), told.clone());
+        tokio::spawn(on_change(file, shutdown.clone(), move || {
+            let (auth, authorization, told) = (auth.clone(), authorization.clone(), told.clone());
+            async move {
+                let read = async { authorizers(authorization.deciders()?.unwrap_or_default()).await }.await;
+                let read = read.map(|authorizers| auth.set_authorizers(authorizers));
+                told.send_modify(|reloads| reloads.authorization.count(&read));
+            }
+            .boxed()
         }));
     }
 }
 
-fn refused(error: &AccessError) {
-    tracing::error!(error = error as &dyn std::error::Error, "a changed file cannot be used; what it said before counts");
+/// How often files were read again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reloads {
+    /// Of the authentication configuration.
+    pub authentication: Outcomes,
+    /// Of the authorization configuration.
+    pub authorization: Outcomes,
+}
+
+/// How often something went well, or not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outcomes {
+    /// Well.
+    pub success: u64,
+    /// Not.
+    pub failure: u64,
+}
+
+impl Outcomes {
+    fn count(&mut self, read: &Result<(), AccessError>) {
+        match read {
+            Ok(()) => self.success += 1,
+            Err(error) => {
+                self.failure += 1;
+                let error: &dyn std::error::Error = error;
+                tracing::error!(error, "a changed file cannot be used; what it said before counts");
+            }
+        }
+    }
+}
+
+impl Reloads {
+    /// What `/metrics` says of it.
+    pub(crate) fn metrics(&self) -> String {
+        let mut out = String::new();
+        for (what, outcomes) in
+            [("authentication", self.authentication), ("authorization", self.authorization)]
+        {
+            let name = format!("apiserver_{what}_config_controller_automatic_reloads_total");
+            writeln!(out, "# TYPE {name} counter").ok();
+            for (status, number) in [("failure", outcomes.failure), ("success", outcomes.success)] {
+                writeln!(out, "{name}{{status={status:?}}} {number}").ok();
+            }
+        }
+        out
+    }
 }
 
 /// What is followed.

@@ -54,7 +54,7 @@ impl Tokens for TokenWebhook {
             "kind": "TokenReview", "apiVersion": version, "metadata": {},
             "spec": {"token": token, "audiences": audiences}, "status": {"user": {}},
         });
-        let digest = Sha256::digest(review["spec"].to_string()).into();
+        let digest: [u8; 32] = Sha256::digest(review["spec"].to_string()).into();
         if let Some(user) = self.remembered(&digest) {
             return Ok(Some(user));
         }
@@ -113,10 +113,15 @@ mod tests {
         let version = "authentication.k8s.io/v1";
         let audiences = ["a".to_owned(), "b".to_owned()];
         let told = |status: Value| {
-            told(&json!({"kind": "TokenReview", "apiVersion": version, "status": status}), version, &audiences)
+            told(
+                &json!({"kind": "TokenReview", "apiVersion": version, "status": status}),
+                version,
+                &audiences,
+            )
         };
         let user = json!({"username": "bob", "uid": "1", "groups": ["g"], "extra": {"K": ["v"]}});
-        let known = told(json!({"authenticated": true, "user": user, "audiences": ["b", "c"]})).unwrap().unwrap();
+        let known =
+            told(json!({"authenticated": true, "user": user, "audiences": ["b", "c"]})).unwrap().unwrap();
         assert_eq!(known.audiences.unwrap(), ["b"]);
         assert_eq!((&*known.user.name, &*known.user.uid), ("bob", "1"));
         assert_eq!(known.user.groups, ["g", "system:authenticated"]);

@@ -1,8 +1,8 @@
 //! Writes down when tokens in Secrets were used.
 
+use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
 use kube::api::{Api, Patch, PatchParams};
-use k8s_openapi::api::core::v1::Secret;
 use serde_json::json;
 use skiff_auth::{LAST_USED, SecretUse};
 use tokio::sync::mpsc;

@@ -208,7 +208,8 @@ mod tests {
     fn an_answer_decides() {
         let version = "authorization.k8s.io/v1";
         let told = |status: Value| {
-            told(&json!({"kind": "SubjectAccessReview", "apiVersion": version, "status": status}), version).unwrap()
+            told(&json!({"kind": "SubjectAccessReview", "apiVersion": version, "status": status}), version)
+                .unwrap()
         };
         assert_eq!(told(json!({"allowed": true, "reason": "r"})), Decision::Allow("r".to_owned()));
         assert_eq!(told(json!({"allowed": false})), Decision::NoOpinion(String::new()));

@@ -49,7 +49,9 @@ async fn clean(client: &Client, informers: &Informers, key: ObjectKey) -> Result
     let exactly_this = Preconditions { uid: secret.metadata.uid.clone(), resource_version: None };
     let params = DeleteParams { preconditions: Some(exactly_this), ..DeleteParams::default() };
     match api::<Secret>(client, &key).delete(key.name(), &params).await {
-        Err(error) if !is_conflict(&error) && !is_not_found(&error) => Err(Error { secret: key, source: error }),
+        Err(error) if !is_conflict(&error) && !is_not_found(&error) => {
+            Err(Error { secret: key, source: error })
+        }
         _ => Ok(Next::Done),
     }
 }

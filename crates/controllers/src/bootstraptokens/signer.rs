@@ -66,7 +66,8 @@ fn signing(secret: &Secret, now: Timestamp) -> Option<(String, String)> {
     let (id, key) = (text(secret, "token-id"), text(secret, "token-secret"));
     let named = secret.metadata.name.as_deref()?.strip_prefix("bootstrap-token-")?;
     let is_whole = !key.is_empty() && named == id;
-    let holds = expiration(secret).is_none_or(|end| end > now) && secret.metadata.deletion_timestamp.is_none();
+    let holds =
+        expiration(secret).is_none_or(|end| end > now) && secret.metadata.deletion_timestamp.is_none();
     (is_whole && holds && text(secret, "usage-bootstrap-signing") == "true")
         .then(|| (id.to_owned(), key.to_owned()))
 }
@@ -75,9 +76,14 @@ fn signing(secret: &Secret, now: Timestamp) -> Option<(String, String)> {
 fn signed(data: Option<&Strings>, tokens: &BTreeMap<String, String>) -> Option<Strings> {
     let data = data?;
     let content = data.get(KUBECONFIG)?;
-    let mut wanted: Strings =
-        data.iter().filter(|(key, _)| !key.starts_with(SIGNATURE)).map(|(k, v)| (k.clone(), v.clone())).collect();
-    wanted.extend(tokens.iter().map(|(id, secret)| (format!("{SIGNATURE}{id}"), signature(content, id, secret))));
+    let mut wanted: Strings = data
+        .iter()
+        .filter(|(key, _)| !key.starts_with(SIGNATURE))
+        .map(|(k, v)| (k.clone(), v.clone()))
+        .collect();
+    wanted.extend(
+        tokens.iter().map(|(id, secret)| (format!("{SIGNATURE}{id}"), signature(content, id, secret))),
+    );
     (wanted != *data).then_some(wanted)
 }
 
@@ -113,7 +119,10 @@ mod tests {
         let tokens = map(&[("abcdef", "0123456789abcdef")]);
         assert_eq!(signed(Some(&map(&[("other", "x")])), &tokens), None);
         let one = signed(Some(&map(&[("kubeconfig", "k"), ("jws-kubeconfig-gone", "x")])), &tokens).unwrap();
-        assert_eq!(one.keys().map(String::as_str).collect::<Vec<_>>(), ["jws-kubeconfig-abcdef", "kubeconfig"]);
+        assert_eq!(
+            one.keys().map(String::as_str).collect::<Vec<_>>(),
+            ["jws-kubeconfig-abcdef", "kubeconfig"]
+        );
         assert_eq!(signed(Some(&one), &tokens), None);
         assert_eq!(signed(Some(&one), &Strings::new()).unwrap(), map(&[("kubeconfig", "k")]));
     }
@@ -135,7 +144,8 @@ mod tests {
             assert_eq!(signing(&secret, now).is_some(), expected, "{name} {data:?}");
         };
         let token = |more: Value| {
-            let mut data = json!({"token-id": "abcdef", "token-secret": "s", "usage-bootstrap-signing": "true"});
+            let mut data =
+                json!({"token-id": "abcdef", "token-secret": "s", "usage-bootstrap-signing": "true"});
             data.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
             data
         };
