@@ -132,11 +132,13 @@ impl Auth {
         old: Option<&Object>,
     ) -> Result<(), Refusal> {
         let own_node = self.own_node(attributes).await?;
+        let is_here = |one: &Authorizer| matches!(one, Authorizer::Node | Authorizer::Rbac);
+        let others = !self.authorizers().iter().all(is_here);
+        let granted = others && rbac::granted(self, attributes, new).await;
         let admit = || {
             let policy = self.0.policy.read();
-            let by_others = self.authorizers().iter().any(|one| matches!(one, Authorizer::AlwaysAllow));
             let allowed = |asked: &Attributes<'_>| {
-                by_others || matches!(policy.evaluate(asked), rbac::Verdict::Allowed(_))
+                granted || matches!(policy.evaluate(asked), rbac::Verdict::Allowed(_))
             };
             let graph = self.0.graph.read();
             let known = node::Known { graph: &graph, own_node: own_node.as_deref(), allowed: &allowed };

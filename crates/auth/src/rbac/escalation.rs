@@ -3,9 +3,9 @@
 use serde_json::Value;
 use skiff_machinery::Object;
 
-use super::policy::role_ref;
+use super::policy::{RoleRef, role_ref};
 use super::{Policy, Rule, missing, quoted};
-use crate::{Attributes, Refusal};
+use crate::{Attributes, Auth, Refusal};
 
 /// The group of the RBAC kinds.
 const GROUP: &str = "rbac.authorization.k8s.io";
@@ -38,8 +38,7 @@ fn admit_role(
     old: Option<&Object>,
 ) -> Result<(), Refusal> {
     let same = |field: &str| old.is_some_and(|old| old.get(&[field]) == new.get(&[field]));
-    let escalate = Attributes { verb: "escalate", name: new.name(), subresource: "", ..*attributes };
-    if (same("rules") && same("aggregationRule")) || allowed(&escalate) {
+    if (same("rules") && same("aggregationRule")) || allowed(&escalates(attributes, new)) {
         return Ok(());
     }
     let rules: Vec<Rule> = decode_rules(new);
@@ -67,23 +66,42 @@ fn admit_binding(
         return Ok(());
     }
     let role = role_ref(new);
-    let (resource, namespace) = if role.kind == "ClusterRole" {
-        ("clusterroles", attributes.namespace)
-    } else {
-        ("roles", attributes.namespace)
-    };
-    let bind = Attributes {
-        namespace,
-        name: &role.name,
-        ..Attributes::resource(attributes.user, "bind", GROUP, resource)
-    };
+    let bind = binds(attributes, &role);
     if allowed(&bind) {
         return Ok(());
     }
+    let resource = resource_of(&role);
     let Some(rules) = policy.rules(&role, attributes.namespace) else {
         return Err(Refusal::NotFound { group: GROUP, resource, name: role.name });
     };
     confirm(policy, attributes, new.name(), rules)
+}
+
+/// The right to grant more than one holds by writing a role.
+fn escalates<'a>(attributes: &Attributes<'a>, new: &'a Object) -> Attributes<'a> {
+    Attributes { verb: "escalate", name: new.name(), subresource: "", ..*attributes }
+}
+
+fn resource_of(role: &RoleRef) -> &'static str {
+    if role.kind == "ClusterRole" { "clusterroles" } else { "roles" }
+}
+
+/// The right to bind a role of which one does not hold everything.
+fn binds<'a>(attributes: &Attributes<'a>, role: &'a RoleRef) -> Attributes<'a> {
+    let bind = Attributes::resource(attributes.user, "bind", GROUP, resource_of(role));
+    Attributes { namespace: attributes.namespace, name: &role.name, ..bind }
+}
+
+/// Whether a write grants something, and an authoriser that cannot be asked in place allows that.
+pub(crate) async fn granted(auth: &Auth, attributes: &Attributes<'_>, new: Option<&Object>) -> bool {
+    let Some(new) = new.filter(|_| attributes.group == GROUP) else { return false };
+    match attributes.resource {
+        "roles" | "clusterroles" => auth.authorize(&escalates(attributes, new)).await.is_allowed(),
+        "rolebindings" | "clusterrolebindings" => {
+            auth.authorize(&binds(attributes, &role_ref(new))).await.is_allowed()
+        }
+        _ => false,
+    }
 }
 
 /// Refuses unless the caller holds all the rules where they would apply.
