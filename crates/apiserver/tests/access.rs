@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -307,7 +307,7 @@ async fn a_webhook_knows_tokens() {
 }
 
 /// An AuthorizationConfiguration of Node, RBAC and a webhook.
-fn authorization(kubeconfig: &PathBuf, policy: &str, conditions: Value) -> Value {
+fn authorization(kubeconfig: &Path, policy: &str, conditions: Value) -> Value {
     json!({
         "apiVersion": "apiserver.config.k8s.io/v1", "kind": "AuthorizationConfiguration",
         "authorizers": [

@@ -96,7 +96,7 @@ impl Key {
 
 /// A point of a curve, uncompressed.
 fn point(x: &[u8], y: &[u8], length: usize) -> Option<Vec<u8>> {
-    (x.len() == length && y.len() == length).then(|| [&[4], x, y].concat())
+    (x.len() == length && y.len() == length).then(|| [&[4][..], x, y].concat())
 }
 
 impl Public {

@@ -9,7 +9,7 @@ use serde_json::Value;
 use skiff_machinery::{FieldError, FieldErrors, duration, names};
 
 use super::conditions::Conditions;
-use super::options::WebhookOptions;
+use super::hook::WebhookOptions;
 
 /// The schema of the file, in the words of the crate `schema`: `io.k8s.apiserver.config.AuthorizationConfiguration`.
 pub(super) const SCHEMA: &str = include_str!("authorization.txt");

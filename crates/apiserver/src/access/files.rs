@@ -9,7 +9,7 @@ use skiff_registry::configuration::{Kind, decode, read_text};
 use skiff_schema::Schema;
 
 use super::authorization::{self, Decider};
-use super::options::{AccessError, wrong};
+use super::error::{AccessError, wrong};
 
 const AUTHENTICATION: Kind = Kind {
     definition: "io.k8s.apiserver.config.AuthenticationConfiguration",

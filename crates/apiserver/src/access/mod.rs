@@ -4,7 +4,9 @@
 
 mod authorization;
 mod conditions;
+mod error;
 mod files;
+mod hook;
 mod issuers;
 mod options;
 mod reload;
@@ -13,11 +15,9 @@ mod token_webhook;
 mod uses;
 mod webhook;
 
-pub use options::{
-    AccessError, Authentication, AuthenticationOptions, Authorization, AuthorizationOptions, OidcOptions,
-    WebhookOptions,
-};
-
+pub use error::AccessError;
+pub use hook::WebhookOptions;
+pub use options::{Authentication, AuthenticationOptions, Authorization, AuthorizationOptions, OidcOptions};
 pub use start::{Outcomes, Reloads};
 pub(crate) use start::{follow, start};
 pub(crate) use uses::keep as note_uses;

@@ -1,14 +1,14 @@
 //! Who may come in and who decides, as options of kube-apiserver say it.
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::PathBuf;
 
 use skiff_auth::Anonymous;
 use skiff_jwt::{Configuration, Flags};
-use thiserror::Error;
 
 use super::authorization::{self, Decider, Webhook};
+use super::error::{AccessError, options};
 use super::files;
+use super::hook::WebhookOptions;
 
 /// The options of authentication.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,19 +23,6 @@ pub struct AuthenticationOptions {
     pub webhook: WebhookOptions,
     /// `--oidc-…`
     pub oidc: OidcOptions,
-}
-
-/// A server that is asked whose tokens are.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct WebhookOptions {
-    /// Its kubeconfig.
-    pub file: Option<PathBuf>,
-    /// In which version of `authentication.k8s.io` or `authorization.k8s.io` it is asked.
-    pub version: String,
-    /// How long an answer holds.
-    pub ttl: Duration,
-    /// How long an answer holds that allows nothing; only of authorisation.
-    pub unauthorized_ttl: Duration,
 }
 
 /// The options of one issuer of tokens.
@@ -82,40 +69,6 @@ pub struct Authorization {
     pub(super) file: Option<PathBuf>,
 }
 
-/// Nobody can come in, or decide, as is asked for.
-#[derive(Debug, Error)]
-pub enum AccessError {
-    /// Options do not go together.
-    #[error("{0}")]
-    Options(String),
-    /// A file cannot be read.
-    #[error("cannot read {what} {}", file.display())]
-    Unreadable {
-        /// What it is.
-        what: &'static str,
-        /// Which.
-        file: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// A file does not say what it should.
-    #[error("{}: {why}", file.display())]
-    Wrong {
-        /// Which.
-        file: PathBuf,
-        /// What is wrong, by field.
-        why: String,
-    },
-}
-
-fn options(why: impl Into<String>) -> AccessError {
-    AccessError::Options(why.into())
-}
-
-pub(super) fn wrong(file: &Path, why: String) -> AccessError {
-    AccessError::Wrong { file: file.to_owned(), why }
-}
-
 impl AuthenticationOptions {
     /// Reads the files once, so that what is wrong is told before anything starts.
     ///
@@ -144,18 +97,6 @@ impl AuthenticationOptions {
             oidc,
             webhook: self.webhook.clone(),
         })
-    }
-}
-
-impl WebhookOptions {
-    fn check(&self, option: &str, group: &str) -> Result<(), AccessError> {
-        if self.file.is_some() && !matches!(&*self.version, "v1" | "v1beta1") {
-            let version = &self.version;
-            return Err(options(format!(
-                "--{option}: unsupported {group} version {version:?}, supported versions are v1, v1beta1"
-            )));
-        }
-        Ok(())
     }
 }
 

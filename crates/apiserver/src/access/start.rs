@@ -9,8 +9,9 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::authorization::{Connection, Decider};
+use super::error::AccessError;
 use super::issuers::Issuers;
-use super::options::{AccessError, Authentication, Authorization};
+use super::options::{Authentication, Authorization};
 use super::reload::on_change;
 use super::token_webhook::TokenWebhook;
 use super::uses::WAITING;
