@@ -10,6 +10,7 @@ use skiff_pki::Pki;
 use skiff_registry::Plugins;
 use skiff_store::Store;
 
+use crate::access::{Authentication, Authorization};
 use crate::audit::AuditConfig;
 use crate::build_info::BuildInfo;
 use crate::expiry::EventTtl;
@@ -34,6 +35,10 @@ pub struct Config {
     pub plugins: Plugins,
     /// How long Events are kept.
     pub event_ttl: EventTtl,
+    /// Who may come in.
+    pub authentication: Authentication,
+    /// Who decides what users may do.
+    pub authorization: Authorization,
     /// What is written down of requests; none: nothing.
     pub audit: Option<AuditConfig>,
     /// What `/version` says.

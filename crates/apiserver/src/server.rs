@@ -12,15 +12,16 @@ use skiff_auth::{Auth, Issuer};
 use skiff_identity::UserInfo;
 use skiff_listener::Checks;
 use skiff_machinery::{Catalogue, Convert, Part};
-use skiff_pki::PkiError;
+use skiff_pki::{PkiError, SignError};
 use skiff_registry::{Callers, Converters, Parts, Recent, Registry, Services};
 use skiff_schema::Schema;
 use skiff_store::{ReadError, View};
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::access::{self, AccessError, Reloads};
 use crate::aggregation;
 use crate::aggregation::inside::Inside;
 use crate::aggregation::known::Aggregation;
@@ -29,7 +30,7 @@ use crate::aggregation::writer::Writer;
 use crate::answer::asked::Answers;
 use crate::audit::{Audit, AuditError};
 use crate::bootstrap::{self, Bootstrap, BootstrapError};
-use crate::config::Config;
+use crate::config::{ClusterConfig, Config};
 use crate::expiry::{self, EventTtl};
 use crate::fairness::configuration::Configuration;
 use crate::fairness::keeper::{self, Keeper};
@@ -71,6 +72,9 @@ pub enum StartError {
     /// Webhooks cannot be called as is asked for.
     #[error(transparent)]
     Webhooks(#[from] CredentialsError),
+    /// Nobody can come in, or decide, as is asked for.
+    #[error(transparent)]
+    Access(#[from] AccessError),
 }
 
 impl ApiServer {
@@ -86,8 +90,17 @@ impl ApiServer {
         let inside = Inside::new(config.extensions.clone()).await;
         write_first_objects(&config, &inside).await?;
         let (changed, event_ttl) = (Arc::<Notify>::default(), config.event_ttl);
-        let server = Self { shared: Arc::new(share(config, inside, &changed).await?) };
+        let issuer = issuer(&config.cluster);
+        let outgoing = Arc::new(Outgoing::new(config.store.clone()));
+        let (authentication, authorization) = (config.authentication.clone(), config.authorization.clone());
+        let started = access::start(authentication, authorization, &issuer.url, outgoing.clone()).await?;
+        let (access, uses, followed) = started.into_parts();
+        let auth = Auth::start(config.store.clone(), config.pki.clone(), issuer, access).await?;
+        let server = Self { shared: Arc::new(share(config, inside, auth, outgoing, &changed).await?) };
         server.keep(changed, event_ttl);
+        let Shared { auth, reloads, shutdown, .. } = &*server.shared;
+        access::follow(followed, auth, reloads, shutdown);
+        access::note_uses(server.client(UserInfo::api_server()), uses, shutdown.clone());
         Ok(server)
     }
 
@@ -121,6 +134,25 @@ impl ApiServer {
     /// The kinds that are served at any time, with their types.
     pub fn kinds(&self) -> Arc<dyn skiff_admission::Kinds> {
         skiff_registry::kinds(self.shared.offers.clone())
+    }
+
+    /// How often the files of authentication and authorisation were read again.
+    pub fn reloads(&self) -> watch::Receiver<Reloads> {
+        self.shared.reloads.subscribe()
+    }
+
+    /// The token that a Secret of a ServiceAccount holds.
+    ///
+    /// # Errors
+    /// When it cannot be signed.
+    pub fn secret_token(
+        &self,
+        namespace: &str,
+        account: &str,
+        uid: &str,
+        secret: &str,
+    ) -> Result<String, SignError> {
+        self.shared.auth.secret_token(namespace, account, uid, secret)
     }
 
     /// Lets go of what is kept only so that it need not be made again.
@@ -184,7 +216,13 @@ async fn write_first_objects(config: &Config, inside: &Inside) -> Result<(), Boo
 }
 
 /// Reads what requests are decided by. `changed` is told when priority and fairness are configured anew.
-async fn share(config: Config, inside: Inside, changed: &Arc<Notify>) -> Result<Shared, StartError> {
+async fn share(
+    config: Config,
+    inside: Inside,
+    auth: Auth,
+    outgoing: Arc<Outgoing>,
+    changed: &Arc<Notify>,
+) -> Result<Shared, StartError> {
     let Config {
         store, catalogue, pki, cluster, checks, limits, plugins, audit, build, more_metrics, ..
     } = config;
@@ -192,12 +230,9 @@ async fn share(config: Config, inside: Inside, changed: &Arc<Notify>) -> Result<
         Some(audit) => Some(Audit::start(audit).await?),
         None => None,
     };
-    let issuer = Issuer::new(&cluster.domain, cluster.advertise_address, cluster.port);
-    let auth = Auth::start(store.clone(), pki.clone(), issuer).await?;
     let address = SocketAddr::new(cluster.advertise_address, cluster.port);
     let schema = schema_of(&catalogue);
     let offers = Arc::new(Offers::new(catalogue, address.to_string(), build));
-    let outgoing = Arc::new(Outgoing::new(store.clone()));
     let registry = Registry::start(Services {
         store: store.clone(),
         offer: offers.clone(),
@@ -230,6 +265,7 @@ async fn share(config: Config, inside: Inside, changed: &Arc<Notify>) -> Result<
         registry,
         aggregation,
         auth,
+        reloads: watch::Sender::default(),
         audit,
         unrecorded: Arc::default(),
         pki,
@@ -239,6 +275,11 @@ async fn share(config: Config, inside: Inside, changed: &Arc<Notify>) -> Result<
         priority,
         flow_control,
     })
+}
+
+/// Who issues the tokens of ServiceAccounts.
+fn issuer(cluster: &ClusterConfig) -> Issuer {
+    Issuer::new(&cluster.domain, cluster.advertise_address, cluster.port)
 }
 
 /// How the parts of the control plane are, by the checks of the server.

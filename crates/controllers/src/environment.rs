@@ -59,7 +59,8 @@ impl Environment<'_> {
         let shared = Arc::new((state, reconcile));
         let work = move |key| {
             let shared = shared.clone();
-            let reconciled = async move { (shared.1)(&shared.0, key).await.map_err(|error| error.to_string()) };
+            let reconciled =
+                async move { (shared.1)(&shared.0, key).await.map_err(|error| error.to_string()) };
             reconciled.boxed()
         };
         Box::pin(work_off(queue, listed, workers, self.shutdown.clone(), Box::new(work)))

@@ -11,6 +11,7 @@ mod apply;
 mod cel;
 mod dns;
 mod images;
+mod issuers;
 mod netlink;
 mod objects;
 mod patches;
@@ -43,6 +44,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "cel", run: cel::run },
     Target { name: "dns", run: dns::run },
     Target { name: "images", run: images::run },
+    Target { name: "issuers", run: issuers::run },
     Target { name: "netlink", run: netlink::run },
     Target { name: "objects", run: objects::run },
     Target { name: "patches", run: patches::run },

@@ -89,6 +89,6 @@ macro_rules! tests {
 }
 
 tests! {
-    aggregation apply cel dns images netlink objects patches paths protobuf
+    aggregation apply cel dns images issuers netlink objects patches paths protobuf
     pullsecrets requests schemas spdy store tar tokens websocket words yaml
 }

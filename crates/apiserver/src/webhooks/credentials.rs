@@ -9,6 +9,7 @@ use http::HeaderValue;
 use kube::config::Kubeconfig;
 use serde_json::Value;
 use skiff_errors::error_text;
+use skiff_pki::kubeconfig::read_config;
 use thiserror::Error;
 
 use super::tls;
@@ -49,7 +50,7 @@ impl Credentials {
     /// Reads a kubeconfig, and once each file that it names, so that what is wrong with one is told at once.
     pub(crate) fn read(file: &Path) -> Result<Self, CredentialsError> {
         let wrong = |why| CredentialsError { file: file.to_owned(), why };
-        let read = Kubeconfig::read_from(file).map_err(|error| wrong(error_text(&error)))?;
+        let read = read_config(file).map_err(|error| wrong(error_text(&error)))?;
         Self::of(&read).map_err(wrong)
     }
 

@@ -7,6 +7,7 @@
 pub(crate) mod conversion;
 pub(crate) mod credentials;
 pub(crate) mod dial;
+pub(crate) mod kubeconfig;
 pub(crate) mod outgoing;
 pub(crate) mod resolve;
 pub(crate) mod tls;

@@ -40,17 +40,40 @@ impl Outgoing {
     /// Posts JSON to who is shown this, and reads an answer of at most `most` bytes.
     pub(super) async fn post(
         &self,
-        (client, shown): (&ClientConfig, &Shown),
+        to: (&ClientConfig, &Shown),
         body: Bytes,
         timeout: Duration,
         most: usize,
     ) -> Result<Bytes, CallError> {
+        let post = move |uri: &Uri| request(uri, body);
+        self.exchange(to, &to.0.url(timeout), post, timeout, most).await
+    }
+
+    /// Reads what is at a URL, of at most `most` bytes.
+    pub(crate) async fn get(
+        &self,
+        client: &ClientConfig,
+        url: &str,
+        timeout: Duration,
+        most: usize,
+    ) -> Result<Bytes, CallError> {
+        let get = |uri: &Uri| addressed(Request::get(target(uri)), uri).body(Full::default());
+        self.exchange((client, &Shown::default()), url, get, timeout, most).await
+    }
+
+    async fn exchange(
+        &self,
+        (client, shown): (&ClientConfig, &Shown),
+        url: &str,
+        request: impl FnOnce(&Uri) -> Result<Request<Full<Bytes>>, http::Error>,
+        timeout: Duration,
+        most: usize,
+    ) -> Result<Bytes, CallError> {
         let exchange = async {
-            let uri: Uri =
-                client.url(timeout).parse().map_err(|error: http::uri::InvalidUri| failed(&error))?;
+            let uri: Uri = url.parse().map_err(|error: http::uri::InvalidUri| failed(&error))?;
             let sender = self.connect((client, shown), &uri).await;
             let mut sender = sender.map_err(CallError::Failed)?;
-            let mut request = request(&uri, body).map_err(|error| failed(&error))?;
+            let mut request = request(&uri).map_err(|error| failed(&error))?;
             if let Some(value) = &shown.authorization {
                 request.headers_mut().insert(AUTHORIZATION, value.clone());
             }
@@ -112,15 +135,20 @@ fn failed(why: &dyn std::fmt::Display) -> CallError {
     CallError::Failed(why.to_string())
 }
 
-fn request(uri: &Uri, body: Bytes) -> Result<Request<Full<Bytes>>, http::Error> {
-    let target = uri.path_and_query().map_or("/", |target| target.as_str());
+fn target(uri: &Uri) -> &str {
+    uri.path_and_query().map_or("/", |target| target.as_str())
+}
+
+fn addressed(builder: http::request::Builder, uri: &Uri) -> http::request::Builder {
     let host = uri.authority().map_or("", |authority| authority.as_str());
-    Request::post(target)
+    builder
         .header(HOST, host)
-        .header(CONTENT_TYPE, "application/json")
         .header(ACCEPT, "application/json, */*")
         .header(USER_AGENT, "kube-apiserver-admission")
-        .body(Full::new(body))
+}
+
+fn request(uri: &Uri, body: Bytes) -> Result<Request<Full<Bytes>>, http::Error> {
+    addressed(Request::post(target(uri)), uri).header(CONTENT_TYPE, "application/json").body(Full::new(body))
 }
 
 async fn read(response: Response<Incoming>, most: usize) -> Result<Bytes, CallError> {
