@@ -121,6 +121,8 @@ async fn serve(directory: &std::path::Path) -> anyhow::Result<ApiServer> {
         checks: Checks::default(),
         limits: skiff_apiserver::Limits::default(),
         plugins: skiff_apiserver::Plugins::default(),
+        authentication: skiff_apiserver::Authentication::default(),
+        authorization: skiff_apiserver::Authorization::default(),
         event_ttl: skiff_apiserver::EventTtl::default(),
         audit: None,
         build: skiff_apiserver::BuildInfo::default(),

@@ -100,7 +100,7 @@ impl ApiServer {
         server.keep(changed, event_ttl);
         let Shared { auth, reloads, shutdown, .. } = &*server.shared;
         access::follow(followed, auth, reloads, shutdown);
-        access::note_uses(server.client(UserInfo::api_server()), uses, shutdown.clone());
+        access::note_uses(server.client(UserInfo::api_server(), "kube-apiserver"), uses, shutdown.clone());
         Ok(server)
     }
 

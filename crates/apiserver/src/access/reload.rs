@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
-use tokio::io::unix::AsyncFd;
+use tokio::io::{Interest, unix::AsyncFd};
 use tokio_util::sync::CancellationToken;
 
 /// How often a file is looked at, whatever is told.
@@ -61,7 +61,12 @@ impl Told {
         let descriptor = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
         let what = WatchFlags::CLOSE_WRITE | WatchFlags::MOVED_TO | WatchFlags::CREATE | WatchFlags::DELETE;
         inotify::add_watch(&descriptor, directory, what)?;
-        Ok(Self(AsyncFd::new(descriptor)?))
+        #[expect(
+            deprecated,
+            reason = "sound for a descriptor that the AsyncFd itself owns; its successor is unsafe"
+        )]
+        let descriptor = AsyncFd::with_interest(descriptor, Interest::READABLE)?;
+        Ok(Self(descriptor))
     }
 
     /// Waits until something has changed, and takes all that is told of it; for ever if nothing more is told.

@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
-use futures::FutureExt as _;
-use futures::future::BoxFuture;
 use serde_json::json;
 use skiff_audit::Event;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::options::{AuditError, WebhookConfig};
-use super::sink::{FLUSHED, Sink};
+use super::sink::Sink;
 use crate::webhooks::kubeconfig::Server;
 
 /// So many events wait to be sent.
