@@ -124,9 +124,9 @@ impl Told {
     }
 }
 
-/// How many objects could not be decoded, by kind, in Prometheus' text format.
+/// How many objects could not be decoded, by kind, and what work queues are at, in Prometheus' text format.
 pub fn metrics() -> String {
-    TOLD.lock().render()
+    TOLD.lock().render() + &crate::numbers::text()
 }
 
 #[cfg(test)]

@@ -85,7 +85,10 @@ impl Outgoing {
 #[async_trait]
 impl Webhooks for Outgoing {
     async fn call(&self, client: &ClientConfig, body: Bytes, timeout: Duration) -> Result<Bytes, CallError> {
-        self.post(client, body, timeout, MAX_ANSWER).await
+        let began = std::time::Instant::now();
+        let answer = self.post(client, body, timeout, MAX_ANSWER).await;
+        crate::http::metrics::waited(began.elapsed());
+        answer
     }
 }
 
