@@ -157,7 +157,9 @@ pub(crate) async fn start(
         plugins,
         audit,
         build: build_info(),
-        more_metrics: || skiff_informer::metrics() + &skiff_scheduler::metrics(),
+        more_metrics: || {
+            [skiff_informer::metrics(), skiff_scheduler::metrics(), crate::encryption::metrics()].concat()
+        },
         extensions: vec![metrics.clone() as Arc<dyn Extension>],
     };
     // Before the API server answers: it is not ready before the proxy is.

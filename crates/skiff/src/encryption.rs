@@ -14,6 +14,7 @@ use skiff_apiserver::configuration;
 use skiff_apiserver::{Checks, Concern};
 use skiff_encryption::kms::Service;
 use skiff_encryption::{Configuration, DEFINITION, Keyring, KmsConfig, NAMES, SCHEMA, grpc};
+use skiff_exposition::{Counters, Family, Gauges};
 use skiff_store::Embedded;
 use tokio::io::unix::AsyncFd;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +25,22 @@ use crate::args::EncryptionArgs;
 /// nothing by themselves. The file is looked at as often, since nobody tells of changes behind symbolic links.
 const ASK: Duration = Duration::from_secs(60);
 const ASK_FAILING: Duration = Duration::from_secs(10);
+
+static RELOADS: Counters<1> = Family::counters(
+    "apiserver_encryption_config_controller_automatic_reloads_total",
+    "How often the encryption provider configuration was read again.",
+    ["status"],
+);
+static RELOADED: Gauges<1> = Family::gauges(
+    "apiserver_encryption_config_controller_automatic_reload_last_timestamp_seconds",
+    "When that was last, in seconds since 1970.",
+    ["status"],
+);
+
+/// What was read again, in Prometheus' text format.
+pub(crate) fn metrics() -> String {
+    skiff_exposition::text(&[&RELOADS, &RELOADED])
+}
 
 const KIND: configuration::Kind = configuration::Kind { definition: DEFINITION, names: NAMES };
 
@@ -156,6 +173,9 @@ impl Encryption {
             self.keyring.replace(&configuration, Instant::now()).map_err(anyhow::Error::msg)?;
             Ok(text)
         });
+        let status = if taken.is_ok() { "success" } else { "failure" };
+        RELOADS.of([status]).add(1);
+        RELOADED.of([status]).set(jiff::Timestamp::now().as_second());
         match taken {
             Ok(text) => {
                 tracing::info!(file = %self.file.display(), "the encryption provider configuration was read again");

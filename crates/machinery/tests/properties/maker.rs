@@ -56,7 +56,7 @@ impl<'a> Maker<'a> {
         let mut members = Map::new();
         for (index, field) in definition.fields().iter().enumerate() {
             let is_key = keys.contains(&&*field.name);
-            let wanted = is_key || self.below(if depth < 2 { 2 } else { 3 }) == 0;
+            let wanted = is_key || self.below(2 + depth) == 0;
             // Who owns what is made by those who write.
             if !wanted || !known.contains(&index) || field.name == "managedFields" {
                 continue;
