@@ -11,7 +11,7 @@ use skiff_registry::codec;
 
 use super::exchange::Exchange;
 use crate::http::body::{self, Body};
-use crate::http::{health, metrics};
+use crate::http::{health, scrape};
 
 impl Exchange {
     pub(super) async fn non_resource(
@@ -34,7 +34,7 @@ impl Exchange {
             return Ok(response);
         }
         let text = match path.trim_end_matches('/') {
-            "/metrics" => Some(metrics::text(&self.server)),
+            "/metrics" => Some(scrape::text(&self.server)),
             "/metrics/slis" => Some(health::slis(&self.server)),
             _ => None,
         };
