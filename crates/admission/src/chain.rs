@@ -2,10 +2,12 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_trait::async_trait;
 
 use crate::attributes::Attributes;
+use crate::numbers::{self, Step};
 use crate::refusal::Refusal;
 
 /// One duty of admission. It may change the object in [`Plugin::admit`], which runs before the object is validated, and may
@@ -73,7 +75,10 @@ impl Chain {
     pub async fn round(&self, attributes: &mut Attributes) -> Result<(), Refusal> {
         for plugin in &self.plugins {
             if plugin.handles(attributes) {
-                plugin.admit(attributes).await?;
+                let (began, operation) = (Instant::now(), attributes.operation);
+                let admitted = plugin.admit(attributes).await;
+                numbers::controller(plugin.name(), Step::Admit, operation, admitted.is_err(), began);
+                admitted?;
             }
         }
         Ok(())
@@ -86,7 +91,10 @@ impl Chain {
     pub async fn validate(&self, attributes: &Attributes) -> Result<(), Refusal> {
         for plugin in &self.plugins {
             if plugin.handles(attributes) {
-                plugin.validate(attributes).await?;
+                let (began, operation) = (Instant::now(), attributes.operation);
+                let validated = plugin.validate(attributes).await;
+                numbers::controller(plugin.name(), Step::Validate, operation, validated.is_err(), began);
+                validated?;
             }
         }
         Ok(())

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
+use serde_json::Value;
 use skiff_kinds::api_service::{self, Management};
 use skiff_machinery::discovery::{Elsewhere, Priority, Registered, Registry, group_versions};
 use skiff_machinery::{Catalogue, GroupVersion, Kind};
@@ -71,6 +72,11 @@ impl Offers {
             current: RwLock::new(first),
             changed: Notify::new(),
         }
+    }
+
+    /// What `/version` tells.
+    pub(crate) fn version(&self) -> Value {
+        self.build.version()
     }
 
     pub(crate) fn current(&self) -> Arc<Moment> {

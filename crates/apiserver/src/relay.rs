@@ -42,8 +42,8 @@ fn forwarded(headers: &HeaderMap) -> HeaderMap {
     headers
 }
 
-/// What a stream keeps of its request: a place among those that last, and what is written down of it.
-pub(crate) type Held = Arc<(Arc<Pass>, Option<Arc<Trail>>)>;
+/// What a stream keeps of its request: a place among those that last, what is written down of it, and that it is counted.
+pub(crate) type Held = Arc<(Arc<Pass>, Option<Arc<Trail>>, Option<Arc<skiff_exposition::Held>>)>;
 
 /// What the request's stream keeps.
 pub(crate) fn held(request: &Request<Body>) -> Option<Held> {

@@ -40,7 +40,6 @@ use crate::http::caller::Caller;
 use crate::http::client::ApiService;
 use crate::http::gate::Gate;
 use crate::http::listener;
-use crate::http::metrics::Metrics;
 use crate::offer::Offers;
 use crate::shared::Shared;
 use crate::subresources::node::Nodes;
@@ -258,7 +257,6 @@ async fn share(
     Ok(Shared {
         nodes: Nodes { registry: registry.clone(), tls: pki.kubelet_client_tls()? },
         answers: Arc::new(answers),
-        metrics: Metrics::default(),
         shutdown: CancellationToken::new(),
         store,
         offers,

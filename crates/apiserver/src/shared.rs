@@ -17,7 +17,6 @@ use crate::answer::asked::Answers;
 use crate::audit::Audit;
 use crate::fairness::configuration::Configuration;
 use crate::fairness::priority::Priority;
-use crate::http::metrics::Metrics;
 use crate::limits::Limits;
 use crate::offer::Offers;
 use crate::subresources::node::Nodes;
@@ -40,7 +39,6 @@ pub(crate) struct Shared {
     /// The record of all requests of which nothing is.
     pub(crate) unrecorded: Arc<Record>,
     pub(crate) pki: Arc<Pki>,
-    pub(crate) metrics: Metrics,
     /// What other parts of the process count.
     pub(crate) more_metrics: fn() -> String,
     pub(crate) checks: Checks,

@@ -95,6 +95,15 @@ impl TestServer {
         .await
     }
 
+    /// A server over this store, which is its own.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub async fn with_store(address: impl Into<IpAddr>, store: Arc<dyn Store>) -> Self {
+        Self::made(address.into(), |config| config.store = store).await
+    }
+
     async fn made(address: IpAddr, change: impl FnOnce(&mut Config)) -> Self {
         let dir = tempfile::tempdir().expect("a directory for the test");
         let store = store(dir.path());
@@ -102,7 +111,7 @@ impl TestServer {
         let (catalogue, cluster) = (Arc::new(skiff_kinds::builtin()), ClusterConfig::new(address));
         let checks = Checks::default();
         let mut config = Config {
-            store: store.clone(),
+            store,
             catalogue,
             pki: pki.clone(),
             cluster,
@@ -118,6 +127,7 @@ impl TestServer {
             extensions: Vec::new(),
         };
         change(&mut config);
+        let store = config.store.clone();
         let server = ApiServer::start(config).await.expect("the server starts");
         Self { server, store, pki, checks, _dir: dir }
     }

@@ -433,9 +433,26 @@ async fn answers_reviews_and_health() {
     let metrics = api.get("/metrics").await.expect(200).text;
     assert!(
         metrics.contains(
-            "apiserver_request_total{verb=\"POST\",resource=\"selfsubjectreviews\",code=\"201\"} 1"
+            r#"apiserver_request_total{verb="POST",dry_run="",group="authentication.k8s.io",version="v1",resource="selfsubjectreviews",subresource="",scope="resource",component="apiserver",code="201"} 1"#
         )
     );
+    for name in [
+        "apiserver_request_duration_seconds_bucket{",
+        "apiserver_request_sli_duration_seconds_count{",
+        "apiserver_current_inflight_requests{",
+        "apiserver_flowcontrol_dispatched_requests_total{",
+        r#"apiserver_resource_objects{group="rbac.authorization.k8s.io",resource="clusterroles"} "#,
+        r#"apiserver_storage_objects{resource="namespaces"} 4"#,
+        r#"apiserver_storage_size_bytes{storage_cluster_id="etcd-0"} "#,
+        r#"etcd_request_duration_seconds_count{operation="create","#,
+        r#"authorization_attempts_total{result="allowed"} "#,
+        r#"rest_client_requests_total{code="200",method="GET",host="in-process"} "#,
+        "process_resident_memory_bytes ",
+        "kubernetes_build_info{",
+        "skiff_store_revision ",
+    ] {
+        assert!(metrics.lines().any(|line| line.starts_with(name)), "{name} in\n{metrics}");
+    }
 }
 
 #[tokio::test]

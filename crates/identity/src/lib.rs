@@ -155,6 +155,12 @@ impl PeerIdentity {
         })
     }
 
+    /// When a certificate ends, in seconds since 1970; nothing of one that cannot be decoded.
+    pub fn end_of(certificate: &CertificateDer<'_>) -> Option<i64> {
+        let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+        Some(parsed.validity().not_after.timestamp())
+    }
+
     /// The same, of a front proxy or not.
     #[must_use]
     pub fn of_front_proxy(self, is_front_proxy: bool) -> Self {

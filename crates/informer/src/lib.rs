@@ -15,6 +15,7 @@ mod errors;
 mod events;
 mod index;
 mod key;
+mod numbers;
 mod queue;
 #[doc(hidden)]
 pub mod shared;

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use crate::numbers::{self, Counted};
 use crate::vitals::STUCK_AFTER;
 
 /// Delay before the first retry; doubles with each failure.
@@ -34,7 +35,8 @@ pub enum Next {
 }
 
 struct State<K> {
-    ready: VecDeque<K>,
+    /// Each since when.
+    ready: VecDeque<(K, Instant)>,
     /// Keys in `ready`, or added while they were being processed.
     wanted: HashSet<K>,
     /// Since when.
@@ -46,6 +48,7 @@ struct State<K> {
     delayed: BTreeMap<(Instant, u64), K>,
     due: HashMap<K, (Instant, u64)>,
     sequence: u64,
+    counted: Option<Counted>,
 }
 
 struct Shared<K> {
@@ -74,6 +77,26 @@ impl<K: Clone + Eq + Hash> Default for Queue<K> {
 impl<K: Clone + Eq + Hash> Queue<K> {
     /// An empty queue.
     pub fn new() -> Self {
+        Self::made(None)
+    }
+
+    /// An empty queue that is counted under a name.
+    pub fn named(name: &'static str) -> Self
+    where
+        K: Send + Sync + 'static,
+    {
+        let queue = Self::made(Some(Counted::of(name)));
+        let shared = Arc::downgrade(&queue.shared);
+        numbers::look_at(name, move || {
+            let (now, shared) = (Instant::now(), shared.upgrade()?);
+            let state = shared.state.lock();
+            let times = state.processing.values().map(|since| (now - *since).as_secs_f64());
+            Some(times.fold((0.0, 0.0), |(sum, most): (f64, f64), time| (sum + time, most.max(time))))
+        });
+        queue
+    }
+
+    fn made(counted: Option<Counted>) -> Self {
         let state = State {
             ready: VecDeque::new(),
             wanted: HashSet::new(),
@@ -83,6 +106,7 @@ impl<K: Clone + Eq + Hash> Queue<K> {
             delayed: BTreeMap::new(),
             due: HashMap::new(),
             sequence: 0,
+            counted,
         };
         Self { shared: Arc::new(Shared { state: Mutex::new(state), changed: Notify::new() }) }
     }
@@ -131,9 +155,12 @@ impl<K: Clone + Eq + Hash> Queue<K> {
     fn take(&self) -> Option<K> {
         let mut state = self.shared.state.lock();
         state.promote(Instant::now());
-        let key = state.ready.pop_front()?;
+        let (key, since) = state.ready.pop_front()?;
         state.wanted.remove(&key);
         let now = Instant::now();
+        if let Some(counted) = &state.counted {
+            counted.taken(now - since);
+        }
         state.progress = now;
         state.processing.insert(key.clone(), now);
         Some(key)
@@ -167,7 +194,10 @@ impl<K: Clone + Eq + Hash> Queue<K> {
         K: Display,
     {
         let mut state = self.shared.state.lock();
-        state.processing.remove(&key);
+        let since = state.processing.remove(&key);
+        if let (Some(counted), Some(since)) = (&state.counted, since) {
+            counted.done(since.elapsed(), outcome.is_err());
+        }
         if state.wanted.contains(&key) {
             state.make_ready(key.clone());
         }
@@ -201,10 +231,14 @@ impl<K: Clone + Eq + Hash> State<K> {
     }
 
     fn make_ready(&mut self, key: K) {
+        let now = Instant::now();
         if self.ready.is_empty() {
-            self.progress = Instant::now();
+            self.progress = now;
         }
-        self.ready.push_back(key);
+        self.ready.push_back((key, now));
+        if let Some(counted) = &self.counted {
+            counted.added();
+        }
     }
 
     fn add_at(&mut self, key: K, at: Instant) {

@@ -2,12 +2,12 @@
 //! each once for an object at a revision, however many watches of the process meet it.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
-use std::fmt::Write as _;
 use std::sync::LazyLock;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{Client, Resource};
 use parking_lot::Mutex;
+use skiff_exposition::{Kind, Text};
 use tracing::warn;
 
 use crate::{EventType, ObjectKey, Recorder, Unreadable};
@@ -113,20 +113,17 @@ impl Told {
     }
 
     fn render(&self) -> String {
-        const NAME: &str = "skiff_informer_unreadable_objects_total";
-        let mut out = format!(
-            "# HELP {NAME} Objects, at their revisions, that a watch could not decode.\n# TYPE {NAME} counter\n"
-        );
-        for (kind, count) in &self.counts {
-            writeln!(out, "{NAME}{{kind=\"{kind}\"}} {count}").expect("writing into a String does not fail");
-        }
-        out
+        let mut text = Text::default();
+        let help = "Objects, at their revisions, that a watch could not decode.";
+        let counts = self.counts.iter().map(|(kind, count)| ([("kind", kind.as_str())], *count));
+        text.family(("skiff_informer_unreadable_objects_total", Kind::Counter, help), counts);
+        text.into_string()
     }
 }
 
-/// How many objects could not be decoded, by kind, in Prometheus' text format.
+/// How many objects could not be decoded, by kind, and what work queues are at, in Prometheus' text format.
 pub fn metrics() -> String {
-    TOLD.lock().render()
+    TOLD.lock().render() + &crate::numbers::text()
 }
 
 #[cfg(test)]

@@ -49,7 +49,7 @@ impl Vitals {
     where
         K: Clone + Eq + Hash + Display + Send + Sync + 'static,
     {
-        let queue = Queue::new();
+        let queue = Queue::named(name);
         let watched = queue.clone();
         self.watch(name, move |now| watched.stuck(now));
         queue

@@ -11,6 +11,7 @@ use skiff_machinery::selector::LabelSelector;
 
 use crate::configuration::Backoff;
 use crate::model::{Budget, Labels, NodeInfo, OwnerKind, PodInfo};
+use crate::numbers::Pending;
 pub(crate) use crate::picture::Picture;
 use crate::preempt::Preemption;
 use crate::rules::Rule;
@@ -161,6 +162,11 @@ impl Cluster {
     /// Asks again, if the pod rested after a failure.
     pub(crate) fn rested(&mut self, key: &ObjectKey, priority: i32) {
         self.waiting.rested(key, priority);
+    }
+
+    /// How many pods wait.
+    pub(crate) fn pending(&self) -> Pending {
+        self.waiting.pending()
     }
 
     /// Whether nobody waits for a decision.

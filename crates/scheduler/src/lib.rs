@@ -17,6 +17,7 @@ mod cluster;
 mod configuration;
 mod model;
 mod nodes;
+mod numbers;
 mod picture;
 mod preempt;
 mod rules;
@@ -46,12 +47,14 @@ use tokio_util::sync::CancellationToken;
 
 pub use affinity::required as node_affinity_matches;
 pub use configuration::{Configuration, ConfigurationError, schema};
+pub use numbers::metrics;
 pub use taints::tolerated;
 
 use act::{Error, Hand};
 use caches::{Caches, StorageCaches};
 use cluster::{Cluster, Decided};
 use model::PodInfo;
+use numbers::Attempt;
 use storage::Reserved;
 use volumes::{Outcome, VolumeHand};
 
@@ -86,6 +89,7 @@ async fn schedule(client: Client, configuration: Configuration, vitals: Vitals, 
     storage.tell(&vitals);
     let cluster = Arc::new(Mutex::new(Cluster::new(configuration.backoff())));
     let queue = vitals.queue::<ObjectKey>("binding");
+    numbers::look_at(&cluster);
     let changed = Arc::new(Notify::new());
     caches.subscribe(&cluster, &queue, &changed);
     storage.subscribe(&cluster, &queue, &changed);
@@ -112,39 +116,46 @@ async fn schedule(client: Client, configuration: Configuration, vitals: Vitals, 
 impl Scheduler {
     /// Decides about the pod that is next, and writes the decision.
     async fn work(self: &Arc<Self>, token: ObjectKey) -> Result<Next, Error> {
+        let began = Instant::now();
         let decided = {
             let mut cluster = self.cluster.lock();
             if let Some(pod) = self.pods.get(&token) {
                 cluster.rested(&token, pod.priority);
             }
-            let decided = cluster.decide(|key| self.pods.get(key), Instant::now());
+            let decided = cluster.decide(|key| self.pods.get(key), began);
+            if decided.is_some() {
+                numbers::decided(began.elapsed());
+            }
             if !cluster.is_idle() {
                 self.queue.add(token);
             }
             decided
         };
         match decided {
-            Some(decided) => self.write(decided).await,
+            Some(decided) => self.write(decided, began).await,
             None => Ok(Next::Done),
         }
     }
 
-    async fn write(self: &Arc<Self>, decided: Decided) -> Result<Next, Error> {
+    async fn write(self: &Arc<Self>, decided: Decided, began: Instant) -> Result<Next, Error> {
         let Decided { key, pod, decision, reserved } = decided;
         match (decision, reserved) {
-            (schedule::Decision::Bind(node), None) => self.bind(&key, &pod, &node).await,
+            (schedule::Decision::Bind(node), None) => self.bind(&key, &pod, &node, began).await,
             // That may take minutes, and nobody else waits for it.
             (schedule::Decision::Bind(node), Some(reserved)) => {
                 let (scheduler, shutdown) = (self.clone(), self.shutdown.clone());
                 let binding = async move {
                     if scheduler.bind_volumes(&key, &pod, &reserved).await {
-                        scheduler.bind(&key, &pod, &node).await;
+                        scheduler.bind(&key, &pod, &node, began).await;
                     }
                 };
                 tokio::spawn(async move { shutdown.run_until_cancelled(binding).await });
             }
             (schedule::Decision::Unschedulable(why), _) => {
-                if let Err(error) = self.refuse(&key, &pod, &why).await {
+                let refused = self.refuse(&key, &pod, &why).await;
+                let attempt = if refused.is_ok() { Attempt::Unschedulable } else { Attempt::Error };
+                numbers::attempt(attempt, pod.profile_name(), began);
+                if let Err(error) = refused {
                     tracing::warn!(pod = %key, error = skiff_errors::error_text(&error), "will try again");
                     self.rest(&key);
                 }
@@ -161,14 +172,18 @@ impl Scheduler {
         why: &schedule::Unschedulable,
     ) -> Result<(), Error> {
         if let schedule::Room::Made(preemption) = &why.room {
+            numbers::preempts(preemption.victims.len());
             let outranked = self.cluster.lock().outranked(pod, preemption);
             self.hand.make_room((key, pod), preemption, &outranked).await?;
         }
         self.hand.refuse(key, pod, why).await
     }
 
-    async fn bind(&self, key: &ObjectKey, pod: &PodInfo, node: &str) {
-        match self.hand.bind(key, pod, node).await {
+    async fn bind(&self, key: &ObjectKey, pod: &PodInfo, node: &str, began: Instant) {
+        let bound = self.hand.bind(key, pod, node).await;
+        let attempt = if matches!(bound, Ok(true)) { Attempt::Scheduled } else { Attempt::Error };
+        numbers::attempt(attempt, pod.profile_name(), began);
+        match bound {
             Ok(true) => {}
             Ok(false) => self.cluster.lock().forget(key),
             Err(_) => self.rest(key),

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use skiff_informer::ObjectKey;
 
 use crate::configuration::Backoff;
+use crate::numbers::Pending;
 use crate::rules::Rule;
 
 /// What first to last: priority, then order of arrival.
@@ -72,6 +73,13 @@ impl Waiting {
         let (_, key) = self.ready.pop_first()?;
         self.ranks.remove(&key);
         Some(key)
+    }
+
+    /// How many wait for what.
+    pub(crate) fn pending(&self) -> Pending {
+        let backoff = self.again.len();
+        let unschedulable = self.refused.len().saturating_sub(backoff);
+        Pending { active: self.ready.len(), backoff: backoff + self.resting.len(), unschedulable }
     }
 
     pub(crate) fn is_empty(&self) -> bool {

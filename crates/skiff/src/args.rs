@@ -135,6 +135,8 @@ pub(crate) struct ServerArgs {
     pub(crate) audit: AuditArgs,
     #[command(flatten)]
     pub(crate) access: AccessArgs,
+    #[command(flatten)]
+    pub(crate) encryption: EncryptionArgs,
     /// Name of the context written into the kubeconfig
     #[arg(long, default_value = "skiff", value_name = "NAME")]
     pub(crate) context: String,
@@ -265,6 +267,36 @@ impl AuditArgs {
     }
 }
 
+/// How what is stored is encrypted, as options of kube-apiserver say it.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub(crate) struct EncryptionArgs {
+    /// EncryptionConfiguration (apiserver.config.k8s.io/v1) that says which resources are encrypted on disk, and with which keys
+    #[arg(long, value_name = "FILE")]
+    pub(crate) encryption_provider_config: Option<PathBuf>,
+    /// Read that file again whenever it changes
+    #[arg(long)]
+    pub(crate) encryption_provider_config_automatic_reload: bool,
+}
+
+impl EncryptionArgs {
+    /// The same, for a process that runs somewhere else.
+    pub(crate) fn words(&self) -> anyhow::Result<Vec<OsString>> {
+        let mut words: Vec<OsString> = Vec::new();
+        if let Some(file) = &self.encryption_provider_config {
+            words.extend(["--encryption-provider-config".into(), absolute(file)?.into()]);
+        }
+        if self.encryption_provider_config_automatic_reload {
+            words.push("--encryption-provider-config-automatic-reload".into());
+        }
+        Ok(words)
+    }
+
+    /// Whether nothing is said.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.encryption_provider_config.is_none() && !self.encryption_provider_config_automatic_reload
+    }
+}
+
 /// A file, wherever a process is started; standard output stays that.
 pub(crate) fn absolute(file: &Path) -> anyhow::Result<PathBuf> {
     if file == Path::new("-") {
@@ -326,6 +358,14 @@ impl UpArgs {
                     or_none(args.audit.audit_webhook_config_file.as_ref().map(file)),
                 ),
                 ("audit_webhook_batch_max_wait", args.audit.audit_webhook_batch_max_wait.to_string()),
+                (
+                    "encryption_provider_config",
+                    or_none(args.encryption.encryption_provider_config.as_ref().map(file)),
+                ),
+                (
+                    "encryption_provider_config_automatic_reload",
+                    args.encryption.encryption_provider_config_automatic_reload.to_string(),
+                ),
                 ("context", args.context.clone()),
                 ("enable_bootstrap_token_auth", args.access.enable_bootstrap_token_auth.to_string()),
             ];
@@ -456,6 +496,25 @@ mod tests {
         ];
         assert_eq!(args.server.audit.words().unwrap(), expected);
         assert_eq!(args.server.audit.read().unwrap_err().to_string(), "cannot read the audit policy p.yaml");
+    }
+
+    #[test]
+    fn what_is_asked_of_encryption_reaches_the_server() {
+        let words =
+            "skiff up --encryption-provider-config e.yaml --encryption-provider-config-automatic-reload";
+        let Command::Up(args) = Cli::of(&Cli::command().get_matches_from(words.split(' '))).unwrap().command
+        else {
+            panic!("not up")
+        };
+        let here = path::absolute("e.yaml").unwrap();
+        let expected: [OsString; 3] = [
+            "--encryption-provider-config".into(),
+            here.into(),
+            "--encryption-provider-config-automatic-reload".into(),
+        ];
+        assert_eq!(args.server.encryption.words().unwrap(), expected);
+        let error = args.server.encryption.read().unwrap_err().to_string();
+        assert_eq!(error, "error opening encryption provider configuration file \"e.yaml\"");
     }
 
     #[test]

@@ -19,12 +19,13 @@ use skiff_node::{AgentConfig, Clients, Reports};
 use skiff_pki::{Credentials, NodeSubject, Pki, PkiSubject, kubeconfig::ContextEntry};
 use skiff_proxy::{Health, ProxyConfig};
 use skiff_runtime::Runtime;
-use skiff_store::{Condition, Embedded};
+use skiff_store::{Condition, Embedded, Terms};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::ServerArgs;
+use crate::encryption::Encryption;
 use crate::layout::Layout;
 use crate::metrics::MetricsApi;
 use crate::parts::Parts;
@@ -121,6 +122,7 @@ pub(crate) async fn start(
     let audit = settings.args.audit.read()?;
     let (authentication, authorization) = settings.args.access.read()?;
     let bootstrap_tokens = authentication.has_bootstrap_tokens();
+    settings.args.encryption.read()?;
     let node_ip = settings.node_ip().await?;
     // Tools on this machine use loopback: it stays when the machine moves to another network.
     let url = format!("https://127.0.0.1:{}", settings.args.api_port);
@@ -133,9 +135,14 @@ pub(crate) async fn start(
 
     progress.step("opening the store");
     let catalogue = Arc::new(skiff_kinds::builtin());
-    let store = Arc::new(Embedded::open(settings.layout.store(), skiff_apiserver::terms(&catalogue))?);
     let checks = Checks::default();
+    let encryption = settings.args.encryption.open()?;
+    let store = open_store(&settings, skiff_apiserver::terms(&catalogue), encryption.as_ref())?;
     watch_store(&mut parts, &store, &checks);
+    if let Some(encryption) = encryption {
+        encryption.check(&checks);
+        parts.run("encryption", encryption.keep(store.clone(), shutdown.clone()));
+    }
     let pki = Arc::new(Pki::open_or_create(&settings.layout.pki(), &pki_subject(&settings, node_ip))?);
     parts.run("certificates", keep_certificates(pki.clone(), shutdown.clone()));
 
@@ -155,7 +162,9 @@ pub(crate) async fn start(
         authorization,
         audit,
         build: build_info(),
-        more_metrics: skiff_informer::metrics,
+        more_metrics: || {
+            [skiff_informer::metrics(), skiff_scheduler::metrics(), crate::encryption::metrics()].concat()
+        },
         extensions: vec![metrics.clone() as Arc<dyn Extension>],
     };
     // Before the API server answers: it is not ready before the proxy is.
@@ -254,6 +263,10 @@ pub(crate) async fn run_agent(settings: Settings, shutdown: CancellationToken) -
         settings.args.access.is_empty(),
         "the API server decides who may come in and do what: give what is said of that to `skiff server`"
     );
+    anyhow::ensure!(
+        settings.args.encryption.is_empty(),
+        "the server keeps what is stored: give what is said of its encryption to `skiff server`"
+    );
     let node_ip = settings.node_ip().await?;
     let server = format!("https://127.0.0.1:{}", settings.args.api_port);
     settings.layout.create()?;
@@ -297,6 +310,19 @@ fn pki_subject(settings: &Settings, node_ip: Ipv4Addr) -> PkiSubject {
 async fn keep_certificates(pki: Arc<Pki>, shutdown: CancellationToken) -> anyhow::Result<()> {
     pki.keep_current(shutdown).await;
     Ok(())
+}
+
+fn open_store(
+    settings: &Settings,
+    terms: impl Into<Terms>,
+    encryption: Option<&Encryption>,
+) -> anyhow::Result<Arc<Embedded>> {
+    let path = settings.layout.store();
+    let opened = match encryption {
+        Some(encryption) => Embedded::open_sealed(path, terms, encryption.keyring()),
+        None => Embedded::open(path, terms),
+    };
+    Ok(Arc::new(opened?))
 }
 
 /// The store's condition as health checks, and the end of the server when it cannot be put right.

@@ -14,6 +14,7 @@ mod demo;
 mod dns;
 mod dns_pod;
 mod down;
+mod encryption;
 mod firewall;
 mod image;
 mod keeper;

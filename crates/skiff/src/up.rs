@@ -39,6 +39,7 @@ pub(crate) fn run(args: &UpArgs) -> anyhow::Result<()> {
     args.server.scheduler.configuration()?;
     args.server.audit.read()?;
     args.server.access.read()?;
+    args.server.encryption.read()?;
     // A keeper that is about to start the server again has been too slow.
     daemon::stop(&layout.keeper_record())?;
     preflight::check(&args.server)?;
@@ -195,5 +196,6 @@ fn server_arguments(args: &ServerArgs, layout: &Layout) -> anyhow::Result<Vec<Os
     words.extend(args.scheduler.words()?);
     words.extend(args.audit.words()?);
     words.extend(args.access.words()?);
+    words.extend(args.encryption.words()?);
     Ok(words)
 }

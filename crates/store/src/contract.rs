@@ -2,8 +2,10 @@
 //!
 //! The stores are indexed by [`terms`].
 
+mod mask;
 mod servers;
 
+pub use mask::Mask;
 pub use servers::run_pairs;
 
 use std::num::NonZeroUsize;

@@ -7,7 +7,8 @@
 //! Facts that shaped the crate:
 //! - Current state is an immutable tree in memory, so a read or LIST never waits for a write. It counts, so that a page
 //!   costs what it shows and not what follows.
-//! - Values lie packed in memory ([`Value`]) and plain on disk.
+//! - Values lie packed in memory ([`Value`]) and on disk as a [`Transformer`] makes them: as they are, or encrypted. What cannot be
+//!   opened when the store is stays as it is, and reads of it fail.
 //! - Values are indexed by [`Terms`], a pure function of what is stored: entries are found and watched by a term at the
 //!   cost of those that have it.
 //! - A commit is visible to reads and watches only once it is durable: nobody can act on a write that a
@@ -25,7 +26,9 @@ pub mod contract;
 mod embedded;
 mod history;
 mod log;
+mod numbers;
 mod state;
+mod transformer;
 mod tree;
 mod types;
 mod value;
@@ -36,6 +39,8 @@ use async_trait::async_trait;
 
 pub use embedded::{Embedded, OpenError};
 pub use log::{Watch, WatchError};
+pub use numbers::METRICS;
+pub use transformer::{Plain, SEALED, Seal, Transformer};
 pub use types::{
     Batch, CommitError, Condition, Entry, Event, EventKind, Expect, Extent, Key, Listing, Op, Page, Range,
     ReadError, Revision, Term, Terms, Txn, no_terms,
@@ -63,7 +68,8 @@ pub trait Store: Send + Sync + 'static {
     /// The entries of a range, in key order, all of one revision.
     ///
     /// # Errors
-    /// [`ReadError::Compacted`] if the snapshot of `page.at` is gone, [`ReadError::Future`] if it is yet to come.
+    /// [`ReadError::Compacted`] if the snapshot of `page.at` is gone, [`ReadError::Future`] if it is yet to come,
+    /// [`ReadError::Closed`] if an entry of the page cannot be opened.
     async fn list(&self, range: Range<'_>, page: Page) -> Result<Listing, ReadError>;
 
     /// How much there is in a range at the newest revision, at the cost of a few reads.
@@ -82,6 +88,16 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// [`ReadError::Compacted`] if commits after `after` are no longer kept.
     async fn watch(&self, range: Range<'_>, after: Revision) -> Result<Watch, ReadError>;
+
+    /// How many bytes the store takes on disk, if that can be told.
+    fn size(&self) -> Option<u64> {
+        None
+    }
+
+    /// Whether what is on disk of an entry would be written otherwise now, with another key.
+    fn is_stale(&self, _entry: &Entry) -> bool {
+        false
+    }
 
     /// Forgets commits up to and including `upto`: watches can no longer start there.
     async fn compact(&self, upto: Revision) -> Result<(), ReadError>;

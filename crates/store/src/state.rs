@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use crate::transformer::Transformer;
 use crate::tree::{Iter, Keyed, Tree};
 use crate::types::{
     CommitError, Entry, Event, EventKind, Expect, Extent, Key, Listing, Op, Page, Range, Revision, Term,
@@ -66,8 +67,8 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
-    /// Packs what is written and reads its terms. Of several operations on a key the last is kept.
-    pub(crate) fn new(mut txn: Txn, terms: &Terms) -> Self {
+    /// Packs what is written, finds its seal and reads its terms. Of several operations on a key the last is kept.
+    pub(crate) fn new(mut txn: Txn, terms: &Terms, seals: &dyn Transformer) -> Result<Self, CommitError> {
         if txn.ops.len() > 1 {
             let mut seen = HashSet::new();
             txn.ops.reverse();
@@ -75,10 +76,14 @@ impl Prepared {
             txn.ops.reverse();
         }
         let written = txn.ops.iter().map(|op| match op {
-            Op::Put { key, value } => Some((Value::pack(value), terms.of(key, value).into())),
-            Op::Delete { .. } => None,
+            Op::Put { key, value } => {
+                let unsealed = |why| CommitError::Unsealed { key: key.clone(), why };
+                let seal = seals.current(key).map_err(unsealed)?;
+                Ok(Some((Value::pack(value, seal), terms.of(key, value).into())))
+            }
+            Op::Delete { .. } => Ok(None),
         });
-        Self { written: written.collect(), txn }
+        Ok(Self { written: written.collect::<Result<_, CommitError>>()?, txn })
     }
 }
 
@@ -104,7 +109,9 @@ impl State {
     pub(crate) fn new(revision: Revision, entries: impl IntoIterator<Item = Entry>, terms: &Terms) -> Self {
         let mut state = Self { revision, ..Self::default() };
         for entry in entries {
-            let terms = state.shared(terms.of(&entry.key, &entry.value.bytes()).into());
+            let is_closed = entry.value.why_closed().is_some();
+            let terms = if is_closed { Vec::new() } else { terms.of(&entry.key, &entry.value.bytes()) };
+            let terms = state.shared(terms.into());
             state.put(Stored { entry, terms });
         }
         state
@@ -225,7 +232,7 @@ impl State {
         let Some((value, after)) = written else {
             let Stored { entry: previous, terms: before } = self.remove(key)?;
             let entry = Entry { modified: revision, ..previous.clone() };
-            let event = Event { kind: EventKind::Delete, entry, previous: Some(previous) };
+            let event = Event { kind: EventKind::Delete, entry, previous: readable(previous) };
             return Some(Change { event, before, after: Arc::default() });
         };
         // One allocation for a key, however often it is written, and for its terms while they stay.
@@ -237,7 +244,7 @@ impl State {
         let entry = Entry { key: key.clone(), value, created, modified: revision };
         let previous = self.put(Stored { entry: entry.clone(), terms: Arc::clone(&after) });
         let (previous, before) = previous.map(|stored| (stored.entry, stored.terms)).unzip();
-        let event = Event { kind: EventKind::Put, entry, previous };
+        let event = Event { kind: EventKind::Put, entry, previous: previous.and_then(readable) };
         Some(Change { event, before: before.unwrap_or_default(), after })
     }
 
@@ -278,6 +285,11 @@ impl State {
             self.index.remove(&Indexed { term: term.clone(), key: key.clone() });
         }
     }
+}
+
+/// An entry as those who watch know it: what nobody could read was not there.
+fn readable(entry: Entry) -> Option<Entry> {
+    entry.value.why_closed().is_none().then_some(entry)
 }
 
 /// As many of the `all` first entries as the page may have.

@@ -290,6 +290,14 @@ pub enum CommitError {
         "the disk of the store is full: until there is room, objects can be read and deleted, but not made or grown"
     )]
     Full,
+    /// Something cannot be sealed as it should be; nothing was written. May be retried when the keys are there.
+    #[error("unable to transform key {key:?}: {why}")]
+    Unsealed {
+        /// The key of what was to be written.
+        key: Key,
+        /// Why it cannot be sealed.
+        why: Arc<str>,
+    },
     /// The store is shut down.
     #[error("the store is closed")]
     Closed,
@@ -331,4 +339,12 @@ pub enum ReadError {
     /// The backend did not answer; may be retried.
     #[error("the store could not be read: {0}")]
     Backend(Arc<str>),
+    /// What is stored under a key is sealed, and cannot be opened with the keys that there are.
+    #[error("unable to transform key {key:?}: {why}")]
+    Closed {
+        /// The key.
+        key: Key,
+        /// Why it cannot be opened.
+        why: Arc<str>,
+    },
 }

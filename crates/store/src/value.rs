@@ -2,9 +2,12 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use lz4_flex::block;
+
+use crate::transformer::Seal;
 
 /// Shorter values are kept as they are.
 const SHORT: usize = 512;
@@ -25,48 +28,84 @@ pub struct Value(Form);
 
 #[derive(Clone)]
 enum Form {
-    Plain(Bytes),
+    Plain {
+        bytes: Bytes,
+        seal: Seal,
+    },
     Packed {
         bytes: Bytes,
         /// Of the value itself.
-        length: usize,
+        length: u32,
+        seal: Seal,
     },
+    /// As it lies on disk, where it cannot be opened.
+    Closed(Arc<Closed>),
+}
+
+/// A value that could not be opened.
+struct Closed {
+    stored: Bytes,
+    why: Arc<str>,
 }
 
 impl Value {
-    /// Packs a value, if that pays.
-    pub(crate) fn pack(plain: &Bytes) -> Self {
-        if plain.len() < SHORT {
-            return Self(Form::Plain(plain.clone()));
-        }
+    /// Packs a value, if that pays. On disk it has this seal.
+    pub(crate) fn pack(plain: &Bytes, seal: Seal) -> Self {
+        let as_it_is = || Self(Form::Plain { bytes: plain.clone(), seal });
+        let packable = u32::try_from(plain.len()).ok().filter(|_| plain.len() >= SHORT);
+        let Some(length) = packable else { return as_it_is() };
         SCRATCH.with_borrow_mut(|scratch| {
             scratch.resize(block::get_maximum_output_size(plain.len()), 0);
             let packed = match block::compress_into(plain, scratch) {
                 Ok(length) if length <= plain.len() / 4 * 3 => &scratch[..length],
-                _ => return Self(Form::Plain(plain.clone())),
+                _ => return as_it_is(),
             };
-            let value = Self(Form::Packed { bytes: Bytes::copy_from_slice(packed), length: plain.len() });
+            let value = Self(Form::Packed { bytes: Bytes::copy_from_slice(packed), length, seal });
             scratch.truncate(MOST_SCRATCH);
             scratch.shrink_to(MOST_SCRATCH);
             value
         })
     }
 
-    /// The value's bytes. Not free: keep them while they are needed.
+    /// A value that is on disk and cannot be opened, for this reason.
+    pub(crate) fn closed(stored: &[u8], why: Arc<str>) -> Self {
+        Self(Form::Closed(Arc::new(Closed { stored: Bytes::copy_from_slice(stored), why })))
+    }
+
+    /// Why there is no value, if it could not be opened.
+    pub(crate) fn why_closed(&self) -> Option<&Arc<str>> {
+        match &self.0 {
+            Form::Closed(closed) => Some(&closed.why),
+            Form::Plain { .. } | Form::Packed { .. } => None,
+        }
+    }
+
+    /// What the value is sealed with on disk; none for one that could not be opened, which stays there as it is.
+    pub(crate) fn seal(&self) -> Option<Seal> {
+        match &self.0 {
+            Form::Plain { seal, .. } | Form::Packed { seal, .. } => Some(*seal),
+            Form::Closed(_) => None,
+        }
+    }
+
+    /// The value's bytes; of one that could not be opened, which no read shows, what is on disk. Not free: keep them while
+    /// they are needed.
     pub fn bytes(&self) -> Bytes {
         match &self.0 {
-            Form::Plain(bytes) => bytes.clone(),
-            Form::Packed { bytes, length } => {
-                block::decompress(bytes, *length).expect("what was packed here unpacks to its length").into()
-            }
+            Form::Plain { bytes, .. } => bytes.clone(),
+            Form::Packed { bytes, .. } => block::decompress(bytes, self.len())
+                .expect("what was packed here unpacks to its length")
+                .into(),
+            Form::Closed(closed) => closed.stored.clone(),
         }
     }
 
     /// How many bytes the value has.
     pub fn len(&self) -> usize {
         match &self.0 {
-            Form::Plain(bytes) => bytes.len(),
-            Form::Packed { length, .. } => *length,
+            Form::Plain { bytes, .. } => bytes.len(),
+            Form::Packed { length, .. } => usize::try_from(*length).unwrap_or(usize::MAX),
+            Form::Closed(closed) => closed.stored.len(),
         }
     }
 
@@ -78,7 +117,8 @@ impl Value {
     /// How many bytes it takes.
     pub(crate) fn held(&self) -> usize {
         match &self.0 {
-            Form::Plain(bytes) | Form::Packed { bytes, .. } => bytes.len(),
+            Form::Plain { bytes, .. } | Form::Packed { bytes, .. } => bytes.len(),
+            Form::Closed(closed) => closed.stored.len(),
         }
     }
 }
@@ -86,7 +126,7 @@ impl Value {
 impl<B: Into<Bytes>> From<B> for Value {
     /// A value that is not packed.
     fn from(bytes: B) -> Self {
-        Self(Form::Plain(bytes.into()))
+        Self(Form::Plain { bytes: bytes.into(), seal: Seal::NONE })
     }
 }
 
@@ -121,7 +161,7 @@ mod tests {
         fn come_out_as_they_went_in(text in prop::collection::vec(0_u8..4, 0..3000), tail in prop::collection::vec(any::<u8>(), 0..3000)) {
             for plain in [&text, &tail, &[text.clone(), tail.clone()].concat()] {
                 let plain = Bytes::copy_from_slice(plain);
-                let value = Value::pack(&plain);
+                let value = Value::pack(&plain, Seal::NONE);
                 prop_assert_eq!(value.bytes(), plain.clone());
                 prop_assert_eq!((value.len(), value.held() <= plain.len()), (plain.len(), true));
                 prop_assert!(value == Value::from(plain));
@@ -138,8 +178,9 @@ mod tests {
         };
         let containers: Vec<String> = (0..6).map(container).collect();
         let object = Bytes::from(format!(r#"{{"spec":{{"containers":[{}]}}}}"#, containers.join(",")));
-        let value = Value::pack(&object);
+        let value = Value::pack(&object, Seal::NONE);
         assert!(value.held() < object.len() / 2, "{} of {}", value.held(), object.len());
-        assert_eq!(Value::pack(&Bytes::from_static(b"short")).held(), 5);
+        assert_eq!(Value::pack(&Bytes::from_static(b"short"), Seal::NONE).held(), 5);
+        assert_eq!(size_of::<Value>(), 40, "a seal takes no room");
     }
 }

@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use skiff_store::contract::Mask;
 use skiff_store::{Embedded, Entry, Key, Op, Page, Store, Txn, no_terms};
 
 const WRITER: &str = "SKIFF_CRASH_TEST_FILE";
@@ -33,7 +34,7 @@ fn keeps_every_acknowledged_write() {
 fn write_until_killed(path: &Path) -> ! {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        let store = Arc::new(Embedded::open(path, no_terms).unwrap());
+        let store = Arc::new(Embedded::open_sealed(path, no_terms, Mask::new(0..=1)).unwrap());
         let mut clients = tokio::task::JoinSet::new();
         for client in 0..CLIENTS {
             let store = Arc::clone(&store);
@@ -82,7 +83,7 @@ fn kill_a_writer(path: &Path, after: usize, acknowledged: &mut [u64]) {
 fn check(path: &Path, acknowledged: &mut [u64]) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        let store = Embedded::open(path, no_terms).unwrap();
+        let store = Embedded::open_sealed(path, no_terms, Mask::new(0..=1)).unwrap();
         let entries = store.list("".into(), Page::default()).await.unwrap().entries;
         let known =
             |entry: &Entry| (0..CLIENTS).any(|c| entry.key.as_str().trim_end_matches("/twin") == key(c));

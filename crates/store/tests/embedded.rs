@@ -7,7 +7,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use redb::TableDefinition;
-use skiff_store::{CommitError, Embedded, Key, Op, OpenError, Page, Store, Txn, contract, no_terms};
+use skiff_store::contract::Mask;
+use skiff_store::{
+    CommitError, Embedded, Key, Op, OpenError, Page, Range, ReadError, Store, Term, Txn, contract, no_terms,
+};
 
 fn put(key: &str, value: &str) -> Txn {
     let value = Bytes::copy_from_slice(value.as_bytes());
@@ -185,4 +188,96 @@ fn refuses_a_directory_that_is_missing() {
     let (dir, _) = file();
     let error = Embedded::open(dir.path().join("missing/state.redb"), no_terms).unwrap_err();
     assert!(matches!(error, OpenError::Io { .. }), "got {error}");
+}
+
+/// The contract holds for values that are sealed on disk.
+#[tokio::test(flavor = "multi_thread")]
+async fn keeps_the_contract_with_seals() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut number = 0_usize;
+    contract::run_all(async || {
+        number += 1;
+        let path = dir.path().join(number.to_string());
+        Arc::new(Embedded::open_sealed(path, contract::terms, Mask::new(0..=1)).unwrap())
+    })
+    .await;
+}
+
+/// Whether any of the store's files has this text.
+fn is_on_disk(path: &Path, text: &str) -> bool {
+    let has = |path: &Path| fs::read(path).unwrap().windows(text.len()).any(|part| part == text.as_bytes());
+    has(path) || has(&path.with_extension("journal"))
+}
+
+#[tokio::test]
+async fn what_is_sealed_is_nowhere_on_disk() {
+    let (_dir, path) = file();
+    let store = Embedded::open_sealed(&path, no_terms, Mask::new(0..=1)).unwrap();
+    store.commit(put("a", "nobody may read this")).await.unwrap();
+    assert!(!is_on_disk(&path, "nobody may read"));
+    let (_copied, copy) = crashed(&path, true);
+    drop(store);
+    assert!(!is_on_disk(&path, "nobody may read"));
+    for path in [path, copy] {
+        let store = Embedded::open_sealed(&path, no_terms, Mask::new(0..=1)).unwrap();
+        let entry = store.get(&Key::from("a")).await.unwrap().unwrap();
+        assert_eq!(entry.value.bytes(), "nobody may read this");
+        assert!(!store.is_stale(&entry));
+    }
+}
+
+/// Without its key a value cannot be read, and what else there is can; nothing is lost by that.
+#[tokio::test]
+async fn a_value_without_its_key_waits_for_it() {
+    let (_dir, path) = file();
+    let store = Embedded::open_sealed(&path, contract::terms, Mask::new(0..=1)).unwrap();
+    store.commit(put("s/a", "n=1")).await.unwrap();
+    drop(store);
+    let keys = Mask::new(2..=3);
+    let store = Embedded::open_sealed(&path, contract::terms, keys.clone()).unwrap();
+    store.commit(put("s/b", "n=1")).await.unwrap();
+    store.commit(put("t/c", "n=1")).await.unwrap();
+    let error = store.get(&Key::from("s/a")).await.unwrap_err();
+    assert_eq!(error.to_string(), "unable to transform key \"s/a\": no matching prefix found");
+    let error = store.list("s/".into(), Page::default()).await.unwrap_err();
+    assert!(matches!(&error, ReadError::Closed { key, .. } if key.as_str() == "s/a"), "{error}");
+    assert_eq!(store.list("t/".into(), Page::default()).await.unwrap().entries.len(), 1);
+    assert_eq!(store.renew().await.unwrap(), 0);
+    // Neither the journal's way to disk nor a restart changes what cannot be read.
+    drop(store);
+    let keys_again = Mask::new(2..=3);
+    let store = Embedded::open_sealed(&path, contract::terms, keys_again.clone()).unwrap();
+    keys_again.change(1..=3);
+    let mut watch = store.watch("s/".into(), store.revision()).await.unwrap();
+    assert_eq!(store.renew().await.unwrap(), 1);
+    let batch = watch.next().await.unwrap();
+    assert!(batch.events[0].previous.is_none(), "{batch:?}");
+    let terms = [Term::new("n=1")];
+    let range = Range { prefix: "s/", terms: &terms };
+    assert_eq!(store.list(range, Page::default()).await.unwrap().entries.len(), 2);
+}
+
+/// What a key is taken away of while the store is open is written with the one that there is.
+#[tokio::test]
+async fn a_key_that_goes_takes_nothing_with_it() {
+    let (_dir, path) = file();
+    let keys = Mask::new(0..=1);
+    let store = Embedded::open_sealed(&path, no_terms, keys.clone()).unwrap();
+    for number in 0..100 {
+        store.commit(put(&format!("a/{number}"), "1")).await.unwrap();
+    }
+    keys.change(0..=2);
+    let entry = store.get(&Key::from("a/7")).await.unwrap().unwrap();
+    assert!(store.is_stale(&entry));
+    assert_eq!(store.renew().await.unwrap(), 0, "they can be opened");
+    store.commit(put("a/7", "1")).await.unwrap();
+    assert!(!store.is_stale(&store.get(&Key::from("a/7")).await.unwrap().unwrap()));
+    keys.change(2..=2);
+    assert_eq!(store.renew().await.unwrap(), 99);
+    drop(store);
+    let store = Embedded::open_sealed(&path, no_terms, Mask::new(2..=2)).unwrap();
+    assert_eq!(store.list("a/".into(), Page::default()).await.unwrap().entries.len(), 100);
+    drop(store);
+    let error = Embedded::open(&path, no_terms).unwrap().get(&Key::from("a/7")).await.unwrap_err();
+    assert!(error.to_string().ends_with("identity transformer tried to read encrypted data"), "{error}");
 }

@@ -11,6 +11,7 @@ use super::review::{self, Version};
 use super::select::Versioned;
 use crate::attributes::Attributes;
 use crate::notes::Notes;
+use crate::numbers::{self, Called};
 use crate::refusal::Refusal;
 use crate::rules::Matched;
 use skiff_audit::Level;
@@ -44,8 +45,21 @@ pub(super) struct Call<'a> {
 }
 
 impl Call<'_> {
-    /// Asks, and notes what the webhook wants to have noted. Gives the answer of a webhook that allows the request.
+    /// Asks, counts what comes of it, and notes what the webhook wants to have noted. Gives the answer of a webhook that allows the
+    /// request.
     pub(super) async fn run(&self, caller: &dyn Webhooks, notes: &mut Notes) -> Result<Answer, Stop> {
+        let began = Instant::now();
+        let answer = self.ask(caller, notes).await;
+        let called = match &answer {
+            Ok(_) => Called::Allowed,
+            Err(Stop::Refused(refusal)) => Called::Refused(refusal),
+            Err(Stop::Failed(_)) => Called::Failed,
+        };
+        numbers::webhook(&self.hook.name, self.of, self.attributes, &called, began);
+        answer
+    }
+
+    async fn ask(&self, caller: &dyn Webhooks, notes: &mut Notes) -> Result<Answer, Stop> {
         let name = &self.hook.name;
         self.check_dry_run()?;
         let version = Version::of(self.hook).ok_or_else(|| {

@@ -16,6 +16,7 @@ use crate::attributes::{Attributes, GroupVersionKind};
 use crate::chain::Plugin;
 use crate::expressions::FailurePolicy;
 use crate::notes::Notes;
+use crate::numbers;
 use crate::refusal::Refusal;
 use crate::rules::Matched;
 use crate::surroundings::{Surroundings, Unknown};
@@ -93,12 +94,16 @@ impl MutatingWebhooks {
                 Ok(false) => {}
                 Err(Stop::Refused(refusal)) => return Err(refusal),
                 Err(Stop::Failed(_)) if hook.failure_policy == FailurePolicy::Ignore => {
+                    numbers::webhook_failed(&hook.name, Type::Mutating, attributes, false);
                     attributes.annotate(Level::Metadata, format!("{FAILED_OPEN}{place}"), &hook.name);
                     if is_over(attributes) {
                         return Err(Refusal::timeout());
                     }
                 }
-                Err(Stop::Failed(why)) => return Err(Stop::failure(&hook.name, &why)),
+                Err(Stop::Failed(why)) => {
+                    numbers::webhook_failed(&hook.name, Type::Mutating, attributes, true);
+                    return Err(Stop::failure(&hook.name, &why));
+                }
             }
         }
         Ok(())

@@ -13,6 +13,7 @@ use crate::attributes::Attributes;
 use crate::chain::Plugin;
 use crate::expressions::FailurePolicy;
 use crate::notes::Notes;
+use crate::numbers;
 use crate::refusal::Refusal;
 use crate::rules::Matched;
 use crate::surroundings::Surroundings;
@@ -51,11 +52,15 @@ impl ValidatingWebhooks {
             Ok(_) => Ok(()),
             Err(Stop::Refused(refusal)) => Err(refusal),
             Err(Stop::Failed(_)) if hook.failure_policy == FailurePolicy::Ignore => {
+                numbers::webhook_failed(&hook.name, Type::Validating, attributes, false);
                 let key = format!("{FAILED_OPEN}round_0_index_{place}");
                 notes.annotate(Level::Metadata, key, hook.name.clone());
                 Ok(())
             }
-            Err(Stop::Failed(why)) => Err(Stop::failure(&hook.name, &why)),
+            Err(Stop::Failed(why)) => {
+                numbers::webhook_failed(&hook.name, Type::Validating, attributes, true);
+                Err(Stop::failure(&hook.name, &why))
+            }
         };
         (outcome, notes)
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use skiff_exposition::{Counter, Histogram};
 use skiff_machinery::table::{self, Headers};
 use skiff_machinery::{Object, protobuf as wire};
 use skiff_registry::{ApiError, Scribe, Told, codec};
@@ -11,17 +12,24 @@ use skiff_store::{Entry, Revision};
 use super::asked::Asked;
 use super::{format, protobuf};
 use crate::http::accept::{Encoding, Format, MetaVersion, View};
+use crate::http::metrics::{WATCH_EVENT_SIZES, WATCH_EVENTS};
 
 /// Writes them as the client wants them.
 pub(super) struct Events {
     asked: Arc<Asked>,
     /// Columns are named in the first event of a Table watch only.
     headers: Headers,
+    counted: Arc<Counter>,
+    sizes: Arc<Histogram>,
 }
 
 impl Events {
     pub(super) fn new(asked: Arc<Asked>) -> Self {
-        Self { asked, headers: Headers::Shown }
+        let kind = &asked.call.kind;
+        let version: &str = &kind.gv.version;
+        let labels = [&*kind.gv.group, version, &*kind.names.plural];
+        let (counted, sizes) = (WATCH_EVENTS.of(labels), WATCH_EVENT_SIZES.of(labels));
+        Self { asked, headers: Headers::Shown, counted, sizes }
     }
 
     /// Writes an event of something that is not stored.
@@ -76,6 +84,7 @@ impl Scribe for Events {
             Told::Modified => "MODIFIED",
             Told::Deleted => "DELETED",
         };
+        let start = out.len();
         match self.asked.encoding.format {
             Format::Protobuf => wire::event(out, kind, &protobuf::entry(&self.asked, entry)?),
             Format::Json | Format::Yaml => {
@@ -84,6 +93,8 @@ impl Scribe for Events {
                 out.extend_from_slice(b"}\n");
             }
         }
+        self.counted.add(1);
+        self.sizes.observe(f64::from(u32::try_from(out.len() - start).unwrap_or(u32::MAX)));
         Ok(())
     }
 

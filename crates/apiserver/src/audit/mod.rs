@@ -10,12 +10,12 @@ mod sink;
 pub(crate) mod trail;
 mod webhook;
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::future::join_all;
 use skiff_audit::{Asked, Event, Extent, Level, Policy};
+use skiff_exposition::{Kind, Text};
 
 pub use options::{AuditConfig, AuditError, AuditOptions};
 
@@ -71,19 +71,19 @@ impl Audit {
 
     /// What `/metrics` says of it.
     pub(crate) fn metrics(&self) -> String {
-        let mut out = String::new();
+        let mut text = Text::default();
         let count = |number: &AtomicU64| number.load(Ordering::Relaxed);
-        out.push_str("# TYPE apiserver_audit_event_total counter\n");
-        writeln!(out, "apiserver_audit_event_total {}", count(&self.events)).ok();
-        out.push_str("# TYPE apiserver_audit_level_total counter\n");
-        for (level, number) in LEVELS.into_iter().zip(&self.levels) {
-            writeln!(out, "apiserver_audit_level_total{{level={:?}}} {}", level.as_str(), count(number)).ok();
-        }
-        out.push_str("# TYPE apiserver_audit_error_total counter\n");
-        for (sink, lost) in &self.sinks {
-            writeln!(out, "apiserver_audit_error_total{{plugin={:?}}} {}", sink.name(), count(lost)).ok();
-        }
-        out
+        let events = ("apiserver_audit_event_total", Kind::Counter, "Events that were written down.");
+        text.family(events, [([] as [(&str, &str); 0], count(&self.events))]);
+        let levels = LEVELS.into_iter().zip(&self.levels);
+        let levels = levels.map(|(level, number)| ([("level", level.as_str())], count(number)));
+        let family =
+            ("apiserver_audit_level_total", Kind::Counter, "Requests by how much of them is written down.");
+        text.family(family, levels);
+        let lost = self.sinks.iter().map(|(sink, lost)| ([("plugin", sink.name())], count(lost)));
+        let family = ("apiserver_audit_error_total", Kind::Counter, "Events that could not be written.");
+        text.family(family, lost);
+        text.into_string()
     }
 }
 

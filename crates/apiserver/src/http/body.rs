@@ -40,6 +40,15 @@ pub(crate) fn holding(body: Body, held: impl Send + 'static) -> Body {
     body.map_frame(keep).boxed_unsync()
 }
 
+/// A body of whose data `see` sees each part as it is sent.
+pub(crate) fn seeing(body: Body, mut see: impl FnMut(&Bytes) + Send + 'static) -> Body {
+    let look = move |frame: Frame<Bytes>| {
+        frame.data_ref().into_iter().for_each(&mut see);
+        frame
+    };
+    body.map_frame(look).boxed_unsync()
+}
+
 /// The largest request body that is read, in bytes.
 pub(crate) const MAX_REQUEST: usize = 3 * 1024 * 1024;
 

@@ -15,6 +15,7 @@ use skiff_listener::{AUDIT_ID, contained};
 use skiff_machinery::Verb;
 use skiff_registry::{ApiError, Offer as _};
 use skiff_streams::Content;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use self::exchange::{Admitted, Exchange};
@@ -23,6 +24,7 @@ use super::accept::Format;
 use super::body::{self, Body};
 use super::caller::Caller;
 use super::gate::{Share, Work};
+use super::metrics::{self, Asked};
 use super::order::{Matched, Order};
 use super::path::{self, RequestInfo, ResourcePath};
 use super::push::Push;
@@ -35,11 +37,14 @@ pub(crate) async fn handle(server: Arc<Shared>, caller: Caller, request: Request
     let id = audit_id(request.headers());
     let exchange = Exchange::new(server.clone(), &request, &id, &caller);
     let (started, errors) = (exchange.started, exchange.format_of_errors(request.headers()));
-    let (verb, resource, warnings) =
-        (exchange.verb_label(), exchange.resource_label(), exchange.warnings.clone());
+    let (asked, warnings) = (Arc::new(exchange.label(request.headers())), exchange.warnings.clone());
     let (matched, trail, lasts) =
         (exchange.matched.clone(), exchange.trail.clone(), exchange.work() != Work::Short);
-    let mut response = match contained(exchange.run(caller, request)).await {
+    let in_flight = (!lasts).then(|| asked.in_flight());
+    let is_inside = matches!(caller, Caller::InProcess { .. });
+    let run = contained(exchange.run(caller, request, asked.clone()));
+    let (outcome, waited) = metrics::waits(run).await;
+    let mut response = match outcome {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => refuse(&server, &error, errors, &id),
         Err(panicked) => {
@@ -50,7 +55,13 @@ pub(crate) async fn handle(server: Arc<Shared>, caller: Caller, request: Request
     response.headers_mut().extend(HeaderValue::from_str(&id).ok().map(|id| (AUDIT_ID, id)));
     warnings.lock().write(response.headers_mut());
     matched.get().into_iter().for_each(|matched| matched.write(response.headers_mut()));
-    server.metrics.request(verb, &resource, response.status(), started.elapsed());
+    let took = started.elapsed();
+    asked.answered(response.status(), took, waited, lasts);
+    if is_inside {
+        asked.answered_inside(response.status(), took);
+    }
+    let response = response.map(|body| asked.measured(body));
+    drop(in_flight);
     match trail {
         Some(trail) => trail.answered(
             response,
@@ -72,7 +83,12 @@ fn audit_id(headers: &HeaderMap) -> String {
 const MAX_AUDIT_ID: usize = 64;
 
 impl Exchange {
-    async fn run(self, caller: Caller, mut request: Request<Body>) -> Result<Response<Body>, ApiError> {
+    async fn run(
+        self,
+        caller: Caller,
+        mut request: Request<Body>,
+        asked: Arc<Asked>,
+    ) -> Result<Response<Body>, ApiError> {
         if !path::is_well_formed(request.uri().path()) {
             return Err(ApiError::MalformedPath);
         }
@@ -83,12 +99,20 @@ impl Exchange {
             None => (self.work(), self.work() != Work::Short && !self.is_finite_log()),
         };
         let pass = Arc::new(self.server.answers.gate.enter(share, work, &user.name)?);
-        let seat = self.seat(&user, work, request.uri().path()).await?.map(Arc::new);
+        let waits = Instant::now();
+        let seat = self.seat(&user, work, request.uri().path()).await;
+        metrics::waited(waits.elapsed());
+        let seat = seat?.map(Arc::new);
+        let lasting = (work != Work::Short && elsewhere.is_none()).then(|| Arc::new(asked.lasts()));
         if lasts {
             request.extensions().get().into_iter().for_each(skiff_listener::Exchange::lasts);
         }
         // For streams, which outlive the answer.
-        request.extensions_mut().insert::<Held>(Arc::new((pass.clone(), self.trail.clone())));
+        request.extensions_mut().insert::<Held>(Arc::new((
+            pass.clone(),
+            self.trail.clone(),
+            lasting.clone(),
+        )));
         // Whoever serves a request elsewhere speaks its protocol, too.
         let pushes = self.pushes().filter(|_| elsewhere.is_none());
         let push = pushes.and_then(|content| Push::take(&mut request, content));
@@ -103,7 +127,7 @@ impl Exchange {
         }?;
         // A stranger may take the answer as slowly as is allowed, in a place of the strangers' and not on others' seats.
         let seat = seat.filter(|_| share != Share::Strangers);
-        let response = response.map(|body| body::holding(body, (pass, seat)));
+        let response = response.map(|body| body::holding(body, (pass, seat, lasting)));
         Ok(match push {
             Some(push) => push.answer(response, stall, shutdown),
             None => response,

@@ -37,6 +37,7 @@ pub(crate) async fn serve(
 /// Who the client's certificate says it is; TLS has verified it.
 fn identity(server: &Shared, peer: &Peer) -> Option<Arc<PeerIdentity>> {
     let certificate = peer.certificate.as_ref()?;
+    PeerIdentity::end_of(certificate).into_iter().for_each(super::metrics::connected);
     match PeerIdentity::from_certificate(certificate) {
         Ok(identity) => Some(Arc::new(identity.of_front_proxy(server.pki.is_front_proxy(certificate)))),
         Err(error) => {

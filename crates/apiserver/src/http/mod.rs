@@ -14,3 +14,4 @@ pub(crate) mod metrics;
 mod order;
 pub(crate) mod path;
 mod push;
+mod scrape;

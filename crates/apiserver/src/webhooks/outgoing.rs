@@ -123,11 +123,14 @@ pub(crate) struct Admission {
 #[async_trait]
 impl Webhooks for Admission {
     async fn call(&self, client: &ClientConfig, body: Bytes, timeout: Duration) -> Result<Bytes, CallError> {
+        let began = std::time::Instant::now();
         // What is no address is told when it is asked for.
         let uri = client.url(timeout).parse::<Uri>().unwrap_or_default();
         let (host, port) = (uri.host().unwrap_or_default(), uri.port_u16().unwrap_or(443));
         let shown = self.credentials.shown(host, port).await.map_err(CallError::Failed)?;
-        self.outgoing.post((client, &shown), body, timeout, MAX_ANSWER).await
+        let answer = self.outgoing.post((client, &shown), body, timeout, MAX_ANSWER).await;
+        crate::http::metrics::waited(began.elapsed());
+        answer
     }
 }
 

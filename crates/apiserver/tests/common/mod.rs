@@ -90,6 +90,10 @@ impl Api {
         Self(TestServer::with_audit([127, 0, 0, 1], audit).await)
     }
 
+    pub(crate) async fn with_store(store: Arc<dyn skiff_store::Store>) -> Self {
+        Self(TestServer::with_store([127, 0, 0, 1], store).await)
+    }
+
     pub(crate) async fn with_limits(limits: Limits) -> Self {
         Self(TestServer::with_limits([127, 0, 0, 1], limits).await)
     }

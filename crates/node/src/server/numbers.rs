@@ -42,10 +42,11 @@ pub(super) fn probes(context: &Context) -> Response<Body> {
     metrics(context.shared.probes.text())
 }
 
-/// `/metrics`: of the kubelet's own families those that say what runs, and what claims hold.
+/// `/metrics`: of the kubelet's own families those that say what runs, and what claims hold; and what the process takes.
 pub(super) async fn own(context: &Context) -> Result<Response<Body>, Refusal> {
     let readings = read(context).await?;
-    Ok(metrics(own_text(&context.shared.config.node_name, &context.views.all(), &readings.pods)))
+    let own = own_text(&context.shared.config.node_name, &context.views.all(), &readings.pods);
+    Ok(metrics(own + &skiff_exposition::process()))
 }
 
 fn own_text(node: &str, pods: &[View], read: &[PodReading]) -> String {

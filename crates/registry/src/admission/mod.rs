@@ -27,6 +27,9 @@ mod taint;
 mod tolerations;
 mod topology;
 
+use std::time::Instant;
+
+use skiff_admission::Step;
 use skiff_machinery::Object;
 
 use self::quota::Charges;
@@ -37,7 +40,14 @@ use crate::plugins::Plugin;
 use crate::registry::Registry;
 
 /// What is refused only of an object that is right in itself: after its validation.
-pub(crate) async fn confirm(mut review: Review<'_>) -> Result<(), ApiError> {
+pub(crate) async fn confirm(review: Review<'_>) -> Result<(), ApiError> {
+    let (began, operation) = (Instant::now(), review.write.operation());
+    let confirmed = ask_to_confirm(review).await;
+    skiff_admission::step(Step::Validate, operation, confirmed.is_err(), began);
+    confirmed
+}
+
+async fn ask_to_confirm(mut review: Review<'_>) -> Result<(), ApiError> {
     let plugins = &review.registry.plugins;
     if plugins.has(Plugin::DenyServiceExternalIPs) {
         external_ips::confirm(&review)?;
@@ -67,8 +77,13 @@ pub(crate) async fn confirm(mut review: Review<'_>) -> Result<(), ApiError> {
 
 /// Runs every plugin; the first refusal counts. Tells whether a policy or webhook changed the object.
 pub(crate) async fn admit(mut review: Review<'_>) -> Result<bool, ApiError> {
-    built_in::admit(&mut review).await?;
-    asking::mutate(&mut review).await
+    let (began, operation) = (Instant::now(), review.write.operation());
+    let admitted = match built_in::admit(&mut review).await {
+        Ok(()) => asking::mutate(&mut review).await,
+        Err(error) => Err(error),
+    };
+    skiff_admission::step(Step::Admit, operation, admitted.is_err(), began);
+    admitted
 }
 
 /// What a write costs, to be written with it; an error when it is more than is left.

@@ -1,6 +1,7 @@
 //! A write as plugins see it.
 
 use serde_json::Value;
+use skiff_admission::Operation;
 use skiff_machinery::{Object, keys};
 use skiff_store::{Entry, Page};
 
@@ -25,6 +26,15 @@ impl Write {
             Self::Create => "create",
             Self::Update => "update",
             Self::Delete => "delete",
+        }
+    }
+
+    /// As webhooks and policies know it.
+    pub(crate) fn operation(self) -> Operation {
+        match self {
+            Self::Create => Operation::Create,
+            Self::Update => Operation::Update,
+            Self::Delete => Operation::Delete,
         }
     }
 }

@@ -13,7 +13,7 @@ impl From<ReadError> for ApiError {
                 continue_token: String::new(),
             },
             ReadError::Future { requested, current } => Self::FutureRevision { requested, current },
-            ReadError::Backend(_) => Self::internal(&error),
+            ReadError::Backend(_) | ReadError::Closed { .. } => Self::internal(&error),
         }
     }
 }
@@ -24,7 +24,7 @@ impl From<CommitError> for ApiError {
         match error {
             CommitError::Closed | CommitError::Storage(_) => Self::Unavailable { message: error.to_string() },
             CommitError::Full => Self::StorageFull { message: error.to_string() },
-            CommitError::Conflict { .. } => Self::internal(&error),
+            CommitError::Conflict { .. } | CommitError::Unsealed { .. } => Self::internal(&error),
         }
     }
 }

@@ -20,7 +20,7 @@ pub(crate) use plugins::Plugin;
 pub(crate) use profile::Profile;
 
 /// The profile of pods that name no scheduler.
-const DEFAULT_SCHEDULER: &str = "default-scheduler";
+pub(crate) const DEFAULT_SCHEDULER: &str = "default-scheduler";
 const VERSION: &str = "kubescheduler.config.k8s.io/v1";
 
 /// The definitions of everything in a configuration; the whole is `io.k8s.kubescheduler.config.KubeSchedulerConfiguration`.

@@ -12,7 +12,7 @@ use super::ports::host_ports;
 use super::resources::requests;
 use super::{HostPort, Labels, Owner, PodVolumes, Resources, Shares, Spread, Term};
 use crate::affinity::NodeRules;
-use crate::configuration::{Configuration, Profile};
+use crate::configuration::{Configuration, DEFAULT_SCHEDULER, Profile};
 
 /// A pod that is on a node or wants to be.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -72,6 +72,8 @@ pub(crate) struct Weighted {
 pub(crate) struct Pending {
     /// By what the pod is decided about.
     pub profile: Arc<Profile>,
+    /// The profile's name.
+    pub scheduler: String,
     /// What makes pods like it, if that is known to spread them.
     pub owner: Option<Owner>,
     /// Labels the node must have.
@@ -95,6 +97,11 @@ pub(crate) struct Pending {
 }
 
 impl PodInfo {
+    /// The profile that decides about the pod, by its name; none of one that needs no decision.
+    pub(crate) fn profile_name(&self) -> &str {
+        self.pending.as_deref().map_or("", |pending| &pending.scheduler)
+    }
+
     /// Reads a pod; `None` if the scheduler has no business with it: it has ended, waits for a gate, is being deleted
     /// before it was bound, or asks for a scheduler that has no profile.
     pub(crate) fn of(pod: &Pod, configuration: &Configuration) -> Option<Self> {
@@ -199,8 +206,10 @@ impl Pending {
         });
         let affinity = spec.affinity.as_ref().and_then(|affinity| affinity.node_affinity.as_ref());
         let containers = spec.init_containers.iter().flatten().chain(&spec.containers);
+        let scheduler = spec.scheduler_name.as_deref().unwrap_or(DEFAULT_SCHEDULER).to_owned();
         Self {
             profile,
+            scheduler,
             owner: Owner::of(pod),
             node_selector: spec.node_selector.clone().unwrap_or_default(),
             affinity: affinity.map(NodeRules::of).unwrap_or_default(),

@@ -16,6 +16,7 @@ use super::medium::Medium;
 use super::record::{self, Owner, Record};
 use crate::history::Commit;
 use crate::state::State;
+use crate::transformer::Transformer;
 use crate::types::{Entry, Key, Revision, Terms};
 use crate::value::Value;
 
@@ -30,9 +31,6 @@ const OBJECTS: TableDefinition<&str, &[u8]> = TableDefinition::new("objects");
 const BALLAST: TableDefinition<&str, &[u8]> = TableDefinition::new("ballast");
 const GUARD: TableDefinition<&str, &[u8]> = TableDefinition::new("guard");
 
-/// Bytes of `created` and `modified` before each value.
-const HEADER: usize = 16;
-
 /// Bytes that the file keeps free: a mebibyte for the time when its disk is full, so that deletions still find pages, and as
 /// much as the journal has, so that what is in it always finds a place. A little less than a power of two, which is
 /// what the file gives out in one piece.
@@ -45,11 +43,18 @@ const BALLAST_BYTES: usize = (4 << 20) - 512;
 /// Room that must be there, beside a doubling of the file, before a full store is taken for one that is not.
 const MARGIN: u64 = 8 << 20;
 
+/// Where a file is, and how values lie in it.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) medium: Arc<dyn Medium>,
+    pub(super) path: PathBuf,
+    pub(super) seals: Arc<dyn Transformer>,
+}
+
 #[derive(Debug)]
 pub(super) struct Disk {
     database: Database,
-    medium: Arc<dyn Medium>,
-    path: PathBuf,
+    place: Place,
     /// There is none while the disk has no room for it.
     journal: Option<Journal>,
     /// Whose values in the database are older than those in the journal.
@@ -61,36 +66,31 @@ pub(super) struct Disk {
 
 impl Disk {
     /// Opens or makes the file and reads it whole.
-    pub(super) fn open(
-        medium: Arc<dyn Medium>,
-        path: &Path,
-        terms: &Terms,
-    ) -> Result<(Self, State), OpenError> {
+    pub(super) fn open(place: &Place, terms: &Terms) -> Result<(Self, State), OpenError> {
         // Made aside, so that a crash meanwhile leaves no file rather than half of one.
-        let (disk, records) = if path.exists() {
-            Self::reopen(medium, path)?
+        let (disk, records) = if place.path.exists() {
+            Self::reopen(place)?
         } else {
-            (Self::anew(medium, path, &State::default())?, Vec::new())
+            (Self::anew(place, &State::default())?, Vec::new())
         };
         let state = disk.read(&records, terms)?;
         Ok((disk, state))
     }
 
     /// Opens the file, or makes it, without its journal.
-    fn database(medium: Arc<dyn Medium>, path: &Path) -> Result<Self, OpenError> {
-        let database = medium.open(path).map_err(|error| open_error(path, error))?;
-        let (path, pending) = (path.to_owned(), BTreeSet::new());
-        let disk = Self { database, medium, path: path.clone(), journal: None, pending, room: 0 };
-        match disk.initialise().map_err(|error| broken(&path, error))? {
+    fn database(place: Place) -> Result<Self, OpenError> {
+        let database = place.medium.open(&place.path).map_err(|error| open_error(&place.path, error))?;
+        let disk = Self { database, place, journal: None, pending: BTreeSet::new(), room: 0 };
+        match disk.initialise().map_err(|error| broken(&disk.place.path, error))? {
             FORMAT | FORMAT_BEFORE => Ok(disk),
-            found => Err(OpenError::Format { path, found, expected: FORMAT }),
+            found => Err(OpenError::Format { path: disk.place.path, found, expected: FORMAT }),
         }
     }
 
     /// Opens the file, or makes it, and its journal; and what that has beside the database.
-    fn reopen(medium: Arc<dyn Medium>, path: &Path) -> Result<(Self, Vec<Record>), OpenError> {
-        let mut disk = Self::database(medium, path)?;
-        let records = disk.open_journal().map_err(|error| broken(path, error))?;
+    fn reopen(place: &Place) -> Result<(Self, Vec<Record>), OpenError> {
+        let mut disk = Self::database(place.clone())?;
+        let records = disk.open_journal().map_err(|error| broken(&place.path, error))?;
         Ok((disk, records))
     }
 
@@ -98,7 +98,7 @@ impl Disk {
     fn open_journal(&mut self) -> Result<Vec<Record>, redb::Error> {
         let Some(owner) = self.find_meta("journal")? else { return Ok(Vec::new()) };
         let revision = Revision::new(self.meta("revision")?);
-        let journal = match Journal::open(&*self.medium, &journal_of(&self.path), Owner(owner)) {
+        let journal = match Journal::open(&*self.place.medium, &journal_of(&self.place.path), Owner(owner)) {
             Err(error) if is_full(&error) => return Ok(Vec::new()),
             journal => self.journal.insert(journal?),
         };
@@ -110,36 +110,32 @@ impl Disk {
         Ok(records)
     }
 
-    /// Where it is.
-    pub(super) fn place(&self) -> (Arc<dyn Medium>, PathBuf) {
-        (Arc::clone(&self.medium), self.path.clone())
-    }
-
     /// Opens the file again after a write that failed for want of room: the file shows what it was before. When it
     /// shows anything else, it is written anew.
-    pub(super) fn after_full(medium: Arc<dyn Medium>, path: &Path, state: &State) -> Result<Self, OpenError> {
-        let (disk, records) = Self::reopen(Arc::clone(&medium), path)?;
-        if disk.revision(&records).map_err(|error| broken(path, error))? == state.revision {
+    pub(super) fn after_full(place: &Place, state: &State) -> Result<Self, OpenError> {
+        let (disk, records) = Self::reopen(place)?;
+        if disk.revision(&records).map_err(|error| broken(&place.path, error))? == state.revision {
             return Ok(disk);
         }
         drop(disk);
-        Self::anew(medium, path, state)
+        Self::anew(place, state)
     }
 
     /// Puts a new file with this state in the place of the one that failed. After an error of the disk nobody knows
     /// which of the old file's bytes are really there: the kernel reports a lost page once and then takes it for clean.
-    pub(super) fn anew(medium: Arc<dyn Medium>, path: &Path, state: &State) -> Result<Self, OpenError> {
-        let io_error = |source| OpenError::Io { path: path.to_owned(), source };
+    pub(super) fn anew(place: &Place, state: &State) -> Result<Self, OpenError> {
+        let path = &place.path;
+        let io_error = |source| OpenError::Io { path: path.clone(), source };
         let next = path.with_extension("new");
         remove(&next).map_err(io_error)?;
-        let disk = Self::database(Arc::clone(&medium), &next)?;
+        let disk = Self::database(Place { path: next.clone(), ..place.clone() })?;
         disk.fill(state).map_err(|error| broken(&next, error))?;
         drop(disk);
         fs::rename(&next, path).map_err(io_error)?;
         sync_directory(path).map_err(io_error)?;
         // That of the old one is nothing to the new one, and may lie on the same bad part of the disk.
         remove(&journal_of(path)).map_err(io_error)?;
-        Ok(Self::reopen(medium, path)?.0)
+        Ok(Self::reopen(place)?.0)
     }
 
     /// Makes the tables of a new file, and what an older program's file lacks if there is room; returns the file's format.
@@ -175,7 +171,7 @@ impl Disk {
             let mut row = Vec::new();
             for entry in state.entries() {
                 row.clear();
-                record::encode_row(entry, &mut row);
+                record::encode_row(entry, &*self.place.seals, &mut row);
                 objects.insert(entry.key.as_str(), row.as_slice())?;
             }
             transaction.open_table(META)?.insert("revision", state.revision.get())?;
@@ -186,11 +182,12 @@ impl Disk {
 
     /// Whether the file could grow to twice its size, which is how it grows.
     pub(super) fn has_room(&self) -> bool {
-        let length = fs::metadata(&self.path).map(|metadata| metadata.len());
-        match (length, self.medium.available(&self.path)) {
+        let Place { medium, path, .. } = &self.place;
+        let length = fs::metadata(path).map(|metadata| metadata.len());
+        match (length, medium.available(path)) {
             (Ok(length), Ok(available)) => available >= length.saturating_add(MARGIN),
             (Err(error), _) | (_, Err(error)) => {
-                tracing::warn!(%error, path = %self.path.display(), "the room for the store cannot be read");
+                tracing::warn!(%error, path = %path.display(), "the room for the store cannot be read");
                 false
             }
         }
@@ -223,7 +220,7 @@ impl Disk {
     }
 
     fn read(&self, records: &[Record], terms: &Terms) -> Result<State, OpenError> {
-        let damaged = |reason: String| OpenError::Damaged { path: self.path.clone(), reason };
+        let damaged = |reason: String| OpenError::Damaged { path: self.place.path.clone(), reason };
         let revision = self.revision(records).map_err(|e| damaged(e.to_string()))?;
         let mut entries = self.entries().map_err(|e| damaged(e.to_string()))?;
         let changes = records.iter().flat_map(|record| &record.changes);
@@ -231,7 +228,7 @@ impl Disk {
         entries.retain(|entry| !newest.contains_key(entry.key.as_str()));
         for (key, row) in &newest {
             let Some(row) = row else { continue };
-            entries.push(decode(key, row).ok_or_else(|| damaged(format!("short value of {key}")))?);
+            entries.push(self.decode(key, row).ok_or_else(|| damaged(format!("short value of {key}")))?);
         }
         if let Some(entry) = entries.iter().find(|entry| entry.modified > revision) {
             return Err(damaged(format!("key {} is newer than the store's revision {revision}", entry.key)));
@@ -244,12 +241,32 @@ impl Disk {
         let mut entries = Vec::new();
         for row in table.iter()? {
             let (key, value) = row?;
-            let entry = decode(key.value(), value.value());
+            let entry = self.decode(key.value(), value.value());
             entries.push(
                 entry.ok_or_else(|| redb::Error::Corrupted(format!("short value of {}", key.value())))?,
             );
         }
         Ok(entries)
+    }
+
+    /// The entry of a row. One whose value cannot be opened stays as it is until it can.
+    fn decode(&self, key: &str, row: &[u8]) -> Option<Entry> {
+        let (created, rest) = row.split_first_chunk::<8>()?;
+        let (modified, stored) = rest.split_first_chunk::<8>()?;
+        let key = Key::from(key);
+        let value = match self.place.seals.open(&key, stored) {
+            Ok((seal, value)) => Value::pack(&Bytes::from(value.into_owned()), seal),
+            Err(why) => {
+                tracing::error!(%key, %why, "what is stored cannot be opened");
+                Value::closed(stored, why)
+            }
+        };
+        Some(Entry {
+            key,
+            value,
+            created: Revision::new(u64::from_le_bytes(*created)),
+            modified: Revision::new(u64::from_le_bytes(*modified)),
+        })
     }
 
     /// Makes a group of commits that led from revision `before` to a state durable. With `guarded`, fails rather than using the
@@ -263,10 +280,11 @@ impl Disk {
     ) -> Result<(), redb::Error> {
         let events = || commits.iter().flat_map(|commit| &commit.changes).map(|change| &change.event);
         self.pending.extend(events().map(|event| event.entry.key.clone()));
-        let bytes = events().map(record::room).sum();
+        let seals = &*self.place.seals;
+        let bytes = events().map(|event| record::room(event, seals)).sum();
         match (&mut self.journal, self.room.checked_sub(bytes)) {
             (Some(journal), Some(rest)) if guarded => {
-                journal.append((before, state.revision), events())?;
+                journal.append((before, state.revision), events(), seals)?;
                 self.room = rest;
                 Ok(())
             }
@@ -285,7 +303,7 @@ impl Disk {
                     continue;
                 };
                 row.clear();
-                record::encode_row(entry, &mut row);
+                record::encode_row(entry, &*self.place.seals, &mut row);
                 objects.insert(key.as_str(), row.as_slice())?;
             }
             transaction.open_table(META)?.insert("revision", state.revision.get())?;
@@ -343,17 +361,6 @@ fn remove(file: &Path) -> io::Result<()> {
 pub(super) fn is_full(error: &redb::Error) -> bool {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
     matches!(error, redb::Error::Io(error) if matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge))
-}
-
-fn decode(key: &str, bytes: &[u8]) -> Option<Entry> {
-    let (created, rest) = bytes.split_first_chunk::<8>()?;
-    let (modified, _) = rest.split_first_chunk::<8>()?;
-    Some(Entry {
-        key: Key::from(key),
-        value: Value::pack(&Bytes::copy_from_slice(&bytes[HEADER..])),
-        created: Revision::new(u64::from_le_bytes(*created)),
-        modified: Revision::new(u64::from_le_bytes(*modified)),
-    })
 }
 
 fn broken(path: &Path, error: redb::Error) -> OpenError {

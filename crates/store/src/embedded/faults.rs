@@ -12,7 +12,9 @@ use redb::{Database, DatabaseError, StorageBackend};
 use tokio::sync::watch;
 
 use super::Embedded;
+use super::disk::Place;
 use super::medium::{self, Allocated, Medium};
+use crate::contract::Mask;
 use crate::types::{CommitError, Condition, Key, Op, Page, Txn, no_terms};
 use crate::{Store, contract};
 
@@ -111,11 +113,21 @@ struct Setup {
     store: Embedded,
 }
 
+/// What is written there is sealed, so that repairs have to seal it again.
+fn place(medium: Failing, path: &Path) -> Place {
+    Place { medium: Arc::new(medium), path: path.to_owned(), seals: Mask::new(0..=1) }
+}
+
+/// The file again, on a disk that does not fail.
+fn reopen(path: &Path) -> Embedded {
+    Embedded::open_sealed(path, no_terms, Mask::new(0..=1)).unwrap()
+}
+
 fn setup() -> Setup {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("state.redb");
     let faults = Arc::new(Faults::default());
-    let store = Embedded::open_on(Arc::new(Failing(Arc::clone(&faults))), &path, no_terms.into()).unwrap();
+    let store = Embedded::open_on(place(Failing(Arc::clone(&faults)), &path), no_terms.into()).unwrap();
     Setup { _dir: dir, path, faults, store }
 }
 
@@ -147,10 +159,8 @@ async fn keeps_the_contract_on_a_disk_that_fails_now_and_then() {
     contract::run_all(async || {
         number += 1;
         let faults = Arc::new(Faults::default());
-        let medium = Failing(Arc::clone(&faults));
-        let store =
-            Embedded::open_on(Arc::new(medium), &dir.path().join(number.to_string()), contract::terms.into())
-                .unwrap();
+        let place = place(Failing(Arc::clone(&faults)), &dir.path().join(number.to_string()));
+        let store = Embedded::open_on(place, contract::terms.into()).unwrap();
         faults.again.store(500, Ordering::SeqCst);
         faults.countdown.store(5, Ordering::SeqCst);
         all.push(faults);
@@ -184,7 +194,7 @@ async fn shows_what_it_acknowledged_wherever_a_write_fails() {
     }
     let revision = store.revision();
     drop(store);
-    let store = Embedded::open(&path, no_terms).unwrap();
+    let store = reopen(&path);
     assert_eq!((content(&store).await, store.revision()), (model, revision));
 }
 
@@ -197,10 +207,10 @@ async fn a_file_half_made_is_none() {
         let path = dir.path().join(write.to_string());
         let faults = Arc::new(Faults::default());
         faults.countdown.store(write, Ordering::SeqCst);
-        let opened = Embedded::open_on(Arc::new(Failing(faults)), &path, no_terms.into());
+        let opened = Embedded::open_on(place(Failing(faults), &path), no_terms.into());
         let done = opened.is_ok();
         drop(opened);
-        assert!(content(&Embedded::open(&path, no_terms).unwrap()).await.is_empty(), "write {write}");
+        assert!(content(&reopen(&path)).await.is_empty(), "write {write}");
         if done {
             break;
         }
@@ -220,7 +230,7 @@ async fn says_that_it_cannot_be_put_right() {
     let there = BTreeMap::from([("kept".to_owned(), Bytes::from_static(b"1"))]);
     assert_eq!(content(&store).await, there, "reads go on");
     drop(store);
-    assert_eq!(content(&Embedded::open(&path, no_terms).unwrap()).await, there);
+    assert_eq!(content(&reopen(&path)).await, there);
 }
 
 #[tokio::test]
@@ -232,7 +242,7 @@ async fn comes_back_by_itself_when_the_disk_does() {
     until(&mut store.condition(), |condition| *condition == Condition::Good).await;
     store.commit(put("a", "2")).await.unwrap();
     drop(store);
-    assert_eq!(content(&Embedded::open(&path, no_terms).unwrap()).await["a"], "2");
+    assert_eq!(content(&reopen(&path)).await["a"], "2");
 }
 
 /// Objects of many sizes until the disk is full: everything can be deleted, and then there is room again.
@@ -260,8 +270,7 @@ async fn a_full_disk_takes_deletions_and_recovers() {
         assert_eq!(first.value.len(), size);
         // A restart finds everything, and is full again when what was left is used.
         drop(store);
-        let store =
-            Embedded::open_on(Arc::new(Failing(Arc::clone(&faults))), &path, no_terms.into()).unwrap();
+        let store = Embedded::open_on(place(Failing(Arc::clone(&faults)), &path), no_terms.into()).unwrap();
         assert_eq!(content(&store).await.len(), number);
         let refused = loop {
             match store.commit(put(&format!("object/{number:05}"), vec![1; size])).await {

@@ -12,6 +12,7 @@ use redb::StorageBackend;
 
 use super::medium::Medium;
 use super::record::{self, BLOCK, Damaged, Owner, Record};
+use crate::transformer::Transformer;
 use crate::types::{Event, Revision};
 
 /// How many bytes it has, all of which are there from the beginning: a write changes nothing of the file but its content.
@@ -52,8 +53,9 @@ impl Journal {
         &mut self,
         (after, revision): (Revision, Revision),
         events: impl Iterator<Item = &'a Event>,
+        seals: &dyn Transformer,
     ) -> Result<(), io::Error> {
-        record::encode(&mut self.buffer, self.owner, (after, revision), events);
+        record::encode(&mut self.buffer, self.owner, (after, revision), events, seals);
         self.file.write(self.end as u64, &self.buffer)?;
         self.file.sync_data()?;
         self.end += self.buffer.len();

@@ -19,18 +19,22 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use thiserror::Error;
 use tokio::sync::watch;
 
 use crate::Store;
 use crate::log::{Log, Watch};
+use crate::numbers::Measured;
 use crate::state::{Prepared, State};
+use crate::transformer::{Plain, Transformer};
 use crate::types::{
-    CommitError, Condition, Entry, Extent, Key, Listing, Page, Range, ReadError, Revision, Terms, Txn,
+    CommitError, Condition, Entry, Expect, Extent, Key, Listing, Op, Page, Range, ReadError, Revision, Terms,
+    Txn,
 };
-use disk::Disk;
-use medium::{FileSystem, Medium};
+use disk::{Disk, Place};
+use medium::FileSystem;
 use past::Past;
 use writer::Writer;
 
@@ -39,12 +43,17 @@ use writer::Writer;
 const MAX_PINNED: usize = 64;
 const PINNED_FOR: Duration = Duration::from_secs(60);
 
+/// How many entries are written anew in one transaction.
+const RENEWED_TOGETHER: usize = 32;
+
 /// A store in one file. Dropping it (or [`Embedded::close`]) finishes the writes already accepted.
 #[derive(Debug)]
 pub struct Embedded {
     shared: Arc<Shared>,
     writer: Writer,
     terms: Terms,
+    seals: Arc<dyn Transformer>,
+    path: PathBuf,
     pinned: Mutex<VecDeque<Pinned>>,
     past: Mutex<Past>,
 }
@@ -107,21 +116,83 @@ impl Embedded {
     /// # Errors
     /// See [`OpenError`]; nothing is changed on disk.
     pub fn open(path: impl AsRef<Path>, terms: impl Into<Terms>) -> Result<Self, OpenError> {
-        Self::open_on(Arc::new(FileSystem), path.as_ref(), terms.into())
+        Self::open_sealed(path, terms, Arc::new(Plain))
     }
 
-    fn open_on(medium: Arc<dyn Medium>, path: &Path, terms: Terms) -> Result<Self, OpenError> {
-        let (disk, state) = Disk::open(medium, path, &terms)?;
+    /// As [`Embedded::open`], with values that lie on disk as `seals` makes them. What it cannot open stays as it is, and reads of
+    /// it fail until [`Embedded::renew`] can.
+    ///
+    /// # Errors
+    /// See [`OpenError`]; nothing is changed on disk.
+    pub fn open_sealed(
+        path: impl AsRef<Path>,
+        terms: impl Into<Terms>,
+        seals: Arc<dyn Transformer>,
+    ) -> Result<Self, OpenError> {
+        let place = Place { medium: Arc::new(FileSystem), path: path.as_ref().to_owned(), seals };
+        Self::open_on(place, terms.into())
+    }
+
+    fn open_on(place: Place, terms: Terms) -> Result<Self, OpenError> {
+        let (disk, state) = Disk::open(&place, &terms)?;
+        let (seals, path) = (Arc::clone(&place.seals), place.path.clone());
         let log = Log::new(state.revision);
         let condition = watch::Sender::default();
         let shared = Arc::new(Shared { state: ArcSwap::from_pointee(state), log, condition });
-        let writer = Writer::start(Arc::clone(&shared), disk);
-        Ok(Self { shared, writer, terms, pinned: Mutex::default(), past: Mutex::default() })
+        let writer = Writer::start(Arc::clone(&shared), place, disk);
+        Ok(Self { shared, writer, terms, seals, path, pinned: Mutex::default(), past: Mutex::default() })
     }
 
     /// How the store is doing, now and whenever that changes.
     pub fn condition(&self) -> watch::Receiver<Condition> {
         self.shared.condition.subscribe()
+    }
+
+    /// Writes anew what can be opened only now, and what could not be opened after a restart; to be called when other keys are
+    /// there. May wait for whoever has the keys. Returns how many were written.
+    ///
+    /// # Errors
+    /// When the store does not take one; the rest is left for the next time.
+    pub async fn renew(&self) -> Result<usize, CommitError> {
+        let state = self.shared.state.load_full();
+        let entries = state.entries().filter_map(|entry| Some((entry, self.renewed(entry)?)));
+        let entries: Vec<_> = entries.map(|(entry, value)| (entry.clone(), value)).collect();
+        let mut written = 0;
+        for group in entries.chunks(RENEWED_TOGETHER) {
+            if self.rewrite(group).await? {
+                written += group.len();
+                continue;
+            }
+            // One was written or is gone meanwhile.
+            for alone in group.chunks(1) {
+                written += usize::from(self.rewrite(alone).await?);
+            }
+        }
+        Ok(written)
+    }
+
+    /// Writes entries anew, unless another writer came first.
+    async fn rewrite(&self, entries: &[(Entry, Bytes)]) -> Result<bool, CommitError> {
+        let expect = entries.iter().map(|(entry, _)| Expect::At(entry.key.clone(), entry.modified));
+        let put = |(entry, value): &(Entry, Bytes)| Op::Put { key: entry.key.clone(), value: value.clone() };
+        let txn = Txn { expect: expect.collect(), ops: entries.iter().map(put).collect() };
+        match self.commit(txn).await {
+            Ok(_) => Ok(true),
+            Err(CommitError::Conflict { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The value of an entry that is to be written anew.
+    fn renewed(&self, entry: &Entry) -> Option<Bytes> {
+        match entry.value.seal() {
+            Some(seal) => (!self.seals.keeps(&entry.key, seal)).then(|| entry.value.bytes()),
+            None => {
+                let stored = entry.value.bytes();
+                let opened = self.seals.open(&entry.key, &stored);
+                opened.ok().map(|(_, value)| Bytes::from(value.into_owned()))
+            }
+        }
     }
 
     /// Finishes accepted writes, ends all watches and closes the file.
@@ -183,12 +254,13 @@ impl Store for Embedded {
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Entry>, ReadError> {
-        Ok(self.shared.state.load().get(key).cloned())
+        self.shared.state.load().get(key).map(opened).transpose().map(Option::<&Entry>::cloned)
     }
 
     async fn list(&self, range: Range<'_>, page: Page) -> Result<Listing, ReadError> {
         let state = self.state_at(page.at, range.prefix)?;
         let listing = state.list(range, &page);
+        listing.entries.iter().try_for_each(|entry| opened(entry).map(drop))?;
         // One that was made again is right for its prefix only.
         if listing.remaining > 0 && page.at.is_none_or(|at| at == self.revision()) {
             self.pin(&state);
@@ -203,14 +275,37 @@ impl Store for Embedded {
     async fn commit(&self, txn: Txn) -> Result<Revision, CommitError> {
         // Snapshots of what a burst left must not outlive their time because nobody lists.
         drop(self.pinned());
-        self.writer.commit(Prepared::new(txn, &self.terms)).await
+        let measured = Measured::begin(&txn);
+        let committed = match Prepared::new(txn, &self.terms, &*self.seals) {
+            Ok(work) => self.writer.commit(work).await,
+            Err(error) => Err(error),
+        };
+        measured.end(committed.is_err());
+        committed
     }
 
     async fn watch(&self, range: Range<'_>, after: Revision) -> Result<Watch, ReadError> {
         self.shared.log.watch(range, after)
     }
 
+    fn size(&self) -> Option<u64> {
+        let bytes = |path: &Path| std::fs::metadata(path).map(|metadata| metadata.len()).ok();
+        Some(bytes(&self.path)? + bytes(&self.path.with_extension("journal")).unwrap_or_default())
+    }
+
+    fn is_stale(&self, entry: &Entry) -> bool {
+        entry.value.seal().is_some_and(|seal| self.seals.is_stale(&entry.key, seal))
+    }
+
     async fn compact(&self, upto: Revision) -> Result<(), ReadError> {
         self.shared.log.compact(upto)
+    }
+}
+
+/// The entry, if its value could be opened.
+fn opened(entry: &Entry) -> Result<&Entry, ReadError> {
+    match entry.value.why_closed() {
+        Some(why) => Err(ReadError::Closed { key: entry.key.clone(), why: Arc::clone(why) }),
+        None => Ok(entry),
     }
 }

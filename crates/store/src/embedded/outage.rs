@@ -12,8 +12,10 @@ use redb::{Database, DatabaseError, StorageBackend};
 use tokio::task::JoinSet;
 
 use super::Embedded;
+use super::disk::Place;
 use super::medium::{self, Allocated, Medium};
 use crate::Store;
+use crate::contract::Mask;
 use crate::types::{CommitError, Key, Op, Page, Txn, no_terms};
 
 const SECTOR: usize = 512;
@@ -215,9 +217,14 @@ async fn outages(countdowns: &[u32], sectors: &[bool]) {
     let path = dir.path().join("state.redb");
     let mut comes = sectors.iter().cycle().copied();
     let mut acknowledged = vec![0; CLIENTS];
+    let mut seal = 0;
     for countdown in countdowns {
         let machine = Machine::new(*countdown);
-        match Embedded::open_on(Arc::new(OnMachine(Arc::clone(&machine))), &path, no_terms.into()) {
+        // Each time with another seal than before.
+        seal += 1;
+        let medium = Arc::new(OnMachine(Arc::clone(&machine)));
+        let place = Place { medium, path: path.clone(), seals: Mask::new(0..=seal) };
+        match Embedded::open_on(place, no_terms.into()) {
             Ok(store) => {
                 check(&store, &acknowledged).await;
                 let store = Arc::new(store);
@@ -227,7 +234,7 @@ async fn outages(countdowns: &[u32], sectors: &[bool]) {
         }
         machine.go_out(|| comes.next().unwrap_or_default());
     }
-    check(&Embedded::open(&path, no_terms).unwrap(), &acknowledged).await;
+    check(&Embedded::open_sealed(&path, no_terms, Mask::new(0..=seal)).unwrap(), &acknowledged).await;
 }
 
 proptest! {

@@ -4,7 +4,8 @@
 //! follows just this revision, and goes on as long as each follows the one before. Nothing is written after a
 //! record that is not durable, so only the last can be there in part.
 
-use crate::types::{Event, EventKind, Revision};
+use crate::transformer::Transformer;
+use crate::types::{Entry, Event, EventKind, Revision};
 
 /// Records begin at blocks: none is written into a block that holds a part of one that others rely on.
 pub(super) const BLOCK: usize = 4096;
@@ -26,8 +27,10 @@ const PUT: u8 = 1;
 const DATES: usize = 16;
 
 /// At most so many bytes of the journal are taken for a change by a record that has it.
-pub(super) fn room(event: &Event) -> usize {
-    event.entry.value.len() + event.entry.key.as_str().len() + DATES + CHANGE + HEADER + BLOCK
+pub(super) fn room(event: &Event, seals: &dyn Transformer) -> usize {
+    let Entry { key, value, .. } = &event.entry;
+    let growth = value.seal().map_or(0, |seal| seals.growth(seal));
+    value.len() + growth + key.as_str().len() + DATES + CHANGE + HEADER + BLOCK
 }
 
 /// A record that was read.
@@ -49,11 +52,14 @@ pub(super) struct Change {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Damaged;
 
-/// A row of the database.
-pub(super) fn encode_row(entry: &crate::types::Entry, buffer: &mut Vec<u8>) {
+/// A row of the database, with the value sealed. One that could not be opened stays as it is.
+pub(super) fn encode_row(entry: &Entry, seals: &dyn Transformer, buffer: &mut Vec<u8>) {
     buffer.extend_from_slice(&entry.created.get().to_le_bytes());
     buffer.extend_from_slice(&entry.modified.get().to_le_bytes());
-    buffer.extend_from_slice(&entry.value.bytes());
+    match entry.value.seal() {
+        Some(seal) => seals.seal(seal, &entry.key, &entry.value.bytes(), buffer),
+        None => buffer.extend_from_slice(&entry.value.bytes()),
+    }
 }
 
 /// Replaces what is in the buffer by a record, which ends with its block.
@@ -62,22 +68,23 @@ pub(super) fn encode<'a>(
     owner: Owner,
     (after, revision): (Revision, Revision),
     events: impl Iterator<Item = &'a Event>,
+    seals: &dyn Transformer,
 ) {
     buffer.clear();
     buffer.resize(HEADER, 0);
     for event in events {
         let key = event.entry.key.as_str();
-        let (kind, row) = match event.kind {
-            EventKind::Put => (PUT, DATES + event.entry.value.len()),
-            EventKind::Delete => (DELETE, 0),
-        };
-        buffer.push(kind);
+        buffer.push(if event.kind == EventKind::Put { PUT } else { DELETE });
         buffer.extend_from_slice(&length(key.len()).to_le_bytes());
-        buffer.extend_from_slice(&length(row).to_le_bytes());
+        // How long the row is shows when it has been written.
+        let (length_at, row_at) = (buffer.len(), buffer.len() + 4 + key.len());
+        buffer.extend_from_slice(&[0; 4]);
         buffer.extend_from_slice(key.as_bytes());
         if event.kind == EventKind::Put {
-            encode_row(&event.entry, buffer);
+            encode_row(&event.entry, seals, buffer);
         }
+        let row = length(buffer.len() - row_at);
+        buffer[length_at..length_at + 4].copy_from_slice(&row.to_le_bytes());
     }
     let changes = length(buffer.len() - HEADER);
     buffer[4..8].copy_from_slice(&changes.to_le_bytes());
@@ -156,6 +163,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::transformer::Plain;
     use crate::types::{Entry, Key};
 
     const OURS: Owner = Owner(7);
@@ -175,9 +183,10 @@ mod tests {
     fn record(owner: Owner, after: u64, revision: u64, value: usize) -> Vec<u8> {
         let mut buffer = Vec::new();
         let event = event("key", revision, Some(&vec![b'v'; value]));
-        assert!(value.next_multiple_of(BLOCK) <= room(&event));
-        encode(&mut buffer, owner, (Revision::new(after), Revision::new(revision)), [&event].into_iter());
-        assert!(buffer.len() <= room(&event));
+        assert!(value.next_multiple_of(BLOCK) <= room(&event, &Plain));
+        let revisions = (Revision::new(after), Revision::new(revision));
+        encode(&mut buffer, owner, revisions, [&event].into_iter(), &Plain);
+        assert!(buffer.len() <= room(&event, &Plain));
         buffer
     }
 
@@ -243,15 +252,15 @@ mod tests {
                 .map(|(number, value)| event(&format!("key/{number}"), 11, value.as_deref()))
                 .collect();
             let mut journal = Vec::new();
-            encode(&mut journal, OURS, (Revision::new(10), Revision::new(11)), events.iter());
-            prop_assert!(journal.len() <= events.iter().map(room).sum());
+            encode(&mut journal, OURS, (Revision::new(10), Revision::new(11)), events.iter(), &Plain);
+            prop_assert!(journal.len() <= events.iter().map(|event| room(event, &Plain)).sum());
             let records = read(&journal, OURS, Revision::new(10)).unwrap();
             prop_assert_eq!(records.len(), 1);
             let expected: Vec<Change> = events
                 .iter()
                 .map(|event| {
                     let mut row = Vec::new();
-                    encode_row(&event.entry, &mut row);
+                    encode_row(&event.entry, &Plain, &mut row);
                     let row = (event.kind == EventKind::Put).then_some(row);
                     Change { key: event.entry.key.as_str().to_owned(), row }
                 })

@@ -4,7 +4,6 @@
 //! When a write fails, the thread puts the file right and tries the same transactions once more: nothing of them was
 //! published, and what was published before is in memory. How it is doing is the store's [`Condition`].
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, TryRecvError};
 use std::thread::{self, JoinHandle};
@@ -15,8 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::Shared;
 use super::admission::Allowance;
-use super::disk::{self, Disk};
-use super::medium::Medium;
+use super::disk::{self, Disk, Place};
 use crate::history::Commit;
 use crate::log::Woken;
 use crate::state::{Prepared, State};
@@ -71,11 +69,10 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn start(shared: Arc<Shared>, disk: Disk) -> Self {
+    pub(super) fn start(shared: Arc<Shared>, place: Place, disk: Disk) -> Self {
         let (sender, requests) = mpsc::channel();
-        let (medium, path) = disk.place();
         let mode = Mode::Open { disk, full: None };
-        let mut at_work = AtWork { shared, medium, path, mode, look_at: None, last: Last::default() };
+        let mut at_work = AtWork { shared, place, mode, look_at: None, last: Last::default() };
         let thread = thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || at_work.run(&requests))
@@ -162,8 +159,7 @@ struct Last {
 /// The thread's own state.
 struct AtWork {
     shared: Arc<Shared>,
-    medium: Arc<dyn Medium>,
-    path: PathBuf,
+    place: Place,
     mode: Mode,
     /// When the mode is to be looked at again.
     look_at: Option<Instant>,
@@ -284,14 +280,13 @@ impl AtWork {
         // Closes the file, and with it the lock that opening it again needs.
         self.mode = Mode::Failing { reason: error.to_string().into(), repairs: 0 };
         let published = self.shared.state.load_full();
-        let (medium, path) = (Arc::clone(&self.medium), &self.path);
         let mode = if disk::is_full(error) {
             tracing::error!(%error, "the disk of the store is full: nothing new is stored until there is room");
-            let disk = Disk::after_full(medium, path, &published);
+            let disk = Disk::after_full(&self.place, &published);
             disk.map(|disk| Mode::Open { disk, full: Some(allowance) })
         } else {
             tracing::error!(%error, "a write of the store failed: its file is written anew");
-            Disk::anew(medium, path, &published).map(|disk| Mode::Open { disk, full: None })
+            Disk::anew(&self.place, &published).map(|disk| Mode::Open { disk, full: None })
         };
         self.enter(
             mode.unwrap_or_else(|error| Mode::Failing { reason: error.to_string().into(), repairs: 0 }),
@@ -320,7 +315,7 @@ impl AtWork {
 
     fn repair(&mut self, repairs: u32) {
         let published = self.shared.state.load_full();
-        self.enter(match Disk::anew(Arc::clone(&self.medium), &self.path, &published) {
+        self.enter(match Disk::anew(&self.place, &published) {
             Ok(disk) => {
                 tracing::info!("the store's file has been written anew");
                 Mode::Open { disk, full: None }

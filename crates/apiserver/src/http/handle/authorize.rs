@@ -1,6 +1,7 @@
 //! Who makes a request, and whether they may.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use http::HeaderMap;
 use skiff_audit::Level;
@@ -13,6 +14,7 @@ use super::exchange::Exchange;
 use crate::audit::trail::Trail;
 use crate::http::caller::Caller;
 use crate::http::gate::Share;
+use crate::http::metrics;
 use crate::http::path::{RequestInfo, ResourcePath};
 
 impl Exchange {
@@ -37,7 +39,9 @@ impl Exchange {
             }
             Caller::Network { identity, peer } => (identity, peer),
         };
+        let began = Instant::now();
         let known = self.server.auth.authenticate(headers, identity.as_deref(), path).await;
+        metrics::authenticated(known.as_ref().ok().map(|known| &*known.user.name), began.elapsed());
         let known = known.map_err(|error| match error {
             AuthnError::Unauthorized(_) => {
                 tracing::debug!(error = &error as &dyn std::error::Error, "request not authenticated");
@@ -65,7 +69,9 @@ impl Exchange {
     }
 
     pub(super) async fn authorize(&self, attributes: &Attributes<'_>) -> Result<(), ApiError> {
+        let began = Instant::now();
         let decision = self.server.auth.authorize(attributes).await;
+        metrics::authorized(decision.is_allowed(), began.elapsed());
         self.note(&decision);
         if decision.is_allowed() {
             return Ok(());

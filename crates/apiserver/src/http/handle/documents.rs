@@ -11,7 +11,7 @@ use skiff_registry::codec;
 
 use super::exchange::Exchange;
 use crate::http::body::{self, Body};
-use crate::http::health;
+use crate::http::{health, scrape};
 
 impl Exchange {
     pub(super) async fn non_resource(
@@ -33,24 +33,12 @@ impl Exchange {
             response.headers_mut().insert(CONTENT_TYPE, content_type);
             return Ok(response);
         }
-        let metrics = match path.trim_end_matches('/') {
-            "/metrics" => {
-                let own = self.server.metrics.render(self.server.store.revision());
-                let (priority, aggregation) = (&self.server.priority, &self.server.aggregation);
-                let audit = self.server.audit.as_ref().map(|audit| audit.metrics());
-                let parts = [
-                    priority.fairness.metrics(),
-                    aggregation.metrics(),
-                    self.server.reloads.borrow().metrics(),
-                    audit.unwrap_or_default(),
-                    (self.server.more_metrics)(),
-                ];
-                Some(own + &parts.concat())
-            }
+        let text = match path.trim_end_matches('/') {
+            "/metrics" => Some(scrape::text(&self.server)),
             "/metrics/slis" => Some(health::slis(&self.server)),
             _ => None,
         };
-        if let Some(text) = metrics {
+        if let Some(text) = text {
             let mut response = Response::new(body::full(text));
             let content_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
             response.headers_mut().insert(CONTENT_TYPE, content_type);

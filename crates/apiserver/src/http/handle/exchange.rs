@@ -2,11 +2,12 @@
 
 use std::sync::{Arc, OnceLock};
 
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method, Request};
 use parking_lot::Mutex;
 use skiff_audit::Record;
 use skiff_identity::UserInfo;
-use skiff_machinery::{Kind, Verb};
+use skiff_machinery::{Kind, Subresource, Verb};
 use skiff_registry::{Offer as _, Query, Warnings};
 use tokio::time::Instant;
 
@@ -16,6 +17,7 @@ use crate::http::accept::{Encoding, Format};
 use crate::http::body::Body;
 use crate::http::caller::Caller;
 use crate::http::gate::{Share, Work};
+use crate::http::metrics::Asked;
 use crate::http::order::Matched;
 use crate::http::path::{RequestInfo, ResourcePath};
 use crate::shared::Shared;
@@ -75,27 +77,46 @@ impl Exchange {
         }
     }
 
-    /// As in metrics.
-    pub(super) fn verb_label(&self) -> &'static str {
+    /// What metrics say that it is for.
+    pub(super) fn label(&self, headers: &HeaderMap) -> Asked {
+        let dry_run = !self.query.get("dryRun").is_empty();
+        let RequestInfo::Resource(path) = &self.info else {
+            return Asked { verb: method(&self.method), dry_run, ..Asked::default() };
+        };
+        let Some(kind) = self.kind(path) else {
+            return Asked { verb: self.verb_label(headers), dry_run, ..Asked::default() };
+        };
+        let subresource = kind.subresources.iter().find(|known| known.as_str() == path.subresource);
+        let connects = subresource.filter(|known| known.connects() && **known != Subresource::Log);
+        let is_one = !path.name.is_empty() || self.verb() == Some(Verb::Create);
+        Asked {
+            verb: if connects.is_some() { "CONNECT" } else { self.verb_label(headers) },
+            dry_run,
+            group: kind.gv.group.to_string(),
+            version: kind.gv.version.to_string(),
+            resource: kind.names.plural.to_string(),
+            subresource: subresource.map_or("", |known| known.as_str()),
+            scope: match path.namespace.as_str() {
+                _ if is_one => "resource",
+                "" => "cluster",
+                _ => "namespace",
+            },
+        }
+    }
+
+    fn verb_label(&self, headers: &HeaderMap) -> &'static str {
         match self.verb() {
             Some(Verb::Create) => "POST",
             Some(Verb::Delete) => "DELETE",
             Some(Verb::DeleteCollection) => "DELETECOLLECTION",
             Some(Verb::List) => "LIST",
+            Some(Verb::Patch) if is_apply(headers) => "APPLY",
             Some(Verb::Patch) => "PATCH",
             Some(Verb::Update) => "PUT",
             Some(Verb::Watch) => "WATCH",
-            Some(Verb::Get) | None => "GET",
+            Some(Verb::Get) => "GET",
+            None => method(&self.method),
         }
-    }
-
-    /// As in metrics: only resources that exist, so that clients cannot make up labels.
-    pub(super) fn resource_label(&self) -> String {
-        match &self.info {
-            RequestInfo::Resource(path) => self.kind(path).map(|kind| kind.names.plural.to_string()),
-            RequestInfo::NonResource => None,
-        }
-        .unwrap_or_default()
     }
 
     pub(super) fn kind(&self, path: &ResourcePath) -> Option<Arc<Kind>> {
@@ -120,4 +141,17 @@ impl Exchange {
             _ => Work::Short,
         }
     }
+}
+
+fn is_apply(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    content_type.is_some_and(|text| text.starts_with("application/apply-patch"))
+}
+
+/// A method as a label; those that clients make up are other.
+fn method(method: &Method) -> &'static str {
+    const KNOWN: [Method; 6] =
+        [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::HEAD];
+    const NAMES: [&str; 6] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"];
+    KNOWN.iter().position(|known| known == method).map_or("other", |index| NAMES[index])
 }

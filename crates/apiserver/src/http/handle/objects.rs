@@ -70,9 +70,7 @@ impl Exchange {
             Some(subresource) if subresource.connects() => {
                 connect::connect(&server.nodes, &asked.call, subresource, request).await
             }
-            None if verb == Verb::Watch => {
-                watch::watch(asked, &server.metrics, server.shutdown.clone()).await
-            }
+            None if verb == Verb::Watch => watch::watch(asked, server.shutdown.clone()).await,
             _ => answered(asked, request).await,
         }
     }

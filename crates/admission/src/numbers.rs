@@ -1,0 +1,163 @@
+//! How long admission takes and what it refuses, under Kubernetes' names.
+
+use std::time::Instant;
+
+use skiff_exposition::{Counters, Exposed, Family, Histograms};
+
+use crate::attributes::{Attributes, Operation};
+use crate::refusal::Refusal;
+use crate::webhook::Type;
+
+/// In seconds.
+const PLUGINS: &[f64] = &[0.005, 0.025, 0.1, 0.5, 1.0, 2.5];
+const WEBHOOKS: &[f64] = &[0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 10.0, 25.0];
+
+static STEPS: Histograms<3> = Family::histograms(
+    "apiserver_admission_step_admission_duration_seconds",
+    "Time for all plugins of a step.",
+    ["type", "operation", "rejected"],
+    PLUGINS,
+);
+static CONTROLLERS: Histograms<4> = Family::histograms(
+    "apiserver_admission_controller_admission_duration_seconds",
+    "Time for one plugin that asks webhooks or policies.",
+    ["name", "type", "operation", "rejected"],
+    PLUGINS,
+);
+static ASKED: Histograms<4> = Family::histograms(
+    "apiserver_admission_webhook_admission_duration_seconds",
+    "Time for one webhook.",
+    ["name", "type", "operation", "rejected"],
+    WEBHOOKS,
+);
+static ANSWERS: Counters<5> = Family::counters(
+    "apiserver_admission_webhook_request_total",
+    "Calls of webhooks.",
+    ["name", "type", "operation", "code", "rejected"],
+);
+static REJECTIONS: Counters<5> = Family::counters(
+    "apiserver_admission_webhook_rejection_count",
+    "Requests that were refused because of a webhook.",
+    ["name", "type", "operation", "error_type", "rejection_code"],
+);
+static FAILED_OPEN: Counters<2> = Family::counters(
+    "apiserver_admission_webhook_fail_open_count",
+    "Calls of webhooks that failed and stopped nothing.",
+    ["name", "type"],
+);
+
+/// The families of admission.
+pub static METRICS: &[&dyn Exposed] = &[&STEPS, &CONTROLLERS, &ASKED, &ANSWERS, &REJECTIONS, &FAILED_OPEN];
+
+/// What plugins do in a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// They may change the object.
+    Admit,
+    /// They only refuse it.
+    Validate,
+}
+
+impl Step {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Admit => "admit",
+            Self::Validate => "validate",
+        }
+    }
+}
+
+fn word(truth: bool) -> &'static str {
+    if truth { "true" } else { "false" }
+}
+
+/// Counts a step, which began at `since`.
+pub fn step(step: Step, operation: Operation, rejected: bool, since: Instant) {
+    let labels = [step.as_str(), operation.as_str(), word(rejected)];
+    STEPS.of(labels).observe(since.elapsed().as_secs_f64());
+}
+
+/// Counts what one plugin did.
+pub(crate) fn controller(name: &str, of: Step, operation: Operation, rejected: bool, since: Instant) {
+    let labels = [name, of.as_str(), operation.as_str(), word(rejected)];
+    CONTROLLERS.of(labels).observe(since.elapsed().as_secs_f64());
+}
+
+/// What came of a call of a webhook.
+#[derive(Debug)]
+pub(crate) enum Called<'a> {
+    Allowed,
+    Refused(&'a Refusal),
+    Failed,
+}
+
+impl Type {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Mutating => "admit",
+            Self::Validating => "validating",
+        }
+    }
+}
+
+/// Counts a call of a webhook, and whether that stopped the request.
+pub(crate) fn webhook(name: &str, of: Type, attributes: &Attributes, called: &Called<'_>, since: Instant) {
+    let operation = attributes.operation.as_str();
+    let (rejected, code, error) = match called {
+        Called::Allowed => (false, 200, ""),
+        Called::Refused(refusal) => (true, refusal.code, "no_error"),
+        Called::Failed => (false, 0, ""),
+    };
+    let (kind, code, rejected) = (of.label(), code.to_string(), word(rejected));
+    ASKED.of([name, kind, operation, rejected]).observe(since.elapsed().as_secs_f64());
+    ANSWERS.of([name, kind, operation, &code, rejected]).add(1);
+    if !error.is_empty() {
+        REJECTIONS.of([name, kind, operation, error, &code]).add(1);
+    }
+}
+
+/// A call failed, and by the webhook's policy that stops nothing, or the request.
+pub(crate) fn webhook_failed(name: &str, of: Type, attributes: &Attributes, stops: bool) {
+    if stops {
+        let operation = attributes.operation.as_str();
+        REJECTIONS.of([name, of.label(), operation, "calling_webhook_error", "0"]).add(1);
+    } else {
+        FAILED_OPEN.of([name, of.label()]).add(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::request;
+
+    #[test]
+    fn webhooks_are_counted_under_kubernetes_names() {
+        let (now, attributes) = (Instant::now(), request());
+        webhook("a", Type::Mutating, &attributes, &Called::Allowed, now);
+        let refusal = Refusal { code: 403, ..Refusal::bad_request("no") };
+        webhook("a", Type::Validating, &attributes, &Called::Refused(&refusal), now);
+        webhook_failed("b", Type::Validating, &attributes, true);
+        webhook_failed("b", Type::Validating, &attributes, false);
+        step(Step::Validate, attributes.operation, true, now);
+        let text = skiff_exposition::text(METRICS);
+        let operation = attributes.operation.as_str();
+        let check = |line: &str| {
+            let line = line.replace("OP", operation);
+            assert!(text.lines().any(|l| l == line), "{line} in\n{text}");
+        };
+        check(
+            r#"apiserver_admission_webhook_request_total{name="a",type="admit",operation="OP",code="200",rejected="false"} 1"#,
+        );
+        check(
+            r#"apiserver_admission_webhook_rejection_count{name="a",type="validating",operation="OP",error_type="no_error",rejection_code="403"} 1"#,
+        );
+        check(
+            r#"apiserver_admission_webhook_rejection_count{name="b",type="validating",operation="OP",error_type="calling_webhook_error",rejection_code="0"} 1"#,
+        );
+        check(r#"apiserver_admission_webhook_fail_open_count{name="b",type="validating"} 1"#);
+        check(
+            r#"apiserver_admission_step_admission_duration_seconds_count{type="validate",operation="OP",rejected="true"} 1"#,
+        );
+    }
+}
