@@ -3,6 +3,7 @@
 mod answer;
 mod changes;
 mod compare;
+mod connection;
 mod creates;
 mod fill;
 mod reads;
@@ -13,6 +14,7 @@ mod size;
 mod watches;
 
 use std::future::Future;
+use std::time::Duration;
 
 use anyhow::Context;
 use kube::Client;
@@ -44,6 +46,12 @@ pub(crate) fn run(command: Inside) -> anyhow::Result<()> {
 fn block_on(future: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     rustls::crypto::ring::default_provider().install_default().ok().context("install ring")?;
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(future)
+}
+
+/// Seconds that this process has worked.
+fn processor_time() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::try_from(time).map_or(0.0, |time| time.as_secs_f64())
 }
 
 async fn client() -> anyhow::Result<Client> {

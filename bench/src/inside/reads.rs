@@ -3,15 +3,15 @@
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
-use futures::{StreamExt, TryStreamExt, stream};
 use http::Request;
 use http::header::ACCEPT;
 use http_body_util::BodyExt;
-use kube::Client;
 use kube::client::Body;
+use kube::{Client, Config};
 use serde_json::{Map, Value, json};
 use tokio::task::JoinSet;
 
+use super::connection::Connection;
 use super::creates::{CONFIG_MAPS, create};
 
 /// How many are listed; there are some more.
@@ -22,13 +22,10 @@ const FORMATS: [(&str, &str); 2] =
 
 /// Makes what is read.
 pub(crate) async fn prepare() -> anyhow::Result<()> {
-    let client = &super::client().await?;
-    let names = (0..PAGE).map(|number| format!("read-{number:03}"));
-    stream::iter(names)
-        .map(|name| async move { create(client, &name).await })
-        .buffer_unordered(16)
-        .try_collect::<Vec<f64>>()
-        .await?;
+    let mut connection = Connection::new(&Config::infer().await?).await?;
+    for number in 0..PAGE {
+        create(&mut connection, &format!("read-{number:03}")).await?;
+    }
     super::print(&json!({}));
     Ok(())
 }

@@ -81,7 +81,7 @@ async fn bind_all(nodes: u32, pods: u32) -> anyhow::Result<()> {
     let loading = loaded.elapsed().as_secs_f64();
     let before = memory()?;
     let shutdown = CancellationToken::new();
-    let (started, used) = (Instant::now(), processor_time());
+    let (started, used) = (Instant::now(), super::processor_time());
     let scheduler = skiff_scheduler::run(
         server.client(UserInfo::scheduler(), "kube-scheduler"),
         Configuration::default(),
@@ -92,7 +92,7 @@ async fn bind_all(nodes: u32, pods: u32) -> anyhow::Result<()> {
     while bindings(&client).await? < u64::from(pods) {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    let (seconds, used) = (started.elapsed().as_secs_f64(), processor_time() - used);
+    let (seconds, used) = (started.elapsed().as_secs_f64(), super::processor_time() - used);
     let after = memory()?;
     shutdown.cancel();
     scheduler.await?;
@@ -170,12 +170,6 @@ fn memory() -> anyhow::Result<f64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS")?;
     let kilobytes: f64 = line.trim().trim_end_matches(" kB").trim().parse()?;
     Ok(kilobytes / 1024.0)
-}
-
-/// Seconds that this process has worked.
-fn processor_time() -> f64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    Duration::try_from(time).map_or(0.0, |time| time.as_secs_f64())
 }
 
 fn node(number: u32) -> Value {

@@ -2,13 +2,12 @@
 
 use std::time::Instant;
 
-use anyhow::bail;
-use http::Request;
-use http_body_util::BodyExt;
-use kube::Client;
-use kube::client::Body;
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use kube::Config;
 use serde_json::json;
 
+use super::connection::Connection;
 use super::creates::{CONFIG_MAPS, create};
 use crate::probe::Probe;
 use crate::report::percentile;
@@ -17,15 +16,15 @@ use crate::report::percentile;
 const BYTES: usize = 1400;
 
 pub(crate) async fn run(rounds: u32) -> anyhow::Result<()> {
-    let client = super::client().await?;
+    let mut connection = Connection::new(&Config::infer().await?).await?;
     let mut probe = Probe::create("probe")?;
     let (mut created, mut read, mut synced) = (Vec::new(), Vec::new(), Vec::new());
-    create(&client, "single").await?;
+    create(&mut connection, "single").await?;
     // In turns, because disks are noisy; each create after a sync, so that it finds the disk awake.
     for round in 0..rounds {
-        read.push(get(&client, "single").await?);
+        read.push(get(&mut connection, "single").await?);
         synced.push(probe.sync(BYTES)?.as_secs_f64());
-        created.push(create(&client, &format!("single-{round}")).await?);
+        created.push(create(&mut connection, &format!("single-{round}")).await?);
     }
     let median = |samples: &mut Vec<f64>| percentile(samples, 50) * 1000.0;
     let (created, read, synced) = (median(&mut created), median(&mut read), median(&mut synced));
@@ -34,14 +33,9 @@ pub(crate) async fn run(rounds: u32) -> anyhow::Result<()> {
 }
 
 /// Seconds.
-async fn get(client: &Client, name: &str) -> anyhow::Result<f64> {
-    let request = Request::get(format!("{CONFIG_MAPS}/{name}")).body(Body::empty())?;
+async fn get(connection: &mut Connection, name: &str) -> anyhow::Result<f64> {
+    let path = format!("{CONFIG_MAPS}/{name}");
     let started = Instant::now();
-    let response = client.send(request).await?;
-    let status = response.status();
-    response.into_body().collect().await?;
-    if !status.is_success() {
-        bail!("get {name}: {status}");
-    }
+    connection.send(Method::GET, &path, Bytes::new(), StatusCode::OK).await?;
     Ok(started.elapsed().as_secs_f64())
 }

@@ -1,22 +1,19 @@
 //! Watches to which nothing ever happens.
 
 use std::io::Read as _;
-use std::sync::Arc;
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use http::Request;
 use http_body_util::Empty;
-use hyper::client::conn::http2::{self, SendRequest};
+use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use kube::Config;
-use kube::client::{Body, ConfigExt as _};
-use rustls::pki_types::ServerName;
+use kube::client::Body;
 use serde_json::json;
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 
+use super::connection;
 use super::creates::CONFIG_MAPS;
 
 /// How many connections are made at the same time.
@@ -58,24 +55,14 @@ async fn together(watches: usize) -> anyhow::Result<Vec<Held>> {
     let config = Config::infer().await?;
     let server = config.cluster_url.to_string();
     let url = format!("{}{}", server.trim_end_matches('/'), path());
-    let mut sender = connect(&config).await?;
+    let stream = connection::open(&config, b"h2").await?;
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
     let mut held: Vec<Held> = Vec::with_capacity(watches);
     for _ in 0..watches {
-        let response = sender.send_request(Request::get(&url).body(Empty::new())?).await?;
+        let response = sender.send_request(Request::get(&url).body(Empty::<Bytes>::new())?).await?;
         ensure!(response.status().is_success(), "watch: {}", response.status());
         held.push(Box::new(response));
     }
     Ok(held)
-}
-
-async fn connect(config: &Config) -> anyhow::Result<SendRequest<Empty<Bytes>>> {
-    let mut tls = config.rustls_client_config()?;
-    tls.alpn_protocols = vec![b"h2".to_vec()];
-    let host = config.cluster_url.host().context("the server's host")?.to_owned();
-    let port = config.cluster_url.port_u16().context("the server's port")?;
-    let tcp = TcpStream::connect((host.as_str(), port)).await?;
-    let stream = TlsConnector::from(Arc::new(tls)).connect(ServerName::try_from(host)?, tcp).await?;
-    let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
-    tokio::spawn(connection);
-    Ok(sender)
 }

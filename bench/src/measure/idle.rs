@@ -61,6 +61,13 @@ pub(super) struct Usage {
     per_second: f64,
 }
 
+impl Usage {
+    /// Seconds that all of them have worked.
+    pub(super) fn seconds(&self) -> f64 {
+        self.ticks / self.per_second
+    }
+}
+
 pub(super) fn usage(cluster: &Cluster) -> anyhow::Result<Usage> {
     let text = cluster.sh(USAGE).ok();
     let words: Vec<f64> = text.split_whitespace().filter_map(|word| word.parse().ok()).collect();

@@ -4,6 +4,7 @@ use anyhow::Context;
 use serde_json::Value;
 use skiff_tests::Cluster;
 
+use super::idle::usage;
 use super::{inside, number, program};
 use crate::report::{Result as Row, percentile};
 
@@ -22,7 +23,9 @@ pub(crate) fn creates() -> anyhow::Result<Vec<Row>> {
     let (mut one, mut few, mut many) = (Rates::default(), Rates::default(), Rates::default());
     for _ in 0..TURNS {
         for (rates, clients) in [(&mut one, "1"), (&mut few, "16"), (&mut many, "64")] {
-            rates.add(&inside(&cluster, &["creates", clients, "3"])?);
+            let before = usage(&cluster)?.seconds();
+            let answer = inside(&cluster, &["creates", clients, "3"])?;
+            rates.add(&answer, usage(&cluster)?.seconds() - before);
         }
     }
     let ratio = many.median() / UPSTREAM_CREATES;
@@ -43,6 +46,14 @@ pub(crate) fn creates() -> anyhow::Result<Vec<Row>> {
             holds: Some(ratio >= 5.0),
         },
         Row::at_least("64 clients, of 16", many.median() / few.median(), 1.0, "×"),
+        Row::told(
+            "processor time of one of these creates",
+            format!(
+                "{:.0} µs of the server, {:.0} µs of the client",
+                percentile(&mut many.server, 50),
+                percentile(&mut many.clients, 50)
+            ),
+        ),
     ])
 }
 
@@ -81,10 +92,17 @@ pub(crate) fn reads() -> anyhow::Result<Vec<Row>> {
 struct Rates {
     per_second: Vec<f64>,
     p99: Vec<f64>,
+    /// Microseconds of processor time for one, of the server and of its client.
+    server: Vec<f64>,
+    clients: Vec<f64>,
 }
 
 impl Rates {
-    fn add(&mut self, answer: &Value) {
+    /// What clients measured while the server worked for so many seconds.
+    fn add(&mut self, answer: &Value, server: f64) {
+        let each = 1e6 / number(answer, "count");
+        self.server.push(server * each);
+        self.clients.push(number(answer, "clients") * each);
         self.per_second.push(number(answer, "perSecond"));
         self.p99.push(number(answer, "p99") * 1000.0);
     }

@@ -25,6 +25,9 @@ const LAST_RETRY: Duration = Duration::from_secs(60);
 /// From this many failures in a row on, each is worth a warning; before, conflicts and races are routine.
 const WARN_AFTER: u32 = 5;
 
+/// For so many keys the room is kept.
+const SMALL: usize = 64;
+
 /// What a successful reconcile asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
@@ -157,6 +160,7 @@ impl<K: Clone + Eq + Hash> Queue<K> {
         state.promote(Instant::now());
         let (key, since) = state.ready.pop_front()?;
         state.wanted.remove(&key);
+        state.stay_small();
         let now = Instant::now();
         if let Some(counted) = &state.counted {
             counted.taken(now - since);
@@ -253,6 +257,17 @@ impl<K: Clone + Eq + Hash> State<K> {
         self.delayed.insert((at, self.sequence), key);
     }
 
+    /// Gives back the room of a burst when it is over.
+    fn stay_small(&mut self) {
+        if self.ready.is_empty() {
+            self.ready.shrink_to(SMALL);
+            self.wanted.shrink_to(SMALL);
+        }
+        if self.due.is_empty() {
+            self.due.shrink_to(SMALL);
+        }
+    }
+
     fn promote(&mut self, now: Instant) {
         while let Some(entry) = self.delayed.first_entry()
             && entry.key().0 <= now
@@ -311,6 +326,21 @@ mod tests {
         let seen =
             check(&queue, Duration::from_secs(1), |n| if n < 2 { Err("no") } else { Ok(Next::Done) }).await;
         assert_eq!(seen, ["a@0", "a@5"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_burst_leaves_no_room_behind() {
+        let queue = Queue::new();
+        for number in 0..10_000 {
+            queue.add(number);
+            queue.add_after(10_000 + number, Duration::from_millis(1));
+        }
+        let shutdown = CancellationToken::new();
+        let work = queue.run(2, &shutdown, |_| async { Ok::<_, &str>(Next::Done) });
+        tokio::time::timeout(Duration::from_secs(1), work).await.expect_err("runs until shutdown");
+        let state = queue.shared.state.lock();
+        let rooms = [state.ready.capacity(), state.wanted.capacity(), state.due.capacity()];
+        assert!(rooms.iter().all(|room| *room <= 2 * SMALL), "{rooms:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,6 +1,6 @@
 //! Who owns whom, by UID, as far as the watches have told.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -82,10 +82,10 @@ pub(super) struct Node {
     orphaning: bool,
 }
 
-/// All objects.
+/// All objects. No hash table, which would keep the room of as many as there ever were.
 #[derive(Default)]
 pub(super) struct Graph {
-    nodes: HashMap<Uid, Node>,
+    nodes: BTreeMap<Uid, Node>,
 }
 
 impl Graph {

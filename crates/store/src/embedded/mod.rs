@@ -39,9 +39,10 @@ use past::Past;
 use writer::Writer;
 
 /// How many snapshots are kept for listings that continue, and for how long after their last use. They hold what has been
-/// deleted since; a client that takes longer between pages is served as far as the history reaches.
+/// deleted since, which is to be given back within a minute; a client that takes longer between pages is served as far as the
+/// history reaches.
 const MAX_PINNED: usize = 64;
-const PINNED_FOR: Duration = Duration::from_secs(60);
+const PINNED_FOR: Duration = Duration::from_secs(30);
 
 /// How many entries are written anew in one transaction.
 const RENEWED_TOGETHER: usize = 32;
