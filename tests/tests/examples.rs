@@ -97,7 +97,7 @@ fn a_chart_is_installed_upgraded_rolled_back_and_removed() {
     assert_eq!(scaled, "kube-controller-manager", "the autoscaler scaled it");
 
     let broken =
-        "--set greeting=broken --set image.tag=none --no-hooks --wait --timeout 4s --rollback-on-failure";
+        "--set greeting=broken --set web.tag=none --no-hooks --wait --timeout 10s --rollback-on-failure";
     let failed = helm(&cluster, &format!("upgrade g {chart} {broken}")).fails();
     assert!(failed.contains("has been rolled back"), "{failed}");
     cluster.k("rollout status deployment/g-guestbook --timeout=60s");

@@ -180,7 +180,8 @@ fn a_device_is_there_as_long_as_a_pod_has_it() {
         node.set_up("a", r#""fsGroup": 7"#).unwrap();
         let (paths, pod) = (node.paths("a"), claimant("a", ""));
         let claims = Claims::load(&paths).unwrap();
-        let volumes = Volumes { paths: &paths, claims: &claims, node: &node.volumes };
+        let volumes =
+            Volumes { paths: &paths, claims: &claims, node: &node.volumes, images: &Default::default() };
         let devices = volume_devices(&pod.containers[0], &volumes).unwrap();
         assert_eq!(devices[0].container_path, Path::new("/dev/x"));
         assert_eq!(Some(&devices[0].host_path), node.device().map(|device| device.path()).as_ref());
