@@ -142,7 +142,8 @@ struct Reporter {
     instance: String,
 }
 
-/// What the events of a series have in common: not what they say for people.
+/// What the events of a series have in common. In Kubernetes it is the version of the object instead of what is said; there the
+/// scheduler writes into a pod's status what it says of it, so that what is new makes a new event as well.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
     kind: EventType,
@@ -150,6 +151,7 @@ struct Key {
     reason: &'static str,
     regarding: (About, Option<String>),
     related: Option<About>,
+    note: String,
 }
 
 /// An event that was written.
@@ -202,6 +204,7 @@ impl Known {
             reason: happening.reason,
             regarding: (About::of(&happening.regarding), happening.regarding.field_path.clone()),
             related: happening.related.as_ref().map(About::of),
+            note: happening.note.clone(),
         };
         let event = new_event(&self.reporter, happening, now);
         let Some(told) = self.told.get_mut(&key) else {
@@ -311,8 +314,9 @@ mod tests {
         assert_eq!(told("a", "no room", 0).as_deref(), Some("create no room"));
         assert_eq!(told("b", "no room", 0).as_deref(), Some("create no room"));
         let second = "a.38d7ea4c68000 2x, made again if need be";
-        assert_eq!(told("a", "no room, again", 10).as_deref(), Some(second));
+        assert_eq!(told("a", "no room", 10).as_deref(), Some(second));
         assert_eq!(told("a", "no room", 20), None);
+        assert_eq!(told("a", "no claim", 20).as_deref(), Some("create no claim"));
     }
 
     #[test]
