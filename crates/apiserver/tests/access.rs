@@ -192,7 +192,9 @@ async fn serve(
                     }
                     other => json!({"nothing at": other}),
                 };
-                async move { Ok::<_, hyper::Error>(http::Response::new(Full::from(told.to_string()))) }
+                async move {
+                    Ok::<_, hyper::Error>(http::Response::new(Full::<bytes::Bytes>::from(told.to_string())))
+                }
             });
             hyper::server::conn::http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), service)
@@ -411,7 +413,8 @@ async fn uses_of_tokens_in_secrets_are_noted() {
     server.admin("POST", "/api/v1/namespaces/default/secrets", secret).await;
     let user = server.who(&token).await.unwrap();
     assert_eq!(user["username"], "system:serviceaccount:default:robot");
-    let secrets = Api::<Secret>::namespaced(server.test.server.client(UserInfo::api_server()), "default");
+    let secrets =
+        Api::<Secret>::namespaced(server.test.server.client(UserInfo::api_server(), "test"), "default");
     let label = "kubernetes.io/legacy-token-last-used";
     let is_noted = |secret: Option<&Secret>| secret.is_some_and(|secret| secret.labels().contains_key(label));
     let noted = tokio::time::timeout(Duration::from_secs(20), await_condition(secrets, "t", is_noted)).await;
