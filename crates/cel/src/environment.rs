@@ -99,13 +99,15 @@ pub struct Program {
     plan: Plan,
     output: Type,
     variables: BTreeSet<String>,
+    selections: BTreeSet<(String, String)>,
     estimate: CostEstimate,
 }
 
 impl Program {
     fn new(checked: &Checked, plan: Plan, estimate: CostEstimate) -> Self {
         let output = checked.type_of(checked.expr.id).clone();
-        Self { plan, output, variables: eval::variables(checked), estimate }
+        let (variables, selections) = (eval::variables(checked), eval::selections(&checked.expr));
+        Self { plan, output, variables, selections, estimate }
     }
 
     /// The type of the result.
@@ -116,6 +118,11 @@ impl Program {
     /// Whether the expression uses a variable of the environment.
     pub fn uses(&self, variable: &str) -> bool {
         self.variables.contains(variable)
+    }
+
+    /// Whether the expression selects a field of what has this name.
+    pub fn selects(&self, name: &str, field: &str) -> bool {
+        self.selections.contains(&(name.to_owned(), field.to_owned()))
     }
 
     /// The variables of the environment that the expression uses.
@@ -166,6 +173,16 @@ mod tests {
         let program = environment.compile("self <= 5 && [1].all(oldSelf, oldSelf > 0)").unwrap();
         assert_eq!(*program.output_type(), Type::Bool);
         assert!(program.uses("self"));
+        let claims = Environment::builder().variable("claims", DeclaredType::any()).build();
+        for text in [
+            "claims.email",
+            "has(claims.email)",
+            "claims.?email.orValue('')",
+            "[1].exists(i, claims.email.size() == i)",
+        ] {
+            let program = claims.compile(text).unwrap();
+            assert!(program.selects("claims", "email") && !program.selects("claims", "name"), "{text}");
+        }
         assert!(!program.uses("oldSelf"), "a loop's variable has the same name");
         let json = serde_json::json!(3);
         let activation = Activation::new().with("self", Value::read(&json, &replicas));

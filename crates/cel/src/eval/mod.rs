@@ -15,8 +15,8 @@ use crate::library::{Outcome, Overload};
 use crate::types::Type;
 use crate::value::{Key, List, Map, Meter, Object, Value, equal};
 
-pub(crate) use plan::variables;
 use plan::{CallNode, Constants, Node, Part};
+pub(crate) use plan::{selections, variables};
 
 /// An expression that can be evaluated.
 #[derive(Debug)]

@@ -457,6 +457,34 @@ pub(crate) fn variables(checked: &Checked) -> std::collections::BTreeSet<String>
     names
 }
 
+/// The fields that an expression selects of names, `a.b` as `("a", "b")`.
+pub(crate) fn selections(expr: &Expr) -> std::collections::BTreeSet<(String, String)> {
+    let mut found = std::collections::BTreeSet::new();
+    select(expr, &mut found);
+    found
+}
+
+fn select(expr: &Expr, found: &mut std::collections::BTreeSet<(String, String)>) {
+    match &expr.kind {
+        Kind::Select(selected) => {
+            if let Kind::Ident(name) = &selected.operand.kind {
+                found.insert((name.clone(), selected.field.clone()));
+            }
+        }
+        Kind::Call(call) if call.function == operator::OPTIONAL_SELECT => {
+            if let [
+                Expr { kind: Kind::Ident(name), .. },
+                Expr { kind: Kind::Literal(crate::value::Constant::String(field)), .. },
+            ] = call.args.as_slice()
+            {
+                found.insert((name.clone(), field.to_string()));
+            }
+        }
+        _ => {}
+    }
+    expr.children(&mut |child| select(child, found));
+}
+
 fn collect(
     checked: &Checked,
     expr: &Expr,
