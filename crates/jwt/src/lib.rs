@@ -1,0 +1,17 @@
+//! Tokens that others have signed (JSON Web Tokens, as of OpenID Connect): whose they are, as an AuthenticationConfiguration
+//! says. No I/O: whoever uses this fetches the issuers' keys.
+//!
+//! - [`Configuration`] is read with all its expressions compiled; what is wrong is told in Kubernetes' words.
+//! - [`Token`] takes a token apart, [`Keys`] knows whose signature it bears, and [`Authenticator`] makes a user of what it says.
+//! - Signatures are checked by `ring`, which does not know `ES512`.
+
+mod authenticator;
+mod configuration;
+mod expressions;
+mod keys;
+mod token;
+
+pub use authenticator::{Authenticator, Computed, Mapping, Predicate, Rule, Source};
+pub use configuration::{Anonymous, Configuration, Flags, SCHEMA};
+pub use keys::{ALGORITHMS, Keys};
+pub use token::{Token, issuer_of};
