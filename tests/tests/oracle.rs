@@ -74,6 +74,8 @@ fn controllers(test: &TestServer, shutdown: CancellationToken) -> impl Future<Ou
         apiserver: "192.0.2.1:6443".parse().unwrap(),
         kubernetes_service_ip: IpAddr::from([10, 96, 0, 1]),
         signer: None,
+        tokens: None,
+        bootstrap_tokens: false,
     };
     async move {
         let kinds = server.kinds();

@@ -10,6 +10,7 @@ use skiff_pki::Pki;
 use skiff_registry::Plugins;
 use skiff_store::Store;
 
+use crate::access::{Authentication, Authorization};
 use crate::audit::AuditConfig;
 use crate::build_info::BuildInfo;
 use crate::extension::Extension;
@@ -31,6 +32,10 @@ pub struct Config {
     pub limits: Limits,
     /// The admission plugins that are on, and what they are configured with.
     pub plugins: Plugins,
+    /// Who may come in.
+    pub authentication: Authentication,
+    /// Who decides what users may do.
+    pub authorization: Authorization,
     /// What is written down of requests; none: nothing.
     pub audit: Option<AuditConfig>,
     /// What `/version` says.

@@ -5,6 +5,7 @@
 //! client wants (`answer/`). Beside that there are documents (discovery, OpenAPI), subresources that lead to nodes, and the
 //! versions of the API that other servers serve (`aggregation/`).
 
+mod access;
 mod aggregation;
 mod answer;
 mod audit;
@@ -26,6 +27,10 @@ mod subresources;
 pub mod testing;
 mod webhooks;
 
+pub use access::{
+    AccessError, Authentication, AuthenticationOptions, Authorization, AuthorizationOptions, OidcOptions,
+    Outcomes, Reloads, WebhookOptions,
+};
 pub use audit::{AuditConfig, AuditError, AuditOptions};
 pub use build_info::{BuildInfo, kubernetes_version};
 pub use config::{ClusterConfig, Config};
@@ -35,6 +40,7 @@ pub use http::client::ApiService;
 pub use limits::Limits;
 pub use server::{ApiServer, StartError};
 pub use skiff_identity::UserInfo;
+pub use skiff_jwt::Flags as OidcFlags;
 pub use skiff_listener::{Checks, Concern};
 pub use skiff_registry::{
     ConfigurationError, PluginConfiguration, PluginError, PluginNames, Plugins, configuration, terms,

@@ -9,15 +9,16 @@ use skiff_auth::{Auth, Issuer};
 use skiff_identity::UserInfo;
 use skiff_listener::Checks;
 use skiff_machinery::{Catalogue, Convert, Part};
-use skiff_pki::PkiError;
+use skiff_pki::{PkiError, SignError};
 use skiff_registry::{Converters, Parts, Recent, Registry, Services};
 use skiff_schema::Schema;
 use skiff_store::{ReadError, View};
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::access::{self, AccessError, Reloads};
 use crate::aggregation;
 use crate::aggregation::inside::Inside;
 use crate::aggregation::known::Aggregation;
@@ -26,7 +27,7 @@ use crate::aggregation::writer::Writer;
 use crate::answer::asked::Answers;
 use crate::audit::{Audit, AuditError};
 use crate::bootstrap::{self, Bootstrap, BootstrapError};
-use crate::config::Config;
+use crate::config::{ClusterConfig, Config};
 use crate::fairness::configuration::Configuration;
 use crate::fairness::keeper::{self, Keeper};
 use crate::fairness::priority::Priority;
@@ -63,6 +64,9 @@ pub enum StartError {
     /// Requests cannot be written down as is asked for.
     #[error(transparent)]
     Audit(#[from] AuditError),
+    /// Nobody can come in, or decide, as is asked for.
+    #[error(transparent)]
+    Access(#[from] AccessError),
 }
 
 impl ApiServer {
@@ -78,8 +82,17 @@ impl ApiServer {
         let inside = Inside::new(config.extensions.clone()).await;
         write_first_objects(&config, &inside).await?;
         let changed = Arc::<Notify>::default();
-        let server = Self { shared: Arc::new(share(config, inside, &changed).await?) };
+        let issuer = issuer(&config.cluster);
+        let outgoing = Arc::new(Outgoing::new(config.store.clone()));
+        let (authentication, authorization) = (config.authentication.clone(), config.authorization.clone());
+        let started = access::start(authentication, authorization, &issuer.url, outgoing.clone()).await?;
+        let (access, uses, followed) = started.into_parts();
+        let auth = Auth::start(config.store.clone(), config.pki.clone(), issuer, access).await?;
+        let server = Self { shared: Arc::new(share(config, inside, auth, outgoing, &changed).await?) };
         server.keep(changed);
+        let Shared { auth, reloads, shutdown, .. } = &*server.shared;
+        access::follow(followed, auth, reloads, shutdown);
+        access::note_uses(server.client(UserInfo::api_server()), uses, shutdown.clone());
         Ok(server)
     }
 
@@ -111,6 +124,25 @@ impl ApiServer {
     /// The kinds that are served at any time, with their types.
     pub fn kinds(&self) -> Arc<dyn skiff_admission::Kinds> {
         skiff_registry::kinds(self.shared.offers.clone())
+    }
+
+    /// How often the files of authentication and authorisation were read again.
+    pub fn reloads(&self) -> watch::Receiver<Reloads> {
+        self.shared.reloads.subscribe()
+    }
+
+    /// The token that a Secret of a ServiceAccount holds.
+    ///
+    /// # Errors
+    /// When it cannot be signed.
+    pub fn secret_token(
+        &self,
+        namespace: &str,
+        account: &str,
+        uid: &str,
+        secret: &str,
+    ) -> Result<String, SignError> {
+        self.shared.auth.secret_token(namespace, account, uid, secret)
     }
 
     /// Lets go of what is kept only so that it need not be made again.
@@ -169,7 +201,13 @@ async fn write_first_objects(config: &Config, inside: &Inside) -> Result<(), Boo
 }
 
 /// Reads what requests are decided by. `changed` is told when priority and fairness are configured anew.
-async fn share(config: Config, inside: Inside, changed: &Arc<Notify>) -> Result<Shared, StartError> {
+async fn share(
+    config: Config,
+    inside: Inside,
+    auth: Auth,
+    outgoing: Arc<Outgoing>,
+    changed: &Arc<Notify>,
+) -> Result<Shared, StartError> {
     let Config {
         store, catalogue, pki, cluster, checks, limits, plugins, audit, build, more_metrics, ..
     } = config;
@@ -177,12 +215,9 @@ async fn share(config: Config, inside: Inside, changed: &Arc<Notify>) -> Result<
         Some(audit) => Some(Audit::start(audit).await?),
         None => None,
     };
-    let issuer = Issuer::new(&cluster.domain, cluster.advertise_address, cluster.port);
-    let auth = Auth::start(store.clone(), pki.clone(), issuer).await?;
     let address = SocketAddr::new(cluster.advertise_address, cluster.port);
     let schema = schema_of(&catalogue);
     let offers = Arc::new(Offers::new(catalogue, address.to_string(), build));
-    let outgoing = Arc::new(Outgoing::new(store.clone()));
     let registry = Registry::start(Services {
         store: store.clone(),
         offer: offers.clone(),
@@ -212,6 +247,7 @@ async fn share(config: Config, inside: Inside, changed: &Arc<Notify>) -> Result<
         registry,
         aggregation,
         auth,
+        reloads: watch::Sender::default(),
         audit,
         unrecorded: Arc::default(),
         pki,
@@ -221,6 +257,11 @@ async fn share(config: Config, inside: Inside, changed: &Arc<Notify>) -> Result<
         priority,
         flow_control,
     })
+}
+
+/// Who issues the tokens of ServiceAccounts.
+fn issuer(cluster: &ClusterConfig) -> Issuer {
+    Issuer::new(&cluster.domain, cluster.advertise_address, cluster.port)
 }
 
 /// How the parts of the control plane are, by the checks of the server.

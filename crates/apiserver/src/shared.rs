@@ -8,8 +8,10 @@ use skiff_listener::Checks;
 use skiff_pki::Pki;
 use skiff_registry::Registry;
 use skiff_store::{Store, View};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::Reloads;
 use crate::aggregation::known::Aggregation;
 use crate::answer::asked::Answers;
 use crate::audit::Audit;
@@ -31,6 +33,8 @@ pub(crate) struct Shared {
     /// Versions that other servers serve.
     pub(crate) aggregation: Arc<Aggregation>,
     pub(crate) auth: Auth,
+    /// How often the files of authentication and authorisation were read again.
+    pub(crate) reloads: watch::Sender<Reloads>,
     /// What is written down of requests, if anything.
     pub(crate) audit: Option<Arc<Audit>>,
     /// The record of all requests of which nothing is.

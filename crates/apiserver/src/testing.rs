@@ -70,6 +70,22 @@ impl TestServer {
         Self::made(address.into(), |config| config.audit = Some(audit)).await
     }
 
+    /// A server with others who know tokens and decide.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub async fn with_access(
+        address: impl Into<IpAddr>,
+        authentication: crate::Authentication,
+        authorization: crate::Authorization,
+    ) -> Self {
+        Self::made(address.into(), |config| {
+            (config.authentication, config.authorization) = (authentication, authorization);
+        })
+        .await
+    }
+
     async fn made(address: IpAddr, change: impl FnOnce(&mut Config)) -> Self {
         let dir = tempfile::tempdir().expect("a directory for the test");
         let store = store(dir.path());
@@ -84,6 +100,8 @@ impl TestServer {
             checks: checks.clone(),
             limits: crate::Limits::default(),
             plugins: crate::Plugins::default(),
+            authentication: crate::Authentication::default(),
+            authorization: crate::Authorization::default(),
             audit: None,
             build: crate::BuildInfo::default(),
             more_metrics: String::new,

@@ -66,7 +66,7 @@ impl<'a> Attributes<'a> {
         }
     }
 
-    /// The message of the 403 answer; `reason` is that of [`Decision::Deny`] and may be empty.
+    /// The message of the 403 answer; `reason` is that of the [`Decision`] and may be empty.
     pub fn forbidden_message(&self, reason: &str) -> String {
         // As in Kubernetes, nothing of it may look like HTML.
         let what = self.what_is_forbidden().replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
@@ -112,14 +112,45 @@ impl<'a> Attributes<'a> {
 pub enum Decision {
     /// The request may go on.
     Allow(String),
-    /// Nobody allows it.
+    /// Somebody forbids it, whatever others say.
     Deny(String),
+    /// Nobody allows it.
+    NoOpinion(String),
+    /// Nobody allows it, and one of those who were asked could not tell.
+    Failed {
+        /// Whether it is forbidden for that.
+        denied: bool,
+        /// What others say.
+        reason: String,
+        /// Why it could not be told.
+        error: String,
+    },
 }
 
 impl Decision {
     /// Whether the request may go on.
     pub fn is_allowed(&self) -> bool {
         matches!(self, Self::Allow(_))
+    }
+
+    /// Whether it is forbidden, and not only allowed by nobody.
+    pub fn is_denied(&self) -> bool {
+        matches!(self, Self::Deny(_) | Self::Failed { denied: true, .. })
+    }
+
+    /// What is said to it.
+    pub fn reason(&self) -> &str {
+        match self {
+            Self::Allow(reason)
+            | Self::Deny(reason)
+            | Self::NoOpinion(reason)
+            | Self::Failed { reason, .. } => reason,
+        }
+    }
+
+    /// Why it could not be told.
+    pub fn error(&self) -> Option<&str> {
+        if let Self::Failed { error, .. } = self { Some(error) } else { None }
     }
 }
 

@@ -4,14 +4,13 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::{AUTHORIZATION, HeaderName, PROXY_AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
 use http::{HeaderMap, HeaderValue};
-use jiff::Timestamp;
 use skiff_identity::{PeerIdentity, UserInfo};
-use skiff_machinery::Namespace;
 use thiserror::Error;
 
-use super::live::{self, Live};
-use super::token::{Claims, Reference, TokenError};
-use super::{Auth, Refusal, front_proxy};
+use super::access::{Identified, TokenUser};
+use super::service_account::NotProved;
+use super::token::TokenError;
+use super::{Auth, Refusal, bootstrap, front_proxy};
 
 /// Why a request has no user.
 #[derive(Debug, Error)]
@@ -39,104 +38,81 @@ impl From<TokenError> for CredentialError {
 const SUBPROTOCOL: &str = "base64url.bearer.authorization.k8s.io.";
 
 impl Auth {
-    /// Whose credentials a request came with: those of the client certificate, or for whom the front proxy vouches whose it is, else
-    /// of the bearer token, else `system:anonymous`.
+    /// Whose credentials a request for a path came with: those of the client certificate, or for whom the front proxy vouches whose
+    /// it is, else of the bearer token, else `system:anonymous`.
     ///
     /// # Errors
-    /// See [`AuthnError`]. No credentials at all are no error.
+    /// See [`AuthnError`]. No credentials at all are no error, unless nobody may come without.
     pub async fn authenticate(
         &self,
         headers: &HeaderMap,
         peer: Option<&PeerIdentity>,
-    ) -> Result<UserInfo, AuthnError> {
+        path: &str,
+    ) -> Result<Identified, AuthnError> {
+        let own = std::slice::from_ref(&self.0.issuer.url);
         Ok(match (peer, bearer_token(headers)) {
             (Some(peer), token) if peer.is_front_proxy => match (front_proxy::user(peer, headers), token) {
-                (Ok(user), _) => user,
-                (Err(_), Some(token)) => self.bearer(&token).await?,
+                (Ok(user), _) => user.into(),
+                (Err(_), Some(token)) => self.token_user(&token, own).await?,
                 (Err(error), None) => return Err(AuthnError::Unauthorized(error)),
             },
-            (Some(peer), _) => peer.user(),
-            (None, Some(token)) => self.bearer(&token).await?,
-            (None, None) => UserInfo::anonymous(),
+            (Some(peer), _) => peer.user().into(),
+            (None, Some(token)) => self.token_user(&token, own).await?,
+            (None, None) if self.0.anonymous.read().allows(path) => UserInfo::anonymous().into(),
+            (None, None) => {
+                let text = "there are no credentials, and nobody may come without".to_owned();
+                return Err(AuthnError::Unauthorized(CredentialError(text)));
+            }
         })
     }
 
-    async fn bearer(&self, token: &str) -> Result<UserInfo, AuthnError> {
-        Ok(self.service_account(token, std::slice::from_ref(&self.0.issuer.url)).await?.0)
-    }
-
-    /// The ServiceAccount that a token stands for, and those of `audiences` that it is meant for.
-    pub(super) async fn service_account(
+    /// Whose a token is, and those of `audiences` that it is meant for.
+    pub(super) async fn token_user(
         &self,
         token: &str,
         audiences: &[String],
-    ) -> Result<(UserInfo, Vec<String>), AuthnError> {
-        let now = Timestamp::now();
-        let unauthorized = |error: TokenError| AuthnError::Unauthorized(error.into());
-        let claims = self.0.tokens.verify(self.0.pki.service_account_key(), token).map_err(unauthorized)?;
-        let met = claims.check(&self.0.issuer.url, audiences, now).map_err(unauthorized)?;
-        self.check_bindings(&claims, now).await?;
-        Ok((user(&claims), met))
-    }
-
-    /// Whether the objects that a token is bound to are still those.
-    async fn check_bindings(&self, claims: &Claims, now: Timestamp) -> Result<(), AuthnError> {
-        let bound = &claims.bound;
-        let namespace = Namespace::new(&bound.namespace);
-        self.check_object("serviceaccounts", namespace, &bound.serviceaccount, now).await?;
-        if let Some(secret) = &bound.secret {
-            self.check_object("secrets", namespace, secret, now).await?;
+    ) -> Result<Identified, AuthnError> {
+        let foreign = match self.service_account(token, audiences).await {
+            Ok(found) => return Ok(found),
+            Err(NotProved::Foreign(error)) => error,
+            Err(NotProved::Wrong(error)) => return Err(AuthnError::Unauthorized(error)),
+            Err(NotProved::Unknown(refusal)) => return Err(refusal.into()),
+        };
+        if self.0.access.bootstrap_tokens
+            && let Some(user) = bootstrap::user(&*self.0.store, token).await?
+        {
+            return self.for_own_audience(user, audiences);
         }
-        match (&bound.pod, &bound.node) {
-            (Some(pod), _) => {
-                let live = self.check_object("pods", namespace, pod, now).await?;
-                let runs_as = live.spec.service_account_name.unwrap_or_default();
-                if runs_as != bound.serviceaccount.name {
-                    let text = format!("pod {:?} runs under another ServiceAccount", pod.name);
-                    return Err(AuthnError::Unauthorized(CredentialError(text)));
+        let mut reasons = Vec::new();
+        for other in &self.0.access.tokens {
+            match other.user(token, audiences).await {
+                Ok(Some(TokenUser { user, audiences: Some(met) })) => {
+                    return Ok(Identified { audiences: met, ..Identified::from(user) });
                 }
+                Ok(Some(TokenUser { user, audiences: None })) => {
+                    return self.for_own_audience(user, audiences);
+                }
+                Ok(None) => {}
+                Err(why) => reasons.push(why),
             }
-            // The node of a pod is information; a node alone is what the token is bound to.
-            (None, Some(node)) => {
-                self.check_object("nodes", Namespace::NONE, node, now).await?;
-            }
-            (None, None) => {}
         }
-        Ok(())
+        Err(AuthnError::Unauthorized(match reasons.as_slice() {
+            [] => foreign,
+            [one] => CredentialError(one.clone()),
+            many => CredentialError(format!("[{}]", many.join(", "))),
+        }))
     }
 
-    async fn check_object(
-        &self,
-        resource: &str,
-        namespace: Namespace<'_>,
-        reference: &Reference,
-        now: Timestamp,
-    ) -> Result<Live, AuthnError> {
-        let live = live::read(&*self.0.store, resource, namespace, &reference.name).await?;
-        live.filter(|live| live.metadata.uid == reference.uid && !live.is_gone(now)).ok_or_else(|| {
-            let text = format!("{resource} {:?}, which the token is bound to, is gone", reference.name);
-            AuthnError::Unauthorized(CredentialError(text))
-        })
+    /// Whoever knows nothing of audiences vouches for users of this server alone.
+    fn for_own_audience(&self, user: UserInfo, audiences: &[String]) -> Result<Identified, AuthnError> {
+        let own = &self.0.issuer.url;
+        if !audiences.contains(own) {
+            let text =
+                format!("unable to validate the token for the audiences {audiences:?}: it is for {own:?}");
+            return Err(AuthnError::Unauthorized(CredentialError(text)));
+        }
+        Ok(Identified { audiences: vec![own.clone()], ..Identified::from(user) })
     }
-}
-
-/// The user that verified claims name.
-fn user(claims: &Claims) -> UserInfo {
-    const PREFIX: &str = "authentication.kubernetes.io";
-    let bound = &claims.bound;
-    let mut user = UserInfo::service_account(&bound.namespace, &bound.serviceaccount.name);
-    user.uid = bound.serviceaccount.uid.clone();
-    let mut add = |key: &str, value: String| user.extra.insert(format!("{PREFIX}/{key}"), vec![value]);
-    add("credential-id", format!("JTI={}", claims.jti));
-    if let Some(pod) = &bound.pod {
-        add("pod-name", pod.name.clone());
-        add("pod-uid", pod.uid.clone());
-    }
-    if let Some(node) = &bound.node {
-        add("node-name", node.name.clone());
-        add("node-uid", node.uid.clone());
-    }
-    user
 }
 
 /// The token of `Authorization: Bearer …` or of a WebSocket subprotocol.

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use http::HeaderMap;
 use percent_encoding::percent_decode_str;
 
-use super::{Attributes, Auth, Decision, Refusal};
+use super::{Attributes, Auth, Refusal};
 
 mod modes;
 
@@ -81,10 +81,8 @@ impl Auth {
     }
 
     async fn must(&self, attributes: &Attributes<'_>) -> Result<(), Refusal> {
-        match self.authorize(attributes).await {
-            Decision::Allow(_) => Ok(()),
-            Decision::Deny(reason) => Err(denied(attributes, &reason)),
-        }
+        let decision = self.authorize(attributes).await;
+        if decision.is_allowed() { Ok(()) } else { Err(denied(attributes, decision.reason())) }
     }
 }
 

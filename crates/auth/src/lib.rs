@@ -2,37 +2,45 @@
 //! depend on the caller.
 //!
 //! - Authentication: client certificates, front proxies that vouch for others (`X-Remote-…`), ServiceAccount
-//!   tokens (verified against the live objects that they are bound to), else `system:anonymous`; then impersonation.
-//! - Authorisation: members of `system:masters` may do everything; then the node authoriser, then RBAC.
-//!   Both decide on models kept current by a watch, and never refuse from an old one (see [`View`]).
+//!   tokens (verified against the live objects that they are bound to), what others know of a token ([`Tokens`]), else
+//!   `system:anonymous`; then impersonation.
+//! - Authorisation: members of `system:masters` may do everything; then authorisers in the order in which they are configured
+//!   ([`Authorizer`]), if nothing is said the node authoriser, then RBAC. Both decide on models kept current by a watch, and never refuse from an old one (see [`View`]).
 //! - Admission: node restriction, and the rule that nobody grants more than they hold.
 //!
-//! **Invariant:** there is no switch that turns any of this off.
+//! **Invariant:** nothing turns any of this off but the authoriser `AlwaysAllow`, for whoever configures that.
 
+mod access;
 mod attributes;
 mod authenticate;
+mod bootstrap;
+mod chain;
 pub mod front_proxy;
 mod impersonate;
 mod live;
 mod node;
 pub mod rbac;
 mod reviews;
+mod service_account;
 mod token;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use parking_lot::RwLock;
 use serde_json::{Value, json};
 use skiff_machinery::{Namespace, Object};
 use skiff_pki::Pki;
 use skiff_store::{ReadError, Store, View};
 
+pub use access::{Access, Anonymous, Authorize, Authorizer, Identified, SecretUse, TokenUser, Tokens};
 pub use attributes::{Attributes, Decision, Refusal};
 pub use authenticate::AuthnError;
 #[cfg(fuzzing)]
 pub use authenticate::bearer_token;
 pub use authenticate::strip_credentials;
 pub use rbac::Rule;
+pub use service_account::{INVALID_SINCE, LAST_USED};
 
 use node::NodeGraph;
 use rbac::Policy;
@@ -69,6 +77,9 @@ struct Inner {
     graph: View<NodeGraph>,
     node_rules: Vec<Rule>,
     tokens: TokenCache,
+    access: Access,
+    anonymous: RwLock<Anonymous>,
+    authorizers: RwLock<Arc<Vec<Authorizer>>>,
 }
 
 impl Auth {
@@ -77,22 +88,35 @@ impl Auth {
     ///
     /// # Errors
     /// When the store cannot be listed.
-    pub async fn start(store: Arc<dyn Store>, pki: Arc<Pki>, issuer: Issuer) -> Result<Self, ReadError> {
+    pub async fn start(
+        store: Arc<dyn Store>,
+        pki: Arc<Pki>,
+        issuer: Issuer,
+        access: Access,
+    ) -> Result<Self, ReadError> {
         let policy = View::start(Arc::clone(&store), Policy::default()).await?;
         let graph = View::start(Arc::clone(&store), NodeGraph::default()).await?;
         let node_rules = rbac::defaults::node_rules();
         let tokens = TokenCache::default();
-        Ok(Self(Arc::new(Inner { store, pki, issuer, policy, graph, node_rules, tokens })))
+        let anonymous = RwLock::new(access.anonymous.clone());
+        let authorizers = RwLock::new(Arc::new(access.authorizers.clone()));
+        Ok(Self(Arc::new(Inner {
+            store,
+            pki,
+            issuer,
+            policy,
+            graph,
+            node_rules,
+            tokens,
+            access,
+            anonymous,
+            authorizers,
+        })))
     }
 
-    /// Whether a request may go on. Never denies what the newest state of the store allows.
-    pub async fn authorize(&self, attributes: &Attributes<'_>) -> Decision {
-        let first = self.decide(attributes);
-        if first.is_allowed() {
-            return first;
-        }
-        self.catch_up().await;
-        self.decide(attributes)
+    /// Lets others in without credentials from now on.
+    pub fn set_anonymous(&self, anonymous: Anonymous) {
+        *self.0.anonymous.write() = anonymous;
     }
 
     /// The checks on a write that depend on who makes it: node restriction and privilege escalation. `new`
@@ -108,14 +132,18 @@ impl Auth {
         old: Option<&Object>,
     ) -> Result<(), Refusal> {
         let own_node = self.own_node(attributes).await?;
+        let is_here = |one: &Authorizer| matches!(one, Authorizer::Node | Authorizer::Rbac);
+        let others = !self.authorizers().iter().all(is_here);
+        let granted = others && rbac::granted(self, attributes, new).await;
         let admit = || {
             let policy = self.0.policy.read();
-            let allowed =
-                |asked: &Attributes<'_>| matches!(policy.evaluate(asked), rbac::Verdict::Allowed(_));
+            let allowed = |asked: &Attributes<'_>| {
+                granted || matches!(policy.evaluate(asked), rbac::Verdict::Allowed(_))
+            };
             let graph = self.0.graph.read();
             let known = node::Known { graph: &graph, own_node: own_node.as_deref(), allowed: &allowed };
             node::admit(known, attributes, new, old)?;
-            rbac::admit(&policy, attributes, new, old)
+            rbac::admit(&policy, &allowed, attributes, new, old)
         };
         if admit().is_ok() {
             return Ok(());
@@ -138,25 +166,6 @@ impl Auth {
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": ["ES256"],
         })
-    }
-
-    /// The decision by what the models know now: they may be a moment behind.
-    pub fn decide(&self, attributes: &Attributes<'_>) -> Decision {
-        if attributes.user.is_in(skiff_identity::MASTERS) {
-            return Decision::Allow(String::new());
-        }
-        let node = node::authorize(&self.0.graph.read(), &self.0.node_rules, attributes);
-        let node = match node {
-            node::Verdict::Allowed => return Decision::Allow(String::new()),
-            node::Verdict::NoOpinion(reason) => reason,
-        };
-        match self.0.policy.read().evaluate(attributes) {
-            rbac::Verdict::Allowed(reason) => Decision::Allow(reason),
-            rbac::Verdict::NoOpinion(reason) => {
-                let reasons = [node, reason].into_iter().filter(|reason| !reason.is_empty());
-                Decision::Deny(reasons.collect::<Vec<_>>().join("\n"))
-            }
-        }
     }
 
     /// The UID of the Node whose agent makes a request, where that is what it is checked against and there is one.

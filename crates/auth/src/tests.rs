@@ -1,5 +1,7 @@
 //! The whole of it over the real store.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
 use serde_json::json;
@@ -18,11 +20,15 @@ struct Cluster {
 }
 
 async fn cluster() -> Cluster {
+    cluster_with(Access::default()).await
+}
+
+async fn cluster_with(access: Access) -> Cluster {
     let dir = tempfile::tempdir().unwrap();
     let store: Arc<dyn Store> = Arc::new(Embedded::open(dir.path().join("store"), no_terms).unwrap());
     let pki = pki(dir.path(), [192, 0, 2, 1].into());
     let issuer = Issuer::new("cluster.local", [192, 0, 2, 1].into(), 6443);
-    let auth = Auth::start(Arc::clone(&store), pki, issuer).await.unwrap();
+    let auth = Auth::start(Arc::clone(&store), pki, issuer, access).await.unwrap();
     Cluster { auth, store, _dir: dir }
 }
 
@@ -57,7 +63,7 @@ impl Cluster {
     async fn user_of(&self, token: &str) -> Result<UserInfo, AuthnError> {
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {token}")).unwrap());
-        self.auth.authenticate(&headers, None).await
+        Ok(self.auth.authenticate(&headers, None, "/").await?.user)
     }
 
     /// As whom a request is made.
@@ -67,7 +73,7 @@ impl Cluster {
         peer: &PeerIdentity,
         request: &Attributes<'_>,
     ) -> Result<UserInfo, Refusal> {
-        let user = self.auth.authenticate(headers, Some(peer)).await.unwrap();
+        let user = self.auth.authenticate(headers, Some(peer), "/").await.unwrap().user;
         Ok(self.auth.impersonate(headers, &user, request).await?.unwrap_or(user))
     }
 
@@ -98,7 +104,7 @@ async fn tokens_stand_for_their_service_account() {
     assert_eq!(user.extra["authentication.kubernetes.io/node-name"], ["n"]);
     assert!(user.extra["authentication.kubernetes.io/credential-id"][0].starts_with("JTI="));
     assert!(matches!(cluster.user_of("rubbish").await, Err(AuthnError::Unauthorized(_))));
-    let anonymous = cluster.auth.authenticate(&HeaderMap::new(), None).await.unwrap();
+    let anonymous = cluster.auth.authenticate(&HeaderMap::new(), None, "/").await.unwrap().user;
     assert_eq!(anonymous, UserInfo::anonymous());
 }
 
@@ -309,4 +315,112 @@ async fn impersonation_may_be_for_some_requests_alone() {
     assert!(cluster.acting(&headers, &alice, &delete).await.is_err());
     headers.insert("Impersonate-User", HeaderValue::from_static("carol"));
     assert!(cluster.acting(&headers, &alice, &list).await.is_err());
+}
+
+/// A Secret of a token of `ns/sa` as its controller leaves it.
+async fn put_token(cluster: &Cluster, token: &str, labels: Value) {
+    let secret = json!({
+        "metadata": {"name": "t", "uid": "t1", "labels": labels},
+        "type": "kubernetes.io/service-account-token",
+        "data": {"token": STANDARD.encode(token)},
+    });
+    cluster.put("core/secrets/ns/t", secret).await;
+}
+
+#[tokio::test]
+async fn tokens_in_secrets_hold_as_long_as_secret_and_account() {
+    let (uses, mut used) = tokio::sync::mpsc::channel(8);
+    let cluster = cluster_with(Access { uses: Some(uses), ..Access::default() }).await;
+    cluster.populate().await;
+    let token = cluster.auth.secret_token("ns", "sa", "s1", "t").unwrap();
+    put_token(&cluster, &token, json!({})).await;
+    let user = cluster.user_of(&token).await.unwrap();
+    assert_eq!((&*user.name, &*user.uid), ("system:serviceaccount:ns:sa", "s1"));
+    let noted = used.try_recv().unwrap();
+    assert_eq!((&*noted.namespace, &*noted.name, &*noted.uid), ("ns", "t", "t1"));
+    put_token(&cluster, &token, json!({LAST_USED: noted.day})).await;
+    cluster.user_of(&token).await.unwrap();
+    assert!(used.try_recv().is_err(), "this day is noted");
+
+    let why = async |token: &str| match cluster.user_of(token).await {
+        Err(AuthnError::Unauthorized(why)) => why.to_string(),
+        other => panic!("{other:?}"),
+    };
+    put_token(&cluster, &token, json!({INVALID_SINCE: "2026-01-01"})).await;
+    assert!(why(&token).await.contains("has been marked invalid"));
+    let unlike = json!({
+        "metadata": {"name": "t", "uid": "t1"}, "type": "kubernetes.io/service-account-token",
+        "data": {"token": STANDARD.encode("another")},
+    });
+    cluster.put("core/secrets/ns/t", unlike).await;
+    assert!(why(&token).await.contains("does not match server's copy"));
+    cluster.delete("core/secrets/ns/t").await;
+    assert!(why(&token).await.contains("has been invalidated"));
+    put_token(&cluster, &token, json!({})).await;
+    cluster.put("core/serviceaccounts/ns/sa", json!({"metadata": {"name": "sa", "uid": "s2"}})).await;
+    assert!(why(&token).await.contains("UID (s2) does not match claim (s1)"));
+    cluster.delete("core/serviceaccounts/ns/sa").await;
+    assert!(why(&token).await.contains("has been deleted"));
+}
+
+#[tokio::test]
+async fn clients_are_warned_of_tokens_that_nobody_asked_for() {
+    let cluster = cluster().await;
+    cluster.populate().await;
+    let token = cluster.auth.secret_token("ns", "sa", "s1", "t").unwrap();
+    put_token(&cluster, &token, json!({})).await;
+    let mut headers = HeaderMap::new();
+    headers.insert(AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {token}")).unwrap());
+    let known = cluster.auth.authenticate(&headers, None, "/").await.unwrap();
+    assert_eq!(known.warnings, Vec::<String>::new());
+    assert!(
+        known.annotations.contains(&("authentication.k8s.io/legacy-token-manual-secret", "t".to_owned()))
+    );
+    let account = json!({"metadata": {"name": "sa", "uid": "s1"}, "secrets": [{"name": "t"}]});
+    cluster.put("core/serviceaccounts/ns/sa", account).await;
+    let known = cluster.auth.authenticate(&headers, None, "/").await.unwrap();
+    assert!(known.warnings[0].starts_with("Use tokens from the TokenRequest API"), "{known:?}");
+}
+
+#[tokio::test]
+async fn bootstrap_tokens_are_taken_where_they_are_turned_on() {
+    let data: serde_json::Map<String, Value> = [
+        ("token-id", "abcdef"),
+        ("token-secret", "0123456789abcdef"),
+        ("usage-bootstrap-authentication", "true"),
+    ]
+    .into_iter()
+    .map(|(key, value)| (key.to_owned(), STANDARD.encode(value).into()))
+    .collect();
+    let secret = json!({"metadata": {"name": "bootstrap-token-abcdef"}, "type": "bootstrap.kubernetes.io/token", "data": data});
+    for bootstrap_tokens in [true, false] {
+        let cluster = cluster_with(Access { bootstrap_tokens, ..Access::default() }).await;
+        cluster.put("core/secrets/kube-system/bootstrap-token-abcdef", secret.clone()).await;
+        let user = cluster.user_of("abcdef.0123456789abcdef").await;
+        assert_eq!(user.is_ok(), bootstrap_tokens, "{user:?}");
+        assert!(cluster.user_of("abcdef.0123456789abcdeg").await.is_err());
+        assert!(user.is_ok_and(|user| user.name == "system:bootstrap:abcdef") || !bootstrap_tokens);
+    }
+}
+
+#[tokio::test]
+async fn strangers_come_where_they_may() {
+    let paths = ["/livez".to_owned()].into();
+    let cluster = cluster_with(Access { anonymous: Anonymous::At(paths), ..Access::default() }).await;
+    let come = async |path: &str| cluster.auth.authenticate(&HeaderMap::new(), None, path).await.is_ok();
+    assert!(come("/livez").await && !come("/livez/x").await && !come("/version").await);
+    cluster.auth.set_anonymous(Anonymous::Nowhere);
+    assert!(!come("/livez").await);
+}
+
+#[tokio::test]
+async fn authorisers_are_asked_in_order() {
+    let cluster = cluster().await;
+    let user = UserInfo::authenticated("u", []);
+    let ask = async || cluster.auth.authorize(&pods(&user)).await;
+    cluster.auth.set_authorizers(vec![Authorizer::AlwaysDeny]);
+    assert_eq!(ask().await, Decision::NoOpinion("Everything is forbidden.".to_owned()));
+    assert_eq!(cluster.auth.decide(&pods(&UserInfo::api_server())), Decision::Allow(String::new()));
+    cluster.auth.set_authorizers(vec![Authorizer::AlwaysDeny, Authorizer::AlwaysAllow]);
+    assert_eq!(ask().await, Decision::Allow(String::new()));
 }

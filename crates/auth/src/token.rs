@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use skiff_identity::UserInfo;
 use skiff_pki::{SignError, SigningKey};
 use thiserror::Error;
 
@@ -26,6 +27,57 @@ pub(super) struct Claims {
     pub(super) bound: Bound,
     pub(super) nbf: i64,
     pub(super) sub: String,
+}
+
+/// `iss` of tokens that are kept in Secrets.
+const LEGACY_ISSUER: &str = "kubernetes/serviceaccount";
+
+/// What a token says that is kept in a Secret: it names neither an end nor audiences.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct LegacyClaims {
+    iss: String,
+    #[serde(rename = "kubernetes.io/serviceaccount/namespace")]
+    pub(super) namespace: String,
+    #[serde(rename = "kubernetes.io/serviceaccount/secret.name")]
+    pub(super) secret: String,
+    #[serde(rename = "kubernetes.io/serviceaccount/service-account.name")]
+    pub(super) account: String,
+    #[serde(rename = "kubernetes.io/serviceaccount/service-account.uid")]
+    pub(super) uid: String,
+    pub(super) sub: String,
+}
+
+impl LegacyClaims {
+    /// Of the token in a Secret of an account.
+    pub(super) fn new(namespace: &str, account: &str, uid: &str, secret: &str) -> Self {
+        Self {
+            iss: LEGACY_ISSUER.to_owned(),
+            namespace: namespace.to_owned(),
+            secret: secret.to_owned(),
+            account: account.to_owned(),
+            uid: uid.to_owned(),
+            sub: UserInfo::service_account(namespace, account).name,
+        }
+    }
+
+    /// Whether it is a token in a Secret, and says of one account alone.
+    pub(super) fn check(&self) -> Result<(), TokenError> {
+        if self.iss != LEGACY_ISSUER {
+            return Err(TokenError::Issuer(self.iss.clone()));
+        }
+        let user = UserInfo::service_account(&self.namespace, &self.account);
+        if self.sub == user.name { Ok(()) } else { Err(TokenError::Subject) }
+    }
+}
+
+/// What a token of this cluster's says.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Said {
+    /// By a token from a TokenRequest.
+    Bound(Claims),
+    /// By one in a Secret.
+    Legacy(LegacyClaims),
 }
 
 /// The objects whose life a token shares.
@@ -63,6 +115,15 @@ pub(super) enum TokenError {
     Early,
     #[error("the token is for other audiences: {0:?}")]
     Audience(Vec<String>),
+    #[error("sub claim is invalid")]
+    Subject,
+}
+
+impl TokenError {
+    /// Whether it is no token of this cluster's at all.
+    pub(super) fn is_foreign(&self) -> bool {
+        matches!(self, Self::Form | Self::Signature | Self::Issuer(_))
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -72,7 +133,7 @@ struct Header {
 }
 
 /// The token that says this.
-pub(super) fn sign(key: &SigningKey, claims: &Claims) -> Result<String, SignError> {
+pub(super) fn sign(key: &SigningKey, claims: &impl Serialize) -> Result<String, SignError> {
     let part = |json: Vec<u8>| URL_SAFE_NO_PAD.encode(json);
     let header = Header { alg: "ES256".to_owned(), kid: key.id().to_owned() };
     let header = serde_json::to_vec(&header).map_err(|_| SignError)?;
@@ -84,7 +145,7 @@ pub(super) fn sign(key: &SigningKey, claims: &Claims) -> Result<String, SignErro
 
 /// What a token says, if the key signed it. Says nothing about whether it still holds: see
 /// [`Claims::check`].
-pub(super) fn verify(key: &SigningKey, token: &str) -> Result<Claims, TokenError> {
+pub(super) fn verify(key: &SigningKey, token: &str) -> Result<Said, TokenError> {
     let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenError::Form);
     let (message, signature) = token.rsplit_once('.').ok_or(TokenError::Form)?;
     let (header, claims) = message.split_once('.').ok_or(TokenError::Form)?;
@@ -122,14 +183,14 @@ impl Claims {
 /// Tokens whose signature was found good, by digest, so that a client's requests cost one signature check
 /// and not one each. Whether a token still holds is checked every time.
 #[derive(Default)]
-pub(super) struct TokenCache(Mutex<HashMap<[u8; 32], Arc<Claims>>>);
+pub(super) struct TokenCache(Mutex<HashMap<[u8; 32], Arc<Said>>>);
 
 /// The cache starts again when it holds so many: some 2 MB.
 const CACHED: usize = 2048;
 
 impl TokenCache {
     /// As [`verify`].
-    pub(super) fn verify(&self, key: &SigningKey, token: &str) -> Result<Arc<Claims>, TokenError> {
+    pub(super) fn verify(&self, key: &SigningKey, token: &str) -> Result<Arc<Said>, TokenError> {
         let digest: [u8; 32] = Sha256::digest(token).into();
         if let Some(claims) = self.0.lock().get(&digest) {
             return Ok(Arc::clone(claims));
@@ -165,10 +226,24 @@ mod tests {
     fn tokens_survive_the_round_trip() {
         let key = SigningKey::ephemeral();
         let token = sign(&key, &claims()).unwrap();
-        assert_eq!(verify(&key, &token).unwrap(), claims());
+        let said = Said::Bound(claims());
+        assert_eq!(verify(&key, &token).unwrap(), said);
         let cache = TokenCache::default();
-        assert_eq!(*cache.verify(&key, &token).unwrap(), claims());
-        assert_eq!(*cache.verify(&key, &token).unwrap(), claims());
+        assert_eq!(*cache.verify(&key, &token).unwrap(), said);
+        assert_eq!(*cache.verify(&key, &token).unwrap(), said);
+    }
+
+    #[test]
+    fn tokens_in_secrets_have_claims_of_their_own() {
+        let key = SigningKey::ephemeral();
+        let claims = LegacyClaims::new("ns", "sa", "u", "s");
+        let token = sign(&key, &claims).unwrap();
+        assert_eq!(verify(&key, &token).unwrap(), Said::Legacy(claims.clone()));
+        assert!(claims.check().is_ok());
+        assert!(
+            LegacyClaims { sub: "system:serviceaccount:ns:b".to_owned(), ..claims.clone() }.check().is_err()
+        );
+        assert!(LegacyClaims { iss: "https://issuer".to_owned(), ..claims }.check().is_err());
     }
 
     #[test]

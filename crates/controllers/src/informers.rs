@@ -11,7 +11,7 @@ use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Endpoints, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
-    ReplicationController, ResourceQuota, Service, ServiceAccount,
+    ReplicationController, ResourceQuota, Secret, Service, ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{IPAddress, ServiceCIDR};
@@ -24,6 +24,7 @@ use kube::{Api, Client, ResourceExt};
 use skiff_informer::{Cache, Index, ObjectKey, Vitals};
 use tokio_util::sync::CancellationToken;
 
+use crate::bootstraptokens::NAMESPACE;
 use crate::persistentvolume::{self, Offer, Sought};
 use crate::pods::KnownPod;
 use crate::workload::ByOwner;
@@ -34,6 +35,10 @@ pub(crate) const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 pub(crate) const NODE_LEASES: &str = "kube-node-lease";
 /// The ConfigMap with the cluster's CA, one in each namespace.
 pub(crate) const ROOT_CA_MAP: &str = "kube-root-ca.crt";
+/// Where everybody can read.
+pub(crate) const PUBLIC: &str = "kube-public";
+/// The ConfigMap there that says how to reach the cluster.
+pub(crate) const CLUSTER_INFO: &str = "cluster-info";
 
 /// One cache per kind. Subscribe first, then [`Informers::follow`].
 #[derive(Clone)]
@@ -70,6 +75,12 @@ pub(crate) struct Informers {
     pub(crate) leases: Cache<Lease>,
     pub(crate) namespaces: Cache<Namespace>,
     pub(crate) service_accounts: Cache<ServiceAccount>,
+    /// Only Secrets with tokens of ServiceAccounts.
+    pub(crate) token_secrets: Cache<Secret>,
+    /// Only Secrets with tokens for joining nodes; nothing where there are none.
+    pub(crate) bootstrap_tokens: Cache<Secret>,
+    /// Only the map [`CLUSTER_INFO`]; nothing where there are no tokens for joining nodes.
+    pub(crate) cluster_info: Cache<ConfigMap>,
     /// Only the maps named [`ROOT_CA_MAP`].
     pub(crate) root_ca_maps: Cache<ConfigMap>,
     pub(crate) service_cidrs: Cache<ServiceCIDR>,
@@ -120,6 +131,9 @@ impl Informers {
             leases: Cache::new(),
             namespaces: Cache::new(),
             service_accounts: Cache::new(),
+            token_secrets: Cache::new(),
+            bootstrap_tokens: Cache::new(),
+            cluster_info: Cache::new(),
             root_ca_maps: Cache::new(),
             service_cidrs: Cache::new(),
             ip_addresses: Cache::new(),
@@ -136,7 +150,7 @@ impl Informers {
     }
 
     /// Starts the watches; they end with `shutdown`.
-    pub(crate) fn follow(&self, client: &Client, shutdown: &CancellationToken) {
+    pub(crate) fn follow(&self, client: &Client, bootstrap_tokens: bool, shutdown: &CancellationToken) {
         let everything = watcher::Config::default;
         let client = || client.clone();
         self.pods.watch::<Pod>(Api::all(client()), everything(), shutdown, |pod| Some(KnownPod::of(&pod)));
@@ -171,8 +185,18 @@ impl Informers {
             Api::all(client()),
             everything(),
             shutdown,
-            |account| Some(only_default_matters(account)),
+            |account| Some(only_secrets_matter(account)),
         );
+        let of_type = |name: &str| everything().fields(&format!("type={name}"));
+        let tokens = of_type("kubernetes.io/service-account-token");
+        self.token_secrets.watch::<Secret>(Api::all(client()), tokens, shutdown, Some);
+        if bootstrap_tokens {
+            let (secrets, maps) = (Api::namespaced(client(), NAMESPACE), Api::namespaced(client(), PUBLIC));
+            let tokens = of_type("bootstrap.kubernetes.io/token");
+            self.bootstrap_tokens.watch::<Secret>(secrets, tokens, shutdown, Some);
+            let info = everything().fields(&format!("metadata.name={CLUSTER_INFO}"));
+            self.cluster_info.watch::<ConfigMap>(maps, info, shutdown, Some);
+        }
         let root_ca = everything().fields(&format!("metadata.name={ROOT_CA_MAP}"));
         self.root_ca_maps.watch::<ConfigMap>(Api::all(client()), root_ca, shutdown, Some);
         self.service_cidrs.watch::<ServiceCIDR>(Api::all(client()), everything(), shutdown, Some);
@@ -203,7 +227,12 @@ impl Informers {
     }
 
     /// Lets `vitals` tell which of them are yet to be filled.
-    pub(crate) fn watch_over(&self, vitals: &Vitals) {
+    pub(crate) fn watch_over(&self, bootstrap_tokens: bool, vitals: &Vitals) {
+        vitals.cache("secrets", &self.token_secrets);
+        if bootstrap_tokens {
+            vitals.cache("bootstraptokens", &self.bootstrap_tokens);
+            vitals.cache("clusterinfo", &self.cluster_info);
+        }
         vitals.cache("pods", &self.pods);
         vitals.cache("replicationcontrollers", &self.replication_controllers);
         vitals.cache("replicasets", &self.replica_sets);
@@ -285,8 +314,8 @@ fn trim_node(mut node: Node) -> Node {
     node
 }
 
-fn only_default_matters(account: ServiceAccount) -> ServiceAccount {
-    ServiceAccount { metadata: account.metadata, ..ServiceAccount::default() }
+fn only_secrets_matter(account: ServiceAccount) -> ServiceAccount {
+    ServiceAccount { metadata: account.metadata, secrets: account.secrets, ..ServiceAccount::default() }
 }
 
 /// An API for objects in the namespace of `key`.

@@ -221,6 +221,8 @@ mod tests {
             apiserver: APISERVER.parse().unwrap(),
             kubernetes_service_ip: "10.96.0.1".parse().unwrap(),
             signer: None,
+            tokens: None,
+            bootstrap_tokens: false,
         };
         let spec = service(&config).spec.unwrap();
         assert_eq!(spec.cluster_ip.as_deref(), Some("10.96.0.1"));

@@ -15,6 +15,7 @@ use environment::{Controller, Environment};
 use informers::Informers;
 use removals::Removals;
 
+mod bootstraptokens;
 mod certificates;
 mod clusterroles;
 mod cronjob;
@@ -33,6 +34,7 @@ mod informers;
 mod ipaddresses;
 mod job;
 mod kubernetes_service;
+mod legacytokens;
 mod meta;
 mod mirroring;
 mod namespace;
@@ -56,6 +58,7 @@ mod servicecidr;
 mod services;
 mod statefulset;
 mod tainteviction;
+mod tokens;
 mod trigger_time;
 mod ttlafterfinished;
 mod volumeexpand;
@@ -63,6 +66,7 @@ mod workload;
 
 pub use certificates::Signer;
 pub use identity::{Identity, identity};
+pub use tokens::TokenSigner;
 
 /// What the controllers need to know about the cluster.
 #[derive(Clone, Debug)]
@@ -79,6 +83,10 @@ pub struct ControllersConfig {
     pub kubernetes_service_ip: IpAddr,
     /// What signs certificates that are asked for; without it nobody does.
     pub signer: Option<Arc<dyn Signer>>,
+    /// What signs the tokens that Secrets of ServiceAccounts hold; without it nobody does.
+    pub tokens: Option<Arc<dyn TokenSigner>>,
+    /// Whether there are tokens with which nodes join.
+    pub bootstrap_tokens: bool,
 }
 
 /// A configuration that no controller can work with.
@@ -136,8 +144,8 @@ async fn run_some(
         client_for,
     };
     let controllers = assemble(&environment)?;
-    environment.informers.watch_over(vitals);
-    environment.informers.follow(&client_for(identity::SHARED), shutdown);
+    environment.informers.watch_over(config.bootstrap_tokens, vitals);
+    environment.informers.follow(&client_for(identity::SHARED), config.bootstrap_tokens, shutdown);
     let run_one = |controller| {
         let shutdown = shutdown.clone();
         tokio::spawn(async move { shutdown.run_until_cancelled(controller).await })
@@ -160,6 +168,15 @@ fn assemble_of_api_server(environment: &Environment<'_>) -> Result<Vec<Controlle
 }
 
 fn assemble(environment: &Environment<'_>) -> Result<Vec<Controller>, ControllersError> {
+    let mut all = always(environment)?;
+    if environment.config.bootstrap_tokens {
+        all.push(bootstraptokens::signer::controller(environment));
+        all.push(bootstraptokens::cleaner::controller(environment));
+    }
+    Ok(all)
+}
+
+fn always(environment: &Environment<'_>) -> Result<Vec<Controller>, ControllersError> {
     Ok(vec![
         replicas::controller::<ReplicationController>(environment),
         replicas::controller::<ReplicaSet>(environment),
@@ -175,6 +192,8 @@ fn assemble(environment: &Environment<'_>) -> Result<Vec<Controller>, Controller
         endpointslice::controller(environment),
         mirroring::controller(environment),
         serviceaccount::controller(environment),
+        tokens::controller(environment),
+        legacytokens::controller(environment),
         rootca::controller(environment),
         kubernetes_service::controller(environment),
         nodeipam::controller(environment)?,

@@ -12,6 +12,7 @@ use skiff_apiserver::{AuditConfig, AuditOptions, PluginConfiguration, PluginName
 use skiff_node::EvictionHard;
 use skiff_runtime::ImageLimits;
 
+use crate::access::AccessArgs;
 use crate::layout::Layout;
 use crate::scheduling::SchedulerArgs;
 
@@ -129,6 +130,8 @@ pub(crate) struct ServerArgs {
     pub(crate) scheduler: SchedulerArgs,
     #[command(flatten)]
     pub(crate) audit: AuditArgs,
+    #[command(flatten)]
+    pub(crate) access: AccessArgs,
     /// Name of the context written into the kubeconfig
     #[arg(long, default_value = "skiff", value_name = "NAME")]
     pub(crate) context: String,
@@ -295,7 +298,7 @@ impl UpArgs {
         let file = |file: &PathBuf| absolute(file).unwrap_or(file.clone()).display().to_string();
         let text = |args: &ServerArgs| {
             let admission = &args.admission;
-            [
+            let mut text: Vec<(&str, String)> = vec![
                 ("image_limit", args.layout.image_limit.to_string()),
                 ("node_name", or_none(args.node_name.clone())),
                 ("node_ip", or_none(args.node_ip.map(|ip| ip.to_string()))),
@@ -320,7 +323,12 @@ impl UpArgs {
                 ),
                 ("audit_webhook_batch_max_wait", args.audit.audit_webhook_batch_max_wait.to_string()),
                 ("context", args.context.clone()),
-            ]
+                ("enable_bootstrap_token_auth", args.access.enable_bootstrap_token_auth.to_string()),
+            ];
+            let shown = |value: Option<OsString>| or_none(value.map(|value| value.display().to_string()));
+            let access = args.access.said().unwrap_or_default();
+            text.extend(access.into_iter().map(|(name, value)| (name, shown(value))));
+            text
         };
         let pairs = text(&running).into_iter().zip(text(wanted));
         let differ =

@@ -119,6 +119,8 @@ pub(crate) async fn start(
     let plugins = settings.args.admission.plugins()?;
     let scheduling = settings.args.scheduler.configuration()?;
     let audit = settings.args.audit.read()?;
+    let (authentication, authorization) = settings.args.access.read()?;
+    let bootstrap_tokens = authentication.has_bootstrap_tokens();
     let node_ip = settings.node_ip().await?;
     // Tools on this machine use loopback: it stays when the machine moves to another network.
     let url = format!("https://127.0.0.1:{}", settings.args.api_port);
@@ -148,6 +150,8 @@ pub(crate) async fn start(
         checks: checks.clone(),
         limits: skiff_apiserver::Limits::default(),
         plugins,
+        authentication,
+        authorization,
         audit,
         build: build_info(),
         more_metrics: skiff_informer::metrics,
@@ -165,7 +169,7 @@ pub(crate) async fn start(
     // From here on users can look at what goes on, also when it goes wrong.
     write_kubeconfigs(&settings, &pki, &url)?;
     let vitals = watched(&checks, "controllers", "controllers-informer-sync");
-    let config = controllers(&cluster, &pki);
+    let config = controllers(&cluster, &pki, &api, bootstrap_tokens);
     parts.run(
         "controllers",
         skiff_controllers::run(controller_client(&api), config, api.kinds(), vitals, shutdown.clone()),
@@ -239,6 +243,10 @@ pub(crate) async fn run_agent(settings: Settings, shutdown: CancellationToken) -
     anyhow::ensure!(
         settings.args.audit.is_empty(),
         "the API server writes requests down: give what is said of that to `skiff server`"
+    );
+    anyhow::ensure!(
+        settings.args.access.is_empty(),
+        "the API server decides who may come in and do what: give what is said of that to `skiff server`"
     );
     let node_ip = settings.node_ip().await?;
     let server = format!("https://127.0.0.1:{}", settings.args.api_port);
@@ -370,7 +378,28 @@ impl skiff_controllers::Signer for Authority {
     }
 }
 
-fn controllers(cluster: &ClusterConfig, pki: &Arc<Pki>) -> ControllersConfig {
+/// Signs the tokens that Secrets of ServiceAccounts hold.
+#[derive(Clone)]
+struct SecretTokens(ApiServer);
+
+impl fmt::Debug for SecretTokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretTokens")
+    }
+}
+
+impl skiff_controllers::TokenSigner for SecretTokens {
+    fn sign(&self, namespace: &str, account: &str, uid: &str, secret: &str) -> Result<String, String> {
+        self.0.secret_token(namespace, account, uid, secret).map_err(|error| error.to_string())
+    }
+}
+
+fn controllers(
+    cluster: &ClusterConfig,
+    pki: &Arc<Pki>,
+    api: &ApiServer,
+    bootstrap_tokens: bool,
+) -> ControllersConfig {
     ControllersConfig {
         root_ca_pem: pki.ca_pem().to_owned(),
         pod_cidr: cluster.pod_cidr.into(),
@@ -378,6 +407,8 @@ fn controllers(cluster: &ClusterConfig, pki: &Arc<Pki>) -> ControllersConfig {
         apiserver: SocketAddr::new(cluster.advertise_address, cluster.port),
         kubernetes_service_ip: API_SERVICE.into(),
         signer: Some(Arc::new(Authority(pki.clone()))),
+        tokens: Some(Arc::new(SecretTokens(api.clone()))),
+        bootstrap_tokens,
     }
 }
 

@@ -4,6 +4,7 @@
 
 #![deny(clippy::print_stdout, clippy::print_stderr, reason = "commands print through skiff_print")]
 
+mod access;
 mod addons;
 mod args;
 mod cluster;

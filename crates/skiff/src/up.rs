@@ -38,6 +38,7 @@ pub(crate) fn run(args: &UpArgs) -> anyhow::Result<()> {
     args.server.admission.plugins()?;
     args.server.scheduler.configuration()?;
     args.server.audit.read()?;
+    args.server.access.read()?;
     // A keeper that is about to start the server again has been too slow.
     daemon::stop(&layout.keeper_record())?;
     preflight::check(&args.server)?;
@@ -192,5 +193,6 @@ fn server_arguments(args: &ServerArgs, layout: &Layout) -> anyhow::Result<Vec<Os
     words.extend(args.admission.words()?);
     words.extend(args.scheduler.words()?);
     words.extend(args.audit.words()?);
+    words.extend(args.access.words()?);
     Ok(words)
 }

@@ -1,22 +1,17 @@
 //! Events sent to a server, in lists, as kube-apiserver sends them: gathered for a while, and sent again when that fails.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use http::header::{CONTENT_TYPE, USER_AGENT};
-use http::uri::PathAndQuery;
-use http::{Request, Uri};
-use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::json;
 use skiff_audit::Event;
-use skiff_errors::error_text;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::options::{AuditError, WebhookConfig};
 use super::sink::{FLUSHED, Sink};
+use crate::webhooks::kubeconfig::Server;
 
 /// So many events wait to be sent.
 const WAITING: usize = 10_000;
@@ -111,7 +106,7 @@ async fn send(server: &Server, events: &[Event]) {
     let mut pause = FIRST;
     for left in (0..TRIES).rev() {
         let why = match tokio::time::timeout(ANSWERED, server.post(list.to_string())).await {
-            Ok(Ok(())) => return,
+            Ok(Ok(_)) => return,
             Ok(Err(why)) => why,
             Err(_) => "context deadline exceeded".to_owned(),
         };
@@ -125,36 +120,5 @@ async fn send(server: &Server, events: &[Event]) {
         tracing::warn!(why, events = events.len(), "the audit webhook takes no events; they are sent again");
         sleep(pause).await;
         pause = pause * 3 / 2;
-    }
-}
-
-/// The server of a kubeconfig.
-struct Server {
-    client: kube::Client,
-    target: PathAndQuery,
-}
-
-impl Server {
-    async fn read(file: PathBuf) -> Result<Self, String> {
-        let kubeconfig = Kubeconfig::read_from(file).map_err(|error| error_text(&error))?;
-        let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
-        let mut config = config.map_err(|error| error_text(&error))?;
-        // The client puts a slash after the path of its server.
-        let target = config.cluster_url.path_and_query().cloned();
-        let mut parts = config.cluster_url.into_parts();
-        parts.path_and_query = Some(PathAndQuery::from_static("/"));
-        config.cluster_url = Uri::from_parts(parts).map_err(|error| error_text(&error))?;
-        let client = kube::Client::try_from(config).map_err(|error| error_text(&error))?;
-        Ok(Self { client, target: target.unwrap_or(PathAndQuery::from_static("/")) })
-    }
-
-    async fn post(&self, body: String) -> Result<(), String> {
-        let request = Request::post(self.target.as_str())
-            .header(CONTENT_TYPE, "application/json")
-            .header(USER_AGENT, "kube-apiserver-admission")
-            .body(kube::client::Body::from(body.into_bytes()))
-            .map_err(|error| error_text(&error))?;
-        let answer = self.client.send(request).await.map_err(|error| error_text(&error))?;
-        if answer.status().is_success() { Ok(()) } else { Err(format!("it answers {}", answer.status())) }
     }
 }

@@ -12,6 +12,9 @@ pub(super) const AUTOUPDATE: &str = "rbac.authorization.kubernetes.io/autoupdate
 /// The ConfigMap with which this server tells others how it authenticates.
 pub(super) const AUTHENTICATION: &str = "extension-apiserver-authentication";
 
+/// The ConfigMap that says since when the use of tokens in Secrets is noted.
+pub(super) const TOKEN_TRACKING: &str = "kube-apiserver-legacy-service-account-token-tracking";
+
 /// Makes objects.
 pub(super) struct Maker {
     pub(super) now: Timestamp,

@@ -13,7 +13,7 @@ use skiff_store::Key;
 
 use super::cluster::Bootstrap;
 use super::flow_control;
-use super::maker::{AUTHENTICATION, AUTOUPDATE, Maker, RBAC, key};
+use super::maker::{AUTHENTICATION, AUTOUPDATE, Maker, RBAC, TOKEN_TRACKING, key};
 
 /// Where the cluster's own parts are.
 const SYSTEM: Namespace<'_> = Namespace::new("kube-system");
@@ -29,6 +29,7 @@ pub(super) fn all(cluster: &Bootstrap, now: Timestamp) -> Vec<(Key, Object)> {
     let mut objects: Vec<(Key, Object)> = NAMESPACES.iter().map(|name| made.namespace(name)).collect();
     objects.push(made.service_cidr(&cluster.service_cidrs));
     objects.push(made.authentication(cluster));
+    objects.push(made.token_tracking());
     objects.extend(flow_control::all(&made));
     objects.extend(scheduling::SYSTEM.iter().map(|class| made.priority_class(class)));
     objects.extend(CLUSTER_ROLES.iter().map(|row| made.cluster_role(row)));
@@ -54,7 +55,7 @@ pub(super) fn all(cluster: &Bootstrap, now: Timestamp) -> Vec<(Key, Object)> {
     }
     for row in BINDINGS {
         let subjects = row.subjects.iter().map(subject).collect();
-        objects.push(made.binding(SYSTEM, row.name, "Role", row.role, subjects));
+        objects.push(made.binding(Namespace::new(row.namespace), row.name, "Role", row.role, subjects));
     }
     objects
 }
@@ -70,6 +71,13 @@ impl Maker {
             key("core/namespaces", Namespace::NONE, name),
             self.object("v1", "Namespace", Namespace::NONE, name, body),
         )
+    }
+
+    /// Since when the use of tokens in Secrets is noted.
+    fn token_tracking(&self) -> (Key, Object) {
+        let body = json!({"data": {"since": self.now.strftime("%Y-%m-%d").to_string()}});
+        let object = self.object("v1", "ConfigMap", SYSTEM, TOKEN_TRACKING, body);
+        (key("core/configmaps", SYSTEM, TOKEN_TRACKING), object)
     }
 
     fn service_cidr(&self, ranges: &[String]) -> (Key, Object) {

@@ -6,7 +6,7 @@ use skiff_machinery::Object;
 
 use super::change::Change;
 use super::flow_control;
-use super::maker::{AUTHENTICATION, AUTOUPDATE, RBAC};
+use super::maker::{AUTHENTICATION, AUTOUPDATE, RBAC, TOKEN_TRACKING};
 
 /// Compares a default object with the stored one. Roles gain rules and bindings gain subjects; FlowSchemas and priority levels
 /// get today's spec unless somebody else has taken them over; how this server authenticates is said anew; everything else, and
@@ -22,6 +22,12 @@ pub(super) fn change(wanted: &Object, stored: Option<&Object>) -> Change {
             changed.set(&["data", key.as_str()], value.clone());
         }
         return if changed == *stored { Change::None } else { Change::Replace(changed) };
+    }
+    if wanted.kind() == "ConfigMap" && wanted.name() == TOKEN_TRACKING {
+        let is_day = stored.str(&["data", "since"]).parse::<jiff::civil::Date>().is_ok();
+        let mut changed = stored.clone();
+        changed.set(&["data", "since"], wanted.str(&["data", "since"]));
+        return if is_day { Change::None } else { Change::Replace(changed) };
     }
     let ours =
         wanted.api_version().starts_with(RBAC) && stored.annotations().get(AUTOUPDATE) == Some(&"true");

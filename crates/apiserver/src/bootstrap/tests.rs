@@ -1,6 +1,6 @@
 //! The first start and the next ones, against the real store.
 
-use skiff_auth::{Attributes, Auth, Issuer};
+use skiff_auth::{Access, Attributes, Auth, Issuer};
 use skiff_identity::UserInfo;
 use skiff_machinery::keys;
 use skiff_store::Page;
@@ -105,7 +105,9 @@ async fn default_roles_allow_what_kubernetes_allows() {
     run(&*store, &cluster()).await.unwrap();
     let pki = skiff_pki::testing::pki(dir.path(), [192, 0, 2, 1].into());
     let auth =
-        Auth::start(store, pki, Issuer::new("cluster.local", [192, 0, 2, 1].into(), 6443)).await.unwrap();
+        Auth::start(store, pki, Issuer::new("cluster.local", [192, 0, 2, 1].into(), 6443), Access::default())
+            .await
+            .unwrap();
     let controller = |name: &str| UserInfo::controller(name);
     let check = async |user: UserInfo, request: &str, expected: bool| {
         let (verb, target) = request.split_once(' ').unwrap();

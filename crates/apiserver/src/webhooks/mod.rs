@@ -6,6 +6,7 @@
 
 pub(crate) mod conversion;
 pub(crate) mod dial;
+pub(crate) mod kubeconfig;
 pub(crate) mod outgoing;
 pub(crate) mod resolve;
 pub(crate) mod tls;

@@ -44,11 +44,34 @@ impl Outgoing {
         timeout: Duration,
         most: usize,
     ) -> Result<Bytes, CallError> {
+        let post = move |uri: &Uri| request(uri, body);
+        self.exchange(client, &client.url(timeout), post, timeout, most).await
+    }
+
+    /// Reads what is at a URL, of at most `most` bytes.
+    pub(crate) async fn get(
+        &self,
+        client: &ClientConfig,
+        url: &str,
+        timeout: Duration,
+        most: usize,
+    ) -> Result<Bytes, CallError> {
+        let get = |uri: &Uri| addressed(Request::get(target(uri)), uri).body(Full::default());
+        self.exchange(client, url, get, timeout, most).await
+    }
+
+    async fn exchange(
+        &self,
+        client: &ClientConfig,
+        url: &str,
+        request: impl FnOnce(&Uri) -> Result<Request<Full<Bytes>>, http::Error>,
+        timeout: Duration,
+        most: usize,
+    ) -> Result<Bytes, CallError> {
         let exchange = async {
-            let uri: Uri =
-                client.url(timeout).parse().map_err(|error: http::uri::InvalidUri| failed(&error))?;
+            let uri: Uri = url.parse().map_err(|error: http::uri::InvalidUri| failed(&error))?;
             let mut sender = self.connect(client, &uri).await.map_err(CallError::Failed)?;
-            let request = request(&uri, body).map_err(|error| failed(&error))?;
+            let request = request(&uri).map_err(|error| failed(&error))?;
             let response = sender.send_request(request).await;
             read(response.map_err(|error| CallError::Failed(broken(&error)))?, most).await
         };
@@ -93,15 +116,20 @@ fn failed(why: &dyn std::fmt::Display) -> CallError {
     CallError::Failed(why.to_string())
 }
 
-fn request(uri: &Uri, body: Bytes) -> Result<Request<Full<Bytes>>, http::Error> {
-    let target = uri.path_and_query().map_or("/", |target| target.as_str());
+fn target(uri: &Uri) -> &str {
+    uri.path_and_query().map_or("/", |target| target.as_str())
+}
+
+fn addressed(builder: http::request::Builder, uri: &Uri) -> http::request::Builder {
     let host = uri.authority().map_or("", |authority| authority.as_str());
-    Request::post(target)
+    builder
         .header(HOST, host)
-        .header(CONTENT_TYPE, "application/json")
         .header(ACCEPT, "application/json, */*")
         .header(USER_AGENT, "kube-apiserver-admission")
-        .body(Full::new(body))
+}
+
+fn request(uri: &Uri, body: Bytes) -> Result<Request<Full<Bytes>>, http::Error> {
+    addressed(Request::post(target(uri)), uri).header(CONTENT_TYPE, "application/json").body(Full::new(body))
 }
 
 async fn read(response: Response<Incoming>, most: usize) -> Result<Bytes, CallError> {

@@ -3,16 +3,18 @@
 use serde_json::Value;
 use skiff_machinery::Object;
 
-use super::policy::{Verdict, role_ref};
+use super::policy::{RoleRef, role_ref};
 use super::{Policy, Rule, missing, quoted};
-use crate::{Attributes, Refusal};
+use crate::{Attributes, Auth, Refusal};
 
 /// The group of the RBAC kinds.
 const GROUP: &str = "rbac.authorization.k8s.io";
 
 /// Checks a write of a Role, ClusterRole, RoleBinding or ClusterRoleBinding; everything else passes.
+/// `allowed` says whether the authorisers allow something.
 pub(crate) fn admit(
     policy: &Policy,
+    allowed: &dyn Fn(&Attributes<'_>) -> bool,
     attributes: &Attributes<'_>,
     new: Option<&Object>,
     old: Option<&Object>,
@@ -22,26 +24,27 @@ pub(crate) fn admit(
         return Ok(());
     }
     match attributes.resource {
-        "roles" | "clusterroles" => admit_role(policy, attributes, new, old),
-        "rolebindings" | "clusterrolebindings" => admit_binding(policy, attributes, new, old),
+        "roles" | "clusterroles" => admit_role(policy, allowed, attributes, new, old),
+        "rolebindings" | "clusterrolebindings" => admit_binding(policy, allowed, attributes, new, old),
         _ => Ok(()),
     }
 }
 
 fn admit_role(
     policy: &Policy,
+    allowed: &dyn Fn(&Attributes<'_>) -> bool,
     attributes: &Attributes<'_>,
     new: &Object,
     old: Option<&Object>,
 ) -> Result<(), Refusal> {
     let same = |field: &str| old.is_some_and(|old| old.get(&[field]) == new.get(&[field]));
-    if (same("rules") && same("aggregationRule")) || allowed(policy, attributes, "escalate", new.name()) {
+    if (same("rules") && same("aggregationRule")) || allowed(&escalates(attributes, new)) {
         return Ok(());
     }
     let rules: Vec<Rule> = decode_rules(new);
     let aggregates = new.get(&["aggregationRule"]).is_some_and(|value| !value.is_null());
     if aggregates && !same("aggregationRule") {
-        let everything = [everywhere(), every_path()];
+        let everything = Rule::everything();
         let (held, _) = policy.rules_of(attributes.user, "");
         if !missing(&held, &everything).is_empty() {
             let text = "must have cluster-admin privileges to use the aggregationRule";
@@ -53,6 +56,7 @@ fn admit_role(
 
 fn admit_binding(
     policy: &Policy,
+    allowed: &dyn Fn(&Attributes<'_>) -> bool,
     attributes: &Attributes<'_>,
     new: &Object,
     old: Option<&Object>,
@@ -62,23 +66,42 @@ fn admit_binding(
         return Ok(());
     }
     let role = role_ref(new);
-    let (resource, namespace) = if role.kind == "ClusterRole" {
-        ("clusterroles", attributes.namespace)
-    } else {
-        ("roles", attributes.namespace)
-    };
-    let bind = Attributes {
-        namespace,
-        name: &role.name,
-        ..Attributes::resource(attributes.user, "bind", GROUP, resource)
-    };
-    if matches!(policy.evaluate(&bind), Verdict::Allowed(_)) {
+    let bind = binds(attributes, &role);
+    if allowed(&bind) {
         return Ok(());
     }
+    let resource = resource_of(&role);
     let Some(rules) = policy.rules(&role, attributes.namespace) else {
         return Err(Refusal::NotFound { group: GROUP, resource, name: role.name });
     };
     confirm(policy, attributes, new.name(), rules)
+}
+
+/// The right to grant more than one holds by writing a role.
+fn escalates<'a>(attributes: &Attributes<'a>, new: &'a Object) -> Attributes<'a> {
+    Attributes { verb: "escalate", name: new.name(), subresource: "", ..*attributes }
+}
+
+fn resource_of(role: &RoleRef) -> &'static str {
+    if role.kind == "ClusterRole" { "clusterroles" } else { "roles" }
+}
+
+/// The right to bind a role of which one does not hold everything.
+fn binds<'a>(attributes: &Attributes<'a>, role: &'a RoleRef) -> Attributes<'a> {
+    let bind = Attributes::resource(attributes.user, "bind", GROUP, resource_of(role));
+    Attributes { namespace: attributes.namespace, name: &role.name, ..bind }
+}
+
+/// Whether a write grants something, and an authoriser that cannot be asked in place allows that.
+pub(crate) async fn granted(auth: &Auth, attributes: &Attributes<'_>, new: Option<&Object>) -> bool {
+    let Some(new) = new.filter(|_| attributes.group == GROUP) else { return false };
+    match attributes.resource {
+        "roles" | "clusterroles" => auth.authorize(&escalates(attributes, new)).await.is_allowed(),
+        "rolebindings" | "clusterrolebindings" => {
+            auth.authorize(&binds(attributes, &role_ref(new))).await.is_allowed()
+        }
+        _ => false,
+    }
 }
 
 /// Refuses unless the caller holds all the rules where they would apply.
@@ -102,11 +125,6 @@ fn confirm(policy: &Policy, attributes: &Attributes<'_>, name: &str, rules: &[Ru
     Err(forbidden(attributes, name, &text))
 }
 
-fn allowed(policy: &Policy, attributes: &Attributes<'_>, verb: &str, name: &str) -> bool {
-    let attributes = Attributes { verb, name, subresource: "", ..*attributes };
-    matches!(policy.evaluate(&attributes), Verdict::Allowed(_))
-}
-
 fn forbidden(attributes: &Attributes<'_>, name: &str, text: &str) -> Refusal {
     Refusal::Forbidden(format!("{} {name:?} is forbidden: {text}", attributes.qualified_resource()))
 }
@@ -117,17 +135,9 @@ fn decode_rules(role: &Object) -> Vec<Rule> {
     rules.into_iter().flatten().filter_map(|rule| serde_json::from_value(rule.clone()).ok()).collect()
 }
 
-fn everywhere() -> Rule {
-    let all = || vec!["*".to_owned()];
-    Rule { api_groups: all(), resources: all(), verbs: all(), ..Rule::default() }
-}
-
-fn every_path() -> Rule {
-    Rule { non_resource_urls: vec!["*".to_owned()], verbs: vec!["*".to_owned()], ..Rule::default() }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::policy::Verdict;
     use super::super::policy::tests::{binding, policy, role};
     use super::*;
     use serde_json::json;
@@ -156,7 +166,9 @@ mod tests {
         let user = UserInfo::authenticated(who, []);
         let attributes =
             Attributes { namespace: "ns", ..Attributes::resource(&user, "create", GROUP, resource) };
-        let result = admit(&example(), &attributes, Some(&object(new.clone())), None);
+        let policy = example();
+        let allowed = |asked: &Attributes<'_>| matches!(policy.evaluate(asked), Verdict::Allowed(_));
+        let result = admit(&policy, &allowed, &attributes, Some(&object(new.clone())), None);
         assert_eq!(result.map_err(|e| e.to_string()), expected.map_err(str::to_owned), "{who} {new}");
     }
 
@@ -192,7 +204,9 @@ mod tests {
         let user = UserInfo::authenticated("reader", []);
         let attributes = Attributes::resource(&user, "create", GROUP, "clusterrolebindings");
         let new = object(wanted("ClusterRole", "secrets"));
-        assert!(matches!(admit(&example(), &attributes, Some(&new), None), Err(Refusal::Forbidden(_))));
-        assert!(admit(&example(), &attributes, Some(&new), Some(&new)).is_ok(), "nothing changes");
+        let (policy, never) = (example(), |_: &Attributes<'_>| false);
+        let refused = admit(&policy, &never, &attributes, Some(&new), None);
+        assert!(matches!(refused, Err(Refusal::Forbidden(_))));
+        assert!(admit(&policy, &never, &attributes, Some(&new), Some(&new)).is_ok(), "nothing changes");
     }
 }

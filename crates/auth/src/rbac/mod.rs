@@ -6,7 +6,7 @@ mod escalation;
 mod policy;
 mod rule;
 
-pub(super) use escalation::admit;
+pub(super) use escalation::{admit, granted};
 pub(super) use policy::{Policy, Verdict};
 pub use rule::Rule;
 pub use rule::missing;

@@ -49,6 +49,15 @@ fn has_or_all(list: &[String], item: &str) -> bool {
 }
 
 impl Rule {
+    /// What together allows everything.
+    pub(crate) fn everything() -> [Self; 2] {
+        let all = || vec!["*".to_owned()];
+        [
+            Self { api_groups: all(), resources: all(), verbs: all(), ..Self::default() },
+            Self { non_resource_urls: all(), verbs: all(), ..Self::default() },
+        ]
+    }
+
     /// Whether the rule allows a request.
     pub fn allows(&self, attributes: &Attributes<'_>) -> bool {
         if !attributes.is_resource() {

@@ -11,7 +11,7 @@ use skiff_machinery::{
 
 use super::strings;
 use crate::rbac::Rule;
-use crate::{Attributes, Auth, Decision, Refusal};
+use crate::{Attributes, Auth, Authorizer, Refusal};
 
 impl Auth {
     /// Whether the user in `spec` may do what `spec` says; `local` is the namespace to which it is bound.
@@ -72,13 +72,16 @@ impl Auth {
             let verb = request.str(&["spec", "nonResourceAttributes", "verb"]);
             Attributes::non_resource(user, verb, path)
         };
-        let (allowed, reason) = match self.authorize(&attributes).await {
-            Decision::Allow(reason) => (true, reason),
-            Decision::Deny(reason) => (false, reason),
-        };
-        let mut status = Map::from_iter([("allowed".to_owned(), Value::Bool(allowed))]);
-        if !reason.is_empty() {
-            status.insert("reason".to_owned(), reason.into());
+        let decision = self.authorize(&attributes).await;
+        let mut status = Map::from_iter([("allowed".to_owned(), Value::Bool(decision.is_allowed()))]);
+        if decision.is_denied() {
+            status.insert("denied".to_owned(), true.into());
+        }
+        if !decision.reason().is_empty() {
+            status.insert("reason".to_owned(), decision.reason().into());
+        }
+        if let Some(error) = decision.error() {
+            status.insert("evaluationError".to_owned(), error.into());
         }
         Value::Object(status)
     }
@@ -90,10 +93,21 @@ impl Auth {
             return Err(Refusal::BadRequest("no namespace on request".to_owned()));
         }
         self.catch_up().await;
-        let (rules, mut problems) = self.0.policy.read().rules_of(user, namespace);
-        let is_node = user.node_name().is_some();
-        if is_node {
-            problems.push("node authorizer does not support user rule resolution".to_owned());
+        let (mut rules, mut problems) = (Vec::new(), Vec::new());
+        for authorizer in &*self.authorizers() {
+            match authorizer {
+                Authorizer::Node if user.node_name().is_some() => {
+                    problems.push("node authorizer does not support user rule resolution".to_owned());
+                }
+                Authorizer::Rbac => {
+                    let (held, troubles) = self.0.policy.read().rules_of(user, namespace);
+                    rules.extend(held);
+                    problems.extend(troubles);
+                }
+                Authorizer::AlwaysAllow => rules.extend(Rule::everything()),
+                Authorizer::Other(other) => problems.push(other.without_rules().to_owned()),
+                Authorizer::Node | Authorizer::AlwaysDeny => {}
+            }
         }
         let (paths, resources): (Vec<&Rule>, Vec<&Rule>) =
             rules.iter().partition(|rule| !rule.non_resource_urls.is_empty());

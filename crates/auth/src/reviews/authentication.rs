@@ -5,7 +5,7 @@ use skiff_identity::UserInfo;
 use skiff_machinery::Object;
 
 use super::{strings, user_info};
-use crate::{Auth, AuthnError, Refusal};
+use crate::{Auth, AuthnError, Identified, Refusal};
 
 impl Auth {
     /// Whose token it is, and for which of the asked audiences.
@@ -19,8 +19,8 @@ impl Auth {
         let asked = strings(request, &["spec", "audiences"]);
         let own = vec![self.0.issuer.url.clone()];
         let audiences = if asked.is_empty() { &own } else { &asked };
-        match self.service_account(token, audiences).await {
-            Ok((user, audiences)) => {
+        match self.token_user(token, audiences).await {
+            Ok(Identified { user, audiences, .. }) => {
                 Ok(json!({"authenticated": true, "user": user_info(&user), "audiences": audiences}))
             }
             Err(AuthnError::Unauthorized(reason)) => {

@@ -52,6 +52,21 @@ impl skiff_controllers::Signer for Authority {
     }
 }
 
+/// Signs tokens as the server does.
+struct Tokens(ApiServer);
+
+impl Debug for Tokens {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Tokens")
+    }
+}
+
+impl skiff_controllers::TokenSigner for Tokens {
+    fn sign(&self, namespace: &str, account: &str, uid: &str, secret: &str) -> Result<String, String> {
+        self.0.secret_token(namespace, account, uid, secret).map_err(|error| error.to_string())
+    }
+}
+
 pub(crate) struct Cluster {
     pub(crate) server: ApiServer,
     pub(crate) client: Client,
@@ -148,6 +163,8 @@ impl Cluster {
             apiserver: "192.0.2.1:6443".parse().unwrap(),
             kubernetes_service_ip: IpAddr::from([10, 96, 0, 1]),
             signer: Some(Arc::new(Authority(cluster._test.pki.clone()))),
+            tokens: Some(Arc::new(Tokens(cluster._test.server.clone()))),
+            bootstrap_tokens: true,
         };
         let (server, shutdown) = (cluster.server.clone(), cluster.shutdown.clone());
         let kinds = server.kinds();

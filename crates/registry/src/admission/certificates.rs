@@ -2,7 +2,7 @@
 //! and fill them, and that nobody becomes an administrator by one.
 
 use serde_json::Value;
-use skiff_auth::{Attributes, Decision};
+use skiff_auth::Attributes;
 use skiff_identity::{CertificateRequest, MASTERS};
 use skiff_machinery::Object;
 
@@ -53,7 +53,7 @@ fn check_signer(review: &Review<'_>, request: &Object, verb: &str) -> Result<(),
     for name in [signer, &domain] {
         let attributes =
             Attributes { name, version: "*", ..Attributes::resource(&call.user, verb, GROUP, "signers") };
-        if let Decision::Allow(_) = review.registry.authority.decide(&attributes) {
+        if review.registry.authority.decide(&attributes).is_allowed() {
             return Ok(());
         }
     }

@@ -200,10 +200,11 @@ impl Authorizer for RightsOf<'_> {
                 auth::Attributes { subresource, namespace, name, fields, ..all }
             }
         };
-        let (allowed, reason) = match self.authority.decide(&attributes) {
-            auth::Decision::Allow(reason) => (true, reason),
-            auth::Decision::Deny(reason) => (false, reason),
-        };
-        Decision { allowed, reason, error: None }
+        let decided = self.authority.decide(&attributes);
+        Decision {
+            allowed: decided.is_allowed(),
+            reason: decided.reason().to_owned(),
+            error: decided.error().map(str::to_owned),
+        }
     }
 }

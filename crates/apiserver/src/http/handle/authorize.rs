@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 use skiff_audit::Level;
-use skiff_auth::{Attributes, AuthnError, Decision};
+use skiff_auth::{Attributes, AuthnError, Decision, Identified};
 use skiff_identity::UserInfo;
 use skiff_machinery::{Verb, selector::FieldSelector};
 use skiff_registry::{ApiError, Subject};
@@ -37,8 +37,8 @@ impl Exchange {
             }
             Caller::Network { identity, peer } => (identity, peer),
         };
-        let user = self.server.auth.authenticate(headers, identity.as_deref()).await;
-        let user = user.map_err(|error| match error {
+        let known = self.server.auth.authenticate(headers, identity.as_deref(), path).await;
+        let known = known.map_err(|error| match error {
             AuthnError::Unauthorized(_) => {
                 tracing::debug!(error = &error as &dyn std::error::Error, "request not authenticated");
                 let refused =
@@ -48,7 +48,8 @@ impl Exchange {
             }
             AuthnError::Refused(refusal) => refusal.into(),
         })?;
-        begin(&user);
+        begin(&known.user);
+        let user = self.told(known);
         let user = match self.server.auth.impersonate(headers, &user, &wanted).await? {
             Some(other) => {
                 self.trail.iter().for_each(|trail| trail.impersonates(&other));
@@ -66,25 +67,42 @@ impl Exchange {
     pub(super) async fn authorize(&self, attributes: &Attributes<'_>) -> Result<(), ApiError> {
         let decision = self.server.auth.authorize(attributes).await;
         self.note(&decision);
-        let reason = match decision {
-            Decision::Allow(_) => return Ok(()),
-            Decision::Deny(reason) => reason,
-        };
+        if decision.is_allowed() {
+            return Ok(());
+        }
+        if let Some(error) = decision.error() {
+            return Err(ApiError::Internal(error.to_owned()));
+        }
         let subject =
             Subject { group: attributes.group.into(), ..Subject::core(attributes.resource, attributes.name) };
-        let message = attributes.forbidden_message(&reason);
+        let message = attributes.forbidden_message(decision.reason());
         Err(ApiError::Forbidden { subject, message, causes: Vec::new() })
+    }
+
+    /// The user, after what is to be said of its credentials was said.
+    fn told(&self, known: Identified) -> UserInfo {
+        known.warnings.into_iter().for_each(|text| self.warnings.lock().add(text));
+        if let Some(trail) = &self.trail {
+            for (key, value) in known.annotations {
+                trail.record.annotate(Level::Metadata, key, value);
+            }
+        }
+        known.user
     }
 
     /// Notes what was decided for the audit log.
     fn note(&self, decision: &Decision) {
         let Some(trail) = &self.trail else { return };
         let (word, reason) = match decision {
-            Decision::Allow(reason) => ("allow", reason),
-            Decision::Deny(reason) => ("forbid", reason),
+            _ if decision.is_allowed() => ("allow", decision.reason()),
+            _ if decision.error().is_some() => {
+                trail.record.annotate(Level::Metadata, "authorization.k8s.io/reason", "internal error");
+                return;
+            }
+            _ => ("forbid", decision.reason()),
         };
         trail.record.annotate(Level::Metadata, "authorization.k8s.io/decision", word);
-        trail.record.annotate(Level::Metadata, "authorization.k8s.io/reason", reason.as_str());
+        trail.record.annotate(Level::Metadata, "authorization.k8s.io/reason", reason);
     }
 
     pub(super) async fn authorize_resource(

@@ -41,6 +41,7 @@ impl Exchange {
                 let parts = [
                     priority.fairness.metrics(),
                     aggregation.metrics(),
+                    self.server.reloads.borrow().metrics(),
                     audit.unwrap_or_default(),
                     (self.server.more_metrics)(),
                 ];

@@ -21,8 +21,10 @@ pub struct ClusterBindingRow {
     pub subjects: &'static [Who],
 }
 
-/// A default RoleBinding in `kube-system`.
+/// A default RoleBinding.
 pub struct BindingRow {
+    /// Where it is.
+    pub namespace: &'static str,
     /// The binding's name.
     pub name: &'static str,
     /// The role that is bound.
@@ -56,18 +58,39 @@ pub const CLUSTER_BINDINGS: &[ClusterBindingRow] = &[
 /// Every default RoleBinding.
 pub const BINDINGS: &[BindingRow] = &[
     BindingRow {
+        namespace: "kube-system",
         name: "system::extension-apiserver-authentication-reader",
         role: "extension-apiserver-authentication-reader",
         subjects: &[User("system:kube-controller-manager"), User("system:kube-scheduler")],
     },
     BindingRow {
+        namespace: "kube-system",
         name: "system::leader-locking-kube-controller-manager",
         role: "system::leader-locking-kube-controller-manager",
         subjects: &[User("system:kube-controller-manager"), Account("kube-controller-manager")],
     },
     BindingRow {
+        namespace: "kube-system",
         name: "system::leader-locking-kube-scheduler",
         role: "system::leader-locking-kube-scheduler",
         subjects: &[User("system:kube-scheduler"), Account("kube-scheduler")],
+    },
+    BindingRow {
+        namespace: "kube-system",
+        name: "system:controller:bootstrap-signer",
+        role: "system:controller:bootstrap-signer",
+        subjects: &[Account("bootstrap-signer")],
+    },
+    BindingRow {
+        namespace: "kube-system",
+        name: "system:controller:token-cleaner",
+        role: "system:controller:token-cleaner",
+        subjects: &[Account("token-cleaner")],
+    },
+    BindingRow {
+        namespace: "kube-public",
+        name: "system:controller:bootstrap-signer",
+        role: "system:controller:bootstrap-signer",
+        subjects: &[Account("bootstrap-signer")],
     },
 ];

@@ -269,6 +269,12 @@ pub const CONTROLLERS: &[(&str, &str)] = &[
         list,watch core namespaces",
     ),
     (
+        "legacy-service-account-token-cleaner",
+        "
+        get core configmaps kube-apiserver-legacy-service-account-token-tracking
+        delete,patch core secrets",
+    ),
+    (
         "root-ca-cert-publisher",
         "
         create,get,list,update,watch core configmaps
@@ -486,6 +492,18 @@ pub const ROLES: &[RoleRow] = &[
         rules: "
             create,get,list,update,watch coordination.k8s.io leases
             create,get,list,update,watch coordination.k8s.io leasecandidates",
+    },
+    RoleRow {
+        namespace: "kube-system",
+        name: "system:controller:bootstrap-signer",
+        rules: "read core secrets",
+    },
+    RoleRow {
+        namespace: "kube-system",
+        name: "system:controller:token-cleaner",
+        rules: "
+            delete,get,list,watch core secrets
+            create,patch,update core,events.k8s.io events",
     },
     RoleRow {
         namespace: "kube-public",

@@ -1,0 +1,337 @@
+//! Who may come in and who decides: the options that say so, as kube-apiserver's.
+
+use std::ffi::OsString;
+use std::path::{self, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use clap::Args;
+use skiff_apiserver::{
+    Authentication, AuthenticationOptions, Authorization, AuthorizationOptions, OidcFlags, OidcOptions,
+    WebhookOptions,
+};
+
+/// Time as Go writes it, e.g. `2m0s`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Time(Duration);
+
+impl std::str::FromStr for Time {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> anyhow::Result<Self> {
+        let read = skiff_machinery::duration::parse(text)?;
+        Ok(Self(Duration::try_from(read).map_err(|_| anyhow!("time: {text:?} is negative"))?))
+    }
+}
+
+impl std::fmt::Display for Time {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}s", self.0.as_secs_f64())
+    }
+}
+
+/// `KEY=VALUE`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pair(String, String);
+
+impl std::str::FromStr for Pair {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> anyhow::Result<Self> {
+        let (key, value) =
+            text.split_once('=').with_context(|| format!("{text} must be formatted as key=value"))?;
+        Ok(Self(key.to_owned(), value.to_owned()))
+    }
+}
+
+impl std::fmt::Display for Pair {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}={}", self.0, self.1)
+    }
+}
+
+/// Who may come in, and who decides.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub(crate) struct AccessArgs {
+    /// Take tokens of Secrets of the type bootstrap.kubernetes.io/token in kube-system; sign kube-public/cluster-info by them, and
+    /// remove those whose time is over
+    #[arg(long)]
+    pub(crate) enable_bootstrap_token_auth: bool,
+    /// Whether requests without credentials are those of system:anonymous, or refused
+    #[arg(long, value_name = "true|false")]
+    pub(crate) anonymous_auth: Option<bool>,
+    /// AuthenticationConfiguration (apiserver.config.k8s.io/v1): issuers of tokens, and who may come without credentials; read
+    /// again when it changes
+    #[arg(long, value_name = "FILE")]
+    pub(crate) authentication_config: Option<PathBuf>,
+    /// Kubeconfig of a server that is asked whose tokens are (TokenReview)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) authentication_token_webhook_config_file: Option<PathBuf>,
+    /// Version of authentication.k8s.io in which it is asked
+    #[arg(long, default_value = "v1beta1", value_name = "VERSION")]
+    pub(crate) authentication_token_webhook_version: String,
+    /// How long its answers hold
+    #[arg(long, default_value = "2m0s", value_name = "DURATION")]
+    pub(crate) authentication_token_webhook_cache_ttl: Time,
+    #[command(flatten)]
+    pub(crate) oidc: OidcArgs,
+    /// AuthorizationConfiguration (apiserver.config.k8s.io/v1): who decides what users may do; read again when it changes
+    #[arg(long, value_name = "FILE")]
+    pub(crate) authorization_config: Option<PathBuf>,
+    /// Who decides what users may do, in this order: Node, RBAC, Webhook, AlwaysAllow, AlwaysDeny; when not given, Node,RBAC
+    #[arg(long, value_delimiter = ',', value_name = "MODE,…")]
+    pub(crate) authorization_mode: Vec<String>,
+    /// Kubeconfig of a server that decides (SubjectAccessReview)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) authorization_webhook_config_file: Option<PathBuf>,
+    /// Version of authorization.k8s.io in which it is asked
+    #[arg(long, default_value = "v1beta1", value_name = "VERSION")]
+    pub(crate) authorization_webhook_version: String,
+    /// How long its answers hold that allow something
+    #[arg(long, default_value = "5m0s", value_name = "DURATION")]
+    pub(crate) authorization_webhook_cache_authorized_ttl: Time,
+    /// How long its other answers hold
+    #[arg(long, default_value = "30s", value_name = "DURATION")]
+    pub(crate) authorization_webhook_cache_unauthorized_ttl: Time,
+}
+
+/// One issuer of tokens, as before there was a file for it.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub(crate) struct OidcArgs {
+    /// URL of an issuer of tokens (OpenID Connect); --authentication-config says more
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "URL")]
+    pub(crate) oidc_issuer_url: String,
+    /// The audience that its tokens must be for
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "ID")]
+    pub(crate) oidc_client_id: String,
+    /// Certificates of who signs the issuer's; when not given, whom the system trusts
+    #[arg(long, value_name = "FILE")]
+    pub(crate) oidc_ca_file: Option<PathBuf>,
+    /// The claim that is the user's name
+    #[arg(long, default_value = "sub", value_name = "CLAIM")]
+    pub(crate) oidc_username_claim: String,
+    /// What comes before it; - is nothing, when not given the issuer and # for claims other than email
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "PREFIX")]
+    pub(crate) oidc_username_prefix: String,
+    /// The claim that is the user's groups
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "CLAIM")]
+    pub(crate) oidc_groups_claim: String,
+    /// What comes before each
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "PREFIX")]
+    pub(crate) oidc_groups_prefix: String,
+    /// A claim that tokens must have, with its value
+    #[arg(long, value_delimiter = ',', value_name = "CLAIM=VALUE,…")]
+    pub(crate) oidc_required_claim: Vec<Pair>,
+    /// The algorithms of signatures that are taken
+    #[arg(long, value_delimiter = ',', default_value = "RS256", value_name = "ALGORITHM,…")]
+    pub(crate) oidc_signing_algs: Vec<String>,
+}
+
+/// Options with their values, as a server has them; `None` where nothing is said.
+type Said = Vec<(&'static str, Option<OsString>)>;
+
+impl AccessArgs {
+    /// What they ask of authentication.
+    pub(crate) fn authentication(&self) -> anyhow::Result<Authentication> {
+        let options = AuthenticationOptions {
+            bootstrap_tokens: self.enable_bootstrap_token_auth,
+            anonymous: self.anonymous_auth,
+            file: self.authentication_config.clone(),
+            webhook: WebhookOptions {
+                file: self.authentication_token_webhook_config_file.clone(),
+                version: self.authentication_token_webhook_version.clone(),
+                ttl: self.authentication_token_webhook_cache_ttl.0,
+                unauthorized_ttl: Duration::ZERO,
+            },
+            oidc: self.oidc.options(),
+        };
+        Ok(options.read()?)
+    }
+
+    /// What they ask of authorisation.
+    pub(crate) fn authorization(&self) -> anyhow::Result<Authorization> {
+        let options = AuthorizationOptions {
+            file: self.authorization_config.clone(),
+            modes: self.authorization_mode.clone(),
+            webhook: WebhookOptions {
+                file: self.authorization_webhook_config_file.clone(),
+                version: self.authorization_webhook_version.clone(),
+                ttl: self.authorization_webhook_cache_authorized_ttl.0,
+                unauthorized_ttl: self.authorization_webhook_cache_unauthorized_ttl.0,
+            },
+        };
+        Ok(options.read()?)
+    }
+
+    /// Reads everything once.
+    pub(crate) fn read(&self) -> anyhow::Result<(Authentication, Authorization)> {
+        Ok((self.authentication()?, self.authorization()?))
+    }
+
+    /// The options by the names of their arguments, with what is said.
+    pub(crate) fn said(&self) -> anyhow::Result<Said> {
+        let file = |file: &Option<PathBuf>| -> anyhow::Result<Option<OsString>> {
+            let found = file.as_ref().map(|file| {
+                path::absolute(file).map(OsString::from).with_context(|| format!("find {}", file.display()))
+            });
+            found.transpose()
+        };
+        let other = |text: String, usual: &str| (text != usual).then(|| OsString::from(text));
+        let time = |time: Time, usual: u64| {
+            (time.0 != Duration::from_secs(usual)).then(|| OsString::from(time.to_string()))
+        };
+        let mut said = vec![
+            ("anonymous_auth", self.anonymous_auth.map(|is| is.to_string().into())),
+            ("authentication_config", file(&self.authentication_config)?),
+            (
+                "authentication_token_webhook_config_file",
+                file(&self.authentication_token_webhook_config_file)?,
+            ),
+            (
+                "authentication_token_webhook_version",
+                other(self.authentication_token_webhook_version.clone(), "v1beta1"),
+            ),
+            (
+                "authentication_token_webhook_cache_ttl",
+                time(self.authentication_token_webhook_cache_ttl, 120),
+            ),
+            ("authorization_config", file(&self.authorization_config)?),
+            ("authorization_mode", other(self.authorization_mode.join(","), "")),
+            ("authorization_webhook_config_file", file(&self.authorization_webhook_config_file)?),
+            ("authorization_webhook_version", other(self.authorization_webhook_version.clone(), "v1beta1")),
+            (
+                "authorization_webhook_cache_authorized_ttl",
+                time(self.authorization_webhook_cache_authorized_ttl, 300),
+            ),
+            (
+                "authorization_webhook_cache_unauthorized_ttl",
+                time(self.authorization_webhook_cache_unauthorized_ttl, 30),
+            ),
+        ];
+        let oidc = &self.oidc;
+        let required: Vec<String> = oidc.oidc_required_claim.iter().map(ToString::to_string).collect();
+        said.extend([
+            ("oidc_issuer_url", other(oidc.oidc_issuer_url.clone(), "")),
+            ("oidc_client_id", other(oidc.oidc_client_id.clone(), "")),
+            ("oidc_ca_file", file(&oidc.oidc_ca_file)?),
+            ("oidc_username_claim", other(oidc.oidc_username_claim.clone(), "sub")),
+            ("oidc_username_prefix", other(oidc.oidc_username_prefix.clone(), "")),
+            ("oidc_groups_claim", other(oidc.oidc_groups_claim.clone(), "")),
+            ("oidc_groups_prefix", other(oidc.oidc_groups_prefix.clone(), "")),
+            ("oidc_required_claim", other(required.join(","), "")),
+            ("oidc_signing_algs", other(oidc.oidc_signing_algs.join(","), "RS256")),
+        ]);
+        Ok(said)
+    }
+
+    /// The same, for a process that runs somewhere else.
+    pub(crate) fn words(&self) -> anyhow::Result<Vec<OsString>> {
+        let mut words: Vec<OsString> = Vec::new();
+        if self.enable_bootstrap_token_auth {
+            words.push("--enable-bootstrap-token-auth".into());
+        }
+        for (name, value) in self.said()?.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+            let mut word = OsString::from(format!("--{}=", name.replace('_', "-")));
+            word.push(value);
+            words.push(word);
+        }
+        Ok(words)
+    }
+
+    /// Whether nothing is said.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.words().is_ok_and(|words| words.is_empty())
+    }
+}
+
+impl OidcArgs {
+    fn options(&self) -> OidcOptions {
+        let required = self.oidc_required_claim.iter().map(|Pair(key, value)| (key.clone(), value.clone()));
+        OidcOptions {
+            authority: self.oidc_ca_file.clone(),
+            flags: OidcFlags {
+                issuer: self.oidc_issuer_url.clone(),
+                client: self.oidc_client_id.clone(),
+                authority: String::new(),
+                username_claim: self.oidc_username_claim.clone(),
+                username_prefix: self.oidc_username_prefix.clone(),
+                groups_claim: self.oidc_groups_claim.clone(),
+                groups_prefix: self.oidc_groups_prefix.clone(),
+                required: required.collect(),
+                algorithms: self.oidc_signing_algs.clone(),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        access: AccessArgs,
+    }
+
+    fn line(words: &str) -> AccessArgs {
+        Line::try_parse_from(std::iter::once("x").chain(words.split_whitespace())).unwrap().access
+    }
+
+    #[test]
+    fn what_is_asked_reaches_the_server() {
+        let check = |words: &str| {
+            let args = line(words);
+            let again: Vec<String> =
+                args.words().unwrap().into_iter().map(|word| word.into_string().unwrap()).collect();
+            assert_eq!(again.join(" "), words);
+            assert_eq!(line(&again.join(" ")), args);
+            assert_eq!(args.is_empty(), words.is_empty());
+        };
+        check("");
+        check("--enable-bootstrap-token-auth --anonymous-auth=false");
+        check("--authentication-config=/a.yaml --authorization-config=/b.yaml");
+        check("--authentication-token-webhook-config-file=/a --authentication-token-webhook-version=v1");
+        check("--authorization-mode=Node,RBAC,Webhook --authorization-webhook-config-file=/a");
+        check(
+            "--oidc-issuer-url=https://a --oidc-client-id=b --oidc-username-prefix=- --oidc-required-claim=a=b,c=d",
+        );
+        let args = line("--authorization-webhook-cache-authorized-ttl 1m30s");
+        assert_eq!(args.words().unwrap(), ["--authorization-webhook-cache-authorized-ttl=90s"]);
+    }
+
+    #[test]
+    fn what_does_not_go_together_is_told() {
+        let check = |words: &str, expected: &str| {
+            let error = line(words).read().unwrap_err().to_string();
+            assert!(error.contains(expected), "{words}: {error}");
+        };
+        assert!(line("").read().is_ok() && line("--authorization-mode RBAC").read().is_ok());
+        check("--authentication-config /nowhere", "cannot read the authentication configuration /nowhere");
+        check(
+            "--authentication-config /a --oidc-issuer-url https://a --oidc-client-id b",
+            "mutually exclusive",
+        );
+        check("--oidc-client-id b", "oidc-issuer-url and oidc-client-id must be specified together");
+        check("--oidc-issuer-url http://a --oidc-client-id b", "URL scheme must be https");
+        check(
+            "--authorization-mode RBAC,RBAC",
+            r#"authorization-mode "RBAC" has mode specified more than once"#,
+        );
+        check("--authorization-mode Odd", r#"authorization-mode "Odd" is not a valid mode"#);
+        check("--authorization-mode ABAC", r#"authorization-mode "ABAC" is not there"#);
+        check("--authorization-mode Webhook", "authorization config file not passed");
+        check("--authorization-webhook-config-file /a", "without mode Webhook");
+        check(
+            "--authorization-config /a --authorization-mode RBAC",
+            "authorization-config can not be specified",
+        );
+        check(
+            "--authentication-token-webhook-config-file /a --authentication-token-webhook-version v2",
+            "supported versions are v1, v1beta1",
+        );
+    }
+}
