@@ -28,14 +28,10 @@ pub struct Value(Form);
 
 #[derive(Clone)]
 enum Form {
-    Plain {
+    Open {
         bytes: Bytes,
-        seal: Seal,
-    },
-    Packed {
-        bytes: Bytes,
-        /// Of the value itself.
-        length: u32,
+        /// Of the value itself, if it is packed: then it is never short.
+        unpacked: u32,
         seal: Seal,
     },
     /// As it lies on disk, where it cannot be opened.
@@ -51,16 +47,16 @@ struct Closed {
 impl Value {
     /// Packs a value, if that pays. On disk it has this seal.
     pub(crate) fn pack(plain: &Bytes, seal: Seal) -> Self {
-        let as_it_is = || Self(Form::Plain { bytes: plain.clone(), seal });
+        let as_it_is = || Self(Form::Open { bytes: plain.clone(), unpacked: 0, seal });
         let packable = u32::try_from(plain.len()).ok().filter(|_| plain.len() >= SHORT);
-        let Some(length) = packable else { return as_it_is() };
+        let Some(unpacked) = packable else { return as_it_is() };
         SCRATCH.with_borrow_mut(|scratch| {
             scratch.resize(block::get_maximum_output_size(plain.len()), 0);
             let packed = match block::compress_into(plain, scratch) {
                 Ok(length) if length <= plain.len() / 4 * 3 => &scratch[..length],
                 _ => return as_it_is(),
             };
-            let value = Self(Form::Packed { bytes: Bytes::copy_from_slice(packed), length, seal });
+            let value = Self(Form::Open { bytes: Bytes::copy_from_slice(packed), unpacked, seal });
             scratch.truncate(MOST_SCRATCH);
             scratch.shrink_to(MOST_SCRATCH);
             value
@@ -76,14 +72,14 @@ impl Value {
     pub(crate) fn why_closed(&self) -> Option<&Arc<str>> {
         match &self.0 {
             Form::Closed(closed) => Some(&closed.why),
-            Form::Plain { .. } | Form::Packed { .. } => None,
+            Form::Open { .. } => None,
         }
     }
 
     /// What the value is sealed with on disk; none for one that could not be opened, which stays there as it is.
     pub(crate) fn seal(&self) -> Option<Seal> {
         match &self.0 {
-            Form::Plain { seal, .. } | Form::Packed { seal, .. } => Some(*seal),
+            Form::Open { seal, .. } => Some(*seal),
             Form::Closed(_) => None,
         }
     }
@@ -92,8 +88,8 @@ impl Value {
     /// they are needed.
     pub fn bytes(&self) -> Bytes {
         match &self.0 {
-            Form::Plain { bytes, .. } => bytes.clone(),
-            Form::Packed { bytes, .. } => block::decompress(bytes, self.len())
+            Form::Open { bytes, unpacked: 0, .. } => bytes.clone(),
+            Form::Open { bytes, .. } => block::decompress(bytes, self.len())
                 .expect("what was packed here unpacks to its length")
                 .into(),
             Form::Closed(closed) => closed.stored.clone(),
@@ -103,8 +99,8 @@ impl Value {
     /// How many bytes the value has.
     pub fn len(&self) -> usize {
         match &self.0 {
-            Form::Plain { bytes, .. } => bytes.len(),
-            Form::Packed { length, .. } => usize::try_from(*length).unwrap_or(usize::MAX),
+            Form::Open { bytes, unpacked: 0, .. } => bytes.len(),
+            Form::Open { unpacked, .. } => usize::try_from(*unpacked).unwrap_or(usize::MAX),
             Form::Closed(closed) => closed.stored.len(),
         }
     }
@@ -117,7 +113,7 @@ impl Value {
     /// How many bytes it takes.
     pub(crate) fn held(&self) -> usize {
         match &self.0 {
-            Form::Plain { bytes, .. } | Form::Packed { bytes, .. } => bytes.len(),
+            Form::Open { bytes, .. } => bytes.len(),
             Form::Closed(closed) => closed.stored.len(),
         }
     }
@@ -126,7 +122,7 @@ impl Value {
 impl<B: Into<Bytes>> From<B> for Value {
     /// A value that is not packed.
     fn from(bytes: B) -> Self {
-        Self(Form::Plain { bytes: bytes.into(), seal: Seal::NONE })
+        Self(Form::Open { bytes: bytes.into(), unpacked: 0, seal: Seal::NONE })
     }
 }
 
