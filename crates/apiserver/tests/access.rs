@@ -192,13 +192,9 @@ async fn serve(
                     }
                     other => json!({"nothing at": other}),
                 };
-<<<<<<< ours
                 async move {
                     Ok::<_, hyper::Error>(http::Response::new(Full::<bytes::Bytes>::from(told.to_string())))
                 }
-=======
-                async move { Ok::<_, hyper::Error>(http::Response::new(Full::<Bytes>::from(told.to_string()))) }
->>>>>>> theirs
             });
             hyper::server::conn::http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), service)

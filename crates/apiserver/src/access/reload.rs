@@ -65,11 +65,7 @@ impl Told {
             deprecated,
             reason = "sound for a descriptor that the AsyncFd itself owns; its successor is unsafe"
         )]
-<<<<<<< ours
         let descriptor = AsyncFd::with_interest(descriptor, Interest::READABLE)?;
-=======
-        let descriptor = AsyncFd::new(descriptor)?;
->>>>>>> theirs
         Ok(Self(descriptor))
     }
 
