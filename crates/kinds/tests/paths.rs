@@ -32,6 +32,10 @@ const NO_FIELDS: &[&str] = &[
     // Kubernetes names Go's struct of the source, and leaves out where it is.
     "spec.persistentvolumesource",
     "nodeAffinity",
+    // Of configuration files.
+    "authorizers",
+    "kubeConfigFile",
+    "staticManifestsDir",
 ];
 
 /// The calls that take a path of keys.

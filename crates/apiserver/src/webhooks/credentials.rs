@@ -12,7 +12,7 @@ use skiff_errors::error_text;
 use skiff_pki::kubeconfig::read_config;
 use thiserror::Error;
 
-use super::tls;
+use super::tls::{self, Identity};
 
 /// A kubeconfig for webhooks that cannot be used.
 #[derive(Debug, Error)]
@@ -37,13 +37,6 @@ pub(crate) struct Credentials {
 pub(crate) struct Shown {
     pub(super) authorization: Option<HeaderValue>,
     pub(super) identity: Option<Identity>,
-}
-
-/// A client certificate and its key, in PEM.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Identity {
-    pub(super) certificate: Vec<u8>,
-    pub(super) key: Vec<u8>,
 }
 
 impl Credentials {

@@ -11,11 +11,17 @@ use rustls::{CertificateError, ClientConfig, Error, RootCertStore};
 use rustls_pki_types::pem::{self, PemObject as _};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 
-use super::credentials::Identity;
 use super::dial::system_error;
 
 /// So many configurations are kept, as many as Kubernetes keeps clients.
 const KEPT: usize = 200;
+
+/// A client certificate and its key, in PEM.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Identity {
+    pub(super) certificate: Vec<u8>,
+    pub(super) key: Vec<u8>,
+}
 
 /// The authorities that a configuration trusts, in PEM, and what it shows.
 type Sides = (Vec<u8>, Option<Identity>);

@@ -194,8 +194,10 @@ impl Cluster {
     pub(crate) async fn requests(&self, verb: &str, resource: &str) -> u64 {
         let request = kube::core::Request::new("").get("metrics", &Default::default()).unwrap();
         let metrics = self.client.request_text(request).await.unwrap();
-        let counter = format!("apiserver_request_total{{verb=\"{verb}\",resource=\"{resource}\",");
-        let counters = metrics.lines().filter(|line| line.starts_with(&counter));
+        let (verb, resource) = (format!("{{verb=\"{verb}\","), format!(",resource=\"{resource}\","));
+        let counters = metrics.lines().filter(|line| {
+            line.starts_with("apiserver_request_total") && line.contains(&verb) && line.contains(&resource)
+        });
         counters.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
     }
 

@@ -154,6 +154,7 @@ impl Encoder<'_> {
             Type::Map(_) | Type::Bytes => {}
             Type::List(_) if !field.wrapped => {}
             Type::List(_) | Type::Time | Type::MicroTime | Type::Raw(_) => bytes(out, number, b""),
+            Type::Object(id) => nested(out, number, |out| self.object(out, id, &Map::new())),
             ty => self.value(out, number, ty, &self.schema.empty(ty).unwrap_or_default()),
         }
     }

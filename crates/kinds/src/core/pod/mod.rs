@@ -8,6 +8,7 @@ mod label_keys;
 mod print;
 mod qos;
 mod resize;
+mod subject;
 #[cfg(test)]
 mod tests;
 mod validate;

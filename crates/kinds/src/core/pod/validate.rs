@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::{
     validate_containers, validate_placement, validate_resources, validate_security, validate_volumes,
 };
+pub(crate) use super::subject::Subject;
 use crate::shared::check::{self, one_of};
 use skiff_machinery::names::Form;
 use skiff_machinery::{FieldError, FieldErrors, Object, addresses};
@@ -44,15 +45,6 @@ pub(super) fn validate_whole(object: &Object) -> FieldErrors {
         }
         Err(errors) => errors,
     }
-}
-
-/// Whose a pod spec is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Subject {
-    /// A pod's: nothing is left open any more.
-    Pod,
-    /// A template's, whose pods get some defaults only when they are made.
-    Template,
 }
 
 /// Checks a pod spec at `path`; `tree` is its JSON form.

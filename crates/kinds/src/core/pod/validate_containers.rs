@@ -4,15 +4,14 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::{Container, ContainerPort, PodSpec, VolumeMount};
 
-use super::validate::Subject;
+use super::subject::Subject;
 use super::validate_probes::{self, Role};
-use super::validate_volumes::{Volumes, inside};
+use super::validate_volumes::{PULL_POLICIES, Volumes, inside};
 use super::{validate_env, validate_resources, validate_security};
 use crate::shared::check::{self, one_of, one_of_optional};
 use skiff_machinery::names::Form;
 use skiff_machinery::{FieldError, FieldErrorKind, FieldErrors, addresses};
 
-pub(super) const PULL_POLICIES: &[&str] = &["Always", "IfNotPresent", "Never"];
 const MESSAGE_POLICIES: &[&str] = &["FallbackToLogsOnError", "File"];
 /// Of restart rules, and of exit codes in one of them.
 const MOST_RULES: usize = 20;

@@ -6,8 +6,7 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::core::v1::{ObjectFieldSelector, ResourceFieldSelector};
 use serde_json::Value;
 
-use super::validate::Subject;
-use super::validate_containers::PULL_POLICIES;
+use super::subject::Subject;
 use super::validate_env::{field_ref, resource_ref};
 use crate::core::claim_spec;
 use crate::shared::check::{self, one_of, one_of_optional};
@@ -15,6 +14,9 @@ use skiff_machinery::cells::{int_of, str_of};
 use skiff_machinery::names::Form;
 use skiff_machinery::quantity::Quantity;
 use skiff_machinery::{FieldError, FieldErrors};
+
+/// When images are pulled, also those of volumes.
+pub(super) const PULL_POLICIES: &[&str] = &["Always", "IfNotPresent", "Never"];
 
 /// The names of a pod's volumes.
 pub(super) type Volumes = BTreeSet<String>;
