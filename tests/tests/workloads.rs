@@ -55,7 +55,11 @@ fn a_deployment_serves_while_it_is_rolled_out_and_back() {
     let mut client = cluster.shell(&asking).spawn().unwrap();
     cluster.k("set env deployment/web COLOUR=red");
     cluster.k("rollout status deployment/web --timeout=60s");
-    let pod = cluster.k("get pods -l app=web -o jsonpath={.items[0].metadata.name}");
+    // Of the pods before some are still ending.
+    let new = "{.items[?(@.spec.replicas==3)].metadata.labels.pod-template-hash}";
+    let new = cluster.k(&format!("get replicasets -l app=web -o jsonpath={new}"));
+    let pod =
+        cluster.k(&format!("get pods -l pod-template-hash={new} -o jsonpath={{.items[0].metadata.name}}"));
     assert_eq!(cluster.k(&format!("exec {pod} -- printenv COLOUR")).trim(), "red");
     cluster.k("rollout undo deployment/web");
     cluster.k("rollout status deployment/web --timeout=60s");
