@@ -151,9 +151,8 @@ impl Encoder<'_> {
     /// A field of which the tree says nothing, and that is no pointer of Go's.
     fn zero(self, out: &mut Vec<u8>, number: u16, field: &Field) {
         match field.ty {
-            Type::Map(_) | Type::Bytes => {}
-            Type::List(_) if !field.wrapped => {}
-            Type::List(_) | Type::Time | Type::MicroTime | Type::Raw(_) => bytes(out, number, b""),
+            Type::Map(_) | Type::Bytes | Type::List(_) => {}
+            Type::Time | Type::MicroTime | Type::Raw(_) => bytes(out, number, b""),
             Type::Object(id) => nested(out, number, |out| self.object(out, id, &Map::new())),
             ty => self.value(out, number, ty, &self.schema.empty(ty).unwrap_or_default()),
         }
