@@ -19,10 +19,13 @@ use crate::kms::{Kms, Service};
 /// Where the keys of objects begin.
 const OBJECTS: &str = "/registry/";
 
+/// Finds the service that a configuration names.
+type Connect = dyn Fn(&KmsConfig) -> Box<dyn Service> + Send + Sync;
+
 /// The store's [`Transformer`] for a [`Configuration`], which can be replaced while the store is open.
 pub struct Keyring {
     ring: RwLock<Ring>,
-    connect: Box<dyn Fn(&KmsConfig) -> Box<dyn Service> + Send + Sync>,
+    connect: Box<Connect>,
 }
 
 impl fmt::Debug for Keyring {
