@@ -51,7 +51,7 @@ impl Service for Fake {
 
 fn keys(provider: &str, names: &[&str]) -> Value {
     let size = if provider == "aescbc" { 24 } else { 32 };
-    let secret = |name: &str| STANDARD.encode([name.as_bytes()[0]; 32][..size].to_vec());
+    let secret = |name: &str| STANDARD.encode(&[name.as_bytes()[0]; 32][..size]);
     let keys: Vec<_> = names.iter().map(|name| json!({"name": name, "secret": secret(name)})).collect();
     json!({provider: {"keys": keys}})
 }

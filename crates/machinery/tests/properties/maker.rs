@@ -127,7 +127,7 @@ impl<'a> Maker<'a> {
             Type::Int64 => json!(number as u64 * 0x1_0000_0000),
             Type::Float => Value::Number(Number::from_f64(number as f64 + 0.25).unwrap()),
             Type::Bool => true.into(),
-            Type::IntOrString if number % 2 == 0 => number.into(),
+            Type::IntOrString if number.is_multiple_of(2) => number.into(),
             Type::IntOrString => format!("{number}%").into(),
             Type::Quantity => ["100m", "5", "1Gi", "12345678Ki"][number % 4].into(),
             Type::Time => format!("2024-01-02T03:04:{:02}Z", number % 60).into(),

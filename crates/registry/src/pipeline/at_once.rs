@@ -70,7 +70,7 @@ mod tests {
                 Ok(())
             })
         };
-        assert_eq!(look(at_once((0..100).map(|number| thing(number)), 2)), Poll::Pending);
+        assert_eq!(look(at_once((0..100).map(thing), 2)), Poll::Pending);
         assert_eq!(done.get(), 99);
     }
 
@@ -85,9 +85,7 @@ mod tests {
                     if fails(number) { Err(number) } else { Ok(()) }
                 })
             };
-            let Poll::Ready(outcome) = look(at_once((0..100).map(|number| thing(number)), 4)) else {
-                panic!("nothing waits")
-            };
+            let Poll::Ready(outcome) = look(at_once((0..100).map(thing), 4)) else { panic!("nothing waits") };
             assert_eq!((outcome, tried.get()), expected);
         };
         check(|_| false, (Ok(()), 100));

@@ -3,10 +3,10 @@
 use k8s_openapi::api::core::v1::{HostAlias, Pod, PodDNSConfig, PodSpec, ResourceRequirements, Toleration};
 use serde_json::{Value, json};
 
+pub(crate) use super::subject::Subject;
 use super::{
     validate_containers, validate_placement, validate_resources, validate_security, validate_volumes,
 };
-pub(crate) use super::subject::Subject;
 use crate::shared::check::{self, one_of};
 use skiff_machinery::names::Form;
 use skiff_machinery::{FieldError, FieldErrors, Object, addresses};
