@@ -11,6 +11,7 @@ mod answer;
 mod audit;
 pub mod bootstrap;
 mod build_info;
+mod changes;
 mod config;
 mod expiry;
 mod extension;
@@ -34,6 +35,7 @@ pub use access::{
 };
 pub use audit::{AuditConfig, AuditError, AuditOptions};
 pub use build_info::{BuildInfo, kubernetes_version};
+pub use changes::Changes;
 pub use config::{ClusterConfig, Config};
 pub use expiry::EventTtl;
 pub use extension::{Asked, Extension};

@@ -8,15 +8,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use parking_lot::Mutex;
-use rustix::fs::inotify;
-use rustix::io::Errno;
 use skiff_apiserver::configuration;
-use skiff_apiserver::{Checks, Concern};
+use skiff_apiserver::{Changes, Checks, Concern};
 use skiff_encryption::kms::Service;
 use skiff_encryption::{Configuration, DEFINITION, Keyring, KmsConfig, NAMES, SCHEMA, grpc};
 use skiff_exposition::{Counters, Family, Gauges};
 use skiff_store::Embedded;
-use tokio::io::unix::AsyncFd;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::EncryptionArgs;
@@ -121,7 +118,7 @@ impl Encryption {
 
     /// Looks after keys and file until the shutdown, and lets the store write anew what other keys concern.
     pub(crate) async fn keep(self, store: Arc<Embedded>, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let mut changes = if self.reloads { Some(Changes::of(&self.file)?) } else { None };
+        let changes = if self.reloads { Some(Changes::beside(&self.file)?) } else { None };
         // What could not be opened when the store was may be open by now.
         let mut is_due = true;
         loop {
@@ -136,7 +133,7 @@ impl Encryption {
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
                 () = tokio::time::sleep(pause) => {}
-                changed = next(changes.as_mut()) => changed.context("watch the encryption provider configuration")?,
+                changed = next(changes.as_ref()) => changed.context("watch the encryption provider configuration")?,
             }
         }
     }
@@ -192,45 +189,11 @@ impl Encryption {
     }
 }
 
-/// Wake-ups when something happens to the files of a directory.
-struct Changes(AsyncFd<rustix::fd::OwnedFd>);
-
-impl Changes {
-    fn of(file: &Path) -> anyhow::Result<Self> {
-        use inotify::{CreateFlags, WatchFlags};
-        let directory = file.parent().filter(|directory| !directory.as_os_str().is_empty());
-        let fd = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
-        let events = WatchFlags::CLOSE_WRITE | WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::DELETE;
-        inotify::add_watch(&fd, directory.unwrap_or(Path::new(".")), events)?;
-        #[expect(
-            deprecated,
-            reason = "sound for a descriptor that the AsyncFd itself owns; its successor is unsafe"
-        )]
-        let fd = AsyncFd::new(fd)?;
-        Ok(Self(fd))
-    }
-}
-
-/// Waits for a change, and forgets all that are queued; without a watch for ever.
-async fn next(changes: Option<&mut Changes>) -> io::Result<()> {
-    let Some(Changes(fd)) = changes else { return std::future::pending().await };
-    loop {
-        let mut guard = fd.readable().await?;
-        let drained = guard.try_io(|fd| {
-            let (mut buffer, mut any) = ([0_u8; 4096], false);
-            loop {
-                match rustix::io::read(fd, &mut buffer) {
-                    Ok(0) => return Ok(()),
-                    Ok(_) => any = true,
-                    Err(Errno::INTR) => {}
-                    Err(Errno::AGAIN) if any => return Ok(()),
-                    Err(error) => return Err(error.into()),
-                }
-            }
-        });
-        if let Ok(drained) = drained {
-            return drained;
-        }
+/// Waits for a change; without a watch for ever.
+async fn next(changes: Option<&Changes>) -> io::Result<()> {
+    match changes {
+        Some(changes) => changes.next().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -34,7 +34,8 @@ pub(super) enum Decider {
 /// A server that decides.
 #[derive(Clone, Debug)]
 pub(super) struct Webhook {
-    pub(super) kubeconfig: Connection,
+    /// By which the server is reached.
+    pub(super) kubeconfig: PathBuf,
     /// Of `authorization.k8s.io`.
     pub(super) version: String,
     pub(super) timeout: Duration,
@@ -47,18 +48,11 @@ pub(super) struct Webhook {
     pub(super) conditions: Arc<Conditions>,
 }
 
-/// How a server is reached.
-#[derive(Clone, Debug)]
-pub(super) enum Connection {
-    /// As a kubeconfig says.
-    Kubeconfig(PathBuf),
-}
-
 impl Webhook {
     /// As the older options have it.
     pub(super) fn of_options(kubeconfig: PathBuf, options: &WebhookOptions) -> Self {
         Self {
-            kubeconfig: Connection::Kubeconfig(kubeconfig),
+            kubeconfig,
             version: options.version.clone(),
             timeout: LONGEST,
             authorized: options.ttl,
@@ -228,7 +222,7 @@ fn time(
     }
 }
 
-fn connection(given: &Value, path: &str, errors: &mut FieldErrors) -> Option<Connection> {
+fn connection(given: &Value, path: &str, errors: &mut FieldErrors) -> Option<PathBuf> {
     let file = given["kubeConfigFile"].as_str();
     let file_path = format!("{path}.kubeConfigFile");
     match text(given, "type") {
@@ -246,7 +240,7 @@ fn connection(given: &Value, path: &str, errors: &mut FieldErrors) -> Option<Con
                 Ok(found) if !found.is_file() => {
                     errors.push(FieldError::invalid(file_path, name, "must be a regular file"));
                 }
-                Ok(_) => return Some(Connection::Kubeconfig(name.into())),
+                Ok(_) => return Some(name.into()),
             },
         },
         "InClusterConfig" => {

@@ -3,15 +3,13 @@
 //! The kernel tells of changes in a file's directory, which is also where a file is replaced by another one. A file behind links
 //! (a ConfigMap of a pod) may change elsewhere, so it is looked at once a minute, too, as kube-apiserver does.
 
-use std::io;
-use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
-use tokio::io::{Interest, unix::AsyncFd};
 use tokio_util::sync::CancellationToken;
+
+use crate::changes::Changes;
 
 /// How often a file is looked at, whatever is told.
 const AT_LEAST: Duration = Duration::from_secs(60);
@@ -22,7 +20,7 @@ pub(super) async fn on_change(
     shutdown: CancellationToken,
     mut changed: impl FnMut() -> BoxFuture<'static, ()> + Send,
 ) {
-    let told = Told::of(&file);
+    let told = Changes::beside(&file);
     if let Err(error) = &told {
         tracing::warn!(file = %file.display(), %error, "changes of a file are noticed within a minute only");
     }
@@ -33,7 +31,7 @@ pub(super) async fn on_change(
             match &told {
                 Ok(told) => tokio::select! {
                     () = minute => {}
-                    () = told.changed() => {}
+                    Ok(()) = told.next() => {}
                 },
                 Err(_) => minute.await,
             }
@@ -45,40 +43,6 @@ pub(super) async fn on_change(
         if now.is_some() && now != before {
             changed().await;
             before = now;
-        }
-    }
-}
-
-/// What the kernel tells of a directory.
-struct Told(AsyncFd<OwnedFd>);
-
-impl Told {
-    fn of(file: &Path) -> io::Result<Self> {
-        let directory = match file.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        let descriptor = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-        let what = WatchFlags::CLOSE_WRITE | WatchFlags::MOVED_TO | WatchFlags::CREATE | WatchFlags::DELETE;
-        inotify::add_watch(&descriptor, directory, what)?;
-        #[expect(
-            deprecated,
-            reason = "sound for a descriptor that the AsyncFd itself owns; its successor is unsafe"
-        )]
-        let descriptor = AsyncFd::with_interest(descriptor, Interest::READABLE)?;
-        Ok(Self(descriptor))
-    }
-
-    /// Waits until something has changed, and takes all that is told of it; for ever if nothing more is told.
-    async fn changed(&self) {
-        loop {
-            let Ok(mut ready) = self.0.readable().await else { return std::future::pending().await };
-            let mut buffer = [0; 4096];
-            match rustix::io::read(self.0.get_ref(), &mut buffer) {
-                Ok(_) => return,
-                Err(rustix::io::Errno::AGAIN) => ready.clear_ready(),
-                Err(_) => return std::future::pending().await,
-            }
         }
     }
 }

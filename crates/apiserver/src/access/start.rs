@@ -1,14 +1,14 @@
 //! What options come to, started.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use futures::FutureExt as _;
 use skiff_auth::{Access, Auth, Authorizer, SecretUse, Tokens};
+use skiff_exposition::{Kind, Text};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::authorization::{Connection, Decider};
+use super::authorization::Decider;
 use super::error::AccessError;
 use super::issuers::Issuers;
 use super::options::{Authentication, Authorization};
@@ -75,8 +75,7 @@ async fn authorizers(deciders: Vec<Decider>) -> Result<Vec<Authorizer>, AccessEr
             Decider::AlwaysAllow => Authorizer::AlwaysAllow,
             Decider::AlwaysDeny => Authorizer::AlwaysDeny,
             Decider::Webhook(webhook) => {
-                let Connection::Kubeconfig(file) = &webhook.kubeconfig;
-                let server = server_of("the authorization webhook configuration", file).await;
+                let server = server_of("the authorization webhook configuration", &webhook.kubeconfig).await;
                 let server = server.map_err(AccessError::Options)?;
                 Authorizer::Other(Arc::new(WebhookAuthorizer::new(server, webhook)))
             }
@@ -152,17 +151,16 @@ impl Outcomes {
 impl Reloads {
     /// What `/metrics` says of it.
     pub(crate) fn metrics(&self) -> String {
-        let mut out = String::new();
+        let mut text = Text::default();
         for (what, outcomes) in
             [("authentication", self.authentication), ("authorization", self.authorization)]
         {
             let name = format!("apiserver_{what}_config_controller_automatic_reloads_total");
-            writeln!(out, "# TYPE {name} counter").ok();
-            for (status, number) in [("failure", outcomes.failure), ("success", outcomes.success)] {
-                writeln!(out, "{name}{{status={status:?}}} {number}").ok();
-            }
+            let family = (&*name, Kind::Counter, "How often the file was read again.");
+            let counts = [("failure", outcomes.failure), ("success", outcomes.success)];
+            text.family(family, counts.map(|(status, number)| ([("status", status)], number)));
         }
-        out
+        text.into_string()
     }
 }
 
