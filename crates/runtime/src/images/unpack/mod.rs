@@ -14,8 +14,10 @@ use super::layer;
 use super::limits::ImageLimits;
 use confine::Work;
 use flate2::read::MultiGzDecoder;
+use ruzstd::decoding::StreamingDecoder;
+use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use std::ffi::OsString;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -24,6 +26,9 @@ const SUBCOMMAND: &str = "unpack-layer";
 
 /// Exit code when the machine is at fault and not what is unpacked.
 const MACHINE: u8 = 3;
+
+/// What a zstd frame may ask to be remembered, in bytes: what zstd's own program takes without being asked for more.
+const ZSTD_WINDOW: u64 = 128 << 20;
 
 /// What something is compressed with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,11 +122,29 @@ fn expand(compression: Compression, limits: &ImageLimits) -> Result<(), Problem>
 /// Writes what a compressed stream stands for, and reads the stream to its end.
 fn expand_stream(compression: Compression, mut source: impl Read, mut to: impl Write) -> io::Result<()> {
     match compression {
-        Compression::Gzip => io::copy(&mut MultiGzDecoder::new(&mut source), &mut to)?,
-        Compression::Zstd => io::copy(&mut zstd::Decoder::new(&mut source)?, &mut to)?,
-    };
+        Compression::Gzip => io::copy(&mut MultiGzDecoder::new(&mut source), &mut to).map(drop)?,
+        Compression::Zstd => expand_zstd(&mut BufReader::new(&mut source), &mut to)?,
+    }
     io::copy(&mut source, &mut io::sink())?;
     to.flush()
+}
+
+/// The frames of a zstd stream, one after the other (RFC 8878, section 3.1); those that are to be skipped stand for nothing.
+fn expand_zstd(source: &mut impl BufRead, to: &mut impl Write) -> io::Result<()> {
+    while !source.fill_buf()?.is_empty() {
+        match StreamingDecoder::new_with_max_window_size(&mut *source, ZSTD_WINDOW) {
+            Ok(mut frame) => {
+                io::copy(&mut frame, to)?;
+            }
+            Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame {
+                length, ..
+            })) => {
+                io::copy(&mut source.by_ref().take(length.into()), &mut io::sink())?;
+            }
+            Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
+        }
+    }
+    Ok(())
 }
 
 fn extract(target: &std::path::Path, below: &[PathBuf], limits: &ImageLimits) -> Result<(), Problem> {
@@ -147,6 +170,18 @@ mod tests {
         for bad in [&[][..], &["", "lzma"], &["x", "gzip"], &["", "gzip", "more"], &["", "extract"]] {
             assert_eq!(parse(bad), None, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn zstd_frames_follow_each_other_and_some_are_skipped() {
+        let frame = |text: &[u8]| zstd::encode_all(text, 19).unwrap();
+        let skipped = [&[0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0][..], b"any"].concat();
+        let stream = [frame(b"one "), skipped, frame(&[]), frame(&b"two ".repeat(100_000))].concat();
+        let mut expanded = Vec::new();
+        expand_stream(Compression::Zstd, &stream[..], &mut expanded).unwrap();
+        assert_eq!(expanded, [&b"one "[..], &b"two ".repeat(100_000)].concat());
+        let cut = &stream[..stream.len() - 1];
+        expand_stream(Compression::Zstd, cut, io::sink()).unwrap_err();
     }
 
     proptest! {
