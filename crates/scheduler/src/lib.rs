@@ -15,6 +15,7 @@ mod affinity;
 mod caches;
 mod cluster;
 mod configuration;
+mod counts;
 mod model;
 mod nodes;
 mod numbers;
@@ -28,6 +29,7 @@ pub mod simulation;
 mod storage;
 mod taints;
 mod tallies;
+mod terms;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
