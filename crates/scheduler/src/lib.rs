@@ -33,6 +33,8 @@ mod terms;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
+mod tests_counts;
+#[cfg(test)]
 mod tests_profiles;
 mod volumes;
 mod waiting;

@@ -10,7 +10,7 @@ use crate::tallies::{ByValue, add};
 type Counted = HashMap<Term, ByValue>;
 
 /// Rules of pods on nodes about others.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Terms {
     /// Required affinity: how many pods have it.
     required: Counted,
