@@ -5,6 +5,7 @@ mod changes;
 mod compare;
 mod connection;
 mod creates;
+pub(crate) mod crowd;
 mod fill;
 mod reads;
 mod schedule;
@@ -37,8 +38,8 @@ pub(crate) fn run(command: Inside) -> anyhow::Result<()> {
         }
         Inside::Answer { address } => answer::run(address.parse().context("address")?),
         Inside::Compare { direct, service } => compare::run(direct.parse()?, service.parse()?),
-        Inside::Decide { nodes, pods } => schedule::decide(nodes, pods),
-        Inside::Bind { nodes, pods } => schedule::bind(nodes, pods),
+        Inside::Decide { nodes, pods, crowd } => schedule::decide(nodes, pods, crowd),
+        Inside::Bind { nodes, pods, crowd } => schedule::bind(nodes, pods, crowd),
         Inside::Serve { ports } => serve::run(&ports),
     }
 }

@@ -11,6 +11,7 @@ mod report;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use inside::crowd::Crowd;
 
 /// Measures what skiff promises and prints a table.
 #[derive(Debug, Parser)]
@@ -67,9 +68,9 @@ enum Inside {
     /// Connections and bytes per second to two addresses, in turns
     Compare { direct: String, service: String },
     /// Decide about pods for nodes that nobody runs, without an API
-    Decide { nodes: u32, pods: u32 },
+    Decide { nodes: u32, pods: u32, crowd: Crowd },
     /// Bind such pods through an API server in this process
-    Bind { nodes: u32, pods: u32 },
+    Bind { nodes: u32, pods: u32, crowd: Crowd },
     /// Serve connections for `compare` and `changes`
     Serve { ports: Vec<u16> },
 }

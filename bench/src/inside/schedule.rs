@@ -9,7 +9,7 @@ use anyhow::Context;
 use futures::{StreamExt, TryStreamExt, stream};
 use http::Request;
 use k8s_openapi::api::apps::v1::ReplicaSet;
-use k8s_openapi::api::core::v1::{Node, Pod, ServiceAccount};
+use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod, ServiceAccount};
 use kube::api::PostParams;
 use kube::{Api, Client};
 use rustix::thread::{CpuSet, sched_setaffinity};
@@ -24,9 +24,8 @@ use skiff_scheduler::simulation::Simulation;
 use skiff_store::Embedded;
 use tokio_util::sync::CancellationToken;
 
-const ZONES: u32 = 3;
-/// ReplicaSets that the pods are of: by these they are spread.
-const SETS: u32 = 30;
+use super::crowd::{Crowd, SETS, node, replica_set};
+
 const PARALLEL: usize = 64;
 
 /// Keeps this process on its first core.
@@ -37,7 +36,7 @@ fn one_core() -> anyhow::Result<()> {
 }
 
 /// Decides about all pods, one after the other.
-pub(crate) fn decide(nodes: u32, pods: u32) -> anyhow::Result<()> {
+pub(crate) fn decide(nodes: u32, pods: u32, crowd: Crowd) -> anyhow::Result<()> {
     one_core()?;
     let mut simulation = Simulation::new(Configuration::default());
     for number in 0..nodes {
@@ -46,8 +45,12 @@ pub(crate) fn decide(nodes: u32, pods: u32) -> anyhow::Result<()> {
     for number in 0..SETS {
         simulation.replica_set(&serde_json::from_value::<ReplicaSet>(replica_set(number))?);
     }
+    for number in crowd.with_volumes(pods) {
+        simulation.claim(&serde_json::from_value::<PersistentVolumeClaim>(crowd.claim(number))?);
+        simulation.volume(&serde_json::from_value::<PersistentVolume>(crowd.volume(number))?);
+    }
     for number in 0..pods {
-        simulation.pod(&serde_json::from_value::<Pod>(pod(number))?);
+        simulation.pod(&serde_json::from_value::<Pod>(crowd.pod(number))?);
     }
     let before = memory()?;
     let started = Instant::now();
@@ -62,22 +65,27 @@ pub(crate) fn decide(nodes: u32, pods: u32) -> anyhow::Result<()> {
 }
 
 /// Lets the scheduler bind all pods through an API server in this process.
-pub(crate) fn bind(nodes: u32, pods: u32) -> anyhow::Result<()> {
+pub(crate) fn bind(nodes: u32, pods: u32, crowd: Crowd) -> anyhow::Result<()> {
     one_core()?;
     rustls::crypto::ring::default_provider().install_default().ok().context("install ring")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(bind_all(nodes, pods))
+    runtime.block_on(bind_all(nodes, pods, crowd))
 }
 
-async fn bind_all(nodes: u32, pods: u32) -> anyhow::Result<()> {
+async fn bind_all(nodes: u32, pods: u32, crowd: Crowd) -> anyhow::Result<()> {
     let directory = tempfile::tempdir()?;
     let server = serve(directory.path()).await?;
     let client = server.client(UserInfo::api_server(), "bench");
-    create(&Api::<Node>::all(client.clone()), nodes, node).await?;
-    create(&Api::<ReplicaSet>::default_namespaced(client.clone()), SETS, replica_set).await?;
+    create(&Api::<Node>::all(client.clone()), 0..nodes, node).await?;
+    create(&Api::<ReplicaSet>::default_namespaced(client.clone()), 0..SETS, replica_set).await?;
+    let (volume, claim) = (|number| crowd.volume(number), |number| crowd.claim(number));
+    create(&Api::<PersistentVolume>::all(client.clone()), crowd.with_volumes(pods), volume).await?;
+    let claims = Api::<PersistentVolumeClaim>::default_namespaced(client.clone());
+    create(&claims, crowd.with_volumes(pods), claim).await?;
     make_account(&client).await?;
     let loaded = Instant::now();
-    create(&Api::<Pod>::default_namespaced(client.clone()), pods, pod).await?;
+    let pod = |number| crowd.pod(number);
+    create(&Api::<Pod>::default_namespaced(client.clone()), 0..pods, pod).await?;
     let loading = loaded.elapsed().as_secs_f64();
     let before = memory()?;
     let shutdown = CancellationToken::new();
@@ -141,15 +149,22 @@ async fn make_account(client: &Client) -> anyhow::Result<()> {
 }
 
 /// Makes objects, many at a time.
-async fn create<K>(api: &Api<K>, count: u32, object: fn(u32) -> Value) -> anyhow::Result<()>
+async fn create<K>(
+    api: &Api<K>,
+    numbers: impl Iterator<Item = u32>,
+    object: impl Fn(u32) -> Value,
+) -> anyhow::Result<()>
 where
     K: Clone + std::fmt::Debug + Serialize + DeserializeOwned,
 {
-    let make = async |number| {
-        api.create(&PostParams::default(), &serde_json::from_value(object(number))?).await?;
-        anyhow::Ok(())
+    let make = |number| {
+        let object = serde_json::from_value(object(number));
+        async move {
+            api.create(&PostParams::default(), &object?).await?;
+            anyhow::Ok(())
+        }
     };
-    stream::iter(0..count).map(make).buffer_unordered(PARALLEL).try_collect::<()>().await
+    stream::iter(numbers).map(make).buffer_unordered(PARALLEL).try_collect::<()>().await
 }
 
 /// Bindings that the API server has answered.
@@ -170,45 +185,4 @@ fn memory() -> anyhow::Result<f64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS")?;
     let kilobytes: f64 = line.trim().trim_end_matches(" kB").trim().parse()?;
     Ok(kilobytes / 1024.0)
-}
-
-fn node(number: u32) -> Value {
-    let (name, zone) = (format!("node-{number:05}"), format!("zone-{}", number % ZONES));
-    json!({
-        "metadata": {"name": name, "labels": {
-            "kubernetes.io/hostname": name, "topology.kubernetes.io/zone": zone, "kubernetes.io/os": "linux",
-            "kubernetes.io/arch": "amd64", "node.kubernetes.io/instance-type": "large",
-        }},
-        "status": {
-            "allocatable": {"cpu": "4", "memory": "16Gi", "pods": "110"},
-            "capacity": {"cpu": "4", "memory": "16Gi", "pods": "110"},
-            "conditions": [{"type": "Ready", "status": "True"}],
-        },
-    })
-}
-
-fn replica_set(number: u32) -> Value {
-    let labels = json!({"app": format!("app-{number}"), "pod-template-hash": format!("{number:08x}")});
-    json!({
-        "metadata": {"name": format!("app-{number}"), "namespace": "default"},
-        "spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": {
-            "metadata": {"labels": labels}, "spec": {"containers": [{"name": "main", "image": "app:v1"}]},
-        }},
-    })
-}
-
-fn pod(number: u32) -> Value {
-    let set = number % SETS;
-    let labels = json!({"app": format!("app-{set}"), "pod-template-hash": format!("{set:08x}")});
-    let owner = json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": format!("app-{set}"),
-                       "uid": "00000000-0000-4000-8000-000000000000", "controller": true});
-    json!({
-        "metadata": {"name": format!("pod-{number:05}"), "namespace": "default", "labels": labels,
-                     "ownerReferences": [owner]},
-        "spec": {
-            "schedulerName": "default-scheduler",
-            "containers": [{"name": "main", "image": "registry.example.com/team/application:v1.2.3",
-                            "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}}}],
-        },
-    })
 }

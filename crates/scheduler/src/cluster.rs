@@ -72,7 +72,7 @@ impl Cluster {
         }
         self.picture.nodes.set(info);
         for (key, placed) in self.placed.iter().filter(|(_, placed)| placed.node == info.name) {
-            self.picture.nodes.put(&info.name, key, &placed.pod);
+            self.picture.nodes.put(&info.name, key, &placed.pod, &self.picture.namespaces);
         }
         self.waiting.reconsider(NODE_CHANGED)
     }
@@ -90,7 +90,11 @@ impl Cluster {
             Some(labels) => known.insert(name.to_owned(), labels.clone()),
             None => known.remove(name),
         };
-        if before.as_ref() == labels { Vec::new() } else { self.waiting.reconsider(OTHERS_CHANGED) }
+        if before.as_ref() == labels {
+            return Vec::new();
+        }
+        self.picture.nodes.namespaces_changed();
+        self.waiting.reconsider(OTHERS_CHANGED)
     }
 
     /// Takes in what a Service selects, or its end.
@@ -237,14 +241,14 @@ impl Cluster {
     }
 
     fn put_in(&mut self, key: &ObjectKey, placed: Placed) {
-        self.picture.nodes.put(&placed.node, key, &placed.pod);
+        self.picture.nodes.put(&placed.node, key, &placed.pod, &self.picture.namespaces);
         self.picture.storage.count(placed.pod.volumes.as_deref(), 1);
         self.placed.insert(key.clone(), placed);
     }
 
     fn take_out(&mut self, key: &ObjectKey) -> Option<Placed> {
         let placed = self.placed.remove(key)?;
-        self.picture.nodes.take(&placed.node, key);
+        self.picture.nodes.take(&placed.node, key, &self.picture.namespaces);
         self.picture.storage.count(placed.pod.volumes.as_deref(), -1);
         Some(placed)
     }

@@ -15,6 +15,7 @@ mod affinity;
 mod caches;
 mod cluster;
 mod configuration;
+mod counts;
 mod model;
 mod nodes;
 mod numbers;
@@ -28,8 +29,11 @@ pub mod simulation;
 mod storage;
 mod taints;
 mod tallies;
+mod terms;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_counts;
 #[cfg(test)]
 mod tests_profiles;
 mod volumes;

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use skiff_informer::ObjectKey;
-use skiff_machinery::selector::LabelSelector;
 use skiff_quantity::Needed;
 
-use crate::model::{HostPort, NodeInfo, PodInfo, Resources, Shares};
-use crate::tallies::{Tallies, Tally};
+use crate::model::{HostPort, Labels, Namespaces, NodeInfo, PodInfo, Resources, Shares};
+use crate::tallies::{Tallies, Tally, Which};
+use crate::terms::Terms;
 
 /// A node with what its pods take of it.
 #[derive(Clone, Debug, Default)]
@@ -57,12 +57,11 @@ impl NodeState {
 #[derive(Debug, Default)]
 pub(crate) struct Nodes {
     by_name: BTreeMap<String, NodeState>,
-    /// Names of nodes with a pod that has rules about other pods, and how many.
-    with_rules: BTreeMap<String, usize>,
+    /// The rules of their pods about other pods.
+    terms: Terms,
     /// On how many nodes an image is.
     images: HashMap<String, usize>,
-    /// How many nodes have a label.
-    labelled: HashMap<String, usize>,
+    labels: LabelCounts,
     tallies: Tallies,
 }
 
@@ -77,8 +76,12 @@ impl Nodes {
         let images_changed = new || node.info.images != info.images;
         if new || node.info.labels != info.labels {
             let before = std::mem::take(&mut node.info.labels);
-            before.keys().for_each(|key| count_down(&mut self.labelled, key));
-            info.labels.keys().for_each(|key| *self.labelled.entry(key.clone()).or_default() += 1);
+            self.labels.remove(&before);
+            self.labels.add(&info.labels);
+            for pod in node.pods.values().filter(|pod| pod.affinities.is_some()) {
+                self.terms.count(pod, &before, -1);
+                self.terms.count(pod, &info.labels, 1);
+            }
             if !new {
                 self.tallies.clear();
             }
@@ -93,10 +96,12 @@ impl Nodes {
     pub(crate) fn forget(&mut self, name: &str) {
         self.count_images(name, false);
         if let Some(node) = self.by_name.remove(name) {
-            node.info.labels.keys().for_each(|key| count_down(&mut self.labelled, key));
+            self.labels.remove(&node.info.labels);
+            for pod in node.pods.values().filter(|pod| pod.affinities.is_some()) {
+                self.terms.count(pod, &node.info.labels, -1);
+            }
             self.tallies.clear();
         }
-        self.with_rules.remove(name);
     }
 
     fn count_images(&mut self, name: &str, there: bool) {
@@ -111,27 +116,22 @@ impl Nodes {
     }
 
     /// Counts a pod in, if the node is known.
-    pub(crate) fn put(&mut self, name: &str, key: &ObjectKey, pod: &Arc<PodInfo>) {
+    pub(crate) fn put(&mut self, name: &str, key: &ObjectKey, pod: &Arc<PodInfo>, known: &Namespaces) {
         let Some(node) = self.by_name.get_mut(name) else { return };
         node.add(key.clone(), pod.clone());
-        self.tallies.count(pod, node, 1);
+        self.tallies.count(pod, node, 1, known);
         if pod.affinities.is_some() {
-            *self.with_rules.entry(name.to_owned()).or_default() += 1;
+            self.terms.count(pod, &node.info.labels, 1);
         }
     }
 
     /// Takes a pod out, if it is there.
-    pub(crate) fn take(&mut self, name: &str, key: &ObjectKey) {
+    pub(crate) fn take(&mut self, name: &str, key: &ObjectKey, known: &Namespaces) {
         let Some(node) = self.by_name.get_mut(name) else { return };
         let Some(pod) = node.remove(key) else { return };
-        self.tallies.count(&pod, node, -1);
-        if pod.affinities.is_some()
-            && let Some(count) = self.with_rules.get_mut(name)
-        {
-            *count -= 1;
-            if *count == 0 {
-                self.with_rules.remove(name);
-            }
+        self.tallies.count(&pod, node, -1, known);
+        if pod.affinities.is_some() {
+            self.terms.count(&pod, &node.info.labels, -1);
         }
     }
 
@@ -156,29 +156,79 @@ impl Nodes {
         later.chain(earlier).map(|(_, node)| node)
     }
 
-    /// The nodes with a pod that has rules about other pods.
-    pub(crate) fn with_rules(&self) -> impl Iterator<Item = &NodeState> {
-        self.with_rules.keys().filter_map(|name| self.by_name.get(name))
+    /// The rules that pods on nodes have about others.
+    pub(crate) fn terms(&self) -> &Terms {
+        &self.terms
     }
 
     /// Whether every node has a label of this key.
     pub(crate) fn all_have(&self, key: &str) -> bool {
-        self.labelled.get(key) == Some(&self.by_name.len())
+        self.labels.nodes_with(key) == self.by_name.len()
     }
 
-    /// Keeps counts of what the selector selects in a namespace, also by this label of nodes.
-    pub(crate) fn tally(&mut self, namespace: &str, selector: &LabelSelector, key: &str) {
-        self.tallies.keep(namespace, selector, key, self.by_name.values());
+    /// How many values a label has among the nodes.
+    pub(crate) fn values_of(&self, key: &str) -> usize {
+        self.labels.values_of(key)
     }
 
-    /// The counts of what the selector selects, if they are kept.
-    pub(crate) fn tallied(&self, namespace: &str, selector: &LabelSelector) -> Option<&Tally> {
-        self.tallies.get(namespace, selector)
+    /// Keeps counts of these pods from now on, also by these labels of nodes.
+    pub(crate) fn keep_tally(&mut self, which: Which, keys: &[&str], known: &Namespaces) {
+        self.tallies.keep(which, keys, self.by_name.values(), known);
+    }
+
+    /// The counts of these pods, also by these labels of nodes.
+    pub(crate) fn tally(&self, which: &Which, keys: &[&str], known: &Namespaces) -> Arc<Tally> {
+        self.tallies.get(which, keys, self.by_name.values(), known)
+    }
+
+    /// Forgets what was counted with other labels of namespaces.
+    pub(crate) fn namespaces_changed(&mut self) {
+        self.tallies.forget_by_namespaces();
     }
 
     /// On how many nodes the image of this name is.
     pub(crate) fn holding(&self, image: &str) -> usize {
         self.images.get(image).copied().unwrap_or(0)
+    }
+}
+
+/// How many nodes have a label, and each value of it.
+#[derive(Debug, Default)]
+struct LabelCounts(HashMap<String, LabelCount>);
+
+#[derive(Debug, Default)]
+struct LabelCount {
+    nodes: usize,
+    by_value: HashMap<String, usize>,
+}
+
+impl LabelCounts {
+    fn add(&mut self, labels: &Labels) {
+        for (key, value) in labels {
+            let count = self.0.entry(key.clone()).or_default();
+            count.nodes += 1;
+            *count.by_value.entry(value.clone()).or_default() += 1;
+        }
+    }
+
+    fn remove(&mut self, labels: &Labels) {
+        for (key, value) in labels {
+            if let Some(count) = self.0.get_mut(key) {
+                count.nodes = count.nodes.saturating_sub(1);
+                count_down(&mut count.by_value, value);
+                if count.nodes == 0 {
+                    self.0.remove(key);
+                }
+            }
+        }
+    }
+
+    fn nodes_with(&self, key: &str) -> usize {
+        self.0.get(key).map_or(0, |count| count.nodes)
+    }
+
+    fn values_of(&self, key: &str) -> usize {
+        self.0.get(key).map_or(0, |count| count.by_value.len())
     }
 }
 

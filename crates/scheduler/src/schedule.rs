@@ -6,7 +6,8 @@ use skiff_informer::ObjectKey;
 
 use crate::cluster::Picture;
 use crate::configuration::Plugin;
-use crate::model::{Pending, PodInfo, Spread};
+use crate::counts::Counts;
+use crate::model::{Pending, PodInfo};
 use crate::nodes::NodeState;
 use crate::preempt::{self, NoRoom, Preemption};
 use crate::rules::volumes::{self, Hopeless};
@@ -68,14 +69,13 @@ pub(crate) fn schedule(
         let why = Unschedulable { message, rules: [Rule::Node].into(), room: Room::None };
         return (Decision::Unschedulable(why), None);
     }
-    let defaults = picture.default_spread(pod, pending);
-    let spread = if pending.spread.is_empty() { &defaults } else { &pending.spread };
+    let counts = Counts::of(pod, pending, picture);
     let names = pending.affinity.names().filter(|_| pending.profile.narrows());
     let (volumes, hopeless) = match volumes::Facts::gather(pod, &pending.profile, &picture.storage) {
         Ok(volumes) => (volumes, None),
         Err(hopeless) => (volumes::Facts::default(), Some(hopeless)),
     };
-    let cycle = Cycle::new(pod, pending, spread, volumes, picture);
+    let cycle = Cycle::new(pod, pending, &counts, volumes, picture);
     let mut refused = Refused { all, nodes: Vec::new() };
     if let Some(hopeless) = conflict(names.as_ref()).or(hopeless) {
         let why = nowhere(&cycle, key, &refused, Some(&Absent::All(hopeless)));
@@ -244,30 +244,4 @@ pub(crate) fn counted<'a>(reasons: impl Iterator<Item = &'a str>) -> String {
     let mut texts: Vec<_> = counts.into_iter().map(|(reason, count)| format!("{count} {reason}")).collect();
     texts.sort();
     texts.join(", ")
-}
-
-impl Picture {
-    /// Counts once what is going to be counted for every pod of the same kind.
-    pub(crate) fn prepare(&mut self, pod: &PodInfo, pending: &Pending) {
-        let defaults = self.default_spread(pod, pending);
-        for rule in if pending.spread.is_empty() { &defaults } else { &pending.spread } {
-            if let Some(selector) = &rule.selector {
-                self.nodes.tally(&pod.namespace, selector, &rule.topology_key);
-            }
-        }
-    }
-
-    /// How a pod is spread that says nothing of it: by its profile, among the pods that belong together with it. In no way if it is
-    /// not known which those are.
-    pub(crate) fn default_spread(&self, pod: &PodInfo, pending: &Pending) -> Vec<Spread> {
-        if !pending.spread.is_empty() || !pending.profile.spreads() {
-            return Vec::new();
-        }
-        let selector = self.selectors.of_pod(&pod.namespace, &pod.labels, pending.owner.as_ref());
-        if selector.is_everything() {
-            return Vec::new();
-        }
-        let constraints = pending.profile.arguments.spread.constraints.iter();
-        constraints.map(|rule| Spread { selector: Some(selector.clone()), ..rule.clone() }).collect()
-    }
 }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use k8s_openapi::api::apps::v1::ReplicaSet;
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod};
 use kube::ResourceExt;
 use skiff_informer::ObjectKey;
 use skiff_machinery::selector::LabelSelector;
+use skiff_volumes::{Claim, Volume};
 
 use crate::cluster::Cluster;
 use crate::configuration::Configuration;
@@ -39,6 +40,17 @@ impl Simulation {
         let selector = set.spec.as_ref().and_then(|spec| LabelSelector::try_from(&spec.selector).ok());
         let key = ObjectKey::new(&set.namespace().unwrap_or_default(), &set.name_any());
         self.cluster.set_owner(OwnerKind::ReplicaSet, &key, selector.as_ref());
+    }
+
+    /// Takes in a claim.
+    pub fn claim(&mut self, claim: &PersistentVolumeClaim) {
+        let key = ObjectKey::new(&claim.namespace().unwrap_or_default(), &claim.name_any());
+        self.cluster.set_claim(&key, Some(&Arc::new(Claim::of(claim))));
+    }
+
+    /// Takes in a volume.
+    pub fn volume(&mut self, volume: &PersistentVolume) {
+        self.cluster.set_volume(&volume.name_any(), Some(&Arc::new(Volume::of(volume))));
     }
 
     /// Takes in a pod without a node.

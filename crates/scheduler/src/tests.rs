@@ -69,7 +69,7 @@ pub(crate) fn picture<N: Into<Full> + Clone>(nodes: &[N]) -> Picture {
         picture.nodes.set(&node);
         for (number, pod) in pods.into_iter().enumerate() {
             let key = ObjectKey::new(&pod.namespace, &format!("{}-{number}", node.name));
-            picture.nodes.put(&node.name, &key, &Arc::new(pod));
+            picture.nodes.put(&node.name, &key, &Arc::new(pod), &picture.namespaces);
         }
     }
     picture

@@ -12,7 +12,7 @@ use thiserror::Error;
 use crate::names::Form;
 
 /// How a requirement compares.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum LabelOperator {
     /// `k in (a,b)`, `k=a`, `k==a`: the label is there with one of the values.
     In(Vec<String>),
@@ -29,7 +29,7 @@ pub enum LabelOperator {
 }
 
 /// What one label must be.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LabelRequirement {
     /// The label's key.
     pub key: String,
@@ -38,7 +38,7 @@ pub struct LabelRequirement {
 }
 
 /// Requirements that must all hold; none at all selects everything.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct LabelSelector {
     requirements: Vec<LabelRequirement>,
 }

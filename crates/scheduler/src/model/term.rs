@@ -8,7 +8,7 @@ use skiff_machinery::selector::LabelSelector;
 use super::{Labels, Namespaces};
 
 /// A `PodAffinityTerm`. Its `matchLabelKeys` are in the selector already: the API server puts them there (KEP-3633).
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Term {
     /// The label whose value says which nodes are near each other.
     pub topology_key: String,
@@ -32,6 +32,11 @@ impl Term {
             namespaces,
             namespace_selector: selector(&term.namespace_selector),
         }
+    }
+
+    /// Whether of which pods it speaks depends on the labels of namespaces.
+    pub(crate) fn selects_namespaces(&self) -> bool {
+        self.namespace_selector.is_some()
     }
 
     /// Whether the term speaks of a pod with these labels in `namespace`.

@@ -2,6 +2,7 @@
 
 pub(crate) mod nearness;
 pub(crate) mod node;
+mod places;
 pub(crate) mod spread;
 pub(crate) mod volumes;
 
@@ -9,7 +10,8 @@ use std::borrow::Cow;
 
 use crate::cluster::Picture;
 use crate::configuration::{Arguments, Plugin};
-use crate::model::{Namespaces, Pending, PodInfo, Spread};
+use crate::counts::Counts;
+use crate::model::{Namespaces, Pending, PodInfo};
 use crate::nodes::NodeState;
 
 /// Which kind of rule refused a node: it says which changes could help.
@@ -53,8 +55,8 @@ impl Refusal {
 pub(crate) struct Cycle<'a> {
     pub pod: &'a PodInfo,
     pub pending: &'a Pending,
-    /// How the pod is spread, by its own constraints or by those of its profile.
-    pub spread: &'a [Spread],
+    /// The pods that its rules and wishes count.
+    pub counts: &'a Counts,
     pub picture: &'a Picture,
     nearness: nearness::Facts<'a>,
     spreading: spread::Facts<'a>,
@@ -65,19 +67,22 @@ impl<'a> Cycle<'a> {
     pub(crate) fn new(
         pod: &'a PodInfo,
         pending: &'a Pending,
-        spread: &'a [Spread],
+        counts: &'a Counts,
         volumes: volumes::Facts<'a>,
         picture: &'a Picture,
     ) -> Self {
         let on = |plugin| pending.profile.filters.contains(&plugin);
         let nearness = if on(Plugin::InterPodAffinity) {
-            nearness::Facts::gather(pod, &picture.nodes, &picture.namespaces)
+            nearness::Facts::gather(pod, counts, &picture.nodes, &picture.namespaces)
         } else {
             nearness::Facts::default()
         };
-        let hard = if on(Plugin::PodTopologySpread) { spread } else { &[] };
-        let spreading = spread::Facts::gather(pod, pending, hard, picture);
-        Self { pod, pending, spread, picture, nearness, spreading, volumes }
+        let spreading = if on(Plugin::PodTopologySpread) {
+            spread::Facts::gather(pod, pending, counts, picture)
+        } else {
+            spread::Facts::none(pending)
+        };
+        Self { pod, pending, counts, picture, nearness, spreading, volumes }
     }
 
     /// The namespaces' labels, of which terms may speak.

@@ -102,16 +102,13 @@ fn near(cycle: &Cycle<'_>, fitting: &[&NodeState]) -> Vec<i64> {
         return Vec::new();
     }
     let weight = arguments.hard_affinity_weight;
-    let wishes = nearness::wishes(cycle.pod, &cycle.picture.nodes, cycle.namespaces(), weight);
+    let wishes = nearness::wishes(cycle.pod, cycle.counts, &cycle.picture.nodes, cycle.namespaces(), weight);
     if wishes.is_empty() {
         return Vec::new();
     }
     let of = |node: &&NodeState| -> i64 {
-        wishes
-            .iter()
-            .filter(|((key, value), _)| node.label(key) == Some(value.as_str()))
-            .map(|(_, n)| n)
-            .sum()
+        let near = |wish: &nearness::Wish<'_>| Some(wish.values.get(node.label(wish.key)?)? * wish.weight);
+        wishes.iter().filter_map(near).sum()
     };
     let raw: Vec<i64> = fitting.iter().map(of).collect();
     let (least, most) = (raw.iter().min().copied().unwrap_or(0), raw.iter().max().copied().unwrap_or(0));

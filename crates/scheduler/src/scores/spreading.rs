@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::counts::Spreading;
 use crate::model::{Spread, WhenUnsatisfiable};
 use crate::nodes::NodeState;
 use crate::rules::{Cycle, spread};
@@ -15,23 +16,23 @@ const HOSTNAME: &str = "kubernetes.io/hostname";
 /// The score of each of `fitting`; none if nothing is to be spread. A node without the labels is worth nothing, but by the
 /// system's constraints, of which only those count whose label it has.
 pub(super) fn spreading(cycle: &Cycle<'_>, fitting: &[&NodeState]) -> Vec<i64> {
-    let rules = cycle.spread.iter().filter(|rule| rule.when == WhenUnsatisfiable::ScheduleAnyway);
-    let rules: Vec<&Spread> = rules.collect();
+    let rules = cycle.counts.spread.iter().filter(|one| one.rule.when == WhenUnsatisfiable::ScheduleAnyway);
+    let rules: Vec<&Spreading> = rules.collect();
     if rules.is_empty() {
         return Vec::new();
     }
     let all_labels = !cycle.pending.spread.is_empty() || !cycle.arguments().spread.system;
-    let counts =
-        |node: &NodeState| !all_labels || rules.iter().all(|rule| node.label(&rule.topology_key).is_some());
+    let counts = |node: &NodeState| {
+        !all_labels || rules.iter().all(|one| node.label(&one.rule.topology_key).is_some())
+    };
     let candidates: Vec<&NodeState> = fitting.iter().copied().filter(|node| counts(node)).collect();
-    let keys = || rules.iter().map(|rule| &rule.topology_key);
+    let keys = || rules.iter().map(|one| &one.rule.topology_key);
     let plain = !all_labels || rules.len() == 1 || keys().all(|key| cycle.picture.nodes.all_have(key));
     let domains: Vec<Domains<'_>> =
-        rules.iter().map(|rule| Domains::gather(rule, cycle, &candidates, &counts, plain)).collect();
+        rules.iter().map(|one| Domains::gather(one, cycle, &candidates, &counts, plain)).collect();
     #[expect(clippy::cast_possible_truncation, reason = "some times a number of pods")]
-    let crowded = |node: &NodeState| {
-        domains.iter().filter_map(|domain| domain.crowd(cycle, node)).sum::<f64>().round() as i64
-    };
+    let crowded =
+        |node: &NodeState| domains.iter().filter_map(|domain| domain.crowd(node)).sum::<f64>().round() as i64;
     let raw: Vec<Option<i64>> = fitting.iter().map(|node| counts(node).then(|| crowded(node))).collect();
     let known = || raw.iter().flatten().copied();
     let (least, most) = (known().min().unwrap_or(0), known().max().unwrap_or(0));
@@ -45,19 +46,17 @@ struct Domains<'a> {
     pods: HashMap<&'a str, i64>,
     /// What a pod in one of these domains weighs: more, the more domains there are.
     weight: f64,
-    /// What is counted already.
-    tally: Option<&'a Tally>,
+    tally: &'a Tally,
 }
 
 impl<'a> Domains<'a> {
     fn gather(
-        rule: &'a Spread,
+        Spreading { rule, pods: tally }: &'a Spreading,
         cycle: &Cycle<'a>,
         candidates: &[&'a NodeState],
         counts: &dyn Fn(&NodeState) -> bool,
         plain: bool,
     ) -> Self {
-        let tally = spread::tally_of(rule, cycle.pod, cycle.picture);
         let by_node = rule.topology_key == HOSTNAME;
         let mut pods: HashMap<&str, i64> = HashMap::new();
         if !by_node {
@@ -66,15 +65,15 @@ impl<'a> Domains<'a> {
         }
         let size = if by_node { candidates.len() } else { pods.len() };
         // Every node that has the label counts, unless the pod or another constraint says otherwise.
-        let known = tally.filter(|_| plain && spread::counts_all(rule, cycle.pending));
-        if let Some(known) = known.and_then(|tally| tally.by(&rule.topology_key)) {
+        let all = plain && spread::counts_all(rule, cycle.pending);
+        if let Some(known) = tally.by(&rule.topology_key).filter(|_| all) {
             pods.iter_mut().for_each(|(value, sum)| *sum = known.get(*value).copied().unwrap_or(0));
         } else if pods.keys().any(|value| !value.is_empty()) {
             for node in cycle.picture.nodes.all().filter(|node| counts(node)) {
                 if let Some(sum) = node.label(&rule.topology_key).and_then(|value| pods.get_mut(value))
                     && spread::counted_in(rule, cycle.pending, node)
                 {
-                    *sum += spread::matching_on(rule, cycle.pod, node, tally);
+                    *sum += tally.on(node);
                 }
             }
         }
@@ -85,10 +84,10 @@ impl<'a> Domains<'a> {
 
     /// How crowded the node's domain is; `None` if it is in none.
     #[expect(clippy::cast_precision_loss, reason = "numbers of pods")]
-    fn crowd(&self, cycle: &Cycle<'_>, node: &NodeState) -> Option<f64> {
+    fn crowd(&self, node: &NodeState) -> Option<f64> {
         let value = node.label(&self.rule.topology_key)?;
         let pods = if self.rule.topology_key == HOSTNAME {
-            spread::matching_on(self.rule, cycle.pod, node, self.tally)
+            self.tally.on(node)
         } else {
             self.pods.get(value).copied().unwrap_or(0)
         };

@@ -110,7 +110,7 @@ fn check(picture: &Picture, volumes: &[Value], expected: &str) {
 fn put(picture: &mut Picture, node: &str, pod: PodInfo) {
     let pod = Arc::new(PodInfo { pending: None, ..pod });
     picture.storage.count(pod.volumes.as_deref(), 1);
-    picture.nodes.put(node, &ObjectKey::new("ns", &pod.uid), &pod);
+    picture.nodes.put(node, &ObjectKey::new("ns", &pod.uid), &pod, &picture.namespaces);
 }
 
 #[test]
