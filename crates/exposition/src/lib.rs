@@ -2,15 +2,15 @@
 //!
 //! A [`Family`] is a name with labels; a [`Measure`] of it is one number, or the numbers of a histogram, for one value of each label. Families are
 //! constants of the crates that count, so that nothing has to be handed through; whoever serves `/metrics` lists those of the
-//! program. To find a measure costs a look into a map that is read by many at once, to count costs an atomic addition; who counts often
-//! keeps the measure. What can be read when somebody asks is not counted: [`Text`] writes it then.
+//! program. To find a measure costs a hash of its labels and a look into a map that is read by many at once, to count costs an atomic
+//! addition; who counts often keeps the measure. What can be read when somebody asks is not counted: [`Text`] writes it then.
 
 mod measure;
 mod process;
 mod text;
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use parking_lot::RwLock;
@@ -34,14 +34,11 @@ pub struct Family<M, const N: usize> {
     labels: [&'static str; N],
     /// Upper bounds of the buckets of histograms.
     bounds: &'static [f64],
-    /// By the labels as they are written.
-    measures: RwLock<BTreeMap<Box<str>, Arc<M>>>,
+    measures: RwLock<Measures<M, N>>,
 }
 
-thread_local! {
-    /// Where labels are written to be looked up.
-    static LABELS: RefCell<String> = const { RefCell::new(String::new()) };
-}
+/// Measures by a hash of the labels' values, and by these.
+type Measures<M, const N: usize> = BTreeMap<u64, Vec<([Box<str>; N], Arc<M>)>>;
 
 impl<M: Measure, const N: usize> Family<M, N> {
     const fn made(
@@ -55,15 +52,24 @@ impl<M: Measure, const N: usize> Family<M, N> {
 
     /// The measure with these values, in the order of the labels.
     pub fn of(&self, values: [&str; N]) -> Arc<M> {
-        LABELS.with_borrow_mut(|written| {
-            written.clear();
-            text::write_labels(written, self.labels.into_iter().zip(values));
-            if let Some(measure) = self.measures.read().get(written.as_str()) {
-                return Arc::clone(measure);
-            }
-            let mut measures = self.measures.write();
-            let measure = measures.entry(written.as_str().into());
-            Arc::clone(measure.or_insert_with(|| Arc::new(M::new(self.bounds))))
+        let mut hasher = DefaultHasher::new();
+        values.hash(&mut hasher);
+        let hash = hasher.finish();
+        let found = |measures: &Measures<M, N>| {
+            let is_it =
+                |known: &[Box<str>; N]| known.iter().zip(values).all(|(known, value)| **known == *value);
+            let measure = measures.get(&hash)?.iter().find(|(known, _)| is_it(known));
+            measure.map(|(_, measure)| Arc::clone(measure))
+        };
+        if let Some(measure) = found(&self.measures.read()) {
+            return measure;
+        }
+        let mut measures = self.measures.write();
+        // Somebody may have come first.
+        found(&measures).unwrap_or_else(|| {
+            let measure = Arc::new(M::new(self.bounds));
+            measures.entry(hash).or_default().push((values.map(Box::from), Arc::clone(&measure)));
+            measure
         })
     }
 }
@@ -107,8 +113,14 @@ impl<M: Measure, const N: usize> Exposed for Family<M, N> {
             return;
         }
         text.head(self.name, M::KIND, self.help);
-        for (labels, measure) in &*measures {
-            measure.write(text, self.name, labels);
+        let written = measures.values().flatten().map(|(values, measure)| {
+            let mut labels = String::new();
+            text::write_labels(&mut labels, self.labels.into_iter().zip(values.iter().map(|value| &**value)));
+            (labels, measure)
+        });
+        let in_order: BTreeMap<String, &Arc<M>> = written.collect();
+        for (labels, measure) in in_order {
+            measure.write(text, self.name, &labels);
         }
     }
 }

@@ -40,12 +40,14 @@ pub fn track_update(object: &mut Object, old: Option<&Object>, root: &Root, writ
     let mut empty = root.schema().empty_object(root.id());
     without_lists(&mut empty);
     let before = old.map_or(&empty, |old| old.as_map());
-    let changes = compare(Place::root(root), before, object.as_map()).without(&SERVER_FIELDS);
+    let mut changes = compare(Place::root(root), before, object.as_map());
+    changes.take_away(&SERVER_FIELDS);
     if !changes.is_empty() {
+        let removed = std::mem::take(&mut changes.removed);
         let written = writer.owned(changes.written());
-        entries.retain_fields(|set| set.without(&changes.removed).without(&written));
+        entries.retain_fields(|set| set.without(&removed).without(&written));
         if !written.is_empty() || writer.settled.is_empty() {
-            entries.add(Operation::Update, object.api_version(), writer, &written);
+            entries.add(Operation::Update, object.api_version(), writer, written);
         }
     }
     entries.store(object);

@@ -21,17 +21,15 @@ impl Changes {
     }
 
     /// What is new or different.
-    pub(super) fn written(&self) -> Set {
-        self.added.clone().union(&self.modified)
+    pub(super) fn written(self) -> Set {
+        self.added.union(&self.modified)
     }
 
-    /// The same changes without those of some fields.
-    pub(super) fn without(&self, fields: &Set) -> Self {
-        Self {
-            added: self.added.without(fields),
-            modified: self.modified.without(fields),
-            removed: self.removed.without(fields),
-        }
+    /// Takes those of some fields away.
+    pub(super) fn take_away(&mut self, fields: &Set) {
+        self.added.take_away(fields);
+        self.modified.take_away(fields);
+        self.removed.take_away(fields);
     }
 
     /// Records what happened at one element.

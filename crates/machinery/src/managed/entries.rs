@@ -68,20 +68,20 @@ impl Entry {
         })
     }
 
-    fn to_value(&self) -> Value {
+    fn into_value(self) -> Value {
         let mut map = Map::new();
-        let mut put = |name: &str, text: &str| {
+        let mut put = |name: &str, text: String| {
             if !text.is_empty() {
                 map.insert(name.to_owned(), text.into());
             }
         };
-        put("manager", &self.manager);
-        put("operation", self.operation.as_str());
-        put("apiVersion", &self.api_version);
-        put("time", &self.time);
-        put("subresource", &self.subresource);
-        put("fieldsType", "FieldsV1");
-        map.insert("fieldsV1".to_owned(), self.fields.to_value());
+        put("manager", self.manager);
+        put("operation", self.operation.as_str().to_owned());
+        put("apiVersion", self.api_version);
+        put("time", self.time);
+        put("subresource", self.subresource);
+        put("fieldsType", "FieldsV1".to_owned());
+        map.insert("fieldsV1".to_owned(), self.fields.into_value());
         Value::Object(map)
     }
 }
@@ -134,7 +134,7 @@ impl Entries {
     }
 
     /// Adds fields to the writer's entry.
-    pub(super) fn add(&mut self, operation: Operation, api_version: &str, writer: &Writer<'_>, fields: &Set) {
+    pub(super) fn add(&mut self, operation: Operation, api_version: &str, writer: &Writer<'_>, fields: Set) {
         if fields.is_empty() {
             return;
         }
@@ -142,7 +142,7 @@ impl Entries {
         if let Some(at) = self.0.iter().position(|other| other.same_manager(&entry)) {
             entry.fields = self.0.swap_remove(at).fields;
         }
-        entry.fields = entry.fields.union(fields);
+        entry.fields = fields.union(&entry.fields);
         entry.time = writer.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         self.0.push(entry);
         self.sort();
@@ -154,7 +154,7 @@ impl Entries {
     pub(super) fn set_applied(&mut self, api_version: &str, writer: &Writer<'_>, fields: &Set, same: bool) {
         let before = self.clone();
         self.0.retain(|entry| !Self::is_applier(entry, writer));
-        self.add(Operation::Apply, api_version, writer, fields);
+        self.add(Operation::Apply, api_version, writer, fields.clone());
         if same {
             self.keep_time(&before, writer);
         }
@@ -196,11 +196,11 @@ impl Entries {
     }
 
     /// Writes the entries into an object.
-    pub(super) fn store(&self, object: &mut Object) {
+    pub(super) fn store(self, object: &mut Object) {
         if self.0.is_empty() {
             object.remove(&["metadata", "managedFields"]);
         } else {
-            let list: Vec<Value> = self.0.iter().map(Entry::to_value).collect();
+            let list: Vec<Value> = self.0.into_iter().map(Entry::into_value).collect();
             object.set(&["metadata", "managedFields"], list);
         }
     }

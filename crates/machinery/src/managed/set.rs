@@ -24,7 +24,7 @@ struct Node {
 
 impl Element {
     pub(super) fn field(name: &str) -> Self {
-        Self(format!("f:{name}"))
+        Self(["f:", name].concat())
     }
 
     /// An item of a list identified by key fields.
@@ -150,6 +150,17 @@ impl Set {
         self
     }
 
+    /// Takes away the paths that are in `other`.
+    pub(super) fn take_away(&mut self, other: &Self) {
+        self.0.retain(|element, node| {
+            if let Some(theirs) = other.0.get(element) {
+                node.member &= !theirs.member;
+                node.below.take_away(&theirs.below);
+            }
+            node.member || !node.below.is_empty()
+        });
+    }
+
     /// The paths that are not also in `other`.
     pub(super) fn without(&self, other: &Self) -> Self {
         self.filtered(other, |mine, theirs| mine && !theirs)
@@ -189,13 +200,14 @@ impl Set {
     }
 
     /// The `fieldsV1` form.
-    pub(super) fn to_value(&self) -> Value {
-        let nodes = self.0.iter().map(|(element, node)| {
-            let mut below = node.below.to_value();
-            if let (true, false, Value::Object(map)) = (node.member, node.below.is_empty(), &mut below) {
+    pub(super) fn into_value(self) -> Value {
+        let nodes = self.0.into_iter().map(|(element, node)| {
+            let is_leaf = node.below.is_empty();
+            let mut below = node.below.into_value();
+            if let (true, false, Value::Object(map)) = (node.member, is_leaf, &mut below) {
                 map.insert(".".to_owned(), Value::Object(Map::new()));
             }
-            (element.0.clone(), below)
+            (element.0, below)
         });
         Value::Object(nodes.collect())
     }
@@ -225,7 +237,7 @@ mod tests {
 
     #[test]
     fn reads_and_writes_fields_v1() {
-        let check = |value: Value| assert_eq!(set(value.clone()).to_value(), value);
+        let check = |value: Value| assert_eq!(set(value.clone()).into_value(), value);
         check(json!({}));
         check(json!({"f:a": {".": {}, "f:b": {}}, "f:c": {"f:d": {}}}));
         check(
@@ -234,7 +246,7 @@ mod tests {
         assert_eq!(Set::from_value(&json!({"x": {}})), None);
         assert_eq!(Set::from_value(&json!({"f:a": 1})), None);
         let spelled = json!({"k:{\"protocol\": \"TCP\", \"port\": 80}": {}});
-        assert_eq!(set(spelled).to_value(), json!({"k:{\"port\":80,\"protocol\":\"TCP\"}": {}}));
+        assert_eq!(set(spelled).into_value(), json!({"k:{\"port\":80,\"protocol\":\"TCP\"}": {}}));
     }
 
     #[test]
@@ -242,10 +254,10 @@ mod tests {
         let (a, b) =
             (json!({"f:a": {".": {}, "f:b": {}}, "f:c": {}}), json!({"f:a": {"f:b": {}}, "f:d": {}}));
         let (a, b) = (set(a), set(b));
-        assert_eq!(a.without(&b).to_value(), json!({"f:a": {}, "f:c": {}}));
-        assert_eq!(a.common(&b).to_value(), json!({"f:a": {"f:b": {}}}));
+        assert_eq!(a.without(&b).into_value(), json!({"f:a": {}, "f:c": {}}));
+        assert_eq!(a.common(&b).into_value(), json!({"f:a": {"f:b": {}}}));
         let all = json!({"f:a": {".": {}, "f:b": {}}, "f:c": {}, "f:d": {}});
-        assert_eq!(a.union(&b).to_value(), all);
+        assert_eq!(a.union(&b).into_value(), all);
     }
 
     #[test]
