@@ -196,4 +196,24 @@ mod tests {
             r#"apiserver_admission_step_admission_duration_seconds_count{type="validate",operation="OP",rejected="true"} 1"#,
         );
     }
+
+    #[test]
+    fn plugins_of_the_server_are_counted_one_by_one() {
+        let mut laps = Laps::begin(Step::Admit, Operation::Create);
+        laps.lap(0, "First", false);
+        laps.lap(1, "Second", true);
+        let mut laps = Laps::begin(Step::Admit, Operation::Create);
+        laps.lap(0, "First", false);
+        laps.lap(OWN, "Far", false);
+        let text = skiff_exposition::text(METRICS);
+        let check = |name: &str, rejected: bool, count: u32| {
+            let line = format!(
+                r#"apiserver_admission_controller_admission_duration_seconds_count{{name="{name}",type="admit",operation="CREATE",rejected="{rejected}"}} {count}"#
+            );
+            assert!(text.lines().any(|l| l == line), "{line} in\n{text}");
+        };
+        check("First", false, 2);
+        check("Second", true, 1);
+        check("Far", false, 1);
+    }
 }

@@ -328,7 +328,7 @@ impl Pki {
     /// Renews every leaf, due or not.
     #[cfg(any(test, feature = "testing"))]
     fn renew_all(&self, now: Timestamp) -> Result<(), PkiError> {
-        self.leaves().into_iter().try_for_each(|(leaf, authority)| leaf.renew(&self.dir, authority, now))
+        self.leaves().into_iter().try_for_each(|(leaf, authority)| leaf.replace(&self.dir, authority, now))
     }
 
     /// Every leaf with whoever issues it.

@@ -90,6 +90,18 @@ fn certificates_renew_after_two_thirds_of_their_life() {
 }
 
 #[test]
+fn two_processes_renew_a_certificate_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let start = now();
+    let open = || Pki::open_at(dir.path(), &subject([192, 0, 2, 1]), start).unwrap();
+    let (server, agent) = (open(), open());
+    let due = server.renew_due(start).unwrap();
+    server.renew_due(due).unwrap();
+    agent.renew_due(due).unwrap();
+    assert_eq!(agent.admin().certificate, server.admin().certificate);
+}
+
+#[test]
 fn damage_is_repaired_where_nothing_is_lost_and_named_where_it_is() {
     let dir = tempfile::tempdir().unwrap();
     let open = || Pki::open_at(dir.path(), &subject([192, 0, 2, 1]), now());
