@@ -10,6 +10,7 @@
 mod cluster;
 mod dice;
 mod host;
+mod kms;
 pub mod oracle;
 mod output;
 pub mod registry;
@@ -18,5 +19,6 @@ mod terminal;
 pub use cluster::{Cluster, Kubectl, poster};
 pub use dice::{Dice, setting};
 pub use host::{Host, program};
+pub use kms::KmsPlugin;
 pub use output::Output;
 pub use terminal::Terminal;

@@ -43,7 +43,7 @@ mod webhook;
 
 pub use attributes::{Attributes, GroupVersionKind, GroupVersionResource, Operation, User};
 pub use chain::{Chain, Plugin};
-pub use numbers::{METRICS, Step, step};
+pub use numbers::{Laps, METRICS, Step, step};
 pub use policy::{
     Binding, MutatingPolicies, MutatingPolicy, Params, ValidatingPolicies, ValidatingPolicy, check_types,
     default_binding, default_policy, validate_mutating_binding, validate_mutating_policy,

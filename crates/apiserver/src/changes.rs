@@ -1,8 +1,9 @@
-//! The kernel's word on changes of files that options name.
+//! Changes of files that options name: by the kernel's word, and by looking where it says nothing.
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::io::Errno;
@@ -54,5 +55,83 @@ impl Changes {
                 return drained;
             }
         }
+    }
+}
+
+/// How often a file is looked at, whatever is told: one behind links (a ConfigMap of a pod) may change elsewhere. As
+/// kube-apiserver does.
+const AT_LEAST: Duration = Duration::from_secs(60);
+
+/// A file that is read again when it may say something else.
+#[derive(Debug)]
+pub struct Followed {
+    file: PathBuf,
+    told: Option<Changes>,
+    before: Result<Vec<u8>, io::ErrorKind>,
+}
+
+impl Followed {
+    /// A file that has said this so far. Must be called inside a tokio runtime.
+    pub fn since(file: PathBuf, text: Vec<u8>) -> Self {
+        let told = Changes::beside(&file);
+        if let Err(error) = &told {
+            tracing::warn!(file = %file.display(), %error, "changes of a file are noticed within a minute only");
+        }
+        Self { file, told: told.ok(), before: Ok(text) }
+    }
+
+    /// Waits until the file says something else than before, or nothing any more. Safe to cancel.
+    ///
+    /// # Errors
+    /// Why it cannot be read, once.
+    pub async fn next(&mut self) -> io::Result<Vec<u8>> {
+        loop {
+            let found = std::fs::read(&self.file);
+            let now = found.as_ref().map(Vec::clone).map_err(io::Error::kind);
+            if now != self.before {
+                self.before = now;
+                return found;
+            }
+            let minute = tokio::time::sleep(AT_LEAST);
+            tokio::select! {
+                () = minute => {}
+                Ok(()) = told(self.told.as_ref()) => {}
+            }
+        }
+    }
+}
+
+/// The kernel's word; without it for ever.
+async fn told(changes: Option<&Changes>) -> io::Result<()> {
+    match changes {
+        Some(changes) => changes.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_that_is_written_replaced_or_removed_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("a.yaml");
+        std::fs::write(&file, "one").unwrap();
+        let mut followed = Followed::since(file.clone(), b"one".to_vec());
+        let mut next = async || {
+            let wait = tokio::time::timeout(Duration::from_secs(20), followed.next());
+            wait.await.expect("noticed in time")
+        };
+        std::fs::write(&file, "two").unwrap();
+        assert_eq!(next().await.unwrap(), b"two");
+        let other = dir.path().join("b.yaml");
+        std::fs::write(&other, "three").unwrap();
+        std::fs::rename(&other, &file).unwrap();
+        assert_eq!(next().await.unwrap(), b"three");
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(next().await.unwrap_err().kind(), io::ErrorKind::NotFound);
+        std::fs::write(&file, "three").unwrap();
+        assert_eq!(next().await.unwrap(), b"three");
     }
 }

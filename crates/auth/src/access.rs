@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use skiff_identity::UserInfo;
 use tokio::sync::mpsc;
 
-use super::{Attributes, Decision};
+use super::{Attributes, Decision, Policies};
 
 /// Who may come in, and who decides.
 #[derive(Clone)]
@@ -83,6 +83,8 @@ pub enum Authorizer {
     Node,
     /// Roles and bindings.
     Rbac,
+    /// Policies of a file.
+    Abac(Arc<Policies>),
     /// Allows everything.
     AlwaysAllow,
     /// Allows nothing, but forbids nothing that others allow.

@@ -1,7 +1,8 @@
 //! A request as authorisation sees it, and the answers it can get.
 
 use skiff_identity::UserInfo;
-use skiff_machinery::{FieldErrors, selector::FieldSelector};
+use skiff_machinery::FieldErrors;
+use skiff_machinery::selector::{FieldSelector, LabelSelector};
 use thiserror::Error;
 
 /// What a request wants to do. Resource requests have a `resource` and an empty `path`, all others the
@@ -26,6 +27,8 @@ pub struct Attributes<'a> {
     pub name: &'a str,
     /// The field selector of list, watch and deletecollection; none when there is none or it cannot be understood.
     pub fields: Option<&'a FieldSelector>,
+    /// The same of the label selector.
+    pub labels: Option<&'a LabelSelector>,
     /// The URL path of a non-resource request.
     pub path: &'a str,
 }
@@ -48,6 +51,7 @@ impl<'a> Attributes<'a> {
             namespace: "",
             name: "",
             fields: None,
+            labels: None,
             path: "",
         }
     }

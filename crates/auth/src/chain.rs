@@ -94,6 +94,7 @@ impl Auth {
                 rbac::Verdict::Allowed(reason) => Decision::Allow(reason),
                 rbac::Verdict::NoOpinion(reason) => Decision::NoOpinion(reason),
             },
+            Authorizer::Abac(policies) => policies.evaluate(attributes),
             Authorizer::AlwaysAllow => Decision::Allow(String::new()),
             Authorizer::AlwaysDeny => Decision::NoOpinion("Everything is forbidden.".to_owned()),
             Authorizer::Other(other) => return Err(&**other),

@@ -10,6 +10,7 @@
 //!
 //! **Invariant:** nothing turns any of this off but the authoriser `AlwaysAllow`, for whoever configures that.
 
+mod abac;
 mod access;
 mod attributes;
 mod authenticate;
@@ -30,9 +31,10 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use serde_json::{Value, json};
 use skiff_machinery::{Namespace, Object};
-use skiff_pki::Pki;
+use skiff_pki::{Pki, VerifyingKey};
 use skiff_store::{ReadError, Store, View};
 
+pub use abac::Policies;
 pub use access::{Access, Anonymous, Authorize, Authorizer, Identified, SecretUse, TokenUser, Tokens};
 pub use attributes::{Attributes, Decision, Refusal};
 pub use authenticate::AuthnError;
@@ -154,7 +156,8 @@ impl Auth {
 
     /// The public keys, as served at `/openid/v1/jwks`.
     pub fn jwks(&self) -> Value {
-        json!({"keys": [self.0.pki.service_account_key().jwk()]})
+        let keys = self.0.pki.token_keys();
+        json!({"keys": keys.verifying().map(VerifyingKey::jwk).collect::<Vec<_>>()})
     }
 
     /// What is served at `/.well-known/openid-configuration`.

@@ -60,7 +60,7 @@ impl Auth {
         secret: &str,
     ) -> Result<String, SignError> {
         let claims = LegacyClaims::new(namespace, account, account_uid, secret);
-        token::sign(self.0.pki.service_account_key(), &claims)
+        token::sign(self.0.pki.token_keys().signing(), &claims)
     }
 
     /// The ServiceAccount that a token stands for, and those of `audiences` that it is meant for.
@@ -70,7 +70,7 @@ impl Auth {
         audiences: &[String],
     ) -> Result<Identified, NotProved> {
         let now = Timestamp::now();
-        match &*self.0.tokens.verify(self.0.pki.service_account_key(), token)? {
+        match &self.0.tokens.verify(&self.0.pki.token_keys(), token)?.said {
             Said::Bound(claims) => {
                 let met = claims.check(&self.0.issuer.url, audiences, now)?;
                 self.check_bindings(claims, now).await?;

@@ -1,16 +1,15 @@
 //! ServiceAccount tokens: JSON Web Tokens signed with ES256. No I/O.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
-use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use skiff_identity::UserInfo;
-use skiff_pki::{SignError, SigningKey};
+use skiff_pki::{SignError, SigningKey, TokenKeys};
+use skiff_recent::Recent;
 use thiserror::Error;
 
 /// What a token says.
@@ -143,19 +142,28 @@ pub(super) fn sign(key: &SigningKey, claims: &impl Serialize) -> Result<String, 
     Ok(format!("{message}.{signature}"))
 }
 
-/// What a token says, if the key signed it. Says nothing about whether it still holds: see
+/// What a token says, if one of the keys signed it. Says nothing about whether it still holds: see
 /// [`Claims::check`].
-pub(super) fn verify(key: &SigningKey, token: &str) -> Result<Said, TokenError> {
+pub(super) fn verify(keys: &TokenKeys, token: &str) -> Result<Verified, TokenError> {
     let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenError::Form);
     let (message, signature) = token.rsplit_once('.').ok_or(TokenError::Form)?;
     let (header, claims) = message.split_once('.').ok_or(TokenError::Form)?;
     let header: Header = serde_json::from_slice(&decode(header)?).map_err(|_| TokenError::Form)?;
     // The key decides the algorithm; a token that claims another one is not ours.
-    let ours = header.alg == "ES256" && header.kid == key.id();
-    if !ours || !key.verify(message.as_bytes(), &decode(signature)?) {
+    let key = keys.find(&header.kid).filter(|_| header.alg == "ES256").ok_or(TokenError::Signature)?;
+    if !key.verify(message.as_bytes(), &decode(signature)?) {
         return Err(TokenError::Signature);
     }
-    serde_json::from_slice(&decode(claims)?).map_err(|_| TokenError::Form)
+    let said = serde_json::from_slice(&decode(claims)?).map_err(|_| TokenError::Form)?;
+    Ok(Verified { said, key: header.kid })
+}
+
+/// What a token says, and by whose word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Verified {
+    pub(super) said: Said,
+    /// Identifies the key that signed it.
+    key: String,
 }
 
 impl Claims {
@@ -182,26 +190,28 @@ impl Claims {
 
 /// Tokens whose signature was found good, by digest, so that a client's requests cost one signature check
 /// and not one each. Whether a token still holds is checked every time.
-#[derive(Default)]
-pub(super) struct TokenCache(Mutex<HashMap<[u8; 32], Arc<Said>>>);
+pub(super) struct TokenCache(Recent<[u8; 32], Arc<Verified>>);
 
-/// The cache starts again when it holds so many: some 2 MB.
+/// So many are kept: some 2 MB.
 const CACHED: usize = 2048;
+
+impl Default for TokenCache {
+    fn default() -> Self {
+        Self(Recent::new(CACHED))
+    }
+}
 
 impl TokenCache {
     /// As [`verify`].
-    pub(super) fn verify(&self, key: &SigningKey, token: &str) -> Result<Arc<Said>, TokenError> {
+    pub(super) fn verify(&self, keys: &TokenKeys, token: &str) -> Result<Arc<Verified>, TokenError> {
         let digest: [u8; 32] = Sha256::digest(token).into();
-        if let Some(claims) = self.0.lock().get(&digest) {
-            return Ok(Arc::clone(claims));
+        // A key may have been revoked since.
+        if let Some(known) = self.0.get(&digest).filter(|known| keys.find(&known.key).is_some()) {
+            return Ok(known);
         }
-        let claims = Arc::new(verify(key, token)?);
-        let mut cache = self.0.lock();
-        if cache.len() >= CACHED {
-            cache.clear();
-        }
-        cache.insert(digest, Arc::clone(&claims));
-        Ok(claims)
+        let verified = Arc::new(verify(keys, token)?);
+        self.0.insert(digest, Arc::clone(&verified));
+        Ok(verified)
     }
 }
 
@@ -224,21 +234,21 @@ mod tests {
 
     #[test]
     fn tokens_survive_the_round_trip() {
-        let key = SigningKey::ephemeral();
-        let token = sign(&key, &claims()).unwrap();
+        let keys = TokenKeys::ephemeral();
+        let token = sign(keys.signing(), &claims()).unwrap();
         let said = Said::Bound(claims());
-        assert_eq!(verify(&key, &token).unwrap(), said);
+        assert_eq!(verify(&keys, &token).unwrap().said, said);
         let cache = TokenCache::default();
-        assert_eq!(*cache.verify(&key, &token).unwrap(), said);
-        assert_eq!(*cache.verify(&key, &token).unwrap(), said);
+        assert_eq!(cache.verify(&keys, &token).unwrap().said, said);
+        assert_eq!(cache.verify(&keys, &token).unwrap().said, said);
     }
 
     #[test]
     fn tokens_in_secrets_have_claims_of_their_own() {
-        let key = SigningKey::ephemeral();
+        let keys = TokenKeys::ephemeral();
         let claims = LegacyClaims::new("ns", "sa", "u", "s");
-        let token = sign(&key, &claims).unwrap();
-        assert_eq!(verify(&key, &token).unwrap(), Said::Legacy(claims.clone()));
+        let token = sign(keys.signing(), &claims).unwrap();
+        assert_eq!(verify(&keys, &token).unwrap().said, Said::Legacy(claims.clone()));
         assert!(claims.check().is_ok());
         assert!(
             LegacyClaims { sub: "system:serviceaccount:ns:b".to_owned(), ..claims.clone() }.check().is_err()
@@ -247,16 +257,32 @@ mod tests {
     }
 
     #[test]
+    fn tokens_are_believed_for_as_long_as_their_key_is() {
+        let (first, cache) = (TokenKeys::ephemeral(), TokenCache::default());
+        let second = first.succeeded();
+        let old = sign(first.signing(), &claims()).unwrap();
+        let new = sign(second.signing(), &claims()).unwrap();
+        for token in [&old, &new] {
+            assert_eq!(verify(&second, token).unwrap().said, Said::Bound(claims()));
+            cache.verify(&second, token).expect("both keys are believed");
+        }
+        assert!(verify(&first, &new).is_err());
+        // Whoever knew the old token does not believe it without its key.
+        let alone = TokenKeys::ephemeral();
+        assert!(cache.verify(&alone, &old).is_err());
+    }
+
+    #[test]
     fn tampering_is_noticed() {
-        let key = SigningKey::ephemeral();
-        let token = sign(&key, &claims()).unwrap();
+        let keys = TokenKeys::ephemeral();
+        let token = sign(keys.signing(), &claims()).unwrap();
         let parts: Vec<&str> = token.split('.').collect();
         let encode = |text: &str| URL_SAFE_NO_PAD.encode(text);
-        let check = |token: String| assert!(verify(&key, &token).is_err(), "{token}");
+        let check = |token: String| assert!(verify(&keys, &token).is_err(), "{token}");
         let other =
             serde_json::to_string(&Claims { sub: "system:serviceaccount:ns:b".to_owned(), ..claims() });
         check(format!("{}.{}.{}", parts[0], encode(&other.unwrap()), parts[2]));
-        let none = encode(&format!(r#"{{"alg":"none","kid":"{}"}}"#, key.id()));
+        let none = encode(&format!(r#"{{"alg":"none","kid":"{}"}}"#, keys.signing().id()));
         check(format!("{none}.{}.", parts[1]));
         check(format!("{none}.{}.{}", parts[1], parts[2]));
         check(format!("{}.{}.", parts[0], parts[1]));

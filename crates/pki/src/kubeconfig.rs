@@ -74,6 +74,28 @@ pub fn merge(existing: &str, entry: &ContextEntry) -> Result<String, KubeconfigE
     print(&document)
 }
 
+/// The kubeconfig with newer credentials of the context's user, if the context leads to this authority's cluster; else as it is: a
+/// user may have removed it, or given its name to another cluster.
+pub fn renew(existing: &str, entry: &ContextEntry) -> Result<String, KubeconfigError> {
+    let mut document = parse(existing)?;
+    let authority = |item: &Yaml| item.get("cluster")?.get("certificate-authority-data").cloned();
+    let named = |item: &&mut Yaml| name_of(item) == Some(&entry.name);
+    let cluster = entries(&mut document, "clusters")?.iter_mut().find(named);
+    if cluster.and_then(|item| authority(item)) != Some(base64(&entry.ca_pem)) {
+        return Ok(existing.to_owned());
+    }
+    let user = entries(&mut document, "users")?.iter_mut().find(named);
+    if user.as_ref().is_none_or(|item| item.get("user") == Some(&user_of(entry))) {
+        return Ok(existing.to_owned());
+    }
+    put_entry(
+        &mut document,
+        "users",
+        Yaml::from([("name", Yaml::from(&*entry.name)), ("user", user_of(entry))]),
+    )?;
+    print(&document)
+}
+
 /// The kubeconfig without the context, its cluster and its user. No context is current afterwards if it
 /// was this one.
 pub fn remove(existing: &str, name: &str) -> Result<String, KubeconfigError> {
@@ -115,20 +137,26 @@ fn print(document: &Yaml) -> Result<String, KubeconfigError> {
 }
 
 fn put(document: &mut Yaml, entry: &ContextEntry) -> Result<(), KubeconfigError> {
-    let base64 = |pem: &str| Yaml::Text(STANDARD.encode(pem));
     let name = || Yaml::from(entry.name.as_str());
     let cluster = Yaml::from([
         ("certificate-authority-data", base64(&entry.ca_pem)),
         ("server", Yaml::from(entry.server.as_str())),
     ]);
-    let user = Yaml::from([
-        ("client-certificate-data", base64(&entry.credentials.certificate)),
-        ("client-key-data", base64(&entry.credentials.key)),
-    ]);
     put_entry(document, "clusters", Yaml::from([("cluster", cluster), ("name", name())]))?;
     put_context(document, &entry.name)?;
-    put_entry(document, "users", Yaml::from([("name", name()), ("user", user)]))?;
+    put_entry(document, "users", Yaml::from([("name", name()), ("user", user_of(entry))]))?;
     set(document, "current-context", name())
+}
+
+fn base64(pem: &str) -> Yaml {
+    Yaml::Text(STANDARD.encode(pem))
+}
+
+fn user_of(entry: &ContextEntry) -> Yaml {
+    Yaml::from([
+        ("client-certificate-data", base64(&entry.credentials.certificate)),
+        ("client-key-data", base64(&entry.credentials.key)),
+    ])
 }
 
 /// Our context; what the user added to it (a namespace) stays.
@@ -270,6 +298,25 @@ users:
         let text = merge("", &entry("https://a")).unwrap();
         let chosen = text.replace("    cluster: skiff\n", "    cluster: skiff\n    namespace: web\n");
         assert_eq!(merge(&chosen, &entry("https://a")).unwrap(), chosen);
+    }
+
+    #[test]
+    fn newer_credentials_go_to_the_context_of_this_cluster_alone() {
+        let newer = ContextEntry {
+            credentials: Credentials { certificate: "newer".to_owned(), key: "key".to_owned() },
+            ..entry("https://a")
+        };
+        let text = merge(OTHERS, &entry("https://a")).unwrap();
+        let elsewhere = text.replace("current-context: skiff", "current-context: prod");
+        let renewed = renew(&elsewhere, &newer).unwrap();
+        let base64 = |text: &str| STANDARD.encode(text);
+        assert_eq!(renewed, elsewhere.replace(&base64("cert"), &base64("newer")));
+        assert_eq!(renew(&renewed, &newer).unwrap(), renewed);
+        let check_untouched = |text: &str| assert_eq!(renew(text, &newer).unwrap(), text);
+        check_untouched(OTHERS);
+        check_untouched("");
+        // Another cluster has taken the name.
+        check_untouched(&text.replace(&base64("ca"), &base64("other")));
     }
 
     #[test]

@@ -132,12 +132,7 @@ impl Leaf {
         spec: LeafSpec,
         now: Timestamp,
     ) -> Result<Self, PkiError> {
-        let path = dir.join(format!("{}.pem", spec.file));
-        let on_disk = files::read(&path)?.and_then(|text| usable(&text, &spec, authority, now));
-        let current = match on_disk {
-            Some(current) => current,
-            None => issue(dir, authority, &spec, now)?,
-        };
+        let current = take_or_issue(dir, authority, &spec, now)?;
         Ok(Self { spec, current: ArcSwap::from_pointee(current) })
     }
 
@@ -163,10 +158,31 @@ impl Leaf {
         Arc::clone(&self.current.load().key)
     }
 
-    /// Issues the next certificate, writes it, and uses it from the next handshake on.
+    /// Uses the next certificate from the next handshake on: the one that another process has written meanwhile, or a new one.
     pub(super) fn renew(&self, dir: &Path, authority: &Authority, now: Timestamp) -> Result<(), PkiError> {
+        self.current.store(Arc::new(take_or_issue(dir, authority, &self.spec, now)?));
+        Ok(())
+    }
+
+    /// Uses a new certificate, whatever there is.
+    #[cfg(any(test, feature = "testing"))]
+    pub(super) fn replace(&self, dir: &Path, authority: &Authority, now: Timestamp) -> Result<(), PkiError> {
         self.current.store(Arc::new(issue(dir, authority, &self.spec, now)?));
         Ok(())
+    }
+}
+
+/// The certificate on disk if it fits, is signed by this authority and is not due; else a new one, which is written there.
+fn take_or_issue(
+    dir: &Path,
+    authority: &Authority,
+    spec: &LeafSpec,
+    now: Timestamp,
+) -> Result<Current, PkiError> {
+    let path = dir.join(format!("{}.pem", spec.file));
+    match files::read(&path)?.and_then(|text| usable(&text, spec, authority, now)) {
+        Some(current) => Ok(current),
+        None => issue(dir, authority, spec, now),
     }
 }
 

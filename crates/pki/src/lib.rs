@@ -4,7 +4,7 @@
 //! ca.key, ca.crt          the authority; cannot be replaced without telling every client
 //! front-proxy-ca.key, .crt  the authority of those who vouch for others, made again when it is missing or damaged: whoever
 //!                         believes it learns it from a ConfigMap
-//! sa.key                  signs ServiceAccount tokens (ES256)
+//! sa.key, sa-earlier.pub  signs ServiceAccount tokens (ES256); the public halves of keys that did before
 //! <name>.pem              a leaf: certificate, then key; issued again whenever it is missing, damaged,
 //!                         for other names, or two thirds through its life
 //! ```
@@ -22,6 +22,7 @@ mod signing;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod tls;
+mod token_keys;
 mod yaml;
 
 use std::net::IpAddr;
@@ -29,6 +30,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use rustls::client::ResolvesClientCert;
@@ -42,7 +44,8 @@ use tokio_util::sync::CancellationToken;
 use authority::Authority;
 use leaf::{Leaf, LeafSpec, Usage};
 pub use request::CertificateError;
-pub use signing::{SignError, SigningKey};
+pub use signing::{SignError, SigningKey, VerifyingKey};
+pub use token_keys::{Earlier, SIGNING_KEY_FILE, TokenKeys, rotate_token_key};
 
 /// The names and addresses under which the API server is reached.
 #[derive(Clone, Debug)]
@@ -145,7 +148,7 @@ pub struct Pki {
     dir: PathBuf,
     authority: Authority,
     front_proxy: Authority,
-    service_account_key: SigningKey,
+    token_keys: ArcSwap<TokenKeys>,
     api_server: Arc<Leaf>,
     kubelet_client: Arc<Leaf>,
     front_proxy_client: Arc<Leaf>,
@@ -168,7 +171,7 @@ impl Pki {
         let _lock = files::lock(dir)?;
         let authority = Authority::open_or_create(dir, "ca", "kubernetes", now)?;
         let front_proxy = Authority::open_or_remake(dir, "front-proxy-ca", "front-proxy-ca", now)?;
-        let service_account_key = SigningKey::open_or_create(&dir.join("sa.key"))?;
+        let token_keys = ArcSwap::from_pointee(TokenKeys::open_or_create(dir)?);
         let leaf = |spec| Leaf::open(dir, &authority, spec, now).map(Arc::new);
         let api_server = leaf(api_server_spec(subject))?;
         let kubelet_client = leaf(client_spec(
@@ -182,7 +185,7 @@ impl Pki {
             dir: dir.to_owned(),
             authority,
             front_proxy,
-            service_account_key,
+            token_keys,
             api_server,
             kubelet_client,
             front_proxy_client,
@@ -214,9 +217,9 @@ impl Pki {
         tls::following(&self.front_proxy_client)
     }
 
-    /// The key that signs ServiceAccount tokens.
-    pub fn service_account_key(&self) -> &SigningKey {
-        &self.service_account_key
+    /// The keys that sign and verify ServiceAccount tokens now; see [`Pki::reload_token_keys`].
+    pub fn token_keys(&self) -> Arc<TokenKeys> {
+        self.token_keys.load_full()
     }
 
     /// For the API server's listener (HTTP/2 and HTTP/1.1). Client certificates are optional, and verified
@@ -245,16 +248,16 @@ impl Pki {
         tls::client(&self.authority, &self.node_leaf(node_client_spec(name)?)?)
     }
 
-    /// A node agent's certificate for the API server, to be given to another machine.
-    pub fn node_client(&self, name: &str) -> Result<Credentials, PkiError> {
-        Ok(self.node_leaf(node_client_spec(name)?)?.credentials())
-    }
-
-    /// A certificate with which a part of this program that is no pod acts as a ServiceAccount from another process.
-    pub fn service_account_client(&self, namespace: &str, name: &str) -> Result<Credentials, PkiError> {
+    /// For connections of a part of this program that is no pod and acts as a ServiceAccount from another process.
+    pub fn service_account_client_tls(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Arc<ClientConfig>, PkiError> {
         let user = skiff_identity::UserInfo::service_account(namespace, name).name;
         let file = format!("serviceaccount-{namespace}-{name}");
-        Ok(self.node_leaf(client_spec(&file, &user, skiff_identity::SERVICE_ACCOUNTS))?.credentials())
+        let leaf = self.node_leaf(client_spec(&file, &user, skiff_identity::SERVICE_ACCOUNTS))?;
+        tls::client(&self.authority, &leaf)
     }
 
     /// The administrator's certificate: group `system:masters`.
@@ -287,8 +290,9 @@ impl Pki {
         request::sign(&self.authority, request, usages, Timestamp::now(), life)
     }
 
-    /// Renews certificates when they are due, until shut down. A failure is logged and tried again.
-    pub async fn keep_current(&self, shutdown: CancellationToken) {
+    /// Renews certificates when they are due, until shut down. A failure is logged and tried again. Calls `looked` whenever it has
+    /// looked after them: for who keeps copies.
+    pub async fn keep_current(&self, looked: impl Fn(), shutdown: CancellationToken) {
         loop {
             let now = Timestamp::now();
             let wait = match self.renew_due(now) {
@@ -298,6 +302,7 @@ impl Pki {
                     SHORTEST_WAIT
                 }
             };
+            looked();
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = tokio::time::sleep(wait) => {}
@@ -309,11 +314,8 @@ impl Pki {
     /// Renews every leaf that is due and returns when the next one will be.
     fn renew_due(&self, now: Timestamp) -> Result<Timestamp, PkiError> {
         let _lock = files::lock(&self.dir)?;
-        let nodes = self.nodes.lock().clone();
-        let ours = [&self.api_server, &self.kubelet_client, &self.admin].into_iter().chain(&nodes);
-        let leaves = ours.map(|leaf| (leaf, &self.authority));
         let mut next = Timestamp::MAX;
-        for (leaf, authority) in leaves.chain([(&self.front_proxy_client, &self.front_proxy)]) {
+        for (leaf, authority) in self.leaves() {
             if leaf.due() <= now {
                 leaf.renew(&self.dir, authority, now)?;
                 tracing::info!(certificate = leaf.name(), "renewed");
@@ -321,6 +323,20 @@ impl Pki {
             next = next.min(leaf.due());
         }
         Ok(next)
+    }
+
+    /// Renews every leaf, due or not.
+    #[cfg(any(test, feature = "testing"))]
+    fn renew_all(&self, now: Timestamp) -> Result<(), PkiError> {
+        self.leaves().into_iter().try_for_each(|(leaf, authority)| leaf.replace(&self.dir, authority, now))
+    }
+
+    /// Every leaf with whoever issues it.
+    fn leaves(&self) -> Vec<(Arc<Leaf>, &Authority)> {
+        let ours = [&self.api_server, &self.kubelet_client, &self.admin].map(Arc::clone);
+        let nodes = self.nodes.lock().clone();
+        let issued = ours.into_iter().chain(nodes).map(|leaf| (leaf, &self.authority));
+        issued.chain([(Arc::clone(&self.front_proxy_client), &self.front_proxy)]).collect()
     }
 
     /// The leaf of a specification: the one in use, or a new one that is renewed from now on.

@@ -1,6 +1,4 @@
-//! The key that signs ServiceAccount tokens, and the public half in the forms that verifiers read.
-
-use std::path::Path;
+//! The keys of ServiceAccount tokens: the one that signs, and the public halves in the forms that verifiers read.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -12,16 +10,66 @@ use ring::signature::{
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::PkiError;
-use super::files::{self, Durability};
+use super::der;
 
-/// An ECDSA P-256 key (JWS algorithm `ES256`).
+/// What stands before the point in a P-256 key's SubjectPublicKeyInfo (RFC 5480): `id-ecPublicKey` on `prime256v1`, and the
+/// head of a string of 65 bytes.
+const SPKI_HEAD: [u8; 26] = [
+    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86,
+    0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
+];
+/// How an uncompressed point begins: 0x04, x, y.
+const UNCOMPRESSED: u8 = 0x04;
+const POINT_LENGTH: usize = 65;
+
+/// The public half of an ECDSA P-256 key, by which signatures (JWS algorithm `ES256`) are verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifyingKey {
+    /// Uncompressed.
+    point: Vec<u8>,
+    id: String,
+}
+
+impl VerifyingKey {
+    /// Reads a key's SubjectPublicKeyInfo, in DER.
+    pub(super) fn from_der(spki: &[u8]) -> Result<Self, String> {
+        let point = spki
+            .strip_prefix(&SPKI_HEAD)
+            .filter(|point| point.len() == POINT_LENGTH && point[0] == UNCOMPRESSED)
+            .ok_or("it is no public key of ECDSA with the curve P-256")?;
+        Ok(Self { point: point.to_vec(), id: URL_SAFE_NO_PAD.encode(Sha256::digest(spki)) })
+    }
+
+    /// The key as PEM.
+    pub(super) fn pem(&self) -> String {
+        der::pem("PUBLIC KEY", &[SPKI_HEAD.as_slice(), &self.point].concat())
+    }
+
+    /// The key's identifier (`kid`): a digest of the public key.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Whether the signature (`r` and `s`) is this key's.
+    pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
+        UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &self.point).verify(message, signature).is_ok()
+    }
+
+    /// The key as a JSON Web Key.
+    pub fn jwk(&self) -> Value {
+        let (x, y) = self.point[1..].split_at(32);
+        json!({
+            "use": "sig", "kty": "EC", "kid": self.id, "crv": "P-256", "alg": "ES256",
+            "x": URL_SAFE_NO_PAD.encode(x), "y": URL_SAFE_NO_PAD.encode(y),
+        })
+    }
+}
+
+/// An ECDSA P-256 key that signs (JWS algorithm `ES256`).
 pub struct SigningKey {
     pair: EcdsaKeyPair,
     random: SystemRandom,
-    /// Uncompressed point: 0x04, x, y.
-    public: Vec<u8>,
-    id: String,
+    public: VerifyingKey,
 }
 
 /// The system's random numbers, which each signature needs, were not available.
@@ -30,28 +78,13 @@ pub struct SigningKey {
 pub struct SignError;
 
 impl SigningKey {
-    /// Reads the key, or makes one.
-    pub(super) fn open_or_create(path: &Path) -> Result<Self, PkiError> {
-        let damaged = |reason: String| PkiError::Damaged { path: path.to_owned(), reason };
-        let pem = match files::read(path)? {
-            Some(pem) => pem,
-            None => {
-                let pem = generate().map_err(|source| PkiError::Issue { name: "sa".to_owned(), source })?;
-                files::write(path, &pem, Durability::Kept)?;
-                pem
-            }
-        };
-        Self::from_pem(&pem).map_err(damaged)
-    }
-
-    fn from_pem(pem: &str) -> Result<Self, String> {
+    pub(super) fn from_pem(pem: &str) -> Result<Self, String> {
         let key = KeyPair::from_pem(pem).map_err(|error| error.to_string())?;
         let random = SystemRandom::new();
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, key.serialized_der(), &random)
             .map_err(|error| error.to_string())?;
-        let digest = Sha256::digest(key.subject_public_key_info());
-        let id = URL_SAFE_NO_PAD.encode(digest);
-        Ok(Self { pair, random, public: key.public_key_raw().to_vec(), id })
+        let public = VerifyingKey::from_der(&key.subject_public_key_info())?;
+        Ok(Self { pair, random, public })
     }
 
     /// A key that is kept nowhere.
@@ -64,9 +97,14 @@ impl SigningKey {
         Self::from_pem(&generate().expect("a key is made")).expect("a fresh key is sound")
     }
 
+    /// By which its signatures are verified.
+    pub fn public(&self) -> &VerifyingKey {
+        &self.public
+    }
+
     /// The key's identifier (`kid`): a digest of the public key.
     pub fn id(&self) -> &str {
-        &self.id
+        &self.public.id
     }
 
     /// Signs; the result is `r` and `s`, 32 bytes each, as ES256 has it.
@@ -74,22 +112,9 @@ impl SigningKey {
         let signature = self.pair.sign(&self.random, message).map_err(|_| SignError)?;
         Ok(signature.as_ref().to_vec())
     }
-
-    /// Whether the signature is this key's.
-    pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
-        UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &self.public).verify(message, signature).is_ok()
-    }
-
-    /// The public key as a JSON Web Key.
-    pub fn jwk(&self) -> Value {
-        let (x, y) = self.public[1..].split_at(32);
-        json!({
-            "use": "sig", "kty": "EC", "kid": self.id, "crv": "P-256", "alg": "ES256",
-            "x": URL_SAFE_NO_PAD.encode(x), "y": URL_SAFE_NO_PAD.encode(y),
-        })
-    }
 }
 
-fn generate() -> Result<String, rcgen::Error> {
+/// A new key, as PEM.
+pub(super) fn generate() -> Result<String, rcgen::Error> {
     Ok(KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?.serialize_pem())
 }

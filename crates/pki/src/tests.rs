@@ -35,7 +35,7 @@ fn a_restart_finds_the_same_certificates() {
     let second = Pki::open_at(&path, &subject([192, 0, 2, 1]), now()).unwrap();
     assert_eq!(first.ca_pem(), second.ca_pem());
     assert_eq!(first.admin().certificate, second.admin().certificate);
-    assert_eq!(first.service_account_key().id(), second.service_account_key().id());
+    assert_eq!(first.token_keys().signing().id(), second.token_keys().signing().id());
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&path), 0o700);
     for entry in std::fs::read_dir(&path).unwrap() {
@@ -90,6 +90,18 @@ fn certificates_renew_after_two_thirds_of_their_life() {
 }
 
 #[test]
+fn two_processes_renew_a_certificate_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let start = now();
+    let open = || Pki::open_at(dir.path(), &subject([192, 0, 2, 1]), start).unwrap();
+    let (server, agent) = (open(), open());
+    let due = server.renew_due(start).unwrap();
+    server.renew_due(due).unwrap();
+    agent.renew_due(due).unwrap();
+    assert_eq!(agent.admin().certificate, server.admin().certificate);
+}
+
+#[test]
 fn damage_is_repaired_where_nothing_is_lost_and_named_where_it_is() {
     let dir = tempfile::tempdir().unwrap();
     let open = || Pki::open_at(dir.path(), &subject([192, 0, 2, 1]), now());
@@ -126,7 +138,7 @@ fn the_authority_limits_what_it_issues() {
 fn node_names_cannot_leave_the_directory() {
     let dir = tempfile::tempdir().unwrap();
     let pki = Pki::open_at(dir.path(), &subject([192, 0, 2, 1]), now()).unwrap();
-    assert!(matches!(pki.node_client("../x"), Err(PkiError::NodeName(_))));
+    assert!(matches!(pki.node_client_tls("../x"), Err(PkiError::NodeName(_))));
 }
 
 #[tokio::test]
@@ -146,6 +158,44 @@ async fn both_sides_verify_each_other() {
         let peer = PeerIdentity::from_certificate(peer).unwrap();
         assert_eq!(peer.common_name, "system:node:n1");
         assert_eq!(peer.organizations, ["system:nodes"]);
+    }
+}
+
+/// The certificates that both sides of a new connection show: the client's and the server's.
+async fn shown(
+    connector: &tokio_rustls::TlsConnector,
+    acceptor: &tokio_rustls::TlsAcceptor,
+) -> [CertificateDer<'static>; 2] {
+    let (near, far) = tokio::io::duplex(16 * 1024);
+    let name = ServerName::try_from("127.0.0.1").unwrap();
+    let (near, far) = tokio::join!(connector.connect(name, near), acceptor.accept(far));
+    let (mut near, mut far) = (near.unwrap(), far.unwrap());
+    // What the server gives to take the session up again comes before what it says.
+    far.write_all(b"x").await.unwrap();
+    near.read_u8().await.unwrap();
+    let client = far.get_ref().1.peer_certificates().unwrap()[0].clone().into_owned();
+    let server = near.get_ref().1.peer_certificates().unwrap()[0].clone().into_owned();
+    [client, server]
+}
+
+#[tokio::test]
+async fn who_connects_after_a_renewal_meets_new_certificates_on_both_sides() {
+    let dir = tempfile::tempdir().unwrap();
+    let pki = Pki::open_at(dir.path(), &subject([192, 0, 2, 1]), now()).unwrap();
+    let server = tokio_rustls::TlsAcceptor::from(pki.api_server_tls().unwrap());
+    let mut sides = Vec::new();
+    for tls in [pki.node_client_tls("n1"), pki.service_account_client_tls("kube-system", "p")] {
+        sides.push(tokio_rustls::TlsConnector::from(tls.unwrap()));
+    }
+    let mut before = Vec::new();
+    for side in &sides {
+        before.push(shown(side, &server).await);
+    }
+    pki.renew_all(now()).unwrap();
+    for (side, [client, api_server]) in sides.iter().zip(before) {
+        let [new_client, new_api_server] = shown(side, &server).await;
+        assert_ne!(new_client, client);
+        assert_ne!(new_api_server, api_server);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use rustls::client::ResolvesClientCert;
+use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, ServerConfig, SignatureScheme};
@@ -68,10 +68,12 @@ pub(super) fn server(
 pub(super) fn client(authority: &Authority, leaf: &Arc<Leaf>) -> Result<Arc<ClientConfig>, PkiError> {
     let refused = |source| PkiError::Tls { name: leaf.name().to_owned(), source };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
+    let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(refused)?
         .with_root_certificates(authority.roots())
         .with_client_cert_resolver(following(leaf));
+    // Whoever takes a session up again is whom its first certificate has shown, however old that is.
+    config.resumption = Resumption::disabled();
     Ok(Arc::new(config))
 }

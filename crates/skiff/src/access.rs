@@ -78,9 +78,12 @@ pub(crate) struct AccessArgs {
     /// AuthorizationConfiguration (apiserver.config.k8s.io/v1): who decides what users may do; read again when it changes
     #[arg(long, value_name = "FILE")]
     pub(crate) authorization_config: Option<PathBuf>,
-    /// Who decides what users may do, in this order: Node, RBAC, Webhook, AlwaysAllow, AlwaysDeny; when not given, Node,RBAC
+    /// Who decides what users may do, in this order: Node, RBAC, ABAC, Webhook, AlwaysAllow, AlwaysDeny; when not given, Node,RBAC
     #[arg(long, value_delimiter = ',', value_name = "MODE,…")]
     pub(crate) authorization_mode: Vec<String>,
+    /// Policies of the mode ABAC, a line of JSON each; read whenever the server starts
+    #[arg(long, value_name = "FILE")]
+    pub(crate) authorization_policy_file: Option<PathBuf>,
     /// Kubeconfig of a server that decides (SubjectAccessReview)
     #[arg(long, value_name = "FILE")]
     pub(crate) authorization_webhook_config_file: Option<PathBuf>,
@@ -153,6 +156,7 @@ impl AccessArgs {
         let options = AuthorizationOptions {
             file: self.authorization_config.clone(),
             modes: self.authorization_mode.clone(),
+            policies: self.authorization_policy_file.clone(),
             webhook: WebhookOptions {
                 file: self.authorization_webhook_config_file.clone(),
                 version: self.authorization_webhook_version.clone(),
@@ -197,6 +201,7 @@ impl AccessArgs {
             ),
             ("authorization_config", file(&self.authorization_config)?),
             ("authorization_mode", other(self.authorization_mode.join(","), "")),
+            ("authorization_policy_file", file(&self.authorization_policy_file)?),
             ("authorization_webhook_config_file", file(&self.authorization_webhook_config_file)?),
             ("authorization_webhook_version", other(self.authorization_webhook_version.clone(), "v1beta1")),
             (
@@ -295,6 +300,7 @@ mod tests {
         check("--enable-bootstrap-token-auth --anonymous-auth=false");
         check("--authentication-config=/a.yaml --authorization-config=/b.yaml");
         check("--authentication-token-webhook-config-file=/a --authentication-token-webhook-version=v1");
+        check("--authorization-mode=ABAC,RBAC --authorization-policy-file=/a");
         check("--authorization-mode=Node,RBAC,Webhook --authorization-webhook-config-file=/a");
         check(
             "--oidc-issuer-url=https://a --oidc-client-id=b --oidc-username-prefix=- --oidc-required-claim=a=b,c=d",
@@ -322,7 +328,12 @@ mod tests {
             r#"authorization-mode "RBAC" has mode specified more than once"#,
         );
         check("--authorization-mode Odd", r#"authorization-mode "Odd" is not a valid mode"#);
-        check("--authorization-mode ABAC", r#"authorization-mode "ABAC" is not there"#);
+        check("--authorization-mode ABAC", "authorization policy file not passed");
+        check("--authorization-policy-file /a", "without mode ABAC");
+        check(
+            "--authorization-mode ABAC --authorization-policy-file /nowhere",
+            "cannot read the authorization policy",
+        );
         check("--authorization-mode Webhook", "authorization config file not passed");
         check("--authorization-webhook-config-file /a", "without mode Webhook");
         check(

@@ -66,6 +66,8 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     /// Manage the images that pods on this machine can use
     Image(ImageArgs),
+    /// Replace what the cluster signs with, while it runs
+    Rotate(RotateArgs),
     /// The kubectl verbs that people use most, for machines without kubectl
     #[command(disable_help_flag = true)]
     Kubectl {
@@ -437,6 +439,27 @@ pub(crate) enum ImageCommand {
         /// E.g. luksa/kubia
         #[arg(required = true)]
         references: Vec<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RotateArgs {
+    #[command(flatten)]
+    pub(crate) layout: LayoutArgs,
+    #[command(subcommand)]
+    pub(crate) command: RotateCommand,
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum RotateCommand {
+    /// Sign tokens of ServiceAccounts with a new key from now on
+    ///
+    /// Tokens that earlier keys have signed are believed until they end, and both are in the key set that others verify tokens by.
+    /// Pods get newer tokens in time; those in Secrets have no end.
+    ServiceAccountKey {
+        /// Believe no token that an earlier key has signed, not even those of pods that run
+        #[arg(long)]
+        revoke: bool,
     },
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use parking_lot::Mutex;
 use skiff_apiserver::configuration;
-use skiff_apiserver::{Changes, Checks, Concern};
+use skiff_apiserver::{Checks, Concern, Followed};
 use skiff_encryption::kms::Service;
 use skiff_encryption::{Configuration, DEFINITION, Keyring, KmsConfig, NAMES, SCHEMA, grpc};
 use skiff_exposition::{Counters, Family, Gauges};
@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::args::EncryptionArgs;
 
 /// How often key management services are asked how they are, as Kubernetes does, and how often when one is not in order: they tell
-/// nothing by themselves. The file is looked at as often, since nobody tells of changes behind symbolic links.
+/// nothing by themselves.
 const ASK: Duration = Duration::from_secs(60);
 const ASK_FAILING: Duration = Duration::from_secs(10);
 
@@ -47,14 +47,10 @@ pub(crate) struct Encryption {
     keyring: Arc<Keyring>,
     file: PathBuf,
     reloads: bool,
-    /// What the file said last, and why that is not what is done, if it is not.
-    read: Arc<Mutex<Read>>,
-}
-
-#[derive(Debug, Default)]
-struct Read {
-    text: Vec<u8>,
-    failed: Option<String>,
+    /// What the file said when the keys were opened.
+    opened: Vec<u8>,
+    /// Why what the file says now is not what is done, if it is not.
+    failed: Arc<Mutex<Option<String>>>,
 }
 
 impl EncryptionArgs {
@@ -73,20 +69,22 @@ impl EncryptionArgs {
 
     /// The keys that the file names. Key management services are asked how they are.
     pub(crate) fn open(&self) -> anyhow::Result<Option<Encryption>> {
-        let (Some(configuration), Some(file)) = (self.read()?, &self.encryption_provider_config) else {
-            return Ok(None);
-        };
+        let Some(file) = &self.encryption_provider_config else { return Ok(None) };
+        let opened = text(file)?;
+        let configuration = parse(file, &opened)?;
         let connect = |config: &KmsConfig| -> Box<dyn Service> { Box::new(grpc::Socket::new(config)) };
         let keyring = Arc::new(Keyring::new(&configuration, connect, Instant::now()));
-        let read = Arc::new(Mutex::new(Read { text: text(file)?, failed: None }));
         let reloads = self.encryption_provider_config_automatic_reload;
-        Ok(Some(Encryption { keyring, file: file.clone(), reloads, read }))
+        Ok(Some(Encryption { keyring, file: file.clone(), reloads, opened, failed: Arc::default() }))
     }
 }
 
 fn text(file: &Path) -> anyhow::Result<Vec<u8>> {
-    let text = std::fs::read(file);
-    let text = text.with_context(|| {
+    readable(file, std::fs::read(file))
+}
+
+fn readable(file: &Path, found: io::Result<Vec<u8>>) -> anyhow::Result<Vec<u8>> {
+    let text = found.with_context(|| {
         format!("error opening encryption provider configuration file {:?}", file.display())
     })?;
     anyhow::ensure!(!text.is_empty(), "encryption provider configuration file {:?} is empty", file.display());
@@ -108,17 +106,17 @@ impl Encryption {
 
     /// Says whether key management services and the file are in order.
     pub(crate) fn check(&self, checks: &Checks) {
-        let (keyring, read) = (Arc::clone(&self.keyring), Arc::clone(&self.read));
+        let (keyring, failed) = (Arc::clone(&self.keyring), Arc::clone(&self.failed));
         // A new start of the server would help neither.
         checks.add("kms-providers", Concern::Readiness, move || match keyring.failing() {
             Some(why) => Err(why),
-            None => read.lock().failed.clone().map_or(Ok(()), Err),
+            None => failed.lock().clone().map_or(Ok(()), Err),
         });
     }
 
     /// Looks after keys and file until the shutdown, and lets the store write anew what other keys concern.
     pub(crate) async fn keep(self, store: Arc<Embedded>, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let changes = if self.reloads { Some(Changes::beside(&self.file)?) } else { None };
+        let mut changes = self.reloads.then(|| Followed::since(self.file.clone(), self.opened.clone()));
         // What could not be opened when the store was may be open by now.
         let mut is_due = true;
         loop {
@@ -133,16 +131,19 @@ impl Encryption {
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
                 () = tokio::time::sleep(pause) => {}
-                changed = next(changes.as_ref()) => changed.context("watch the encryption provider configuration")?,
+                found = next(changes.as_mut()) => {
+                    let this = self.clone();
+                    let reloaded = tokio::task::spawn_blocking(move || this.reload(found)).await;
+                    is_due |= reloaded.context("read the encryption provider configuration again")?;
+                }
             }
         }
     }
 
-    /// One look at services and file. Whether something is left to be written anew.
+    /// One look at services. Whether something is left to be written anew.
     fn look(&self, store: &Embedded, is_due: bool) -> bool {
         let probed = self.keyring.probe(Instant::now());
-        let reloaded = self.reloads && self.reload();
-        if !probed && !reloaded && !is_due {
+        if !probed && !is_due {
             return false;
         }
         match tokio::runtime::Handle::current().block_on(store.renew()) {
@@ -158,39 +159,33 @@ impl Encryption {
         }
     }
 
-    /// Takes what the file says, if that is new. Whether it is. What cannot be taken is told of, and all stays as it is.
-    fn reload(&self) -> bool {
-        let found = text(&self.file);
-        let mut read = self.read.lock();
-        if found.as_ref().is_ok_and(|text| *text == read.text) {
-            return false;
-        }
-        let taken = found.and_then(|text| {
+    /// Takes what the file says now. Whether that is done. What cannot be taken is told of, and all stays as it is.
+    fn reload(&self, found: io::Result<Vec<u8>>) -> bool {
+        let taken = readable(&self.file, found).and_then(|text| {
             let configuration = parse(&self.file, &text)?;
-            self.keyring.replace(&configuration, Instant::now()).map_err(anyhow::Error::msg)?;
-            Ok(text)
+            self.keyring.replace(&configuration, Instant::now()).map_err(anyhow::Error::msg)
         });
         let status = if taken.is_ok() { "success" } else { "failure" };
         RELOADS.of([status]).add(1);
         RELOADED.of([status]).set(jiff::Timestamp::now().as_second());
         match taken {
-            Ok(text) => {
+            Ok(()) => {
                 tracing::info!(file = %self.file.display(), "the encryption provider configuration was read again");
-                *read = Read { text, failed: None };
+                *self.failed.lock() = None;
                 true
             }
             Err(error) => {
                 let why = skiff_errors::error_text(error.as_ref());
                 tracing::error!(%why, "the encryption provider configuration cannot be used, the one before stays");
-                read.failed = Some(why);
+                *self.failed.lock() = Some(why);
                 false
             }
         }
     }
 }
 
-/// Waits for a change; without a watch for ever.
-async fn next(changes: Option<&Changes>) -> io::Result<()> {
+/// What the file says from now on; if it is not followed, never.
+async fn next(changes: Option<&mut Followed>) -> io::Result<Vec<u8>> {
     match changes {
         Some(changes) => changes.next().await,
         None => std::future::pending().await,

@@ -6,7 +6,10 @@
 
 mod access;
 mod addons;
+mod agent;
 mod args;
+mod authorities;
+mod certificates;
 mod cluster;
 mod connections;
 mod daemon;
@@ -16,6 +19,7 @@ mod dns_pod;
 mod down;
 mod encryption;
 mod firewall;
+mod health;
 mod image;
 mod keeper;
 mod layout;
@@ -27,9 +31,11 @@ mod parts;
 mod preflight;
 mod progress;
 mod ready;
+mod rotate;
 mod scheduling;
 mod server;
 mod service;
+mod settings;
 mod status;
 mod timeline;
 mod up;
@@ -85,6 +91,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Agent(args) => server::run_agent(&args)?,
         Command::Demo(args) => demo::run(&args)?,
         Command::Image(args) => image::run(&args)?,
+        Command::Rotate(args) => rotate::run(&args)?,
         Command::Kubectl { arguments } => {
             return Ok(skiff_cli::main(arguments.into_iter().map(Into::into)));
         }

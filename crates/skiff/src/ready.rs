@@ -12,7 +12,6 @@ use kube::api::{Patch, PatchParams};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client};
 use skiff_informer::{Tolerant, watch_objects};
-use skiff_pki::kubeconfig::{self, ContextEntry};
 use skiff_podnet::NodeNetwork;
 use skiff_proxy::Health;
 use tokio::sync::watch;
@@ -203,12 +202,4 @@ pub(crate) fn not_ready(node: &Node) -> Option<String> {
     };
     let words = [&ready.reason, &ready.message].map(|word| word.clone().unwrap_or_default());
     (ready.status != "True").then(|| words.join(": "))
-}
-
-/// A client with a context's credentials.
-pub(crate) async fn client_of(entry: &ContextEntry) -> anyhow::Result<Client> {
-    let kubeconfig = kubeconfig::parse_config(&kubeconfig::render(entry))?;
-    let config =
-        kube::Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default()).await?;
-    Ok(Client::try_from(config)?)
 }

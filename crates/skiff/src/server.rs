@@ -13,11 +13,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::ServerArgs;
-use crate::cluster::{self, Settings};
-use crate::down;
-use crate::log;
-use crate::preflight;
 use crate::progress::{Progress, Report};
+use crate::settings::Settings;
+use crate::{agent, cluster, down, log, preflight};
 
 /// Worker threads of the server. It waits more than it computes, and each thread costs memory.
 const MAX_THREADS: usize = 4;
@@ -79,7 +77,7 @@ pub(crate) fn run_agent(args: &ServerArgs) -> anyhow::Result<()> {
     args.layout.layout().create()?;
     runtime()?.block_on(async {
         let shutdown = shutdown_on_signal()?;
-        cluster::run_agent(Settings::new(args)?, shutdown).await
+        agent::run_agent(Settings::new(args)?, shutdown).await
     })
 }
 
@@ -129,6 +127,11 @@ pub(crate) fn user_kubeconfig() -> Option<PathBuf> {
 /// Adds or replaces a context in a kubeconfig, and makes it the current one.
 pub(crate) fn write_context(path: Option<&Path>, entry: &ContextEntry) -> anyhow::Result<()> {
     change_kubeconfig(path, |existing| kubeconfig::merge(existing, entry))
+}
+
+/// Gives a context of a kubeconfig newer credentials, if it is this cluster's.
+pub(crate) fn renew_context(path: Option<&Path>, entry: &ContextEntry) -> anyhow::Result<()> {
+    change_kubeconfig(path, |existing| kubeconfig::renew(existing, entry))
 }
 
 /// Removes a context from a kubeconfig.

@@ -142,7 +142,7 @@ async fn examine(layout: &Layout, record: &daemon::Record) -> Vec<Part> {
     parts
 }
 
-async fn client(layout: &Layout) -> anyhow::Result<Client> {
+pub(crate) async fn client(layout: &Layout) -> anyhow::Result<Client> {
     let kubeconfig = read_config(layout.admin_kubeconfig())?;
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
     Ok(Client::try_from(config)?)
@@ -174,7 +174,7 @@ async fn api(client: &Client) -> Part {
 }
 
 /// The status and text of a path, whatever the status.
-async fn get(client: &Client, path: &str) -> anyhow::Result<(http::StatusCode, String)> {
+pub(crate) async fn get(client: &Client, path: &str) -> anyhow::Result<(http::StatusCode, String)> {
     let response = client.send(http::Request::get(path).body(Body::empty())?).await?;
     let status = response.status();
     let body = response.into_body().collect_bytes().await?;

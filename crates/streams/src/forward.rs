@@ -157,6 +157,24 @@ impl PortForwardSession {
     }
 }
 
+impl PortForwardSession {
+    /// Whether no more connections can come, whatever the client does: in the channel protocol the request has named them all.
+    pub fn is_exhausted(&self) -> bool {
+        matches!(&self.0, Source::Channels { ready, .. } if ready.is_empty())
+    }
+
+    /// Tells a client of the channel protocol that all its connections have ended: nothing says so of a single one.
+    ///
+    /// # Errors
+    /// When the client is gone.
+    pub async fn finish(self) -> Result<(), StreamError> {
+        match self.0 {
+            Source::Channels { channels, .. } => channels.finish().await,
+            Source::Spdy { .. } => Ok(()),
+        }
+    }
+}
+
 fn over_spdy<T: AsyncRead + AsyncWrite + Send + 'static>(io: T) -> Result<Source, StreamError> {
     let well_formed = |headers: &spdy::Headers| role(headers).is_some() && port(headers).is_some();
     let connection = spdy::Connection::start(io, well_formed)?;
@@ -197,7 +215,7 @@ fn pair(unpaired: &mut HashMap<PairId, Unpaired>, stream: spdy::Stream) -> Optio
     let (data, error) = if own == Role::Data { (stream, partner.stream) } else { (partner.stream, stream) };
     let port = port(&data.headers)?;
     let data = DataStream { read: data.read, write: Box::pin(data.write) };
-    Some(Forwarded { port, data, error: ErrorSender(Box::pin(error.write)) })
+    Some(Forwarded { port, data, error: ErrorSender(Box::pin(error.write)), ends_apart: true })
 }
 
 async fn over_channels<T>(io: T, protocol: ChannelProtocol, ports: &[u16]) -> Result<Source, StreamError>
@@ -213,7 +231,7 @@ where
         channels.send(error, &port.to_le_bytes()).await?;
         let data = DataStream { read, write: Box::pin(channels.writer(data)) };
         let error = ErrorSender(Box::pin(channels.writer(error)));
-        ready.push_back(Forwarded { port: *port, data, error });
+        ready.push_back(Forwarded { port: *port, data, error, ends_apart: false });
     }
     Ok(Source::Channels { ready, channels })
 }
@@ -241,6 +259,9 @@ pub struct Forwarded {
     pub data: DataStream,
     /// Reports that the connection failed. Dropping it reports that it went well.
     pub error: ErrorSender,
+    /// Whether the client has a word for the end of what it sends. Those of the channel protocol have none, so that a connection
+    /// of theirs ends when the pod's side does.
+    pub ends_apart: bool,
 }
 
 /// The bytes of one forwarded connection.

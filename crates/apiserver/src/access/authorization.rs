@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
+use skiff_auth::Policies;
 use skiff_machinery::{FieldError, FieldErrors, duration, names};
 
 use super::conditions::Conditions;
@@ -26,6 +27,7 @@ const LONGEST: Duration = Duration::from_secs(30);
 pub(super) enum Decider {
     Node,
     Rbac,
+    Abac(Arc<Policies>),
     AlwaysAllow,
     AlwaysDeny,
     Webhook(Webhook),

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use skiff_auth::Policies;
 use skiff_jwt::Configuration;
 use skiff_machinery::FieldErrors;
 use skiff_registry::configuration::{Kind, decode, read_text};
@@ -50,4 +51,11 @@ pub(super) fn authorization(file: &Path) -> Result<Vec<Decider>, AccessError> {
     let read = read_text(&text).and_then(|object| decode(&object, &AUTHORIZATION, &schema));
     let read = read.map_err(|why| wrong(file, why))?;
     authorization::read(&read).map_err(|errors| wrong(file, listed(&errors)))
+}
+
+/// The policies of attribute-based access control.
+pub(super) fn policies(file: &Path) -> Result<Policies, AccessError> {
+    let text = text(file, "the authorization policy file")?;
+    let text = String::from_utf8(text).map_err(|error| wrong(file, error.to_string()))?;
+    Policies::parse(&text).map_err(|why| wrong(file, why))
 }

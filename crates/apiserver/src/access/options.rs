@@ -41,6 +41,8 @@ pub struct AuthorizationOptions {
     pub file: Option<PathBuf>,
     /// `--authorization-mode`; none: Node and RBAC.
     pub modes: Vec<String>,
+    /// `--authorization-policy-file`
+    pub policies: Option<PathBuf>,
     /// `--authorization-webhook-…`
     pub webhook: WebhookOptions,
 }
@@ -156,7 +158,7 @@ impl AuthorizationOptions {
     /// When it cannot be used, or something would be ignored.
     pub fn read(&self) -> Result<Authorization, AccessError> {
         if let Some(file) = &self.file {
-            if !self.modes.is_empty() || self.webhook.file.is_some() {
+            if !self.modes.is_empty() || self.webhook.file.is_some() || self.policies.is_some() {
                 let why = "authorization-config can not be specified when --authorization-mode or --authorization-webhook-* flags are defined";
                 return Err(options(why));
             }
@@ -164,6 +166,9 @@ impl AuthorizationOptions {
             return Ok(Authorization { deciders: None, file: Some(file.clone()) });
         }
         self.webhook.check("authorization-webhook-version", "authorization.k8s.io")?;
+        if self.policies.is_some() && !self.modes.iter().any(|mode| mode == "ABAC") {
+            return Err(options("cannot specify --authorization-policy-file without mode ABAC"));
+        }
         if self.modes.is_empty() && self.webhook.file.is_none() {
             return Ok(Authorization::default());
         }
@@ -191,7 +196,12 @@ impl AuthorizationOptions {
                 let webhook = Webhook::of_options(kubeconfig, &self.webhook);
                 Ok(Decider::Webhook(webhook))
             }
-            "ABAC" => Err(options("authorization-mode \"ABAC\" is not there; roles and bindings (RBAC) are")),
+            "ABAC" => {
+                let Some(file) = &self.policies else {
+                    return Err(options("authorization-mode ABAC's authorization policy file not passed"));
+                };
+                Ok(Decider::Abac(files::policies(file)?.into()))
+            }
             other => authorization::plain(other)
                 .ok_or_else(|| options(format!("authorization-mode {other:?} is not a valid mode"))),
         }

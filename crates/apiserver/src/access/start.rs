@@ -72,6 +72,7 @@ async fn authorizers(deciders: Vec<Decider>) -> Result<Vec<Authorizer>, AccessEr
         authorizers.push(match decider {
             Decider::Node => Authorizer::Node,
             Decider::Rbac => Authorizer::Rbac,
+            Decider::Abac(policies) => Authorizer::Abac(policies),
             Decider::AlwaysAllow => Authorizer::AlwaysAllow,
             Decider::AlwaysDeny => Authorizer::AlwaysDeny,
             Decider::Webhook(webhook) => {

@@ -1,14 +1,13 @@
 //! A server that is asked whose tokens are: TokenReview.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use parking_lot::Mutex;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use skiff_auth::{TokenUser, Tokens};
 use skiff_identity::UserInfo;
+use skiff_recent::Recent;
 use tokio::time::Instant;
 
 use crate::webhooks::kubeconfig::Server;
@@ -24,25 +23,20 @@ pub(super) struct TokenWebhook {
     version: String,
     ttl: Duration,
     /// What is known of tokens, by digests of them and their audiences.
-    known: Mutex<HashMap<[u8; 32], (TokenUser, Instant)>>,
+    known: Recent<[u8; 32], (TokenUser, Instant)>,
 }
 
 impl TokenWebhook {
     pub(super) fn new(server: Server, version: String, ttl: Duration) -> Self {
-        Self { server, version, ttl, known: Mutex::default() }
+        Self { server, version, ttl, known: Recent::new(KEPT) }
     }
 
     fn remembered(&self, digest: &[u8; 32]) -> Option<TokenUser> {
-        let known = self.known.lock();
-        known.get(digest).filter(|(_, until)| *until > Instant::now()).map(|(user, _)| user.clone())
+        self.known.get(digest).filter(|(_, until)| *until > Instant::now()).map(|(user, _)| user)
     }
 
     fn remember(&self, digest: [u8; 32], user: &TokenUser) {
-        let mut known = self.known.lock();
-        if known.len() >= KEPT {
-            known.clear();
-        }
-        known.insert(digest, (user.clone(), Instant::now() + self.ttl));
+        self.known.insert(digest, (user.clone(), Instant::now() + self.ttl));
     }
 }
 

@@ -1,13 +1,14 @@
 //! A server that decides what users may do: SubjectAccessReview.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 use skiff_auth::{Attributes, Authorize, Decision};
-use skiff_machinery::selector::FieldOperator;
+use skiff_machinery::selector::{
+    FieldOperator, FieldRequirement, FieldSelector, LabelOperator, LabelRequirement, LabelSelector,
+};
+use skiff_recent::Recent;
 use tokio::time::Instant;
 
 use super::authorization::Webhook;
@@ -22,17 +23,16 @@ const LONGEST: usize = 10_000;
 pub(super) struct WebhookAuthorizer {
     server: Server,
     webhook: Webhook,
-    known: Mutex<HashMap<String, (Decision, Instant)>>,
+    known: Recent<String, (Decision, Instant)>,
 }
 
 impl WebhookAuthorizer {
     pub(super) fn new(server: Server, webhook: Webhook) -> Self {
-        Self { server, webhook, known: Mutex::default() }
+        Self { server, webhook, known: Recent::new(KEPT) }
     }
 
     fn remembered(&self, question: &str) -> Option<Decision> {
-        let known = self.known.lock();
-        known.get(question).filter(|(_, until)| *until > Instant::now()).map(|(decision, _)| decision.clone())
+        self.known.get(question).filter(|(_, until)| *until > Instant::now()).map(|(decision, _)| decision)
     }
 
     fn remember(&self, question: String, decision: &Decision) {
@@ -44,11 +44,7 @@ impl WebhookAuthorizer {
         if holds.is_zero() || question.len() > LONGEST {
             return;
         }
-        let mut known = self.known.lock();
-        if known.len() >= KEPT {
-            known.clear();
-        }
-        known.insert(question, (decision.clone(), Instant::now() + holds));
+        self.known.insert(question, (decision.clone(), Instant::now() + holds));
     }
 
     fn failed(&self, error: String) -> Decision {
@@ -127,19 +123,37 @@ fn spec(attributes: &Attributes<'_>) -> Value {
     ];
     let given = fields.into_iter().filter(|(_, text)| !text.is_empty());
     let mut resource: Map<String, Value> = given.map(|(name, text)| (name.to_owned(), text.into())).collect();
-    let selected = attributes.fields.map(|fields| fields.requirements()).unwrap_or_default();
-    if !selected.is_empty() {
-        let requirements: Vec<Value> = selected
-            .iter()
-            .map(|one| {
-                let operator = if one.operator == FieldOperator::Equals { "In" } else { "NotIn" };
-                json!({"key": one.label, "operator": operator, "values": [one.value]})
-            })
-            .collect();
-        resource.insert("fieldSelector".to_owned(), json!({"requirements": requirements}));
+    let selectors = [
+        ("fieldSelector", attributes.fields.map(of_fields).unwrap_or_default()),
+        ("labelSelector", attributes.labels.map(of_labels).unwrap_or_default()),
+    ];
+    for (name, requirements) in selectors.into_iter().filter(|(_, list)| !list.is_empty()) {
+        resource.insert(name.to_owned(), json!({"requirements": requirements}));
     }
     spec["resourceAttributes"] = resource.into();
     spec
+}
+
+fn of_fields(selector: &FieldSelector) -> Vec<Value> {
+    let one = |one: &FieldRequirement| {
+        let operator = if one.operator == FieldOperator::Equals { "In" } else { "NotIn" };
+        json!({"key": one.label, "operator": operator, "values": [one.value]})
+    };
+    selector.requirements().iter().map(one).collect()
+}
+
+/// Comparisons of numbers have no words in reviews, and are left out.
+fn of_labels(selector: &LabelSelector) -> Vec<Value> {
+    let one = |LabelRequirement { key, operator }: &LabelRequirement| {
+        Some(match operator {
+            LabelOperator::In(values) => json!({"key": key, "operator": "In", "values": values}),
+            LabelOperator::NotIn(values) => json!({"key": key, "operator": "NotIn", "values": values}),
+            LabelOperator::Exists => json!({"key": key, "operator": "Exists"}),
+            LabelOperator::DoesNotExist => json!({"key": key, "operator": "DoesNotExist"}),
+            LabelOperator::GreaterThan(_) | LabelOperator::LessThan(_) => return None,
+        })
+    };
+    selector.requirements().iter().filter_map(one).collect()
 }
 
 /// The same in a version: in `v1beta1` groups have another name.
@@ -173,19 +187,19 @@ fn told(review: &Value, version: &str) -> Result<Decision, String> {
 
 #[cfg(test)]
 mod tests {
-    use skiff_identity::UserInfo;
-    use skiff_machinery::selector::FieldSelector;
-
     use super::*;
+    use skiff_identity::UserInfo;
 
     #[test]
     fn a_question_is_as_kubernetes_asks_it() {
         let user = UserInfo::authenticated("bob", []);
         let fields = FieldSelector::parse("spec.nodeName=n").unwrap();
+        let labels = LabelSelector::parse("a in (x,y),b!=z,c,!d,e>5").unwrap();
         let pods = Attributes {
             version: "v1",
             namespace: "ns",
             fields: Some(&fields),
+            labels: Some(&labels),
             ..Attributes::resource(&user, "list", "", "pods")
         };
         let requirement = json!({"key": "spec.nodeName", "operator": "In", "values": ["n"]});
@@ -196,6 +210,12 @@ mod tests {
                 "resourceAttributes": {
                     "namespace": "ns", "verb": "list", "version": "v1", "resource": "pods",
                     "fieldSelector": {"requirements": [requirement]},
+                    "labelSelector": {"requirements": [
+                        {"key": "a", "operator": "In", "values": ["x", "y"]},
+                        {"key": "b", "operator": "NotIn", "values": ["z"]},
+                        {"key": "c", "operator": "Exists"},
+                        {"key": "d", "operator": "DoesNotExist"},
+                    ]},
                 },
             })
         );

@@ -3,7 +3,6 @@
 //! Each request has a connection of its own, as calls of webhooks have, so that none goes to where a Service was a while
 //! ago, and one that is upgraded is nobody else's; TLS configurations, and with them TLS sessions, are kept.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +12,6 @@ use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
-use parking_lot::Mutex;
 use rustls::ClientConfig;
 use rustls::client::ResolvesClientCert;
 use rustls::crypto::ring;
@@ -21,6 +19,7 @@ use rustls_pki_types::ServerName;
 use skiff_auth::front_proxy;
 use skiff_identity::UserInfo;
 use skiff_machinery::Namespace;
+use skiff_recent::Recent;
 use skiff_store::{Revision, Store};
 use thiserror::Error;
 use tokio_rustls::TlsConnector;
@@ -29,7 +28,7 @@ use super::registration::{Target, Trust};
 use crate::http::body::{self, Body};
 use crate::subresources::proxy::tls::Anybody;
 use crate::webhooks::dial::{broken, dial};
-use crate::webhooks::{resolve, tls};
+use crate::webhooks::{resolve, tls, trust};
 
 /// A server that does not answer by then is taken for dead.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -54,7 +53,7 @@ pub(super) enum Unreached {
 pub(super) struct Transport {
     store: Arc<dyn Store>,
     shown: Arc<dyn ResolvesClientCert>,
-    configs: Mutex<HashMap<Trust, Arc<ClientConfig>>>,
+    configs: Recent<Trust, Arc<ClientConfig>>,
 }
 
 /// An answer that was read to its end.
@@ -89,7 +88,7 @@ impl Fetched {
 
 impl Transport {
     pub(super) fn new(store: Arc<dyn Store>, shown: Arc<dyn ResolvesClientCert>) -> Self {
-        Self { store, shown, configs: Mutex::default() }
+        Self { store, shown, configs: Recent::new(KEPT) }
     }
 
     /// The newest revision of what it finds Services in.
@@ -163,27 +162,24 @@ impl Transport {
     }
 
     fn config(&self, trust: &Trust) -> Result<Arc<ClientConfig>, String> {
-        if let Some(known) = self.configs.lock().get(trust) {
-            return Ok(known.clone());
+        if let Some(known) = self.configs.get(trust) {
+            return Ok(known);
         }
         let made = Arc::new(config(trust, self.shown.clone())?);
-        let mut known = self.configs.lock();
-        if known.len() >= KEPT {
-            known.clear();
-        }
-        known.insert(trust.clone(), made.clone());
+        self.configs.insert(trust.clone(), made.clone());
         Ok(made)
     }
 }
 
-fn config(trust: &Trust, shown: Arc<dyn ResolvesClientCert>) -> Result<ClientConfig, String> {
+fn config(trusted: &Trust, shown: Arc<dyn ResolvesClientCert>) -> Result<ClientConfig, String> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone());
     let builder = builder.with_safe_default_protocol_versions().map_err(|error| format!("tls: {error}"))?;
-    let builder = match trust {
-        Trust::Bundle(bundle) => builder.with_root_certificates(tls::roots(bundle)?),
-        Trust::Anybody => builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider))),
+    let verifier = match trusted {
+        Trust::Bundle(bundle) => trust::verifier(bundle)?,
+        Trust::Anybody => Arc::new(Anybody(provider)),
     };
+    let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
     let mut config = builder.with_client_cert_resolver(shown);
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)

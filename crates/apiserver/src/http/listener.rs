@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use http::Request;
+use jiff::Timestamp;
 use rustls::ServerConfig;
 use skiff_identity::PeerIdentity;
 use skiff_listener::{Listener, Peer, RequestBody};
@@ -37,7 +38,13 @@ pub(crate) async fn serve(
 /// Who the client's certificate says it is; TLS has verified it.
 fn identity(server: &Shared, peer: &Peer) -> Option<Arc<PeerIdentity>> {
     let certificate = peer.certificate.as_ref()?;
-    PeerIdentity::end_of(certificate).into_iter().for_each(super::metrics::connected);
+    let end = PeerIdentity::end_of(certificate)?;
+    super::metrics::connected(end);
+    // A session that is taken up again is not verified again.
+    if end < Timestamp::now().as_second() {
+        tracing::info!("a client took up a session of which its certificate has expired");
+        return None;
+    }
     match PeerIdentity::from_certificate(certificate) {
         Ok(identity) => Some(Arc::new(identity.of_front_proxy(server.pki.is_front_proxy(certificate)))),
         Err(error) => {

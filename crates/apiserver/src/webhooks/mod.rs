@@ -11,3 +11,4 @@ pub(crate) mod kubeconfig;
 pub(crate) mod outgoing;
 pub(crate) mod resolve;
 pub(crate) mod tls;
+pub(crate) mod trust;

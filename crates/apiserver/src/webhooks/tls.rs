@@ -1,17 +1,17 @@
 //! Whom a webhook's certificate has to come from: the authorities of its configuration, or those of the system.
 
-use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use rustls::crypto::ring;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{CertificateError, ClientConfig, Error, RootCertStore};
+use rustls::{CertificateError, ClientConfig, Error};
 use rustls_pki_types::pem::{self, PemObject as _};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use skiff_recent::Recent;
 
 use super::dial::system_error;
+use super::trust;
 
 /// So many configurations are kept, as many as Kubernetes keeps clients.
 const KEPT: usize = 200;
@@ -27,22 +27,23 @@ pub(super) struct Identity {
 type Sides = (Vec<u8>, Option<Identity>);
 
 /// TLS configurations by both sides.
-#[derive(Default)]
-pub(super) struct Configs(Mutex<HashMap<Sides, Arc<ClientConfig>>>);
+pub(super) struct Configs(Recent<Sides, Arc<ClientConfig>>);
+
+impl Default for Configs {
+    fn default() -> Self {
+        Self(Recent::new(KEPT))
+    }
+}
 
 impl Configs {
     /// The configuration that trusts these authorities, those of the system if there are none, and shows this certificate.
     pub(super) fn of(&self, bundle: &[u8], shown: Option<&Identity>) -> Result<Arc<ClientConfig>, String> {
         let sides = (bundle.to_vec(), shown.cloned());
-        if let Some(known) = self.0.lock().get(&sides) {
-            return Ok(known.clone());
+        if let Some(known) = self.0.get(&sides) {
+            return Ok(known);
         }
         let made = Arc::new(config(bundle, shown)?);
-        let mut known = self.0.lock();
-        if known.len() >= KEPT {
-            known.clear();
-        }
-        known.insert(sides, made.clone());
+        self.0.insert(sides, made.clone());
         Ok(made)
     }
 }
@@ -50,7 +51,7 @@ impl Configs {
 fn config(bundle: &[u8], shown: Option<&Identity>) -> Result<ClientConfig, String> {
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
     let builder = builder.with_safe_default_protocol_versions().map_err(|error| format!("tls: {error}"))?;
-    let builder = builder.with_root_certificates(roots(bundle)?);
+    let builder = builder.dangerous().with_custom_certificate_verifier(trust::verifier(bundle)?);
     let mut config = match shown {
         Some(identity) => {
             builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified(identity)?)))
@@ -81,22 +82,6 @@ fn unreadable(error: pem::Error) -> String {
         pem::Error::NoItemsFound => "tls: failed to find any PEM data in key input".to_owned(),
         other => format!("tls: {other}"),
     }
-}
-
-/// The authorities of a bundle; those of the system if it is empty.
-pub(crate) fn roots(bundle: &[u8]) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    if bundle.trim_ascii().is_empty() {
-        // What cannot be read is left out, as everywhere on this system.
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        return Ok(roots);
-    }
-    let certificates = CertificateDer::pem_slice_iter(bundle).filter_map(Result::ok);
-    let (added, _) = roots.add_parsable_certificates(certificates);
-    if added == 0 {
-        return Err("unable to load root certificates: unable to parse bytes as PEM block".to_owned());
-    }
-    Ok(roots)
 }
 
 /// Why there is no secure connection, as messages of Kubernetes have it.

@@ -4,11 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 use skiff_identity::UserInfo;
-use skiff_machinery::{
-    FieldError, FieldErrors, Object,
-    selector::{FieldOperator, FieldRequirement, FieldSelector},
-};
+use skiff_machinery::{FieldError, FieldErrors, Object};
 
+use super::selectors::{Narrowing, what_is_wrong_with_selectors};
 use super::strings;
 use crate::rbac::Rule;
 use crate::{Attributes, Auth, Authorizer, Refusal};
@@ -58,14 +56,15 @@ impl Auth {
     async fn answer(&self, request: &Object, user: &UserInfo) -> Value {
         let resource = |field: &str| request.str(&["spec", "resourceAttributes", field]);
         let path = request.str(&["spec", "nonResourceAttributes", "path"]);
-        let fields = fields(request);
+        let narrowing = Narrowing::of(request);
         let attributes = if request.get(&["spec", "resourceAttributes"]).is_some_and(Value::is_object) {
             Attributes {
-                version: resource("version"),
+                version: Some(resource("version")).filter(|version| !version.is_empty()).unwrap_or("*"),
                 subresource: resource("subresource"),
                 namespace: resource("namespace"),
                 name: resource("name"),
-                fields: fields.as_ref(),
+                fields: narrowing.fields.as_ref(),
+                labels: narrowing.labels.as_ref(),
                 ..Attributes::resource(user, resource("verb"), resource("group"), resource("resource"))
             }
         } else {
@@ -80,8 +79,10 @@ impl Auth {
         if !decision.reason().is_empty() {
             status.insert("reason".to_owned(), decision.reason().into());
         }
-        if let Some(error) = decision.error() {
-            status.insert("evaluationError".to_owned(), error.into());
+        let errors: Vec<&str> =
+            decision.error().into_iter().chain(narrowing.ignored.iter().map(|text| &**text)).collect();
+        if !errors.is_empty() {
+            status.insert("evaluationError".to_owned(), errors.join("; ").into());
         }
         Value::Object(status)
     }
@@ -106,6 +107,7 @@ impl Auth {
                     rules.extend(held);
                     problems.extend(troubles);
                 }
+                Authorizer::Abac(policies) => rules.extend(policies.rules_of(user, namespace)),
                 Authorizer::AlwaysAllow => rules.extend(Rule::everything()),
                 Authorizer::Other(other) => unlisted.push(other.without_rules().to_owned()),
                 Authorizer::Node | Authorizer::AlwaysDeny => {}
@@ -189,84 +191,6 @@ fn what_is_told_of_itself(request: &Object, local: Option<&str>, shown: &str) ->
     [FieldError::invalid("metadata", Value::Null, why).showing(shown.to_owned())].into()
 }
 
-/// The field selector that is asked about. As in requests, one that cannot be understood narrows nothing.
-fn fields(request: &Object) -> Option<FieldSelector> {
-    let selector = request.get(&["spec", "resourceAttributes", "fieldSelector"])?;
-    if let Some(raw) = selector["rawSelector"].as_str().filter(|raw| !raw.is_empty()) {
-        return FieldSelector::parse(raw).ok();
-    }
-    let requirements = selector["requirements"].as_array()?.iter().flat_map(|requirement| {
-        let label = requirement["key"].as_str().unwrap_or_default();
-        let values: Vec<&str> =
-            requirement["values"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-        let operator = match (requirement["operator"].as_str(), values.len()) {
-            (Some("In"), 1) => Some(FieldOperator::Equals),
-            (Some("NotIn"), _) => Some(FieldOperator::NotEquals),
-            // The rest can only narrow further.
-            _ => None,
-        };
-        let one = move |value: &str| {
-            operator.map(|operator| FieldRequirement {
-                label: label.to_owned(),
-                operator,
-                value: value.to_owned(),
-            })
-        };
-        values.into_iter().filter_map(one).collect::<Vec<_>>()
-    });
-    Some(FieldSelector::of(requirements.collect()))
-}
-
-/// A selector is given as text or as requirements.
-fn what_is_wrong_with_selectors(request: &Object) -> FieldErrors {
-    let mut errors = FieldErrors::new();
-    for name in ["fieldSelector", "labelSelector"] {
-        let path = ["spec", "resourceAttributes", name];
-        let Some(selector) = request.get(&path).filter(|selector| selector.is_object()) else { continue };
-        let raw = selector["rawSelector"].as_str().unwrap_or_default();
-        let listed = selector["requirements"].as_array().is_some_and(|list| !list.is_empty());
-        let path = path.join(".");
-        match (raw.is_empty(), listed) {
-            (false, true) => errors.push(FieldError::invalid(
-                format!("{path}.rawSelector"),
-                raw,
-                "may not specified at the same time as requirements",
-            )),
-            (true, false) => errors.push(FieldError::required(
-                format!("{path}.requirements"),
-                format!("when {path} is specified, requirements or rawSelector is required"),
-            )),
-            _ => {}
-        }
-        let requirements = selector["requirements"].as_array().into_iter().flatten();
-        for (i, requirement) in requirements.enumerate() {
-            errors.extend(what_is_wrong_with(requirement, &format!("{path}.requirements[{i}]")));
-        }
-    }
-    errors
-}
-
-/// Operators that are not known are taken: newer clients may know more.
-fn what_is_wrong_with(requirement: &Value, path: &str) -> FieldErrors {
-    let mut errors = FieldErrors::new();
-    if requirement["key"].as_str().unwrap_or_default().is_empty() {
-        errors.push(FieldError::required(format!("{path}.key"), "must be specified"));
-    }
-    let has_values = requirement["values"].as_array().is_some_and(|values| !values.is_empty());
-    match (requirement["operator"].as_str(), has_values) {
-        (Some("In" | "NotIn"), false) => errors.push(FieldError::required(
-            format!("{path}.values"),
-            "must be specified when `operator` is 'In' or 'NotIn'",
-        )),
-        (Some("Exists" | "DoesNotExist"), true) => errors.push(FieldError::forbidden(
-            format!("{path}.values"),
-            "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
-        )),
-        _ => {}
-    }
-    errors
-}
-
 fn what_is_not_local(request: &Object, namespace: &str) -> FieldErrors {
     let mut errors = FieldErrors::new();
     let given = |field: &str| request.get(&["spec", field]).filter(|value| value.is_object());
@@ -290,34 +214,6 @@ fn extra(request: &Object) -> BTreeMap<String, Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn selectors_are_text_or_requirements() {
-        let request = |selector: Value| {
-            Object::from_value(json!({"spec": {"resourceAttributes": {"fieldSelector": selector}}})).unwrap()
-        };
-        let check = |selector: Value, expected: Option<&str>| {
-            let found = fields(&request(selector));
-            assert_eq!(found, expected.map(|text| FieldSelector::parse(text).unwrap()));
-        };
-        check(json!({"rawSelector": "spec.nodeName=n"}), Some("spec.nodeName=n"));
-        check(json!({"rawSelector": "spec.nodeName"}), None);
-        check(
-            json!({"requirements": [
-                {"key": "spec.nodeName", "operator": "In", "values": ["n"]},
-                {"key": "status.phase", "operator": "NotIn", "values": ["a", "b"]},
-                {"key": "x", "operator": "In", "values": ["a", "b"]},
-            ]}),
-            Some("spec.nodeName=n,status.phase!=a,status.phase!=b"),
-        );
-        let wrong = |selector: Value| what_is_wrong_with_selectors(&request(selector)).len();
-        assert_eq!(wrong(json!({"rawSelector": "a=b"})), 0);
-        assert_eq!(wrong(json!({})), 1);
-        assert_eq!(wrong(json!({"rawSelector": "a=b", "requirements": [{"key": "a"}]})), 1);
-        assert_eq!(wrong(json!({"requirements": [{"key": "a", "operator": "In"}]})), 1);
-        assert_eq!(wrong(json!({"requirements": [{"operator": "Exists", "values": ["x"]}]})), 2);
-        assert_eq!(wrong(json!({"requirements": [{"key": "a", "operator": "New", "values": ["x"]}]})), 0);
-    }
 
     #[test]
     fn reviews_have_no_metadata() {

@@ -2,6 +2,7 @@
 
 mod access;
 mod authentication;
+mod selectors;
 mod token_request;
 
 use jiff::Timestamp;

@@ -52,8 +52,8 @@ impl Auth {
             sub: UserInfo::service_account(namespace.as_str(), account).name,
             bound,
         };
-        let key = self.0.pki.service_account_key();
-        let token = token::sign(key, &claims).map_err(|error| Refusal::Internal {
+        let keys = self.0.pki.token_keys();
+        let token = token::sign(keys.signing(), &claims).map_err(|error| Refusal::Internal {
             what: format!("the key for tokens of serviceaccount {account:?}"),
             source: error.into(),
         })?;

@@ -14,6 +14,7 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
@@ -59,14 +60,26 @@ async fn forward_all(net: PodNet, upgrade: PortForwardUpgrade) {
         Err(error) => return tracing::debug!(%error, pod = net.uid, "a port-forward client did not connect"),
     };
     let mut connections = tokio::task::JoinSet::new();
-    while let Some(forwarded) = session.next().await {
-        connections.spawn(forward_one(net.clone(), forwarded));
-        while connections.try_join_next().is_some() {}
+    loop {
+        tokio::select! {
+            forwarded = session.next() => match forwarded {
+                Some(forwarded) => drop(connections.spawn(forward_one(net.clone(), forwarded))),
+                None => return,
+            },
+            Some(_) = connections.join_next() => {
+                if session.is_exhausted() && connections.is_empty() {
+                    break;
+                }
+            }
+        }
+    }
+    if let Err(error) = session.finish().await {
+        tracing::debug!(%error, pod = net.uid, "a port-forward client was not told of the end");
     }
 }
 
 async fn forward_one(net: PodNet, forwarded: Forwarded) {
-    let Forwarded { port, mut data, error } = forwarded;
+    let Forwarded { port, mut data, error, ends_apart } = forwarded;
     let connected = match TargetPort::of(port) {
         Some(port) => connect(&net, port).await,
         None => Err(format!("invalid port number: {port}")),
@@ -74,7 +87,12 @@ async fn forward_one(net: PodNet, forwarded: Forwarded) {
     match connected {
         Ok(mut pod) => {
             // Either side may close or break the connection, which is theirs to notice.
-            if let Err(cause) = tokio::io::copy_bidirectional(&mut data, &mut pod).await {
+            let copied = if ends_apart {
+                tokio::io::copy_bidirectional(&mut data, &mut pod).await.map(drop)
+            } else {
+                copy_until_pod_ends(data, pod).await
+            };
+            if let Err(cause) = copied {
                 tracing::trace!(%cause, pod = net.uid, port, "a forwarded connection broke");
             }
         }
@@ -84,6 +102,24 @@ async fn forward_one(net: PodNet, forwarded: Forwarded) {
                 tracing::debug!(%error, pod = net.uid, port, "a client was not told why its connection failed");
             }
         }
+    }
+}
+
+/// Copies both ways until the pod has sent all that it will.
+async fn copy_until_pod_ends(
+    client: impl AsyncRead + AsyncWrite,
+    mut pod: impl AsyncRead + AsyncWrite + Unpin,
+) -> io::Result<()> {
+    let (mut from_client, mut to_client) = tokio::io::split(client);
+    let (mut from_pod, mut to_pod) = tokio::io::split(&mut pod);
+    let inward = async {
+        tokio::io::copy(&mut from_client, &mut to_pod).await?;
+        to_pod.shutdown().await?;
+        std::future::pending().await
+    };
+    tokio::select! {
+        ended = tokio::io::copy(&mut from_pod, &mut to_client) => ended.map(drop),
+        broken = inward => broken,
     }
 }
 
@@ -137,4 +173,28 @@ fn connect_inside(namespace: Option<PathBuf>, port: TargetPort) -> Result<std::n
 fn enter(path: &std::path::Path) -> io::Result<()> {
     let namespace = File::open(path)?;
     Ok(move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn without_a_word_for_its_end_a_client_is_done_when_the_pod_is() {
+        let (mut client, ours) = tokio::io::duplex(64);
+        let (mut pod, theirs) = tokio::io::duplex(64);
+        let copied = tokio::spawn(copy_until_pod_ends(ours, theirs));
+        client.write_all(b"ping").await.unwrap();
+        let mut said = [0; 4];
+        pod.read_exact(&mut said).await.unwrap();
+        pod.write_all(b"pong").await.unwrap();
+        drop(pod);
+        // The client's side is still open.
+        let mut heard = String::new();
+        client.read_to_string(&mut heard).await.unwrap();
+        assert_eq!((&said, &*heard), (b"ping", "pong"));
+        copied.await.unwrap().unwrap();
+    }
 }

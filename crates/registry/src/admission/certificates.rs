@@ -15,22 +15,26 @@ const GROUP: &str = "certificates.k8s.io";
 /// The signer of certificates by which clients identify themselves to the API server.
 const CLIENTS: &str = "kubernetes.io/kube-apiserver-client";
 
-pub(super) async fn confirm(review: &Review<'_>) -> Result<(), ApiError> {
+/// The plugin that such a write concerns, if there is one and it is on.
+pub(super) fn concerned(review: &Review<'_>) -> Option<Plugin> {
     if !review.is_kind(GROUP, "CertificateSigningRequest") {
-        return Ok(());
+        return None;
     }
-    let Some(request) = review.object.as_deref() else { return Ok(()) };
-    let is_on = |plugin| review.registry.plugins.has(plugin);
-    match (review.write, review.subresource, review.old) {
-        (Write::Create, "", _) if is_on(Plugin::CertificateSubjectRestriction) => {
-            check_subject(review, request)
-        }
-        (Write::Update, "approval", Some(old)) if is_on(Plugin::CertificateApproval) => {
-            check_signer(review, old, "approve").await
-        }
-        (Write::Update, "status", Some(old)) if fills(request, old) && is_on(Plugin::CertificateSigning) => {
-            check_signer(review, old, "sign").await
-        }
+    let request = review.object.as_deref()?;
+    let plugin = match (review.write, review.subresource, review.old) {
+        (Write::Create, "", _) => Plugin::CertificateSubjectRestriction,
+        (Write::Update, "approval", Some(_)) => Plugin::CertificateApproval,
+        (Write::Update, "status", Some(old)) if fills(request, old) => Plugin::CertificateSigning,
+        _ => return None,
+    };
+    Some(plugin).filter(|plugin| review.registry.plugins.has(*plugin))
+}
+
+pub(super) async fn confirm(review: &Review<'_>, plugin: Plugin) -> Result<(), ApiError> {
+    match (plugin, review.object.as_deref(), review.old) {
+        (Plugin::CertificateSubjectRestriction, Some(request), _) => check_subject(review, request),
+        (Plugin::CertificateApproval, _, Some(old)) => check_signer(review, old, "approve").await,
+        (Plugin::CertificateSigning, _, Some(old)) => check_signer(review, old, "sign").await,
         _ => Ok(()),
     }
 }

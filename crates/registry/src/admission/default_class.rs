@@ -12,8 +12,8 @@ use crate::plugins::Plugin;
 const CLAIM_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
 
 /// What one of the plugins fills in.
-struct Filled {
-    plugin: Plugin,
+pub(super) struct Filled {
+    pub(super) plugin: Plugin,
     field: &'static str,
     /// What else may name the class.
     annotation: &'static str,
@@ -40,21 +40,24 @@ const INGRESSES: Filled = Filled {
     is_default: networking::is_default_class,
 };
 
-pub(super) async fn admit(review: &mut Review<'_>) -> Result<(), ApiError> {
+/// What is filled in for such a write, if that is on.
+pub(super) fn filled(review: &Review<'_>) -> Option<Filled> {
     if review.write != Write::Create || !review.subresource.is_empty() {
-        return Ok(());
+        return None;
     }
-    let Filled { plugin, field, annotation, group, classes, is_default } =
-        if review.is_core("PersistentVolumeClaim") {
-            CLAIMS
-        } else if review.is_kind("networking.k8s.io", "Ingress") {
-            INGRESSES
-        } else {
-            return Ok(());
-        };
-    let Some(object) = review.object.as_deref().filter(|_| review.registry.plugins.has(plugin)) else {
-        return Ok(());
+    let filled = if review.is_core("PersistentVolumeClaim") {
+        CLAIMS
+    } else if review.is_kind("networking.k8s.io", "Ingress") {
+        INGRESSES
+    } else {
+        return None;
     };
+    Some(filled).filter(|filled| review.registry.plugins.has(filled.plugin))
+}
+
+pub(super) async fn admit(review: &mut Review<'_>, filled: Filled) -> Result<(), ApiError> {
+    let Filled { field, annotation, group, classes, is_default, .. } = filled;
+    let Some(object) = review.object.as_deref() else { return Ok(()) };
     let is_named = object.get(&["spec", field]).is_some_and(|class| !class.is_null());
     if is_named || object.annotations().contains_key(annotation) {
         return Ok(());

@@ -24,6 +24,7 @@ mod runtime_class;
 mod service_account;
 pub(crate) mod surroundings;
 mod taint;
+mod timed;
 mod tolerations;
 mod topology;
 
@@ -34,6 +35,7 @@ use skiff_machinery::Object;
 
 use self::quota::Charges;
 use self::review::{Review, Write};
+use self::timed::Timed;
 use crate::errors::ApiError;
 use crate::pipeline::call::Call;
 use crate::plugins::Plugin;
@@ -49,29 +51,34 @@ pub(crate) async fn confirm(review: Review<'_>) -> Result<(), ApiError> {
 
 async fn ask_to_confirm(mut review: Review<'_>) -> Result<(), ApiError> {
     let plugins = &review.registry.plugins;
+    let mut timed = Timed::begin(Step::Validate, review.write.operation());
     if plugins.has(Plugin::DenyServiceExternalIPs) {
-        external_ips::confirm(&review)?;
+        timed.ended(Plugin::DenyServiceExternalIPs, external_ips::confirm(&review))?;
     }
     if plugins.has(Plugin::LimitRanger) {
-        limits::confirm(&review).await?;
+        timed.ended(Plugin::LimitRanger, limits::confirm(&review).await)?;
     }
     if plugins.has(Plugin::ServiceAccount) {
-        service_account::confirm(&review).await?;
+        timed.ended(Plugin::ServiceAccount, service_account::confirm(&review).await)?;
     }
     if plugins.has(Plugin::PodSecurity) {
-        pod_security::confirm(&review).await?;
+        timed.ended(Plugin::PodSecurity, pod_security::confirm(&review).await)?;
     }
     if plugins.has(Plugin::Priority) {
-        priority::confirm(&review).await?;
+        timed.ended(Plugin::Priority, priority::confirm(&review).await)?;
     }
     if plugins.has(Plugin::PersistentVolumeClaimResize) {
-        claim_resize::confirm(&review).await?;
+        timed.ended(Plugin::PersistentVolumeClaimResize, claim_resize::confirm(&review).await)?;
     }
     if plugins.has(Plugin::RuntimeClass) {
-        runtime_class::confirm(&mut review).await?;
+        timed.ended(Plugin::RuntimeClass, runtime_class::confirm(&mut review).await)?;
     }
-    certificates::confirm(&review).await?;
-    resize::confirm(&review).await?;
+    if let Some(plugin) = certificates::concerned(&review) {
+        timed.ended(plugin, certificates::confirm(&review, plugin).await)?;
+    }
+    if resize::is_concerned(&review) {
+        timed.ended(Plugin::PodResizeValidator, resize::confirm(&review).await)?;
+    }
     asking::validate(&review).await
 }
 
@@ -88,7 +95,11 @@ pub(crate) async fn admit(mut review: Review<'_>) -> Result<bool, ApiError> {
 
 /// What a write costs, to be written with it; an error when it is more than is left.
 pub(crate) async fn charge(review: &Review<'_>) -> Result<Charges, ApiError> {
-    quota::charge(review).await
+    if !review.registry.plugins.has(Plugin::ResourceQuota) {
+        return Ok(Charges::default());
+    }
+    let mut timed = Timed::begin(Step::Validate, review.write.operation());
+    timed.ended(Plugin::ResourceQuota, quota::charge(review).await)
 }
 
 /// Lets policies and webhooks change and refuse what a subresource takes that is no part of the object, e.g. a Binding.

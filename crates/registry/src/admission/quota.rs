@@ -14,7 +14,6 @@ use skiff_store::{Entry, Expect, Key, Op, Txn};
 use super::review::{Review, Write, tree};
 use crate::errors::ApiError;
 use crate::pipeline::codec;
-use crate::plugins::Plugin;
 
 /// Quotas with what they will have used, to be written with the object.
 #[derive(Default)]
@@ -42,12 +41,10 @@ pub(crate) async fn charge(review: &Review<'_>) -> Result<Charges, ApiError> {
     let (Some(counted), Some(object)) = (counted, review.object.as_deref()) else {
         return Ok(Charges::default());
     };
-    let plugins = &review.registry.plugins;
-    let is_on = plugins.has(Plugin::ResourceQuota);
-    if !is_on || call.namespace().is_none() || review.write == Write::Delete {
+    if call.namespace().is_none() || review.write == Write::Delete {
         return Ok(Charges::default());
     }
-    let limited = &plugins.configuration.limited;
+    let limited = &review.registry.plugins.configuration.limited;
     let entries = review.all_in_namespace("resourcequotas").await?;
     if entries.is_empty() && limited.is_empty() {
         return Ok(Charges::default());

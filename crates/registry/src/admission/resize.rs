@@ -9,11 +9,13 @@ use super::review::{Review, Write, tree};
 use crate::errors::{ApiError, Cause};
 use crate::plugins::Plugin;
 
+/// Whether a pod is resized.
+pub(super) fn is_concerned(review: &Review<'_>) -> bool {
+    review.write == Write::Update && review.subresource == Subresource::Resize.as_str()
+}
+
 pub(super) async fn confirm(review: &Review<'_>) -> Result<(), ApiError> {
-    let resizes = review.write == Write::Update && review.subresource == Subresource::Resize.as_str();
-    let (Some(pod), Some(old)) = (review.object.as_deref().filter(|_| resizes), review.old) else {
-        return Ok(());
-    };
+    let (Some(pod), Some(old)) = (review.object.as_deref(), review.old) else { return Ok(()) };
     let name = pod.str(&["spec", "nodeName"]);
     if name.is_empty() || pod.get(&["spec"]) == old.get(&["spec"]) {
         return Ok(());

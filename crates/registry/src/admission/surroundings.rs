@@ -11,7 +11,8 @@ use skiff_auth as auth;
 use skiff_cel::{Action, Authorizer, Decision, Subject};
 use skiff_identity::UserInfo;
 use skiff_machinery::{
-    Catalogue, Conversion, GroupVersion, Kind, Namespace, Object, keys, selector::FieldSelector,
+    Catalogue, Conversion, GroupVersion, Kind, Namespace, Object, keys,
+    selector::{FieldSelector, LabelSelector},
 };
 use skiff_schema::Root;
 use skiff_store::Store;
@@ -188,16 +189,25 @@ impl Authorizer for RightsOf<'_> {
             Subject::ServiceAccount { namespace, name } => Some(UserInfo::service_account(namespace, name)),
         };
         let user = account.as_ref().unwrap_or(&self.user);
-        let selector;
+        let (narrowed, labelled);
         let attributes = match *action {
             Action::Path { path, verb } => auth::Attributes::non_resource(user, verb, path),
             Action::Resource {
-                group, resource, subresource, namespace, name, verb, field_selector, ..
+                group,
+                resource,
+                subresource,
+                namespace,
+                name,
+                verb,
+                field_selector,
+                label_selector,
             } => {
-                selector = FieldSelector::parse(field_selector).ok();
-                let fields = selector.as_ref().filter(|_| !field_selector.is_empty());
+                narrowed = FieldSelector::parse(field_selector).ok();
+                labelled = LabelSelector::parse(label_selector).ok();
+                let fields = narrowed.as_ref().filter(|_| !field_selector.is_empty());
+                let labels = labelled.as_ref().filter(|_| !label_selector.is_empty());
                 let all = auth::Attributes::resource(user, verb, group, resource);
-                auth::Attributes { subresource, namespace, name, fields, ..all }
+                auth::Attributes { subresource, namespace, name, fields, labels, ..all }
             }
         };
         let decided = self.authority.decide(&attributes);

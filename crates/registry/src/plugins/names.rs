@@ -46,7 +46,7 @@ pub(super) enum State {
     Off,
 }
 
-/// All plugins with their names.
+/// All plugins with their names, in the order of [`Plugin`].
 pub(super) const ALL: [(Plugin, &str, State); 25] = [
     (Plugin::CertificateApproval, "CertificateApproval", State::On),
     (Plugin::CertificateSigning, "CertificateSigning", State::On),
@@ -98,6 +98,13 @@ pub enum PluginError {
     Both(&'static str),
 }
 
+impl Plugin {
+    /// As in `--enable-admission-plugins`.
+    pub(crate) fn name(self) -> &'static str {
+        ALL[self as usize].1
+    }
+}
+
 impl FromStr for Plugin {
     type Err = PluginError;
 
@@ -134,5 +141,17 @@ impl FromStr for PluginNames {
 impl fmt::Display for PluginNames {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.entries().map(|(_, name, _)| name).collect::<Vec<_>>().join(","))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plugins_are_found_by_their_numbers() {
+        for (plugin, name, _) in ALL {
+            assert_eq!(plugin.name(), name);
+        }
     }
 }

@@ -123,6 +123,25 @@ async fn the_channel_protocol_announces_ports_and_carries_both_directions() {
     assert_eq!(client.await.unwrap(), expected);
 }
 
+#[tokio::test]
+async fn a_client_of_the_channel_protocol_is_told_when_all_has_ended() {
+    let (ours, theirs) = connection();
+    let protocol = Protocol::Channels(ChannelProtocol::named("v4.channel.k8s.io"), vec![80]);
+    let client = tokio::spawn(async move {
+        let mut socket = websocket(theirs).await;
+        // Until the server closes: the client itself never does.
+        drain(&mut socket).await.0
+    });
+    let mut session = session_over(ours, protocol).await.unwrap();
+    assert!(!session.is_exhausted());
+    let mut only = session.next().await.unwrap();
+    assert!(!only.ends_apart);
+    assert!(session.is_exhausted());
+    only.data.write_all(b"last").await.unwrap();
+    session.finish().await.unwrap();
+    assert_eq!(client.await.unwrap().last(), Some(&(0, "last".to_owned())));
+}
+
 #[test]
 fn ports_in_the_query() {
     let check = |query: &str, expected: Option<&[u16]>| {

@@ -7,7 +7,8 @@ use http::HeaderMap;
 use skiff_audit::Level;
 use skiff_auth::{Attributes, AuthnError, Decision, Identified};
 use skiff_identity::UserInfo;
-use skiff_machinery::{Verb, selector::FieldSelector};
+use skiff_machinery::Verb;
+use skiff_machinery::selector::{FieldSelector, LabelSelector};
 use skiff_registry::{ApiError, Subject};
 
 use super::exchange::Exchange;
@@ -25,10 +26,10 @@ impl Exchange {
         headers: &HeaderMap,
         path: &str,
     ) -> Result<(UserInfo, Share), ApiError> {
-        let (fields, nobody) = (self.fields(), UserInfo::default());
+        let ((fields, labels), nobody) = (self.selectors(), UserInfo::default());
         let verb = self.method.as_str().to_ascii_lowercase();
         let wanted = match &self.info {
-            RequestInfo::Resource(path) => self.attributes(&nobody, path, fields.as_ref()),
+            RequestInfo::Resource(path) => self.attributes(&nobody, path, (fields.as_ref(), labels.as_ref())),
             RequestInfo::NonResource => Attributes::non_resource(&nobody, &verb, path),
         };
         let begin = |user: &UserInfo| self.trail.iter().for_each(|trail| trail.begin(user, &wanted));
@@ -116,8 +117,8 @@ impl Exchange {
         user: &UserInfo,
         path: &ResourcePath,
     ) -> Result<(), ApiError> {
-        let fields = self.fields();
-        let attributes = self.attributes(user, path, fields.as_ref());
+        let (fields, labels) = self.selectors();
+        let attributes = self.attributes(user, path, (fields.as_ref(), labels.as_ref()));
         self.authorize(&attributes).await?;
         // A stream into a container is more than a read, whatever the HTTP method of its handshake.
         let streams = matches!(path.subresource.as_str(), "exec" | "attach" | "portforward");
@@ -132,7 +133,7 @@ impl Exchange {
         &self,
         user: &'a UserInfo,
         path: &'a ResourcePath,
-        fields: Option<&'a FieldSelector>,
+        (fields, labels): (Option<&'a FieldSelector>, Option<&'a LabelSelector>),
     ) -> Attributes<'a> {
         let selected = fields.map_or("", selected_name);
         Attributes {
@@ -141,15 +142,19 @@ impl Exchange {
             namespace: &path.namespace,
             name: if path.name.is_empty() { selected } else { &path.name },
             fields,
+            labels,
             ..Attributes::resource(user, self.word(path), &path.group, &path.resource)
         }
     }
 
-    /// What a request selects by fields, where that means anything and can be understood.
-    fn fields(&self) -> Option<FieldSelector> {
-        let RequestInfo::Resource(path) = &self.info else { return None };
-        let whole = matches!(self.word(path), "list" | "watch" | "deletecollection");
-        whole.then(|| FieldSelector::parse(self.query.get("fieldSelector")).ok()).flatten()
+    /// What a request selects by fields and by labels, where that means anything and can be understood.
+    fn selectors(&self) -> (Option<FieldSelector>, Option<LabelSelector>) {
+        let RequestInfo::Resource(path) = &self.info else { return (None, None) };
+        if !matches!(self.word(path), "list" | "watch" | "deletecollection") {
+            return (None, None);
+        }
+        let fields = FieldSelector::parse(self.query.get("fieldSelector")).ok();
+        (fields, LabelSelector::parse(self.query.get("labelSelector")).ok())
     }
 
     /// What authorisation calls the request.
