@@ -91,7 +91,7 @@ impl ContainerPaths {
         self.dir.join("sources")
     }
 
-    /// Where what a container of a user namespace is made of is put together.
+    /// Where what a container is made of is put together.
     pub(crate) fn stage(&self) -> PathBuf {
         self.dir.join("stage")
     }

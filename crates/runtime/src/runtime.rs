@@ -193,8 +193,9 @@ impl Shared {
     }
 
     fn supervisor_config(&self, sandbox: PodSandbox) -> SupervisorConfig {
+        let cgroups = self.cgroups.get().cloned();
         let RuntimeConfig { data_dir, run_dir, cgroup_parent, start_limit, .. } = self.config.clone();
-        SupervisorConfig { sandbox, run_dir, data_dir, cgroup_parent, start_limit }
+        SupervisorConfig { sandbox, run_dir, data_dir, cgroup_parent, start_limit, cgroups }
     }
 
     /// What the supervisor of a pod was started with.

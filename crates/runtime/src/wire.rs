@@ -4,6 +4,7 @@
 //! A connection carries one request and its answers; `Watch`, `Exec` and `Attach` keep theirs open. Closing an exec's
 //! connection kills the command.
 
+use crate::cgroup::Cgroups;
 use crate::ids::{ContainerId, ImageId};
 use crate::spec::{AttachSpec, ContainerSpec, ExecSpec, PodSandbox};
 use crate::state::{ExitStatus, PodState};
@@ -30,6 +31,10 @@ pub(crate) struct SupervisorConfig {
     /// How long the start of a container or command may take.
     #[serde(default = "start_limit")]
     pub(crate) start_limit: Duration,
+    /// The trees of control groups, so that not every supervisor looks for them among the mounts of all pods. Those of pods that
+    /// were started without do.
+    #[serde(default)]
+    pub(crate) cgroups: Option<Cgroups>,
 }
 
 /// The bound of pods that were started without one.

@@ -17,7 +17,7 @@ use libcontainer::syscall::syscall::SyscallType;
 use libcontainer::workload::{Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use skiff_rooted::{Follow, Kind, Owner, Root};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::error::Error;
 use std::fs;
 use std::io;
@@ -51,7 +51,7 @@ pub(super) fn create(plan: &Plan<'_>, stdio: ContainerSide, reporter: Reporter) 
         if let Some(users) = plan.users {
             check_devices(plan.spec)?;
             make_layer(plan.paths, users.range.first())?;
-            stage::enter(users, plan.pod, plan.paths, plan.rootfs)?;
+            stage::enter_mapped(users, plan.pod, plan.paths, plan.rootfs)?;
             // A group of the node's that was left would be one inside, too.
             rustix::thread::set_thread_groups(&[])?;
         }
@@ -70,7 +70,7 @@ pub(super) fn create(plan: &Plan<'_>, stdio: ContainerSide, reporter: Reporter) 
         plan.cgroups.join_other_trees(plan.around.cgroup)?;
         confine_devices(plan)?;
         if plan.users.is_none() {
-            sources::private_view().map_err(|error| format!("make a mount namespace: {error}"))?;
+            stage::enter(plan.paths, plan.directories())?;
         }
         reporter.step("make namespaces and mounts");
         sources
@@ -95,6 +95,13 @@ pub(super) fn create(plan: &Plan<'_>, stdio: ContainerSide, reporter: Reporter) 
 }
 
 impl Plan<'_> {
+    /// What the container is made of besides its own directories.
+    fn directories(&self) -> BTreeSet<&Path> {
+        // The node's is below `/dev`.
+        let shm = Some(self.around.shm).filter(|_| !self.around.sandbox.host_ipc);
+        shm.into_iter().chain(self.images.values().map(|image| &*image.directory)).collect()
+    }
+
     /// Whom something of the container's user and group belongs to on the node.
     fn owner(&self, user: u32, group: u32) -> Result<Owner, String> {
         let on_node = |id| on_node(self.around.sandbox, id);

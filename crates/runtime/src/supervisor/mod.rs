@@ -183,7 +183,8 @@ fn daemon(config: &SupervisorConfig, adopt: bool, mut answer: io::PipeWriter) ->
 fn prepare(config: &SupervisorConfig, paths: &PodPaths, adopt: bool) -> Result<serve::Supervisor, String> {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .map_err(|error| format!("become subreaper: {error}"))?;
-    let cgroups = Cgroups::detect().map_err(|error| format!("read mounts: {error}"))?;
+    let known = config.cgroups.clone().map_or_else(Cgroups::detect, Ok);
+    let cgroups = known.map_err(|error| format!("read mounts: {error}"))?;
     let groups = pod_groups(config);
     cgroups.enter_pod(&groups, config.sandbox.resources.as_ref()).map_err(|error| error.to_string())?;
     memory::set_score(LAST_TO_DIE);

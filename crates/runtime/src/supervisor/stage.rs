@@ -1,9 +1,13 @@
-//! A root directory for the process that enters a user namespace, with nothing in it but what the container is made of.
+//! A root directory for the process that becomes a container, with nothing in it but what the container is made of.
 //!
-//! There it is nobody on the node, and has no way through directories that only root may enter. So the job leaves the node's
-//! tree of mounts for one of its own, in which every part has the path that it has on the node: image layers, with the
-//! owners of their files mapped to the pod's IDs, the container's directories, devices, `/sys` and `/proc`. Whatever the
-//! process does on its way, nothing else of the node is in reach.
+//! The job leaves the node's tree of mounts for one of its own, in which every part has the path that it has on the node: the
+//! container's directories, devices, `/sys` and `/proc`, and whatever the process does on its way, nothing else of the node is
+//! in reach. Two reasons:
+//!
+//! * libcontainer reads the table of mounts once for each controller of v1, and the kernel copies it for each mount
+//!   namespace. The node's grows with its pods, so that a hundred pods took each other's time; this one is always as short.
+//! * In a user namespace the process is nobody on the node, and has no way through directories that only root may enter. There
+//!   image layers belong to it, with the owners of their files mapped to the pod's IDs.
 
 use super::sources::private_view;
 use super::users::Users;
@@ -15,8 +19,28 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Moves this process into a mount namespace and a root directory of its own.
-pub(super) fn enter(
+/// Moves this process into a mount namespace and a root directory of its own, with the container's root file system, which is
+/// mounted, and these directories.
+pub(super) fn enter<'a>(
+    container: &ContainerPaths,
+    directories: impl IntoIterator<Item = &'a Path>,
+) -> Result<(), String> {
+    private_view().map_err(|error| format!("make a mount namespace: {error}"))?;
+    let stage = Stage::new(container.stage()).map_err(named(&container.stage()))?;
+    for path in [&container.dir, &container.rootfs()] {
+        stage.bind(path).map_err(named(path))?;
+    }
+    for path in directories {
+        stage.bind(path).map_err(named(path))?;
+    }
+    for path in ["/dev", "/sys", "/proc"].map(Path::new) {
+        stage.bind_with_all_below(path).map_err(named(path))?;
+    }
+    stage.become_root().map_err(|error| format!("change the root directory: {error}"))
+}
+
+/// The same for a pod with a user namespace, before the root file system is mounted.
+pub(super) fn enter_mapped(
     users: &Users,
     pod: &PodPaths,
     container: &ContainerPaths,
