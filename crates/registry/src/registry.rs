@@ -104,9 +104,10 @@ impl Registry {
         self.definitions.catch_up(self.store.revision()).await;
     }
 
-    /// Lets go of what is kept only so that it need not be made again.
+    /// Lets go of what is kept only so that it need not be made again, and for those who come late.
     pub fn forget(&self) {
         self.decoded.clear();
+        self.store.forget();
     }
 
     /// What strategies may know.

@@ -44,6 +44,7 @@ pub async fn run_all<S: Store, F: AsyncFnMut() -> Arc<S>>(mut make: F) {
     watches_give_previous_values(&*make().await).await;
     watches_by_term(&*make().await).await;
     quiet_watches_outlive_the_history_of_others(&*make().await).await;
+    watches_outlive_what_is_forgotten(&*make().await).await;
     compaction_ends_old_watches(&*make().await).await;
     writers::run(&mut make).await;
     a_revision_that_was_seen_can_be_watched(make().await).await;
@@ -292,17 +293,21 @@ async fn watches_by_term(store: &impl Store) {
     }
 }
 
-/// What others write, and how much of it is kept, is nothing to a watch that it does not concern.
-async fn quiet_watches_outlive_the_history_of_others(store: &impl Store) {
-    let start = write(store, vec![put("/r/g/quiet/1", "1")]).await;
-    let mut quiet = watch(store, "/r/g/quiet/", start).await;
-    // Nothing in it repeats, so it is as large as it is long.
+/// Half a mebibyte. Nothing in it repeats, so it is as large as it is long.
+fn large() -> String {
     let letter = |number: u32| {
         let mixed = (number ^ (number >> 16)).wrapping_mul(0x7FEB_352D);
         let mixed = (mixed ^ (mixed >> 15)).wrapping_mul(0x846C_A68B);
         char::from(b'A' + u8::try_from(mixed >> 27).unwrap_or(0))
     };
-    let large: String = (0..1 << 19).map(letter).collect();
+    (0..1 << 19).map(letter).collect()
+}
+
+/// What others write, and how much of it is kept, is nothing to a watch that it does not concern.
+async fn quiet_watches_outlive_the_history_of_others(store: &impl Store) {
+    let start = write(store, vec![put("/r/g/quiet/1", "1")]).await;
+    let mut quiet = watch(store, "/r/g/quiet/", start).await;
+    let large = large();
     for _ in 0..24 {
         write(store, vec![put("/r/g/noisy/1", &large)]).await;
     }
@@ -315,6 +320,24 @@ async fn quiet_watches_outlive_the_history_of_others(store: &impl Store) {
     store.compact(second).await.expect("compaction succeeds");
     let third = write(store, vec![put("/r/g/quiet/2", "3")]).await;
     assert_eq!(next(&mut quiet).await.revision, third, "what was delivered may be forgotten");
+}
+
+/// What is forgotten after a burst is nothing to a watch that has begun, however far behind it is.
+async fn watches_outlive_what_is_forgotten(store: &impl Store) {
+    let (start, large) = (store.revision(), large());
+    let mut slow = watch(store, "/r/g/slow/", start).await;
+    for _ in 0..4 {
+        write(store, vec![put("/r/g/slow/1", &large)]).await;
+    }
+    store.forget();
+    let mut last = start;
+    for _ in 0..4 {
+        last = next(&mut slow).await.revision;
+    }
+    assert_eq!(last, store.revision());
+    store.forget();
+    let after = write(store, vec![delete("/r/g/slow/1")]).await;
+    assert_eq!(next(&mut slow).await.revision, after);
 }
 
 async fn compaction_ends_old_watches(store: &impl Store) {

@@ -10,6 +10,10 @@ use crate::types::{Event, Key, Range, Revision};
 /// so a space that stays below its even share loses nothing.
 const MAX_BYTES: usize = 4 << 20;
 
+/// What is left of that when memory is to be given back after a burst. What a change holds was made when its object was, in pieces
+/// all over what the burst took, and keeps several pages: of 20,000 pods that were deleted, the last 1,700 kept some 15 MB.
+const FEW_BYTES: usize = MAX_BYTES / 32;
+
 /// What an event takes beside its key and value, about.
 const EVENT_BYTES: usize = 256;
 
@@ -69,9 +73,21 @@ impl History {
             self.bytes += bytes;
             self.space(Key::space(change.event.entry.key.as_str())).push(revision, place, change, bytes);
         }
+        self.shrink(MAX_BYTES, None)
+    }
+
+    /// Forgets most of what is kept, but nothing from a revision on.
+    pub(crate) fn forget(&mut self, kept_from: Option<Revision>) {
+        self.shrink(FEW_BYTES, kept_from);
+        self.spaces.values_mut().for_each(|space| space.parts.shrink_to_fit());
+    }
+
+    /// Forgets the oldest of who has most, as long as more than so many bytes are kept; how many bytes that frees.
+    fn shrink(&mut self, most: usize, kept_from: Option<Revision>) -> usize {
         let mut freed = 0;
-        while self.bytes > MAX_BYTES {
-            let Some(largest) = self.spaces.values_mut().max_by_key(|space| space.bytes) else { break };
+        while self.bytes > most {
+            let spaces = self.spaces.values_mut().filter(|space| space.begins_before(kept_from));
+            let Some(largest) = spaces.max_by_key(|space| space.bytes) else { break };
             let bytes = largest.forget_oldest();
             self.bytes -= bytes;
             freed += bytes;
@@ -155,6 +171,11 @@ impl Space {
             }
             None => self.parts.push_back(Part { revision, changes: vec![(place, change)], bytes }),
         }
+    }
+
+    /// Whether its oldest commit comes before a revision.
+    fn begins_before(&self, revision: Option<Revision>) -> bool {
+        self.parts.front().is_some_and(|part| revision.is_none_or(|revision| part.revision < revision))
     }
 
     /// How many bytes that frees.

@@ -99,6 +99,10 @@ pub trait Store: Send + Sync + 'static {
         false
     }
 
+    /// Lets go of what is kept only for those who come late, so that memory can be given back after a burst: watches may no longer
+    /// start as far back as they could. Those that have begun lose nothing.
+    fn forget(&self) {}
+
     /// Forgets commits up to and including `upto`: watches can no longer start there.
     async fn compact(&self, upto: Revision) -> Result<(), ReadError>;
 }

@@ -121,6 +121,13 @@ impl Log {
         Ok(())
     }
 
+    /// Forgets most of the history, but for what watchers have not been given yet.
+    pub(crate) fn forget(&self) {
+        let mut inner = self.inner.lock();
+        let first = inner.watchers.all().filter_map(|watcher| watcher.pending()).min();
+        inner.history.forget(first);
+    }
+
     /// Starts a watch after a revision.
     pub(crate) fn watch(self: &Arc<Self>, range: Range<'_>, after: Revision) -> Result<Watch, ReadError> {
         let mut inner = self.inner.lock();

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use redb::TableDefinition;
 use skiff_store::contract::Mask;
 use skiff_store::{
-    CommitError, Embedded, Key, Op, OpenError, Page, Range, ReadError, Store, Term, Txn, contract, no_terms,
+    CommitError, Embedded, Key, Op, OpenError, Page, Range, ReadError, Revision, Store, Term, Txn, contract,
+    no_terms,
 };
 
 fn put(key: &str, value: &str) -> Txn {
@@ -154,6 +155,32 @@ async fn takes_over_an_older_file() {
     let (_copied, copy) = crashed(&path, true);
     let expected = [("a", "1"), ("b", "2")].map(|(key, value)| (key.to_owned(), Bytes::from(value)));
     assert_eq!(values(&copy).await, expected);
+}
+
+/// Values that do not become smaller when they are packed.
+fn mixed(seed: u64, length: usize) -> Bytes {
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state.to_be_bytes()[0]
+    };
+    (0..length).map(|_| next()).collect()
+}
+
+#[tokio::test]
+async fn after_a_burst_little_is_kept_for_those_who_come_late() {
+    let (_dir, path) = file();
+    let store = Embedded::open(&path, no_terms).unwrap();
+    let start = store.revision();
+    for number in 0..100 {
+        let op = Op::Put { key: Key::from(format!("key/{number}")), value: mixed(number, 20_000) };
+        store.commit(Txn { expect: Vec::new(), ops: vec![op] }).await.unwrap();
+    }
+    assert!(store.watch("".into(), start).await.is_ok());
+    store.forget();
+    assert!(matches!(store.watch("".into(), start).await, Err(ReadError::Compacted { .. })));
+    let now = store.revision().get();
+    assert!(store.watch("".into(), Revision::new(now - 5)).await.is_ok(), "100 KB are little");
 }
 
 #[tokio::test]

@@ -300,6 +300,10 @@ impl Store for Embedded {
         entry.value.seal().is_some_and(|seal| self.seals.is_stale(&entry.key, seal))
     }
 
+    fn forget(&self) {
+        self.shared.log.forget();
+    }
+
     async fn compact(&self, upto: Revision) -> Result<(), ReadError> {
         self.shared.log.compact(upto)
     }

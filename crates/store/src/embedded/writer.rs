@@ -112,7 +112,7 @@ impl Writer {
 
     /// Commits in place, or gives the transaction back for the thread: when others commit, or where nobody may wait for a disk.
     async fn commit_alone(&self, work: Prepared) -> Result<Answer, Prepared> {
-        if !may_block() {
+        if !may_block() || self.desk.free().is_none() {
             return Err(work);
         }
         {
