@@ -364,6 +364,13 @@ async fn a_webhook_decides_what_conditions_lead_to_it() {
     let asked = hook.asked();
     assert_eq!(asked.len(), 1, "what is allowed is remembered: {asked:?}");
     assert_eq!(asked[0]["spec"]["user"], "system:serviceaccount:default:robot");
+    assert_eq!(get("configmaps?labelSelector=a%3Db,!c").await.status, 200);
+    let asked = hook.asked();
+    let requirements =
+        json!([{"key": "a", "operator": "In", "values": ["b"]}, {"key": "c", "operator": "DoesNotExist"}]);
+    let attributes = &asked[0]["spec"]["resourceAttributes"];
+    assert_eq!(attributes["labelSelector"], json!({"requirements": requirements}));
+    assert!(attributes["fieldSelector"].is_null(), "{attributes}");
     let secrets = get("secrets").await;
     assert_eq!(secrets.status, 403);
     assert!(secrets.body["message"].as_str().unwrap().ends_with(": never"), "{}", secrets.body);
@@ -376,6 +383,27 @@ async fn a_webhook_decides_what_conditions_lead_to_it() {
     let review = json!({"spec": {"user": "x", "resourceAttributes": attributes}});
     let answer = server.admin("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", review).await;
     assert_eq!(answer["status"], json!({"allowed": false, "denied": true, "reason": "never"}));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn policies_of_a_file_decide() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("policies.jsonl");
+    let kind = r#""apiVersion": "abac.authorization.kubernetes.io/v1beta1", "kind": "Policy""#;
+    let spec = r#"{"group": "system:unauthenticated", "namespace": "default", "resource": "configmaps", "readonly": true}"#;
+    std::fs::write(&file, format!("# strangers\n{{{kind}, \"spec\": {spec}}}\n")).unwrap();
+    let options = AuthorizationOptions {
+        modes: vec!["ABAC".to_owned()],
+        policies: Some(file),
+        ..AuthorizationOptions::default()
+    };
+    let server = Server::start(Authentication::default(), options.read().unwrap()).await;
+    let get = async |path: &str| server.ask("", "GET", path, Value::Null).await;
+    assert_eq!(get("/api/v1/namespaces/default/configmaps").await.status, 200);
+    let refused = get("/api/v1/namespaces/default/secrets").await;
+    assert_eq!(refused.status, 403);
+    assert!(refused.body["message"].as_str().unwrap().ends_with(": No policy matched."), "{}", refused.body);
+    assert_eq!(get("/api/v1/configmaps").await.status, 403);
 }
 
 #[tokio::test(flavor = "multi_thread")]

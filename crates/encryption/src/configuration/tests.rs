@@ -1,5 +1,7 @@
 //! What files say, and what is told of those that are wrong.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
 use super::*;

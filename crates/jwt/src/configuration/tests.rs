@@ -13,6 +13,7 @@ use skiff_machinery::strict;
 use skiff_schema::Schema;
 
 use super::*;
+use crate::authenticator::Source;
 use crate::{Keys, Token};
 
 fn read(file: Value) -> Result<Configuration, Vec<String>> {
