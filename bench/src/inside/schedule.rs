@@ -10,7 +10,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use http::Request;
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod, ServiceAccount};
-use kube::api::PostParams;
+use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use serde::Serialize;
@@ -77,6 +77,7 @@ async fn bind_all(nodes: u32, pods: u32, crowd: Crowd) -> anyhow::Result<()> {
     let server = serve(directory.path()).await?;
     let client = server.client(UserInfo::api_server(), "bench");
     create(&Api::<Node>::all(client.clone()), 0..nodes, node).await?;
+    untaint(&Api::all(client.clone()), nodes).await?;
     create(&Api::<ReplicaSet>::default_namespaced(client.clone()), 0..SETS, replica_set).await?;
     let (volume, claim) = (|number| crowd.volume(number), |number| crowd.claim(number));
     create(&Api::<PersistentVolume>::all(client.clone()), crowd.with_volumes(pods), volume).await?;
@@ -165,6 +166,19 @@ where
         }
     };
     stream::iter(numbers).map(make).buffer_unordered(PARALLEL).try_collect::<()>().await
+}
+
+/// Takes away the taint that nodes get when they are made, as a controller does when they are ready.
+async fn untaint(api: &Api<Node>, nodes: u32) -> anyhow::Result<()> {
+    let untainted = Patch::Merge(json!({"spec": {"taints": null}}));
+    let change = |number| {
+        let (name, untainted) = (format!("node-{number:05}"), &untainted);
+        async move {
+            api.patch(&name, &PatchParams::default(), untainted).await?;
+            anyhow::Ok(())
+        }
+    };
+    stream::iter(0..nodes).map(change).buffer_unordered(PARALLEL).try_collect::<()>().await
 }
 
 /// Bindings that the API server has answered.
