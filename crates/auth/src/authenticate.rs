@@ -4,6 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::{AUTHORIZATION, HeaderName, PROXY_AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
 use http::{HeaderMap, HeaderValue};
+use jiff::Timestamp;
 use skiff_identity::{PeerIdentity, UserInfo};
 use thiserror::Error;
 
@@ -39,7 +40,7 @@ const SUBPROTOCOL: &str = "base64url.bearer.authorization.k8s.io.";
 
 impl Auth {
     /// Whose credentials a request for a path came with: those of the client certificate, or for whom the front proxy vouches whose
-    /// it is, else of the bearer token, else `system:anonymous`.
+    /// it is, else of the bearer token, else `system:anonymous`. A client certificate that has expired meanwhile proves nothing.
     ///
     /// # Errors
     /// See [`AuthnError`]. No credentials at all are no error, unless nobody may come without.
@@ -49,6 +50,11 @@ impl Auth {
         peer: Option<&PeerIdentity>,
         path: &str,
     ) -> Result<Identified, AuthnError> {
+        // TLS verifies a certificate once for each connection, and not again for a session that is taken up again.
+        if peer.is_some_and(|peer| peer.end < Timestamp::now().as_second()) {
+            let text = "x509: certificate has expired".to_owned();
+            return Err(AuthnError::Unauthorized(CredentialError(text)));
+        }
         let own = std::slice::from_ref(&self.0.issuer.url);
         Ok(match (peer, bearer_token(headers)) {
             (Some(peer), token) if peer.is_front_proxy => match (front_proxy::user(peer, headers), token) {

@@ -111,6 +111,7 @@ mod tests {
             common_name: name.to_owned(),
             organizations: Vec::new(),
             credential: String::new(),
+            end: i64::MAX,
             is_front_proxy: true,
         }
     }

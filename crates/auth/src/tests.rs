@@ -277,6 +277,25 @@ async fn reviews_of_access() {
 }
 
 #[tokio::test]
+async fn a_certificate_that_ends_under_a_connection_proves_nothing_from_then_on() {
+    let cluster = cluster().await;
+    let now = jiff::Timestamp::now().as_second();
+    let asked = async |end: i64| {
+        let peer = PeerIdentity {
+            common_name: "alice".into(),
+            organizations: vec![],
+            credential: String::new(),
+            end,
+            is_front_proxy: false,
+        };
+        let found = cluster.auth.authenticate(&HeaderMap::new(), Some(&peer), "/api").await;
+        found.map(|found| found.user.name).map_err(|error| error.to_string())
+    };
+    assert_eq!(asked(now + 3600).await, Ok("alice".to_owned()));
+    assert_eq!(asked(now - 1).await, Err("Unauthorized".to_owned()));
+}
+
+#[tokio::test]
 async fn impersonation_needs_permission() {
     let cluster = cluster().await;
     let mut headers = HeaderMap::new();
@@ -285,6 +304,7 @@ async fn impersonation_needs_permission() {
         common_name: "alice".to_owned(),
         organizations: vec![organization.to_owned()],
         credential: String::new(),
+        end: i64::MAX,
         is_front_proxy: false,
     };
     let nobody = UserInfo::default();
@@ -318,6 +338,7 @@ async fn impersonation_may_be_for_some_requests_alone() {
             common_name: "alice".into(),
             organizations: vec![],
             credential: String::new(),
+            end: i64::MAX,
             is_front_proxy: false,
         },
     );

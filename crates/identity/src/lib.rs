@@ -125,6 +125,8 @@ pub struct PeerIdentity {
     pub organizations: Vec<String>,
     /// Which certificate it is, as in `X509SHA256=…`; empty if nobody knows.
     pub credential: String,
+    /// Until when it stands for its holder, in seconds since 1970. A connection may last longer.
+    pub end: i64,
     /// Whether it is a front proxy's: such a certificate stands for nobody, but for whom its holder vouches.
     pub is_front_proxy: bool,
 }
@@ -151,14 +153,9 @@ impl PeerIdentity {
             common_name: common_name.filter(|name| !name.is_empty()).ok_or(PeerError::Nameless)?.to_owned(),
             organizations: organizations.map(str::to_owned).collect(),
             credential: format!("X509SHA256={}", hexadecimal(&Sha256::digest(certificate))),
+            end: parsed.validity().not_after.timestamp(),
             is_front_proxy: false,
         })
-    }
-
-    /// When a certificate ends, in seconds since 1970; nothing of one that cannot be decoded.
-    pub fn end_of(certificate: &CertificateDer<'_>) -> Option<i64> {
-        let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
-        Some(parsed.validity().not_after.timestamp())
     }
 
     /// The same, of a front proxy or not.

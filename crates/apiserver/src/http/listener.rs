@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use http::Request;
-use jiff::Timestamp;
 use rustls::ServerConfig;
 use skiff_identity::PeerIdentity;
 use skiff_listener::{Listener, Peer, RequestBody};
@@ -38,15 +37,11 @@ pub(crate) async fn serve(
 /// Who the client's certificate says it is; TLS has verified it.
 fn identity(server: &Shared, peer: &Peer) -> Option<Arc<PeerIdentity>> {
     let certificate = peer.certificate.as_ref()?;
-    let end = PeerIdentity::end_of(certificate)?;
-    super::metrics::connected(end);
-    // A session that is taken up again is not verified again.
-    if end < Timestamp::now().as_second() {
-        tracing::info!("a client took up a session of which its certificate has expired");
-        return None;
-    }
     match PeerIdentity::from_certificate(certificate) {
-        Ok(identity) => Some(Arc::new(identity.of_front_proxy(server.pki.is_front_proxy(certificate)))),
+        Ok(identity) => {
+            super::metrics::connected(identity.end);
+            Some(Arc::new(identity.of_front_proxy(server.pki.is_front_proxy(certificate))))
+        }
         Err(error) => {
             tracing::info!(
                 error = &error as &dyn std::error::Error,
