@@ -124,13 +124,14 @@ impl AtWork {
         self.mode.max_group()
     }
 
-    /// Leaves a database that shows everything, so that it can be copied alone; the next start would do without.
+    /// Leaves a database that shows everything, so that it can be copied alone; the next start would do without. Closes the file.
     pub(super) fn finish(&mut self) {
         if let Mode::Open { disk, .. } = &mut self.mode
             && let Err(error) = disk.finish(&self.shared.state.load())
         {
             tracing::warn!(%error, "the store's journal is left for the next start");
         }
+        self.mode = Mode::Failed { reason: "the store is closed".into() };
     }
 
     /// Writes one transaction for whoever waits for it in place; `None`, and nothing done, when more is to be done than to

@@ -4,7 +4,6 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -13,7 +12,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::{block_in_place, yield_now};
 
-use super::at_work::{Answer, AtWork, Request};
+use super::at_work::{AtWork, Request};
 use crate::state::Prepared;
 use crate::types::{CommitError, Revision};
 
@@ -22,6 +21,15 @@ const PATIENCE: Duration = Duration::from_millis(1);
 
 /// The most transactions that wait or are being written; who comes then waits for one of them to be answered.
 const MAX_WAITING: usize = 4096;
+
+/// Who writes a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// Who brings it, unless others come before it begins.
+    Own,
+    /// The thread.
+    OfThread,
+}
 
 /// Handle of the writer thread.
 #[derive(Debug)]
@@ -37,8 +45,6 @@ struct Desk {
     line: Mutex<Line>,
     /// The thread is told by it that it need not wait any longer.
     called: Condvar,
-    /// How many have come and do not know yet whether they are alone.
-    coming: AtomicUsize,
     /// Locked by whoever writes. Who has it may lock the line; who has the line may only try to lock it.
     at_work: Mutex<AtWork>,
 }
@@ -63,34 +69,10 @@ struct Last {
     took: Duration,
 }
 
-/// One who has come, while it does not know whether it is alone.
-struct Coming<'a>(&'a AtomicUsize);
-
-impl<'a> Coming<'a> {
-    fn new(coming: &'a AtomicUsize) -> Self {
-        coming.fetch_add(1, Ordering::Relaxed);
-        Self(coming)
-    }
-
-    fn is_alone(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == 1
-    }
-}
-
-impl Drop for Coming<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 impl Writer {
     pub(super) fn start(at_work: AtWork) -> Self {
-        let desk = Arc::new(Desk {
-            line: Mutex::default(),
-            called: Condvar::new(),
-            coming: AtomicUsize::new(0),
-            at_work: Mutex::new(at_work),
-        });
+        let desk =
+            Arc::new(Desk { line: Mutex::default(), called: Condvar::new(), at_work: Mutex::new(at_work) });
         let of_thread = Arc::clone(&desk);
         let thread = thread::Builder::new()
             .name("store-writer".to_owned())
@@ -100,30 +82,16 @@ impl Writer {
     }
 
     pub(super) async fn commit(&self, work: Prepared) -> Result<Revision, CommitError> {
-        let work = match self.commit_alone(work).await {
-            Ok(answer) => return answer,
-            Err(work) => work,
-        };
         let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| CommitError::Closed)?;
         let (answer, result) = oneshot::channel();
-        self.desk.line_up(Request { work, answer, _place: place })?;
-        result.await.map_err(|_| CommitError::Closed)?
-    }
-
-    /// Commits in place, or gives the transaction back for the thread: when others commit, or where nobody may wait for a disk.
-    async fn commit_alone(&self, work: Prepared) -> Result<Answer, Prepared> {
-        if !may_block() || self.desk.free().is_none() {
-            return Err(work);
-        }
-        {
-            let coming = Coming::new(&self.desk.coming);
+        if self.desk.line_up(Request { work, answer, _place: place })? == Turn::Own {
+            let calls = CallsThread(&self.desk);
             // The others of this task, and those that are ready to run, come first: they are to share the fsync.
             yield_now().await;
-            if !coming.is_alone() {
-                return Err(work);
-            }
+            self.desk.write_alone();
+            drop(calls);
         }
-        self.desk.write_alone(work)
+        result.await.map_err(|_| CommitError::Closed)?
     }
 
     /// Waits until everything accepted is durable and the file is closed.
@@ -149,16 +117,26 @@ fn may_block() -> bool {
 }
 
 impl Desk {
-    fn line_up(&self, request: Request) -> Result<(), CommitError> {
+    /// Puts a transaction into the line. The thread is not called for one that may be alone.
+    fn line_up(&self, request: Request) -> Result<Turn, CommitError> {
         let mut line = self.line.lock();
         if line.closed {
             return Err(CommitError::Closed);
         }
+        let alone = line.waiting.is_empty() && self.free(&line).is_some() && may_block();
         line.waiting.push_back(request);
-        if line.waiting.len() == line.wanted {
+        if alone {
+            return Ok(Turn::Own);
+        }
+        self.call(&line);
+        Ok(Turn::OfThread)
+    }
+
+    /// Calls the thread, if it waits for no more than are there.
+    fn call(&self, line: &Line) {
+        if (1..=line.waiting.len()).contains(&line.wanted) {
             self.called.notify_one();
         }
-        Ok(())
     }
 
     fn close(&self) {
@@ -166,22 +144,33 @@ impl Desk {
         self.called.notify_one();
     }
 
-    /// What to write with, if nobody writes or waits, and whoever wrote last was alone.
-    fn free(&self) -> Option<MutexGuard<'_, AtWork>> {
-        let line = self.line.lock();
-        let is_free = line.waiting.is_empty() && !line.closed && line.last.count <= 1;
+    /// What to write with, if nobody writes, and whoever wrote last was alone.
+    fn free(&self, line: &Line) -> Option<MutexGuard<'_, AtWork>> {
         // While the line is locked, so that nobody writes after the store was closed.
-        if is_free { self.at_work.try_lock() } else { None }
+        if line.closed || line.last.count > 1 { None } else { self.at_work.try_lock() }
     }
 
-    fn write_alone(&self, work: Prepared) -> Result<Answer, Prepared> {
-        let Some(mut at_work) = self.free() else { return Err(work) };
+    /// Writes the one transaction that waits, and leaves it to the thread when there are more, somebody writes, or more is to be
+    /// done than to write.
+    fn write_alone(&self) {
+        let mut line = self.line.lock();
+        if line.waiting.len() != 1 {
+            return;
+        }
+        let Some(mut at_work) = self.free(&line) else { return };
+        let Some(request) = line.waiting.pop_front() else { return };
+        drop(line);
         let panics = ClosesIfPanics(self);
-        let written = block_in_place(|| at_work.write_alone(&work));
+        let written = block_in_place(|| at_work.write_alone(&request.work));
+        let Some((answer, woken)) = written else {
+            // Before anybody else can write: those who have come meanwhile come after it.
+            self.line.lock().waiting.push_front(request);
+            return;
+        };
         drop((at_work, panics));
-        let Some((answer, woken)) = written else { return Err(work) };
+        // A requester that has gone away does not undo its write; there is nobody to tell.
+        drop(request.answer.send(answer));
         drop(woken);
-        Ok(answer)
     }
 
     /// The thread: writes until the store is closed and nobody waits.
@@ -250,6 +239,15 @@ impl Desk {
 impl fmt::Debug for Desk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Desk")
+    }
+}
+
+/// Calls the thread for whatever waits when its holder is done, or goes away.
+struct CallsThread<'a>(&'a Desk);
+
+impl Drop for CallsThread<'_> {
+    fn drop(&mut self) {
+        self.0.call(&self.0.line.lock());
     }
 }
 
