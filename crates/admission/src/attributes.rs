@@ -1,6 +1,7 @@
 //! What a request is about to do, as every plugin sees it.
 
 use skiff_audit::Level;
+use skiff_ordered::Ordered as _;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -219,7 +220,7 @@ impl Attributes {
     pub fn annotations(&self, level: Level) -> BTreeMap<String, String> {
         let notes = self.notes.lock();
         let fits = notes.annotations.iter().filter(|(_, annotation)| annotation.level <= level);
-        fits.map(|(key, annotation)| (key.clone(), annotation.value.clone())).collect()
+        fits.map(|(key, annotation)| (key.clone(), annotation.value.clone())).one_by_one()
     }
 
     /// The request is about one of the kinds that configure admission. No webhook and no policy is asked about these: a bad one could

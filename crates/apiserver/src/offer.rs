@@ -9,6 +9,7 @@ use serde_json::Value;
 use skiff_kinds::api_service::{self, Management};
 use skiff_machinery::discovery::{Elsewhere, Priority, Registered, Registry, group_versions};
 use skiff_machinery::{Catalogue, GroupVersion, Kind};
+use skiff_ordered::Ordered as _;
 use skiff_registry::Offer;
 use tokio::sync::{Notify, watch};
 
@@ -85,7 +86,7 @@ impl Offers {
 
     /// The versions of the kinds that are not built in.
     pub(crate) fn custom_versions(&self) -> BTreeSet<GroupVersion> {
-        self.parts.lock().custom.iter().map(|kind| kind.gv.clone()).collect()
+        self.parts.lock().custom.iter().map(|kind| kind.gv.clone()).to_set()
     }
 
     /// Takes over what APIServices say. Whoever follows them is told, also if it is nothing new for the documents.
@@ -164,7 +165,7 @@ fn registry(parts: &Parts, catalogue: &Catalogue) -> Registry {
             let service = service.or_else(|| api_service::local(&gv, Management::Always))?;
             Some((gv, Registered { priority: api_service::priority(&service), elsewhere: None }))
         })
-        .collect();
+        .to_map();
     for (gv, (priority, server)) in &parts.registered {
         let priority = *priority;
         let elsewhere = match server {

@@ -23,7 +23,7 @@ impl CompileErrors {
         issues.truncate(MOST_ISSUES);
         let mut located: Vec<(Location, Issue)> =
             issues.into_iter().map(|issue| (source.location(issue.offset), issue)).collect();
-        located.sort_by_key(|(location, _)| *location);
+        skiff_ordered::sort_by_key(&mut located, |(location, _)| *location);
         let mut lines: Vec<String> =
             located.iter().map(|(location, issue)| source.display(*location, &issue.message)).collect();
         if all > MOST_ISSUES {

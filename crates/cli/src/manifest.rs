@@ -40,7 +40,7 @@ fn files(path: &Path, recursive: bool) -> Result<Vec<String>, Error> {
         return Ok(vec![path.display().to_string()]);
     }
     let mut entries: Vec<_> = std::fs::read_dir(path)?.collect::<Result<_, _>>()?;
-    entries.sort_by_key(std::fs::DirEntry::file_name);
+    skiff_ordered::sort_by_key(&mut entries, std::fs::DirEntry::file_name);
     let mut found = Vec::new();
     for entry in entries {
         let path = entry.path();

@@ -11,6 +11,7 @@ use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 use skiff_informer::{Next, ObjectKey, Queue, is_not_found};
 use skiff_machinery::selector::LabelSelector;
+use skiff_ordered::Ordered as _;
 
 use crate::environment::{Controller, Environment};
 use crate::informers::Informers;
@@ -65,7 +66,7 @@ fn plan(role: &ClusterRole, all: &[Arc<ClusterRole>]) -> Option<Vec<PolicyRule>>
     let selectors = role.aggregation_rule.as_ref()?.cluster_role_selectors.iter().flatten();
     let mut others: Vec<&ClusterRole> =
         all.iter().map(AsRef::as_ref).filter(|other| other.name_any() != role.name_any()).collect();
-    others.sort_by_key(|other| other.name_any());
+    skiff_ordered::sort_by_key(&mut others, |other| other.name_any());
     let mut rules: Vec<PolicyRule> = Vec::new();
     for selector in selectors {
         for rule in others
@@ -83,7 +84,7 @@ fn plan(role: &ClusterRole, all: &[Arc<ClusterRole>]) -> Option<Vec<PolicyRule>>
 
 /// Whether a role is selected; a selector that cannot be understood selects nothing.
 fn selects(selector: &v1::LabelSelector, role: &ClusterRole) -> bool {
-    let labels = role.labels().iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    let labels = role.labels().iter().map(|(key, value)| (key.as_str(), value.as_str())).to_map();
     LabelSelector::try_from(selector).is_ok_and(|selector| selector.matches(&labels))
 }
 

@@ -13,6 +13,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::PostParams;
 use kube::{Api, Client, ResourceExt};
 use skiff_informer::{Next, ObjectKey, Queue, is_already_exists};
+use skiff_ordered::Ordered as _;
 
 use crate::ControllersConfig;
 use crate::environment::{Controller, Environment};
@@ -105,7 +106,7 @@ fn metadata(labels: &[(&str, &str)]) -> ObjectMeta {
     ObjectMeta {
         name: Some(SERVICE.into()),
         namespace: Some(NAMESPACE.into()),
-        labels: Some(labels.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect()),
+        labels: Some(labels.iter().map(|(key, value)| ((*key).into(), (*value).into())).to_map()),
         ..ObjectMeta::default()
     }
 }

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Service;
 use parking_lot::Mutex;
 use skiff_informer::ObjectKey;
+use skiff_ordered::Ordered as _;
 
 use crate::pods::KnownPod;
 
@@ -33,7 +34,7 @@ impl TriggerTimes {
     ) -> Option<String> {
         let now = Seen {
             service: service.metadata.creation_timestamp.as_ref().map(|time| time.0),
-            pods: members.iter().filter_map(|pod| Some((pod.name().to_owned(), changed_at(pod)?))).collect(),
+            pods: members.iter().filter_map(|pod| Some((pod.name().to_owned(), changed_at(pod)?))).to_map(),
         };
         let mut services = self.services.lock();
         let before = services.entry(key.clone()).or_default();

@@ -144,7 +144,7 @@ impl Fairness {
                 }
             }
             let mut executing: Vec<(&u64, &Executing)> = state.queues.executing.iter().collect();
-            executing.sort_by_key(|(id, executing)| (executing.queue, **id));
+            skiff_ordered::sort_by_key(&mut executing, |(id, executing)| (executing.queue, **id));
             rows.extend(
                 executing.into_iter().map(|(_, executing)| executing_row(clock, executing, detailed)),
             );

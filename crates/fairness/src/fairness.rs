@@ -8,6 +8,7 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use k8s_openapi::api::flowcontrol::v1::{FlowSchema, FlowSchemaSpec, PriorityLevelConfiguration};
 use parking_lot::Mutex;
+use skiff_ordered::Ordered as _;
 
 use crate::allocate::allocate;
 use crate::level::Level;
@@ -239,7 +240,9 @@ impl Fairness {
                 routes.push(Arc::new(Route::new(spec, uid, wanted, level.clone(), meter)));
             }
         }
-        routes.sort_by(|a, b| (a.precedence, &a.meter.schema).cmp(&(b.precedence, &b.meter.schema)));
+        skiff_ordered::sort_by(&mut routes, |a, b| {
+            (a.precedence, &a.meter.schema).cmp(&(b.precedence, &b.meter.schema))
+        });
         routes
     }
 
@@ -261,7 +264,7 @@ impl Fairness {
             .iter()
             .filter(|(_, level)| !is_over(level))
             .map(|(name, level)| (name.clone(), level.clone()))
-            .collect();
+            .to_map();
         let stay = |level: &Arc<Level>| {
             let state = level.state();
             (!state.is_leaving)

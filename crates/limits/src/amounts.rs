@@ -5,6 +5,7 @@ use std::collections::btree_map::Entry;
 use std::fmt;
 
 use serde_json::{Map, Value};
+use skiff_ordered::Ordered as _;
 use skiff_quantity::{Needed, Quantity};
 
 /// Amounts by resource, sorted by name.
@@ -15,13 +16,13 @@ impl Amounts {
     /// Reads a ResourceList; what is missing is empty, and what is no amount is left out.
     pub fn read(list: &Value) -> Self {
         let entries = list.as_object().into_iter().flatten();
-        Self(entries.filter_map(|(name, amount)| Some((name.clone(), quantity(amount)?))).collect())
+        Self(entries.filter_map(|(name, amount)| Some((name.clone(), quantity(amount)?))).one_by_one())
     }
 
     /// The ResourceList, in canonical form.
     pub fn to_value(&self) -> Value {
         let entries = self.0.iter().map(|(name, amount)| (name.clone(), amount.to_string().into()));
-        Value::Object(entries.collect::<Map<String, Value>>())
+        Value::Object(entries.one_by_one::<Map<String, Value>>())
     }
 
     /// The amount of a resource.
@@ -37,7 +38,7 @@ impl Amounts {
     /// Whether the same amounts are there, however they are written.
     pub fn equals(&self, other: &Self) -> bool {
         let nanos = |amounts: &Self| -> BTreeMap<String, i128> {
-            amounts.iter().map(|(name, amount)| (name.to_owned(), amount.nanos())).collect()
+            amounts.iter().map(|(name, amount)| (name.to_owned(), amount.nanos())).one_by_one()
         };
         nanos(self) == nanos(other)
     }
@@ -75,13 +76,17 @@ impl Amounts {
             None => amount,
         };
         let not_negative = |rest: Quantity| if rest.nanos() > 0 { rest } else { Quantity::from(0) };
-        Self(self.iter().map(|(name, amount)| (name.to_owned(), not_negative(rest(name, amount)))).collect())
+        Self(
+            self.iter()
+                .map(|(name, amount)| (name.to_owned(), not_negative(rest(name, amount))))
+                .one_by_one(),
+        )
     }
 
     /// Only what is kept.
     pub(crate) fn only(&self, mut keep: impl FnMut(&str, Quantity) -> bool) -> Self {
         let kept = self.iter().filter(|(name, amount)| keep(name, *amount));
-        Self(kept.map(|(name, amount)| (name.to_owned(), amount)).collect())
+        Self(kept.map(|(name, amount)| (name.to_owned(), amount)).one_by_one())
     }
 }
 

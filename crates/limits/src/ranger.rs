@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 use skiff_machinery::{MOST_ERRORS, Object};
+use skiff_ordered::Ordered as _;
 use skiff_quantity::Quantity;
 
 use crate::amounts::{Amounts, items, text};
@@ -53,7 +54,7 @@ impl Defaults {
     fn of(range: &Value) -> Self {
         let of = |field: &str| {
             let limits = limits_of(range, "Container").filter_map(|limit| limit[field].as_object());
-            limits.flatten().map(|(name, amount)| (name.clone(), amount.clone())).collect()
+            limits.flatten().map(|(name, amount)| (name.clone(), amount.clone())).one_by_one()
         };
         Self { requests: of("defaultRequest"), limits: of("default") }
     }

@@ -25,7 +25,7 @@ impl Catalogue {
     #[must_use]
     pub fn with(&self, others: &[Arc<Kind>]) -> Self {
         let mut others = others.to_vec();
-        others.sort_by(|a, b| a.gv.group.cmp(&b.gv.group));
+        skiff_ordered::sort_by(&mut others, |a, b| a.gv.group.cmp(&b.gv.group));
         self.kinds.iter().cloned().chain(others).collect()
     }
 

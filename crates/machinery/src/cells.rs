@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde_json::Value;
+use skiff_ordered::Ordered as _;
 
 use crate::{Cell, Column, ColumnType, Object, Row, duration};
 
@@ -80,7 +81,7 @@ pub fn labels(map: &BTreeMap<&str, &str>) -> String {
 /// The strings of an object-valued field.
 pub fn string_map<'a>(object: &'a Object, path: &[&str]) -> BTreeMap<&'a str, &'a str> {
     let map = object.get(path).and_then(Value::as_object);
-    map.into_iter().flatten().filter_map(|(key, value)| Some((key.as_str(), value.as_str()?))).collect()
+    map.into_iter().flatten().filter_map(|(key, value)| Some((key.as_str(), value.as_str()?))).one_by_one()
 }
 
 /// The items of a list-valued field; none when it is absent.

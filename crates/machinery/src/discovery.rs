@@ -164,7 +164,7 @@ fn verbs(verbs: &[Verb]) -> Vec<&'static str> {
 /// Subresources in the order of their path segments.
 fn ordered(kind: &Kind) -> Vec<Subresource> {
     let mut list = kind.subresources.to_vec();
-    list.sort_by_key(|subresource| subresource.as_str());
+    skiff_ordered::sort_by_key(&mut list, |subresource| subresource.as_str());
     list
 }
 

@@ -78,7 +78,7 @@ fn write(out: &mut String, schema: &Schema, ty: Type, value: &Value, changed: Op
             let mut keys: Vec<&str> = map.keys().map(String::as_str).collect();
             if let (Type::Object(id), None) = (ty, changed) {
                 let definition = schema.get(id);
-                keys.sort_by_key(|key| definition.rank(key));
+                skiff_ordered::sort_by_key(&mut keys, |key| definition.rank(key));
             }
             out.push('{');
             for (i, key) in keys.into_iter().enumerate() {

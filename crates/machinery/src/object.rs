@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use skiff_ordered::Ordered as _;
 use thiserror::Error;
 
 /// An API object: a JSON object with the accessors that every kind shares.
@@ -169,7 +170,7 @@ impl Object {
 
 fn string_map(value: Option<&Value>) -> BTreeMap<&str, &str> {
     let map = value.and_then(Value::as_object);
-    map.into_iter().flatten().filter_map(|(k, v)| Some((k.as_str(), v.as_str()?))).collect()
+    map.into_iter().flatten().filter_map(|(k, v)| Some((k.as_str(), v.as_str()?))).one_by_one()
 }
 
 #[cfg(test)]

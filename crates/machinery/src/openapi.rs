@@ -15,6 +15,7 @@ mod v3;
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+use skiff_ordered::Ordered as _;
 
 pub use common::{Common, Dialect, Encoding, Publication};
 pub use guests::Guest;
@@ -32,7 +33,7 @@ pub fn v3_index(catalogue: &Catalogue, registry: &Registry) -> Value {
     };
     let own = |gv: &GroupVersion| entry(gv, v3_url(catalogue, gv));
     let mut paths: serde_json::Map<String, Value> =
-        discovery::group_versions(catalogue).iter().map(own).collect();
+        discovery::group_versions(catalogue).iter().map(own).one_by_one();
     let others = registry.all_elsewhere().filter_map(|(gv, elsewhere)| Some((gv, elsewhere.v3.clone()?)));
     paths.extend(others.map(|(gv, url)| entry(gv, url)));
     json!({"paths": paths})

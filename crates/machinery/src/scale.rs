@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
+use skiff_ordered::Ordered as _;
 
 use crate::{Column, FieldError, Object, Row, cells, selector};
 
@@ -86,7 +87,7 @@ pub fn of_any(object: &Object, paths: &Paths) -> Object {
     let metadata: Map<String, Value> = SHARED
         .iter()
         .filter_map(|field| Some(((*field).to_owned(), object.get(&["metadata", field])?.clone())))
-        .collect();
+        .one_by_one();
     let mut scale = Object::default();
     scale.set(&["kind"], "Scale");
     scale.set(&["apiVersion"], "autoscaling/v1");

@@ -49,7 +49,7 @@ impl Writer {
     /// `inline`: the first key stands where the line is now.
     fn map(&mut self, map: &Map<String, Value>, indent: usize, inline: bool) {
         let mut keys: Vec<&String> = map.keys().collect();
-        keys.sort_by(|a, b| natural(a, b));
+        skiff_ordered::sort_by(&mut keys, |a, b| natural(a, b));
         for (at, key) in keys.into_iter().enumerate() {
             if at > 0 || !inline && !self.text.is_empty() {
                 self.line(indent);

@@ -129,7 +129,7 @@ pub(crate) fn list(kind: Kind, form: Form, mut objects: Vec<Value>) -> Value {
         let part = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
         (part("namespace"), part("name"))
     };
-    objects.sort_by_key(place);
+    skiff_ordered::sort_by_key(&mut objects, place);
     match form {
         Form::Plain => json!({
             "kind": format!("{}List", kind.name()), "apiVersion": api_version(), "metadata": {}, "items": objects,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage, Stats64};
+use skiff_ordered::Ordered as _;
 
 use crate::{
     NetworkError, PodNetwork, netlink,
@@ -59,7 +60,7 @@ impl PodNetwork {
 /// Who each interface belongs to.
 fn sort(links: &[LinkMessage], pods: &BTreeMap<String, Ipv4Addr>) -> Traffic {
     let named: BTreeMap<&str, &LinkMessage> =
-        links.iter().filter_map(|link| Some((netlink::name(link)?, link))).collect();
+        links.iter().filter_map(|link| Some((netlink::name(link)?, link))).to_map();
     let own =
         named.iter().filter(|(_, link)| !link.header.flags.contains(LinkFlags::Loopback) && !is_ours(link));
     let node = own.filter_map(|(name, link)| Some(((*name).to_owned(), counters(link)?))).collect();

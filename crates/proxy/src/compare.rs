@@ -7,6 +7,7 @@ use k8s_openapi::api::{
     discovery::v1::EndpointSlice,
 };
 use kube::{Api, Client, ResourceExt, api::ListParams};
+use skiff_ordered::Ordered as _;
 use tokio::task::spawn_blocking;
 
 use crate::{
@@ -61,7 +62,7 @@ pub async fn differences(client: &Client, config: &ProxyConfig) -> Result<Vec<Op
             PodName { namespace: pod.namespace().unwrap_or_default().into(), name: pod.name_any().into() };
         Some((name, HostPorts::from_api(pod)?))
     });
-    let wanted = Wanted { services: services.collect(), slices: slices.collect(), pods: pods.collect() };
+    let wanted = Wanted { services: services.to_map(), slices: slices.collect(), pods: pods.to_map() };
     Ok(steps(held, wanted, &view))
 }
 

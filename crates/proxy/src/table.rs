@@ -6,6 +6,8 @@ use std::{
     num::NonZeroU16,
 };
 
+use skiff_ordered::Ordered as _;
+
 use crate::{
     model::{Balance, Element, Endpoint, Frontend, Key, Pool, Protocol, ServiceName, Verdict},
     objects::{HostPorts, Service, ServicePort, Slice},
@@ -161,7 +163,7 @@ impl ServiceTable {
             let key = Key::Frontend(*frontend);
             (key, entry.elements(*frontend, old(&key)))
         });
-        addresses.chain(entries).collect()
+        addresses.chain(entries).to_map()
     }
 }
 
@@ -178,7 +180,7 @@ impl Entry {
         let mut elements = vec![Element::Service(frontend, self.verdict(inside.len(), outside.len()))];
         if let Some(affinity) = self.affinity.filter(|_| !inside.is_empty()) {
             elements.push(Element::AffinityId(frontend, affinity.id));
-            let all = inside.iter().chain(&outside).map(|(_, endpoint)| *endpoint).collect::<BTreeSet<_>>();
+            let all = inside.iter().chain(&outside).map(|(_, endpoint)| *endpoint).to_set();
             elements.extend(all.into_iter().map(|endpoint| Element::AffinityEndpoint(frontend, endpoint)));
         }
         if self.masquerade && !inside.is_empty() {

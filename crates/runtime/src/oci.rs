@@ -193,7 +193,7 @@ fn mounts(spec: &ContainerSpec, around: &Surroundings<'_>) -> Vec<Value> {
     }
     let mut own: Vec<(usize, &Mount)> = spec.mounts.iter().enumerate().collect();
     // A mount below another must come after it; otherwise the caller's order holds.
-    own.sort_by_key(|(_, mount)| mount.destination.components().count());
+    skiff_ordered::sort_by_key(&mut own, |(_, mount)| mount.destination.components().count());
     mounts.extend(
         own.into_iter().map(|(index, mount)| own_mount(mount, &around.sources.join(index.to_string()))),
     );

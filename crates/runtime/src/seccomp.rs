@@ -8,6 +8,7 @@
 //! each exec, where the binary search below takes a fraction of one.
 
 use libseccomp::{ScmpArch, ScmpSyscall};
+use skiff_ordered::Ordered as _;
 use std::collections::BTreeMap;
 use std::io;
 
@@ -148,7 +149,7 @@ pub(crate) fn default_filter(capabilities: &[String]) -> Vec<Instruction> {
 pub(crate) fn only(names: &[&'static str]) -> Vec<Instruction> {
     let names = names.iter().flat_map(|names| names.split_whitespace());
     let native = architectures().get(..1).unwrap_or_default();
-    compile(native, &names.map(|name| (name, Verdict::Allow)).collect())
+    compile(native, &names.map(|name| (name, Verdict::Allow)).to_map())
 }
 
 fn compile(
@@ -166,7 +167,7 @@ fn compile(
             // Negative numbers stand for calls this architecture does not have.
             Some((u32::try_from(i32::from(number(name)?)).ok()?, *verdict))
         });
-        section.extend(search(&ranges(numbered.collect())));
+        section.extend(search(&ranges(numbered.to_map())));
         program.push(step(JUMP_EQUAL, 1, 0, *audit));
         program.push(step(JUMP, 0, 0, length(&section)));
         program.extend(section);
@@ -198,7 +199,7 @@ fn architectures() -> &'static [(ScmpArch, u32)] {
 
 fn verdicts(capabilities: &[String]) -> BTreeMap<&'static str, Verdict> {
     let mut verdicts: BTreeMap<&str, Verdict> =
-        REFUSED.split_whitespace().map(|name| (name, Verdict::Refuse)).collect();
+        REFUSED.split_whitespace().map(|name| (name, Verdict::Refuse)).to_map();
     verdicts.extend(ALLOWED.split_whitespace().map(|name| (name, Verdict::Allow)));
     verdicts.extend([
         ("socket", Verdict::UnlessVsock),

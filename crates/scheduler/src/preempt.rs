@@ -153,7 +153,7 @@ fn on_node(
     if !left.is_empty() {
         return Err(left.into_iter().map(|refusal| refusal.reason.into_owned()).collect());
     }
-    lesser.sort_by_key(|(key, pod)| (Reverse(pod.priority), start_of(pod), key.clone()));
+    skiff_ordered::sort_by_key(&mut lesser, |(key, pod)| (Reverse(pod.priority), start_of(pod), key.clone()));
     let (kept, free) = by_budget(lesser, &picture.budgets);
     let (mut victims, mut violations) = (Vec::new(), 0);
     for (violating, (key, pod)) in
@@ -166,7 +166,9 @@ fn on_node(
             victims.push((key, pod));
         }
     }
-    victims.sort_by_key(|(key, pod)| (Reverse(pod.priority), start_of(pod), key.clone()));
+    skiff_ordered::sort_by_key(&mut victims, |(key, pod)| {
+        (Reverse(pod.priority), start_of(pod), key.clone())
+    });
     Ok(Preemption { node: node.info.name.clone(), victims, violations })
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use skiff_informer::ObjectKey;
+use skiff_ordered::Ordered as _;
 
 use crate::cluster::Picture;
 use crate::configuration::Plugin;
@@ -203,7 +204,7 @@ fn nowhere(
         }
     };
     let mut message = format!("0/{} nodes are available: {reasons}.", refused.all);
-    let mut rules: BTreeSet<Rule> = absent.map(Absent::rule).into_iter().collect();
+    let mut rules: BTreeSet<Rule> = absent.map(Absent::rule).into_iter().to_set();
     rules.extend(refused.nodes.iter().flat_map(|(_, reasons)| reasons.iter().map(|refusal| refusal.rule)));
     let (mut room, mut said) = (Room::AsBefore, Vec::new());
     for plugin in &cycle.pending.profile.post_filters {

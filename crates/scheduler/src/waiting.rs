@@ -143,7 +143,7 @@ impl Waiting {
                 self.again.insert((*until, key.clone()));
             }
         }
-        pods.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+        skiff_ordered::sort_by(&mut pods, |a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
         pods.into_iter().map(|(_, key)| key).collect()
     }
 

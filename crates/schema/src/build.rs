@@ -44,7 +44,7 @@ impl Builder {
         kinds: Kinds,
     ) -> Option<DefinitionId> {
         let id = DefinitionId(u16::try_from(self.schema.definitions.len()).ok()?);
-        fields.sort_by(|a, b| a.name.cmp(&b.name));
+        skiff_ordered::sort_by(&mut fields, |a, b| a.name.cmp(&b.name));
         fields.dedup_by(|later, first| later.name == first.name);
         self.schema.definitions.push(Definition {
             name: name.into(),
@@ -103,7 +103,9 @@ impl Builder {
         schema.common = common;
         // Definitions are found by name, so they are put in that order, and what refers to them follows.
         let mut order: Vec<usize> = (0..schema.definitions.len()).collect();
-        order.sort_by(|a, b| schema.definitions[*a].name.cmp(&schema.definitions[*b].name));
+        skiff_ordered::sort_by(&mut order, |a, b| {
+            schema.definitions[*a].name.cmp(&schema.definitions[*b].name)
+        });
         let mut places = vec![DefinitionId(0); order.len()];
         for (place, at) in (0..).zip(&order) {
             places[*at] = DefinitionId(place);
@@ -116,7 +118,7 @@ impl Builder {
         schema.types.iter_mut().for_each(moved);
         let fields = schema.definitions.iter_mut().flat_map(|definition| &mut definition.fields);
         fields.for_each(|field| moved(&mut field.ty));
-        schema.definitions.sort_by(|a, b| a.name.cmp(&b.name));
+        skiff_ordered::sort_by(&mut schema.definitions, |a, b| a.name.cmp(&b.name));
         Root { id: places[usize::from(root.0)], schema: Arc::new(schema) }
     }
 }

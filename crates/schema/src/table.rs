@@ -45,7 +45,7 @@ pub(super) fn read(text: &'static str) -> Schema {
         while let Some(line) = lines.next_if(|line| line.starts_with(' ')) {
             fields.push(reader.field(&line[1..], fields.len()));
         }
-        fields.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
+        skiff_ordered::sort_by(&mut fields, |(a, _), (b, _)| a.name.cmp(&b.name));
         let definition = reader.definition(line, fields);
         reader.schema.definitions.push(definition);
     }

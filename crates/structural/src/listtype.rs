@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 use skiff_machinery::{FieldError, FieldErrors};
+use skiff_ordered::Ordered as _;
 
 use crate::model::{ListType, Structural};
 use crate::path::Path;
@@ -63,7 +64,7 @@ fn check_map(path: &Path<'_>, items: &[Value], keys: &[String], errors: &mut Fie
     let identity = |item: &Value| {
         let fields = item.as_object();
         let given = keys.iter().filter_map(|key| Some((key.clone(), fields?.get(key)?.clone())));
-        Value::Object(given.collect::<Map<_, _>>())
+        Value::Object(given.one_by_one::<Map<_, _>>())
     };
     let identities: Vec<Value> = items.iter().map(identity).collect();
     let repeated = repeated(identities.iter().map(ToString::to_string));

@@ -1,6 +1,7 @@
 //! Numbers as Go writes and reads them.
 
 use serde_json::Value;
+use skiff_ordered::Ordered as _;
 
 /// What JSON can hold exactly: 2^53 - 1.
 const EXACT: f64 = 9_007_199_254_740_991.0;
@@ -45,7 +46,9 @@ pub(crate) fn shown(value: &Value) -> Value {
             whole.map_or_else(|| value.clone(), Value::from)
         }
         Value::Array(items) => items.iter().map(shown).collect(),
-        Value::Object(fields) => fields.iter().map(|(name, value)| (name.clone(), shown(value))).collect(),
+        Value::Object(fields) => {
+            Value::Object(fields.iter().map(|(name, value)| (name.clone(), shown(value))).one_by_one())
+        }
         other => other.clone(),
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
+use skiff_ordered::Ordered as _;
 
 use crate::model::{Additional, Checks, Structural, Type};
 use crate::numbers::shown;
@@ -121,7 +122,7 @@ impl Form<'_> {
         if !schema.properties.is_empty() && !drops_fields {
             let fields =
                 schema.properties.iter().map(|(name, schema)| (name.clone(), self.write(schema).into()));
-            put(&mut out, "properties", fields.collect::<Fields>());
+            put(&mut out, "properties", fields.one_by_one::<Fields>());
         }
         match &schema.additional {
             Additional::Unstated => {}

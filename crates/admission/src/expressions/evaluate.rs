@@ -3,6 +3,7 @@
 use serde_json::{Map as JsonMap, Value as Json, json};
 use skiff_cel::{Activation, Authorization, Authorizer, Map, Value, limits};
 use skiff_machinery::Object;
+use skiff_ordered::Ordered as _;
 
 use super::compile::Expression;
 use super::variables::{Handle, Values, Variable};
@@ -77,7 +78,7 @@ impl Inputs<'_> {
         let metadata: JsonMap<String, Json> = METADATA
             .iter()
             .filter_map(|field| Some(((*field).to_owned(), namespace.get(&["metadata", field])?.clone())))
-            .collect();
+            .one_by_one();
         let part = |field: &str| namespace.get(&[field]).cloned().unwrap_or_else(|| json!({}));
         json!({"metadata": metadata, "spec": part("spec"), "status": part("status")})
     }

@@ -95,8 +95,8 @@ impl<P> Default for Current<P> {
 impl<P: Policy> Current<P> {
     /// Puts others in their place. They are asked in the order of their names.
     pub(super) fn set(&self, mut policies: Vec<Arc<P>>, mut bindings: Vec<Arc<Binding>>) {
-        policies.sort_by(|one, another| one.common().name.cmp(&another.common().name));
-        bindings.sort_by(|one, another| one.name.cmp(&another.name));
+        skiff_ordered::sort_by(&mut policies, |one, another| one.common().name.cmp(&another.common().name));
+        skiff_ordered::sort_by(&mut bindings, |one, another| one.name.cmp(&another.name));
         let of = |policy: &Arc<P>| {
             let own = bindings.iter().filter(|binding| binding.policy == policy.common().name);
             Hook { policy: policy.clone(), bindings: own.cloned().collect() }

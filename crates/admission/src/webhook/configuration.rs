@@ -111,7 +111,7 @@ pub(super) struct Current(RwLock<Arc<Vec<Arc<Configuration>>>>);
 impl Current {
     /// Puts others in their place. Webhooks are called in the order of their configurations' names.
     pub(super) fn set(&self, mut configurations: Vec<Arc<Configuration>>) {
-        configurations.sort_by(|one, another| one.name.cmp(&another.name));
+        skiff_ordered::sort_by(&mut configurations, |one, another| one.name.cmp(&another.name));
         *self.0.write() = Arc::new(configurations);
     }
 

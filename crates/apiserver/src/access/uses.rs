@@ -1,9 +1,9 @@
 //! Writes down when tokens in Secrets were used.
 
-use k8s_openapi::api::core::v1::Secret;
+use http::Request;
+use http::header::CONTENT_TYPE;
 use kube::Client;
-use kube::api::{Api, Patch, PatchParams};
-use serde_json::json;
+use serde_json::{Value, json};
 use skiff_auth::{LAST_USED, SecretUse};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -21,10 +21,16 @@ pub(crate) fn keep(client: Client, mut uses: mpsc::Receiver<SecretUse>, shutdown
 }
 
 async fn note(client: &Client, used: &SecretUse) {
-    let secrets: Api<Secret> = Api::namespaced(client.clone(), &used.namespace);
+    let (namespace, name) = (&used.namespace, &used.name);
     let patch = json!({"metadata": {"uid": used.uid, "labels": {LAST_USED: used.day}}});
-    if let Err(error) = secrets.patch(&used.name, &PatchParams::default(), &Patch::Merge(patch)).await {
-        let (namespace, name) = (&used.namespace, &used.name);
+    let request = Request::patch(format!("/api/v1/namespaces/{namespace}/secrets/{name}"))
+        .header(CONTENT_TYPE, "application/merge-patch+json")
+        .body(patch.to_string().into_bytes());
+    let written = match request {
+        Ok(request) => client.request::<Value>(request).await,
+        Err(error) => Err(kube::Error::HttpError(error)),
+    };
+    if let Err(error) = written {
         tracing::warn!(namespace, name, %error, "the use of a token in a secret could not be noted");
     }
 }

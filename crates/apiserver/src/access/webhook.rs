@@ -8,6 +8,7 @@ use skiff_auth::{Attributes, Authorize, Decision};
 use skiff_machinery::selector::{
     FieldOperator, FieldRequirement, FieldSelector, LabelOperator, LabelRequirement, LabelSelector,
 };
+use skiff_ordered::Ordered as _;
 use skiff_recent::Recent;
 use tokio::time::Instant;
 
@@ -122,7 +123,8 @@ fn spec(attributes: &Attributes<'_>) -> Value {
         ("name", attributes.name),
     ];
     let given = fields.into_iter().filter(|(_, text)| !text.is_empty());
-    let mut resource: Map<String, Value> = given.map(|(name, text)| (name.to_owned(), text.into())).collect();
+    let mut resource: Map<String, Value> =
+        given.map(|(name, text)| (name.to_owned(), text.into())).one_by_one();
     let selectors = [
         ("fieldSelector", attributes.fields.map(of_fields).unwrap_or_default()),
         ("labelSelector", attributes.labels.map(of_labels).unwrap_or_default()),

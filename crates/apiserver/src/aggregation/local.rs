@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use skiff_kinds::api_service::{self, Availability, Management};
 use skiff_machinery::{GroupVersion, Object, Uid};
+use skiff_ordered::Ordered as _;
 
 use super::registration::Registration;
 use super::setting::Setting;
@@ -52,7 +53,7 @@ pub(super) async fn follow(setting: &Setting) -> bool {
 }
 
 fn plan(custom: &BTreeSet<GroupVersion>, present: &[Arc<Registration>]) -> Vec<Act> {
-    let by_name: BTreeMap<&str, &Arc<Registration>> = present.iter().map(|one| (one.name(), one)).collect();
+    let by_name: BTreeMap<&str, &Arc<Registration>> = present.iter().map(|one| (one.name(), one)).to_map();
     let mut acts = Vec::new();
     for wanted in custom.iter().filter_map(|gv| api_service::local(gv, Management::Always)) {
         match by_name.get(wanted.name()) {

@@ -9,6 +9,7 @@ use serde_json::Value;
 use skiff_kinds::api_service;
 use skiff_machinery::discovery::Priority;
 use skiff_machinery::{GroupVersion, Object, keys};
+use skiff_ordered::Ordered as _;
 use skiff_store::Model;
 
 use super::inside::Inside;
@@ -152,7 +153,7 @@ impl Model for Registrations {
         });
         self.elsewhere = others.map(|one| (one.gv.clone(), one.clone())).collect();
         let all = self.all.values().filter(|one| !api_service::is_ours(&one.gv.group));
-        self.offers.register(all.map(|one| (one.gv.clone(), (one.priority, self.server(one)))).collect());
+        self.offers.register(all.map(|one| (one.gv.clone(), (one.priority, self.server(one)))).to_map());
     }
 }
 

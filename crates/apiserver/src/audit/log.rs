@@ -164,7 +164,7 @@ fn remove_old(path: &Path, config: &LogConfig) -> io::Result<()> {
         }
     }
     // The newest first: times are written so that they sort.
-    full.sort_unstable_by(|a, b| b.cmp(a));
+    skiff_ordered::sort_by(&mut full, |a, b| b.cmp(a));
     let most = if config.backups == 0 { usize::MAX } else { config.backups as usize };
     let age = Duration::from_secs(u64::from(config.days) * 24 * 60 * 60);
     for (index, (_, file)) in full.into_iter().enumerate() {
@@ -198,7 +198,7 @@ mod tests {
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .collect();
-        names.sort();
+        skiff_ordered::sort_by(&mut names, Ord::cmp);
         names
     }
 

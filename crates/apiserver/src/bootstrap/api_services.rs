@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use skiff_kinds::api_service::{self, Availability, Management};
 use skiff_machinery::{GroupVersion, Object, keys};
+use skiff_ordered::Ordered as _;
 use skiff_registry::codec;
 use skiff_store::{Entry, Expect, Key, Op, Page, Store, Txn};
 
@@ -20,7 +21,7 @@ pub(super) async fn plan(
 ) -> Result<(), BootstrapError> {
     let listing = store.list(keys::API_SERVICES.into(), Page::default()).await?;
     let mut stored: BTreeMap<Key, Entry> =
-        listing.entries.into_iter().map(|entry| (entry.key.clone(), entry)).collect();
+        listing.entries.into_iter().map(|entry| (entry.key.clone(), entry)).to_map();
     for wanted in versions.iter().filter_map(|gv| api_service::local(gv, Management::OnStart)) {
         let key = Key::from(format!("{}{}", keys::API_SERVICES, wanted.name()));
         let entry = stored.remove(&key);

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use k8s_openapi::api::flowcontrol::v1::{FlowSchema, PriorityLevelConfiguration};
-use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::json;
 use skiff_fairness::{Fairness, Mandatory};
 use skiff_kinds::flowcontrol::bootstrap::{self, DANGLING, GROUP, Given, Which};
+use skiff_kinds::flowcontrol::{read_level, read_schema};
 use skiff_store::Model;
 use tokio::sync::Notify;
 
@@ -61,9 +61,9 @@ impl Configuration {
     }
 }
 
-/// Takes an object over, if it can be read.
-fn read<T: DeserializeOwned>(into: &mut BTreeMap<String, T>, key: &str, name: &str, value: &[u8]) {
-    match serde_json::from_slice(value) {
+/// Takes an object over, if it could be read.
+fn take<T>(into: &mut BTreeMap<String, T>, key: &str, name: &str, read: serde_json::Result<T>) {
+    match read {
         Ok(object) => drop(into.insert(name.to_owned(), object)),
         Err(error) => {
             into.remove(name);
@@ -83,10 +83,10 @@ impl Model for Configuration {
     fn put(&mut self, key: &str, value: &[u8]) {
         match key.strip_prefix(Self::PREFIX).and_then(|rest| rest.split_once('/')) {
             Some((plural, name)) if plural == Which::Schema.plural() => {
-                read(&mut self.schemas, key, name, value);
+                take(&mut self.schemas, key, name, read_schema(value));
             }
             Some((plural, name)) if plural == Which::Level.plural() => {
-                read(&mut self.levels, key, name, value)
+                take(&mut self.levels, key, name, read_level(value))
             }
             _ => {}
         }
@@ -112,16 +112,24 @@ impl Model for Configuration {
     }
 }
 
-fn object(given: &Given) -> Value {
-    json!({
+/// The text of a given object.
+fn text(given: &Given) -> Vec<u8> {
+    let object = json!({
         "apiVersion": format!("{GROUP}/v1"), "kind": given.which.kind(),
         "metadata": {"name": given.name}, "spec": given.spec,
-    })
+    });
+    object.to_string().into_bytes()
 }
 
-fn decode<T: DeserializeOwned>(given: &Given) -> T {
-    // They are constants, and decoded by a test.
-    serde_json::from_value(object(given)).expect("the given objects are of their types")
+/// They are constants, and read by a test.
+const OF_THEIR_TYPES: &str = "the given objects are of their types";
+
+fn schema(given: &Given) -> FlowSchema {
+    read_schema(&text(given)).expect(OF_THEIR_TYPES)
+}
+
+fn level(given: &Given) -> PriorityLevelConfiguration {
+    read_level(&text(given)).expect(OF_THEIR_TYPES)
 }
 
 /// What is in force even where its objects are missing.
@@ -129,8 +137,8 @@ pub(super) fn mandatory() -> Mandatory {
     let given = bootstrap::given();
     let of = |which| given.iter().filter(move |given| given.which == which && given.is_mandatory);
     Mandatory {
-        schemas: of(Which::Schema).map(decode).collect(),
-        levels: of(Which::Level).map(decode).collect(),
+        schemas: of(Which::Schema).map(schema).collect(),
+        levels: of(Which::Level).map(level).collect(),
     }
 }
 
@@ -139,8 +147,8 @@ pub(super) fn mandatory() -> Mandatory {
 pub(super) fn given(schemas: &mut Vec<FlowSchema>, levels: &mut Vec<PriorityLevelConfiguration>) {
     for given in bootstrap::given() {
         match given.which {
-            Which::Schema => schemas.push(decode(&given)),
-            Which::Level => levels.push(decode(&given)),
+            Which::Schema => schemas.push(schema(&given)),
+            Which::Level => levels.push(level(&given)),
         }
     }
 }
@@ -161,7 +169,7 @@ mod tests {
         let mut configuration = configuration();
         let key = |which: Which, name: &str| format!("{}{}/{name}", Configuration::PREFIX, which.plural());
         for given in bootstrap::given() {
-            configuration.put(&key(given.which, given.name), object(&given).to_string().as_bytes());
+            configuration.put(&key(given.which, given.name), &text(&given));
         }
         assert_eq!(configuration.dangling().len(), 11, "none says anything");
         configuration.remove(&key(Which::Level, "workload-low"));

@@ -134,7 +134,7 @@ impl Encoding {
             return Ok(Self::JSON);
         }
         offered.route.check(headers)?;
-        ranges.sort_by_key(MediaRange::rank);
+        skiff_ordered::sort_by_key(&mut ranges, MediaRange::rank);
         let offer = |range: MediaRange<'_>| Self::offer(range, offered);
         ranges.into_iter().find_map(offer).ok_or(ApiError::NotAcceptable(OFFERED))
     }
@@ -208,7 +208,7 @@ impl Format {
             return Ok(Self::Json);
         }
         Route::Object.check(headers)?;
-        ranges.sort_by_key(MediaRange::rank);
+        skiff_ordered::sort_by_key(&mut ranges, MediaRange::rank);
         let whole = ranges.into_iter().filter(|range| !range.converts());
         let mut formats = whole.filter_map(|range| match range.media_type {
             ANY | "application/*" => Some(Self::Json),

@@ -224,7 +224,7 @@ fn is_aggregated(headers: &HeaderMap) -> bool {
             && range.parameter("as") == Some("APIGroupDiscoveryList")
     };
     let mut ranges = accept::ranges(headers);
-    ranges.sort_by_key(MediaRange::rank);
+    skiff_ordered::sort_by_key(&mut ranges, MediaRange::rank);
     let offered = |range: &&MediaRange<'_>| match range.media_type {
         "application/json" | "application/*" | "*/*" => asked(range) || !range.converts(),
         media_type => accept::format(media_type).is_some() && !range.converts(),
@@ -238,7 +238,7 @@ fn negotiate(headers: &HeaderMap, dialect: Dialect) -> Result<Encoding, ApiError
     if ranges.is_empty() {
         return Ok(Encoding::Json);
     }
-    ranges.sort_by_key(MediaRange::rank);
+    skiff_ordered::sort_by_key(&mut ranges, MediaRange::rank);
     let encoding = |range: MediaRange<'_>| match range.media_type {
         "application/*" | "*/*" => Some(Encoding::Json),
         named => [Encoding::Json, Encoding::Protobuf]
@@ -315,7 +315,7 @@ fn paths(catalogue: &Catalogue, registry: &Registry) -> Vec<String> {
         }
         paths.push(version_path(gv));
     }
-    paths.sort();
+    skiff_ordered::sort_by(&mut paths, Ord::cmp);
     paths.dedup();
     paths
 }

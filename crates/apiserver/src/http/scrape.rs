@@ -43,7 +43,7 @@ fn stored(server: &Shared, text: &mut Text) {
         })
         .collect();
     // What several versions show is stored once.
-    counts.sort();
+    skiff_ordered::sort_by(&mut counts, Ord::cmp);
     counts.dedup();
     let of = |value: fn(&(String, String, usize, usize)) -> usize| {
         counts.iter().map(move |count| ([("group", &*count.0), ("resource", &*count.1)], value(count)))

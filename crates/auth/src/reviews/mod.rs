@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 use skiff_identity::UserInfo;
 use skiff_machinery::Object;
+use skiff_ordered::Ordered as _;
 
 use super::{Auth, Refusal};
 
@@ -63,7 +64,7 @@ fn user_info(user: &UserInfo) -> Value {
     }
     if !user.extra.is_empty() {
         let extra = user.extra.iter().map(|(key, values)| (key.clone(), Value::from(values.clone())));
-        out.insert("extra".to_owned(), Value::Object(extra.collect()));
+        out.insert("extra".to_owned(), Value::Object(extra.one_by_one()));
     }
     Value::Object(out)
 }

@@ -336,7 +336,7 @@ fn write_member(meter: &mut Meter, text: &mut String, value: &Value<'_>) -> Resu
                 }
                 entries.push(format!("{shown_key}:{shown}"));
             }
-            entries.sort();
+            skiff_ordered::sort_by(&mut entries, Ord::cmp);
             text.push('{');
             text.push_str(&entries.join(", "));
             text.push('}');

@@ -260,7 +260,9 @@ fn sort<'a>(meter: &mut Meter, list: &List<'a>, keys: &List<'a>) -> Outcome<'a> 
         }
         compare(first, first).map_err(|_| EvalError::new("list elements must be comparable"))?;
     }
-    pairs.sort_by(|(one, _), (another, _)| compare(one, another).unwrap_or(Ordering::Equal));
+    skiff_ordered::sort_by(&mut pairs, |(one, _), (another, _)| {
+        compare(one, another).unwrap_or(Ordering::Equal)
+    });
     Ok(Value::list(pairs.into_iter().map(|(_, value)| value).collect()))
 }
 

@@ -39,7 +39,7 @@ fn options(text: &mut String, title: &str, flags: impl Iterator<Item = &'static 
     if flags.is_empty() {
         return;
     }
-    flags.sort_by_key(|flag| flag.long);
+    skiff_ordered::sort_by_key(&mut flags, |flag| flag.long);
     text.push_str(&format!("\n{title}:\n"));
     for flag in flags {
         let short = flag.short.map_or(String::new(), |short| format!("-{short}, "));

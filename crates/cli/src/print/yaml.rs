@@ -29,7 +29,7 @@ pub(crate) fn document(value: &Value) -> String {
 /// `inline`: the first line has been begun, with the dash of a sequence.
 fn mapping(text: &mut String, map: &Map<String, Value>, indent: usize, inline: bool) {
     let mut entries: Vec<_> = map.iter().collect();
-    entries.sort_by(|left, right| natural(left.0, right.0));
+    skiff_ordered::sort_by(&mut entries, |left, right| natural(left.0, right.0));
     for (number, (key, value)) in entries.into_iter().enumerate() {
         if number > 0 || !inline {
             text.push_str(&" ".repeat(indent));

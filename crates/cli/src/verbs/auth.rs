@@ -201,7 +201,7 @@ fn rules(status: &Value) -> Vec<Rule> {
             }
         }
     }
-    rules.sort_by_key(Rule::order);
+    skiff_ordered::sort_by_key(&mut rules, Rule::order);
     rules
 }
 

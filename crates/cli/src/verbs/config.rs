@@ -99,7 +99,7 @@ async fn get_contexts(cx: &Context, given: &Given) -> Result<Outcome, Error> {
     };
     let config = tree(cx)?;
     let mut contexts: Vec<&Value> = config["contexts"].as_array().into_iter().flatten().collect();
-    contexts.sort_by_key(|context| text(context, "name"));
+    skiff_ordered::sort_by_key(&mut contexts, |context| text(context, "name"));
     let mut errors = Vec::new();
     for word in &given.words {
         if named(&config, "contexts", word).is_none() {

@@ -62,7 +62,7 @@ async fn run(cx: &Context, given: &Given) -> Result<Outcome, Error> {
         }
         return Ok(Outcome::Done);
     }
-    events.sort_by_key(last);
+    skiff_ordered::sort_by_key(&mut events, last);
     if let Some(format) = format {
         for event in &mut events {
             event["apiVersion"] = "v1".into();

@@ -119,7 +119,7 @@ async fn named(cx: &Context, given: &Given, word: &str) -> Result<Vec<Value>, Er
         return Ok(vec![item.object]);
     }
     let mut pods = target::pods_of(cx, &item.object).await?;
-    pods.sort_by_key(|pod| std::cmp::Reverse(target::fitness(pod)));
+    skiff_ordered::sort_by_key(&mut pods, |pod| std::cmp::Reverse(target::fitness(pod)));
     if pods.is_empty() {
         return Err(Error::Usage(format!("no pods found for {}/{}", item.resource.plural, item.name)));
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
+use skiff_ordered::Ordered as _;
 use skiff_quantity::Quantity;
 
 use crate::context::Context;
@@ -66,9 +67,9 @@ fn sort<T>(
     name: impl Fn(&T) -> String,
 ) -> Result<(), Error> {
     match given.text(&SORT_BY) {
-        "" => lines.sort_by_key(name),
-        "cpu" => lines.sort_by_key(|line| std::cmp::Reverse(usage(line).cpu)),
-        "memory" => lines.sort_by_key(|line| std::cmp::Reverse(usage(line).memory)),
+        "" => skiff_ordered::sort_by_key(lines, name),
+        "cpu" => skiff_ordered::sort_by_key(lines, |line| std::cmp::Reverse(usage(line).cpu)),
+        "memory" => skiff_ordered::sort_by_key(lines, |line| std::cmp::Reverse(usage(line).memory)),
         _ => return Err(Error::usage("--sort-by accepts only cpu or memory")),
     }
     Ok(())
@@ -121,7 +122,7 @@ async fn nodes(cx: &Context, given: &Given) -> Result<Outcome, Error> {
     };
     let field = if given.is_on(&CAPACITY) { "capacity" } else { "allocatable" };
     let mut available: BTreeMap<String, Usage> =
-        nodes.iter().map(|node| (name_of(node), Usage::read(&node["status"][field]))).collect();
+        nodes.iter().map(|node| (name_of(node), Usage::read(&node["status"][field]))).to_map();
     sort(given, &mut used, |node| Usage::read(&node["usage"]), name_of)?;
     let mut rows = vec!["NAME\tCPU(cores)\tCPU(%)\tMEMORY(bytes)\tMEMORY(%)\t".to_owned()];
     for node in &used {

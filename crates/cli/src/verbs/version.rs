@@ -116,9 +116,11 @@ async fn api_resources(cx: &Context, given: &Given) -> Result<Outcome, Error> {
         })
         .collect();
     match given.text(&SORT_BY) {
-        "name" => shown.sort_by(|left, right| left.plural.cmp(&right.plural)),
-        "kind" => shown.sort_by(|left, right| left.kind.cmp(&right.kind)),
-        "" => shown.sort_by(|left, right| (&left.group, &left.plural).cmp(&(&right.group, &right.plural))),
+        "name" => skiff_ordered::sort_by(&mut shown, |left, right| left.plural.cmp(&right.plural)),
+        "kind" => skiff_ordered::sort_by(&mut shown, |left, right| left.kind.cmp(&right.kind)),
+        "" => skiff_ordered::sort_by(&mut shown, |left, right| {
+            (&left.group, &left.plural).cmp(&(&right.group, &right.plural))
+        }),
         _ => return Err(Error::usage("--sort-by accepts only name or kind")),
     }
     if given.text(&LIST_OUTPUT) == "name" {

@@ -12,6 +12,7 @@ use kube::api::PostParams;
 use kube::{Api, Client};
 use ring::hmac;
 use skiff_informer::{Next, ObjectKey, is_conflict, is_not_found};
+use skiff_ordered::Ordered as _;
 
 use super::{expiration, text};
 use crate::environment::{Controller, Environment};
@@ -50,7 +51,7 @@ pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
 async fn sign(client: &Client, informers: &Informers, key: ObjectKey) -> Result<Next, Error> {
     let Some(map) = informers.cluster_info.get(&key) else { return Ok(Next::Done) };
     let tokens = informers.bootstrap_tokens.all();
-    let tokens = tokens.iter().filter_map(|secret| signing(secret, Timestamp::now())).collect();
+    let tokens = tokens.iter().filter_map(|secret| signing(secret, Timestamp::now())).to_map();
     let Some(data) = signed(map.data.as_ref(), &tokens) else { return Ok(Next::Done) };
     let signed = ConfigMap { data: Some(data), ..(*map).clone() };
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), key.namespace());
@@ -80,7 +81,7 @@ fn signed(data: Option<&Strings>, tokens: &BTreeMap<String, String>) -> Option<S
         .iter()
         .filter(|(key, _)| !key.starts_with(SIGNATURE))
         .map(|(k, v)| (k.clone(), v.clone()))
-        .collect();
+        .to_map();
     wanted.extend(
         tokens.iter().map(|(id, secret)| (format!("{SIGNATURE}{id}"), signature(content, id, secret))),
     );

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::certificates::v1::{CertificateSigningRequest, CertificateSigningRequestCondition};
 use skiff_identity::{CertificateRequest, NODE_PREFIX, NODES};
+use skiff_ordered::Ordered as _;
 
 use super::LONGEST;
 
@@ -215,7 +216,7 @@ fn is_node(asked: &CertificateRequest) -> Result<(), &'static str> {
 
 /// Whether the usages are a purpose and what its keys do, with or without encipherment, which only RSA keys do.
 fn exactly(usages: &[String], purpose: &str) -> Result<(), String> {
-    let given: BTreeSet<&str> = usages.iter().map(String::as_str).collect();
+    let given: BTreeSet<&str> = usages.iter().map(String::as_str).to_set();
     let all = BTreeSet::from(["digital signature", "key encipherment", purpose]);
     let some = BTreeSet::from(["digital signature", purpose]);
     if given == all || given == some {

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetSpec, DaemonSetStatus};
 use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt;
+use skiff_ordered::Ordered as _;
 
 use super::placing::{self, Fit, Placing};
 use crate::pods::{KnownPod, Phase};
@@ -75,7 +76,7 @@ impl<'a> Layout<'a> {
         let spec = observed.spec.template.spec.clone().unwrap_or_default();
         let placing = Placing::of(&spec);
         let place = |node: &Arc<Node>| (node.name_any(), Place { fit: placing.fit(node), pods: Vec::new() });
-        let mut places: BTreeMap<String, Place<'_>> = observed.nodes.iter().map(place).collect();
+        let mut places: BTreeMap<String, Place<'_>> = observed.nodes.iter().map(place).to_map();
         let mut lost = Vec::new();
         for pod in observed.pods.iter().filter(|pod| !(pod.is_terminal() && pod.is_deleting())) {
             match pod.target_node().and_then(|node| places.get_mut(node)) {
@@ -85,7 +86,9 @@ impl<'a> Layout<'a> {
             }
         }
         for place in places.values_mut() {
-            place.pods.sort_by_key(|pod| (pod.node().is_none(), pod.created(), pod.name().to_owned()));
+            skiff_ordered::sort_by_key(&mut place.pods, |pod| {
+                (pod.node().is_none(), pod.created(), pod.name().to_owned())
+            });
         }
         let min_ready = status::min_ready(observed.spec.min_ready_seconds);
         Self { observed, min_ready, places, lost, generation: placing::generation(observed.set) }

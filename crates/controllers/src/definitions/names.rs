@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, CustomResourceDefinitionNames,
 };
+use skiff_ordered::Ordered as _;
 
 /// The names that a definition has, and what stands in the way of the rest.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,11 +49,8 @@ pub(super) fn accept<'o>(
     }
     let known = names.short_names.clone().unwrap_or_default();
     let short = wanted.short_names.iter().flatten().filter(|name| !known.contains(name));
-    let taken: Vec<String> = short
-        .filter_map(|name| free(&used.resources, name, "").err())
-        .collect::<BTreeSet<_>>()
-        .into_iter()
-        .collect();
+    let taken: Vec<String> =
+        short.filter_map(|name| free(&used.resources, name, "").err()).to_set().into_iter().collect();
     match taken.as_slice() {
         [] => names.short_names.clone_from(&wanted.short_names),
         [one] => refuse("ShortNamesConflict", one.clone()),

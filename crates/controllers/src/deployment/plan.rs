@@ -67,7 +67,7 @@ struct Rollout<'a> {
 impl<'a> Rollout<'a> {
     fn of(deployment: &'a Deployment, wants: Wants<'a>, sets: &[Arc<ReplicaSet>], now: Timestamp) -> Self {
         let mut old: Vec<Member> = sets.iter().map(Member::stored).collect();
-        old.sort_by_key(Member::age);
+        skiff_ordered::sort_by_key(&mut old, Member::age);
         // Of several with the present template the oldest is it.
         let is_new = |member: &Member| {
             let template = member.set.spec.as_ref().and_then(|spec| spec.template.as_ref());
@@ -153,7 +153,7 @@ impl<'a> Rollout<'a> {
         }
         let available =
             sum(self.old.iter().filter(|member| member.is_active()), Member::available) + new.available();
-        self.old.sort_by_key(Member::age);
+        skiff_ordered::sort_by_key(&mut self.old, Member::age);
         let mut spare = spare;
         for member in self.old.iter_mut().filter(|member| member.is_active()) {
             let missing = (member.replicas() - member.available()).clamp(0, spare);
@@ -193,7 +193,9 @@ impl<'a> Rollout<'a> {
         let mut old: Vec<&Member> =
             self.old.iter().filter(|member| member.set.metadata.deletion_timestamp.is_none()).collect();
         let excess = old.len().saturating_sub(limit);
-        old.sort_by_key(|member| (revisions::revision_of(&member.set).unwrap_or(0), member.age()));
+        skiff_ordered::sort_by_key(&mut old, |member| {
+            (revisions::revision_of(&member.set).unwrap_or(0), member.age())
+        });
         let is_empty = |member: &&&Member| {
             let seen = member.set.status.as_ref().and_then(|status| status.observed_generation).unwrap_or(0);
             member.actual() == 0

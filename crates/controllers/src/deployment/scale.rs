@@ -15,7 +15,7 @@ pub(super) fn is_due(wants: &Wants<'_>, new: Option<&Member>, old: &[Member]) ->
 
 /// Scales: a lone ReplicaSet to the full number, several in proportion.
 pub(super) fn scale(wants: &Wants<'_>, new: Option<&mut Member>, old: &mut [Member], status_replicas: i32) {
-    old.sort_by_key(|member| Reverse(member.age()));
+    skiff_ordered::sort_by_key(old, |member| Reverse(member.age()));
     let has_new = new.is_some();
     let saturated = new.as_deref().is_some_and(|new| is_saturated(wants, new));
     let mut active = 0;
@@ -59,8 +59,10 @@ fn in_proportion(wants: &Wants<'_>, mut members: Vec<&mut Member>, status_replic
     // The largest first; of those as large, growing the younger, shrinking the older.
     match to_add {
         0 => {}
-        1.. => members.sort_by_key(|member| (Reverse(member.replicas()), Reverse(member.age()))),
-        _ => members.sort_by_key(|member| (Reverse(member.replicas()), member.age())),
+        1.. => skiff_ordered::sort_by_key(&mut members, |member| {
+            (Reverse(member.replicas()), Reverse(member.age()))
+        }),
+        _ => skiff_ordered::sort_by_key(&mut members, |member| (Reverse(member.replicas()), member.age())),
     }
     let mut added = 0;
     let mut sizes: Vec<i32> = Vec::with_capacity(members.len());

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointPort, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
+use skiff_ordered::Ordered as _;
 
 use super::desired::{Group, PortSet};
 use crate::services::TRIGGER_TIME;
@@ -74,7 +75,7 @@ pub(crate) fn pack(
 /// Plans the slices of one port list; returns how many stay as they are.
 fn pack_group(frame: &Frame<'_>, existing: Vec<Arc<EndpointSlice>>, group: Group, plan: &mut Plan) -> usize {
     let mut wanted: BTreeMap<EndpointId, Endpoint> =
-        group.endpoints.into_iter().map(|endpoint| (id(&endpoint), endpoint)).collect();
+        group.endpoints.into_iter().map(|endpoint| (id(&endpoint), endpoint)).to_map();
     let (mut changed, mut unchanged) = (Vec::new(), Vec::new());
     for slice in existing {
         let old = slice.endpoints.as_deref().unwrap_or(&[]);
@@ -86,7 +87,7 @@ fn pack_group(frame: &Frame<'_>, existing: Vec<Arc<EndpointSlice>>, group: Group
         }
     }
     let mut left: Vec<Endpoint> = wanted.into_values().collect();
-    changed.sort_by_key(|(_, kept)| std::cmp::Reverse(kept.len()));
+    skiff_ordered::sort_by_key(&mut changed, |(_, kept)| std::cmp::Reverse(kept.len()));
     for (_, kept) in &mut changed {
         let room = frame.capacity.saturating_sub(kept.len()).min(left.len());
         kept.extend(left.drain(..room));

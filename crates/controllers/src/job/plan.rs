@@ -76,7 +76,7 @@ impl<'a> View<'a> {
         now: Timestamp,
     ) -> Self {
         if wish.indexed {
-            pods.sort_by_key(|pod| pod.work().and_then(|work| work.index));
+            skiff_ordered::sort_by_key(&mut pods, |pod| pod.work().and_then(|work| work.index));
         }
         let stays = |pod: &&Arc<KnownPod>| pod.is_active() && !asked.deleted.contains(pod.uid());
         let active = pods.iter().filter(stays).cloned().collect();

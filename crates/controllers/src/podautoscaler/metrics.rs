@@ -9,6 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::Client;
 use serde_json::{Value, json};
 use skiff_informer::describe;
+use skiff_ordered::Ordered as _;
 use skiff_quantity::Quantity;
 
 use super::replicas::{Resource, Sample, Samples};
@@ -45,7 +46,7 @@ impl Metrics<'_> {
             let window = window.and_then(|window| Duration::try_from(window).ok()).unwrap_or_default();
             Some((name, Sample { value: usage(item, resource)?, at: time(item), window }))
         };
-        Ok(items.into_iter().filter_map(sample).collect())
+        Ok(items.into_iter().filter_map(sample).to_map())
     }
 
     /// A custom metric of each pod.
@@ -66,7 +67,7 @@ impl Metrics<'_> {
             let window = item["windowSeconds"].as_u64().map_or(WINDOW, Duration::from_secs);
             Some((name, Sample { value: millis(&item["value"])?, at: time(item), window }))
         };
-        Ok(items.into_iter().filter_map(sample).collect())
+        Ok(items.into_iter().filter_map(sample).to_map())
     }
 
     /// A custom metric of one object.

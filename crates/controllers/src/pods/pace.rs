@@ -36,7 +36,7 @@ impl Pace {
         let mut early: Vec<Life> =
             pods.iter().filter(|pod| pod.is_terminal()).filter_map(|pod| Life::of(pod)).collect();
         early.retain(|life| since(life.created, life.ended) <= SOON && since(life.ended, now) <= FORGET);
-        early.sort_by_key(|life| life.ended);
+        skiff_ordered::sort_by_key(&mut early, |life| life.ended);
         let Some(due) = early.iter().map(|life| life.ended + pause_after(life, &early)).max() else {
             return Self::Free;
         };

@@ -10,6 +10,7 @@ use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec, StatefulSetStatus
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt;
+use skiff_ordered::Ordered as _;
 
 use super::identity::{self, Ordinal};
 use super::retention::{self, Holder, Owners, Policy};
@@ -181,7 +182,7 @@ impl<'a> Pass<'a> {
     fn new(observed: &'a Observed<'a>, min_ready: Duration) -> Self {
         let (start, name) = (observed.start(), observed.set.name_any());
         let mut replicas: BTreeMap<Ordinal, Option<Arc<KnownPod>>> =
-            (start..start.saturating_add(observed.replicas())).map(|ordinal| (ordinal, None)).collect();
+            (start..start.saturating_add(observed.replicas())).map(|ordinal| (ordinal, None)).to_map();
         let mut condemned = Vec::new();
         for pod in observed.pods {
             let Some(ordinal) = identity::ordinal_of(&name, pod.name()) else { continue };
@@ -190,7 +191,7 @@ impl<'a> Pass<'a> {
                 None => condemned.push((ordinal, pod.clone())),
             }
         }
-        condemned.sort_by_key(|(ordinal, _)| Reverse(*ordinal));
+        skiff_ordered::sort_by_key(&mut condemned, |(ordinal, _)| Reverse(*ordinal));
         Self { observed, min_ready, replicas, condemned, rounds: Vec::new() }
     }
 

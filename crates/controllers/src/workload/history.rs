@@ -108,7 +108,7 @@ impl History {
         let candidates = self.by_owner.of_or_orphaned(owner);
         let claims = claim(owner, candidates, |selector, revision| selector.selects(revision));
         let mut revisions = claims.settle(&self.client, owner, &[]).await?;
-        revisions.sort_by_key(|revision| {
+        skiff_ordered::sort_by_key(&mut revisions, |revision| {
             (revision.revision, revision.metadata.creation_timestamp.clone(), revision.name_any())
         });
         Ok(revisions)

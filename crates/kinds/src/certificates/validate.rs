@@ -1,7 +1,5 @@
 //! Checks of requests for certificates, and of what becomes of them.
 
-use std::collections::BTreeSet;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
@@ -9,6 +7,7 @@ use skiff_identity::CertificateRequest;
 use skiff_machinery::cells::{str_of, strings};
 use skiff_machinery::names::Form;
 use skiff_machinery::{FieldError, FieldErrors, Object};
+use skiff_ordered::Ordered as _;
 use x509_parser::pem::Pem;
 
 use super::conditions::{self, DECISIONS};
@@ -153,7 +152,7 @@ fn usages(object: &Object, old: Option<&Object>) -> FieldErrors {
     const USES: &[&str] = &["spec", "usages"];
     let list = strings(object, USES);
     let before = old.map(|old| strings(old, USES)).unwrap_or_default();
-    let has_twice = |list: &[&str]| list.iter().collect::<BTreeSet<_>>().len() < list.len();
+    let has_twice = |list: &[&str]| list.iter().to_set().len() < list.len();
     let mut errors = FieldErrors::new();
     if list.is_empty() {
         errors.push(FieldError::required("spec.usages", ""));
@@ -218,7 +217,7 @@ fn check_conditions(object: &Object, old: Option<&Object>) -> FieldErrors {
     };
     let had_twice = old.is_some_and(|old| {
         let kinds = kinds(old);
-        kinds.iter().collect::<BTreeSet<_>>().len() < kinds.len()
+        kinds.iter().to_set().len() < kinds.len()
     });
     let may_contradict = DECISIONS.into_iter().all(has);
     let mut errors = FieldErrors::new();

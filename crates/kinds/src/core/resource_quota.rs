@@ -11,6 +11,7 @@ use skiff_machinery::{
     Context, FieldError, FieldErrors, Kind, MetadataChecks, Object, Printer, Row, Scope, Strategy,
     Subresource,
 };
+use skiff_ordered::Ordered as _;
 use skiff_schema::Schema;
 
 use super::resources::{amounts, check_quota, is_quota_resource};
@@ -66,7 +67,7 @@ impl Strategy for QuotaStrategy {
     fn validate_update(&self, cx: Context<'_>, new: &Object, old: &Object) -> FieldErrors {
         let mut errors = self.validate(cx, new);
         let [before, after] = [old, new].map(|quota| strings(quota, &["spec", "scopes"]));
-        if before.iter().collect::<BTreeSet<_>>() != after.iter().collect() {
+        if before.iter().to_set() != after.iter().to_set() {
             errors.push(FieldError::invalid("spec.scopes", after, "field is immutable"));
         }
         errors

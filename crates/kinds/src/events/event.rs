@@ -187,10 +187,12 @@ impl Strategy for EventStrategy {
         const OF_FORM: [&str; 7] =
             ["series", "eventTime", "type", "firstTimestamp", "lastTimestamp", "count", "source"];
         let mut errors: Vec<FieldError> = errors.into_iter().collect();
-        errors.sort_by_key(|error| match error.field.split('.').next().unwrap_or_default() {
-            "metadata" => 1,
-            field if OF_FORM.contains(&field) => 2,
-            _ => 0,
+        skiff_ordered::sort_by_key(&mut errors, |error| {
+            match error.field.split('.').next().unwrap_or_default() {
+                "metadata" => 1,
+                field if OF_FORM.contains(&field) => 2,
+                _ => 0,
+            }
         });
         errors.into()
     }

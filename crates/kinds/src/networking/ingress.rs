@@ -10,6 +10,7 @@ use skiff_machinery::names::Form;
 use skiff_machinery::{
     Context, FieldError, FieldErrors, Kind, Object, Printer, Row, Scope, Strategy, Subresource, addresses,
 };
+use skiff_ordered::Ordered as _;
 use skiff_schema::Schema;
 
 use super::reference;
@@ -70,7 +71,7 @@ fn address(object: &Object) -> String {
         "" => str_of(point, "hostname"),
         ip => ip,
     });
-    let distinct: BTreeSet<&str> = addresses.filter(|address| !address.is_empty()).collect();
+    let distinct: BTreeSet<&str> = addresses.filter(|address| !address.is_empty()).to_set();
     distinct.into_iter().collect::<Vec<_>>().join(",")
 }
 

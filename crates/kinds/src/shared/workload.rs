@@ -3,6 +3,7 @@
 use serde_json::Value;
 use skiff_machinery::selector::{self, Values};
 use skiff_machinery::{FieldError, FieldErrors, Object, names::Form};
+use skiff_ordered::Ordered as _;
 
 use super::template::Template;
 
@@ -51,7 +52,7 @@ pub(crate) fn fit(object: &Object, template: Template) -> Fit {
     let Some(selector) = selector_of(object) else { return Fit::Missed };
     let labels = template.get(object)["metadata"]["labels"].as_object();
     let labels = labels.into_iter().flatten();
-    let labels = labels.filter_map(|(key, value)| Some((key.as_str(), value.as_str()?))).collect();
+    let labels = labels.filter_map(|(key, value)| Some((key.as_str(), value.as_str()?))).one_by_one();
     match selector::read(selector) {
         None => Fit::Unknown,
         Some(selector) if selector.matches(&labels) => Fit::Selected,

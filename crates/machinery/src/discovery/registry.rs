@@ -69,7 +69,9 @@ impl Registry {
             self.0.get(&gv).map(|registered| registered.priority.version)
         };
         if versions.iter().all(|(version, _)| priority(version).is_some()) {
-            versions.sort_by(|(a, _), (b, _)| priority(b).cmp(&priority(a)).then_with(|| prefer(a, b)));
+            skiff_ordered::sort_by(versions, |(a, _), (b, _)| {
+                priority(b).cmp(&priority(a)).then_with(|| prefer(a, b))
+            });
         }
     }
 
@@ -79,7 +81,7 @@ impl Registry {
             let all = self.0.iter().filter(|(gv, _)| gv.group == group);
             all.map(|(_, registered)| registered.priority.group).max()
         };
-        groups.sort_by_cached_key(|group| match priority(name(group)) {
+        skiff_ordered::sort_by_key(groups, |group| match priority(name(group)) {
             None => (None, String::new()),
             Some(priority) => (Some(Reverse(priority)), name(group).to_owned()),
         });

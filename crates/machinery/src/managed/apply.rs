@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
+use skiff_ordered::Ordered as _;
 use skiff_schema::{Root, Type};
 use thiserror::Error;
 
@@ -203,7 +204,7 @@ fn merge_lists(
     for (key, item) in &live {
         by_key.entry(key).and_modify(|one| *one = None).or_insert(Some(item));
     }
-    let wanted: BTreeSet<&Element> = config.iter().map(|(key, _)| key).collect();
+    let wanted: BTreeSet<&Element> = config.iter().map(|(key, _)| key).to_set();
     let mut shared = config.iter().map(|(key, _)| key).filter(|key| by_key.contains_key(key)).peekable();
     let mut merged = BTreeSet::new();
     let mut out = Vec::with_capacity(live.len().max(config.len()));

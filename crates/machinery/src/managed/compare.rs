@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
+use skiff_ordered::Ordered as _;
 
 use super::set::{Element, Set};
 use super::shape::{Children, Place, Shape};
@@ -100,7 +101,7 @@ fn both(place: Place<'_>, old: &Value, new: &Value) -> Outcome {
         return Outcome::Modified;
     }
     let mut changes = Changes::default();
-    let elements: BTreeSet<&Element> = before.keys().chain(after.keys()).collect();
+    let elements: BTreeSet<&Element> = before.keys().chain(after.keys()).to_set();
     for element in elements {
         let (old, new) = (before.get(element), after.get(element));
         if let Some((_, place)) = old.or(new) {

@@ -170,10 +170,10 @@ impl Entries {
     }
 
     fn sort(&mut self) {
-        let key = |e: &Entry| {
-            (e.operation, e.time.clone(), e.manager.clone(), e.api_version.clone(), e.subresource.clone())
-        };
-        self.0.sort_by_cached_key(key);
+        fn key(entry: &Entry) -> impl Ord {
+            (entry.operation, &entry.time, &entry.manager, &entry.api_version, &entry.subresource)
+        }
+        skiff_ordered::sort_by(&mut self.0, |one, other| key(one).cmp(&key(other)));
     }
 
     /// Folds the oldest plain writers of one version together while there are too many.

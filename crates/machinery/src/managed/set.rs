@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
+use skiff_ordered::Ordered as _;
 
 /// One step of a path, as `fieldsV1` writes it: `f:NAME`, `k:{KEYS}`, `v:VALUE` or `i:INDEX`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -196,7 +197,7 @@ impl Set {
             };
             (node.member || !node.below.is_empty()).then(|| (element.clone(), node))
         });
-        Self(nodes.collect())
+        Self(nodes.one_by_one())
     }
 
     /// The `fieldsV1` form.
@@ -209,7 +210,7 @@ impl Set {
             }
             (element.0, below)
         });
-        Value::Object(nodes.collect())
+        Value::Object(nodes.one_by_one())
     }
 
     /// Reads the `fieldsV1` form; `None` if it is none.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
+use skiff_ordered::Ordered as _;
 use skiff_schema::{ListKind, Raw, Root, Schema, Text, Type, TypeId};
 
 use super::set::Element;
@@ -103,14 +104,14 @@ impl<'s> Place<'s> {
         match (self.shape(value), value) {
             (Shape::Entries, Value::Object(map)) => {
                 let child = |(name, v): (&String, &'v Value)| (Element::field(name), (v, self.entry(name)));
-                Some(map.iter().map(child).collect())
+                Some(map.iter().map(child).one_by_one())
             }
             (Shape::Items(keys), Value::Array(items)) => {
                 let child = |item: &'v Value| (self.identify(item, keys), (item, self.item()));
-                Some(items.iter().map(child).collect())
+                Some(items.iter().map(child).one_by_one())
             }
             (Shape::Scalars, Value::Array(items)) => {
-                Some(items.iter().map(|item| (Element::value(item), (item, self.item()))).collect())
+                Some(items.iter().map(|item| (Element::value(item), (item, self.item()))).one_by_one())
             }
             _ => None,
         }
@@ -121,6 +122,6 @@ impl<'s> Place<'s> {
         let ty = self.item().ty;
         let default = |key: &str| self.schema.field(ty, key)?.default_value();
         let value = |key: &str| item.get(key).cloned().or_else(|| default(key));
-        Element::key(keys.iter().filter_map(|key| Some((key.to_string(), value(key)?))).collect())
+        Element::key(keys.iter().filter_map(|key| Some((key.to_string(), value(key)?))).one_by_one())
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 use skiff_descriptions::Descriptions;
+use skiff_ordered::Ordered as _;
 use skiff_schema::{Definition, Field, Kinds, ListKind, Raw, Schema, Type, Union};
 
 use super::common::{Common, Dialect, Publication};
@@ -34,7 +35,7 @@ pub(super) fn each<'n>(
     let Some(kind) = catalogue.iter().next() else { return };
     let writer = Writer { schema: kind.root.schema(), dialect, texts: &Descriptions::unpack() };
     let others = Others::of(catalogue, writer.schema);
-    let mut pending: BTreeSet<String> = roots.into_iter().map(str::to_owned).collect();
+    let mut pending: BTreeSet<String> = roots.into_iter().map(str::to_owned).to_set();
     let mut given = BTreeSet::new();
     while let Some(name) = pending.pop_first() {
         let mut document = match writer.schema.definition(&name) {
@@ -71,7 +72,7 @@ impl<'c> Others<'c> {
                 .map(AsRef::as_ref)
                 .filter(has_own)
                 .map(|kind| (kind.root.name(), kind))
-                .collect(),
+                .one_by_one(),
         )
     }
 
@@ -136,7 +137,7 @@ impl Writer<'_> {
         if !fields.is_empty() {
             let properties =
                 fields.iter().map(|field| (field.name.to_string(), self.field(definition, field)));
-            out.insert("properties".to_owned(), properties.collect::<Map<_, _>>().into());
+            out.insert("properties".to_owned(), properties.one_by_one::<Map<_, _>>().into());
         }
         let required: Vec<&str> = fields.iter().filter(|f| f.required).map(|f| &*f.name).collect();
         if !required.is_empty() {
@@ -285,7 +286,7 @@ fn union(union: &Union) -> Value {
         .fields
         .iter()
         .map(|field| (field.to_string(), super::operations::capital(field).into()))
-        .collect();
+        .one_by_one();
     let mut out = json!({"fields-to-discriminateBy": fields});
     if !union.discriminator.is_empty() {
         out["discriminator"] = json!(union.discriminator);

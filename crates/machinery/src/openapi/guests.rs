@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
+use skiff_ordered::Ordered as _;
 
 use crate::{GroupVersion, version_path};
 
@@ -30,7 +31,7 @@ impl Guest {
         let Some(Value::Object(mut all)) = document.remove("definitions") else { return None };
         let prefix = format!("{}/", version_path(gv));
         let mut own: Map<String, Value> =
-            paths.into_iter().filter(|(path, _)| format!("{path}/").starts_with(&prefix)).collect();
+            paths.into_iter().filter(|(path, _)| format!("{path}/").starts_with(&prefix)).one_by_one();
         if own.is_empty() {
             return None;
         }
@@ -40,7 +41,7 @@ impl Guest {
             return None;
         }
         let mut definitions = Map::new();
-        let mut pending: BTreeSet<String> = own.values().flat_map(references).collect();
+        let mut pending: BTreeSet<String> = own.values().flat_map(references).to_set();
         while let Some(name) = pending.pop_first() {
             if let Some(definition) = all.remove(&name) {
                 pending.extend(references(&definition));
@@ -127,7 +128,10 @@ fn size(value: &Value) -> usize {
 fn is_same(a: &Value, b: &Value) -> bool {
     let (Some(a), Some(b)) = (a.as_object(), b.as_object()) else { return a == b };
     let content = |map: &Map<String, Value>| {
-        map.iter().filter(|(key, _)| *key != KINDS).map(|(key, value)| (key.clone(), value.clone())).collect()
+        map.iter()
+            .filter(|(key, _)| *key != KINDS)
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .one_by_one()
     };
     let (a, b): (BTreeMap<String, Value>, BTreeMap<String, Value>) = (content(a), content(b));
     a == b

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
+use skiff_ordered::Ordered as _;
 
 use super::common::{Dialect, Encoding};
 use super::definitions;
@@ -127,7 +128,7 @@ fn describe(operation: &Operation) -> Value {
     }
     if let Some((types, schema)) = body(operation) {
         let content: Map<String, Value> =
-            types.iter().map(|ty| ((*ty).to_owned(), json!({"schema": schema}))).collect();
+            types.iter().map(|ty| ((*ty).to_owned(), json!({"schema": schema}))).one_by_one();
         let mut request = json!({"content": content});
         // Options of deletions may be left out; what is written may not.
         if operation.method != Method::Delete {

@@ -263,8 +263,8 @@ fn reorder(list: Vec<Value>, order: &[Value], server: &[Value], key: Option<&str
     let place = |items: &[Value], item: &Value| items.iter().position(|other| same(other, item));
     let (mut named, mut others): (Vec<_>, Vec<_>) =
         list.into_iter().partition(|item| place(order, item).is_some());
-    named.sort_by_key(|item| place(order, item));
-    others.sort_by_key(|item| place(server, item).unwrap_or(usize::MAX));
+    skiff_ordered::sort_by_key(&mut named, |item| place(order, item));
+    skiff_ordered::sort_by_key(&mut others, |item| place(server, item).unwrap_or(usize::MAX));
     let mut out = Vec::with_capacity(named.len() + others.len());
     let mut others = others.into_iter().peekable();
     for item in named {

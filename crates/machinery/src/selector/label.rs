@@ -260,7 +260,7 @@ impl Parser {
             }
         }
         // As Kubernetes does: by key, so that equal selectors have one text.
-        requirements.sort_by(|a, b| a.key.cmp(&b.key));
+        skiff_ordered::sort_by(&mut requirements, |a, b| a.key.cmp(&b.key));
         Ok(LabelSelector { requirements })
     }
 
@@ -334,7 +334,7 @@ impl Parser {
                 other => return Err(format!("found '{other}', expected: ',' or ')'")),
             }
         }
-        values.sort();
+        skiff_ordered::sort_by(&mut values, Ord::cmp);
         values.dedup();
         Ok(values)
     }

@@ -33,7 +33,7 @@ pub fn shown(selector: &Value) -> Option<String> {
         };
         parts.push((key, part));
     }
-    parts.sort_by_key(|(key, _)| *key);
+    skiff_ordered::sort_by_key(&mut parts, |(key, _)| *key);
     Some(parts.into_iter().map(|(_, part)| part).collect::<Vec<_>>().join(","))
 }
 

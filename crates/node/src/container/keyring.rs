@@ -64,7 +64,7 @@ impl Keyring {
             }
         }
         // The kubelet's order: keys backwards, so that a longer path comes before its start.
-        entries.sort_by(|a, b| Reverse(&a.0).cmp(&Reverse(&b.0)));
+        skiff_ordered::sort_by(&mut entries, |a, b| Reverse(&a.0).cmp(&Reverse(&b.0)));
         Ok(Self { entries })
     }
 

@@ -4,6 +4,7 @@ use super::error::ConfigError;
 use crate::node::modules::SecurityModules;
 use crate::pod::local::{LocalContainer, LocalPod};
 use k8s_openapi::api::core::v1::{AppArmorProfile, PodSecurityContext, SELinuxOptions, SecurityContext};
+use skiff_ordered::Ordered as _;
 use skiff_runtime::{Seccomp, UserSpec};
 use std::collections::BTreeSet;
 
@@ -280,7 +281,7 @@ fn capabilities(add: &[String], drop: &[String]) -> Vec<String> {
         (false, true) => &[],
         (false, false) => &DEFAULT_CAPABILITIES,
     };
-    let mut set: BTreeSet<String> = start.iter().map(|name| (*name).to_owned()).collect();
+    let mut set: BTreeSet<String> = start.iter().map(|name| (*name).to_owned()).to_set();
     set.retain(|name| !drop.contains(name));
     set.extend(add.into_iter().filter(|name| name != "ALL"));
     set.into_iter().map(|name| format!("CAP_{name}")).collect()

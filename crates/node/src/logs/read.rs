@@ -172,7 +172,7 @@ fn existing_files(directory: &Root, name: &OsStr) -> io::Result<Vec<File>> {
             found.push((age, file_name));
         }
     }
-    found.sort_by_key(|(age, _)| std::cmp::Reverse(*age));
+    skiff_ordered::sort_by_key(&mut found, |(age, _)| std::cmp::Reverse(*age));
     let mut files = Vec::new();
     for (_, name) in found {
         match directory.file(name, Follow::Nothing) {

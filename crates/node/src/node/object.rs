@@ -97,7 +97,7 @@ fn handler(name: &str, machine: &Machine) -> NodeRuntimeHandler {
 /// The largest images first.
 fn list_images(images: &[Image]) -> Vec<ContainerImage> {
     let mut images: Vec<&Image> = images.iter().collect();
-    images.sort_by_key(|image| std::cmp::Reverse(image.size));
+    skiff_ordered::sort_by_key(&mut images, |image| std::cmp::Reverse(image.size));
     let shown = images.into_iter().take(MAX_IMAGES).map(|image| ContainerImage {
         names: Some(image.digests.iter().chain(&image.names).cloned().collect()),
         size_bytes: i64::try_from(image.size).ok(),

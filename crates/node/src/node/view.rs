@@ -13,6 +13,7 @@ use kube::{Api, Client, ResourceExt};
 use parking_lot::RwLock;
 use serde_json::{Map, Value, json};
 use skiff_informer::{Revision, watch_objects};
+use skiff_ordered::Ordered as _;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -121,11 +122,11 @@ impl NodeView {
 fn unoffered(status: &NodeStatus) -> Option<Map<String, Value>> {
     let extended = |list: &Option<Amounts>| {
         let all = list.clone().unwrap_or_default();
-        all.into_iter().filter(|(name, _)| name.contains('/')).collect::<BTreeMap<_, _>>()
+        all.into_iter().filter(|(name, _)| name.contains('/')).to_map()
     };
     let (capacity, allocatable) = (extended(&status.capacity), extended(&status.allocatable));
     let gone = allocatable.keys().filter(|name| !capacity.contains_key(*name));
-    let mut changes: Map<String, Value> = gone.map(|name| (name.clone(), Value::Null)).collect();
+    let mut changes: Map<String, Value> = gone.map(|name| (name.clone(), Value::Null)).one_by_one();
     for (name, amount) in &capacity {
         if allocatable.get(name) != Some(amount) {
             changes.insert(name.clone(), json!(amount));

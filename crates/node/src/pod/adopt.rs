@@ -12,6 +12,7 @@ use crate::backoff::Backoff;
 use crate::ids::ContainerName;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ContainerStatus as ApiStatus;
+use skiff_ordered::Ordered as _;
 use skiff_runtime::{ContainerState as RuntimeContainer, ContainerStatus, PodState};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -29,7 +30,7 @@ pub(crate) fn adopted(
     observed.sandbox = Stage::Ready(addresses);
     observed.resizing.group = Some(Arc::new(Sizes::of(pod)));
     let mut runs: Vec<&RuntimeContainer> = state.containers.iter().collect();
-    runs.sort_by_key(|run| run.attempt);
+    skiff_ordered::sort_by_key(&mut runs, |run| run.attempt);
     for run in runs {
         let container = observed.containers.entry(name_of(run)).or_default();
         observed.initialized |= pod.container(&name_of(run)).is_some_and(|c| c.role == Role::Main);
@@ -67,7 +68,7 @@ fn add_end(container: &mut ContainerState, end: Finished) {
     let is_newest = container.ends.iter().all(|known| known.finished_at < end.finished_at);
     container.backoff_noted &= !is_newest;
     container.ends.push(end);
-    container.ends.sort_by_key(|end| end.finished_at);
+    skiff_ordered::sort_by_key(&mut container.ends, |end| end.finished_at);
 }
 
 fn name_of(run: &RuntimeContainer) -> ContainerName {
@@ -128,7 +129,7 @@ fn from_api(status: &ApiStatus, keep_ends: bool) -> ContainerState {
         let image = mount.volume_status.as_ref()?.image.as_ref()?;
         Some((mount.name.clone(), image.image_ref.clone()))
     });
-    container.volume_images = shown.collect();
+    container.volume_images = shown.one_by_one();
     let states = [&status.last_state, &status.state];
     let ends =
         states.into_iter().flatten().filter_map(|state| state.terminated.as_ref()).map(|end| Finished {

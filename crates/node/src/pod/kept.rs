@@ -8,6 +8,7 @@ use crate::ids::ContainerName;
 use crate::paths::PodPaths;
 use k8s_openapi::api::core::v1::ResourceRequirements;
 use serde::{Deserialize, Serialize};
+use skiff_ordered::Ordered as _;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
@@ -29,7 +30,7 @@ impl Kept {
     pub(crate) fn of(pod: &LocalPod, observed: &Observed) -> Self {
         let granted = Sizes::of(pod);
         let containers = instead(&granted, observed);
-        let containers = containers.map(|(name, has)| (name.to_string(), has.clone())).collect();
+        let containers = containers.map(|(name, has)| (name.to_string(), has.clone())).one_by_one();
         let group = observed.resizing.group.as_deref().filter(|group| !group.same(&granted)).cloned();
         Self { granted, containers, group }
     }

@@ -135,7 +135,7 @@ impl State {
             Some(((grows, Reverse(wanted.priority), !guaranteed, wanted.turn), uid.clone()))
         });
         let mut waiting: Vec<_> = waiting.collect();
-        waiting.sort_by_key(|(rank, _)| *rank);
+        skiff_ordered::sort_by_key(&mut waiting, |(rank, _)| *rank);
         for (_, uid) in waiting {
             let others = self.taken.iter().filter(|(other, _)| **other != uid);
             let others: Vec<&Claims> = others.map(|(_, taken)| &taken.claims).collect();

@@ -134,7 +134,7 @@ impl Manager {
     /// Begins the pods of a complete list and ends what is not in it.
     fn list_ended(&mut self) {
         let Listing { seen, mut new } = std::mem::take(&mut self.listing);
-        new.sort_by_key(|pod| {
+        skiff_ordered::sort_by_key(&mut new, |pod| {
             let created = pod.meta.creation_timestamp.as_ref().map(|time| time.0);
             (!self.is_known(pod), created)
         });

@@ -7,6 +7,7 @@ use crate::container::keyring::Keyring;
 use crate::time::go_duration;
 use k8s_openapi::api::core::v1::ImageVolumeSource;
 use skiff_informer::EventType::{self, Normal, Warning};
+use skiff_ordered::Ordered as _;
 use skiff_runtime::{Image, ImageError, Images, PullCredentials, PullPolicy};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -21,7 +22,7 @@ pub(crate) struct ContainerImages {
 impl ContainerImages {
     /// What they are as statuses name it, by volume.
     pub(crate) fn volume_refs(&self) -> BTreeMap<String, String> {
-        self.of_volumes.iter().map(|(volume, image)| (volume.clone(), image_id(image))).collect()
+        self.of_volumes.iter().map(|(volume, image)| (volume.clone(), image_id(image))).one_by_one()
     }
 }
 
@@ -63,7 +64,7 @@ fn image_volumes<'a>(inputs: &StartInputs<'a>) -> BTreeMap<&'a str, &'a ImageVol
     let StartInputs { pod, container, .. } = inputs;
     let mounts = |name: &str| container.spec.volume_mounts.iter().flatten().any(|mount| mount.name == name);
     let volumes = pod.spec.volumes.iter().flatten().filter(|volume| mounts(&volume.name));
-    volumes.filter_map(|volume| Some((volume.name.as_str(), volume.image.as_ref()?))).collect()
+    volumes.filter_map(|volume| Some((volume.name.as_str(), volume.image.as_ref()?))).one_by_one()
 }
 
 fn policy(name: Option<&str>) -> PullPolicy {

@@ -8,15 +8,15 @@ use crate::container::limits::pod_limit;
 use crate::quantity::{Amounts, binary, count, millicores};
 use k8s_openapi::api::core::v1::ResourceRequirements;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use skiff_ordered::Ordered as _;
 use std::collections::BTreeSet;
 
 /// `status.allocatedResources`: the requests of the pod, or of its containers in sum, with its overhead.
 pub(crate) fn allocated(pod: &LocalPod) -> Amounts {
     let containers = pod.containers.iter().filter(|c| c.role != Role::Ephemeral);
     let given = containers.filter_map(|c| c.spec.resources.as_ref()).chain(&pod.spec.resources);
-    let names: BTreeSet<&String> =
-        given.filter_map(|r| r.requests.as_ref()).flat_map(Amounts::keys).collect();
-    names.into_iter().map(|name| (name.clone(), shown(name, requested(pod, name)))).collect()
+    let names: BTreeSet<&String> = given.filter_map(|r| r.requests.as_ref()).flat_map(Amounts::keys).to_set();
+    names.into_iter().map(|name| (name.clone(), shown(name, requested(pod, name)))).one_by_one()
 }
 
 /// `status.resources`: what the pod's own group has been made for.
@@ -31,7 +31,7 @@ pub(crate) fn in_force(pod: &LocalPod, observed: &Observed) -> ResourceRequireme
 fn enforced(pod: &LocalPod) -> ResourceRequirements {
     let limits = ["cpu", "memory"].into_iter();
     let limits: Amounts =
-        limits.filter_map(|name| Some((name.to_owned(), shown(name, pod_limit(pod, name)?)))).collect();
+        limits.filter_map(|name| Some((name.to_owned(), shown(name, pod_limit(pod, name)?)))).one_by_one();
     let filled = |amounts: Amounts| Some(amounts).filter(|amounts| !amounts.is_empty());
     ResourceRequirements { claims: None, limits: filled(limits), requests: filled(allocated(pod)) }
 }

@@ -12,9 +12,9 @@ use crate::paths::{HOSTNAME, HOSTS, RESOLV_CONF};
 use crate::shared::Shared;
 use skiff_errors::error_text;
 use skiff_informer::EventType::Warning;
+use skiff_ordered::Ordered as _;
 use skiff_podnet::NetworkError;
 use skiff_runtime::{PodHandle, PodSandbox};
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -33,11 +33,7 @@ pub(crate) async fn start(shared: &Shared, pod: &LocalPod) -> Result<(PodHandle,
         host_pid: pod.spec.host_pid == Some(true),
         host_ipc: pod.spec.host_ipc == Some(true),
         users,
-        sysctls: sysctls
-            .into_iter()
-            .flatten()
-            .map(|s| (s.name.replace('/', "."), s.value.clone()))
-            .collect::<BTreeMap<_, _>>(),
+        sysctls: sysctls.into_iter().flatten().map(|s| (s.name.replace('/', "."), s.value.clone())).to_map(),
         share_pids: pod.spec.share_process_namespace == Some(true),
         class: qos(pod),
         resources: Some(pod_resources(pod)),

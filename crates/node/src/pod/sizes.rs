@@ -6,6 +6,7 @@ use crate::quantity::Amounts;
 use k8s_openapi::api::core::v1::ResourceRequirements;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde::{Deserialize, Serialize};
+use skiff_ordered::Ordered as _;
 use std::collections::BTreeMap;
 
 /// The resources that can change.
@@ -28,7 +29,7 @@ impl Sizes {
         let named = |container: &super::local::LocalContainer| {
             (container.name.to_string(), container.spec.resources.clone().unwrap_or_default())
         };
-        Self { pod: pod.spec.resources.clone(), containers: containers.map(named).collect() }
+        Self { pod: pod.spec.resources.clone(), containers: containers.map(named).one_by_one() }
     }
 
     /// The pod with these resources instead of its own. A container without an entry keeps its own.

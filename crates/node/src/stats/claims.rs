@@ -5,6 +5,8 @@ use super::readings::{PodReading, VolumeReading};
 use crate::node::disk::Room;
 use std::collections::BTreeMap;
 
+use skiff_ordered::Ordered as _;
+
 type Number = fn(&VolumeReading) -> Option<u64>;
 
 /// A number of files, where their number is limited.
@@ -40,7 +42,7 @@ pub(crate) fn claim_metrics(text: &mut Exposition, pods: &[PodReading]) {
     let volumes = pods.iter().flat_map(|pod| pod.volumes.iter().map(move |volume| (&pod.namespace, volume)));
     let of_claims =
         volumes.filter_map(|(namespace, volume)| Some(((namespace, volume.claim.as_ref()?), volume)));
-    let claims: BTreeMap<(&String, &String), &VolumeReading> = of_claims.collect();
+    let claims: BTreeMap<(&String, &String), &VolumeReading> = of_claims.to_map();
     for (family, number) in FAMILIES {
         let samples = claims.iter().filter_map(|((namespace, claim), volume)| {
             let labels = vec![("namespace", namespace.as_str()), ("persistentvolumeclaim", claim.as_str())];

@@ -6,6 +6,7 @@ use super::readings::{
 use crate::node::disk::Room;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
+use skiff_ordered::Ordered as _;
 use skiff_podnet::Counters;
 
 /// How much of it is wanted.
@@ -26,7 +27,7 @@ pub(crate) fn summary(readings: &Readings, extent: Extent) -> Value {
 /// An object of those fields that have a value.
 fn object<const N: usize>(fields: [(&str, Option<Value>); N]) -> Value {
     let known = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
-    Value::Object(known.collect::<Map<_, _>>())
+    Value::Object(known.one_by_one::<Map<_, _>>())
 }
 
 /// A value that is known.

@@ -9,6 +9,7 @@
 use super::content::{FileContent, Payload};
 use super::ownership::Ownership;
 use jiff::Timestamp;
+use skiff_ordered::Ordered as _;
 use skiff_rooted::{Follow, Kind, Root};
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -115,7 +116,7 @@ fn count_files(directory: &Root, depth: usize, most: usize) -> io::Result<Option
 
 /// Makes the visible links, one per first path component, and removes what else is visible.
 fn link_names(volume: &Root, files: &Payload) -> io::Result<()> {
-    let names: BTreeSet<&str> = files.keys().filter_map(|path| path.split('/').next()).collect();
+    let names: BTreeSet<&str> = files.keys().filter_map(|path| path.split('/').next()).to_set();
     for name in entries_where(volume, |name| {
         !hidden(name) && !name.to_str().is_some_and(|name| names.contains(name))
     })? {

@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::{
     ConfigMap, DownwardAPIVolumeFile, KeyToPath, Secret, ServiceAccountTokenProjection, Volume,
     VolumeProjection,
 };
+use skiff_ordered::Ordered as _;
 use skiff_runtime::IdRange;
 use std::collections::BTreeMap;
 
@@ -180,7 +181,7 @@ fn config_map(
 fn config_map_entries(map: &ConfigMap) -> BTreeMap<&str, &[u8]> {
     let text = map.data.iter().flatten().map(|(key, value)| (key.as_str(), value.as_bytes()));
     let binary = map.binary_data.iter().flatten().map(|(key, value)| (key.as_str(), value.0.as_slice()));
-    text.chain(binary).collect()
+    text.chain(binary).one_by_one()
 }
 
 fn secret(
@@ -198,7 +199,7 @@ fn secret(
 }
 
 fn secret_entries(secret: &Secret) -> BTreeMap<&str, &[u8]> {
-    secret.data.iter().flatten().map(|(key, value)| (key.as_str(), value.0.as_slice())).collect()
+    secret.data.iter().flatten().map(|(key, value)| (key.as_str(), value.0.as_slice())).one_by_one()
 }
 
 /// The entries that `items` names, at the paths it gives them; all of them without `items`.
@@ -211,7 +212,7 @@ fn select(
 ) -> Result<Payload, ContentError> {
     let file = |data: &[u8], mode| FileContent { data: data.to_vec(), mode, user: None };
     let Some(items) = items.filter(|items| !items.is_empty()) else {
-        return Ok(entries.into_iter().map(|(key, data)| (key.to_owned(), file(data, mode))).collect());
+        return Ok(entries.into_iter().map(|(key, data)| (key.to_owned(), file(data, mode))).one_by_one());
     };
     let mut files = Payload::new();
     for item in items {

@@ -5,6 +5,8 @@ use std::{
     fmt,
 };
 
+use skiff_ordered::Ordered as _;
+
 use super::{
     abi,
     layout::{self, Ranges},
@@ -60,7 +62,7 @@ impl Structure {
         if self.flags != 0 {
             return deviation(format!("it has flags {:#x}", self.flags));
         }
-        let sets: BTreeSet<String> = layout::sets().iter().map(|set| set.name.to_owned()).collect();
+        let sets: BTreeSet<String> = layout::sets().iter().map(|set| set.name.to_owned()).to_set();
         if let Some(set) = sets.symmetric_difference(&self.sets).next() {
             return deviation(format!("set {set}"));
         }
@@ -99,13 +101,13 @@ pub(super) fn unneeded<'a>(
     existing: impl Iterator<Item = &'a String>,
     live: impl Iterator<Item = &'a Verdict>,
 ) -> Vec<String> {
-    let needed: BTreeSet<String> = live.flat_map(layout::chain_names).collect();
+    let needed: BTreeSet<String> = live.flat_map(layout::chain_names).to_set();
     let shared = existing.filter_map(|name| Some((name, name.parse::<Verdict>().ok()?)));
     let mut unneeded: Vec<(u8, &String)> = shared
         .filter(|(name, verdict)| !layout::chain_names(verdict).is_empty() && !needed.contains(*name))
         .map(|(name, verdict)| (layout::depth(&verdict), name))
         .collect();
-    unneeded.sort_unstable_by(|a, b| b.cmp(a));
+    skiff_ordered::sort_by(&mut unneeded, |a, b| b.cmp(a));
     unneeded.into_iter().map(|(_, name)| name.clone()).collect()
 }
 

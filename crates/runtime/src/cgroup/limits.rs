@@ -46,7 +46,7 @@ pub(super) fn change(from: &Resources, to: &Resources, v2: bool) -> Vec<Setting>
     let grows = from.memory_limit.is_some_and(|from| to.memory_limit.is_some_and(|to| to > from));
     if !v2 && grows {
         let is_sum = |setting: &Setting| setting.file == "memory.memsw.limit_in_bytes";
-        settings.sort_by_key(|setting| !is_sum(setting));
+        skiff_ordered::sort_by_key(&mut settings, |setting| !is_sum(setting));
     }
     settings
 }

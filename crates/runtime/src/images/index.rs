@@ -7,6 +7,7 @@ use super::layers::LayerName;
 use super::{ImageConfig, ImageError, io_error};
 use crate::ids::ImageId;
 use serde::{Deserialize, Serialize};
+use skiff_ordered::Ordered as _;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
@@ -131,7 +132,7 @@ impl Index {
 
     /// Forgets images without a name that nothing uses. Returns the layers still needed.
     pub(super) fn collect(&mut self, in_use: &BTreeSet<ImageId>) -> BTreeSet<LayerName> {
-        let named: BTreeSet<ImageId> = self.names.values().map(|name| name.image.clone()).collect();
+        let named: BTreeSet<ImageId> = self.names.values().map(|name| name.image.clone()).to_set();
         self.images.retain(|id, _| named.contains(id) || in_use.contains(id));
         self.layers()
     }

@@ -343,7 +343,7 @@ impl Images {
             let index = index::read(store.directory())?;
             let mut images: Vec<Image> =
                 index.images.iter().map(|(id, record)| image(id, record, index.names_of(id))).collect();
-            images.sort_by(|a, b| (&a.names, &a.id).cmp(&(&b.names, &b.id)));
+            skiff_ordered::sort_by(&mut images, |a, b| (&a.names, &a.id).cmp(&(&b.names, &b.id)));
             Ok(images)
         };
         self.blocking(read).await

@@ -86,7 +86,7 @@ fn order(resize: &Resize) -> Vec<(Option<&ContainerId>, Change)> {
         let part = |change: &Change| Change { from: only(&change.from), to: only(&change.to) };
         let pod = resize.pod.as_ref().map(|change| (direction(change), (None, part(change))));
         let mut containers: Vec<_> = resize.containers.iter().collect();
-        containers.sort_by_key(|resized| direction(&resized.change));
+        skiff_ordered::sort_by_key(&mut containers, |resized| direction(&resized.change));
         let containers = containers.into_iter().map(|resized| (Some(&resized.id), part(&resized.change)));
         let (shrinking, growing) = match pod {
             Some((Ordering::Less, write)) => (Some(write), None),

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use k8s_openapi::api::core::v1::Pod;
 use skiff_informer::ObjectKey;
 use skiff_machinery::selector::LabelSelector;
+use skiff_ordered::Ordered as _;
 
 use super::Labels;
 
@@ -78,7 +79,7 @@ impl Selectors {
         let services = self.services.get(namespace).into_iter().flat_map(BTreeMap::values);
         let matching =
             services.filter(|selector| selector.iter().all(|(key, value)| labels.get(key) == Some(value)));
-        let merged: Labels = matching.flatten().map(|(key, value)| (key.clone(), value.clone())).collect();
+        let merged: Labels = matching.flatten().map(|(key, value)| (key.clone(), value.clone())).one_by_one();
         let mut requirements = LabelSelector::all_of(merged).requirements().to_vec();
         let owned = owner
             .and_then(|owner| self.owners.get(&owner.kind)?.get(&ObjectKey::new(namespace, &owner.name)));

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::PodAffinityTerm;
 use skiff_machinery::selector::LabelSelector;
+use skiff_ordered::Ordered as _;
 
 use super::{Labels, Namespaces};
 
@@ -22,7 +23,7 @@ impl Term {
     /// Reads a term of a pod in `namespace`.
     pub(crate) fn of(term: &PodAffinityTerm, namespace: &str) -> Self {
         let selector = |selector: &Option<_>| selector.as_ref().and_then(|s| LabelSelector::try_from(s).ok());
-        let mut namespaces: BTreeSet<String> = term.namespaces.iter().flatten().cloned().collect();
+        let mut namespaces: BTreeSet<String> = term.namespaces.iter().flatten().cloned().to_set();
         if namespaces.is_empty() && term.namespace_selector.is_none() {
             namespaces.insert(namespace.to_owned());
         }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::storage::v1::{CSIDriver, CSINode, CSIStorageCapacity, StorageClass, VolumeAttachment};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use skiff_machinery::selector::LabelSelector;
+use skiff_ordered::Ordered as _;
 
 use crate::model::Labels;
 
@@ -96,7 +97,7 @@ pub(crate) fn limits(node: &CSINode) -> Limits {
         .drivers
         .iter()
         .filter_map(|driver| Some((driver.name.clone(), i64::from(driver.allocatable.as_ref()?.count?))));
-    most.collect()
+    most.one_by_one()
 }
 
 /// A volume that is attached to a node.

@@ -49,7 +49,7 @@ impl Costs {
         self.total = self.total.saturating_add(cost);
         if cost >= PER_SCHEMA / 100 {
             self.named.push((cost, path()));
-            self.named.sort_by_key(|(cost, _)| std::cmp::Reverse(*cost));
+            skiff_ordered::sort_by_key(&mut self.named, |(cost, _)| std::cmp::Reverse(*cost));
             self.named.truncate(NAMED);
         }
     }

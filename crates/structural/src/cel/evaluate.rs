@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use skiff_cel::{Activation, DeclaredType, Program, limits};
 use skiff_machinery::{FieldError, FieldErrorKind, FieldErrors, Findings};
+use skiff_ordered::Ordered as _;
 
 use super::{Compiled, Declarations, has_line_breaks};
 use crate::model::{ListType, MapType, Structural, Type};
@@ -109,7 +110,7 @@ impl Node {
         let additional = schema.additional.schema().and_then(|schema| below(schema)).map(Box::new);
         let properties =
             schema.properties.iter().filter_map(|(name, schema)| Some((name.clone(), below(schema)?)));
-        let properties = properties.collect();
+        let properties = properties.one_by_one();
         let rules = Compiled::all(schema, &declared);
         let is_map = schema.list_type == Some(ListType::Map) && schema.ty == Type::Array;
         Some(Self {

@@ -19,6 +19,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use skiff_machinery::{FieldError, FieldErrors};
+use skiff_ordered::Ordered as _;
 
 use crate::formats;
 use crate::meta::ObjectMeta;
@@ -196,7 +197,7 @@ fn check_stored(crd: &Value, spec: &Spec<'_>, errors: &mut FieldErrors) {
 
 /// What a writer is warned of: formats that mean nothing, those of the definition before left out.
 pub fn warnings(new: &Value, old: Option<&Value>) -> Vec<String> {
-    let known: BTreeSet<String> = old.map(formats_without_meaning).unwrap_or_default().into_iter().collect();
+    let known: BTreeSet<String> = old.map(formats_without_meaning).unwrap_or_default().into_iter().to_set();
     let new = formats_without_meaning(new).into_iter().filter(|format| !known.contains(format));
     new.map(|format| format!("unrecognized format {format:?}")).collect()
 }

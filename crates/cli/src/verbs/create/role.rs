@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
+use skiff_ordered::Ordered as _;
 
 use super::{CREATE, Kind};
 use crate::context::Context;
@@ -68,7 +69,7 @@ async fn cluster_role(cx: &Context, given: &Given) -> Result<Outcome, Error> {
             ));
         }
         let labels: BTreeMap<&str, &str> =
-            given.all(&AGGREGATION_RULE).iter().filter_map(|label| label.split_once('=')).collect();
+            given.all(&AGGREGATION_RULE).iter().filter_map(|label| label.split_once('=')).to_map();
         object["aggregationRule"] = json!({"clusterRoleSelectors": [{"matchLabels": labels}]});
         object["rules"] = Value::Null;
     } else {

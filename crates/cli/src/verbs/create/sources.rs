@@ -65,7 +65,7 @@ impl Data {
             return Err(Error::usage("cannot give a key name for a directory path"));
         }
         let mut entries: Vec<_> = std::fs::read_dir(place)?.collect::<Result<_, _>>()?;
-        entries.sort_by_key(std::fs::DirEntry::file_name);
+        skiff_ordered::sort_by_key(&mut entries, std::fs::DirEntry::file_name);
         for entry in entries.iter().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file())) {
             self.insert(&entry.file_name().to_string_lossy(), std::fs::read(entry.path())?)?;
         }

@@ -180,7 +180,7 @@ impl Text {
         let none = if items(mounts).is_empty() { "\t<none>" } else { "" };
         self.line(2, format_args!("Mounts:{none}"));
         let mut mounts: Vec<&Value> = items(mounts).iter().collect();
-        mounts.sort_by_key(|mount| str_of(&mount["mountPath"]));
+        skiff_ordered::sort_by_key(&mut mounts, |mount| str_of(&mount["mountPath"]));
         for mount in mounts {
             let mode = if mount["readOnly"] == true { "ro" } else { "rw" };
             let path = match str_of(&mount["subPath"]) {

@@ -32,7 +32,9 @@ fn table(events: &[Value], now: i64) -> String {
         return "Events:\t<none>\n".to_owned();
     }
     let mut events: Vec<&Value> = events.iter().collect();
-    events.sort_by_key(|event| seconds(&event["lastTimestamp"]).or(seconds(&event["eventTime"])));
+    skiff_ordered::sort_by_key(&mut events, |event| {
+        seconds(&event["lastTimestamp"]).or(seconds(&event["eventTime"]))
+    });
     let mut rows =
         "Events:\n  Type\tReason\tAge\tFrom\tMessage\n  ----\t------\t----\t----\t-------\n".to_owned();
     for event in events {

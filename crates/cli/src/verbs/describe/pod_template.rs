@@ -37,7 +37,7 @@ impl Text {
 
     pub(super) fn spread(&mut self, constraints: &Value, inner: bool) {
         let mut constraints: Vec<&Value> = items(constraints).iter().collect();
-        constraints.sort_by_key(|constraint| str_of(&constraint["topologyKey"]));
+        skiff_ordered::sort_by_key(&mut constraints, |constraint| str_of(&constraint["topologyKey"]));
         let indent = if inner { "  " } else { "" };
         for (number, constraint) in constraints.into_iter().enumerate() {
             let before = if number == 0 {
@@ -63,7 +63,7 @@ impl Text {
 
     pub(super) fn tolerations(&mut self, title: &str, tolerations: &Value) {
         let mut tolerations: Vec<&Value> = items(tolerations).iter().collect();
-        tolerations.sort_by_key(|toleration| str_of(&toleration["key"]));
+        skiff_ordered::sort_by_key(&mut tolerations, |toleration| str_of(&toleration["key"]));
         if tolerations.is_empty() {
             self.field(0, title, "<none>");
         }

@@ -218,7 +218,7 @@ fn deployment(text: &mut Text, object: &Value, sets: &[Value]) {
         |set: &&Value| set["metadata"]["annotations"]["deployment.kubernetes.io/revision"] == *revision;
     let (mut new, mut old): (Vec<&Value>, Vec<&Value>) = sets.iter().partition(is_new);
     let by_age = |sets: &mut Vec<&Value>| {
-        sets.sort_by_key(|set| str_of(&set["metadata"]["creationTimestamp"]).to_owned())
+        skiff_ordered::sort_by_key(sets, |set| str_of(&set["metadata"]["creationTimestamp"]).to_owned())
     };
     by_age(&mut new);
     by_age(&mut old);

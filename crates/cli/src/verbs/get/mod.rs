@@ -178,7 +178,7 @@ fn sort<T>(things: &mut [T], field: &str, object: impl Fn(&T) -> &Value) -> Resu
     }
     let value =
         |thing: &T| path.values(object(thing)).ok().and_then(|values| values.first().copied().cloned());
-    things.sort_by(|left, right| {
+    skiff_ordered::sort_by(things, |left, right| {
         let (left, right) = (value(left), value(right));
         match (left.as_ref(), right.as_ref()) {
             (Some(Value::Number(a)), Some(Value::Number(b))) => {

@@ -33,7 +33,7 @@ pub fn kinds(
         .filter(|version| version["served"] == true)
         .map(|version| ServedVersion { definition, spec, version })
         .collect();
-    served.sort_by(|a, b| prefer(a.name(), b.name()));
+    skiff_ordered::sort_by(&mut served, |a, b| prefer(a.name(), b.name()));
     let versions = versions(spec, converter);
     served.iter().map(|version| version.kind(kubernetes, versions.clone())).collect()
 }

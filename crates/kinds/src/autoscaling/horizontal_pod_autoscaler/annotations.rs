@@ -5,6 +5,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use skiff_machinery::Object;
+use skiff_ordered::Ordered as _;
 
 const METRICS: &str = "autoscaling.alpha.kubernetes.io/metrics";
 const BEHAVIOR: &str = "autoscaling.alpha.kubernetes.io/behavior";
@@ -394,7 +395,7 @@ impl Behavior {
         let rules = [("scaleUp", self.scale_up), ("scaleDown", self.scale_down)];
         let there =
             rules.into_iter().filter_map(|(field, rules)| Some((field.to_owned(), rules?.into_spec())));
-        Value::Object(there.collect())
+        Value::Object(there.one_by_one())
     }
 }
 
@@ -428,7 +429,7 @@ impl Rules {
             ("tolerance", self.tolerance),
         ];
         let there = fields.into_iter().filter_map(|(field, value)| Some((field.to_owned(), value?)));
-        Value::Object(there.collect())
+        Value::Object(there.one_by_one())
     }
 }
 

@@ -8,6 +8,7 @@ use skiff_machinery::{
     Context, Conversion, FieldErrors, GroupVersion, Kind, MetadataChecks, Object, Printer, Row, Scope,
     Strategy, Subresource, Versions,
 };
+use skiff_ordered::Ordered as _;
 use skiff_schema::Schema;
 
 use super::{AutoscalerStrategy, annotations, print, usual_metrics};
@@ -61,7 +62,7 @@ fn in_v1(object: &Object) -> Object {
     if let Some(status) = object.get(&["status"]).and_then(Value::as_object) {
         let kept = ["observedGeneration", "lastScaleTime"].into_iter();
         let mut shown: Map<String, Value> =
-            kept.filter_map(|field| Some((field.to_owned(), status.get(field)?.clone()))).collect();
+            kept.filter_map(|field| Some((field.to_owned(), status.get(field)?.clone()))).one_by_one();
         for field in ["currentReplicas", "desiredReplicas"] {
             shown.insert(field.to_owned(), status.get(field).cloned().unwrap_or_else(|| 0.into()));
         }

@@ -6,6 +6,7 @@ use serde_json::Value;
 use skiff_machinery::cells::str_of;
 use skiff_machinery::names::Form;
 use skiff_machinery::{FieldError, FieldErrors};
+use skiff_ordered::Ordered as _;
 
 use super::indexes;
 use crate::shared::check::not_negative;
@@ -45,7 +46,7 @@ pub(super) fn failure(path: &str, policy: &Value, spec: &Value) -> FieldErrors {
     }
     let pods = &spec["template"]["spec"];
     let containers = ["containers", "initContainers"].into_iter().flat_map(|list| items(pods, list));
-    let names: BTreeSet<&str> = containers.map(|container| str_of(container, "name")).collect();
+    let names: BTreeSet<&str> = containers.map(|container| str_of(container, "name")).to_set();
     for (index, rule) in rules.iter().enumerate() {
         errors.extend(failure_rule(&format!("{path}[{index}]"), rule, spec, &names));
     }

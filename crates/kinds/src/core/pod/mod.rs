@@ -36,6 +36,7 @@ pub(crate) use validate_resources::requirements;
 pub(crate) use validate_volumes::{azure_disk, host_path, nfs};
 
 use serde_json::{Value, json};
+use skiff_ordered::Ordered as _;
 
 use std::sync::Arc;
 
@@ -216,7 +217,7 @@ fn app_armor_fields(pod: &mut Object) {
         };
         Some((key.strip_prefix(PREFIX)?.to_owned(), profile))
     });
-    let named: std::collections::BTreeMap<String, Value> = named.collect();
+    let named: std::collections::BTreeMap<String, Value> = named.to_map();
     let spec = object_mut(pod.as_map_mut(), "spec");
     for list in ["initContainers", "containers"] {
         for container in list_mut(spec, list) {

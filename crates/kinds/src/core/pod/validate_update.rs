@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::Toleration;
 use serde_json::{Map, Value};
+use skiff_ordered::Ordered as _;
 
 use super::validate::{active_deadline, toleration, validate_whole};
 use super::validate_containers::image;
@@ -61,7 +62,7 @@ fn deadline_change(new: &Object, old: &Object) -> FieldErrors {
 
 fn gate_change(new: &Object, old: &Object) -> FieldErrors {
     let names = |pod| items(pod, &["spec", "schedulingGates"]).iter().map(|gate| str_of(gate, "name"));
-    let before: BTreeSet<&str> = names(old).collect();
+    let before: BTreeSet<&str> = names(old).to_set();
     let added = names(new).enumerate().filter(|(_, gate)| !before.contains(gate));
     let refuse = |(index, gate)| {
         let detail = format!("only deletion is allowed, but found new scheduling gate '{gate}'");

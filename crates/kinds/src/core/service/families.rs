@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use ipnet::IpNet;
 use serde_json::{Value, json};
+use skiff_ordered::Ordered as _;
 
 use super::facts::{cluster_ips, field, kind, same};
 use super::validate_addresses;
@@ -34,7 +35,7 @@ pub(super) fn resolve(
             refuse(check_reduced(service, old))?;
         }
     }
-    let configured: BTreeSet<&str> = cidrs.iter().map(|cidr| addresses::family(cidr.addr())).collect();
+    let configured: BTreeSet<&str> = cidrs.iter().map(|cidr| addresses::family(cidr.addr())).to_set();
     let default = cidrs.first().map_or("IPv4", |cidr| addresses::family(cidr.addr()));
     let mut families: Vec<String> =
         strings(service, &["spec", "ipFamilies"]).into_iter().map(str::to_owned).collect();

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
+use skiff_ordered::Ordered as _;
 
 use super::facts::{
     self, cluster_ips, field, is_externally_accessible, kind, needs_cluster_ip, needs_health_check_port,
@@ -143,12 +144,12 @@ fn restore_allocated(new: &mut Object, old: &Object) {
 /// Gives ports without a node port the one that the old port of the same name had, unless another port of
 /// the new spec names it.
 fn restore_node_ports(new: &mut Object, old: &Object) {
-    let named: BTreeSet<i64> = facts::node_ports(new).into_iter().collect();
+    let named: BTreeSet<i64> = facts::node_ports(new).into_iter().to_set();
     let before: BTreeMap<&str, i64> = items(old, &["spec", "ports"])
         .iter()
         .map(|port| (str_of(port, "name"), int_of(port, "nodePort")))
         .filter(|(_, node_port)| *node_port != 0 && !named.contains(node_port))
-        .collect();
+        .to_map();
     let spec = object_mut(new.as_map_mut(), "spec");
     for port in list_mut(spec, "ports") {
         let unset = port.get("nodePort").and_then(Value::as_i64).unwrap_or(0) == 0;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
+use skiff_ordered::Ordered as _;
 
 use skiff_machinery::cells::{self, age, int_of, items, or_none, str_of, string_map, strings};
 use skiff_machinery::{Object, Row};
@@ -42,7 +43,7 @@ fn ingress(service: &Object) -> Vec<&str> {
             ip => ip,
         })
         .filter(|text| !text.is_empty())
-        .collect();
+        .to_set();
     sorted.into_iter().collect()
 }
 

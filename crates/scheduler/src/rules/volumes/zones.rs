@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use skiff_ordered::Ordered as _;
 use skiff_volumes::{Claim, Volume};
 
 use super::missing;
@@ -55,7 +56,7 @@ fn check_waits(claim: &Claim, storage: &Storage) -> Result<(), String> {
 fn of(volume: &Volume) -> Vec<Zone> {
     let zones = LABELS.iter().filter_map(|(label, today)| {
         let values = volume.labels.get(*label)?.split(BETWEEN).map(|value| value.trim().to_owned());
-        let values: BTreeSet<String> = values.collect();
+        let values: BTreeSet<String> = values.to_set();
         (!values.contains("")).then_some(Zone { label, today, values })
     });
     zones.collect()
