@@ -47,6 +47,9 @@ use crate::webhooks::conversion::Converter;
 use crate::webhooks::credentials::{Credentials, CredentialsError};
 use crate::webhooks::outgoing::{Admission, Outgoing};
 
+/// The bytes that kept messages take: of a list that is read again and again, some thousand items.
+const MESSAGES: usize = 8 << 20;
+
 /// A running API server; clones are the same server.
 #[derive(Clone)]
 pub struct ApiServer {
@@ -253,7 +256,7 @@ async fn share(
     let flow_control = Configuration::new(priority.fairness.clone(), changed.clone());
     let flow_control = Arc::new(View::start(store.clone(), flow_control).await?);
     let (gate, aside) = (Gate::new(&limits), Aside::new(limits.large));
-    let answers = Answers { registry: registry.clone(), messages: Recent::default(), gate, aside };
+    let answers = Answers { registry: registry.clone(), messages: Recent::holding(MESSAGES), gate, aside };
     Ok(Shared {
         nodes: Nodes { registry: registry.clone(), tls: pki.kubelet_client_tls()? },
         answers: Arc::new(answers),

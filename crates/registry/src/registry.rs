@@ -40,6 +40,10 @@ pub struct Services {
     pub schema: Arc<Schema>,
 }
 
+/// The bytes that kept trees take, about; a tree takes so many times the memory of its text.
+const TREES: usize = 4 << 20;
+const TREE: usize = 8;
+
 /// Create, read, update, delete, list and watch over a store, for every kind on offer.
 pub struct Registry {
     pub(crate) store: Arc<dyn Store>,
@@ -79,7 +83,7 @@ impl Registry {
         let definitions = View::start(store.clone(), definitions).await?;
         let configured =
             Configured::start(store.clone(), offer.clone(), authority.clone(), webhooks, &plugins).await?;
-        let decoded = Recent::default();
+        let decoded = Recent::holding(TREES);
         Ok(Self {
             store,
             offer,
@@ -150,7 +154,8 @@ impl Registry {
             // Several versions have the same key and revision.
             return Ok(codec::decode(entry).map(Arc::new)?);
         }
-        let decoded = self.decoded.get(entry, || codec::decode(entry).map(Arc::new));
+        let size = |_: &Arc<Object>| entry.value.len() * TREE;
+        let decoded = self.decoded.get(entry, || codec::decode(entry).map(Arc::new), size);
         Ok(decoded?)
     }
 }

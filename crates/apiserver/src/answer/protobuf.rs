@@ -77,7 +77,7 @@ fn message(asked: &Asked, entry: &Entry) -> Result<Bytes, ApiError> {
     match asked.call.kind.versions.storage {
         // Several versions have the same key and revision.
         Some(_) => make(),
-        None => asked.answers.messages.get(entry, make),
+        None => asked.answers.messages.get(entry, make, Bytes::len),
     }
 }
 

@@ -39,12 +39,19 @@ pub(super) fn sized(length: usize) -> usize {
     1 + bits.div_ceil(7) + length
 }
 
-/// A message, whose length is known when it is written.
+/// A message, whose length is known when it is written. Most are short: a byte before them is left for that.
 pub(crate) fn nested(out: &mut Vec<u8>, number: u16, write: impl FnOnce(&mut Vec<u8>)) {
     tag(out, number, 2);
     let start = out.len();
+    out.push(0);
     write(out);
-    let mut length = Vec::with_capacity(5);
-    varint(&mut length, (out.len() - start) as u64);
-    out.splice(start..start, length);
+    let length = out.len() - start - 1;
+    match u8::try_from(length) {
+        Ok(short) if short < 0x80 => out[start] = short,
+        _ => {
+            let mut long = Vec::with_capacity(5);
+            varint(&mut long, length as u64);
+            out.splice(start..=start, long);
+        }
+    }
 }
