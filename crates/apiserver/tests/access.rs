@@ -323,7 +323,11 @@ async fn groups_may_be_said_by_another_issuer() {
     assert_eq!(groups(unknown).await, Err(401));
     assert_eq!(groups(json!({"_claim_names": {"groups": "nowhere"}})).await, Err(401));
     other.say_groups(json!(["d"]));
-    assert_eq!(groups(elsewhere).await, Ok(json!(["g:d", "system:authenticated"])));
+    let token = issuer.token(elsewhere);
+    let user = server.who(&token).await.unwrap();
+    assert_eq!(user["groups"], json!(["g:d", "system:authenticated"]));
+    other.say_groups(json!(["e"]));
+    assert_eq!(server.who(&token).await.unwrap(), user, "what was fetched just now is remembered");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,21 +1,27 @@
 //! Issuers of tokens, and the groups of their users where these are served elsewhere.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use parking_lot::RwLock;
+use sha2::{Digest as _, Sha256};
 use skiff_admission::CallError;
 use skiff_auth::{TokenUser, Tokens};
 use skiff_identity::UserInfo;
 use skiff_jwt::{Authenticator, ClaimSource, Claims, Token, issuer_of};
 use skiff_recent::Recent;
+use tokio::time::Instant;
 
 use super::signer::{Reach, Signer};
 use crate::webhooks::outgoing::Outgoing;
 
 /// So many who sign groups of an issuer's users are remembered.
 const SIGNERS: usize = 64;
+/// So many users whose groups were fetched are remembered, and so long, as Kubernetes remembers every token.
+const USERS: usize = 4096;
+const HOLDS: Duration = Duration::from_secs(10);
 
 /// All issuers; they may be replaced.
 pub(super) struct Issuers {
@@ -29,6 +35,8 @@ struct Issuer {
     reach: Reach,
     signer: Arc<Signer>,
     others: Recent<String, Arc<Signer>>,
+    /// By the digest of their tokens, those whose groups were fetched.
+    fetched: Recent<[u8; 32], (UserInfo, Instant)>,
 }
 
 impl Issuers {
@@ -61,8 +69,7 @@ impl Tokens for Issuers {
         let Some(issuer) = known.iter().find(|issuer| issuer.signer.name() == name) else {
             return Ok(None);
         };
-        let token = Token::read(token).map_err(|why| format!("oidc: verify token: {why}"))?;
-        let user = issuer.user(&token).await?;
+        let user = issuer.user(token).await?;
         Ok(Some(TokenUser { user, audiences: None }))
     }
 }
@@ -71,18 +78,27 @@ impl Issuer {
     fn new(authenticator: Authenticator, outgoing: Arc<Outgoing>) -> Self {
         let signer = Signer::new(authenticator.issuer.clone(), authenticator.discovery.clone());
         let reach = Reach::new(outgoing, authenticator.authority.clone());
-        Self { authenticator, reach, signer: Arc::new(signer), others: Recent::new(SIGNERS) }
+        let (others, fetched) = (Recent::new(SIGNERS), Recent::new(USERS));
+        Self { authenticator, reach, signer: Arc::new(signer), others, fetched }
     }
 
-    async fn user(&self, token: &Token) -> Result<UserInfo, String> {
-        let keys = self.signer.keys(token, &self.reach).await?;
-        let verified = self.authenticator.verify(token, &keys, Timestamp::now());
-        let mut claims = verified.map_err(|why| format!("oidc: verify token: {why}"))?;
-        if let Some(source) = self.authenticator.groups_elsewhere(&claims) {
-            let taken = self.take_groups(&mut claims, &source).await;
-            taken.map_err(|why| format!("oidc: could not expand distributed claims: {why}"))?;
+    async fn user(&self, text: &str) -> Result<UserInfo, String> {
+        let failed = |why: String| format!("oidc: verify token: {why}");
+        let token = Token::read(text).map_err(failed)?;
+        let keys = self.signer.keys(&token, &self.reach).await?;
+        let mut claims = self.authenticator.verify(&token, &keys, Timestamp::now()).map_err(failed)?;
+        let Some(source) = self.authenticator.groups_elsewhere(&claims) else {
+            return self.authenticator.user(&claims);
+        };
+        let digest: [u8; 32] = Sha256::digest(text).into();
+        if let Some((user, _)) = self.fetched.get(&digest).filter(|(_, until)| *until > Instant::now()) {
+            return Ok(user);
         }
-        self.authenticator.user(&claims)
+        let taken = self.take_groups(&mut claims, &source).await;
+        taken.map_err(|why| format!("oidc: could not expand distributed claims: {why}"))?;
+        let user = self.authenticator.user(&claims)?;
+        self.fetched.insert(digest, (user.clone(), Instant::now() + HOLDS));
+        Ok(user)
     }
 
     /// Fetches the groups from where they are served: a token again, of whoever signs there.
