@@ -67,7 +67,19 @@ const AT_LEAST: Duration = Duration::from_secs(60);
 pub struct Followed {
     file: PathBuf,
     told: Option<Changes>,
-    before: Result<Vec<u8>, io::ErrorKind>,
+    /// What it said when it was last read.
+    text: Vec<u8>,
+    /// Why it could not be read since.
+    failed: Option<io::ErrorKind>,
+}
+
+/// What a file says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// All of it.
+    pub text: Vec<u8>,
+    /// Whether it is something else than before; else it can only be read again.
+    pub is_new: bool,
 }
 
 impl Followed {
@@ -77,20 +89,28 @@ impl Followed {
         if let Err(error) = &told {
             tracing::warn!(file = %file.display(), %error, "changes of a file are noticed within a minute only");
         }
-        Self { file, told: told.ok(), before: Ok(text) }
+        Self { file, told: told.ok(), text, failed: None }
     }
 
-    /// Waits until the file says something else than before, or nothing any more. Safe to cancel.
+    /// Waits until the file says something else than before, or nothing any more, or can be read again. Safe to cancel.
     ///
     /// # Errors
     /// Why it cannot be read, once.
-    pub async fn next(&mut self) -> io::Result<Vec<u8>> {
+    pub async fn next(&mut self) -> io::Result<Said> {
         loop {
-            let found = std::fs::read(&self.file);
-            let now = found.as_ref().map(Vec::clone).map_err(io::Error::kind);
-            if now != self.before {
-                self.before = now;
-                return found;
+            match std::fs::read(&self.file) {
+                Ok(text) => {
+                    let is_new = text != self.text;
+                    if self.failed.take().is_some() || is_new {
+                        self.text.clone_from(&text);
+                        return Ok(Said { text, is_new });
+                    }
+                }
+                Err(error) if self.failed != Some(error.kind()) => {
+                    self.failed = Some(error.kind());
+                    return Err(error);
+                }
+                Err(_) => {}
             }
             let minute = tokio::time::sleep(AT_LEAST);
             tokio::select! {
@@ -123,15 +143,16 @@ mod tests {
             let wait = tokio::time::timeout(Duration::from_secs(20), followed.next());
             wait.await.expect("noticed in time")
         };
+        let said = |text: &str, is_new| Said { text: text.into(), is_new };
         std::fs::write(&file, "two").unwrap();
-        assert_eq!(next().await.unwrap(), b"two");
+        assert_eq!(next().await.unwrap(), said("two", true));
         let other = dir.path().join("b.yaml");
         std::fs::write(&other, "three").unwrap();
         std::fs::rename(&other, &file).unwrap();
-        assert_eq!(next().await.unwrap(), b"three");
+        assert_eq!(next().await.unwrap(), said("three", true));
         std::fs::remove_file(&file).unwrap();
         assert_eq!(next().await.unwrap_err().kind(), io::ErrorKind::NotFound);
         std::fs::write(&file, "three").unwrap();
-        assert_eq!(next().await.unwrap(), b"three");
+        assert_eq!(next().await.unwrap(), said("three", false));
     }
 }

@@ -35,7 +35,7 @@ pub use access::{
 };
 pub use audit::{AuditConfig, AuditError, AuditOptions};
 pub use build_info::{BuildInfo, kubernetes_version};
-pub use changes::{Changes, Followed};
+pub use changes::{Changes, Followed, Said};
 pub use config::{ClusterConfig, Config};
 pub use expiry::EventTtl;
 pub use extension::{Asked, Extension};

@@ -229,7 +229,7 @@ async fn share(
         store, catalogue, pki, cluster, checks, limits, plugins, audit, build, more_metrics, ..
     } = config;
     let audit = match audit {
-        Some(audit) => Some(Audit::start(audit).await?),
+        Some(audit) => Some(Audit::start(audit, &outgoing)?),
         None => None,
     };
     let address = SocketAddr::new(cluster.advertise_address, cluster.port);

@@ -99,10 +99,18 @@ impl Server {
 
 /// An issuer of tokens.
 struct Issuer {
-    url: String,
+    told: Told,
     certificate: String,
-    keys: Arc<Mutex<Vec<(String, EcdsaKeyPair)>>>,
     _stop: DropGuard,
+}
+
+/// What an issuer tells.
+#[derive(Clone)]
+struct Told {
+    url: String,
+    keys: Arc<Mutex<Vec<(String, EcdsaKeyPair)>>>,
+    /// At `/groups`, to whom shows this.
+    groups: Arc<Mutex<(String, String)>>,
 }
 
 impl Issuer {
@@ -118,11 +126,12 @@ impl Issuer {
                 .unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("https://{}", listener.local_addr().unwrap());
-        let (keys, stop) = (Arc::<Mutex<Vec<(String, EcdsaKeyPair)>>>::default(), CancellationToken::new());
-        let serve = serve(listener, TlsAcceptor::from(Arc::new(config)), url.clone(), keys.clone());
+        let (told, stop) =
+            (Told { url, keys: Arc::default(), groups: Arc::default() }, CancellationToken::new());
+        let serve = serve(listener, TlsAcceptor::from(Arc::new(config)), told.clone());
         let ended = stop.clone();
         tokio::spawn(async move { ended.run_until_cancelled(serve).await });
-        let issuer = Self { url, certificate: made.cert.pem(), keys, _stop: stop.drop_guard() };
+        let issuer = Self { told, certificate: made.cert.pem(), _stop: stop.drop_guard() };
         issuer.rotate("one");
         issuer
     }
@@ -133,13 +142,14 @@ impl Issuer {
         let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
         let pair =
             EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, document.as_ref(), &random).unwrap();
-        *self.keys.lock().unwrap() = vec![(id.to_owned(), pair)];
+        *self.told.keys.lock().unwrap() = vec![(id.to_owned(), pair)];
     }
 
     fn token(&self, more: Value) -> String {
-        let keys = self.keys.lock().unwrap();
+        let keys = self.told.keys.lock().unwrap();
         let (id, pair) = &keys[0];
-        let mut claims = json!({"iss": self.url, "aud": "skiff", "exp": 4_000_000_000_u64, "sub": "bob"});
+        let mut claims =
+            json!({"iss": self.told.url, "aud": "skiff", "exp": 4_000_000_000_u64, "sub": "bob"});
         claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let header = json!({"alg": "ES256", "kid": id}).to_string();
         let message =
@@ -148,12 +158,20 @@ impl Issuer {
         format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
 
+    /// Says these groups to whom shows a token of its own, and what other issuers say of where they are.
+    fn say_groups(&self, groups: Value) -> Value {
+        let said = self.token(json!({"groups": groups, "sub": "groups"}));
+        *self.told.groups.lock().unwrap() = ("Bearer secret".to_owned(), said);
+        let source = json!({"endpoint": format!("{}/groups", self.told.url), "access_token": "secret"});
+        json!({"_claim_names": {"groups": "there"}, "_claim_sources": {"there": source}})
+    }
+
     /// An AuthenticationConfiguration with it.
     fn configuration(&self, prefix: &str) -> Value {
         json!({
             "apiVersion": "apiserver.config.k8s.io/v1", "kind": "AuthenticationConfiguration",
             "jwt": [{
-                "issuer": {"url": self.url, "audiences": ["skiff"], "certificateAuthority": self.certificate},
+                "issuer": {"url": self.told.url, "audiences": ["skiff"], "certificateAuthority": self.certificate},
                 "claimMappings": {
                     "username": {"claim": "sub", "prefix": prefix},
                     "groups": {"expression": "claims.?roles.orValue([])"},
@@ -165,18 +183,20 @@ impl Issuer {
     }
 }
 
-async fn serve(
-    listener: TcpListener,
-    tls: TlsAcceptor,
-    url: String,
-    keys: Arc<Mutex<Vec<(String, EcdsaKeyPair)>>>,
-) {
+async fn serve(listener: TcpListener, tls: TlsAcceptor, told: Told) {
     loop {
         let (stream, _) = listener.accept().await.unwrap();
-        let (tls, url, keys) = (tls.clone(), url.clone(), keys.clone());
+        let (tls, Told { url, keys, groups }) = (tls.clone(), told.clone());
         tokio::spawn(async move {
             let Ok(stream) = tls.accept(stream).await else { return };
             let service = service_fn(move |request: Request<hyper::body::Incoming>| {
+                let shown =
+                    request.headers().get("authorization").map(|value| value.to_str().unwrap().to_owned());
+                if request.uri().path() == "/groups" {
+                    let (wanted, said) = groups.lock().unwrap().clone();
+                    let answer = if shown == Some(wanted) { (200, said) } else { (401, String::new()) };
+                    return std::future::ready(Ok::<_, hyper::Error>(respond(answer)));
+                }
                 let told = match request.uri().path() {
                     "/.well-known/openid-configuration" => {
                         json!({"issuer": url, "jwks_uri": format!("{url}/keys")})
@@ -192,9 +212,7 @@ async fn serve(
                     }
                     other => json!({"nothing at": other}),
                 };
-                async move {
-                    Ok::<_, hyper::Error>(http::Response::new(Full::<bytes::Bytes>::from(told.to_string())))
-                }
+                std::future::ready(Ok(respond((200, told.to_string()))))
             });
             hyper::server::conn::http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), service)
@@ -202,6 +220,10 @@ async fn serve(
                 .ok();
         });
     }
+}
+
+fn respond((status, text): (u16, String)) -> http::Response<Full<Bytes>> {
+    http::Response::builder().status(status).body(Full::from(text)).unwrap()
 }
 
 fn written(dir: &TempDir, name: &str, value: &Value) -> PathBuf {
@@ -272,6 +294,40 @@ async fn issuers_vouch_for_users_and_may_change_their_keys() {
     write(issuer.configuration("y:"));
     reloaded(2, 1).await;
     assert_eq!(server.who(&token).await.unwrap()["username"], "y:bob");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn groups_may_be_said_by_another_issuer() {
+    let (issuer, other, dir) = (Issuer::start().await, Issuer::start().await, tempfile::tempdir().unwrap());
+    let mut configuration = issuer.configuration("x:");
+    let jwt = &mut configuration["jwt"][0];
+    jwt["issuer"]["certificateAuthority"] = (issuer.certificate.clone() + &other.certificate).into();
+    jwt["claimMappings"]["groups"] = json!({"claim": "groups", "prefix": "g:"});
+    let file = written(&dir, "authentication.yaml", &configuration);
+    let options = AuthenticationOptions { file: Some(file), ..AuthenticationOptions::default() };
+    let server = Server::start(options.read().unwrap(), Authorization::default()).await;
+    let groups = async |more: Value| server.who(&issuer.token(more)).await.map(|user| user["groups"].clone());
+
+    let elsewhere = other.say_groups(json!(["a", "b"]));
+    assert_eq!(groups(elsewhere.clone()).await, Ok(json!(["g:a", "g:b", "system:authenticated"])));
+    let itself = issuer.say_groups(json!("c"));
+    assert_eq!(groups(itself).await, Ok(json!(["g:c", "system:authenticated"])));
+    let mut both = elsewhere.clone();
+    both["groups"] = json!(["own"]);
+    assert_eq!(groups(both).await, Ok(json!(["g:own", "system:authenticated"])));
+    // Somebody else's signature, a token that is not shown, and a source that there is not.
+    other.told.groups.lock().unwrap().1 = issuer.token(json!({"iss": other.told.url, "groups": ["root"]}));
+    assert_eq!(groups(elsewhere.clone()).await, Err(401));
+    let mut unknown = other.say_groups(json!(["a"]));
+    unknown["_claim_sources"]["there"]["access_token"] = json!("wrong");
+    assert_eq!(groups(unknown).await, Err(401));
+    assert_eq!(groups(json!({"_claim_names": {"groups": "nowhere"}})).await, Err(401));
+    other.say_groups(json!(["d"]));
+    let token = issuer.token(elsewhere);
+    let user = server.who(&token).await.unwrap();
+    assert_eq!(user["groups"], json!(["g:d", "system:authenticated"]));
+    other.say_groups(json!(["e"]));
+    assert_eq!(server.who(&token).await.unwrap(), user, "what was fetched just now is remembered");
 }
 
 #[tokio::test(flavor = "multi_thread")]

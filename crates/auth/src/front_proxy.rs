@@ -90,7 +90,7 @@ pub fn vouch(headers: &mut HeaderMap, user: &UserInfo) -> Result<(), UntellableU
 }
 
 /// A key as a part of a header's name: what cannot be in one is percent-encoded.
-fn escape(key: &str) -> String {
+pub fn escape(key: &str) -> String {
     let mut out = String::new();
     for byte in key.bytes() {
         if byte.is_ascii_alphanumeric() || b"!#$&'*+-.^_`|~".contains(&byte) {

@@ -16,12 +16,12 @@ use kube::api::{Patch, PatchParams};
 use kube::{Client, Resource};
 use serde_json::json;
 use skiff_informer::{Cache, Change, EventType, Next, ObjectKey, Queue, Recorder, is_conflict, is_not_found};
-use skiff_machinery::selector::LabelSelector;
 
 use crate::environment::{Controller, Environment};
 use crate::informers::{Informers, api};
 use crate::meta;
 use crate::pods::KnownPod;
+use crate::pods::members::Selecting;
 use crate::scales::{KindName, ScaleError, Scales};
 use crate::workload::{InFlight, Owner, STALE_CACHE_BOUND, Selector, status};
 
@@ -101,15 +101,11 @@ pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
 fn subscribe(informers: &Informers, queue: &Queue<ObjectKey>, recorder: &Recorder) {
     let wake = queue.clone();
     informers.budgets.subscribe(move |change| wake.add(change.key.clone()));
-    let (wake, budgets, tell) = (queue.clone(), informers.budgets.clone(), recorder.clone());
+    let (wake, selectors, tell) = (queue.clone(), informers.budget_selectors.clone(), recorder.clone());
     informers.pods.subscribe(move |change| {
         let mut concerned = HashSet::new();
         for pod in change.both() {
-            let selecting: Vec<_> = budgets
-                .in_namespace(change.key.namespace())
-                .into_iter()
-                .filter(|budget| selector(budget).is_some_and(|selector| selects(&selector, pod)))
-                .collect();
+            let selecting = selectors.selecting(change.key.namespace(), pod.labels());
             if let (Some(first), true, true) = (selecting.first(), selecting.len() > 1, appears(change)) {
                 tell_of_several(&tell, pod, first);
             }
@@ -160,16 +156,6 @@ fn tell_of_several(recorder: &Recorder, pod: &KnownPod, first: &PodDisruptionBud
     recorder.event(pod.reference(), EventType::Warning, "MultiplePodDisruptionBudgets", message);
 }
 
-/// What a budget selects. One that is empty selects every pod of the namespace, and one that is left out none.
-fn selector(budget: &PodDisruptionBudget) -> Option<LabelSelector> {
-    let selector = budget.spec.as_ref()?.selector.as_ref()?;
-    LabelSelector::try_from(selector).ok()
-}
-
-fn selects(selector: &LabelSelector, pod: &KnownPod) -> bool {
-    selector.matches_by(|key| pod.labels().get(key))
-}
-
 impl Disruption {
     async fn reconcile(&self, key: ObjectKey) -> Result<Next, Error> {
         let Some(budget) = self.informers.budgets.get(&key) else {
@@ -180,7 +166,9 @@ impl Disruption {
             return Ok(Next::After(STALE_CACHE_BOUND));
         }
         let now = Timestamp::now();
-        let pods = self.pods(&budget);
+        let selector = Selecting::selector(&*budget);
+        let pods =
+            selector.map(|selector| self.informers.budget_members.of(&key, &selector)).unwrap_or_default();
         if pods.is_empty() {
             self.tell(&budget, EventType::Normal, "NoPods", "No matching pods found".into());
         }
@@ -200,14 +188,6 @@ impl Disruption {
         };
         self.write(&budget, status).await?;
         Ok(next)
-    }
-
-    fn pods(&self, budget: &PodDisruptionBudget) -> Vec<Arc<KnownPod>> {
-        let namespace = budget.metadata.namespace.as_deref().unwrap_or("");
-        let Some(selector) = selector(budget) else { return Vec::new() };
-        let mut pods = self.informers.pods.in_namespace(namespace);
-        pods.retain(|pod| selects(&selector, pod));
-        pods
     }
 
     async fn expectation(

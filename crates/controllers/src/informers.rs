@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::bootstraptokens::NAMESPACE;
 use crate::persistentvolume::{self, Offer, Sought};
 use crate::pods::KnownPod;
-use crate::services::{Members, Selectors};
+use crate::pods::members::{Members, Selectors};
 use crate::workload::ByOwner;
 
 /// The label that ties an EndpointSlice to its Service.
@@ -61,12 +61,16 @@ pub(crate) struct Informers {
     pub(crate) jobs_by_owner: ByOwner<Job>,
     pub(crate) cron_jobs: Cache<CronJob>,
     pub(crate) budgets: Cache<PodDisruptionBudget>,
+    /// Budgets by what they select.
+    pub(crate) budget_selectors: Selectors<PodDisruptionBudget>,
+    /// Pods by the budgets that select them.
+    pub(crate) budget_members: Members<PodDisruptionBudget>,
     pub(crate) autoscalers: Cache<HorizontalPodAutoscaler>,
     pub(crate) services: Cache<Service>,
     /// Services by what they select.
-    pub(crate) selectors: Selectors,
+    pub(crate) selectors: Selectors<Service>,
     /// Pods by the Services that select them.
-    pub(crate) members: Members,
+    pub(crate) members: Members<Service>,
     pub(crate) endpoints: Cache<Endpoints>,
     pub(crate) slices: Cache<EndpointSlice>,
     /// EndpointSlices by the Service that their label names.
@@ -103,12 +107,15 @@ impl Informers {
         let (pods, slices, services) = (Cache::new(), Cache::new(), Cache::new());
         let (replica_sets, controller_revisions) = (Cache::new(), Cache::new());
         let (jobs, claims, volumes) = (Cache::new(), Cache::new(), Cache::new());
-        let selectors = Selectors::new(&services);
+        let budgets = Cache::new();
+        let (selectors, budget_selectors) = (Selectors::new(&services), Selectors::new(&budgets));
         Self {
             jobs_by_owner: ByOwner::new(&jobs),
             jobs,
             cron_jobs: Cache::new(),
-            budgets: Cache::new(),
+            budget_members: Members::new(&budgets, &pods, &budget_selectors),
+            budget_selectors,
+            budgets,
             autoscalers: Cache::new(),
             pods_by_owner: ByOwner::new(&pods),
             pods_by_node: Index::new(&pods, |_, pod: &KnownPod| pod.node().map(String::from)),

@@ -1,5 +1,6 @@
 //! What controllers know of a pod, and keep of each.
 
+pub(crate) mod members;
 pub(crate) mod pace;
 pub(crate) mod work;
 

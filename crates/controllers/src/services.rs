@@ -1,7 +1,5 @@
 //! What the endpoint controllers read from a Service and its pods: membership, ports, and which changes matter.
 
-mod members;
-
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,8 +12,6 @@ use skiff_informer::{Change, ObjectKey, Queue};
 use crate::informers::Informers;
 use crate::meta::Strings;
 use crate::pods::KnownPod;
-
-pub(crate) use members::{Members, Selectors};
 
 /// Label on endpoints of a Service without a cluster IP.
 pub(crate) const HEADLESS_LABEL: &str = "service.kubernetes.io/headless";

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use skiff_identity::UserInfo;
 
+use crate::distributed::{self, Sources};
 use crate::expressions::Expression;
 use crate::keys::Keys;
 use crate::token::Token;
@@ -30,6 +31,11 @@ pub struct Authenticator {
     pub(crate) mapping: Mapping,
 }
 
+/// Where an issuer tells of itself, if nothing else is said.
+pub fn discovery_url(issuer: &str) -> String {
+    format!("{}/.well-known/openid-configuration", issuer.strip_suffix('/').unwrap_or(issuer))
+}
+
 /// What must be true.
 #[derive(Debug)]
 pub enum Rule {
@@ -49,6 +55,13 @@ pub enum Rule {
 pub struct Predicate {
     pub(crate) expression: Expression,
     pub(crate) message: String,
+}
+
+/// What a token says, proved.
+#[derive(Debug)]
+pub struct Claims {
+    claims: Map<String, Value>,
+    elsewhere: Sources,
 }
 
 /// Where parts of a user come from.
@@ -79,32 +92,58 @@ pub enum Source {
 pub struct Computed(pub(crate) Expression);
 
 impl Authenticator {
-    /// Where the issuer tells of itself.
-    pub fn discovery_url(&self) -> String {
-        let own = || format!("{}/.well-known/openid-configuration", self.issuer.trim_end_matches('/'));
-        self.discovery.clone().unwrap_or_else(own)
+    /// What a token says that is signed by one of these keys, of its issuer, and is for this server, now.
+    ///
+    /// # Errors
+    /// Why it says nothing.
+    pub fn verify(&self, token: &Token, keys: &Keys, now: Timestamp) -> Result<Claims, String> {
+        token.check(&self.audiences, now)?;
+        if !self.algorithms.contains(&token.algorithm) {
+            let (expected, got) = (&self.algorithms, &token.algorithm);
+            return Err(format!(
+                "oidc: id token signed with unsupported algorithm, expected {expected:?} got {got:?}"
+            ));
+        }
+        if !keys.have_signed(token) {
+            return Err("failed to verify signature: failed to verify id token signature".to_owned());
+        }
+        let elsewhere = Sources::read(&token.claims)?;
+        Ok(Claims { claims: token.claims.clone(), elsewhere })
     }
 
-    /// The user of a token of this issuer that is signed by one of its keys.
+    /// Where a token's groups are served, which does not say them itself.
+    pub fn groups_elsewhere(&self, claims: &Claims) -> Option<distributed::Source> {
+        let claim = self.groups_claim()?;
+        if claims.claims.contains_key(claim) { None } else { claims.elsewhere.of(claim) }
+    }
+
+    /// Takes the groups from what is said elsewhere.
+    ///
+    /// # Errors
+    /// When nothing is said of groups there.
+    pub fn take_groups(&self, claims: &mut Claims, said: &Claims, source: &str) -> Result<(), String> {
+        let claim = self.groups_claim().unwrap_or_default();
+        let value = said.claims.get(claim).ok_or_else(|| {
+            format!("jwt returned by distributed claim endpoint {source:?} did not contain claim: {claim}")
+        })?;
+        claims.claims.insert(claim.to_owned(), value.clone());
+        Ok(())
+    }
+
+    /// The claim that has the groups, if it is one.
+    pub fn groups_claim(&self) -> Option<&str> {
+        match &self.mapping.groups {
+            Some(Source::Claim { name, .. }) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// The user that a token of this issuer is for.
     ///
     /// # Errors
     /// Why it is nobody's.
-    pub fn user(&self, token: &Token, keys: &Keys, now: Timestamp) -> Result<UserInfo, String> {
-        let failed = |why: String| format!("oidc: verify token: {why}");
-        token.check(&self.audiences, now).map_err(failed)?;
-        if !self.algorithms.contains(&token.algorithm) {
-            let (expected, got) = (&self.algorithms, &token.algorithm);
-            return Err(failed(format!(
-                "oidc: id token signed with unsupported algorithm, expected {expected:?} got {got:?}"
-            )));
-        }
-        if !keys.have_signed(token) {
-            return Err(failed("failed to verify signature: failed to verify id token signature".to_owned()));
-        }
-        self.of_claims(&token.claims)
-    }
-
-    fn of_claims(&self, claims: &Map<String, Value>) -> Result<UserInfo, String> {
+    pub fn user(&self, claims: &Claims) -> Result<UserInfo, String> {
+        let claims = &claims.claims;
         let all = Value::Object(claims.clone());
         let groups = match &self.mapping.groups {
             Some(source) => source.groups(claims, &all)?,
@@ -221,11 +260,6 @@ impl Source {
             }
             Self::Claim { name, prefix } => {
                 let given = match claims.get(name) {
-                    None if claims.get("_claim_names").is_some_and(|names| names.get(name).is_some()) => {
-                        return Err(
-                            "oidc: could not expand distributed claims: they are not fetched".to_owned()
-                        );
-                    }
                     None => return Ok(Vec::new()),
                     Some(Value::String(one)) => vec![one.as_str()],
                     Some(Value::Array(many)) => {

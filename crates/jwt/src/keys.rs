@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use p521::ecdsa::signature::Verifier as _;
 use ring::signature::{
     self, EcdsaVerificationAlgorithm, RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey,
 };
@@ -28,6 +29,7 @@ enum Public {
     Rsa { modulus: Vec<u8>, exponent: Vec<u8> },
     P256(Vec<u8>),
     P384(Vec<u8>),
+    P521(Box<p521::ecdsa::VerifyingKey>),
 }
 
 #[derive(Deserialize)]
@@ -88,6 +90,10 @@ impl Key {
             }
             ("EC", "P-256") => Public::P256(point(&bytes(&jwk.x)?, &bytes(&jwk.y)?, 32)?),
             ("EC", "P-384") => Public::P384(point(&bytes(&jwk.x)?, &bytes(&jwk.y)?, 48)?),
+            ("EC", "P-521") => {
+                let point = point(&bytes(&jwk.x)?, &bytes(&jwk.y)?, 66)?;
+                Public::P521(Box::new(p521::ecdsa::VerifyingKey::from_sec1_bytes(&point).ok()?))
+            }
             _ => return None,
         };
         Some(Self { id: jwk.kid, public })
@@ -110,6 +116,11 @@ impl Public {
             Self::P256(point) | Self::P384(point) => self.ecdsa(&token.algorithm).is_some_and(|algorithm| {
                 UnparsedPublicKey::new(algorithm, point).verify(message, signed).is_ok()
             }),
+            Self::P521(key) => {
+                let signature = p521::ecdsa::Signature::from_slice(signed);
+                token.algorithm == "ES512"
+                    && signature.is_ok_and(|signature| key.verify(message, &signature).is_ok())
+            }
         }
     }
 
@@ -155,6 +166,36 @@ mod tests {
         let ids: Vec<&str> = keys.0.iter().map(|key| &*key.id).collect();
         assert_eq!(ids, ["a", "e"]);
         assert!(Keys::read(b"[]").is_err());
+    }
+
+    /// The example of RFC 7515, A.4, whose payload is no claims.
+    #[test]
+    fn signatures_of_the_largest_curve_are_known() {
+        let keys = r#"{"keys": [{"kty": "EC", "crv": "P-521", "x": "AekpBQ8ST8a8VcfVOTNl353vSrDCLLJXmPk06wTjxrrjcBpXp5EOnYG_NjFZ6OvLFV1jSfS9tsz4qUxcWceqwQGk", "y": "ADSmRA43Z1DSNx_RvcLI87cdL07l6jQyyBXMoxVg_l2Th-x3S1WDhjDly79ajL4Kkd0AZMaZmh9ubmf63e3kyMj2"}]}"#;
+        let signature = "AdwMgeerwtHoh-l192l60hp9wAHZFVJbLfD_UxMi70cwnZOYaRI1bKPWROc-mZZqwqT2SI-KGDKB34XO0aw_7XdtAG8GaSwFKdCAPZgoXD2YBJZCPEX3xKpRwcdOO8KpEHwJjyqOgzDO7iKvU8vcnwNrmxYbSW9ERBXukOXolLzeO_Jn";
+        let keys = Keys::read(keys.as_bytes()).unwrap();
+        let token = |algorithm: &str, message: &str| Token {
+            algorithm: algorithm.to_owned(),
+            key_id: String::new(),
+            message: message.to_owned(),
+            signature: URL_SAFE_NO_PAD.decode(signature).unwrap(),
+            claims: serde_json::Map::new(),
+        };
+        let message = "eyJhbGciOiJFUzUxMiJ9.UGF5bG9hZA";
+        assert!(keys.have_signed(&token("ES512", message)));
+        assert!(!keys.have_signed(&token("ES512", "eyJhbGciOiJFUzUxMiJ9.UGF5bG9hZB")));
+        assert!(!keys.have_signed(&token("ES384", message)));
+        let short = Token { signature: vec![1; 96], ..token("ES512", message) };
+        assert!(!keys.have_signed(&short));
+        let nowhere = keys_of_p521(&[1; 66]);
+        assert!(nowhere.is_empty(), "what is no point of the curve is no key");
+    }
+
+    fn keys_of_p521(coordinate: &[u8]) -> Keys {
+        let text = URL_SAFE_NO_PAD.encode(coordinate);
+        let served =
+            format!(r#"{{"keys": [{{"kty": "EC", "crv": "P-521", "x": "{text}", "y": "{text}"}}]}}"#);
+        Keys::read(served.as_bytes()).unwrap()
     }
 
     /// The example of RFC 7515, A.2.

@@ -9,7 +9,8 @@
 //!   connection ends it when it is idle, when its client takes no more bytes, and when an answer takes too long.
 //! * Descriptors run out for the whole process. Accepting then waits until one is free, and says so once.
 //!
-//! Every bound is a field of [`Limits`]. How a program tells of its health is here as well ([`Checks`]).
+//! Every bound is a field of [`Limits`]. How a program tells of its health is here as well ([`Checks`]), and whom its clients believe
+//! to be a server ([`verifier`]).
 
 mod accept;
 mod body;
@@ -21,6 +22,7 @@ mod health;
 mod io;
 mod limits;
 mod peer;
+mod verify;
 
 pub use accept::Listener;
 pub use body::RequestBody;
@@ -29,6 +31,7 @@ pub use exchange::Exchange;
 pub use health::{Checks, Concern, Outcome, report};
 pub use limits::{Limits, NoFiles, raise_descriptors};
 pub use peer::Peer;
+pub use verify::{Anybody, Judge, verifier};
 
 /// Identifies a request in the answer and in our log, under Kubernetes' name for it.
 pub const AUDIT_ID: http::HeaderName = http::HeaderName::from_static("audit-id");

@@ -28,7 +28,7 @@ pub use errors::{ApiError, Cause, Subject, aggregate};
 pub use pipeline::call::{Call, Place, options_kind, timestamp};
 pub use pipeline::codec;
 pub use pipeline::list::searched as list_work;
-pub use pipeline::metadata::{annotations as check_annotations, labels as check_labels};
+pub use pipeline::metadata::{annotations as check_annotations, labels as check_labels, made_id};
 pub use pipeline::outcome::{Content, Outcome, Selected};
 pub use pipeline::recent::Recent;
 pub use pipeline::run::run;

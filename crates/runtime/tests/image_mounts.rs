@@ -5,11 +5,13 @@
 
 mod common;
 
-use common::{Machine, PATIENCE, code, exited, layer, layered_archive, log_text};
+use common::{Machine, PATIENCE, add_file, code, exited, layer, layered_archive, log_text};
+use serde_json::json;
 use skiff_runtime::{
     ContainerSpec, IdRange, ImageId, Mount, MountKind, PodHandle, PodSandbox, Propagation, PullPolicy,
     RuntimeError,
 };
+use skiff_tests::registry::digest;
 
 /// Starts a machine or leaves the test with a printed reason.
 macro_rules! machine {
@@ -104,6 +106,94 @@ async fn an_image_without_layers_is_an_empty_directory() {
     let id = pod.start_container(spec).await.unwrap();
     assert_eq!(code(&exited(&pod, &id).await), 1);
     assert!(log_text(&log).contains("Read-only file system"), "{}", log_text(&log));
+    machine.finish().await;
+}
+
+/// An OCI layout with one artifact, which has these layers: type, title, content.
+fn artifact(name: &str, layers: &[(&str, Option<&str>, &[u8])]) -> Vec<u8> {
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut put = |kind: &str, bytes: &[u8]| {
+        add_file(&mut archive, &format!("blobs/{}", digest(bytes).replace(':', "/")), 0o644, bytes);
+        json!({"mediaType": kind, "digest": digest(bytes), "size": bytes.len()})
+    };
+    let config = put("application/vnd.oci.empty.v1+json", b"{}");
+    let mut entries = Vec::new();
+    for (kind, title, content) in layers {
+        let mut entry = put(kind, content);
+        if let Some(title) = title {
+            entry["annotations"] = json!({"org.opencontainers.image.title": title});
+        }
+        entries.push(entry);
+    }
+    let manifest = json!({"schemaVersion": 2, "artifactType": "application/vnd.example.model", "config": config, "layers": entries});
+    let mut manifest = put("application/vnd.oci.image.manifest.v1+json", manifest.to_string().as_bytes());
+    manifest["annotations"] = json!({"io.containerd.image.name": name});
+    let index = json!({"schemaVersion": 2, "manifests": [manifest]});
+    add_file(&mut archive, "index.json", 0o644, index.to_string().as_bytes());
+    archive.into_inner().unwrap()
+}
+
+#[tokio::test]
+async fn artifacts_are_seen_as_their_files() {
+    let machine = machine!();
+    let name = "example.test/model:1";
+    let files = layer(&[("dir/packed", 0o644, "packed\n")]);
+    // What looks compressed is a file like any other, unless it says that it is a layer of an image.
+    let layers: &[(&str, Option<&str>, &[u8])] = &[
+        ("application/vnd.oci.image.layer.v1.tar", Some("dir"), &files),
+        ("application/octet-stream", Some("model/weights.bin"), b"\x1f\x8bweights"),
+        ("text/plain", Some("README"), b"read me\n"),
+        ("text/plain", None, b"untitled\n"),
+    ];
+    let archive = machine.directory.path().join("artifact.tar");
+    std::fs::write(&archive, artifact(name, layers)).unwrap();
+    let images = machine.runtime.images();
+    assert_eq!(images.load(&archive).await.unwrap(), [name]);
+    let image = images.resolve(name, PullPolicy::Never, &[]).await.unwrap();
+    let pod = machine.pod("artifact").await;
+    let script = "cd /data && cat dir/packed README && tail -c 7 model/weights.bin && echo && ls | sort && cat /readme \
+        && stat -c '%a %u %n' model model/weights.bin && touch x";
+    let mounts = vec![mount(&image.id, "", "/data"), mount(&image.id, "README", "/readme")];
+    let spec = with_mounts(&machine, &pod, script, mounts).await;
+    let log = spec.log_path.clone();
+    let id = pod.start_container(spec).await.unwrap();
+    assert_eq!(code(&exited(&pod, &id).await), 1, "{}", log_text(&log));
+    let untitled = digest(b"untitled\n").replace("sha256:", "");
+    let mut names = ["README", "dir", "model", &untitled];
+    names.sort_unstable();
+    let said: Vec<String> =
+        log_text(&log).lines().filter_map(|line| line.strip_prefix("stdout ").map(str::to_owned)).collect();
+    let expected: Vec<&str> = ["packed", "read me", "weights"]
+        .into_iter()
+        .chain(names)
+        .chain(["read me", "755 0 model", "644 0 model/weights.bin"])
+        .collect();
+    assert_eq!(said, expected, "{}", log_text(&log));
+    assert!(log_text(&log).contains("Read-only file system"), "{}", log_text(&log));
+    machine.finish().await;
+}
+
+#[tokio::test]
+async fn artifacts_that_lead_out_or_are_damaged_are_refused() {
+    let machine = machine!();
+    let archive = machine.directory.path().join("artifact.tar");
+    let images = machine.runtime.images();
+    let load = async |bytes: Vec<u8>| {
+        std::fs::write(&archive, bytes).unwrap();
+        images.load(&archive).await.unwrap_err().to_string()
+    };
+    let text = |title| [("text/plain", Some(title), &b"x"[..])];
+    let why = load(artifact("example.test/out:1", &text("../../out"))).await;
+    assert!(why.contains("no path in a directory"), "{why}");
+    let good = artifact("example.test/bad:1", &[("text/plain", Some("f"), b"a certain content")]);
+    let at = good.windows(17).position(|part| part == b"a certain content").unwrap();
+    let mut bad = good;
+    bad[at] = b'A';
+    let why = load(bad).await;
+    assert!(why.contains("not the digest and size"), "{why}");
+    for name in ["example.test/out:1", "example.test/bad:1"] {
+        assert!(images.get(name).await.unwrap().is_none());
+    }
     machine.finish().await;
 }
 

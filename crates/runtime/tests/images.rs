@@ -226,6 +226,38 @@ async fn pulls_choose_the_platform_and_fly_once() {
     machine.finish().await;
 }
 
+#[tokio::test]
+async fn artifacts_are_pulled_like_images() {
+    let machine = machine!();
+    install_tls();
+    let registry = Registry::start(0, Access::Open);
+    let (content, empty) = (b"weights\n".to_vec(), b"{}".to_vec());
+    let describe = |kind: &str, bytes: &[u8]| {
+        serde_json::json!({"mediaType": kind, "digest": digest(bytes), "size": bytes.len(),
+            "annotations": {"org.opencontainers.image.title": "weights.bin"}})
+    };
+    let manifest = serde_json::json!({
+        "config": describe("application/vnd.oci.empty.v1+json", &empty),
+        "layers": [describe("application/octet-stream", &content)],
+    });
+    let manifest = manifest.to_string().into_bytes();
+    for place in ["manifests/v1".to_owned(), format!("manifests/{}", digest(&manifest))] {
+        registry.answer(&format!("/v2/team/model/{place}"), Answer::ok(OCI_MANIFEST, manifest.clone()));
+    }
+    let blob = format!("/v2/team/model/blobs/{}", digest(&content));
+    registry.answer(&blob, Answer::ok("application/octet-stream", content.clone()));
+    let name = format!("{}/team/model:v1", registry.host());
+    let image = machine.runtime.images().resolve(&name, PullPolicy::IfNotPresent, &[]).await.unwrap();
+    assert_eq!(image.id.as_str(), digest(&manifest));
+    assert_eq!(image.size, content.len() as u64);
+    let seen = registry.seen();
+    assert!(
+        !seen.iter().any(|seen| seen.contains(&digest(&empty))),
+        "nobody needs its configuration: {seen:?}"
+    );
+    machine.finish().await;
+}
+
 /// Puts an image into a registry, without credentials to ask for. Returns its reference.
 fn offer(registry: &Registry, published: Published) -> String {
     let Published { blobs, index } = published;

@@ -187,7 +187,7 @@ impl Encryption {
 /// What the file says from now on; if it is not followed, never.
 async fn next(changes: Option<&mut Followed>) -> io::Result<Vec<u8>> {
     match changes {
-        Some(changes) => changes.next().await,
+        Some(changes) => changes.next().await.map(|said| said.text),
         None => std::future::pending().await,
     }
 }

@@ -6,11 +6,13 @@
 pub mod annotations;
 mod claim;
 mod classes;
+mod csi;
 mod suit;
 mod volume;
 
 pub use claim::{Claim, class_of, is_given_class};
 pub use classes::{NO_PROVISIONER, default_class, waits_for_consumer};
+pub use csi::Csi;
 pub use suit::{Search, find, has_modes, is_promised, refusal};
 pub use volume::{Claimant, Volume, class_of_volume};
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{NodeSelector, PersistentVolume, PersistentVolumeSpec};
 
+use crate::csi::Csi;
 use crate::{annotations, is_block, storage, text, texts};
 
 /// Whom a volume is for.
@@ -44,10 +45,8 @@ pub struct Volume {
     pub is_going: bool,
     /// The nodes from which it can be reached, if not from all.
     pub nodes: Option<Box<NodeSelector>>,
-    /// The driver that mounts it, empty unless it is a CSI volume.
-    pub driver: Box<str>,
-    /// What the driver calls it.
-    pub handle: Box<str>,
+    /// What its CSI driver calls it, if one mounts it.
+    pub csi: Option<Csi>,
 }
 
 impl Volume {
@@ -74,8 +73,7 @@ impl Volume {
             is_available: phase == Some("Available"),
             is_going: metadata.deletion_timestamp.is_some(),
             nodes: nodes.map(Box::new),
-            driver: spec.csi.as_ref().map(|csi| csi.driver.as_str()).unwrap_or_default().into(),
-            handle: spec.csi.as_ref().map(|csi| csi.volume_handle.as_str()).unwrap_or_default().into(),
+            csi: Csi::of_volume(spec, metadata.labels.as_ref().unwrap_or(&BTreeMap::new())),
         }
     }
 }

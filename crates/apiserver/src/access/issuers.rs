@@ -1,28 +1,27 @@
-//! Issuers of tokens: their keys are fetched when the first token comes at the latest, and again when a token is signed by a key
-//! that is not known.
+//! Issuers of tokens, and the groups of their users where these are served elsewhere.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use jiff::Timestamp;
 use parking_lot::RwLock;
-use serde::Deserialize;
-use skiff_admission::{CallError, ClientConfig, Target};
+use sha2::{Digest as _, Sha256};
+use skiff_admission::CallError;
 use skiff_auth::{TokenUser, Tokens};
-use skiff_jwt::{Authenticator, Keys, Token, issuer_of};
-use tokio::sync::Mutex;
+use skiff_identity::UserInfo;
+use skiff_jwt::{Authenticator, ClaimSource, Claims, Token, issuer_of};
+use skiff_recent::Recent;
 use tokio::time::Instant;
 
+use super::signer::{Reach, Signer};
 use crate::webhooks::outgoing::Outgoing;
 
-/// How long an issuer has for an answer.
-const ANSWERED: Duration = Duration::from_secs(10);
-/// An issuer is asked again after this at the earliest, whatever tokens come.
-const PAUSE: Duration = Duration::from_secs(1);
-/// The largest answer of an issuer, in bytes.
-const MOST: usize = 1024 * 1024;
+/// So many who sign groups of an issuer's users are remembered.
+const SIGNERS: usize = 64;
+/// So many users whose groups were fetched are remembered, and so long, as Kubernetes remembers every token.
+const USERS: usize = 4096;
+const HOLDS: Duration = Duration::from_secs(10);
 
 /// All issuers; they may be replaced.
 pub(super) struct Issuers {
@@ -30,29 +29,14 @@ pub(super) struct Issuers {
     outgoing: Arc<Outgoing>,
 }
 
-/// One issuer and its keys.
+/// One issuer, its keys, and those of others who tell of its users.
 struct Issuer {
     authenticator: Authenticator,
-    keys: RwLock<Arc<Keys>>,
-    /// Held by the one who asks.
-    asked: Mutex<Asked>,
-}
-
-/// What is known of asking.
-#[derive(Default)]
-struct Asked {
-    jwks_uri: Option<String>,
-    last: Option<Instant>,
-    failed: Option<String>,
-}
-
-/// What an issuer tells of itself.
-#[derive(Deserialize)]
-struct Discovered {
-    #[serde(default)]
-    issuer: String,
-    #[serde(default)]
-    jwks_uri: String,
+    reach: Reach,
+    signer: Arc<Signer>,
+    others: Recent<String, Arc<Signer>>,
+    /// By the digest of their tokens, those whose groups were fetched.
+    fetched: Recent<[u8; 32], (UserInfo, Instant)>,
 }
 
 impl Issuers {
@@ -62,16 +46,14 @@ impl Issuers {
 
     /// Replaces all issuers, and asks the new ones for their keys.
     pub(super) fn set(&self, authenticators: Vec<Authenticator>) {
-        let known: Vec<Arc<Issuer>> = authenticators.into_iter().map(Issuer::new).map(Arc::new).collect();
+        let issuer = |authenticator| Arc::new(Issuer::new(authenticator, self.outgoing.clone()));
+        let known: Vec<Arc<Issuer>> = authenticators.into_iter().map(issuer).collect();
         for issuer in &known {
-            let (issuer, outgoing) = (issuer.clone(), self.outgoing.clone());
+            let issuer = issuer.clone();
             tokio::spawn(async move {
-                if let Err(why) = issuer.fetch(&outgoing).await {
-                    tracing::warn!(
-                        issuer = issuer.authenticator.issuer,
-                        why,
-                        "an issuer of tokens does not tell its keys"
-                    );
+                if let Err(why) = issuer.signer.fetch(&issuer.reach).await {
+                    let issuer = issuer.signer.name();
+                    tracing::warn!(issuer, why, "an issuer of tokens does not tell its keys");
                 }
             });
         }
@@ -84,91 +66,76 @@ impl Tokens for Issuers {
     async fn user(&self, token: &str, _: &[String]) -> Result<Option<TokenUser>, String> {
         let Some(name) = issuer_of(token) else { return Ok(None) };
         let known = self.known.read().clone();
-        let Some(issuer) = known.iter().find(|issuer| issuer.authenticator.issuer == name) else {
+        let Some(issuer) = known.iter().find(|issuer| issuer.signer.name() == name) else {
             return Ok(None);
         };
-        let token = Token::read(token).map_err(|why| format!("oidc: verify token: {why}"))?;
-        let user = issuer.user(&token, &self.outgoing).await?;
+        let user = issuer.user(token).await?;
         Ok(Some(TokenUser { user, audiences: None }))
     }
 }
 
 impl Issuer {
-    fn new(authenticator: Authenticator) -> Self {
-        Self { authenticator, keys: RwLock::default(), asked: Mutex::default() }
+    fn new(authenticator: Authenticator, outgoing: Arc<Outgoing>) -> Self {
+        let signer = Signer::new(authenticator.issuer.clone(), authenticator.discovery.clone());
+        let reach = Reach::new(outgoing, authenticator.authority.clone());
+        let (others, fetched) = (Recent::new(SIGNERS), Recent::new(USERS));
+        Self { authenticator, reach, signer: Arc::new(signer), others, fetched }
     }
 
-    async fn user(&self, token: &Token, outgoing: &Outgoing) -> Result<skiff_identity::UserInfo, String> {
-        let keys = self.keys.read().clone();
-        if !keys.have_signed(token) {
-            let failed = |why: String| {
-                let what = if keys.is_empty() {
-                    "oidc: authenticator not initialized"
-                } else {
-                    "oidc: fetching keys"
-                };
-                format!("{what}: {why}")
-            };
-            self.fetch(outgoing).await.map_err(failed)?;
-        }
-        let keys = self.keys.read().clone();
-        self.authenticator.user(token, &keys, Timestamp::now())
-    }
-
-    /// Fetches the keys, unless that was done just now.
-    async fn fetch(&self, outgoing: &Outgoing) -> Result<(), String> {
-        let mut asked = self.asked.lock().await;
-        if asked.last.is_some_and(|last| last.elapsed() < PAUSE) {
-            return asked.failed.clone().map_or(Ok(()), Err);
-        }
-        let fetched = self.ask(&mut asked, outgoing).await;
-        asked.last = Some(Instant::now());
-        asked.failed = fetched.as_ref().err().cloned();
-        fetched.map(|keys| *self.keys.write() = Arc::new(keys))
-    }
-
-    async fn ask(&self, asked: &mut Asked, outgoing: &Outgoing) -> Result<Keys, String> {
-        let uri = match &asked.jwks_uri {
-            Some(known) => known.clone(),
-            None => {
-                let uri = self.discover(outgoing).await?;
-                asked.jwks_uri = Some(uri.clone());
-                uri
-            }
+    async fn user(&self, text: &str) -> Result<UserInfo, String> {
+        let failed = |why: String| format!("oidc: verify token: {why}");
+        let token = Token::read(text).map_err(failed)?;
+        let keys = self.signer.keys(&token, &self.reach).await?;
+        let mut claims = self.authenticator.verify(&token, &keys, Timestamp::now()).map_err(failed)?;
+        let Some(source) = self.authenticator.groups_elsewhere(&claims) else {
+            return self.authenticator.user(&claims);
         };
-        let served = self.get(&uri, outgoing).await?;
-        Keys::read(&served).map_err(|why| format!("oidc: failed to decode keys: {why}"))
+        let digest: [u8; 32] = Sha256::digest(text).into();
+        if let Some((user, _)) = self.fetched.get(&digest).filter(|(_, until)| *until > Instant::now()) {
+            return Ok(user);
+        }
+        let taken = self.take_groups(&mut claims, &source).await;
+        taken.map_err(|why| format!("oidc: could not expand distributed claims: {why}"))?;
+        let user = self.authenticator.user(&claims)?;
+        self.fetched.insert(digest, (user.clone(), Instant::now() + HOLDS));
+        Ok(user)
     }
 
-    /// Where the keys are.
-    async fn discover(&self, outgoing: &Outgoing) -> Result<String, String> {
-        let answer = self.get(&self.authenticator.discovery_url(), outgoing).await?;
-        let told: Discovered = serde_json::from_slice(&answer)
-            .map_err(|error| format!("oidc: failed to decode provider discovery object: {error}"))?;
-        let wanted = &self.authenticator.issuer;
-        if told.issuer != *wanted {
-            let got = &told.issuer;
-            return Err(format!(
-                "oidc: issuer did not match the issuer returned by provider, expected {wanted:?} got {got:?}"
-            ));
-        }
-        if !told.jwks_uri.starts_with("https://") {
-            return Err(format!("oidc: the keys are served at {:?}, which is no https URL", told.jwks_uri));
-        }
-        Ok(told.jwks_uri)
-    }
-
-    async fn get(&self, url: &str, outgoing: &Outgoing) -> Result<Bytes, String> {
-        let client = ClientConfig {
-            target: Target::Url(url.to_owned()),
-            ca_bundle: self.authenticator.authority.clone().into_bytes(),
-        };
-        let answer = outgoing.get(&client, url, ANSWERED, MOST).await;
-        answer.map_err(|error| match error {
-            CallError::Failed(why) => format!("Get {url:?}: {why}"),
-            CallError::Status { code, body, .. } => {
-                format!("Get {url:?}: {code}: {}", String::from_utf8_lossy(&body[..body.len().min(256)]))
+    /// Fetches the groups from where they are served: a token again, of whoever signs there.
+    async fn take_groups(&self, claims: &mut Claims, source: &ClaimSource) -> Result<(), String> {
+        let (url, claim) = (&source.url, self.authenticator.groups_claim().unwrap_or_default());
+        let answer = self.reach.get(url, &source.access_token).await.map_err(|error| match error {
+            CallError::Failed(why) => {
+                format!("while getting distributed claim {claim:?}: Get {url:?}: {why}")
             }
-        })
+            CallError::Status { code, .. } => format!(
+                "while getting distributed claim {claim:?}: error while getting distributed claim JWT: {code}"
+            ),
+        })?;
+        let answer = String::from_utf8_lossy(&answer);
+        let name = issuer_of(&answer).ok_or_else(|| {
+            format!("getting untrusted issuer from endpoint {url} failed for claim {claim:?}: it is no token")
+        })?;
+        let failed = |why: String| format!("verify distributed claim token: {why}");
+        let token = Token::read(&answer).map_err(failed)?;
+        let signer = self.signer_of(name);
+        let keys = signer.keys(&token, &self.reach).await;
+        let keys =
+            keys.map_err(|why| format!("verifying untrusted issuer {} failed: {why}", signer.name()))?;
+        let said = self.authenticator.verify(&token, &keys, Timestamp::now()).map_err(failed)?;
+        self.authenticator.take_groups(claims, &said, url)
+    }
+
+    /// Who signs under this name.
+    fn signer_of(&self, name: String) -> Arc<Signer> {
+        if name == self.signer.name() {
+            return self.signer.clone();
+        }
+        if let Some(known) = self.others.get(&name) {
+            return known;
+        }
+        let signer = Arc::new(Signer::new(name.clone(), None));
+        self.others.insert(name, signer.clone());
+        signer
     }
 }

@@ -1,4 +1,4 @@
-//! Who else tells whose tokens are ([`issuers`], [`token_webhook`]) and who may do what ([`webhook`]), as options and files of
+//! Who else tells whose tokens are ([`issuers`] with their keys of [`signer`], [`token_webhook`]) and who may do what ([`webhook`]), as options and files of
 //! kube-apiserver say: what [`skiff_auth`] asks through its traits, done over the network. A file that is changed is read again
 //! ([`reload`]); one that cannot be used changes nothing, and the log says why.
 
@@ -10,6 +10,7 @@ mod hook;
 mod issuers;
 mod options;
 mod reload;
+mod signer;
 mod start;
 mod token_webhook;
 mod uses;

@@ -2,25 +2,17 @@
 
 use std::path::PathBuf;
 
-use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use crate::changes::Followed;
 
 /// Calls `changed` whenever a file says something else than before, until the shutdown. What could not be read is nothing new.
-pub(super) async fn on_change(
-    file: PathBuf,
-    shutdown: CancellationToken,
-    mut changed: impl FnMut() -> BoxFuture<'static, ()> + Send,
-) {
-    let mut before = std::fs::read(&file).unwrap_or_default();
-    let mut followed = Followed::since(file, before.clone());
+pub(super) async fn on_change(file: PathBuf, shutdown: CancellationToken, mut changed: impl FnMut() + Send) {
+    let text = std::fs::read(&file).unwrap_or_default();
+    let mut followed = Followed::since(file, text);
     while let Some(found) = shutdown.run_until_cancelled(followed.next()).await {
-        if let Ok(text) = found
-            && text != before
-        {
-            changed().await;
-            before = text;
+        if found.is_ok_and(|said| said.is_new) {
+            changed();
         }
     }
 }
@@ -41,7 +33,6 @@ mod tests {
         let (tell, read) = (tell, file.clone());
         let watched = tokio::spawn(on_change(file.clone(), shutdown.clone(), move || {
             tell.send(std::fs::read_to_string(&read).unwrap()).unwrap();
-            Box::pin(std::future::ready(()))
         }));
         // It looks before it waits; a write that comes earlier is what it starts from.
         tokio::task::yield_now().await;

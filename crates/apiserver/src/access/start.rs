@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use futures::FutureExt as _;
 use skiff_auth::{Access, Auth, Authorizer, SecretUse, Tokens};
 use skiff_exposition::{Kind, Text};
 use tokio::sync::{mpsc, watch};
@@ -25,6 +24,7 @@ pub(crate) struct Started {
     /// Uses of tokens in Secrets, to be noted.
     pub(crate) uses: mpsc::Receiver<SecretUse>,
     issuers: Arc<Issuers>,
+    outgoing: Arc<Outgoing>,
     authentication: Authentication,
     authorization: Authorization,
     own: Vec<String>,
@@ -43,12 +43,12 @@ pub(crate) async fn start(
     let own = vec![own.to_owned()];
     let configuration = authentication.configuration(&own)?;
     let anonymous = authentication.strangers(&configuration);
-    let issuers = Arc::new(Issuers::new(outgoing));
+    let issuers = Arc::new(Issuers::new(outgoing.clone()));
     issuers.set(configuration.issuers);
     let mut tokens: Vec<Arc<dyn Tokens>> = vec![issuers.clone()];
     let webhook = &authentication.webhook;
     if let Some(file) = &webhook.file {
-        let server = server_of("the authentication token webhook configuration", file).await;
+        let server = server_of("the authentication token webhook configuration", file, &outgoing);
         let server = server.map_err(AccessError::Options)?;
         tokens.push(Arc::new(TokenWebhook::new(server, webhook.version.clone(), webhook.ttl)));
     }
@@ -61,12 +61,12 @@ pub(crate) async fn start(
         ..Access::default()
     };
     if let Some(deciders) = authorization.deciders()? {
-        access.authorizers = authorizers(deciders).await?;
+        access.authorizers = authorizers(deciders, &outgoing)?;
     }
-    Ok(Started { access, uses, issuers, authentication, authorization, own })
+    Ok(Started { access, uses, issuers, outgoing, authentication, authorization, own })
 }
 
-async fn authorizers(deciders: Vec<Decider>) -> Result<Vec<Authorizer>, AccessError> {
+fn authorizers(deciders: Vec<Decider>, outgoing: &Arc<Outgoing>) -> Result<Vec<Authorizer>, AccessError> {
     let mut authorizers = Vec::with_capacity(deciders.len());
     for decider in deciders {
         authorizers.push(match decider {
@@ -76,8 +76,8 @@ async fn authorizers(deciders: Vec<Decider>) -> Result<Vec<Authorizer>, AccessEr
             Decider::AlwaysAllow => Authorizer::AlwaysAllow,
             Decider::AlwaysDeny => Authorizer::AlwaysDeny,
             Decider::Webhook(webhook) => {
-                let server = server_of("the authorization webhook configuration", &webhook.kubeconfig).await;
-                let server = server.map_err(AccessError::Options)?;
+                let what = "the authorization webhook configuration";
+                let server = server_of(what, &webhook.kubeconfig, outgoing).map_err(AccessError::Options)?;
                 Authorizer::Other(Arc::new(WebhookAuthorizer::new(server, webhook)))
             }
         });
@@ -92,7 +92,7 @@ pub(crate) fn follow(
     told: &watch::Sender<Reloads>,
     shutdown: &CancellationToken,
 ) {
-    let Followed { issuers, authentication, authorization, own } = started;
+    let Followed { issuers, outgoing, authentication, authorization, own } = started;
     if let Some(file) = authentication.file.clone() {
         let (auth, told) = (auth.clone(), told.clone());
         tokio::spawn(on_change(file, shutdown.clone(), move || {
@@ -101,19 +101,15 @@ pub(crate) fn follow(
                 issuers.set(configuration.issuers);
             });
             told.send_modify(|reloads| reloads.authentication.count(&read));
-            std::future::ready(()).boxed()
         }));
     }
     if let Some(file) = authorization.file.clone() {
         let (auth, told) = (auth.clone(), told.clone());
         tokio::spawn(on_change(file, shutdown.clone(), move || {
-            let (auth, authorization, told) = (auth.clone(), authorization.clone(), told.clone());
-            async move {
-                let read = async { authorizers(authorization.deciders()?.unwrap_or_default()).await }.await;
-                let read = read.map(|authorizers| auth.set_authorizers(authorizers));
-                told.send_modify(|reloads| reloads.authorization.count(&read));
-            }
-            .boxed()
+            let read = authorization.deciders();
+            let read = read.and_then(|deciders| authorizers(deciders.unwrap_or_default(), &outgoing));
+            let read = read.map(|authorizers| auth.set_authorizers(authorizers));
+            told.send_modify(|reloads| reloads.authorization.count(&read));
         }));
     }
 }
@@ -168,6 +164,7 @@ impl Reloads {
 /// What is followed.
 pub(crate) struct Followed {
     issuers: Arc<Issuers>,
+    outgoing: Arc<Outgoing>,
     authentication: Authentication,
     authorization: Authorization,
     own: Vec<String>,
@@ -176,7 +173,7 @@ pub(crate) struct Followed {
 impl Started {
     /// Its parts: what authentication and authorisation ask, what is to be noted, and what is to be followed.
     pub(crate) fn into_parts(self) -> (Access, mpsc::Receiver<SecretUse>, Followed) {
-        let Self { access, uses, issuers, authentication, authorization, own } = self;
-        (access, uses, Followed { issuers, authentication, authorization, own })
+        let Self { access, uses, issuers, outgoing, authentication, authorization, own } = self;
+        (access, uses, Followed { issuers, outgoing, authentication, authorization, own })
     }
 }

@@ -9,9 +9,10 @@ use skiff_machinery::{Namespace, Object, keys, version_path};
 use skiff_registry::codec;
 use skiff_store::{Page, ReadError, Store};
 
-use super::registration::{Registration, Target, Trust};
+use super::registration::{Registration, Target};
 use super::transport::{Question, Transport, aggregator};
 use crate::subresources::endpoints;
+use crate::webhooks::trust::Trust;
 
 /// How long an answer may take.
 const ANSWER: Duration = Duration::from_secs(5);

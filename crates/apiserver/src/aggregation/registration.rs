@@ -14,15 +14,7 @@ use skiff_store::Model;
 
 use super::inside::Inside;
 use crate::offer::{Offers, Server};
-
-/// Whom an extension server has to be to be believed.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Trust {
-    /// Whoever has a certificate of these authorities, in PEM; of those of the system if there are none.
-    Bundle(Vec<u8>),
-    /// Anybody.
-    Anybody,
-}
+use crate::webhooks::trust::Trust;
 
 /// Where an extension server is.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -14,7 +14,6 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::client::ResolvesClientCert;
-use rustls::crypto::ring;
 use rustls_pki_types::ServerName;
 use skiff_auth::front_proxy;
 use skiff_identity::UserInfo;
@@ -24,11 +23,11 @@ use skiff_store::{Revision, Store};
 use thiserror::Error;
 use tokio_rustls::TlsConnector;
 
-use super::registration::{Target, Trust};
+use super::registration::Target;
 use crate::http::body::{self, Body};
-use crate::subresources::proxy::tls::Anybody;
 use crate::webhooks::dial::{broken, dial};
-use crate::webhooks::{resolve, tls, trust};
+use crate::webhooks::trust::Trust;
+use crate::webhooks::{resolve, tls};
 
 /// A server that does not answer by then is taken for dead.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -165,24 +164,10 @@ impl Transport {
         if let Some(known) = self.configs.get(trust) {
             return Ok(known);
         }
-        let made = Arc::new(config(trust, self.shown.clone())?);
+        let made = Arc::new(tls::config(trust, Some(self.shown.clone()))?);
         self.configs.insert(trust.clone(), made.clone());
         Ok(made)
     }
-}
-
-fn config(trusted: &Trust, shown: Arc<dyn ResolvesClientCert>) -> Result<ClientConfig, String> {
-    let provider = Arc::new(ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider.clone());
-    let builder = builder.with_safe_default_protocol_versions().map_err(|error| format!("tls: {error}"))?;
-    let verifier = match trusted {
-        Trust::Bundle(bundle) => trust::verifier(bundle)?,
-        Trust::Anybody => Arc::new(Anybody(provider)),
-    };
-    let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
-    let mut config = builder.with_client_cert_resolver(shown);
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(config)
 }
 
 /// Whom this server is when it asks extension servers for itself, with the rights to ask everything.

@@ -23,6 +23,8 @@ use log::Log;
 use sink::Sink;
 use webhook::Webhook;
 
+use crate::webhooks::outgoing::Outgoing;
+
 /// What is written down, and where.
 pub(crate) struct Audit {
     policy: Policy,
@@ -36,13 +38,13 @@ impl Audit {
     ///
     /// # Errors
     /// When one cannot be.
-    pub(crate) async fn start(config: AuditConfig) -> Result<Arc<Self>, AuditError> {
+    pub(crate) fn start(config: AuditConfig, outgoing: &Arc<Outgoing>) -> Result<Arc<Self>, AuditError> {
         let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
         if let Some(log) = config.log {
             sinks.push(Box::new(Log::start(log)?));
         }
         if let Some(hook) = config.webhook {
-            sinks.push(Box::new(Webhook::start(hook).await?));
+            sinks.push(Box::new(Webhook::start(hook, outgoing)?));
         }
         let sinks = sinks.into_iter().map(|sink| (sink, AtomicU64::default())).collect();
         let (policy, events, levels) = (config.policy, AtomicU64::default(), Default::default());

@@ -1,5 +1,6 @@
 //! Events sent to a server, in lists, as kube-apiserver sends them: gathered for a while, and sent again when that fails.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
@@ -10,6 +11,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::options::{AuditError, WebhookConfig};
 use super::sink::Sink;
 use crate::webhooks::kubeconfig::Server;
+use crate::webhooks::outgoing::Outgoing;
 
 /// So many events wait to be sent.
 const WAITING: usize = 10_000;
@@ -34,10 +36,9 @@ pub(super) struct Webhook(mpsc::Sender<Message>);
 
 impl Webhook {
     /// Reads the kubeconfig, so that what is wrong with it is told at once.
-    pub(super) async fn start(config: WebhookConfig) -> Result<Self, AuditError> {
-        let file = config.kubeconfig.clone();
-        let server = Server::read(config.kubeconfig).await;
-        let server = server.map_err(|why| AuditError::Webhook { file, why })?;
+    pub(super) fn start(config: WebhookConfig, outgoing: &Arc<Outgoing>) -> Result<Self, AuditError> {
+        let server = Server::read(&config.kubeconfig, outgoing);
+        let server = server.map_err(|why| AuditError::Webhook { file: config.kubeconfig, why })?;
         let (events, waiting) = mpsc::channel(WAITING);
         tokio::spawn(send_all(server, waiting, config.wait));
         Ok(Self(events))
@@ -96,11 +97,7 @@ async fn send(server: &Server, events: &[Event]) {
     let list = json!({"kind": "EventList", "apiVersion": "audit.k8s.io/v1", "metadata": {}, "items": events});
     let mut pause = FIRST;
     for left in (0..TRIES).rev() {
-        let why = match tokio::time::timeout(ANSWERED, server.post(list.to_string())).await {
-            Ok(Ok(_)) => return,
-            Ok(Err(why)) => why,
-            Err(_) => "context deadline exceeded".to_owned(),
-        };
+        let Err(why) = server.post(list.to_string(), ANSWERED).await else { return };
         if left == 0 {
             return tracing::error!(
                 why,

@@ -54,7 +54,7 @@ fn change(wanted: Object, present: Option<Object>, now: Timestamp) -> Option<Obj
     let mut object = match present {
         None => {
             let mut made = wanted.clone();
-            made.set(&["metadata", "uid"], uuid::Uuid::new_v4().to_string());
+            made.set(&["metadata", "uid"], skiff_registry::made_id().to_string());
             made.set(&["metadata", "creationTimestamp"], format!("{now:.0}"));
             made
         }

@@ -37,7 +37,7 @@ impl Maker {
         if !namespace.is_none() {
             object.set(&["metadata", "namespace"], namespace.as_str());
         }
-        object.set(&["metadata", "uid"], uuid::Uuid::new_v4().to_string());
+        object.set(&["metadata", "uid"], skiff_registry::made_id().to_string());
         object.set(&["metadata", "creationTimestamp"], format!("{:.0}", self.now));
         object
     }

@@ -16,7 +16,6 @@ use skiff_machinery::Verb;
 use skiff_registry::{ApiError, Offer as _};
 use skiff_streams::Content;
 use tokio::time::Instant;
-use uuid::Uuid;
 
 use self::exchange::{Admitted, Exchange};
 use self::refusal::{answer, refuse};
@@ -76,12 +75,7 @@ pub(crate) async fn handle(server: Arc<Shared>, caller: Caller, request: Request
 fn audit_id(headers: &HeaderMap) -> String {
     let given = headers.get(AUDIT_ID).and_then(|value| value.to_str().ok());
     let given = given.filter(|id| (1..=MAX_AUDIT_ID).contains(&id.len()));
-    given.map_or_else(|| made_id().to_string(), str::to_owned)
-}
-
-/// One that nobody else has. Without a call of the kernel for each.
-fn made_id() -> Uuid {
-    uuid::Builder::from_random_bytes(rand::random()).into_uuid()
+    given.map_or_else(|| skiff_registry::made_id().to_string(), str::to_owned)
 }
 
 /// The longest ID that is taken over.

@@ -3,7 +3,7 @@
 
 mod html;
 pub(super) mod route;
-pub(crate) mod tls;
+mod tls;
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -3,16 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use http::HeaderValue;
 use kube::config::Kubeconfig;
-use serde_json::Value;
 use skiff_errors::error_text;
 use skiff_pki::kubeconfig::read_config;
 use thiserror::Error;
 
-use super::tls::{self, Identity};
+use super::user::{Shown, User};
 
 /// A kubeconfig for webhooks that cannot be used.
 #[derive(Debug, Error)]
@@ -30,13 +26,6 @@ pub(crate) struct Credentials {
     users: BTreeMap<String, User>,
     /// Of the current context.
     current: Option<String>,
-}
-
-/// What a webhook is shown.
-#[derive(Debug, Default)]
-pub(crate) struct Shown {
-    pub(super) authorization: Option<HeaderValue>,
-    pub(super) identity: Option<Identity>,
 }
 
 impl Credentials {
@@ -99,136 +88,12 @@ fn current(read: &Kubeconfig) -> Result<Option<String>, String> {
     Ok(user.filter(|name| !name.is_empty()))
 }
 
-/// Something secret, in the kubeconfig or in a file that it names. Files may change while the server runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Secret {
-    Data(Vec<u8>),
-    File(PathBuf),
-}
-
-impl Secret {
-    async fn read(&self) -> Result<Vec<u8>, String> {
-        match self {
-            Self::Data(data) => Ok(data.clone()),
-            Self::File(file) => tokio::fs::read(file).await.map_err(|error| unreadable(file, &error)),
-        }
-    }
-
-    fn read_at_start(&self) -> Result<Vec<u8>, String> {
-        match self {
-            Self::Data(data) => Ok(data.clone()),
-            Self::File(file) => std::fs::read(file).map_err(|error| unreadable(file, &error)),
-        }
-    }
-}
-
-fn unreadable(file: &Path, error: &std::io::Error) -> String {
-    format!("unable to read {}: {error}", file.display())
-}
-
-/// A user of a kubeconfig.
-#[derive(Debug, Default)]
-struct User {
-    bearer: Option<Secret>,
-    basic: Option<String>,
-    /// Certificate and key.
-    identity: Option<(Secret, Secret)>,
-}
-
-/// Other ways to say who calls, which nobody takes here.
-const REFUSED: [&str; 6] = ["exec", "auth-provider", "as", "as-uid", "as-groups", "as-user-extra"];
-
-impl User {
-    /// Reads it as the kubeconfig writes it.
-    fn of(info: &Value) -> Result<Self, String> {
-        if let Some(field) = REFUSED.into_iter().find(|field| !info[*field].is_null()) {
-            return Err(format!("{field}: Forbidden: webhooks are shown tokens, passwords and certificates"));
-        }
-        let text = |field: &str| info[field].as_str().filter(|text| !text.is_empty());
-        let token = text("token").map(|token| Secret::Data(token.into()));
-        let bearer = text("tokenFile").map(|file| Secret::File(file.into())).or(token);
-        let (name, password) = (text("username"), text("password"));
-        let basic = (name.is_some() || password.is_some())
-            .then(|| format!("{}:{}", name.unwrap_or_default(), password.unwrap_or_default()));
-        if bearer.is_some() && basic.is_some() {
-            return Err(
-                "token: Forbidden: username/password or bearer token may be set, but not both".to_owned()
-            );
-        }
-        let certificate = secret(info, "client-certificate")?;
-        let key = secret(info, "client-key")?;
-        let identity = match (certificate, key) {
-            (Some(certificate), Some(key)) => Some((certificate, key)),
-            (None, None) => None,
-            (Some(_), None) => return Err("client-key: Required value: of the client certificate".to_owned()),
-            (None, Some(_)) => return Err("client-certificate: Required value: of the client key".to_owned()),
-        };
-        Ok(Self { bearer, basic, identity })
-    }
-
-    /// Whether it can be shown now.
-    fn check(&self) -> Result<(), String> {
-        if let Some(bearer) = &self.bearer {
-            bearer_header(&bearer.read_at_start().map_err(|why| format!("tokenFile: {why}"))?)?;
-        }
-        if let Some((certificate, key)) = &self.identity {
-            let certificate =
-                certificate.read_at_start().map_err(|why| format!("client-certificate: {why}"))?;
-            let key = key.read_at_start().map_err(|why| format!("client-key: {why}"))?;
-            tls::certified(&Identity { certificate, key })
-                .map_err(|why| format!("client-certificate: {why}"))?;
-        }
-        Ok(())
-    }
-
-    async fn shown(&self) -> Result<Shown, String> {
-        let authorization = match (&self.bearer, &self.basic) {
-            (Some(bearer), _) => Some(bearer_header(&bearer.read().await?)?),
-            (None, Some(basic)) => Some(header(&format!("Basic {}", STANDARD.encode(basic)))?),
-            (None, None) => None,
-        };
-        let identity = match &self.identity {
-            Some((certificate, key)) => {
-                Some(Identity { certificate: certificate.read().await?, key: key.read().await? })
-            }
-            None => None,
-        };
-        Ok(Shown { authorization, identity })
-    }
-}
-
-/// What stands in a field as base64 or, if there is nothing, in the file of the other field.
-fn secret(info: &Value, field: &str) -> Result<Option<Secret>, String> {
-    let text = |field: &str| info[field].as_str().filter(|text| !text.is_empty());
-    let data = format!("{field}-data");
-    if let Some(text) = text(&data) {
-        let decoded = STANDARD.decode(text).map_err(|error| format!("{data}: Invalid value: {error}"))?;
-        return Ok(Some(Secret::Data(decoded)));
-    }
-    Ok(text(field).map(|file| Secret::File(file.into())))
-}
-
-fn bearer_header(token: &[u8]) -> Result<HeaderValue, String> {
-    let token = std::str::from_utf8(token).map_err(|error| format!("token: Invalid value: {error}"))?.trim();
-    if token.is_empty() {
-        return Err("token: Invalid value: it is empty".to_owned());
-    }
-    header(&format!("Bearer {token}"))
-}
-
-fn header(text: &str) -> Result<HeaderValue, String> {
-    let made = HeaderValue::from_str(text).map(|mut value| {
-        value.set_sensitive(true);
-        value
-    });
-    made.map_err(|_| "token: Invalid value: it cannot stand in a header".to_owned())
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
+    use crate::webhooks::user::Secret;
 
     fn read(kubeconfig: Value) -> Result<Credentials, String> {
         Credentials::of(&serde_json::from_value(kubeconfig).unwrap())
@@ -283,7 +148,8 @@ mod tests {
             assert!(why.starts_with("users[a].user.") && why.contains(expected), "{why}");
         };
         check(json!({"exec": {"command": "c"}}), "exec: Forbidden");
-        check(json!({"as": "b"}), "as: Forbidden");
+        check(json!({"as-groups": ["b"]}), "as-groups: Forbidden: without `as`");
+        check(json!({"as": "b\n"}), "as: Invalid value: it cannot stand in a header");
         check(
             json!({"token": "t", "username": "u"}),
             "username/password or bearer token may be set, but not",

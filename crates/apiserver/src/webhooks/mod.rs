@@ -1,4 +1,4 @@
-//! Outgoing calls of webhooks: HTTPS to a URL, or to a Service of the cluster.
+//! Outgoing calls of webhooks: HTTPS to a URL, or to a Service of the cluster. Those that are not objects are in kubeconfigs.
 //!
 //! Each call has a connection of its own, so that none goes to where a Service was a while ago; TLS configurations, and
 //! with them TLS sessions, are kept. Redirections are not followed and no proxy is asked: a webhook is where its
@@ -12,3 +12,4 @@ pub(crate) mod outgoing;
 pub(crate) mod resolve;
 pub(crate) mod tls;
 pub(crate) mod trust;
+pub(crate) mod user;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, USER_AGENT};
+use http::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
 use http::{Request, Response, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
@@ -15,15 +15,47 @@ use rustls_pki_types::ServerName;
 use skiff_admission::{CallError, ClientConfig, Target, Webhooks};
 use skiff_machinery::Namespace;
 use skiff_store::Store;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 
-use super::credentials::{Credentials, Shown};
+use super::credentials::Credentials;
 use super::dial::{broken, dial};
+use super::trust::Trust;
+use super::user::Shown;
 use super::{resolve, tls};
 use crate::http::body;
 
 /// The largest answer about one object, in bytes: as large as a request may be.
 pub(super) const MAX_ANSWER: usize = body::MAX_REQUEST;
+
+/// Who is called.
+pub(crate) struct Peer<'a> {
+    pub(super) place: Place<'a>,
+    pub(super) trust: Trust,
+    pub(super) shown: &'a Shown,
+}
+
+/// Where one listens, besides what the URL says.
+pub(super) enum Place<'a> {
+    /// There, as whoever the URL or `name` names.
+    Url { name: Option<&'a str> },
+    /// Behind a port of a Service, as the host of the URL.
+    Service { namespace: &'a str, name: &'a str, port: u16 },
+}
+
+impl<'a> Peer<'a> {
+    /// Whom an object of the API names.
+    pub(crate) fn of(client: &'a ClientConfig, shown: &'a Shown) -> Self {
+        let place = match &client.target {
+            Target::Service { namespace, name, port, .. } => Place::Service { namespace, name, port: *port },
+            Target::Url(_) => Place::Url { name: None },
+        };
+        Self { place, trust: Trust::Bundle(client.ca_bundle.clone()), shown }
+    }
+}
+
+/// A connection that requests are sent over.
+type Sender = SendRequest<Full<Bytes>>;
 
 /// The one who calls.
 pub(crate) struct Outgoing {
@@ -37,33 +69,34 @@ impl Outgoing {
         Self { store, tls: tls::Configs::default() }
     }
 
-    /// Posts JSON to who is shown this, and reads an answer of at most `most` bytes.
+    /// Posts JSON to a URL of somebody, and reads an answer of at most `most` bytes.
     pub(super) async fn post(
         &self,
-        to: (&ClientConfig, &Shown),
+        to: &Peer<'_>,
+        url: &str,
         body: Bytes,
         timeout: Duration,
         most: usize,
     ) -> Result<Bytes, CallError> {
         let post = move |uri: &Uri| request(uri, body);
-        self.exchange(to, &to.0.url(timeout), post, timeout, most).await
+        self.exchange(to, url, post, timeout, most).await
     }
 
-    /// Reads what is at a URL, of at most `most` bytes.
+    /// Reads what is at a URL of somebody, of at most `most` bytes.
     pub(crate) async fn get(
         &self,
-        client: &ClientConfig,
+        from: &Peer<'_>,
         url: &str,
         timeout: Duration,
         most: usize,
     ) -> Result<Bytes, CallError> {
         let get = |uri: &Uri| addressed(Request::get(target(uri)), uri).body(Full::default());
-        self.exchange((client, &Shown::default()), url, get, timeout, most).await
+        self.exchange(from, url, get, timeout, most).await
     }
 
     async fn exchange(
         &self,
-        (client, shown): (&ClientConfig, &Shown),
+        peer: &Peer<'_>,
         url: &str,
         request: impl FnOnce(&Uri) -> Result<Request<Full<Bytes>>, http::Error>,
         timeout: Duration,
@@ -71,12 +104,10 @@ impl Outgoing {
     ) -> Result<Bytes, CallError> {
         let exchange = async {
             let uri: Uri = url.parse().map_err(|error: http::uri::InvalidUri| failed(&error))?;
-            let sender = self.connect((client, shown), &uri).await;
+            let sender = self.connect(peer, &uri).await;
             let mut sender = sender.map_err(CallError::Failed)?;
             let mut request = request(&uri).map_err(|error| failed(&error))?;
-            if let Some(value) = &shown.authorization {
-                request.headers_mut().insert(AUTHORIZATION, value.clone());
-            }
+            request.headers_mut().extend(peer.shown.headers.clone());
             let response = sender.send_request(request).await;
             read(response.map_err(|error| CallError::Failed(broken(&error)))?, most).await
         };
@@ -84,34 +115,40 @@ impl Outgoing {
         tokio::time::timeout(timeout, exchange).await.unwrap_or_else(|_| Err(late()))
     }
 
-    async fn connect(
-        &self,
-        (client, shown): (&ClientConfig, &Shown),
-        uri: &Uri,
-    ) -> Result<SendRequest<Full<Bytes>>, String> {
+    async fn connect(&self, peer: &Peer<'_>, uri: &Uri) -> Result<Sender, String> {
         let host = uri.host().unwrap_or_default();
         let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        let stream = match &client.target {
-            Target::Service { namespace, name, port, .. } => {
-                let (host, port) =
-                    resolve::service(&*self.store, Namespace::new(namespace), name, *port).await?;
-                dial(&host, port).await?
+        let is_plain = uri.scheme_str() == Some("http");
+        let (stream, name) = match peer.place {
+            Place::Service { namespace, name, port } => {
+                let (address, port) =
+                    resolve::service(&*self.store, Namespace::new(namespace), name, port).await?;
+                (dial(&address, port).await?, host)
             }
-            Target::Url(_) => dial(host, uri.port_u16().unwrap_or(443)).await?,
+            Place::Url { name } => {
+                let usual = if is_plain { 80 } else { 443 };
+                (dial(host, uri.port_u16().unwrap_or(usual)).await?, name.unwrap_or(host))
+            }
         };
-        let name = ServerName::try_from(host.to_owned()).map_err(|error| format!("{host}: {error}"))?;
-        let config = self.tls.of(&client.ca_bundle, shown.identity.as_ref())?;
+        if is_plain {
+            return speak(stream).await;
+        }
+        let name = ServerName::try_from(name.to_owned()).map_err(|error| format!("{name}: {error}"))?;
+        let config = self.tls.of(&peer.trust, peer.shown.identity.as_ref())?;
         let stream = TlsConnector::from(config).connect(name, stream).await;
-        let stream = stream.map_err(|error| tls::explain(&error))?;
-        let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|error| broken(&error))?;
-        // It ends with the sender and the body of the answer.
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection to a webhook ended");
-            }
-        });
-        Ok(sender)
+        speak(stream.map_err(|error| tls::explain(&error))?).await
     }
+}
+
+/// Begins with HTTP; it ends with the sender and the body of the answer.
+async fn speak(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Result<Sender, String> {
+    let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|error| broken(&error))?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "a connection to a webhook ended");
+        }
+    });
+    Ok(sender)
 }
 
 /// Calls the webhooks of an admission plugin, in the name of the users that it is configured with.
@@ -125,10 +162,11 @@ impl Webhooks for Admission {
     async fn call(&self, client: &ClientConfig, body: Bytes, timeout: Duration) -> Result<Bytes, CallError> {
         let began = std::time::Instant::now();
         // What is no address is told when it is asked for.
-        let uri = client.url(timeout).parse::<Uri>().unwrap_or_default();
+        let url = client.url(timeout);
+        let uri = url.parse::<Uri>().unwrap_or_default();
         let (host, port) = (uri.host().unwrap_or_default(), uri.port_u16().unwrap_or(443));
         let shown = self.credentials.shown(host, port).await.map_err(CallError::Failed)?;
-        let answer = self.outgoing.post((client, &shown), body, timeout, MAX_ANSWER).await;
+        let answer = self.outgoing.post(&Peer::of(client, &shown), &url, body, timeout, MAX_ANSWER).await;
         crate::http::metrics::waited(began.elapsed());
         answer
     }

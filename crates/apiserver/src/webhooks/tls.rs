@@ -1,8 +1,9 @@
-//! Whom a webhook's certificate has to come from: the authorities of its configuration, or those of the system.
+//! TLS to webhooks and extension servers: whom they have to be, and what they are shown.
 
 use std::io;
 use std::sync::Arc;
 
+use rustls::client::ResolvesClientCert;
 use rustls::crypto::ring;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{CertificateError, ClientConfig, Error};
@@ -11,7 +12,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use skiff_recent::Recent;
 
 use super::dial::system_error;
-use super::trust;
+use super::trust::Trust;
 
 /// So many configurations are kept, as many as Kubernetes keeps clients.
 const KEPT: usize = 200;
@@ -23,8 +24,8 @@ pub(super) struct Identity {
     pub(super) key: Vec<u8>,
 }
 
-/// The authorities that a configuration trusts, in PEM, and what it shows.
-type Sides = (Vec<u8>, Option<Identity>);
+/// Whom a configuration believes, and what it shows.
+type Sides = (Trust, Option<Identity>);
 
 /// TLS configurations by both sides.
 pub(super) struct Configs(Recent<Sides, Arc<ClientConfig>>);
@@ -36,26 +37,31 @@ impl Default for Configs {
 }
 
 impl Configs {
-    /// The configuration that trusts these authorities, those of the system if there are none, and shows this certificate.
-    pub(super) fn of(&self, bundle: &[u8], shown: Option<&Identity>) -> Result<Arc<ClientConfig>, String> {
-        let sides = (bundle.to_vec(), shown.cloned());
+    /// The configuration that believes these servers, and shows this certificate.
+    pub(super) fn of(&self, trust: &Trust, shown: Option<&Identity>) -> Result<Arc<ClientConfig>, String> {
+        let sides = (trust.clone(), shown.cloned());
         if let Some(known) = self.0.get(&sides) {
             return Ok(known);
         }
-        let made = Arc::new(config(bundle, shown)?);
+        let certified = shown.map(certified).transpose()?;
+        let resolver =
+            certified.map(|one| Arc::new(SingleCertAndKey::from(one)) as Arc<dyn ResolvesClientCert>);
+        let made = Arc::new(config(trust, resolver)?);
         self.0.insert(sides, made.clone());
         Ok(made)
     }
 }
 
-fn config(bundle: &[u8], shown: Option<&Identity>) -> Result<ClientConfig, String> {
+/// The configuration of a client that believes these servers, and shows this certificate.
+pub(crate) fn config(
+    trust: &Trust,
+    shown: Option<Arc<dyn ResolvesClientCert>>,
+) -> Result<ClientConfig, String> {
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
     let builder = builder.with_safe_default_protocol_versions().map_err(|error| format!("tls: {error}"))?;
-    let builder = builder.dangerous().with_custom_certificate_verifier(trust::verifier(bundle)?);
+    let builder = builder.dangerous().with_custom_certificate_verifier(trust.verifier()?);
     let mut config = match shown {
-        Some(identity) => {
-            builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified(identity)?)))
-        }
+        Some(resolver) => builder.with_client_cert_resolver(resolver),
         None => builder.with_no_client_auth(),
     };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];

@@ -6,82 +6,80 @@
 
 use std::sync::Arc;
 
-use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::verify_server_name;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::ring;
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, Error, RootCertStore};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use skiff_listener::{Anybody, Judge};
 use x509_parser::prelude::X509Certificate;
 use x509_parser::time::ASN1Time;
 
-/// What verifies servers against the authorities of a bundle, in PEM; against those of the system if it is empty.
-///
-/// # Errors
-/// When nothing can be trusted, in the words of Kubernetes.
-pub(crate) fn verifier(bundle: &[u8]) -> Result<Arc<dyn ServerCertVerifier>, String> {
-    let (mut roots, mut trusted) = (RootCertStore::empty(), Vec::new());
-    if bundle.trim_ascii().is_empty() {
-        // What cannot be read is left out, as everywhere on this system.
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    } else {
-        trusted = CertificateDer::pem_slice_iter(bundle).filter_map(Result::ok).collect();
-        let (added, _) = roots.add_parsable_certificates(trusted.iter().cloned());
-        if added == 0 {
-            return Err("unable to load root certificates: unable to parse bytes as PEM block".to_owned());
-        }
-    }
-    let provider = Arc::new(ring::default_provider());
-    let chains = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
-    let chains = chains.map_err(|error| format!("unable to load root certificates: {error}"))?;
-    Ok(Arc::new(Verifier { trusted, chains }))
+/// Whom a server has to be to be believed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Trust {
+    /// Whoever has a certificate of these authorities, in PEM; of those of the system if there are none.
+    Bundle(Vec<u8>),
+    /// Anybody.
+    Anybody,
 }
 
+impl Trust {
+    /// What verifies servers so.
+    ///
+    /// # Errors
+    /// When nothing can be trusted, in the words of Kubernetes.
+    pub(crate) fn verifier(&self) -> Result<Arc<dyn ServerCertVerifier>, String> {
+        Ok(match self {
+            Self::Bundle(bundle) => skiff_listener::verifier(Known::of(bundle)?),
+            Self::Anybody => skiff_listener::verifier(Anybody),
+        })
+    }
+}
+
+/// Those who are known.
 #[derive(Debug)]
-struct Verifier {
+struct Known {
     /// Trusted themselves.
     trusted: Vec<CertificateDer<'static>>,
     /// All else, by chains that lead to these.
     chains: Arc<WebPkiServerVerifier>,
 }
 
-impl ServerCertVerifier for Verifier {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        if self.trusted.iter().any(|trusted| trusted == end_entity) {
-            return fits(end_entity, server_name, now).map(|()| ServerCertVerified::assertion());
+impl Known {
+    fn of(bundle: &[u8]) -> Result<Self, String> {
+        let (mut roots, mut trusted) = (RootCertStore::empty(), Vec::new());
+        if bundle.trim_ascii().is_empty() {
+            // What cannot be read is left out, as everywhere on this system.
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        } else {
+            trusted = CertificateDer::pem_slice_iter(bundle).filter_map(Result::ok).collect();
+            let (added, _) = roots.add_parsable_certificates(trusted.iter().cloned());
+            if added == 0 {
+                return Err("unable to load root certificates: unable to parse bytes as PEM block".to_owned());
+            }
         }
-        self.chains.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+        let provider = Arc::new(ring::default_provider());
+        let chains = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
+        let chains = chains.map_err(|error| format!("unable to load root certificates: {error}"))?;
+        Ok(Self { trusted, chains })
     }
+}
 
-    fn verify_tls12_signature(
+impl Judge for Known {
+    fn judge(
         &self,
-        message: &[u8],
         certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.chains.verify_tls12_signature(message, certificate, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.chains.verify_tls13_signature(message, certificate, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.chains.supported_verify_schemes()
+        others: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        if self.trusted.iter().any(|trusted| trusted == certificate) {
+            return fits(certificate, name, now);
+        }
+        self.chains.verify_server_cert(certificate, others, name, &[], now).map(|_| ())
     }
 }
 
@@ -141,7 +139,7 @@ mod tests {
     fn verified(bundle: &str, shown: &rcgen::Certificate, name: &str, year: u64) -> Result<(), Error> {
         let now = UnixTime::since_unix_epoch(Duration::from_secs((year - 1970) * 31_557_600 + 86_400));
         let name = ServerName::try_from(name.to_owned()).unwrap();
-        let verifier = verifier(bundle.as_bytes()).unwrap();
+        let verifier = Trust::Bundle(bundle.into()).verifier().unwrap();
         verifier.verify_server_cert(shown.der(), &[], &name, &[], now).map(|_| ())
     }
 

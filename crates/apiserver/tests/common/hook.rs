@@ -56,8 +56,8 @@ impl Hook {
         answer: impl Fn(Value) -> BoxFuture<'static, Value> + Send + Sync + 'static,
     ) -> Self {
         let names = vec!["127.0.0.1".to_owned(), "hook.default.svc".to_owned()];
-        let made = rcgen::generate_simple_self_signed(names).unwrap();
-        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let (certificate, key) = own_authority(names);
+        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
         let client = rcgen::generate_simple_self_signed(vec!["client".to_owned()]).unwrap();
         let mut clients = RootCertStore::empty();
         clients.add(client.cert.der().clone()).unwrap();
@@ -67,7 +67,7 @@ impl Hook {
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_client_cert_verifier(verifier.allow_unauthenticated().build().unwrap())
-            .with_single_cert(vec![made.cert.der().clone()], key)
+            .with_single_cert(vec![certificate.der().clone()], key)
             .unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -75,7 +75,7 @@ impl Hook {
         let serve = serve(listener, TlsAcceptor::from(Arc::new(config)), Arc::new(answer), heard.clone());
         let stop = ended.clone();
         tokio::spawn(async move { stop.run_until_cancelled(serve).await });
-        let ca = base64::engine::general_purpose::STANDARD.encode(made.cert.pem());
+        let ca = base64::engine::general_purpose::STANDARD.encode(certificate.pem());
         let client_identity = (client.cert.pem(), client.signing_key.serialize_pem());
         Self { address, ca, client_identity, heard, _task: ended.drop_guard() }
     }
@@ -94,6 +94,14 @@ impl Hook {
     pub(crate) fn callers(&self) -> Vec<Caller> {
         std::mem::take(&mut *self.heard.callers.lock().unwrap())
     }
+}
+
+/// A certificate that many webhooks have: signed by itself, it says that it is an authority's.
+fn own_authority(names: Vec<String>) -> (rcgen::Certificate, rcgen::KeyPair) {
+    let mut params = rcgen::CertificateParams::new(names).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let key = rcgen::KeyPair::generate().unwrap();
+    (params.self_signed(&key).unwrap(), key)
 }
 
 async fn serve(listener: TcpListener, tls: TlsAcceptor, answer: Arc<Answer>, heard: Heard) {

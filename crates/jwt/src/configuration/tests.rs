@@ -197,8 +197,12 @@ fn user_of(file: Value, more: Value) -> Result<UserInfo, String> {
     let mut claims = json!({"iss": "https://issuer.example", "aud": "kubernetes", "exp": 2000, "sub": "bob"});
     claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let read = read(file).unwrap();
-    let now = Timestamp::from_second(1000).unwrap();
-    read.issuers[0].user(&signer.token(&claims), &signer.keys(), now)
+    proved(&read.issuers[0], &signer.token(&claims), &signer.keys())
+}
+
+fn proved(issuer: &Authenticator, token: &Token, keys: &Keys) -> Result<UserInfo, String> {
+    let claims = issuer.verify(token, keys, Timestamp::from_second(1000).unwrap());
+    issuer.user(&claims.map_err(|why| format!("oidc: verify token: {why}"))?)
 }
 
 #[test]
@@ -268,15 +272,46 @@ fn tokens_must_be_signed_and_for_this_cluster() {
     );
     check(json!({"exp": 10}), "oidc: token is expired");
     let read = read(jwt(|_| {})).unwrap();
-    let (signer, now) = (Signer::new(), Timestamp::from_second(1000).unwrap());
+    let signer = Signer::new();
     let token = signer.token(&json!({"aud": "kubernetes", "exp": 2000, "sub": "bob"}));
-    assert_eq!(read.issuers[0].user(&token, &signer.keys(), now).unwrap().name, "bob");
-    let why = read.issuers[0].user(&token, &Signer::new().keys(), now).unwrap_err();
+    assert_eq!(proved(&read.issuers[0], &token, &signer.keys()).unwrap().name, "bob");
+    let why = proved(&read.issuers[0], &token, &Signer::new().keys()).unwrap_err();
     assert_eq!(why, "oidc: verify token: failed to verify signature: failed to verify id token signature");
     let unsigned = Token { algorithm: "none".to_owned(), ..token };
-    assert!(
-        read.issuers[0].user(&unsigned, &signer.keys(), now).unwrap_err().contains("unsupported algorithm")
+    let why = proved(&read.issuers[0], &unsigned, &signer.keys()).unwrap_err();
+    assert!(why.contains("unsupported algorithm"), "{why}");
+}
+
+#[test]
+fn groups_may_be_said_elsewhere() {
+    let groups = |mapping: Value| read(jwt(|jwt| jwt["claimMappings"]["groups"] = mapping)).unwrap();
+    let by_claim = groups(json!({"claim": "groups", "prefix": "g:"}));
+    let issuer = &by_claim.issuers[0];
+    let (signer, now) = (Signer::new(), Timestamp::from_second(1000).unwrap());
+    let claims = |issuer: &Authenticator, more: Value| {
+        let mut claims = json!({
+            "aud": "kubernetes", "exp": 2000, "sub": "bob", "_claim_names": {"groups": "s"},
+            "_claim_sources": {"s": {"endpoint": "https://groups", "access_token": "t"}},
+        });
+        claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        issuer.verify(&signer.token(&claims), &signer.keys(), now).unwrap()
+    };
+    let mut bobs = claims(issuer, json!({}));
+    let source = issuer.groups_elsewhere(&bobs).unwrap();
+    assert_eq!((&*source.url, &*source.access_token), ("https://groups", "t"));
+    assert_eq!(issuer.user(&bobs).unwrap().groups, ["system:authenticated"]);
+    issuer.take_groups(&mut bobs, &claims(issuer, json!({"groups": ["a"]})), &source.url).unwrap();
+    assert_eq!(issuer.user(&bobs).unwrap().groups, ["g:a", "system:authenticated"]);
+    let why = issuer.take_groups(&mut bobs, &claims(issuer, json!({})), &source.url).unwrap_err();
+    assert_eq!(
+        why,
+        r#"jwt returned by distributed claim endpoint "https://groups" did not contain claim: groups"#
     );
+    // What the token says itself counts, and expressions say nothing of where groups are.
+    assert_eq!(issuer.groups_elsewhere(&claims(issuer, json!({"groups": null}))), None);
+    let by_expression = groups(json!({"expression": "claims.?groups.orValue([])"}));
+    let issuer = &by_expression.issuers[0];
+    assert_eq!(issuer.groups_elsewhere(&claims(issuer, json!({}))), None);
 }
 
 #[test]

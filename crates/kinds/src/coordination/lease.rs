@@ -33,6 +33,10 @@ impl Strategy for LeaseStrategy {
         MetadataChecks::Change
     }
 
+    fn knows_finalizers(&self) -> bool {
+        false
+    }
+
     fn prepare_create(&self, _: Context<'_>, object: &mut Object) {
         drop_election(object, None);
     }

@@ -124,8 +124,7 @@ fn validate_subset(path: &str, subset: &Value) -> FieldErrors {
         errors.extend(check::port(&format!("{path}.port"), int_of(port, "port")));
         let protocol = Some(str_of(port, "protocol"));
         errors.extend(one_of(&format!("{path}.protocol"), protocol, &["SCTP", "TCP", "UDP"]));
-        let app = str_of(port, "appProtocol");
-        if !app.is_empty() {
+        if let Some(app) = port["appProtocol"].as_str() {
             errors.extend(Form::QualifiedName.check(&format!("{path}.appProtocol"), app));
         }
     }
@@ -168,6 +167,15 @@ mod tests {
         check(
             json!({"addresses": addresses, "ports": [{"port": 80, "protocol": "TCP"}, {"port": 81, "name": "b", "protocol": "TCP"}]}),
             &["s.ports[0].name: Required value"],
+        );
+        let errors = validate_subset(
+            "s",
+            &json!({"addresses": addresses, "ports": [{"port": 80, "protocol": "TCP", "appProtocol": ""}]}),
+        );
+        assert!(
+            errors[0]
+                .to_string()
+                .starts_with(r#"s.ports[0].appProtocol: Invalid value: "": name part must be non-empty"#)
         );
     }
 }

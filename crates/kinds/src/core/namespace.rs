@@ -85,15 +85,17 @@ impl Strategy for NamespaceStrategy {
         }
     }
 
+    /// Of a new one Kubernetes does not say which finalizer it is.
     fn validate(&self, _: Context<'_>, object: &Object) -> FieldErrors {
-        let finalizers = strings(object, &["spec", "finalizers"]).into_iter().enumerate();
+        let finalizers = strings(object, &["spec", "finalizers"]).into_iter();
+        finalizers.flat_map(|name| validate_finalizer("spec.finalizers", name)).collect()
+    }
+
+    fn validate_part(&self, _: Context<'_>, _: Subresource, new: &Object, _: &Object) -> FieldErrors {
+        let finalizers = strings(new, &["spec", "finalizers"]).into_iter().enumerate();
         finalizers
             .flat_map(|(index, name)| validate_finalizer(&format!("spec.finalizers[{index}]"), name))
             .collect()
-    }
-
-    fn validate_part(&self, cx: Context<'_>, _: Subresource, new: &Object, _: &Object) -> FieldErrors {
-        self.validate(cx, new)
     }
 
     fn validate_status(&self, _: Context<'_>, new: &Object, _: &Object) -> FieldErrors {

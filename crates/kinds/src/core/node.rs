@@ -120,12 +120,15 @@ impl Strategy for NodeStrategy {
         MetadataChecks::Change
     }
 
-    /// `podCIDR` is the first of `podCIDRs`; what is allocatable is the capacity unless the node says less.
+    /// `podCIDR` is the first of `podCIDRs`, and the only one where it is not; what is allocatable is the capacity unless the node says
+    /// less.
     fn default(&self, object: &mut Object) {
         let first = strings(object, &["spec", "podCIDRs"]).first().map(|cidr| (*cidr).to_owned());
         match (object.str(&["spec", "podCIDR"]).to_owned(), first) {
-            (single, None) if !single.is_empty() => object.set(&["spec", "podCIDRs"], json!([single])),
             (single, Some(first)) if single.is_empty() => object.set(&["spec", "podCIDR"], first),
+            (single, first) if !single.is_empty() && first.as_ref() != Some(&single) => {
+                object.set(&["spec", "podCIDRs"], json!([single]));
+            }
             _ => {}
         }
         if object.get(&["status", "allocatable"]).is_none()
@@ -299,6 +302,23 @@ mod tests {
             r#"spec.podCIDRs: Forbidden: node updates may not change podCIDR except from "" to valid"#
         );
         assert_eq!(validate_change(&old, &node(json!({}))), []);
+    }
+
+    #[test]
+    fn the_only_pod_cidr_is_the_one_that_is_named_alone() {
+        let check = |spec: Value, expected: (&str, Value)| {
+            let mut new = Object::from_value(json!({"spec": spec})).unwrap();
+            NodeStrategy.default(&mut new);
+            let found =
+                (new.str(&["spec", "podCIDR"]), new.get(&["spec", "podCIDRs"]).cloned().unwrap_or_default());
+            assert_eq!(found, expected, "{spec}");
+        };
+        let all = json!(["10.1.0.0/24", "fd00::/64"]);
+        check(json!({"podCIDRs": all}), ("10.1.0.0/24", all.clone()));
+        check(json!({"podCIDR": "10.1.0.0/24", "podCIDRs": all}), ("10.1.0.0/24", all.clone()));
+        check(json!({"podCIDR": "10.2.0.0/24", "podCIDRs": all}), ("10.2.0.0/24", json!(["10.2.0.0/24"])));
+        check(json!({"podCIDR": "10.2.0.0/24"}), ("10.2.0.0/24", json!(["10.2.0.0/24"])));
+        check(json!({}), ("", Value::Null));
     }
 
     #[test]

@@ -125,9 +125,10 @@ fn validate_endpoint(path: &str, endpoint: &Value, kind: &str) -> FieldErrors {
             errors.extend(form.check(&format!("{path}.{field}"), name));
         }
     }
-    for field in ["forZones", "forNodes"] {
+    for (field, form) in [("forZones", Form::LabelValue), ("forNodes", Form::Subdomain)] {
         let hints = endpoint.pointer(&format!("/hints/{field}")).and_then(Value::as_array);
-        errors.extend(validate_hints(&format!("{path}.hints.{field}"), hints.map_or(&[], Vec::as_slice)));
+        let hints = hints.map_or(&[][..], Vec::as_slice);
+        errors.extend(validate_hints(&format!("{path}.hints.{field}"), hints, form));
     }
     errors
 }
@@ -145,7 +146,7 @@ fn validate_address(path: &str, address: &str, kind: &str) -> FieldErrors {
     }
 }
 
-fn validate_hints(path: &str, hints: &[Value]) -> FieldErrors {
+fn validate_hints(path: &str, hints: &[Value], form: Form) -> FieldErrors {
     if hints.len() > MOST_HINTS {
         return [FieldError::too_many(path, hints.len(), MOST_HINTS)].into();
     }
@@ -153,11 +154,10 @@ fn validate_hints(path: &str, hints: &[Value]) -> FieldErrors {
     let mut seen = BTreeSet::new();
     for (index, name) in hints.iter().map(|hint| str_of(hint, "name")).enumerate() {
         let path = format!("{path}[{index}].name");
-        if name.is_empty() {
-            errors.push(FieldError::required(path, ""));
-        } else if !seen.insert(name) {
-            errors.push(FieldError::duplicate(path, name));
+        if !seen.insert(name) {
+            errors.push(FieldError::duplicate(path.as_str(), name));
         }
+        errors.extend(form.check(&path, name));
     }
     errors
 }
@@ -178,8 +178,7 @@ fn validate_ports(ports: &[Value]) -> FieldErrors {
             errors.push(FieldError::duplicate(at("name"), name));
         }
         errors.extend(one_of(&at("protocol"), Some(str_of(port, "protocol")), &["SCTP", "TCP", "UDP"]));
-        let app = str_of(port, "appProtocol");
-        if !app.is_empty() {
+        if let Some(app) = port["appProtocol"].as_str() {
             errors.extend(Form::QualifiedName.check(&at("appProtocol"), app));
         }
     }
@@ -210,6 +209,7 @@ mod tests {
             "IPv4",
             &[r#"e.hints.forZones[1].name: Duplicate value: "a""#],
         );
+        check(json!({"addresses": ["10.0.0.1"], "hints": {"forZones": [{}]}}), "IPv4", &[]);
     }
 
     #[test]

@@ -43,6 +43,10 @@ impl Strategy for ClassStrategy {
         false
     }
 
+    fn knows_finalizers(&self) -> bool {
+        false
+    }
+
     fn validate(&self, _: Context<'_>, object: &Object) -> FieldErrors {
         let class: RuntimeClass = match typed(object) {
             Ok(class) => class,

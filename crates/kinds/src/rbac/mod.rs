@@ -12,6 +12,7 @@ use crate::row::stored;
 use crate::shared::defaults::{existing_mut, fill_text, list_mut};
 use skiff_machinery::cells::{self, age, age_column, items, name_column, str_of, text, wide};
 use skiff_machinery::names::{self, Form};
+use skiff_machinery::selector::{self, Values};
 use skiff_machinery::{Context, FieldError, FieldErrors, Kind, Object, Printer, Row, Scope, Strategy};
 
 /// The kinds of the group, alphabetically by plural name.
@@ -86,6 +87,15 @@ impl Strategy for RoleStrategy {
         {
             let detail = "at least one clusterRoleSelector required if aggregationRule is non-nil";
             errors.push(FieldError::required("aggregationRule.clusterRoleSelectors", detail));
+        }
+        for (index, selector) in items(object, &selectors).iter().enumerate() {
+            let path = format!("aggregationRule.clusterRoleSelectors[{index}]");
+            let wrong = selector::validate(&path, selector, Values::Checked);
+            let is_wrong = !wrong.is_empty();
+            errors.extend(wrong);
+            if is_wrong {
+                errors.push(FieldError::invalid(path, Value::Null, "invalid label selector."));
+            }
         }
         errors
     }

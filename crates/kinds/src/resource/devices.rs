@@ -113,7 +113,7 @@ fn request_names(devices: &Value) -> BTreeSet<String> {
 }
 
 fn request_name(path: &str, name: &str) -> FieldErrors {
-    if name.is_empty() { [FieldError::required(path, "")].into() } else { Form::DnsLabel.check(path, name) }
+    Form::DnsLabel.check(path, name)
 }
 
 fn request_reference(path: &str, name: &str, names: &BTreeSet<String>) -> FieldErrors {

@@ -9,6 +9,7 @@ use skiff_schema::Schema;
 use super::devices;
 use crate::groups::RESOURCE;
 use crate::row::stored;
+use crate::shared::check;
 use crate::shared::defaults::object_mut;
 use crate::shared::go;
 
@@ -39,7 +40,15 @@ impl Strategy for TemplateStrategy {
     }
 
     fn validate(&self, _: Context<'_>, object: &Object) -> FieldErrors {
-        devices::check("spec.spec", object.get(&["spec", "spec"]).unwrap_or(&Value::Null))
+        let members = |field: &str| object.get(&["spec", "metadata", field]).and_then(Value::as_object);
+        let texts = |field| {
+            let members = members(field).into_iter().flatten();
+            members.map(|(key, value)| (key.as_str(), value.as_str().unwrap_or_default()))
+        };
+        let mut errors = check::annotations("spec.metadata.annotations", texts("annotations"));
+        errors.extend(check::labels("spec.metadata.labels", texts("labels")));
+        errors.extend(devices::check("spec.spec", object.get(&["spec", "spec"]).unwrap_or(&Value::Null)));
+        errors
     }
 
     /// A template is what it was.

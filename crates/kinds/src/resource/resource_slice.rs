@@ -244,7 +244,7 @@ fn attribute(path: &str, attribute: &Value) -> FieldErrors {
         }
     }
     match given.len() {
-        0 => errors.push(FieldError::required(path, "exactly one value must be specified")),
+        0 => errors.push(FieldError::invalid(path, "", "exactly one value must be specified")),
         1 => {}
         _ => errors.push(FieldError::invalid(path, json!(attribute), "exactly one value must be specified")),
     }

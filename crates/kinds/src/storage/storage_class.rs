@@ -114,7 +114,8 @@ fn expressions(term: &Value) -> &[Value] {
 /// Where volumes may be made: terms that differ, of labels with values that differ.
 fn topologies(terms: &[Value]) -> FieldErrors {
     let mut errors = FieldErrors::new();
-    let mut seen: Vec<BTreeMap<&str, BTreeSet<&str>>> = Vec::new();
+    // Kubernetes compares with as many empty terms, too.
+    let mut seen: Vec<BTreeMap<&str, BTreeSet<&str>>> = vec![BTreeMap::new(); terms.len()];
     for (index, term) in terms.iter().enumerate() {
         let at = format!("allowedTopologies[{index}].matchLabelExpressions");
         let mut raw: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
@@ -125,9 +126,8 @@ fn topologies(terms: &[Value]) -> FieldErrors {
                 errors.push(FieldError::duplicate(format!("{at}[{index}].key"), key));
             }
         }
-        if seen.contains(&raw) {
-            errors.push(FieldError::duplicate(at, ""));
-        }
+        let same = seen.iter().filter(|other| **other == raw).count();
+        errors.extend((0..same).map(|_| FieldError::duplicate(at.as_str(), "")));
         seen.push(raw);
     }
     errors
@@ -168,6 +168,7 @@ mod tests {
             json!([term("zone", &["a", "b"]), term("zone", &["b", "a"])]),
             &[r#"allowedTopologies[1].matchLabelExpressions: Duplicate value: """#],
         );
+        check(json!([{}]), &[r#"allowedTopologies[0].matchLabelExpressions: Duplicate value: """#]);
         check(
             json!([term("zone", &["a", "a"])]),
             &[r#"allowedTopologies[0].matchLabelExpressions[0].values[1]: Duplicate value: "a""#],

@@ -14,7 +14,6 @@ use rand::RngExt as _;
 use serde_json::{Value, json};
 use skiff_machinery::{AddressSpace, AllocationError, Claim, Object, addresses, keys};
 use skiff_store::{Expect, Op, Page, Txn};
-use uuid::Uuid;
 
 use super::call::{Call, timestamp};
 use super::codec;
@@ -184,7 +183,7 @@ fn record(call: &Call, object: &Object, claim: Claim) -> Object {
             "kind": "IPAddress",
             "metadata": {
                 "name": address.to_string(),
-                "uid": Uuid::new_v4().to_string(),
+                "uid": super::metadata::made_id().to_string(),
                 "creationTimestamp": timestamp(call.now),
                 "labels": {
                     "ipaddress.kubernetes.io/ip-family": if address.is_ipv4() { "IPv4" } else { "IPv6" },

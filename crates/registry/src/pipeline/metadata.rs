@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 use skiff_machinery::managed;
 use skiff_machinery::names::Form;
 use skiff_machinery::{FieldError, FieldErrors, Kind, MetadataChecks, Object, Scope};
+use uuid::Uuid;
 
 use super::call::{Call, timestamp};
 use crate::errors::ApiError;
@@ -47,6 +48,11 @@ pub(crate) fn check_name(call: &Call, object: &Object) -> Result<(), ApiError> {
     Ok(())
 }
 
+/// One that nobody else has: by the generator of this thread, which asks the kernel for a seed now and then instead of for each.
+pub fn made_id() -> Uuid {
+    uuid::Builder::from_random_bytes(rand::random()).into_uuid()
+}
+
 /// Fills what a new object gets from the server.
 pub(crate) fn begin(call: &Call, object: &mut Object) -> Result<(), ApiError> {
     if !object.resource_version().is_empty() {
@@ -59,9 +65,7 @@ pub(crate) fn begin(call: &Call, object: &mut Object) -> Result<(), ApiError> {
     for field in ["selfLink", "deletionTimestamp", "deletionGracePeriodSeconds"] {
         object.remove(&["metadata", field]);
     }
-    // By the generator of this thread, which asks the kernel for a seed now and then instead of for each.
-    let uid = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
-    object.set(&["metadata", "uid"], uid.to_string());
+    object.set(&["metadata", "uid"], made_id().to_string());
     object.set(&["metadata", "creationTimestamp"], timestamp(call.now));
     if call.kind.counts_generations {
         object.set(&["metadata", "generation"], 1);

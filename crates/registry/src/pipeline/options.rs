@@ -166,6 +166,10 @@ mod tests {
         let none = DeleteOptions::default;
         check(json!({}), none());
         check(json!({"dryRun": ["All"]}), DeleteOptions { dry_run: true, ..none() });
+        // Without the gate AllowUnsafeMalformedObjectDeletion, which is off, it is dropped before anything looks at it.
+        let unsafe_read =
+            json!({"ignoreStoreReadErrorWithClusterBreakingPotential": true, "dryRun": ["All"]});
+        check(unsafe_read, DeleteOptions { dry_run: true, ..none() });
         check(json!({"gracePeriodSeconds": -3}), DeleteOptions { grace_period: Some(1), ..none() });
         let orphan = Some(Propagation::Orphan);
         check(json!({"orphanDependents": true}), DeleteOptions { propagation: orphan, ..none() });

@@ -4,7 +4,6 @@ use bytes::Bytes;
 use http::StatusCode;
 use serde_json::Value;
 use skiff_machinery::Subresource;
-use uuid::Uuid;
 
 use crate::admission;
 use crate::errors::ApiError;
@@ -23,7 +22,7 @@ pub(super) async fn issue(registry: &Registry, call: &Call, body: &Bytes) -> Res
     answer.set(&["kind"], "TokenRequest");
     answer.set(&["metadata", "name"], account);
     answer.set(&["metadata", "namespace"], call.namespace().as_str());
-    answer.set(&["metadata", "uid"], Uuid::new_v4().to_string());
+    answer.set(&["metadata", "uid"], crate::made_id().to_string());
     answer.set(&["metadata", "creationTimestamp"], timestamp(call.now));
     if answer.get(&["spec", "boundObjectRef"]).is_none() {
         answer.set(&["spec", "boundObjectRef"], Value::Null);

@@ -4,8 +4,9 @@
 //! regular files of the archive are ever read, and links of it lead to files of it.
 
 use super::digest::Digest;
-use super::documents::{Descriptor, Manifest, Unusable, saved};
+use super::documents::{Configuration, Descriptor, Manifest, Unusable, saved};
 use super::limits::{Bound, ImageLimits};
+use super::parts::Contents;
 use super::tarball::Members;
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -21,7 +22,7 @@ use tar::EntryType;
 pub(super) struct Found {
     /// As written in the archive.
     pub(super) names: Vec<String>,
-    pub(super) config: Vec<u8>,
+    pub(super) contents: Contents,
     /// Bottom first.
     pub(super) layers: Vec<LayerFile>,
 }
@@ -127,7 +128,7 @@ impl<'a> ImageArchive<'a> {
             let layers = image.layers.into_iter().map(|path| LayerFile { path, digest: None });
             Ok(Found {
                 names: image.repo_tags.unwrap_or_default(),
-                config: self.document(&image.config)?,
+                contents: image_of(&self.document(&image.config)?)?,
                 layers: layers.collect(),
             })
         });
@@ -146,30 +147,33 @@ impl<'a> ImageArchive<'a> {
                 found[*at].names.extend(name);
                 continue;
             }
-            let Some((config, layers)) = self.choose(descriptor, 0)? else { continue };
+            let Some((contents, layers)) = self.choose(descriptor, 0)? else { continue };
             by_digest.insert(descriptor.digest, found.len());
             let layer = |l: &Descriptor| LayerFile { path: blob(l.digest), digest: Some(l.digest) };
             found.push(Found {
                 names: name.into_iter().collect(),
-                config: self.blob(&config)?,
+                contents,
                 layers: layers.iter().map(layer).collect(),
             });
         }
         Ok(found)
     }
 
-    /// The manifest a descriptor stands for; `None` for another processor's or for what is not there.
+    /// The image or artifact that a descriptor stands for; `None` for another processor's or for what is not there.
     fn choose(
         &self,
         descriptor: &Descriptor,
         depth: u32,
-    ) -> Result<Option<(Descriptor, Vec<Descriptor>)>, BadArchive> {
+    ) -> Result<Option<(Contents, Vec<Descriptor>)>, BadArchive> {
         // Archives may leave out what is for other processors.
         if descriptor.is_foreign() || depth > NESTED || self.extent(&blob(descriptor.digest)).is_none() {
             return Ok(None);
         }
         match Manifest::parse(&self.blob(descriptor)?)? {
-            Manifest::Image { config, layers } => Ok(Some((config, layers))),
+            Manifest::Image { config, layers } => Ok(Some((image_of(&self.blob(&config)?)?, layers))),
+            Manifest::Artifact { layers } => {
+                Ok(Some((Contents::of_artifact(descriptor.digest, &layers)?, layers)))
+            }
             Manifest::Index(descriptors) => {
                 for inner in &descriptors {
                     if let Some(chosen) = self.choose(inner, depth + 1)? {
@@ -191,6 +195,11 @@ impl<'a> ImageArchive<'a> {
             Err(BadArchive::Digest { path })
         }
     }
+}
+
+/// The image with this configuration.
+fn image_of(document: &[u8]) -> Result<Contents, Unusable> {
+    Ok(Contents::of_image(Digest::of(document), Configuration::parse(document)?))
 }
 
 /// Where OCI layouts have a blob.

@@ -84,12 +84,23 @@ pub(super) enum Unusable {
     FirstVersion,
     #[error("no match for platform linux/{}: it is for {os}/{architecture}", self::architecture())]
     Platform { os: String, architecture: String },
+    #[error("a file of it is to be called {0:?}, which is no path in a directory")]
+    Title(String),
+    #[error("two of its files are to be called {0:?}")]
+    Twice(String),
 }
 
 /// A manifest, or an index over manifests for several platforms.
 #[derive(Debug)]
 pub(super) enum Manifest {
-    Image { config: Descriptor, layers: Vec<Descriptor> },
+    Image {
+        config: Descriptor,
+        layers: Vec<Descriptor>,
+    },
+    /// Anything else that is kept as layers: what its configuration is, images do not have.
+    Artifact {
+        layers: Vec<Descriptor>,
+    },
     Index(Vec<Descriptor>),
 }
 
@@ -108,7 +119,10 @@ impl Manifest {
         let document: Document = serde_json::from_slice(document).map_err(Unusable::Manifest)?;
         match document {
             Document { manifests: Some(manifests), .. } => Ok(Self::Index(manifests)),
-            Document { config: Some(config), layers, .. } => Ok(Self::Image { config, layers }),
+            Document { config: Some(config), layers, .. } if config.is_of_image() => {
+                Ok(Self::Image { config, layers })
+            }
+            Document { config: Some(_), layers, .. } => Ok(Self::Artifact { layers }),
             Document { schema_version: Some(1), .. } => Err(Unusable::FirstVersion),
             _ => {
                 Err(Unusable::Manifest(serde::de::Error::custom("neither `config` nor `manifests` is in it")))
@@ -119,7 +133,10 @@ impl Manifest {
 
 /// Points to a blob.
 #[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct Descriptor {
+    #[serde(default)]
+    media_type: String,
     pub(super) digest: Digest,
     /// Its length in bytes.
     pub(super) size: u64,
@@ -137,7 +154,34 @@ struct Platform {
 /// Where writers of archives put the name, the more complete one first.
 const NAME_ANNOTATIONS: [&str; 2] = ["io.containerd.image.name", "org.opencontainers.image.ref.name"];
 
+/// Configurations of images.
+const IMAGES: [&str; 2] =
+    ["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
+/// How the types of layers of images begin: archives, compressed or not.
+const ARCHIVES: [&str; 3] = [
+    "application/vnd.oci.image.layer.v1.tar",
+    "application/vnd.oci.image.layer.nondistributable.v1.tar",
+    "application/vnd.docker.image.rootfs.",
+];
+/// What a layer of an artifact is called as a file.
+const TITLE: &str = "org.opencontainers.image.title";
+
 impl Descriptor {
+    /// Whether it is the configuration of an image; one that says nothing is.
+    fn is_of_image(&self) -> bool {
+        self.media_type.is_empty() || IMAGES.contains(&&*self.media_type)
+    }
+
+    /// Whether it is a layer of an image.
+    pub(super) fn is_archive(&self) -> bool {
+        ARCHIVES.iter().any(|start| self.media_type.starts_with(start))
+    }
+
+    /// What it is called as a file.
+    pub(super) fn title(&self) -> Option<&String> {
+        self.annotations.as_ref()?.get(TITLE)
+    }
+
     /// Whether it is said to be for this machine.
     pub(super) fn is_ours(&self) -> bool {
         let fits = |p: &Platform| p.os == "linux" && p.architecture == architecture();
@@ -208,6 +252,22 @@ mod tests {
                 assert_eq!(Manifest::parse(document.to_string().as_bytes()).is_ok(), fits, "{digest}");
             }
         }
+    }
+
+    #[test]
+    fn what_has_another_configuration_is_no_image() {
+        let check = |media_type: serde_json::Value, is_artifact: bool| {
+            let config =
+                serde_json::json!({"mediaType": media_type, "digest": format!("sha256:{HEX}"), "size": 2});
+            let manifest = serde_json::json!({"config": config, "layers": []}).to_string();
+            let read = Manifest::parse(manifest.as_bytes()).unwrap();
+            assert_eq!(matches!(read, Manifest::Artifact { .. }), is_artifact, "{media_type}");
+        };
+        check("".into(), false);
+        check("application/vnd.oci.image.config.v1+json".into(), false);
+        check("application/vnd.docker.container.image.v1+json".into(), false);
+        check("application/vnd.oci.empty.v1+json".into(), true);
+        check("application/vnd.cncf.helm.config.v1+json".into(), true);
     }
 
     #[test]

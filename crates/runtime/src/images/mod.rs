@@ -1,4 +1,4 @@
-//! Images of this node: names, configurations and unpacked layers.
+//! Images of this node: names, configurations and unpacked layers; and artifacts, which are mounted like them.
 //!
 //! A hand-loaded image wins for its names under every pull policy, until it is removed: on a laptop one wants exactly
 //! the image just built, whatever a registry has under the same name.
@@ -17,6 +17,7 @@ mod index;
 mod layer;
 mod layers;
 mod limits;
+mod parts;
 mod pull;
 mod reference;
 mod registry;

@@ -1,9 +1,10 @@
 //! Pulling images from registries.
 
-use super::digest::{ChainId, Digest, chain_ids};
+use super::digest::{ChainId, Digest};
 use super::documents::{Configuration, Descriptor, Manifest};
 use super::index::Source;
 use super::limits::Bound;
+use super::parts::{Contents, Part};
 use super::reference::{Reference, Version};
 use super::registry::{Registry, RegistryError, reason};
 use super::store::{NewImage, Stack, Store};
@@ -21,12 +22,11 @@ const PARALLEL: usize = 3;
 /// Most indexes within each other.
 const NESTED: u32 = 4;
 
-/// An image as a registry describes it.
+/// An image or artifact as a registry describes it.
 struct Described {
     /// Digest of what the name stands for, be it an index.
     digest: Digest,
-    id: ImageId,
-    configuration: Configuration,
+    contents: Contents,
     layers: Vec<Descriptor>,
 }
 
@@ -61,7 +61,7 @@ async fn pull_with(
     let limits = *store.limits();
     let registry = Registry::new(reference, credentials, &limits).map_err(|error| failed(reason(error)))?;
     let image = describe(&registry, reference).await.map_err(|error| failed(reason(error)))?;
-    store.check_layers(&image.configuration, image.layers.len()).map_err(failed)?;
+    store.check_layers(&image.contents.parts, image.layers.len()).map_err(failed)?;
     let packed = image.layers.iter().fold(0u64, |sum, layer| sum.saturating_add(layer.size));
     limits.check(Bound::ImageBytes, packed).map_err(|error| failed(error.to_string()))?;
     let stack = layers(&store, &registry, &image).await.map_err(|error| match error {
@@ -74,11 +74,12 @@ async fn pull_with(
     };
     let digests = BTreeSet::from([reference.with_digest(image.digest)]);
     let access = credentials.map(|credentials| credentials.proof(&reference.name()));
-    let new = NewImage { names: vec![names], digests, config: image.configuration.config, access };
-    let id = image.id.clone();
+    let Contents { id, config, .. } = image.contents;
+    let new = NewImage { names: vec![names], digests, config, access };
+    let entered = id.clone();
     let enter = move || {
         store.sync()?;
-        store.add_image(&image.id, &stack, new, Source::Pulled)
+        store.add_image(&entered, &stack, new, Source::Pulled)
     };
     tokio::task::spawn_blocking(enter).await.map_err(|error| failed(error.to_string()))??;
     Ok(id)
@@ -90,14 +91,19 @@ async fn describe(registry: &Registry<'_>, reference: &Reference) -> Result<Desc
         |error: super::documents::Unusable| RegistryError::Nonsense(format!("has no usable image: {error}"));
     let version = reference.version.to_string();
     let (mut document, digest) = registry.manifest(&version).await?;
+    let mut own = digest;
     for _ in 0..=NESTED {
         match Manifest::parse(&document).map_err(unusable)? {
             Manifest::Image { config, layers } => {
                 let bytes = registry.blob(&config).await?;
                 let configuration = Configuration::parse(&bytes).map_err(unusable)?;
                 configuration.check_platform().map_err(unusable)?;
-                let id = config.digest.image_id();
-                return Ok(Described { digest, id, configuration, layers });
+                let contents = Contents::of_image(config.digest, configuration);
+                return Ok(Described { digest, contents, layers });
+            }
+            Manifest::Artifact { layers } => {
+                let contents = Contents::of_artifact(own, &layers).map_err(unusable)?;
+                return Ok(Described { digest, contents, layers });
             }
             Manifest::Index(entries) => {
                 let ours = entries.iter().find(|entry| entry.is_ours());
@@ -105,7 +111,7 @@ async fn describe(registry: &Registry<'_>, reference: &Reference) -> Result<Desc
                     let architecture = super::documents::architecture();
                     RegistryError::Nonsense(format!("has no image for platform linux/{architecture}"))
                 })?;
-                document = registry.manifest(&ours.digest.to_string()).await?.0;
+                (document, own) = registry.manifest(&ours.digest.to_string()).await?;
             }
         }
     }
@@ -114,24 +120,24 @@ async fn describe(registry: &Registry<'_>, reference: &Reference) -> Result<Desc
 
 /// Downloads and unpacks the layers that are not there, several downloads at a time.
 async fn layers(store: &Arc<Store>, registry: &Registry<'_>, image: &Described) -> Result<Stack, ImageError> {
-    let chains = chain_ids(&image.configuration.diff_ids);
+    let parts = &image.contents.parts;
     // Collected and boxed: as a lazy iterator of futures, callers could not prove that they may change threads.
-    let descriptors = image.layers.iter().zip(&chains);
+    let descriptors = image.layers.iter().zip(parts);
     let downloads: Vec<_> =
-        descriptors.map(|(layer, chain)| missing_layer(store, registry, layer, *chain).boxed()).collect();
+        descriptors.map(|(layer, part)| missing_layer(store, registry, layer, part.chain).boxed()).collect();
     let mut files = futures::stream::iter(downloads).buffered(PARALLEL).enumerate();
     let mut stack = Stack::default();
     while let Some((n, file)) = files.next().await {
         let file = file?;
-        let (store, chain, diff_id) = (store.clone(), chains[n], image.configuration.diff_ids[n]);
+        let (store, part): (_, Part) = (store.clone(), parts[n].clone());
         let Descriptor { size: length, digest, .. } = image.layers[n];
         let unpack = move || {
             let result = match file {
                 Some(content) => {
                     let blob = Blob { content, length, digest: Some(digest) };
-                    store.add_layer(&mut stack, chain, diff_id, blob)
+                    store.add_layer(&mut stack, &part, blob)
                 }
-                None => store.take_present_layer(&mut stack, chain),
+                None => store.take_present_layer(&mut stack, part.chain),
             };
             result.map(|()| stack)
         };

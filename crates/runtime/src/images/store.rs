@@ -9,12 +9,13 @@
 //! Imports of different images do not wait for each other: unpacking takes no lock but those that keep its layers.
 
 use super::archive::{Found, ImageArchive, LayerFile};
-use super::digest::{ChainId, DiffId, Digest, chain_ids};
-use super::documents::{self, Configuration};
+use super::digest::{ChainId, DiffId, Digest, Hasher};
+use super::documents;
 use super::index::{self, Access, Index, Proof, Record, Source};
 use super::layer;
 use super::layers::{Held, LayerName, Layers};
 use super::limits::{Bound, ImageLimits};
+use super::parts::{Contents, Holds, Part};
 use super::reference::Reference;
 use super::unpack::{Blob, Compression, Failed, Interrupted, Unpacker};
 use super::{ImageError, io_error};
@@ -24,7 +25,7 @@ use crate::wire::RootfsSource;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 #[derive(Debug)]
@@ -53,7 +54,6 @@ impl Store {
     pub(super) fn open(directory: &Path, pods: &Path, unpacker: Unpacker) -> Result<Self, ImageError> {
         let layers = Layers::open(directory.join("layers"))?;
         let store = Self { directory: directory.to_owned(), pods: pods.to_owned(), layers, unpacker };
-        use std::os::unix::fs::PermissionsExt;
         fs::set_permissions(directory, fs::Permissions::from_mode(0o700))
             .map_err(io_error("protect", directory))?;
         // Layers that no image has may be incomplete after a crash of the machine: the index follows what it names.
@@ -98,35 +98,58 @@ impl Store {
         self.limits().check(Bound::ImageBytes, stack.size()).map_err(exceeded)
     }
 
-    /// Unpacks the next layer of an image, compressed or not, unless it is there; checks what it is against its digests.
+    /// Puts the next layer of an image or artifact in its place, unless it is there; checks what it is against its digests.
     pub(super) fn add_layer(
         &self,
         stack: &mut Stack,
-        chain: ChainId,
-        diff_id: DiffId,
+        part: &Part,
         blob: Blob<impl Read + Send>,
     ) -> Result<(), ImageError> {
-        if self.take_layer(stack, chain)? {
+        if self.take_layer(stack, part.chain)? {
             return Ok(());
         }
+        let held = match &part.holds {
+            Holds::Archive(diff_id) => self.unpack(stack, part.chain, *diff_id, blob)?,
+            Holds::File(path) => {
+                let size = stack.size().saturating_add(blob.length);
+                self.limits()
+                    .check(Bound::ImageBytes, size)
+                    .map_err(|error| malformed_file(path, error.to_string()))?;
+                self.layers.create(&LayerName::chain(part.chain), |target| {
+                    copy_file(target, path, blob)
+                        .map_err(|failed| unpack_error(format!("file {}", path.display()), failed))
+                })?
+            }
+        };
+        stack.layers.push(held);
+        Ok(())
+    }
+
+    /// Unpacks a layer, compressed or not.
+    fn unpack(
+        &self,
+        stack: &Stack,
+        chain: ChainId,
+        diff_id: Option<DiffId>,
+        blob: Blob<impl Read + Send>,
+    ) -> Result<Held, ImageError> {
         let left = self.limits().get(Bound::ImageBytes).saturating_sub(stack.size());
         let limits = self.limits().with(Bound::ImageBytes, left);
         let below: Vec<PathBuf> =
             stack.layers.iter().rev().map(|held| self.layers.files(&held.name)).collect();
         let fill = |target: &Path| {
             let extracted = self.unpacker.extract(blob, &limits, target, &below);
-            let extracted = extracted.map_err(|failed| unpack_error(format!("layer {diff_id}"), failed))?;
-            if extracted.digest != diff_id.0 {
+            let named = diff_id.map_or(chain.0, |diff_id| diff_id.0);
+            let extracted = extracted.map_err(|failed| unpack_error(format!("layer {named}"), failed))?;
+            if diff_id.is_some_and(|diff_id| diff_id.0 != extracted.digest) {
                 let reason = format!("its content has the digest {}", extracted.digest);
-                return Err(malformed_layer(diff_id.0, reason));
+                return Err(malformed_layer(named, reason));
             }
             let root = layer::open_directory(target).map_err(io_error("open", target))?;
             layer::mark_opaque(&root, &extracted.unpacked.opaque).map_err(io_error("mark in", target))?;
             Ok(extracted.unpacked.size)
         };
-        let held = self.layers.create(&LayerName::chain(chain), fill)?;
-        stack.layers.push(held);
-        Ok(())
+        self.layers.create(&LayerName::chain(chain), fill)
     }
 
     /// Waits until the layers of an import are on the disk.
@@ -240,35 +263,26 @@ impl Store {
     ) -> Result<Vec<String>, ImageError> {
         let names = image.names.iter().map(|name| Ok(Reference::parse(name)?.to_string()));
         let mut names = names.collect::<Result<Vec<_>, ImageError>>()?;
-        let id = Digest::of(&image.config).image_id();
-        let configuration =
-            Configuration::parse(&image.config).map_err(|error| malformed(what, error.to_string()))?;
-        self.check_layers(&configuration, image.layers.len()).map_err(|reason| malformed(what, reason))?;
+        let Contents { id, config, parts } = image.contents;
+        self.check_layers(&parts, image.layers.len()).map_err(|reason| malformed(what, reason))?;
         let mut stack = Stack::default();
-        let chains = chain_ids(&configuration.diff_ids);
-        let ids = chains.iter().zip(&configuration.diff_ids);
-        for (file, (chain, diff_id)) in image.layers.iter().zip(ids) {
+        for (file, part) in image.layers.iter().zip(&parts) {
             let blob = blob_of(archive, file).map_err(|error| malformed(what, error.to_string()))?;
-            self.add_layer(&mut stack, *chain, *diff_id, blob)?;
+            self.add_layer(&mut stack, part, blob)?;
         }
         if names.is_empty() {
             names.push(id.to_string());
         }
-        let new = NewImage {
-            names: names.clone(),
-            digests: BTreeSet::new(),
-            config: configuration.config,
-            access: None,
-        };
+        let new = NewImage { names: names.clone(), digests: BTreeSet::new(), config, access: None };
         self.sync()?;
         self.add_image(&id, &stack, new, Source::Loaded)?;
         Ok(names)
     }
 
     /// Whether a configuration and a manifest fit together, within bounds.
-    pub(super) fn check_layers(&self, configuration: &Configuration, layers: usize) -> Result<(), String> {
+    pub(super) fn check_layers(&self, parts: &[Part], layers: usize) -> Result<(), String> {
         self.limits().check(Bound::Layers, layers as u64).map_err(|error| error.to_string())?;
-        if configuration.diff_ids.len() == layers {
+        if parts.len() == layers {
             Ok(())
         } else {
             Err("its configuration and its manifest differ in layers".into())
@@ -395,6 +409,37 @@ fn blob_of(
     Ok(Blob { content, length, digest: file.digest })
 }
 
+/// Writes one file, with the directories that it lies in, into a directory where there is nothing that others have made. Returns how
+/// many bytes it has.
+fn copy_file(target: &Path, path: &Path, blob: Blob<impl Read>) -> Result<u64, Failed> {
+    let machine = |error: io::Error| Failed::Machine(error.to_string());
+    let path = target.join(path);
+    let above: Vec<&Path> = path.ancestors().skip(1).take_while(|above| above.starts_with(target)).collect();
+    for directory in above.into_iter().rev() {
+        if directory != target {
+            fs::create_dir(directory).map_err(machine)?;
+        }
+        fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).map_err(machine)?;
+    }
+    let mut file = File::create_new(&path).map_err(machine)?;
+    file.set_permissions(fs::Permissions::from_mode(0o644)).map_err(machine)?;
+    let (mut hash, mut buffer, mut length) = (Hasher::default(), vec![0; 1 << 16], 0);
+    let mut content = blob.content.take(blob.length.saturating_add(1));
+    loop {
+        let read = content.read(&mut buffer).map_err(machine)?;
+        if read == 0 {
+            break;
+        }
+        hash.update(&buffer[..read]);
+        file.write_all(&buffer[..read]).map_err(machine)?;
+        length += read as u64;
+    }
+    if length != blob.length || blob.digest.is_some_and(|digest| digest != hash.finish()) {
+        return Err(Failed::Content("it has not the digest and size that its manifest says".to_owned()));
+    }
+    Ok(length)
+}
+
 fn kind_of(kind: fs::FileType) -> &'static str {
     match kind {
         kind if kind.is_fifo() => "a named pipe",
@@ -406,6 +451,10 @@ fn kind_of(kind: fs::FileType) -> &'static str {
 
 fn malformed(what: &str, reason: String) -> ImageError {
     ImageError::Malformed { what: what.to_owned(), reason }
+}
+
+fn malformed_file(path: &Path, reason: String) -> ImageError {
+    malformed(&format!("file {}", path.display()), reason)
 }
 
 fn malformed_layer(digest: Digest, reason: String) -> ImageError {

@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::{PodSpec, Volume};
 use skiff_informer::ObjectKey;
-use skiff_volumes::claim_of;
+use skiff_volumes::{Csi, claim_of};
 
 /// The volumes of a pod that not every node can give it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -13,6 +13,8 @@ pub(crate) struct PodVolumes {
     pub claims: Vec<Claimed>,
     /// Those that are disks which not every two pods can share.
     pub disks: Vec<Disk>,
+    /// Those that CSI drivers mount though the pod brings them along.
+    pub inline: Vec<Csi>,
 }
 
 /// A claim that is a volume.
@@ -43,8 +45,10 @@ impl PodVolumes {
             pod: pod.to_owned(),
             claims: claims.collect(),
             disks: volumes().filter_map(Disk::of).collect(),
+            inline: volumes().filter_map(Csi::of_inline).collect(),
         };
-        (!all.claims.is_empty() || !all.disks.is_empty()).then(|| Box::new(all))
+        let has_some = !all.claims.is_empty() || !all.disks.is_empty() || !all.inline.is_empty();
+        has_some.then(|| Box::new(all))
     }
 }
 

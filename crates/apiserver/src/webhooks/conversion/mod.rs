@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use skiff_admission::{ClientConfig, GroupVersionKind};
 use skiff_machinery::{Convert, ConvertError, Converting, GroupVersion, Object};
 
-use super::credentials::Shown;
-use super::outgoing::{MAX_ANSWER, Outgoing};
+use super::outgoing::{MAX_ANSWER, Outgoing, Peer};
+use super::user::Shown;
 
 /// A call may take as long.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -83,7 +83,7 @@ impl Converter {
 
     /// What the webhook answers in the place of these objects.
     async fn ask(&self, review: Review, objects: &[&Object], wanted: &str) -> Result<Vec<Value>, String> {
-        let uid = uuid::Uuid::new_v4().to_string();
+        let uid = skiff_registry::made_id().to_string();
         let objects: Vec<_> = objects.iter().map(|object| object.as_map()).collect();
         let body = json!({
             "kind": "ConversionReview", "apiVersion": review.api_version(),
@@ -91,7 +91,9 @@ impl Converter {
         });
         let body = Bytes::from(body.to_string());
         let most = MAX_ANSWER + 2 * body.len();
-        let answer = self.outgoing.post((&self.client, &Shown::default()), body, TIMEOUT, most).await;
+        let shown = Shown::default();
+        let peer = Peer::of(&self.client, &shown);
+        let answer = self.outgoing.post(&peer, &self.client.url(TIMEOUT), body, TIMEOUT, most).await;
         let answer = answer.map_err(|error| error.text(&self.client, TIMEOUT))?;
         let answer: Value = serde_json::from_slice(&answer)
             .map_err(|error| format!("couldn't get version/kind; json parse error: {error}"))?;

@@ -148,15 +148,9 @@ fn container(container: &mut Tree) {
     }
 }
 
-/// A moving tag is asked for each time, a fixed one only when it is missing.
+/// What may be another image tomorrow is pulled each time; what is no reference is not.
 fn pull_policy(image: &str) -> &'static str {
-    let (name, digest) = image.split_once('@').map_or((image, false), |(name, _)| (name, true));
-    let last = name.rsplit('/').next().unwrap_or(name);
-    match last.split_once(':') {
-        Some((_, "latest")) => "Always",
-        None if !digest => "Always",
-        _ => "IfNotPresent",
-    }
+    if super::image::tag(image) == Some("latest") { "Always" } else { "IfNotPresent" }
 }
 
 fn http_get(handler: &mut Tree) {
@@ -231,8 +225,11 @@ mod tests {
         check("kubia:v1", "IfNotPresent");
         check("localhost:5000/kubia", "Always");
         check("localhost:5000/kubia:v1", "IfNotPresent");
-        check("kubia@sha256:abc", "IfNotPresent");
-        check("kubia:latest@sha256:abc", "Always");
+        let digest = "abcdef0123456789".repeat(4);
+        check(&format!("kubia@sha256:{digest}"), "IfNotPresent");
+        check(&format!("kubia:latest@sha256:{digest}"), "Always");
+        check("kubia:latest@sha256:abc", "IfNotPresent");
+        check("Kubia", "IfNotPresent");
     }
 
     #[test]

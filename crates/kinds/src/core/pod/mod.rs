@@ -4,6 +4,7 @@ mod aggregate;
 mod defaults;
 mod disabled;
 pub(crate) mod go;
+mod image;
 mod label_keys;
 mod print;
 mod qos;

@@ -96,6 +96,20 @@ fn checks_the_spec() {
 
 /// A pod gets the host ports of its node's network when it is made; until then its template leaves them open.
 #[test]
+fn scheduling_gates_are_names_each_once() {
+    check_spec(
+        json!({"schedulingGates": [{"name": "example.com/a"}, {"name": "example.com/a"}]}),
+        &[r#"spec.schedulingGates[1]: Duplicate value: "example.com/a""#],
+    );
+    let (_, errors) =
+        create(json!({"containers": [{"name": "c", "image": "i"}], "schedulingGates": [{"name": "a b"}]}));
+    assert!(
+        errors.iter().any(|error| error.starts_with(r#"spec.schedulingGates[0]: Invalid value: "a b""#)),
+        "{errors:?}"
+    );
+}
+
+#[test]
 fn templates_in_the_nodes_network_leave_host_ports_open() {
     let check = |subject, ports: Value, expected: &[&str]| {
         let spec = json!({"hostNetwork": true, "restartPolicy": "Always", "dnsPolicy": "Default", "containers": [{
@@ -159,6 +173,18 @@ fn checks_containers() {
     check_container(
         json!({"volumeMounts": [{"name": "w", "mountPath": "/a"}]}),
         &[r#"volumeMounts[0].name: Not found: "w""#],
+    );
+    check_container(
+        json!({"volumeDevices": [{"name": "w", "devicePath": "/dev/a"}, {"name": "v", "devicePath": "/dev/../a"}]}),
+        &[
+            r#"volumeDevices[0].name: Not found: "w""#,
+            r#"volumeDevices[1].name: Invalid value: "v": can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode"#,
+            r#"volumeDevices[1].devicePath: Invalid value: "/dev/../a": can not contain backsteps ('..')"#,
+        ],
+    );
+    check_container(
+        json!({"volumeMounts": [{"mountPath": "/a"}]}),
+        &["volumeMounts[0].name: Required value", r#"volumeMounts[0].name: Not found: """#],
     );
     check_container(
         json!({"volumeMounts": [{"name": "v", "mountPath": "/a"}, {"name": "v", "mountPath": "/a"}]}),

@@ -1,5 +1,7 @@
 //! Checks of a pod and of a pod spec as a whole; containers and volumes have files of their own.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::core::v1::{HostAlias, Pod, PodDNSConfig, PodSpec, ResourceRequirements, Toleration};
 use serde_json::{Value, json};
 
@@ -81,6 +83,21 @@ pub(crate) fn validate_spec(path: &str, spec: &PodSpec, tree: &Value, subject: S
     for (index, gate) in spec.readiness_gates.iter().flatten().enumerate() {
         let field = format!("{path}.readinessGates[{index}].conditionType");
         errors.extend(Form::QualifiedName.check(&field, &gate.condition_type));
+    }
+    let gates = spec.scheduling_gates.iter().flatten().map(|gate| gate.name.as_str());
+    errors.extend(scheduling_gates(&at("schedulingGates"), gates));
+    errors
+}
+
+/// What holds a pod back, each once.
+fn scheduling_gates<'a>(path: &str, gates: impl Iterator<Item = &'a str>) -> FieldErrors {
+    let (mut seen, mut errors) = (BTreeSet::new(), FieldErrors::new());
+    for (index, gate) in gates.enumerate() {
+        let field = format!("{path}[{index}]");
+        errors.extend(Form::QualifiedName.check(&field, gate));
+        if !seen.insert(gate) {
+            errors.push(FieldError::duplicate(field, gate));
+        }
     }
     errors
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::api::core::v1::{Container, ContainerPort, PodSpec, VolumeMount};
+use k8s_openapi::api::core::v1::{Container, ContainerPort, PodSpec, VolumeDevice, VolumeMount};
 
 use super::subject::Subject;
 use super::validate_probes::{self, Role};
@@ -89,7 +89,9 @@ fn container<'a>(pod: &mut PodFacts<'a>, path: &str, container: &'a Container, r
     errors.extend(validate_env::validate(path, container));
     let privileged = container.security_context.as_ref().and_then(|sc| sc.privileged) == Some(true);
     let mounts = container.volume_mounts.as_deref().unwrap_or_default();
-    errors.extend(self::mounts(&at("volumeMounts"), mounts, pod.volumes, privileged));
+    let devices = container.volume_devices.as_deref().unwrap_or_default();
+    errors.extend(self::mounts(&at("volumeMounts"), mounts, devices, pod.volumes, privileged));
+    errors.extend(self::devices(&at("volumeDevices"), devices, mounts, pod.volumes));
     errors.extend(validate_probes::container(path, container, role));
     if let Some(resources) = &container.resources {
         errors.extend(validate_resources::requirements(&at("resources"), resources));
@@ -219,20 +221,35 @@ fn host_port_conflicts(path: &str, list: &str, containers: &[Container]) -> Fiel
     errors
 }
 
-fn mounts(path: &str, mounts: &[VolumeMount], volumes: &Volumes, privileged: bool) -> FieldErrors {
+fn mounts(
+    path: &str,
+    mounts: &[VolumeMount],
+    devices: &[VolumeDevice],
+    volumes: &Volumes,
+    privileged: bool,
+) -> FieldErrors {
     let mut errors = FieldErrors::new();
     let mut paths = BTreeSet::new();
     for (index, mount) in mounts.iter().enumerate() {
         let at = |field: &str| format!("{path}[{index}].{field}");
         if mount.name.is_empty() {
             errors.push(FieldError::required(at("name"), ""));
-        } else if !volumes.contains(&mount.name) {
+        }
+        if !volumes.contains_key(&mount.name) {
             errors.push(FieldError::new(FieldErrorKind::NotFound, at("name"), mount.name.as_str(), ""));
         }
         if mount.mount_path.is_empty() {
             errors.push(FieldError::required(at("mountPath"), ""));
         } else if !paths.insert(mount.mount_path.as_str()) {
             errors.push(FieldError::invalid(at("mountPath"), mount.mount_path.as_str(), "must be unique"));
+        }
+        if devices.iter().any(|device| device.name == mount.name) {
+            let detail = "must not already exist in volumeDevices";
+            errors.push(FieldError::invalid(at("name"), mount.name.as_str(), detail));
+        }
+        if devices.iter().any(|device| device.device_path == mount.mount_path) {
+            let detail = "must not already exist as a path in volumeDevices";
+            errors.push(FieldError::invalid(at("mountPath"), mount.mount_path.as_str(), detail));
         }
         let sub_path = mount.sub_path.as_deref().unwrap_or("");
         let expression = mount.sub_path_expr.as_deref().unwrap_or("");
@@ -251,6 +268,47 @@ fn mounts(path: &str, mounts: &[VolumeMount], volumes: &Volumes, privileged: boo
             errors.push(FieldError::forbidden(at("mountPropagation"), detail));
         }
         errors.extend(recursive(&format!("{path}.recursiveReadOnly"), mount));
+    }
+    errors
+}
+
+/// Claims that a container has as block devices.
+fn devices(path: &str, devices: &[VolumeDevice], mounts: &[VolumeMount], volumes: &Volumes) -> FieldErrors {
+    let (mut names, mut paths, mut errors) = (BTreeSet::new(), BTreeSet::new(), FieldErrors::new());
+    for (index, VolumeDevice { name, device_path }) in devices.iter().enumerate() {
+        let at = |field: &str| format!("{path}[{index}].{field}");
+        let wrong = |field: &str, value: &str, detail: &str| FieldError::invalid(at(field), value, detail);
+        if name.is_empty() {
+            errors.push(FieldError::required(at("name"), ""));
+        } else if !names.insert(name) {
+            errors.push(wrong("name", name, "must be unique"));
+        }
+        match volumes.get(name) {
+            Some(true) => {}
+            Some(false) => {
+                let detail =
+                    "can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode";
+                errors.push(wrong("name", name, detail));
+            }
+            None => errors.push(FieldError::new(FieldErrorKind::NotFound, at("name"), name.as_str(), "")),
+        }
+        if device_path.is_empty() {
+            errors.push(FieldError::required(at("devicePath"), ""));
+        }
+        if paths.contains(device_path) {
+            errors.push(wrong("devicePath", device_path, "must be unique"));
+        }
+        if device_path.split('/').any(|part| part == "..") {
+            errors.push(wrong("devicePath", device_path, "can not contain backsteps ('..')"));
+        } else {
+            paths.insert(device_path);
+        }
+        if mounts.iter().any(|mount| mount.name == *name) {
+            errors.push(wrong("name", name, "must not already exist in volumeMounts"));
+        }
+        if mounts.iter().any(|mount| mount.mount_path == *device_path) {
+            errors.push(wrong("devicePath", device_path, "must not already exist as a path in volumeMounts"));
+        }
     }
     errors
 }

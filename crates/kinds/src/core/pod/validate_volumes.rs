@@ -1,7 +1,7 @@
 //! Checks of volumes. The many volume types are one field each of the same JSON object, so that this
 //! works on the tree.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::{ObjectFieldSelector, ResourceFieldSelector};
 use serde_json::Value;
@@ -18,8 +18,8 @@ use skiff_machinery::{FieldError, FieldErrors};
 /// When images are pulled, also those of volumes.
 pub(super) const PULL_POLICIES: &[&str] = &["Always", "IfNotPresent", "Never"];
 
-/// The names of a pod's volumes.
-pub(super) type Volumes = BTreeSet<String>;
+/// The names of a pod's volumes, and whether each is a claim.
+pub(super) type Volumes = BTreeMap<String, bool>;
 
 const VOLUME_FIELDS: &[&str] =
     &["metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid"];
@@ -38,12 +38,14 @@ pub(super) fn validate(path: &str, spec: &Value, subject: Subject) -> (Volumes, 
             wrong.push(FieldError::required(format!("{path}.name"), ""));
         } else {
             wrong.extend(Form::DnsLabel.check(&format!("{path}.name"), name));
-            if names.contains(name) {
+            if names.contains_key(name) {
                 wrong.push(FieldError::duplicate(format!("{path}.name"), name));
             }
         }
         if wrong.is_empty() {
-            names.insert(name.to_owned());
+            let is_claim =
+                ["persistentVolumeClaim", "ephemeral"].iter().any(|kind| volume[*kind].is_object());
+            names.insert(name.to_owned(), is_claim);
         }
         errors.extend(wrong);
     }

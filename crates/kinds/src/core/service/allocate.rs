@@ -16,6 +16,9 @@ use skiff_machinery::{
     AddressSpace, AllocationError, Claim, FieldError, FieldErrors, NodePort, NodePorts, Object, addresses,
 };
 
+/// The node port before the first that a Service is shown in a dry run, as in Kubernetes: an example.
+const DRY_RUN: u16 = 32768;
+
 /// Fills addresses and ports that are left to the server, and returns everything the Service then holds.
 pub(super) fn allocate(
     node_ports: NodePorts,
@@ -188,10 +191,17 @@ impl Request<'_> {
         Ok(port)
     }
 
-    /// A node port of the server's choice; in a dry run the first of the range.
+    /// A node port of the server's choice; in a dry run the one behind those that the Service has, whoever has that.
     fn chosen_node_port(&mut self, range: NodePorts, what: &str) -> Result<NodePort, AllocationError> {
         if self.space.dry_run() {
-            return Ok(range.first);
+            let own = self.claims.iter().filter_map(|claim| match claim {
+                Claim::NodePort(port) => Some(port.number()),
+                Claim::Ip(_) => None,
+            });
+            let last = own.max().unwrap_or(DRY_RUN);
+            let port = NodePort::of(i64::from(last) + 1).unwrap_or(range.first);
+            self.claims.insert(Claim::NodePort(port));
+            return Ok(port);
         }
         let start = self.space.pick(u64::MAX);
         let port = |number: u128| i64::try_from(number).ok().and_then(NodePort::of);

@@ -238,6 +238,12 @@ fn dry_run_searches_nothing() {
     cluster.dry_run = true;
     let service = cluster.create(json!({"ports": http()})).unwrap();
     assert_eq!(service.str(&["spec", "clusterIP"]), "10.96.0.0");
+    let ports =
+        json!([{"name": "a", "port": 80, "protocol": "TCP"}, {"name": "b", "port": 81, "protocol": "TCP"}]);
+    let service = cluster.create(json!({"type": "NodePort", "ports": ports})).unwrap();
+    let chosen: Vec<_> =
+        (0..2).map(|at| service.get(&["spec", "ports"]).unwrap()[at]["nodePort"].clone()).collect();
+    assert_eq!(chosen, [32769, 32770], "each port has one of its own");
 }
 
 #[test]

@@ -239,6 +239,80 @@ fn a_node_takes_so_many_volumes_of_a_driver() {
 }
 
 #[test]
+fn volumes_of_former_plugins_count_for_their_drivers() {
+    let full = "2 node(s) exceed max volume count.";
+    let amazon = |id: &str| json!({"awsElasticBlockStore": {"volumeID": id}});
+    // What is on node "a", what the pod wants, and whether there is room on a node that takes one.
+    let check = |there: &[Value], wanted: &[Value], expected: &str| {
+        let mut picture = cluster();
+        let node = json!({"spec": {"drivers": [{"name": "ebs.csi.aws.com", "nodeID": "n", "allocatable": {"count": 1}}]}});
+        for name in ["a", "b"] {
+            let limits = limits(&serde_json::from_value::<CSINode>(node.clone()).unwrap());
+            picture.storage.set_limits(name, Some(&Arc::new(limits)));
+        }
+        class(
+            &mut picture,
+            json!({"provisioner": "kubernetes.io/aws-ebs", "volumeBindingMode": "WaitForFirstConsumer"}),
+        );
+        claim(&mut picture, "new", json!({}));
+        for (name, source) in [
+            ("old", amazon("aws://z/vol-1")),
+            ("own", json!({"csi": {"driver": "ebs.csi.aws.com", "volumeHandle": "vol-2"}})),
+        ] {
+            claim(&mut picture, name, bound_to(name));
+            volume(&mut picture, name, json!({}), source);
+        }
+        for name in ["a", "b"] {
+            put(&mut picture, name, pod(&format!("on-{name}"), there));
+        }
+        check(&picture, wanted, expected);
+    };
+    check(&[], &[named("old")], "-> a");
+    check(&[], &[named("old"), named("own")], full);
+    check(&[named("own")], &[named("old")], full);
+    check(&[named("own")], &[named("new")], full);
+    check(&[named("own")], &[named("own")], "-> a");
+    check(&[], &[amazon("vol-2"), named("own")], "-> a");
+    check(&[named("own")], &[json!({"cinder": {"volumeID": "vol-1"}})], "-> a");
+    check(&[json!({"emptyDir": {}})], &[amazon("vol-3"), amazon("vol-4")], full);
+    check(&[amazon("vol-3")], &[amazon("vol-4")], full);
+    check(&[named("old")], &[named("old")], "-> a");
+}
+
+#[test]
+fn an_attachment_of_a_former_plugins_volume_says_nothing() {
+    let mut picture = cluster();
+    let node = json!({"spec": {"drivers": [{"name": "ebs.csi.aws.com", "nodeID": "n", "allocatable": {"count": 1}}]}});
+    for name in ["a", "b"] {
+        let limits = limits(&serde_json::from_value::<CSINode>(node.clone()).unwrap());
+        picture.storage.set_limits(name, Some(&Arc::new(limits)));
+    }
+    volume(&mut picture, "old", json!({}), json!({"awsElasticBlockStore": {"volumeID": "vol-1"}}));
+    volume(
+        &mut picture,
+        "own",
+        json!({}),
+        json!({"csi": {"driver": "ebs.csi.aws.com", "volumeHandle": "vol-2"}}),
+    );
+    let mut attach = |volume: &str, node: &str| {
+        let attachment = json!({"spec": {"attacher": "ebs.csi.aws.com", "nodeName": node,
+            "source": {"persistentVolumeName": volume}}});
+        let attachment: VolumeAttachment = serde_json::from_value(attachment).unwrap();
+        picture.storage.set_attachment(node, Attachment::of(&attachment).map(Arc::new).as_ref());
+        check(
+            &picture,
+            &[json!({"awsElasticBlockStore": {"volumeID": "vol-3"}})],
+            match volume {
+                "own" => "-> b",
+                _ => "-> a",
+            },
+        );
+    };
+    attach("old", "a");
+    attach("own", "a");
+}
+
+#[test]
 fn some_claims_and_disks_are_for_one_pod_alone() {
     let mut picture = cluster();
     claim(&mut picture, "c", json!({"spec": {"accessModes": ["ReadWriteOncePod"]}}));
