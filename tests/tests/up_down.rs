@@ -16,6 +16,14 @@ fn up_twice_is_harmless_and_leaves_a_context() {
     assert_eq!(status.code, Some(0), "{status}");
 }
 
+/// What controllers put into a namespace is in `default` when the command says that the cluster is up.
+#[test]
+fn pods_can_be_created_as_soon_as_it_is_up() {
+    let cluster = Cluster::empty();
+    let furniture = cluster.k("get serviceaccount/default configmap/kube-root-ca.crt -n default -o name");
+    assert_eq!(furniture, "serviceaccount/default\nconfigmap/kube-root-ca.crt\n");
+}
+
 #[test]
 fn down_leaves_nothing_and_up_finds_everything() {
     let cluster = Cluster::up();

@@ -353,6 +353,14 @@ async fn pods_run_as_a_service_account() {
     );
 }
 
+/// A controller makes it a moment after the namespace.
+#[tokio::test]
+async fn pods_wait_for_the_default_service_account() {
+    let api = Api::start().await;
+    let (early, ()) = tokio::join!(api.post(PODS, pod("early")), api.make_default_account("default"));
+    early.expect(201);
+}
+
 #[tokio::test]
 async fn scales() {
     let api = Api::start().await;

@@ -20,6 +20,7 @@ use crate::environment::{Controller, Environment};
 
 mod decide;
 mod graph;
+mod linked;
 mod monitor;
 #[cfg(test)]
 mod tests;

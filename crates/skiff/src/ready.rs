@@ -1,4 +1,5 @@
-//! Waiting until pods can run: the node is Ready, the cluster's DNS answers, and pods reach each other, the DNS and the API.
+//! Waiting until pods can run: the node is Ready, the cluster's DNS answers, pods reach each other, the DNS and the API, and the
+//! namespace `default` has what every pod in it needs.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -7,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
 use futures::StreamExt;
-use k8s_openapi::api::core::v1::Node;
-use kube::api::{Patch, PatchParams};
+use k8s_openapi::api::core::v1::{ConfigMap, Node, ServiceAccount};
+use kube::api::{ApiResource, DynamicObject, PartialObjectMeta, Patch, PatchParams};
 use kube::runtime::{WatchStreamExt as _, watcher};
-use kube::{Api, Client};
-use skiff_informer::{Tolerant, watch_objects};
+use kube::{Api, Client, Resource};
+use skiff_informer::{Tolerant, watch_objects, watch_objects_of};
 use skiff_podnet::NodeNetwork;
 use skiff_proxy::Health;
 use tokio::sync::watch;
@@ -70,7 +71,21 @@ impl Starting<'_> {
         let ways = async || Ok(connections::to_dns(self.dns, self.dns_ready().await?));
         self.open(&prober, ways).await?;
         self.timeline.pass("dnsAnswers");
-        Ok(())
+        self.namespace_furnished().await
+    }
+
+    /// Waits for what controllers put into every namespace, in `default`: whoever hears that the cluster is up may create pods
+    /// there. It mostly is there long before the DNS is.
+    async fn namespace_furnished(&self) -> anyhow::Result<()> {
+        let account = made::<ServiceAccount>(self.client, "default");
+        let map = made::<ConfigMap>(self.client, "kube-root-ca.crt");
+        match timeout(PATIENCE, async { tokio::try_join!(account, map) }).await {
+            Ok(made) => made.map(drop),
+            Err(_) => bail!(
+                "namespace default has no ServiceAccount default or no ConfigMap kube-root-ca.crt after {} s",
+                PATIENCE.as_secs()
+            ),
+        }
     }
 
     async fn node_ready(&self) -> anyhow::Result<Node> {
@@ -192,6 +207,22 @@ async fn ready_node(nodes: Api<Node>, name: &str) -> anyhow::Result<Node> {
         }
     }
     bail!("the watch of the node has ended")
+}
+
+/// Waits until there is an object of this name in namespace `default`.
+async fn made<K: Resource<DynamicType = ()>>(client: &Client, name: &str) -> anyhow::Result<()> {
+    let kind = ApiResource::erase::<K>(&());
+    let objects = Api::<PartialObjectMeta<DynamicObject>>::namespaced_with(client.clone(), "default", &kind);
+    let itself = watcher::Config::default().fields(&format!("metadata.name={name}"));
+    let mut seen = pin!(watch_objects_of(objects, &kind, itself));
+    while let Some(event) = seen.next().await {
+        match event {
+            Ok(watcher::Event::InitApply(_) | watcher::Event::Apply(_)) => return Ok(()),
+            Ok(_) => {}
+            Err(error) => tracing::debug!(%error, name, "waiting for an object, will try again"),
+        }
+    }
+    bail!("the watch of {} has ended", kind.plural)
 }
 
 /// Why a node is not Ready; nothing when it is.

@@ -41,7 +41,8 @@ pub(crate) async fn handle(server: Arc<Shared>, caller: Caller, request: Request
         (exchange.matched.clone(), exchange.trail.clone(), exchange.work() != Work::Short);
     let in_flight = (!lasts).then(|| asked.in_flight());
     let is_inside = matches!(caller, Caller::InProcess { .. });
-    let run = contained(exchange.run(caller, request, asked.clone()));
+    // In a place of its own. It is large, and what it is wrapped in has room for it twice: as it is given, and as it goes on.
+    let run = contained(Box::pin(exchange.run(caller, request, asked.clone())));
     let (outcome, waited) = metrics::waits(run).await;
     let mut response = match outcome {
         Ok(Ok(response)) => response,

@@ -117,32 +117,36 @@ impl Graph {
         let mut work = Vec::new();
         let references = meta.owner_references.as_deref().unwrap_or(&[]);
         let owners: Vec<Owner> = references.iter().map(owner).collect();
-        let old = self.nodes.remove(&uid);
-        let old_owners = old.as_ref().map(|node| node.owners.clone()).unwrap_or_default();
-        let was = |state: fn(&Node) -> bool| old.as_ref().is_some_and(state);
-
         let deleting = meta.deletion_timestamp.is_some();
         let has = |finalizer: &str| meta.finalizers.iter().flatten().any(|name| name == finalizer);
         let (foreground, orphaning) = (deleting && has(FOREGROUND), deleting && has(ORPHAN));
-        let starts_foreground = foreground && !was(|node| node.foreground);
-        if orphaning && !was(|node| node.orphaning) {
-            work.push(Work::Orphan(uid.clone()));
-        }
-        let dependents = old.map(|node| node.dependents).unwrap_or_default();
-        if starts_foreground {
-            work.extend(dependents.iter().cloned().map(Work::Collect));
-            work.push(Work::Collect(uid.clone()));
-        }
         let node = Node {
             target: Target { kind: kind.clone(), key: ObjectKey::of(meta) },
             owners: owners.clone(),
-            dependents,
+            dependents: BTreeSet::new(),
             observed: true,
             deleting,
             foreground,
             orphaning,
         };
-        self.nodes.insert(uid.clone(), node);
+        let mut old_owners = Vec::new();
+        // Most are new, and then this is all.
+        let old = self.nodes.insert(uid.clone(), node);
+        let was = |state: fn(&Node) -> bool| old.as_ref().is_some_and(state);
+        if orphaning && !was(|node| node.orphaning) {
+            work.push(Work::Orphan(uid.clone()));
+        }
+        if foreground && !was(|node| node.foreground) {
+            let dependents = old.iter().flat_map(|node| &node.dependents);
+            work.extend(dependents.cloned().map(Work::Collect));
+            work.push(Work::Collect(uid.clone()));
+        }
+        if let Some(old) = old
+            && let Some(node) = self.nodes.get_mut(&uid)
+        {
+            node.dependents = old.dependents;
+            old_owners = old.owners;
+        }
         self.relink(&uid, &old_owners, &owners, references, &mut work);
         work
     }

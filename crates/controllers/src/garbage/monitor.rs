@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::core::{ApiResource, DynamicObject, PartialObjectMeta};
+use kube::core::ApiResource;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client};
 use parking_lot::Mutex;
@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::graph::{Graph, GroupKind, Uid, Work};
+use super::linked::Linked;
 use crate::discovery::{ResourceKind, discover};
 use crate::removals::{Removals, Removed};
 
@@ -121,7 +122,7 @@ impl Monitors {
             changed: defines.then(|| self.changed.clone()),
             done,
         };
-        let api = Api::<PartialObjectMeta<DynamicObject>>::all_with(self.client.clone(), &kind.api);
+        let api = Api::<Linked>::all_with(self.client.clone(), &kind.api);
         let (token, resource) = (stop.clone(), kind.api.clone());
         tokio::spawn(async move { token.run_until_cancelled(monitor.follow(api, &resource)).await });
         Monitored { kind, stop, synced }
@@ -142,7 +143,7 @@ struct Monitor {
 }
 
 impl Monitor {
-    async fn follow(self, api: Api<PartialObjectMeta<DynamicObject>>, kind: &ApiResource) {
+    async fn follow(self, api: Api<Linked>, kind: &ApiResource) {
         let mut events = watch_objects_of(api, kind, watcher::Config::default()).boxed();
         let mut listed = HashSet::new();
         while let Some(event) = events.next().await {
@@ -164,7 +165,7 @@ impl Monitor {
     }
 
     /// Of an object that cannot be read, what was known stays.
-    fn put(&self, object: Tolerant<PartialObjectMeta<DynamicObject>>) {
+    fn put(&self, object: Tolerant<Linked>) {
         let Some(object) = object.readable() else { return };
         let work = self.graph.lock().put(&self.name, &object.metadata);
         self.add(work);
