@@ -5,15 +5,14 @@ use std::io::Read as _;
 use anyhow::ensure;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
-use http::Request;
+use http::{Request, StatusCode};
 use http_body_util::Empty;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use kube::Config;
-use kube::client::Body;
 use serde_json::json;
 
-use super::connection;
+use super::connection::{self, Connection};
 use super::creates::CONFIG_MAPS;
 
 /// How many connections are made at the same time.
@@ -45,9 +44,9 @@ fn path() -> String {
 
 /// A watch with a connection of its own, by HTTP/1.1.
 async fn alone() -> anyhow::Result<Held> {
-    let response = super::client().await?.send(Request::get(path()).body(Body::empty())?).await?;
-    ensure!(response.status().is_success(), "watch: {}", response.status());
-    Ok(Box::new(response))
+    let mut connection = Connection::new(&Config::infer().await?).await?;
+    let response = connection.begin(Request::get(path()), Bytes::new(), StatusCode::OK).await?;
+    Ok(Box::new((connection, response)))
 }
 
 /// Watches that share a connection by HTTP/2, as those of a program in Go do.
