@@ -129,14 +129,19 @@ fn reads(both: Both<'_>) -> anyhow::Result<Vec<Compared>> {
 }
 
 fn watchers(both: Both<'_>) -> anyhow::Result<Vec<Compared>> {
+    const CROWDS: [(&str, &str, &str, f64); 3] = [
+        ("100 watchers", "100", "1", 1.0 / 3.0),
+        ("1,000 watchers", "1000", "1", 1.0 / 4.0),
+        ("1,000 watchers, 50 on a connection", "1000", "50", 1.0 / 4.0),
+    ];
     let mut rows = Vec::new();
-    for (watchers, rounds, wanted) in [("100", "100", 1.0 / 3.0), ("1000", "30", 1.0 / 4.0)] {
+    for (crowd, watchers, of_connection, wanted) in CROWDS {
         let [answered, served, slow] = alternate(both, |server| {
-            let answer = inside(server, &["watchers", watchers, rounds])?;
+            let answer = inside(server, &["watchers", watchers, of_connection, "100"])?;
             Ok(["answered", "served", "p99"].map(|name| number(&answer, name)))
         })?;
         let row = |what: &str, times, wanted| {
-            Compared::less(format!("a write with {watchers} watchers until {what}"), times, "ms", wanted)
+            Compared::less(format!("a write with {crowd}, until {what}"), times, "ms", wanted)
         };
         rows.extend([
             row("it is answered", answered, None),

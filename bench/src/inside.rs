@@ -35,7 +35,9 @@ pub(crate) fn run(command: Inside) -> anyhow::Result<()> {
         Inside::Reads { clients, seconds } => block_on(reads::run(clients, seconds)),
         Inside::Single { rounds } => block_on(single::run(rounds)),
         Inside::Watches { watches, of_connection } => block_on(watches::run(watches, of_connection)),
-        Inside::Watchers { watchers, rounds } => block_on(watchers::run(watchers, rounds)),
+        Inside::Watchers { watchers, of_connection, rounds } => {
+            block_on(watchers::run(watchers, of_connection, rounds))
+        }
         Inside::Webhook { rounds } => block_on(webhook::run(rounds)),
         Inside::Load { pods } => block_on(size::load(pods)),
         Inside::Read => block_on(size::read()),

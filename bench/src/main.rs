@@ -61,8 +61,8 @@ enum Inside {
     Creates { clients: usize, seconds: u64, what: Created },
     /// Make the definition of the custom resources that `creates` creates
     Define,
-    /// How long it takes from a write until so many watchers have been told
-    Watchers { watchers: usize, rounds: u32 },
+    /// How long it takes from a write until so many watchers, of which some share each connection, have been told
+    Watchers { watchers: usize, of_connection: usize, rounds: u32 },
     /// Serve a mutating webhook; how long a create takes with and without it, and the webhook alone, in turns
     Webhook { rounds: u32 },
     /// Create the ConfigMaps that `reads` reads

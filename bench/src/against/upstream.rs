@@ -12,8 +12,8 @@ use skiff_tests::Host;
 use crate::measure::inside;
 use crate::server::ApiServer;
 
-/// Runs a program until the input ends.
-const UNTIL_INPUT_ENDS: &str = r#"exec 3<&0; "$@" </dev/null & cat <&3 >/dev/null; kill $!; wait"#;
+/// Runs a program until the input ends, in a session of its own, as skiff is: the scheduler shares the machine among sessions.
+const UNTIL_INPUT_ENDS: &str = r#"exec 3<&0; setsid "$@" </dev/null & cat <&3 >/dev/null; kill $!; wait"#;
 
 /// What nothing else on the host listens at.
 const PORT: u16 = 16443;
@@ -107,8 +107,9 @@ fn options(pki: &Path) -> Vec<String> {
         file("tls-cert-file", "apiserver.pem"),
         file("tls-private-key-file", "apiserver.pem"),
         file("client-ca-file", "ca.crt"),
-        file("service-account-key-file", "sa.key"),
-        file("service-account-signing-key-file", "sa.key"),
+        // Nobody asks for tokens here, and the file of their keys is written as kube-apiserver does not read it.
+        file("service-account-key-file", "apiserver.pem"),
+        file("service-account-signing-key-file", "apiserver.pem"),
         file("requestheader-client-ca-file", "front-proxy-ca.crt"),
         "--requestheader-allowed-names=front-proxy-client".to_owned(),
         "--requestheader-username-headers=X-Remote-User".to_owned(),

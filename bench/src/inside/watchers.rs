@@ -1,13 +1,11 @@
-//! Many watchers of one object, each with a connection of its own, and how soon all have been told of a write.
+//! Many watchers of one object, and how soon all have been told of a write.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
-use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt, stream};
-use http::{Method, Request, StatusCode};
+use http::{Method, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use kube::Config;
@@ -16,12 +14,10 @@ use tokio::sync::Notify;
 
 use super::connection::Connection;
 use super::creates::{CONFIG_MAPS, config_map};
+use super::watches;
 use crate::report::percentile;
 
-/// How many connections are made at the same time.
-const PARALLEL: usize = 16;
-
-pub(crate) async fn run(watchers: usize, rounds: u32) -> anyhow::Result<()> {
+pub(crate) async fn run(watchers: usize, of_connection: usize, rounds: u32) -> anyhow::Result<()> {
     let config = Config::infer().await?;
     let mut writer = Connection::new(&config).await?;
     let name = format!("watched-{}", SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis());
@@ -32,13 +28,9 @@ pub(crate) async fn run(watchers: usize, rounds: u32) -> anyhow::Result<()> {
         format!("fieldSelector=metadata.name%3D{name}&resourceVersion={revision}&timeoutSeconds=600");
     let path = format!("{CONFIG_MAPS}?watch=1&{selected}");
     let told = Arc::new(Told::new(watchers));
-    let open = |_| async {
-        let mut connection = Connection::new(&config).await?;
-        let response = connection.begin(Request::get(&path), Bytes::new(), StatusCode::OK).await?;
-        tokio::spawn(follow(connection, response.into_body(), told.clone()));
-        anyhow::Ok(())
-    };
-    stream::iter(0..watchers).map(open).buffer_unordered(PARALLEL).try_collect::<()>().await?;
+    for watch in watches::open(&path, watchers, of_connection).await? {
+        tokio::spawn(follow(watch, told.clone()));
+    }
     let path = format!("{CONFIG_MAPS}/{name}");
     let (mut answered, mut served) = (Vec::new(), Vec::new());
     for round in 0..rounds {
@@ -80,7 +72,7 @@ impl Told {
 
 /// Counts events, which end with lines, until the server ends the watch or the program ends. They are not parsed: the machine's
 /// cores are meant for the server.
-async fn follow(_connection: Connection, mut body: Incoming, told: Arc<Told>) {
+async fn follow(mut body: Incoming, told: Arc<Told>) {
     while let Some(Ok(frame)) = body.frame().await {
         let data = frame.data_ref().map_or(&[][..], |data| data);
         data.iter().filter(|byte| **byte == b'\n').for_each(|_| told.add());
