@@ -43,8 +43,15 @@ pub(super) fn sized(length: usize) -> usize {
 pub(crate) fn nested(out: &mut Vec<u8>, number: u16, write: impl FnOnce(&mut Vec<u8>)) {
     tag(out, number, 2);
     let start = out.len();
+    // Of most messages the length is one byte.
+    out.push(0);
     write(out);
-    let mut length = Vec::with_capacity(5);
-    varint(&mut length, (out.len() - start) as u64);
-    out.splice(start..start, length);
+    let length = (out.len() - start - 1) as u64;
+    if length < 0x80 {
+        out[start] = length.to_le_bytes()[0];
+    } else {
+        let mut bytes = Vec::with_capacity(5);
+        varint(&mut bytes, length);
+        out.splice(start..=start, bytes);
+    }
 }
