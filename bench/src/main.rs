@@ -3,14 +3,18 @@
 //! Every number comes from a whole cluster in namespaces of its own on this machine. Where two things are compared,
 //! both are measured in the same run, in turns, because machines are noisy.
 
+mod against;
 mod inside;
 mod measure;
 mod probe;
 mod report;
+mod server;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use inside::creates::Created;
 use inside::crowd::Crowd;
 
 /// Measures what skiff promises and prints a table.
@@ -32,6 +36,14 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Part {
+    /// Measures the API server and kube-apiserver with etcd, in turns, and prints a table
+    Against {
+        /// Where the programs kube-apiserver and etcd are
+        #[arg(long)]
+        kubernetes: PathBuf,
+        /// Only these measurements (watches, creates, reads, watchers, custom, webhook)
+        only: Vec<String>,
+    },
     /// The part that runs on a cluster's host
     #[command(hide = true)]
     Inside {
@@ -43,8 +55,16 @@ enum Part {
 /// What this program does when it runs on a cluster's host; prints one JSON value.
 #[derive(Debug, Subcommand)]
 enum Inside {
-    /// Create ConfigMaps of 1 KB with many clients for some seconds
-    Creates { clients: usize, seconds: u64 },
+    /// Wait until the API server answers and has the namespace `default`
+    Ready,
+    /// Create objects with many clients for some seconds
+    Creates { clients: usize, seconds: u64, what: Created },
+    /// Make the definition of the custom resources that `creates` creates
+    Define,
+    /// How long it takes from a write until so many watchers, of which some share each connection, have been told
+    Watchers { watchers: usize, of_connection: usize, rounds: u32 },
+    /// Serve a mutating webhook; how long a create takes with and without it, and the webhook alone, in turns
+    Webhook { rounds: u32 },
     /// Create the ConfigMaps that `reads` reads
     Prepare,
     /// Read one object, and a page of 500, with many clients, as JSON and as protobuf, for some seconds each
@@ -79,6 +99,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.part {
         Some(Part::Inside { command }) => inside::run(command),
+        Some(Part::Against { kubernetes, only }) => against::run(&kubernetes, &only),
         None => measure::run(&cli.only, cli.services, cli.pods),
     };
     match result {

@@ -1,21 +1,23 @@
 //! The measurements, each on a cluster of its own.
 
-mod idle;
+pub(crate) mod idle;
 mod pods;
 mod scale;
 mod schedule;
 mod size;
 mod start;
 mod store;
-mod watches;
+pub(crate) mod watches;
 
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::{Context, bail};
 use serde_json::Value;
-use skiff_tests::{Cluster, Output};
+use skiff_tests::Output;
 
 use crate::report::{self, Result as Row};
+use crate::server::ApiServer;
 
 /// Makes a cluster, measures, and takes it down.
 type Measurement<'a> = dyn Fn() -> anyhow::Result<Vec<Row>> + 'a;
@@ -50,18 +52,23 @@ pub(crate) fn run(only: &[String], services: u32, pods: u32) -> anyhow::Result<(
     Ok(())
 }
 
-/// Runs this program on a cluster's host; the JSON value that it prints.
-fn inside(cluster: &Cluster, arguments: &[&str]) -> anyhow::Result<Value> {
-    let mut command = cluster.host().command(program()?);
-    command.arg("inside").args(arguments).env("KUBECONFIG", cluster.kubeconfig());
-    let text = Output::of(&mut command).ok();
+/// Runs this program on a server's host; the JSON value that it prints.
+pub(crate) fn inside(server: &dyn ApiServer, arguments: &[&str]) -> anyhow::Result<Value> {
+    let text = Output::of(inside_command(server)?.args(arguments)).ok();
     Ok(serde_json::from_str(&text)?)
+}
+
+/// This program on a server's host, as a client of that server, that has not been started.
+fn inside_command(server: &dyn ApiServer) -> anyhow::Result<Command> {
+    let mut command = server.host().command(program()?);
+    command.arg("inside").env("KUBECONFIG", server.kubeconfig());
+    Ok(command)
 }
 
 fn program() -> anyhow::Result<PathBuf> {
     std::env::current_exe().context("find this program")
 }
 
-fn number(value: &Value, name: &str) -> f64 {
+pub(crate) fn number(value: &Value, name: &str) -> f64 {
     value[name].as_f64().unwrap_or(f64::NAN)
 }

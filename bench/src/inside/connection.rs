@@ -3,10 +3,13 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail};
 use bytes::Bytes;
-use http::{Method, Request, StatusCode};
+use http::header::{CONTENT_TYPE, HOST};
+use http::request::Builder;
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use kube::Config;
@@ -42,7 +45,7 @@ impl Connection {
         Ok(Self { sender, authority })
     }
 
-    /// Sends a request; the answer, which has to have this status.
+    /// Sends JSON; the answer, which has to have this status.
     pub(super) async fn send(
         &mut self,
         method: Method,
@@ -50,13 +53,27 @@ impl Connection {
         body: Bytes,
         expected: StatusCode,
     ) -> anyhow::Result<Bytes> {
-        let request = Request::builder().method(&method).uri(path).header("host", &self.authority);
-        let request = request.header("content-type", "application/json").body(Full::new(body))?;
+        let request = Request::builder().method(method).uri(path).header(CONTENT_TYPE, "application/json");
+        Ok(self.begin(request, body, expected).await?.into_body().collect().await?.to_bytes())
+    }
+
+    /// Sends a request; the beginning of its answer, which has to have this status. The next request can be sent when the answer
+    /// has been read.
+    pub(super) async fn begin(
+        &mut self,
+        request: Builder,
+        body: Bytes,
+        expected: StatusCode,
+    ) -> anyhow::Result<Response<Incoming>> {
+        let request = request.header(HOST, &self.authority).body(Full::new(body))?;
+        let asked = format!("{} {}", request.method(), request.uri());
         self.sender.ready().await?;
         let response = self.sender.send_request(request).await?;
         let status = response.status();
-        let answer = response.into_body().collect().await?.to_bytes();
-        ensure!(status == expected, "{method} {path}: {status}: {}", String::from_utf8_lossy(&answer));
-        Ok(answer)
+        if status != expected {
+            let answer = response.into_body().collect().await?.to_bytes();
+            bail!("{asked}: {status}: {}", String::from_utf8_lossy(&answer));
+        }
+        Ok(response)
     }
 }

@@ -5,16 +5,26 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use kube::Config;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::connection::Connection;
+use super::define::{WIDGETS, widget};
 use crate::report::percentile;
 
 /// Where they are created.
 pub(super) const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
 
-pub(crate) async fn run(clients: usize, seconds: u64) -> anyhow::Result<()> {
+/// What is created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Created {
+    /// Of 1 KB.
+    ConfigMap,
+    /// A custom resource, whose definition [`super::define`] makes.
+    Widget,
+}
+
+pub(crate) async fn run(clients: usize, seconds: u64, what: Created) -> anyhow::Result<()> {
     let config = Config::infer().await?;
     let mut connections = Vec::new();
     for _ in 0..clients {
@@ -26,7 +36,7 @@ pub(crate) async fn run(clients: usize, seconds: u64) -> anyhow::Result<()> {
     let end = started + Duration::from_secs(seconds);
     let mut tasks = JoinSet::new();
     for (number, connection) in connections.into_iter().enumerate() {
-        tasks.spawn(create_until(connection, format!("bench-{round}-{number}"), end));
+        tasks.spawn(create_until(what, connection, format!("bench-{round}-{number}"), end));
     }
     let mut latencies = Vec::new();
     while let Some(result) = tasks.join_next().await {
@@ -42,19 +52,37 @@ pub(crate) async fn run(clients: usize, seconds: u64) -> anyhow::Result<()> {
 
 /// Creates one object after the other; how long each took, in seconds. The answers are read and not parsed: the
 /// machine's cores are meant for the server.
-async fn create_until(mut connection: Connection, prefix: String, end: Instant) -> anyhow::Result<Vec<f64>> {
+async fn create_until(
+    what: Created,
+    mut connection: Connection,
+    prefix: String,
+    end: Instant,
+) -> anyhow::Result<Vec<f64>> {
     let mut latencies = Vec::new();
     while Instant::now() < end {
-        latencies.push(create(&mut connection, &format!("{prefix}-{}", latencies.len())).await?);
+        latencies.push(what.create(&mut connection, &format!("{prefix}-{}", latencies.len())).await?);
     }
     Ok(latencies)
 }
 
-/// Creates one object; how long that took, in seconds.
-pub(super) async fn create(connection: &mut Connection, name: &str) -> anyhow::Result<f64> {
-    let object = json!({"metadata": {"name": name}, "data": {"value": "x".repeat(1000)}});
-    let body = Bytes::from(serde_json::to_vec(&object)?);
+impl Created {
+    /// Creates one object; how long that took, in seconds.
+    pub(super) async fn create(self, connection: &mut Connection, name: &str) -> anyhow::Result<f64> {
+        match self {
+            Self::ConfigMap => post(connection, CONFIG_MAPS, &config_map(name)).await,
+            Self::Widget => post(connection, WIDGETS, &widget(name)).await,
+        }
+    }
+}
+
+/// Posts an object; how long that took, in seconds.
+pub(super) async fn post(connection: &mut Connection, path: &str, object: &Value) -> anyhow::Result<f64> {
+    let body = Bytes::from(serde_json::to_vec(object)?);
     let started = Instant::now();
-    connection.send(Method::POST, CONFIG_MAPS, body, StatusCode::CREATED).await?;
+    connection.send(Method::POST, path, body, StatusCode::CREATED).await?;
     Ok(started.elapsed().as_secs_f64())
+}
+
+pub(super) fn config_map(name: &str) -> Value {
+    json!({"metadata": {"name": name}, "data": {"value": "x".repeat(1000)}})
 }

@@ -8,7 +8,7 @@ use kube::Config;
 use serde_json::json;
 
 use super::connection::Connection;
-use super::creates::{CONFIG_MAPS, create};
+use super::creates::{CONFIG_MAPS, Created};
 use crate::probe::Probe;
 use crate::report::percentile;
 
@@ -19,12 +19,12 @@ pub(crate) async fn run(rounds: u32) -> anyhow::Result<()> {
     let mut connection = Connection::new(&Config::infer().await?).await?;
     let mut probe = Probe::create("probe")?;
     let (mut created, mut read, mut synced) = (Vec::new(), Vec::new(), Vec::new());
-    create(&mut connection, "single").await?;
+    Created::ConfigMap.create(&mut connection, "single").await?;
     // In turns, because disks are noisy; each create after a sync, so that it finds the disk awake.
     for round in 0..rounds {
         read.push(get(&mut connection, "single").await?);
         synced.push(probe.sync(BYTES)?.as_secs_f64());
-        created.push(create(&mut connection, &format!("single-{round}")).await?);
+        created.push(Created::ConfigMap.create(&mut connection, &format!("single-{round}")).await?);
     }
     let median = |samples: &mut Vec<f64>| percentile(samples, 50) * 1000.0;
     let (created, read, synced) = (median(&mut created), median(&mut read), median(&mut synced));

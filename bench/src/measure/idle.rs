@@ -4,24 +4,25 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::bail;
-use skiff_tests::Cluster;
+use skiff_tests::{Cluster, Output};
 
 use crate::report::Result as Row;
+use crate::server::ApiServer;
 
 /// Long enough for leases and probes to show.
 const WATCHED: Duration = Duration::from_secs(60);
 
 /// Long enough for what a change leaves to do.
-pub(super) const SETTLED: Duration = Duration::from_secs(5);
+pub(crate) const SETTLED: Duration = Duration::from_secs(5);
 /// Pods added to see what each costs.
 const PODS: u32 = 20;
 
-/// Sums the memory of all skiff processes on the host (proportional set size and swap, KiB) and the CPU ticks that
-/// they have used so far. The processes go by their name, which containers' own programs do not share. What has
+/// Sums the memory of all the server's processes on the host (proportional set size and swap, KiB) and the CPU ticks that
+/// they have used so far. The processes go by their names, which containers' own programs do not share. What has
 /// ended and is not reaped (the first process of these namespaces reaps nobody) has no memory.
 const USAGE: &str = r#"pss=0; ticks=0
 for p in /proc/[0-9]*; do
-    [ "$(cat $p/comm 2>/dev/null)" = skiff ] || continue
+    [[ " $* " == *" $(cat $p/comm 2>/dev/null) "* ]] || continue
     memory=$(awk '/^(Pss|SwapPss):/ {sum += $2} END {print sum}' $p/smaps_rollup 2>/dev/null)
     pss=$((pss + ${memory:-0}))
     ticks=$((ticks + $(awk '{print $14 + $15}' $p/stat)))
@@ -55,8 +56,8 @@ pub(crate) fn run() -> anyhow::Result<Vec<Row>> {
     ])
 }
 
-pub(super) struct Usage {
-    pub(super) pss_mib: f64,
+pub(crate) struct Usage {
+    pub(crate) pss_mib: f64,
     ticks: f64,
     per_second: f64,
 }
@@ -68,11 +69,12 @@ impl Usage {
     }
 }
 
-pub(super) fn usage(cluster: &Cluster) -> anyhow::Result<Usage> {
-    let text = cluster.sh(USAGE).ok();
+pub(crate) fn usage(server: &dyn ApiServer) -> anyhow::Result<Usage> {
+    let mut command = server.host().command("bash");
+    let text = Output::of(command.args(["-c", USAGE, "usage"]).args(server.processes())).ok();
     let words: Vec<f64> = text.split_whitespace().filter_map(|word| word.parse().ok()).collect();
     match words[..] {
         [pss, ticks, per_second] if pss > 0.0 => Ok(Usage { pss_mib: pss / 1024.0, ticks, per_second }),
-        _ => bail!("no process by the name of skiff in {text:?}"),
+        _ => bail!("no process by the name of {:?} in {text:?}", server.processes()),
     }
 }

@@ -24,7 +24,7 @@ pub(crate) fn creates() -> anyhow::Result<Vec<Row>> {
     for _ in 0..TURNS {
         for (rates, clients) in [(&mut one, "1"), (&mut few, "16"), (&mut many, "64")] {
             let before = usage(&cluster)?.seconds();
-            let answer = inside(&cluster, &["creates", clients, "3"])?;
+            let answer = inside(&cluster, &["creates", clients, "3", "config-map"])?;
             rates.add(&answer, usage(&cluster)?.seconds() - before);
         }
     }

@@ -6,6 +6,7 @@
 
 mod decode;
 mod encode;
+mod tree;
 mod wire;
 pub(crate) mod write;
 
@@ -13,8 +14,8 @@ use thiserror::Error;
 
 pub use decode::{decode, type_of};
 pub use encode::{
-    envelope, event, list_end, list_item, list_item_size, list_start, message, metadata_message, object,
-    wrapped_metadata,
+    envelope, event, list_end, list_item, list_item_size, list_start, message, message_of_text,
+    metadata_message, object, wrapped_metadata,
 };
 
 /// The media type of the encoding.

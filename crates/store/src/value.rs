@@ -1,6 +1,6 @@
 //! Values as they lie in memory.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::sync::Arc;
 
@@ -12,13 +12,16 @@ use crate::transformer::Seal;
 /// Shorter values are kept as they are.
 const SHORT: usize = 512;
 
-/// What a thread keeps of the room in which it packs.
+/// What a thread keeps of the room in which it packs, and of that in which it unpacks.
 const MOST_SCRATCH: usize = 64 << 10;
 
 thread_local! {
     /// Where values are packed, to be copied from there: packed in a place of its own each would leave a hole behind it that is too
     /// small for the next.
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+
+    /// Where values are unpacked that are read and not kept.
+    static UNPACKED: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// A value, packed if that makes it much smaller: objects of the API are, to less than half. Packing costs a write some
@@ -96,6 +99,24 @@ impl Value {
         }
     }
 
+    /// What is made of the value's bytes, as [`Value::bytes`] has them, by who need not keep them: they take no room of their own.
+    pub fn read<T>(&self, read: impl FnOnce(&[u8]) -> T) -> T {
+        let Form::Open { bytes, unpacked: 1.., .. } = &self.0 else { return read(&self.bytes()) };
+        // Taken, not borrowed: what is read within a read has other room.
+        let mut room = UNPACKED.take();
+        let length = self.len();
+        if room.len() < length {
+            room.resize(length, 0);
+        }
+        block::decompress_into(bytes, &mut room[..length])
+            .expect("what was packed here unpacks to its length");
+        let made = read(&room[..length]);
+        room.truncate(MOST_SCRATCH);
+        room.shrink_to(MOST_SCRATCH);
+        UNPACKED.set(room);
+        made
+    }
+
     /// How many bytes the value has.
     pub fn len(&self) -> usize {
         match &self.0 {
@@ -159,6 +180,8 @@ mod tests {
                 let plain = Bytes::copy_from_slice(plain);
                 let value = Value::pack(&plain, Seal::NONE);
                 prop_assert_eq!(value.bytes(), plain.clone());
+                let twice = value.read(|outer| value.read(|inner| (outer == plain, inner == plain)));
+                prop_assert_eq!(twice, (true, true));
                 prop_assert_eq!((value.len(), value.held() <= plain.len()), (plain.len(), true));
                 prop_assert!(value == Value::from(plain));
             }

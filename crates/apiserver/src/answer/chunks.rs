@@ -68,8 +68,10 @@ impl Item {
 
     fn write(&mut self, asked: &Asked, out: &mut Vec<u8>, entry: &Entry) -> Result<(), ApiError> {
         match self {
-            Self::Whole => codec::splice(out, &entry.value.bytes(), entry.modified),
-            Self::Typed(ending) => codec::splice_item(out, &entry.value.bytes(), entry.modified, ending),
+            Self::Whole => entry.value.read(|text| codec::splice(out, text, entry.modified)),
+            Self::Typed(ending) => {
+                entry.value.read(|text| codec::splice_item(out, text, entry.modified, ending));
+            }
             Self::Metadata(version) => format::splice_metadata(asked, out, entry, *version)?,
             Self::Row(_, include) => {
                 let object = asked.decoded(entry)?;

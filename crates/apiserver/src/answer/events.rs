@@ -55,7 +55,7 @@ impl Events {
     /// Appends a stored object as JSON.
     fn json(&mut self, out: &mut Vec<u8>, entry: &Entry) -> Result<(), ApiError> {
         match self.asked.encoding.view {
-            View::Whole => codec::splice(out, &entry.value.bytes(), entry.modified),
+            View::Whole => entry.value.read(|text| codec::splice(out, text, entry.modified)),
             View::Metadata(version, _) => format::splice_metadata(&self.asked, out, entry, version)?,
             View::Table(version) => codec::write_json(out, &self.row(entry, version)?),
         }

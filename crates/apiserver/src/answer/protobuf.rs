@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use skiff_machinery::table::{self, ListMeta};
 use skiff_machinery::{Object, protobuf};
-use skiff_registry::ApiError;
+use skiff_registry::{ApiError, codec};
 use skiff_schema::Root;
 use skiff_store::Entry;
 
@@ -70,10 +70,7 @@ pub(crate) fn item(asked: &Asked, entry: &Entry) -> Result<Bytes, ApiError> {
 
 /// The message of a stored object, made once for all who want it.
 fn message(asked: &Asked, entry: &Entry) -> Result<Bytes, ApiError> {
-    let make = || {
-        let object = asked.decoded(entry)?;
-        Ok(protobuf::message(&object, &asked.call.kind.root).into())
-    };
+    let make = || Ok(codec::message(entry, &asked.call.kind.root)?.into());
     match asked.call.kind.versions.storage {
         // Several versions have the same key and revision.
         Some(_) => make(),

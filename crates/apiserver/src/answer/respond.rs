@@ -140,7 +140,7 @@ fn answer(status: StatusCode, content_type: &'static str, body: Body) -> Respons
 fn entry_bytes(asked: &Asked, entry: &Entry) -> Result<Bytes, ApiError> {
     let mut out = Vec::with_capacity(entry.value.len() + codec::SPLICE_ROOM);
     match asked.encoding.view {
-        View::Whole => codec::splice(&mut out, &entry.value.bytes(), entry.modified),
+        View::Whole => entry.value.read(|text| codec::splice(&mut out, text, entry.modified)),
         View::Metadata(version, _) => format::splice_metadata(asked, &mut out, entry, version)?,
         View::Table(_) => return object_bytes(asked, &*asked.decoded(entry)?),
     }

@@ -1,4 +1,4 @@
-//! From a JSON tree to bytes.
+//! From a tree of JSON to bytes.
 //!
 //! The bytes are those of Go's encoder, which writes every field that is no pointer, list or map, its zero too.
 
@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 use skiff_schema::{Definition, DefinitionId, Field, Level, Raw, Root, Schema, Slot, Type, Zero};
 
+use super::tree::{BorrowedMembers, Members, Tree, View};
 use super::write::{bytes, double, nested, sized, tag, varint, whole};
 use super::{JSON_SCHEMA, MAGIC};
 use crate::{Object, go};
@@ -26,6 +27,18 @@ pub fn message(object: &Object, root: &Root) -> Vec<u8> {
     let mut out = Vec::with_capacity(1024);
     Encoder { schema: root.schema() }.object(&mut out, root.id(), object.as_map());
     out
+}
+
+/// The same of an object as text, with this `resourceVersion`; no tree is made that outlives it.
+///
+/// # Errors
+/// When the text is not an object of JSON.
+pub fn message_of_text(text: &[u8], version: &str, root: &Root) -> Result<Vec<u8>, serde_json::Error> {
+    let mut members = BorrowedMembers::of(text)?;
+    members.set("metadata", "resourceVersion", version);
+    let mut out = Vec::with_capacity(text.len() + 64);
+    Encoder { schema: root.schema() }.object(&mut out, root.id(), &members);
+    Ok(out)
 }
 
 /// The metadata of an object, `ObjectMeta` or `ListMeta`; `root` is that definition's.
@@ -109,17 +122,17 @@ struct Encoder<'s> {
 }
 
 impl Encoder<'_> {
-    fn object(self, out: &mut Vec<u8>, id: DefinitionId, map: &Map<String, Value>) {
+    fn object(self, out: &mut Vec<u8>, id: DefinitionId, map: &impl Members) {
         self.level(out, self.schema.get(id), Level::default(), map);
     }
 
-    fn level(self, out: &mut Vec<u8>, definition: &Definition, level: Level, map: &Map<String, Value>) {
+    fn level(self, out: &mut Vec<u8>, definition: &Definition, level: Level, map: &impl Members) {
         for (number, slot) in definition.slots(level) {
             match slot {
                 Slot::Inline(inner) => nested(out, number, |out| self.level(out, definition, inner, map)),
                 Slot::Field(at) => {
                     let field = &definition.fields()[at];
-                    match map.get(&*field.name).filter(|value| !value.is_null()) {
+                    match map.find(&field.name).filter(|value| !matches!(value.view(), View::Null)) {
                         Some(value) => self.field(out, number, field, value),
                         None if matches!(field.zero, Zero::Value | Zero::ValueOrNull) => {}
                         None => self.zero(out, number, field),
@@ -129,22 +142,22 @@ impl Encoder<'_> {
         }
     }
 
-    fn field(self, out: &mut Vec<u8>, number: u16, field: &Field, value: &Value) {
-        match (field.ty, value) {
-            (Type::List(inner), Value::Array(items)) if !field.wrapped => {
+    fn field(self, out: &mut Vec<u8>, number: u16, field: &Field, value: &impl Tree) {
+        match (field.ty, value.view()) {
+            (Type::List(inner), View::List(items)) if !field.wrapped => {
                 let inner = self.schema.inner(inner);
                 items.iter().for_each(|item| self.value(out, number, inner, item));
             }
-            (Type::Map(inner), Value::Object(map)) => {
+            (Type::Map(inner), View::Object(map)) => {
                 let inner = self.schema.inner(inner);
-                for (key, value) in map {
+                for (key, value) in map.each() {
                     nested(out, number, |out| {
                         bytes(out, 1, key.as_bytes());
                         self.value(out, 2, inner, value);
                     });
                 }
             }
-            (ty, value) => self.value(out, number, ty, value),
+            (ty, _) => self.value(out, number, ty, value),
         }
     }
 
@@ -159,34 +172,32 @@ impl Encoder<'_> {
     }
 
     /// A single value; a list here is a message with the items as its field 1.
-    fn value(self, out: &mut Vec<u8>, number: u16, ty: Type, value: &Value) {
-        match (ty, value) {
-            (Type::Raw(Raw::Extension), json) => {
-                nested(out, number, |out| bytes(out, 1, go::escaped(&json.to_string()).as_bytes()));
+    fn value(self, out: &mut Vec<u8>, number: u16, ty: Type, value: &impl Tree) {
+        match (ty, value.view()) {
+            (Type::Raw(Raw::Extension), _) => {
+                nested(out, number, |out| bytes(out, 1, go::escaped(&json(value)).as_bytes()));
             }
-            (Type::Raw(Raw::Json | Raw::FieldsV1), json) => {
-                nested(out, number, |out| bytes(out, 1, json.to_string().as_bytes()));
+            (Type::Raw(Raw::Json | Raw::FieldsV1), _) => {
+                nested(out, number, |out| bytes(out, 1, json(value).as_bytes()));
             }
-            (Type::Raw(other), value) => self.schema_or(out, number, other, value),
-            (Type::Object(id), Value::Object(map)) => nested(out, number, |out| self.object(out, id, map)),
-            (Type::List(inner), Value::Array(items)) => nested(out, number, |out| {
+            (Type::Raw(other), _) => self.schema_or(out, number, other, value),
+            (Type::Object(id), View::Object(map)) => nested(out, number, |out| self.object(out, id, map)),
+            (Type::List(inner), View::List(items)) => nested(out, number, |out| {
                 let inner = self.schema.inner(inner);
                 items.iter().for_each(|item| self.value(out, 1, inner, item));
             }),
-            (Type::Bytes, Value::String(text)) => {
+            (Type::Bytes, View::Text(text)) => {
                 bytes(out, number, &BASE64_STANDARD.decode(text).unwrap_or_default());
             }
-            (Type::Time | Type::MicroTime, Value::String(text)) => time(out, number, text),
-            (Type::Quantity, Value::String(text)) => {
-                nested(out, number, |out| bytes(out, 1, text.as_bytes()))
-            }
-            (Type::IntOrString, value) => int_or_string(out, number, value),
-            (Type::String, Value::String(text)) => bytes(out, number, text.as_bytes()),
-            (Type::Bool, Value::Bool(value)) => whole(out, number, (*value).into()),
-            (Type::Int32 | Type::Int64, Value::Number(value)) => {
+            (Type::Time | Type::MicroTime, View::Text(text)) => time(out, number, text),
+            (Type::Quantity, View::Text(text)) => nested(out, number, |out| bytes(out, 1, text.as_bytes())),
+            (Type::IntOrString, value) => int_or_string(out, number, &value),
+            (Type::String, View::Text(text)) => bytes(out, number, text.as_bytes()),
+            (Type::Bool, View::Bool(value)) => whole(out, number, value.into()),
+            (Type::Int32 | Type::Int64, View::Number(value)) => {
                 whole(out, number, value.as_i64().unwrap_or_default());
             }
-            (Type::Float, Value::Number(value)) => {
+            (Type::Float, View::Number(value)) => {
                 double(out, number, value.as_f64().unwrap_or_default());
             }
             // What has been accepted has the types of its schema, or null.
@@ -194,23 +205,27 @@ impl Encoder<'_> {
         }
     }
 
-    fn schema_or(self, out: &mut Vec<u8>, number: u16, other: Raw, value: &Value) {
+    fn schema_or(self, out: &mut Vec<u8>, number: u16, other: Raw, value: &impl Tree) {
         let Some(schema) = self.schema.find(JSON_SCHEMA).map(Type::Object) else { return };
-        nested(out, number, |out| match (other, value) {
-            (Raw::SchemaOrBool, Value::Bool(allows)) => whole(out, 1, (*allows).into()),
-            (Raw::SchemaOrBool, value) => {
+        nested(out, number, |out| match (other, value.view()) {
+            (Raw::SchemaOrBool, View::Bool(allows)) => whole(out, 1, allows.into()),
+            (Raw::SchemaOrBool, _) => {
                 whole(out, 1, 1);
                 self.value(out, 2, schema, value);
             }
-            (Raw::SchemaOrSchemas, Value::Array(items)) => {
+            (Raw::SchemaOrSchemas, View::List(items)) => {
                 items.iter().for_each(|item| self.value(out, 2, schema, item));
             }
-            (Raw::SchemaOrStrings, Value::Array(items)) => {
+            (Raw::SchemaOrStrings, View::List(items)) => {
                 items.iter().for_each(|item| self.value(out, 2, Type::String, item));
             }
-            (_, value) => self.value(out, 1, schema, value),
+            _ => self.value(out, 1, schema, value),
         });
     }
+}
+
+fn json(value: &impl Tree) -> String {
+    serde_json::to_string(value).expect("trees of JSON serialise into memory")
 }
 
 /// `{seconds, nanos}` since 1970.
@@ -223,10 +238,15 @@ fn time(out: &mut Vec<u8>, number: u16, text: &str) {
 }
 
 /// `{type, intVal, strVal}`; type 1 is text.
-fn int_or_string(out: &mut Vec<u8>, number: u16, value: &Value) {
+fn int_or_string(out: &mut Vec<u8>, number: u16, value: &View<'_, impl Tree>) {
+    let (kind, number_value, text) = match value {
+        View::Text(text) => (1, 0, *text),
+        View::Number(value) => (0, value.as_i64().unwrap_or_default(), ""),
+        _ => (0, 0, ""),
+    };
     nested(out, number, |out| {
-        whole(out, 1, value.is_string().into());
-        whole(out, 2, value.as_i64().unwrap_or_default());
-        bytes(out, 3, value.as_str().unwrap_or_default().as_bytes());
+        whole(out, 1, kind);
+        whole(out, 2, number_value);
+        bytes(out, 3, text.as_bytes());
     });
 }

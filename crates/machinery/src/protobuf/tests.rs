@@ -212,6 +212,36 @@ fn writes_the_bytes_that_go_writes() {
 }
 
 #[test]
+fn text_becomes_the_message_that_its_tree_becomes() {
+    for (root, mut tree, _) in go_lines() {
+        tree["metadata"]["resourceVersion"] = "7".into();
+        let object = Object::from_value(tree.clone()).unwrap();
+        // It is given with the text, or is there already.
+        for version in [Value::Null, "6".into()] {
+            tree["metadata"]["resourceVersion"] = version;
+            let text = tree.to_string();
+            let written = message_of_text(text.as_bytes(), "7", &root).unwrap();
+            assert!(written == message(&object, &root), "{root:?}: {text}");
+        }
+    }
+    let root = root("io.k8s.api.core.v1.ConfigMap");
+    for text in ["", "[]", "1", r#"{"metadata":{}"#] {
+        message_of_text(text.as_bytes(), "7", &root).unwrap_err();
+    }
+}
+
+#[test]
+fn messages_have_their_length_before_them() {
+    for length in [0, 1, 127, 128, 129, 16383, 16384, 16400] {
+        let content = vec![7; length];
+        let (mut nested, mut plain) = (vec![1], vec![1]);
+        write::nested(&mut nested, 3, |out| out.extend_from_slice(&content));
+        write::bytes(&mut plain, 3, &content);
+        assert_eq!(nested, plain, "{length}");
+    }
+}
+
+#[test]
 fn reads_the_bytes_that_go_writes() {
     for (root, tree, bytes) in go_lines() {
         let pruned = |tree: Value| crate::strict::prune(tree, &root).unwrap().object.into_value();

@@ -11,7 +11,8 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
-use skiff_machinery::{Kind, Object, go};
+use skiff_machinery::{Kind, Object, go, protobuf};
+use skiff_schema::Root;
 use skiff_store::{Entry, Key, Revision};
 use thiserror::Error;
 
@@ -85,10 +86,17 @@ pub fn to_json(value: &Value) -> Bytes {
 /// The object of an entry, with its `resourceVersion`.
 pub fn decode(entry: &Entry) -> Result<Object, DamagedEntry> {
     let damaged = |source| DamagedEntry { key: entry.key.to_string(), source };
-    let map: Map<String, Value> = serde_json::from_slice(&entry.value.bytes()).map_err(damaged)?;
+    let map: Map<String, Value> = entry.value.read(|text| serde_json::from_slice(text)).map_err(damaged)?;
     let mut object = Object::from_value(Value::Object(map)).unwrap_or_default();
     object.set(&["metadata", "resourceVersion"], entry.modified.to_string());
     Ok(object)
+}
+
+/// The message in protobuf of an entry's object, with its `resourceVersion`: made without a tree of it.
+pub fn message(entry: &Entry, root: &Root) -> Result<Vec<u8>, DamagedEntry> {
+    let version = entry.modified.to_string();
+    let message = entry.value.read(|text| protobuf::message_of_text(text, &version, root));
+    message.map_err(|source| DamagedEntry { key: entry.key.to_string(), source })
 }
 
 /// Appends the JSON of a stored object with its `resourceVersion`.
