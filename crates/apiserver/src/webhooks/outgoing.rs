@@ -9,7 +9,7 @@ use http::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
 use http::{Request, Response, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
-use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::client::conn::http1::handshake;
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
 use skiff_admission::{CallError, ClientConfig, Target, Webhooks};
@@ -20,6 +20,7 @@ use tokio_rustls::TlsConnector;
 
 use super::credentials::Credentials;
 use super::dial::{broken, dial};
+use super::idle::{Idle, Line, Secured, Sender};
 use super::trust::Trust;
 use super::user::Shown;
 use super::{resolve, tls};
@@ -54,19 +55,17 @@ impl<'a> Peer<'a> {
     }
 }
 
-/// A connection that requests are sent over.
-type Sender = SendRequest<Full<Bytes>>;
-
 /// The one who calls.
 pub(crate) struct Outgoing {
     store: Arc<dyn Store>,
     tls: tls::Configs,
+    idle: Idle,
 }
 
 impl Outgoing {
     /// Finds Services in this store.
     pub(crate) fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, tls: tls::Configs::default() }
+        Self { store, tls: tls::Configs::default(), idle: Idle::default() }
     }
 
     /// Posts JSON to a URL of somebody, and reads an answer of at most `most` bytes.
@@ -104,37 +103,67 @@ impl Outgoing {
     ) -> Result<Bytes, CallError> {
         let exchange = async {
             let uri: Uri = url.parse().map_err(|error: http::uri::InvalidUri| failed(&error))?;
-            let sender = self.connect(peer, &uri).await;
-            let mut sender = sender.map_err(CallError::Failed)?;
+            let line = self.line(peer, &uri).await.map_err(CallError::Failed)?;
             let mut request = request(&uri).map_err(|error| failed(&error))?;
             request.headers_mut().extend(peer.shown.headers.clone());
-            let response = sender.send_request(request).await;
-            read(response.map_err(|error| CallError::Failed(broken(&error)))?, most).await
+            let (sender, response) = self.send(&line, request).await.map_err(CallError::Failed)?;
+            let answer = read(response, most).await;
+            if let Ok(_) | Err(CallError::Status { .. }) = &answer {
+                self.idle.keep(line, sender);
+            }
+            answer
         };
         let late = || CallError::Failed("context deadline exceeded".to_owned());
         tokio::time::timeout(timeout, exchange).await.unwrap_or_else(|_| Err(late()))
     }
 
-    async fn connect(&self, peer: &Peer<'_>, uri: &Uri) -> Result<Sender, String> {
+    /// Sends over a connection that waits, or over a new one if there is none, or if it was closed before anything was sent.
+    async fn send(
+        &self,
+        line: &Line,
+        mut request: Request<Full<Bytes>>,
+    ) -> Result<(Sender, Response<Incoming>), String> {
+        if let Some(mut sender) = self.idle.take(line) {
+            match sender.try_send_request(request).await {
+                Ok(response) => return Ok((sender, response)),
+                Err(mut unsent) => match unsent.take_message() {
+                    Some(message) => request = message,
+                    None => return Err(broken(unsent.error())),
+                },
+            }
+        }
+        let mut sender = self.connect(line).await?;
+        let response = sender.send_request(request).await.map_err(|error| broken(&error))?;
+        Ok((sender, response))
+    }
+
+    /// Where somebody listens now.
+    async fn line(&self, peer: &Peer<'_>, uri: &Uri) -> Result<Line, String> {
         let host = uri.host().unwrap_or_default();
         let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         let is_plain = uri.scheme_str() == Some("http");
-        let (stream, name) = match peer.place {
+        let ((host, port), name) = match peer.place {
             Place::Service { namespace, name, port } => {
-                let (address, port) =
-                    resolve::service(&*self.store, Namespace::new(namespace), name, port).await?;
-                (dial(&address, port).await?, host)
+                (resolve::service(&*self.store, Namespace::new(namespace), name, port).await?, host)
             }
             Place::Url { name } => {
                 let usual = if is_plain { 80 } else { 443 };
-                (dial(host, uri.port_u16().unwrap_or(usual)).await?, name.unwrap_or(host))
+                ((host.to_owned(), uri.port_u16().unwrap_or(usual)), name.unwrap_or(host))
             }
         };
-        if is_plain {
-            return speak(stream).await;
-        }
-        let name = ServerName::try_from(name.to_owned()).map_err(|error| format!("{name}: {error}"))?;
-        let config = self.tls.of(&peer.trust, peer.shown.identity.as_ref())?;
+        let secured = || Secured {
+            name: name.to_owned(),
+            trust: peer.trust.clone(),
+            identity: peer.shown.identity.clone(),
+        };
+        Ok(Line { host, port, secured: (!is_plain).then(secured) })
+    }
+
+    async fn connect(&self, line: &Line) -> Result<Sender, String> {
+        let stream = dial(&line.host, line.port).await?;
+        let Some(Secured { name, trust, identity }) = &line.secured else { return speak(stream).await };
+        let name = ServerName::try_from(name.clone()).map_err(|error| format!("{name}: {error}"))?;
+        let config = self.tls.of(trust, identity.as_ref())?;
         let stream = TlsConnector::from(config).connect(name, stream).await;
         speak(stream.map_err(|error| tls::explain(&error))?).await
     }

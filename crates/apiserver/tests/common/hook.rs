@@ -1,6 +1,7 @@
 //! A little HTTPS server that answers JSON with JSON, as webhooks do.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
@@ -31,6 +32,7 @@ type Answer = dyn Fn(Value) -> BoxFuture<'static, Value> + Send + Sync;
 /// What there was of calls.
 #[derive(Clone, Default)]
 struct Heard {
+    connections: Arc<AtomicUsize>,
     asked: Arc<Mutex<Vec<Value>>>,
     callers: Arc<Mutex<Vec<Caller>>>,
 }
@@ -90,6 +92,11 @@ impl Hook {
         std::mem::take(&mut *self.heard.asked.lock().unwrap())
     }
 
+    /// How many connections there have been.
+    pub(crate) fn connections(&self) -> usize {
+        self.heard.connections.load(Ordering::Relaxed)
+    }
+
     /// Who asked since the last time, in order.
     pub(crate) fn callers(&self) -> Vec<Caller> {
         std::mem::take(&mut *self.heard.callers.lock().unwrap())
@@ -111,6 +118,7 @@ async fn serve(listener: TcpListener, tls: TlsAcceptor, answer: Arc<Answer>, hea
         tokio::spawn(async move {
             // Some tests do not trust it.
             let Ok(stream) = tls.accept(stream).await else { return };
+            heard.connections.fetch_add(1, Ordering::Relaxed);
             let has_certificate = stream.get_ref().1.peer_certificates().is_some();
             let service = service_fn(move |request: http::Request<Incoming>| {
                 let (answer, heard) = (answer.clone(), heard.clone());

@@ -101,6 +101,16 @@ async fn a_webhook_refuses_writes_and_deletions() {
     assert!(hook.asked().is_empty());
 }
 
+#[tokio::test]
+async fn calls_one_after_the_other_share_a_connection() {
+    let (api, hook) = (Api::start().await, Hook::start(refuse_bad).await);
+    validate(&api, &hook.client(), json!({})).await;
+    for name in ["a", "b", "c"] {
+        api.post(MAPS, config_map(name)).await.expect(201);
+    }
+    assert_eq!((hook.asked().len(), hook.connections()), (3, 1));
+}
+
 /// As it was before it had a revision.
 fn made_object(body: &Value) -> Value {
     let mut object = body.clone();
