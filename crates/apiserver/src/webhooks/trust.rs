@@ -79,8 +79,20 @@ impl Judge for Known {
         if self.trusted.iter().any(|trusted| trusted == certificate) {
             return fits(certificate, name, now);
         }
-        self.chains.verify_server_cert(certificate, others, name, &[], now).map(|_| ())
+        let verified = self.chains.verify_server_cert(certificate, others, name, &[], now);
+        verified.map(drop).map_err(|error| match error {
+            // That an authority shows itself as a server is seen before anything else, and has no word of its own.
+            Error::InvalidCertificate(CertificateError::Other(_)) if is_authority(certificate) => {
+                Error::InvalidCertificate(CertificateError::UnknownIssuer)
+            }
+            other => other,
+        })
     }
+}
+
+fn is_authority(certificate: &CertificateDer<'_>) -> bool {
+    let parsed = x509_parser::parse_x509_certificate(certificate);
+    parsed.is_ok_and(|(_, parsed)| parsed.is_ca())
 }
 
 /// Whether a certificate that is trusted is one of a server of this name, now.
