@@ -26,9 +26,11 @@ const CLIENTS: [u32; 3] = [1, 16, 64];
 /// skiff, and kube-apiserver.
 type Both<'a> = [&'a dyn ApiServer; 2];
 
+type Measure = fn(Both<'_>) -> anyhow::Result<Vec<Compared>>;
+
 pub(crate) fn run(kubernetes: &Path, only: &[String]) -> anyhow::Result<()> {
     let kubernetes = kubernetes.canonicalize().with_context(|| kubernetes.display().to_string())?;
-    let all: [(&str, fn(Both<'_>) -> anyhow::Result<Vec<Compared>>); 7] = [
+    let all: [(&str, Measure); 7] = [
         ("watches", |both| idle_watches("an idle watch, 50 on a connection", both, watches::SHARED)),
         ("watches", |both| idle_watches("an idle watch with a TLS connection of its own", both, 1)),
         ("creates", creates),

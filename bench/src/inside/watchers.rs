@@ -64,7 +64,7 @@ impl Told {
 
     fn add(&self) {
         let events = self.events.fetch_add(1, Ordering::Relaxed) + 1;
-        if events % self.watchers == 0 {
+        if events.is_multiple_of(self.watchers) {
             self.all.notify_one();
         }
     }
