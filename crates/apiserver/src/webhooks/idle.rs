@@ -73,10 +73,13 @@ impl Idle {
         None
     }
 
-    /// Lets one wait whose answer has been read.
+    /// Lets one wait whose answer has been read. It is ready when its task has seen the answer's end as well, which it mostly has,
+    /// unless the other side has closed it.
     pub(super) fn keep(&self, line: Line, mut sender: Sender) {
+        if sender.is_ready() {
+            return wait(&self.0, line, sender);
+        }
         let all = Arc::clone(&self.0);
-        // It is ready when its task has seen the answer's end as well, unless the other side has closed it.
         tokio::spawn(async move {
             if sender.ready().await.is_ok() {
                 wait(&all, line, sender);
