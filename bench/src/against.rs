@@ -8,11 +8,11 @@ mod upstream;
 use std::path::Path;
 use std::thread::sleep;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use skiff_tests::Cluster;
 
 use crate::measure::idle::SETTLED;
-use crate::measure::{inside, number, watches};
+use crate::measure::{asked, inside, number, watches};
 use crate::report::{self, Compared, percentile};
 use crate::server::ApiServer;
 use upstream::Upstream;
@@ -39,21 +39,12 @@ pub(crate) fn run(kubernetes: &Path, only: &[String]) -> anyhow::Result<()> {
         ("custom", custom),
         ("webhook", webhook),
     ];
-    for name in only {
-        if !all.iter().any(|(known, _)| known == name) {
-            bail!("there is no measurement {name:?}; see --help");
-        }
-    }
-    let mut rows = Vec::new();
-    for (name, measure) in all {
-        if only.is_empty() || only.iter().any(|wanted| wanted == name) {
-            eprintln!("measuring: {name}");
-            let skiff = Cluster::empty();
-            let upstream = Upstream::start(skiff.host(), &kubernetes)?;
-            sleep(SETTLED);
-            rows.extend(measure([&skiff, &upstream]).with_context(|| format!("measure {name}"))?);
-        }
-    }
+    let rows = asked(&all, only, |measure| {
+        let skiff = Cluster::empty();
+        let upstream = Upstream::start(skiff.host(), &kubernetes)?;
+        sleep(SETTLED);
+        measure([&skiff, &upstream])
+    })?;
     report::print_compared(&rows);
     Ok(())
 }

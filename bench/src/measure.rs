@@ -36,20 +36,29 @@ pub(crate) fn run(only: &[String], services: u32, pods: u32) -> anyhow::Result<(
         ("store", &store::run),
         ("schedule", &schedule::run),
     ];
+    report::print(&asked(&all, only, |measure| measure())?);
+    Ok(())
+}
+
+/// The rows of the measurements that are asked for, of all if none is.
+pub(crate) fn asked<M: Copy, R>(
+    all: &[(&str, M)],
+    only: &[String],
+    measure: impl Fn(M) -> anyhow::Result<Vec<R>>,
+) -> anyhow::Result<Vec<R>> {
     for name in only {
         if !all.iter().any(|(known, _)| known == name) {
             bail!("there is no measurement {name:?}; see --help");
         }
     }
     let mut rows = Vec::new();
-    for (name, measure) in all {
+    for (name, one) in all {
         if only.is_empty() || only.iter().any(|wanted| wanted == name) {
             eprintln!("measuring: {name}");
-            rows.extend(measure().with_context(|| format!("measure {name}"))?);
+            rows.extend(measure(*one).with_context(|| format!("measure {name}"))?);
         }
     }
-    report::print(&rows);
-    Ok(())
+    Ok(rows)
 }
 
 /// Runs this program on a server's host; the JSON value that it prints.
