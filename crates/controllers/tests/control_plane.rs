@@ -219,7 +219,8 @@ async fn each_pod_is_bound_by_one_request() {
     cluster.add_node("n1").await;
     let bound = |pod: &Pod| pod.spec.as_ref().is_some_and(|spec| spec.node_name.as_deref() == Some("n1"));
     // The scheduler may see pods before it sees the node: only once it has bound one does it know of it for certain.
-    let scout = json!({"metadata": {"name": "scout"}, "spec": {"containers": [{"name": "scout", "image": "scout"}]}});
+    let scout =
+        json!({"metadata": {"name": "scout"}, "spec": {"containers": [{"name": "scout", "image": "scout"}]}});
     cluster.create::<Pod>(scout).await;
     cluster.until::<Pod>("default", |all| all.iter().any(bound)).await;
     let (posts, patches) = (cluster.requests("POST", "pods").await, cluster.requests("PATCH", "pods").await);

@@ -31,6 +31,6 @@ pub use events::{EventType, Happening, Recorder, SeriesRecorder};
 pub use index::Index;
 pub use key::ObjectKey;
 pub use queue::{Next, Queue};
-pub use tolerant::{Tolerant, Unreadable, watch_objects, watch_objects_of};
+pub use tolerant::{Tolerant, Unreadable, watch_metadata, watch_objects, watch_objects_of};
 pub use unreadable::metrics;
 pub use vitals::{Beat, Pulse, STUCK_AFTER, Vitals, overdue};

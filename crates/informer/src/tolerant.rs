@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::serde::de::DeserializeOwned;
 use kube::core::ApiResource;
 use kube::runtime::watcher::{self, Event};
-use kube::{Api, Resource};
+use kube::{Api, Client, Resource};
 
 /// An object, or what can be said of one that is no `K`.
 #[derive(Clone, Debug)]
@@ -101,11 +101,31 @@ pub fn watch_objects_of<K>(
 where
     K: Resource + DeserializeOwned + Send + 'static,
 {
-    let name = KindName::of::<K>(kind);
     let namespace = api.namespace().map(str::to_owned);
     let part = if K::metadata_api() { Part::Metadata } else { Part::Whole };
-    let client = api.into_client();
-    let came = text::watch(client.clone(), namespace, ApiResource::erase::<K>(kind), part, selection);
+    watch_decoded(api.into_client(), namespace, ApiResource::erase::<K>(kind), part, selection)
+}
+
+/// What `T` reads of the metadata of all objects of a kind, as [`watch_objects`] does.
+pub fn watch_metadata<T>(
+    client: Client,
+    kind: &ApiResource,
+) -> impl Stream<Item = watcher::Result<Event<Tolerant<T>>>> + Send + use<T>
+where
+    T: DeserializeOwned + Send + 'static,
+{
+    watch_decoded(client, None, kind.clone(), Part::Metadata, watcher::Config::default())
+}
+
+fn watch_decoded<T: DeserializeOwned + Send + 'static>(
+    client: Client,
+    namespace: Option<String>,
+    kind: ApiResource,
+    part: Part,
+    selection: watcher::Config,
+) -> impl Stream<Item = watcher::Result<Event<Tolerant<T>>>> + Send + use<T> {
+    let name = KindName::of(&kind);
+    let came = text::watch(client.clone(), namespace, kind, part, selection);
     came.map(move |event| {
         let decode = |came: &Came| {
             let object = Tolerant::decode(came);

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::LazyLock;
 
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::{Client, Resource};
+use kube::Client;
+use kube::core::ApiResource;
 use parking_lot::Mutex;
 use skiff_exposition::{Kind, Text};
 use tracing::warn;
@@ -56,8 +57,8 @@ pub(crate) struct KindName {
 }
 
 impl KindName {
-    pub(crate) fn of<K: Resource>(kind: &K::DynamicType) -> Self {
-        Self { api_version: K::api_version(kind).into_owned(), kind: K::kind(kind).into_owned() }
+    pub(crate) fn of(kind: &ApiResource) -> Self {
+        Self { api_version: kind.api_version.clone(), kind: kind.kind.clone() }
     }
 }
 
@@ -187,7 +188,11 @@ mod tests {
             why: "no number".into(),
         };
         for revision in ["1", "1"] {
-            tell(&client, &KindName::of::<ReplicationController>(&()), &unreadable(revision));
+            tell(
+                &client,
+                &KindName::of(&ApiResource::erase::<ReplicationController>(&())),
+                &unreadable(revision),
+            );
         }
         let event = events.recv().await.unwrap();
         let about = event.involved_object;

@@ -4,12 +4,12 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use futures::StreamExt;
+use futures::stream::BoxStream;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::core::ApiResource;
+use kube::Client;
 use kube::runtime::watcher::{self, Event};
-use kube::{Api, Client};
 use parking_lot::Mutex;
-use skiff_informer::{Queue, Tolerant, watch_objects_of};
+use skiff_informer::{Queue, Tolerant, watch_metadata};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -122,9 +122,9 @@ impl Monitors {
             changed: defines.then(|| self.changed.clone()),
             done,
         };
-        let api = Api::<Linked>::all_with(self.client.clone(), &kind.api);
-        let (token, resource) = (stop.clone(), kind.api.clone());
-        tokio::spawn(async move { token.run_until_cancelled(monitor.follow(api, &resource)).await });
+        let objects = watch_metadata(self.client.clone(), &kind.api).boxed();
+        let token = stop.clone();
+        tokio::spawn(async move { token.run_until_cancelled(monitor.follow(objects)).await });
         Monitored { kind, stop, synced }
     }
 }
@@ -143,20 +143,19 @@ struct Monitor {
 }
 
 impl Monitor {
-    async fn follow(self, api: Api<Linked>, kind: &ApiResource) {
-        let mut events = watch_objects_of(api, kind, watcher::Config::default()).boxed();
+    async fn follow(self, mut events: BoxStream<'static, watcher::Result<Event<Tolerant<Linked>>>>) {
         let mut listed = HashSet::new();
         while let Some(event) = events.next().await {
             match event {
                 Ok(Event::Init) => listed.clear(),
                 Ok(Event::InitApply(object)) => {
-                    listed.extend(uid(object.meta()));
+                    listed.extend(uid(meta(&object)));
                     self.put(object);
                 }
                 Ok(Event::InitDone) => self.finish_list(&std::mem::take(&mut listed)),
                 Ok(Event::Apply(object)) => self.put(object),
                 Ok(Event::Delete(object)) => {
-                    let meta = object.meta();
+                    let meta = meta(&object);
                     self.remove(uid(meta), meta.namespace.as_deref().unwrap_or_default());
                 }
                 Err(error) => debug!(kind = %self.name, %error, "watch interrupted"),
@@ -203,4 +202,12 @@ impl Monitor {
 
 fn uid(meta: &ObjectMeta) -> Option<Uid> {
     meta.uid.as_deref().map(Uid::new)
+}
+
+/// As far as it is known of an object that cannot be read.
+fn meta(object: &Tolerant<Linked>) -> &ObjectMeta {
+    match object {
+        Tolerant::Readable(object) => &object.metadata,
+        Tolerant::Unreadable(object) => &object.meta,
+    }
 }
