@@ -4,6 +4,7 @@
 
 mod mask;
 mod servers;
+mod writers;
 
 pub use mask::Mask;
 pub use servers::run_pairs;
@@ -45,7 +46,7 @@ pub async fn run_all<S: Store, F: AsyncFnMut() -> Arc<S>>(mut make: F) {
     quiet_watches_outlive_the_history_of_others(&*make().await).await;
     watches_outlive_what_is_forgotten(&*make().await).await;
     compaction_ends_old_watches(&*make().await).await;
-    racing_writers_never_both_win(make().await).await;
+    writers::run(&mut make).await;
     a_revision_that_was_seen_can_be_watched(make().await).await;
 }
 
@@ -349,19 +350,6 @@ async fn compaction_ends_old_watches(store: &impl Store) {
     assert!(matches!(answer, Err(ReadError::Compacted { .. })), "got {answer:?}");
     assert!(slow.next().await.is_err(), "a watch that has not read what is forgotten is told");
     watch(store, "c", last).await;
-}
-
-async fn racing_writers_never_both_win<S: Store>(store: Arc<S>) {
-    let mut writers = tokio::task::JoinSet::new();
-    for number in 0..32 {
-        let store = Arc::clone(&store);
-        writers.spawn(async move {
-            let expect = vec![Expect::Absent(Key::from("race"))];
-            store.commit(Txn { expect, ops: vec![put("race", &number.to_string())] }).await.is_ok()
-        });
-    }
-    let won = writers.join_all().await.into_iter().filter(|won| *won).count();
-    assert_eq!(won, 1, "one writer creates the key, all others see the conflict");
 }
 
 /// A client that lists and then watches from there is never told that it comes from the future.

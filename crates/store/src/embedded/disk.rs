@@ -17,7 +17,7 @@ use super::record::{self, Owner, Record};
 use crate::history::Commit;
 use crate::state::State;
 use crate::transformer::Transformer;
-use crate::types::{Entry, Key, Revision, Terms};
+use crate::types::{Entry, Event, Key, Revision, Terms};
 use crate::value::Value;
 
 /// Written into every file; grows when the meaning of the bytes changes.
@@ -269,6 +269,16 @@ impl Disk {
         })
     }
 
+    /// Whether the journal has room for a group of commits.
+    pub(super) fn has_place(&self, commits: &[Commit]) -> bool {
+        self.journal.is_some() && self.bytes(commits) <= self.room
+    }
+
+    /// At most so many bytes of the journal are taken by a group of commits.
+    fn bytes(&self, commits: &[Commit]) -> usize {
+        events(commits).map(|event| record::room(event, &*self.place.seals)).sum()
+    }
+
     /// Makes a group of commits that led from revision `before` to a state durable. With `guarded`, fails rather than using the
     /// reserve.
     pub(super) fn write(
@@ -278,13 +288,11 @@ impl Disk {
         commits: &[Commit],
         guarded: bool,
     ) -> Result<(), redb::Error> {
-        let events = || commits.iter().flat_map(|commit| &commit.changes).map(|change| &change.event);
-        self.pending.extend(events().map(|event| event.entry.key.clone()));
-        let seals = &*self.place.seals;
-        let bytes = events().map(|event| record::room(event, seals)).sum();
-        match (&mut self.journal, self.room.checked_sub(bytes)) {
+        self.pending.extend(events(commits).map(|event| event.entry.key.clone()));
+        let rest = self.room.checked_sub(self.bytes(commits));
+        match (&mut self.journal, rest) {
             (Some(journal), Some(rest)) if guarded => {
-                journal.append((before, state.revision), events(), seals)?;
+                journal.append((before, state.revision), events(commits), &*self.place.seals)?;
                 self.room = rest;
                 Ok(())
             }
@@ -338,6 +346,10 @@ impl Disk {
         transaction.commit()?;
         Ok(())
     }
+}
+
+fn events(commits: &[Commit]) -> impl Iterator<Item = &Event> {
+    commits.iter().flat_map(|commit| &commit.changes).map(|change| &change.event)
 }
 
 /// The journal of the database in this file.

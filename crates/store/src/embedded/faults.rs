@@ -172,7 +172,7 @@ async fn keeps_the_contract_on_a_disk_that_fails_now_and_then() {
 
 /// At whichever write or sync of a commit the disk fails: what was acknowledged is there, also after a restart, and
 /// what was refused never is.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn shows_what_it_acknowledged_wherever_a_write_fails() {
     let Setup { _dir, path, faults, store } = setup();
     let mut model = BTreeMap::new();

@@ -1,6 +1,7 @@
 //! The store on one machine: state in memory, durability in a redb file and the journal before it.
 
 mod admission;
+mod at_work;
 mod disk;
 #[cfg(test)]
 mod faults;
@@ -33,6 +34,7 @@ use crate::types::{
     CommitError, Condition, Entry, Expect, Extent, Key, Listing, Op, Page, Range, ReadError, Revision, Terms,
     Txn,
 };
+use at_work::AtWork;
 use disk::{Disk, Place};
 use medium::FileSystem;
 use past::Past;
@@ -140,7 +142,7 @@ impl Embedded {
         let log = Log::new(state.revision);
         let condition = watch::Sender::default();
         let shared = Arc::new(Shared { state: ArcSwap::from_pointee(state), log, condition });
-        let writer = Writer::start(Arc::clone(&shared), place, disk);
+        let writer = Writer::start(AtWork::new(Arc::clone(&shared), place, disk));
         Ok(Self { shared, writer, terms, seals, path, pinned: Mutex::default(), past: Mutex::default() })
     }
 

@@ -1,150 +1,67 @@
-//! The one thread that writes: it takes whatever transactions wait, makes them durable with one fsync, then
-//! publishes and answers them.
-//!
-//! When a write fails, the thread puts the file right and tries the same transactions once more: nothing of them was
-//! published, and what was published before is in memory. How it is doing is the store's [`Condition`].
+//! Who writes: a thread takes whatever transactions wait, and makes them durable with one fsync. Who comes while nobody writes or
+//! waits writes itself instead if the disk is a quick one, since the way to the thread and back takes as long as such a disk.
 
+use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
-use std::sync::mpsc::{self, RecvTimeoutError, TryRecvError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::task::yield_now;
 
-use super::Shared;
-use super::admission::Allowance;
-use super::disk::{self, Disk, Place};
-use crate::history::Commit;
-use crate::log::Woken;
-use crate::state::{Prepared, State};
-use crate::types::{CommitError, Condition, Op, Revision};
-
-/// The most transactions that share one fsync; bounds the time that the first of them waits.
-const MAX_GROUP: usize = 1024;
+use super::at_work::{AtWork, Request};
+use crate::state::Prepared;
+use crate::types::{CommitError, Revision};
 
 /// The longest that a transaction waits for others to share its fsync.
 const PATIENCE: Duration = Duration::from_millis(1);
 
-/// The most, and the most bytes, while the disk is full: a commit writes pages beside those that it frees, and those
-/// of the commit before are still held, so both together must fit into the reserve.
-const MAX_GROUP_FULL: usize = 8;
-const MAX_GROUP_FULL_BYTES: usize = 128 << 10;
+/// A disk that takes no longer than this is waited for in place: a few times what the way to the thread and back takes, and no more
+/// than the work of a large request, which holds up a thread of the runtime as well.
+const QUICK: Duration = if cfg!(test) { Duration::from_secs(5) } else { Duration::from_micros(250) };
 
 /// The most transactions that wait or are being written; who comes then waits for one of them to be answered.
 const MAX_WAITING: usize = 4096;
 
-/// How often a full disk is looked at: no file system tells when it has room again.
-const LOOK_FOR_ROOM: Duration = Duration::from_secs(1);
-
-/// How often, and first after which time, a file that failed is tried again; the time doubles, 6.3 s in all.
-const REPAIRS: u32 = 6;
-const REPAIR_AFTER: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 100 });
-
-/// What became of each transaction of a group.
-type Answers = Vec<Result<Revision, CommitError>>;
-
-/// A transaction that waits, and where its answer goes.
-struct Request {
-    work: Prepared,
-    answer: oneshot::Sender<Result<Revision, CommitError>>,
-    /// Its place among [`MAX_WAITING`].
-    _place: OwnedSemaphorePermit,
-}
-
-impl Request {
-    /// How much it writes.
-    fn bytes(&self) -> usize {
-        let written = |op: &Op| if let Op::Put { value, .. } = op { value.len() } else { 0 };
-        self.work.txn.ops.iter().map(written).sum()
-    }
+/// Who writes a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// Who brings it, unless others come before it begins.
+    Own,
+    /// The thread.
+    OfThread,
 }
 
 /// Handle of the writer thread.
 #[derive(Debug)]
 pub(super) struct Writer {
-    /// The channel itself has no bound: `places` is it.
-    inner: Mutex<Option<(mpsc::Sender<Request>, JoinHandle<()>)>>,
+    desk: Arc<Desk>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    /// The line itself has no bound: these are it.
     places: Arc<Semaphore>,
 }
 
-impl Writer {
-    pub(super) fn start(shared: Arc<Shared>, place: Place, disk: Disk) -> Self {
-        let (sender, requests) = mpsc::channel();
-        let mode = Mode::Open { disk, full: None };
-        let mut at_work = AtWork { shared, place, mode, look_at: None, last: Last::default() };
-        let thread = thread::Builder::new()
-            .name("store-writer".to_owned())
-            .spawn(move || at_work.run(&requests))
-            .expect("the process can start a thread while it starts up");
-        Self { inner: Mutex::new(Some((sender, thread))), places: Arc::new(Semaphore::new(MAX_WAITING)) }
-    }
-
-    pub(super) async fn commit(&self, work: Prepared) -> Result<Revision, CommitError> {
-        let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| CommitError::Closed)?;
-        let (answer, result) = oneshot::channel();
-        {
-            let inner = self.inner.lock();
-            let (sender, _) = inner.as_ref().ok_or(CommitError::Closed)?;
-            sender.send(Request { work, answer, _place: place }).map_err(|_| CommitError::Closed)?;
-        }
-        result.await.map_err(|_| CommitError::Closed)?
-    }
-
-    /// Waits until everything accepted is durable and the file is closed.
-    pub(super) fn close(&self) {
-        if let Some((sender, thread)) = self.inner.lock().take() {
-            drop(sender);
-            if thread.join().is_err() {
-                tracing::error!("the store's writer thread panicked");
-            }
-        }
-    }
+/// Where transactions wait, and what they are written with.
+struct Desk {
+    line: Mutex<Line>,
+    /// The thread is told by it that it need not wait any longer.
+    called: Condvar,
+    /// Locked by whoever writes. Who has it may lock the line; who has the line may only try to lock it.
+    at_work: Mutex<AtWork>,
 }
 
-impl Drop for Writer {
-    fn drop(&mut self) {
-        self.close();
-    }
-}
-
-/// What can be written now.
-#[derive(Debug)]
-enum Mode {
-    /// Everything; while the disk is full, what the allowance lets through.
-    Open { disk: Disk, full: Option<Allowance> },
-    /// Nothing, for this reason; the file has been tried so often.
-    Failing { reason: Arc<str>, repairs: u32 },
-    /// Nothing any more.
-    Failed { reason: Arc<str> },
-}
-
-impl Mode {
-    fn condition(&self) -> Condition {
-        match self {
-            Self::Open { full: None, .. } => Condition::Good,
-            Self::Open { full: Some(_), .. } => Condition::Full,
-            Self::Failing { reason, .. } => Condition::Failing(Arc::clone(reason)),
-            Self::Failed { reason } => Condition::Failed(Arc::clone(reason)),
-        }
-    }
-
-    /// After which time it is to be looked at again.
-    fn patience(&self) -> Option<Duration> {
-        match self {
-            Self::Open { full: None, .. } | Self::Failed { .. } => None,
-            Self::Open { full: Some(_), .. } => Some(LOOK_FOR_ROOM),
-            Self::Failing { repairs, .. } => Some(REPAIR_AFTER * 2_u32.pow(*repairs)),
-        }
-    }
-
-    /// How many transactions, and how many bytes before the last of them, share one fsync.
-    fn max_group(&self) -> (usize, usize) {
-        match self {
-            Self::Open { full: Some(_), .. } => (MAX_GROUP_FULL, MAX_GROUP_FULL_BYTES),
-            _ => (MAX_GROUP, usize::MAX),
-        }
-    }
+/// Those who wait for the thread.
+#[derive(Default)]
+struct Line {
+    waiting: VecDeque<Request>,
+    /// With how many of them the thread wants to be called; 0 while it does not listen.
+    wanted: usize,
+    /// Nobody is taken any more.
+    closed: bool,
+    last: Last,
 }
 
 /// What the last group was.
@@ -156,185 +73,338 @@ struct Last {
     took: Duration,
 }
 
-/// The thread's own state.
-struct AtWork {
-    shared: Arc<Shared>,
-    place: Place,
-    mode: Mode,
-    /// When the mode is to be looked at again.
-    look_at: Option<Instant>,
-    last: Last,
+impl Last {
+    /// Whether the next may write itself.
+    fn was_alone_and_quick(self) -> bool {
+        self.count <= 1 && self.took <= QUICK
+    }
 }
 
-impl AtWork {
-    fn run(&mut self, requests: &mpsc::Receiver<Request>) {
-        loop {
-            let received = match self.look_at {
-                None => requests.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                Some(at) => requests.recv_timeout(at.saturating_duration_since(Instant::now())),
-            };
-            if self.look_at.is_some_and(|at| at <= Instant::now()) {
-                self.look_again();
-            }
-            match received {
-                Ok(first) => {
-                    let group = self.gather(first, requests);
-                    let (count, started) = (group.len(), Instant::now());
-                    self.serve(group);
-                    self.last = Last { count, took: started.elapsed() };
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return self.finish(),
-            }
-        }
+impl Writer {
+    pub(super) fn start(at_work: AtWork) -> Self {
+        let desk =
+            Arc::new(Desk { line: Mutex::default(), called: Condvar::new(), at_work: Mutex::new(at_work) });
+        let of_thread = Arc::clone(&desk);
+        let thread = thread::Builder::new()
+            .name("store-writer".to_owned())
+            .spawn(move || of_thread.keep_writing())
+            .expect("the process can start a thread while it starts up");
+        Self { desk, thread: Mutex::new(Some(thread)), places: Arc::new(Semaphore::new(MAX_WAITING)) }
     }
 
-    /// Leaves a database that shows everything, so that it can be copied alone; the next start would do without.
-    fn finish(&mut self) {
-        if let Mode::Open { disk, .. } = &mut self.mode
-            && let Err(error) = disk.finish(&self.shared.state.load())
+    pub(super) async fn commit(&self, work: Prepared) -> Result<Revision, CommitError> {
+        let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| CommitError::Closed)?;
+        let (answer, result) = oneshot::channel();
+        if self.desk.line_up(Request { work, answer, _place: place })? == Turn::Own {
+            let calls = CallsThread(&self.desk);
+            // The others of this task, and those that are ready to run, come first: they are to share the fsync.
+            yield_now().await;
+            self.desk.write_alone();
+            drop(calls);
+        }
+        result.await.map_err(|_| CommitError::Closed)?
+    }
+
+    /// Waits until everything accepted is durable and the file is closed.
+    pub(super) fn close(&self) {
+        self.desk.close();
+        if let Some(thread) = self.thread.lock().take()
+            && thread.join().is_err()
         {
-            tracing::warn!(%error, "the store's journal is left for the next start");
+            tracing::error!("the store's writer thread panicked");
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Whether other threads go on with the runtime's tasks while this one waits for a disk.
+fn others_go_on() -> bool {
+    Handle::try_current().is_ok_and(|runtime| runtime.metrics().num_workers() > 1)
+}
+
+impl Desk {
+    /// Puts a transaction into the line. The thread is not called for one that may be alone.
+    fn line_up(&self, request: Request) -> Result<Turn, CommitError> {
+        let mut line = self.line.lock();
+        if line.closed {
+            return Err(CommitError::Closed);
+        }
+        let alone = line.waiting.is_empty() && self.free(&line).is_some() && others_go_on();
+        line.waiting.push_back(request);
+        if alone {
+            return Ok(Turn::Own);
+        }
+        self.call(&line);
+        Ok(Turn::OfThread)
+    }
+
+    /// Calls the thread, if it waits for no more than are there.
+    fn call(&self, line: &Line) {
+        if (1..=line.waiting.len()).contains(&line.wanted) {
+            self.called.notify_one();
         }
     }
 
-    /// The first of those who wait, and who else goes with it. Who was answered mostly comes back with the next: as many as came
-    /// the last time are waited for, no longer than their writing took, for a group costs about as much as ten of its
-    /// transactions. Who writes alone never waits.
-    fn gather(&self, first: Request, requests: &mpsc::Receiver<Request>) -> Vec<Request> {
-        let (most, most_bytes) = self.mode.max_group();
-        let until = Instant::now() + self.last.took.min(PATIENCE);
-        let mut bytes = first.bytes();
-        let mut group = vec![first];
+    fn close(&self) {
+        self.line.lock().closed = true;
+        self.called.notify_one();
+    }
+
+    /// What to write with, if nobody writes, and whoever wrote last was alone and quick.
+    fn free(&self, line: &Line) -> Option<MutexGuard<'_, AtWork>> {
+        // While the line is locked, so that nobody writes after the store was closed.
+        if line.closed || !line.last.was_alone_and_quick() { None } else { self.at_work.try_lock() }
+    }
+
+    /// Writes the one transaction that waits, and leaves it to the thread when there are more, somebody writes, or more is to be
+    /// done than to write.
+    fn write_alone(&self) {
+        let mut line = self.line.lock();
+        if line.waiting.len() != 1 {
+            return;
+        }
+        let Some(mut at_work) = self.free(&line) else { return };
+        let Some(request) = line.waiting.pop_front() else { return };
+        drop(line);
+        let panics = ClosesIfPanics(self);
+        let started = Instant::now();
+        let Some((answer, woken)) = at_work.write_alone(&request.work) else {
+            // Before anybody else can write: those who have come meanwhile come after it.
+            self.line.lock().waiting.push_front(request);
+            return;
+        };
+        let last = Last { count: 1, took: started.elapsed() };
+        drop((at_work, panics));
+        self.line.lock().last = last;
+        // A requester that has gone away does not undo its write; there is nobody to tell.
+        drop(request.answer.send(answer));
+        drop(woken);
+    }
+
+    /// The thread: writes until the store is closed and nobody waits.
+    fn keep_writing(&self) {
+        let _panics = ClosesIfPanics(self);
+        let mut look_at = None;
+        while self.wait(look_at) {
+            let mut at_work = self.at_work.lock();
+            at_work.look_again();
+            let group = self.gather(at_work.max_group());
+            let started = Instant::now();
+            let (answers, woken) = at_work.serve(&group);
+            look_at = at_work.look_at();
+            // Before anybody is answered, who otherwise would find the thread at work when it comes again.
+            drop(at_work);
+            if !group.is_empty() {
+                self.line.lock().last = Last { count: group.len(), took: started.elapsed() };
+            }
+            for (request, answer) in group.into_iter().zip(answers) {
+                // A requester that has gone away does not undo its write; there is nobody to tell.
+                drop(request.answer.send(answer));
+            }
+            // Who waits for an answer goes before those who watch.
+            drop(woken);
+        }
+        self.at_work.lock().finish();
+    }
+
+    /// Waits for somebody, no longer than until this time; `false` when nobody will come any more.
+    fn wait(&self, until: Option<Instant>) -> bool {
+        let mut line = self.line.lock();
+        line.wanted = 1;
+        let mut overdue = false;
+        while line.waiting.is_empty() && !line.closed && !overdue {
+            match until {
+                None => self.called.wait(&mut line),
+                Some(until) => overdue = self.called.wait_until(&mut line, until).timed_out(),
+            }
+        }
+        line.wanted = 0;
+        overdue || !line.waiting.is_empty()
+    }
+
+    /// Those who wait, in order, as far as they may share an fsync. Who was answered mostly comes back with the next: as many as
+    /// came the last time are waited for, no longer than their writing took, for a group costs about as much as ten of
+    /// its transactions. Who writes alone never waits.
+    fn gather(&self, (most, most_bytes): (usize, usize)) -> Vec<Request> {
+        let mut line = self.line.lock();
+        let until = Instant::now() + line.last.took.min(PATIENCE);
+        line.wanted = line.last.count.min(most);
+        let mut overdue = line.waiting.is_empty();
+        while line.waiting.len() < line.wanted && !line.closed && !overdue {
+            overdue = self.called.wait_until(&mut line, until).timed_out();
+        }
+        line.wanted = 0;
+        let (mut group, mut bytes) = (Vec::new(), 0);
         while group.len() < most && bytes < most_bytes {
-            let next = match requests.try_recv() {
-                Err(TryRecvError::Empty) if group.len() < self.last.count => {
-                    requests.recv_timeout(until.saturating_duration_since(Instant::now())).ok()
-                }
-                next => next.ok(),
-            };
-            let Some(next) = next else { break };
+            let Some(next) = line.waiting.pop_front() else { break };
             bytes += next.bytes();
             group.push(next);
         }
         group
     }
+}
 
-    /// Writes and answers a group. A write that fails is tried once more when the file has been put right.
-    fn serve(&mut self, group: Vec<Request>) {
-        let outcome = self.commit(&group).or_else(|error| {
-            self.recover(&error);
-            self.commit(&group)
-        });
-        let (answers, woken) = outcome.unwrap_or_else(|error| {
-            self.recover(&error);
-            let full = disk::is_full(&error);
-            let answer =
-                if full { CommitError::Full } else { CommitError::Storage(error.to_string().into()) };
-            (vec![Err(answer); group.len()], Woken::default())
-        });
-        for (request, answer) in group.into_iter().zip(answers) {
-            // A requester that has gone away does not undo its write; there is nobody to tell.
-            drop(request.answer.send(answer));
+impl fmt::Debug for Desk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Desk")
+    }
+}
+
+/// Calls the thread for whatever waits when its holder is done, or goes away.
+struct CallsThread<'a>(&'a Desk);
+
+impl Drop for CallsThread<'_> {
+    fn drop(&mut self) {
+        self.0.call(&self.0.line.lock());
+    }
+}
+
+/// Closes the store when its holder panics: nobody knows what was written.
+struct ClosesIfPanics<'a>(&'a Desk);
+
+impl Drop for ClosesIfPanics<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.line.lock().waiting.clear();
+            self.0.close();
         }
-        // Who waits for an answer goes before those who watch.
-        drop(woken);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::path::Path;
+    use std::task::{Context, Waker};
+
+    use futures::future::join_all;
+    use redb::{Database, DatabaseError, StorageBackend};
+    use tokio::task::unconstrained;
+
+    use super::*;
+    use crate::Store;
+    use crate::embedded::Embedded;
+    use crate::embedded::disk::Place;
+    use crate::embedded::medium::{self, Allocated, Medium};
+    use crate::transformer::Plain;
+    use crate::types::{Key, Op, Txn, no_terms};
+
+    /// A disk that knows which threads synced it, and that can be held up.
+    #[derive(Clone, Debug, Default)]
+    struct Watched {
+        synced_by: Arc<Mutex<Vec<String>>>,
+        free: Arc<Mutex<()>>,
     }
 
-    /// Applies a group in order, each transaction seeing those before it; returns the answers once all are durable.
-    fn commit(&mut self, group: &[Request]) -> Result<(Answers, Woken), redb::Error> {
-        let (disk, full) = match &mut self.mode {
-            Mode::Open { disk, full } => (disk, full),
-            Mode::Failing { reason, .. } | Mode::Failed { reason } => {
-                let answers = vec![Err(CommitError::Storage(Arc::clone(reason))); group.len()];
-                return Ok((answers, Woken::default()));
-            }
-        };
-        let mut state: State = State::clone(&self.shared.state.load());
-        let before = state.revision;
-        let mut commits = Vec::new();
-        let mut answers = Vec::with_capacity(group.len());
-        for Request { work, .. } in group {
-            let admitted = full.as_mut().map_or(Ok(()), |allowance| allowance.admit(&state, &work.txn));
-            answers.push(admitted.and_then(|()| state.apply(work)).map(|changes| {
-                if !changes.is_empty() {
-                    commits.push(Commit { revision: state.revision, changes });
-                }
-                state.revision
-            }));
-        }
-        if commits.is_empty() {
-            return Ok((answers, Woken::default()));
-        }
-        disk.write(before, &state, &commits, full.is_none())?;
-        let woken = self.shared.log.publish(commits, || self.shared.state.store(Arc::new(state)));
-        Ok((answers, woken))
-    }
+    #[derive(Debug)]
+    struct WatchedFile(Watched, Allocated);
 
-    /// Puts the file right after a write that failed.
-    fn recover(&mut self, error: &redb::Error) {
-        let allowance = match &self.mode {
-            Mode::Open { full: Some(allowance), .. } => *allowance,
-            _ => Allowance::whole(),
-        };
-        // Closes the file, and with it the lock that opening it again needs.
-        self.mode = Mode::Failing { reason: error.to_string().into(), repairs: 0 };
-        let published = self.shared.state.load_full();
-        let mode = if disk::is_full(error) {
-            tracing::error!(%error, "the disk of the store is full: nothing new is stored until there is room");
-            let disk = Disk::after_full(&self.place, &published);
-            disk.map(|disk| Mode::Open { disk, full: Some(allowance) })
-        } else {
-            tracing::error!(%error, "a write of the store failed: its file is written anew");
-            Disk::anew(&self.place, &published).map(|disk| Mode::Open { disk, full: None })
-        };
-        self.enter(
-            mode.unwrap_or_else(|error| Mode::Failing { reason: error.to_string().into(), repairs: 0 }),
-        );
-    }
+    impl Medium for Watched {
+        fn open(&self, path: &Path) -> Result<Database, DatabaseError> {
+            medium::database(WatchedFile(self.clone(), Allocated::open(path)?))
+        }
 
-    /// Looks for room on a full disk, and for a file that failed whether it can be written anew.
-    fn look_again(&mut self) {
-        self.look_at = self.mode.patience().map(|patience| Instant::now() + patience);
-        match &mut self.mode {
-            Mode::Open { disk, full } if full.is_some() && disk.has_room() => match disk.refill() {
-                Ok(()) => {
-                    tracing::info!("the disk of the store has room again");
-                    *full = None;
-                    self.announce();
-                }
-                Err(error) => self.recover(&error),
-            },
-            Mode::Failing { repairs, .. } => {
-                let repairs = *repairs + 1;
-                self.repair(repairs);
-            }
-            Mode::Open { .. } | Mode::Failed { .. } => {}
+        fn file(&self, path: &Path) -> Result<Box<dyn StorageBackend>, DatabaseError> {
+            Ok(Box::new(WatchedFile(self.clone(), Allocated::open(path)?)))
+        }
+
+        fn available(&self, _: &Path) -> io::Result<u64> {
+            Ok(u64::MAX)
         }
     }
 
-    fn repair(&mut self, repairs: u32) {
-        let published = self.shared.state.load_full();
-        self.enter(match Disk::anew(&self.place, &published) {
-            Ok(disk) => {
-                tracing::info!("the store's file has been written anew");
-                Mode::Open { disk, full: None }
-            }
-            Err(error) if repairs < REPAIRS => Mode::Failing { reason: error.to_string().into(), repairs },
-            Err(error) => {
-                tracing::error!(%error, "the store cannot write any more");
-                Mode::Failed { reason: error.to_string().into() }
-            }
-        });
+    impl StorageBackend for WatchedFile {
+        fn len(&self) -> io::Result<u64> {
+            self.1.len()
+        }
+
+        fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+            self.1.read(offset, out)
+        }
+
+        fn set_len(&self, len: u64) -> io::Result<()> {
+            self.1.set_len(len)
+        }
+
+        fn sync_data(&self) -> io::Result<()> {
+            drop(self.0.free.lock());
+            self.0.synced_by.lock().push(thread::current().name().unwrap_or_default().to_owned());
+            self.1.sync_data()
+        }
+
+        fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+            self.1.write(offset, data)
+        }
+
+        fn close(&self) -> io::Result<()> {
+            self.1.close()
+        }
     }
 
-    fn enter(&mut self, mode: Mode) {
-        self.mode = mode;
-        self.announce();
+    fn store() -> (tempfile::TempDir, Watched, Embedded) {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Watched::default();
+        let path = dir.path().join("state.redb");
+        let place = Place { medium: Arc::new(disk.clone()), path, seals: Arc::new(Plain) };
+        let store = Embedded::open_on(place, no_terms.into()).unwrap();
+        disk.synced_by.lock().clear();
+        (dir, disk, store)
     }
 
-    fn announce(&mut self) {
-        self.look_at = self.mode.patience().map(|patience| Instant::now() + patience);
-        self.shared.condition.send_replace(self.mode.condition());
+    async fn put(store: &Embedded, number: usize) -> Revision {
+        let op = Op::Put { key: Key::from(number.to_string()), value: "1".into() };
+        store.commit(Txn { expect: Vec::new(), ops: vec![op] }).await.unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn who_is_alone_writes_itself() {
+        let (_dir, disk, store) = store();
+        // The first finds no journal begun, which is the thread's to do.
+        put(&store, 0).await;
+        disk.synced_by.lock().clear();
+        for number in 0..5 {
+            put(&store, number).await;
+        }
+        let own = disk.synced_by.lock().clone();
+        assert!(own.len() == 5 && own.iter().all(|name| name != "store-writer"), "{own:?}");
+    }
+
+    #[test]
+    fn only_who_follows_one_alone_on_a_quick_disk_writes_itself() {
+        let last = |count, took| Last { count, took }.was_alone_and_quick();
+        assert!(Last::default().was_alone_and_quick() && last(1, QUICK));
+        assert!(!last(2, QUICK) && !last(1, QUICK + Duration::from_nanos(1)));
+    }
+
+    #[tokio::test]
+    async fn the_only_thread_of_a_runtime_is_not_held_up() {
+        let (_dir, disk, store) = store();
+        put(&store, 0).await;
+        disk.synced_by.lock().clear();
+        put(&store, 1).await;
+        assert_eq!(*disk.synced_by.lock(), ["store-writer"]);
+    }
+
+    /// Also the writers of one task, none of which can wait for the others.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn who_comes_together_shares_syncs() {
+        const WRITERS: usize = 32;
+        let (_dir, disk, store) = store();
+        let held = disk.free.lock();
+        let mut all = Box::pin(unconstrained(join_all((0..WRITERS).map(|number| put(&store, number)))));
+        while store.writer.places.available_permits() > MAX_WAITING - WRITERS {
+            let polled = all.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            assert!(polled.is_pending(), "the disk is held up");
+        }
+        drop(held);
+        assert_eq!(all.await.len(), WRITERS);
+        let syncs = disk.synced_by.lock().clone();
+        // Those that came before the thread began, and the others.
+        assert!(syncs.len() <= 2 && syncs.iter().all(|name| name == "store-writer"), "{syncs:?}");
     }
 }
