@@ -136,7 +136,7 @@ impl Provisioner {
                 self.provision(&claim, class, order, here.hostname()).await?;
             }
             (ClaimPlan::Grow(bytes), _, Some(volume)) => {
-                self.grow(&claim, volume, bytes).await?
+                self.grow(&claim, volume, bytes, &facts.name).await?
             }
             _ => {}
         }
