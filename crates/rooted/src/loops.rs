@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 const TRIES: usize = 64;
 /// The kernel's number of loop devices.
 const MAJOR: u32 = 7;
+/// The numbers of the device that gives them out. To open it loads the kernel's module.
+const CONTROL: (u32, u32) = (10, 237);
 
 const CLEAR: libc::Ioctl = 0x4C01;
 const GET_STATUS: libc::Ioctl = 0x4C05;
@@ -91,7 +93,8 @@ impl LoopDevice {
         if let Some(shown) = Self::of(file)? {
             return Ok(shown);
         }
-        let control = open(Path::new("/dev/loop-control"))?;
+        let control = Path::new("/dev/loop-control");
+        let control = open_or_make(control, FileType::CharacterDevice, 0o600, CONTROL)?;
         for _ in 0..TRIES {
             let free = ioctl(&control, GET_FREE, 0)?;
             let number = u32::try_from(free).map_err(io::Error::other)?;
@@ -191,14 +194,17 @@ fn node(number: u32) -> PathBuf {
     format!("/dev/loop{number}").into()
 }
 
-/// Opens a device; makes its node where nothing else does (`/dev` of a container).
 fn open_numbered(number: u32) -> io::Result<File> {
-    let path = node(number);
-    match open(&path) {
+    open_or_make(&node(number), FileType::BlockDevice, 0o660, (MAJOR, number))
+}
+
+/// Opens a device; makes its node where nothing else does (`/dev` of a container, or of a machine without udev).
+fn open_or_make(path: &Path, kind: FileType, mode: u32, (major, minor): (u32, u32)) -> io::Result<File> {
+    match open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let device = rustix::fs::makedev(MAJOR, number);
-            match rustix::fs::mknodat(CWD, &path, FileType::BlockDevice, Mode::from_raw_mode(0o660), device) {
-                Ok(()) | Err(Errno::EXIST) => open(&path),
+            let device = rustix::fs::makedev(major, minor);
+            match rustix::fs::mknodat(CWD, path, kind, Mode::from_raw_mode(mode), device) {
+                Ok(()) | Err(Errno::EXIST) => open(path),
                 Err(error) => Err(error.into()),
             }
         }

@@ -136,6 +136,8 @@ pub(crate) async fn start(
     parts.run("scheduler", scheduler(client, scheduling, vitals, shutdown.clone()));
 
     let admin = api.client(UserInfo::api_server(), "kube-apiserver");
+    // Before it asks, in this process or in another.
+    addons::apply_provisioner(&admin).await.context("create the provisioner's objects")?;
     if !settings.args.without_agent {
         progress.step("starting the node");
         let provisioner = UserInfo::service_account(addons::NAMESPACE, addons::PROVISIONER_ACCOUNT);
@@ -143,8 +145,6 @@ pub(crate) async fn start(
             node: api.client(UserInfo::node(&settings.node_name), "kubelet"),
             provisioner: api.client(provisioner, "local-path-provisioner"),
         };
-        // Before it asks.
-        addons::apply_provisioner(&admin).await.context("create the provisioner's objects")?;
         let vitals = watched(&checks, "node", "node-sync");
         let node = Reports { vitals, is_up };
         start_node(&mut parts, &settings, &cluster, &pki, clients, Told { proxy, node }).await?;

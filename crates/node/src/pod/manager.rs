@@ -37,9 +37,18 @@ pub(crate) struct Manager {
     tasks: JoinSet<Option<PodUid>>,
     /// What an agent before this one left and no pod has taken over yet.
     left: HashSet<PodUid>,
+    /// The pods that had an address then. One without a sandbox was being stopped when that agent ended.
+    addresses: HashSet<PodUid>,
     /// The list that is being received.
     listing: Listing,
     pulse: Pulse,
+}
+
+/// What there is of a pod when its task begins.
+enum Before {
+    Nothing,
+    Address,
+    Sandbox,
 }
 
 #[derive(Default)]
@@ -56,12 +65,15 @@ impl Manager {
         let (filled, watched) = (views.clone(), pulse.clone());
         vitals.fill("the node's pods", move || filled.are_listed());
         vitals.watch("the node's pods", move |now| watched.stuck(now));
+        let addresses = shared.network.existing();
+        let addresses = addresses.keys().filter_map(|uid| PodUid::new(uid.as_str()).ok()).collect();
         Self {
             shared,
             views,
             pods: HashMap::new(),
             tasks: JoinSet::new(),
             left: left.into_iter().collect(),
+            addresses,
             listing: Listing::default(),
             pulse,
         }
@@ -176,17 +188,35 @@ impl Manager {
         self.views.insert(uid.clone(), view);
         let (sender, latest) = watch::channel(Latest { pod: known, removed: false });
         self.pods.insert(uid.clone(), sender);
-        let (shared, left) = (self.shared.clone(), self.left.remove(&uid));
+        let (shared, before) = (self.shared.clone(), self.before(&uid));
         self.tasks.spawn(async move {
             let rejection = match verdict {
                 Ok(()) => None,
                 Err(_) => reconsider(&shared, &pod).await,
             };
-            let adopted = if left { sandbox::take_over(&shared, &pod).await } else { None };
+            let adopted = match before {
+                Before::Sandbox => sandbox::take_over(&shared, &pod).await,
+                Before::Address => {
+                    sandbox::clear_away(&shared, &pod).await;
+                    None
+                }
+                Before::Nothing => None,
+            };
             let start = Start { pod, asked: sizes, kept, adopted, rejection };
             Worker::new(shared, start, view_sender).await.run(latest).await;
             Some(uid)
         });
+    }
+
+    /// What an agent before this one left of a pod, which its task takes over.
+    fn before(&mut self, uid: &PodUid) -> Before {
+        if self.left.remove(uid) {
+            Before::Sandbox
+        } else if self.addresses.remove(uid) {
+            Before::Address
+        } else {
+            Before::Nothing
+        }
     }
 
     fn forget(&mut self, uid: &PodUid) {

@@ -63,7 +63,7 @@ pub(crate) async fn take_over(shared: &Shared, pod: &LocalPod) -> Option<(PodHan
         Err(error) => {
             let error = error_text(&error);
             tracing::warn!(pod = %pod.full_name(), error, "it cannot be taken over, clearing it away");
-            retry_until_done(|| stop(shared, pod, None)).await;
+            clear_away(shared, pod).await;
             return None;
         }
     };
@@ -90,6 +90,11 @@ pub(crate) async fn take_over(shared: &Shared, pod: &LocalPod) -> Option<(PodHan
             None
         }
     }
+}
+
+/// Ends what an agent before this one left of a pod that cannot be taken over.
+pub(crate) async fn clear_away(shared: &Shared, pod: &LocalPod) {
+    retry_until_done(|| stop(shared, pod, None)).await;
 }
 
 async fn connect(shared: &Shared, pod: &LocalPod, handle: &PodHandle) -> Result<Vec<IpAddr>, String> {

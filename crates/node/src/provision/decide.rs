@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::ResourceExt;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// The annotation in which the binder names the provisioner of a claim, and the one of old.
 const PROVISIONER_OF_CLAIM: [&str; 2] =
@@ -88,6 +89,30 @@ pub(super) fn of_claim(
         (Ok(order), Some(_)) => ClaimPlan::Provision(order),
         (Ok(order), None) => ClaimPlan::ProvisionIfFirst(order),
     }
+}
+
+/// The name of the volume that is made for a claim.
+pub(super) fn name_for(claim: &PersistentVolumeClaim) -> String {
+    format!("pvc-{}", claim.uid().unwrap_or_default())
+}
+
+/// What has become of a volume that an agent has begun to make.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Begun {
+    /// The API knows it.
+    Known,
+    /// Its claim is there.
+    Wanted,
+    /// Nobody will ever ask for it.
+    Abandoned,
+}
+
+/// What has become of a volume that was begun; `known` says whether the API knows it.
+pub(super) fn begun(volume: &str, known: bool, claims: &[Arc<PersistentVolumeClaim>]) -> Begun {
+    if known {
+        return Begun::Known;
+    }
+    if claims.iter().any(|claim| name_for(claim) == volume) { Begun::Wanted } else { Begun::Abandoned }
 }
 
 /// The name of the claim's class.
@@ -307,6 +332,21 @@ mod tests {
             json!({"parameters": {"backing": "directory"}}),
             "cannot be a volume of mode Block",
         );
+    }
+
+    #[test]
+    fn what_was_begun_for_claims_that_are_gone_is_nobodys() {
+        let claims = [Arc::new(claim(json!({})))];
+        let check = |volume: &str, known: bool, claims: &[Arc<PersistentVolumeClaim>], expected: Begun| {
+            assert_eq!(begun(volume, known, claims), expected, "{volume} {known}");
+        };
+        check("pvc-u", false, &claims, Begun::Wanted);
+        check("pvc-u", true, &claims, Begun::Known);
+        // The claim of the same name is another, or there is none.
+        check("pvc-v", false, &claims, Begun::Abandoned);
+        check("pvc-u", false, &[], Begun::Abandoned);
+        // It may be retained.
+        check("pvc-u", true, &[], Begun::Known);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Volumes that grow with their claims, while pods use them. The words are those of Kubernetes' resizer and kubelet.
 
 use super::decide::STORAGE;
-use super::make::{is_made_here, path_of, plain};
+use super::make::{is_file, is_made_here, path_of, plain};
 use super::{Error, Provisioner, reference};
 use crate::quantity::Amounts;
 use crate::time::api_time;
@@ -35,6 +35,7 @@ impl Provisioner {
         claim: &PersistentVolumeClaim,
         volume: &PersistentVolume,
         bytes: u64,
+        node_name: &str,
     ) -> Result<(), Error> {
         // As it is now: what this did a moment ago may not have been heard of yet.
         let Some(current) = self.claims_of(claim).get_opt(&claim.name_any()).await? else { return Ok(()) };
@@ -44,12 +45,20 @@ impl Provisioner {
         }
         let (claim, name) = (&current, volume.name_any());
         let tell = |kind, reason, message| self.events.event(reference(claim), kind, reason, message);
+        let block = volume.spec.as_ref().and_then(|spec| spec.volume_mode.as_deref()) == Some("Block");
+        let has_file_system = !block && is_file(path_of(volume));
         // Once: a claim that changes is looked at again.
         if !has_condition(claim, RESIZING) && !has_condition(claim, FILE_SYSTEM_PENDING) {
             tell(Normal, "Resizing", format!("External resizer is resizing volume {name}"));
             self.report(claim, Progress::Begun).await?;
+            if has_file_system {
+                tell(
+                    Normal,
+                    "FileSystemResizeRequired",
+                    "Require file system resize of volume on node".into(),
+                );
+            }
         }
-        let block = volume.spec.as_ref().and_then(|spec| spec.volume_mode.as_deref()) == Some("Block");
         let (node, path, of) = (self.node.clone(), path_of(volume).to_owned(), name.clone());
         let grown = move || node.alone(&of, || expand(&node, &of, &path, block, bytes));
         if let Err(error) = tokio::task::spawn_blocking(grown).await? {
@@ -60,10 +69,11 @@ impl Provisioner {
         let capacity = json!({"spec": {"capacity": {STORAGE: size}}});
         volumes.patch(&name, &PatchParams::default(), &Patch::Merge(capacity)).await?;
         self.report(claim, Progress::Done).await?;
-        tell(Normal, "VolumeResizeSuccessful", "Resize volume succeeded".into());
-        if !block {
-            let message = format!("MountVolume.NodeExpandVolume succeeded for volume \"{name}\"");
+        if has_file_system {
+            let message = format!("MountVolume.NodeExpandVolume succeeded for volume \"{name}\" {node_name}");
             tell(Normal, "FileSystemResizeSuccessful", message);
+        } else {
+            tell(Normal, "VolumeResizeSuccessful", "Resize volume succeeded".into());
         }
         Ok(())
     }

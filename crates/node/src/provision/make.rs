@@ -1,7 +1,7 @@
 //! Volumes made and removed, with their objects.
 
 use super::class::Backing;
-use super::decide::{FINALIZER, Order, STORAGE, without_finalizer};
+use super::decide::{Begun, FINALIZER, Order, STORAGE, begun, name_for, without_finalizer};
 use super::{Error, Provisioner, reference};
 use crate::volumes::claims::resolve::{PROVISIONED_BY, PROVISIONER};
 use crate::volumes::claims::{Bound, ClaimVolume, NodeVolumes, Source, image};
@@ -12,7 +12,7 @@ use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 use skiff_informer::EventType::{Normal, Warning};
-use skiff_informer::{is_already_exists, is_not_found};
+use skiff_informer::{ObjectKey, is_already_exists, is_not_found};
 use std::path::{Path, PathBuf};
 
 /// The annotation that says what holds a volume: `file`, or `directory`, whose size nobody enforces.
@@ -34,11 +34,11 @@ impl Provisioner {
         order: Order,
         hostname: &str,
     ) -> Result<(), Error> {
-        let volume = format!("pvc-{}", claim.uid().unwrap_or_default());
+        let volume = name_for(claim);
         let api: Api<PersistentVolume> = Api::all(self.client.clone());
         // The claim is not bound yet, but the volume is there.
         if api.get_metadata_opt(&volume).await?.is_some() {
-            return Ok(());
+            return self.set_known(volume).await;
         }
         let full_name = format!("{}/{}", claim.namespace().unwrap_or_default(), claim.name_any());
         let tell = |kind, reason, message| self.events.event(reference(claim), kind, reason, message);
@@ -71,6 +71,32 @@ impl Provisioner {
                 "The size of volume {volume} is not enforced: it is a directory on the node's disk, {reason}"
             );
             tell(Warning, "SizeNotEnforced", message);
+        }
+        self.set_known(volume).await
+    }
+
+    async fn set_known(&self, volume: String) -> Result<(), Error> {
+        let node = self.node.clone();
+        Ok(tokio::task::spawn_blocking(move || node.set_known(&volume)).await??)
+    }
+
+    /// Removes what was made for claims that are gone, and of which the API was never told: an agent was killed in between, or the
+    /// API refused it.
+    pub(super) async fn remove_unknown(&self) -> Result<(), Error> {
+        let node = self.node.clone();
+        for volume in tokio::task::spawn_blocking(move || node.being_made()).await?? {
+            let known = self.volumes.get(&ObjectKey::cluster(&volume)).is_some();
+            match begun(&volume, known, &self.claims.all()) {
+                Begun::Wanted => continue,
+                Begun::Known => {}
+                Begun::Abandoned => {
+                    tracing::info!(volume, "removing a volume whose claim is gone");
+                    let (node, volume) = (self.node.clone(), volume.clone());
+                    let work = move || node.alone(&volume, || image::remove(&node, &volume));
+                    tokio::task::spawn_blocking(work).await??;
+                }
+            }
+            self.set_known(volume).await?;
         }
         Ok(())
     }
@@ -122,6 +148,7 @@ fn gone_is_fine(done: kube::Result<()>) -> Result<(), Error> {
 }
 
 fn make(node: &NodeVolumes, volume: &str, order: &Order) -> Result<Made, VolumeError> {
+    node.begin(volume)?;
     let directory = |reason: String| {
         let path = image::make_directory(node, volume)?;
         Ok(Made { path, unbounded: Some(reason) })
@@ -184,9 +211,14 @@ pub(super) fn path_of(volume: &PersistentVolume) -> &str {
     local.map_or("", |local| local.path.as_str())
 }
 
+/// Whether the volume at a path that this provisioner gave it is a file.
+pub(super) fn is_file(path: &str) -> bool {
+    Path::new(path).ends_with(image::FILE)
+}
+
 /// What a volume that this provisioner made means, without its mount options.
 pub(super) fn plain(volume: &str, path: &str, block: bool) -> ClaimVolume {
-    let source = if Path::new(path).ends_with(image::FILE) {
+    let source = if is_file(path) {
         Source::Image { path: path.into() }
     } else {
         Source::Local { path: path.to_owned(), fs_type: None }

@@ -107,6 +107,9 @@ impl Provisioner {
         if shutdown.run_until_cancelled(listed).await.is_none() {
             return;
         }
+        if let Err(error) = self.remove_unknown().await {
+            tracing::warn!(%error, "looking for volumes whose claims are gone; the next agent will");
+        }
         tokio::join!(
             self.due.run(WORKERS, shutdown, |key| self.claim(key, view.current())),
             self.due_volumes.run(WORKERS, shutdown, |key| self.volume(key, view.current())),
@@ -115,7 +118,10 @@ impl Provisioner {
 
     /// Does what a claim asks for.
     async fn claim(&self, key: ObjectKey, facts: Arc<NodeFacts>) -> Result<Next, Error> {
-        let Some(claim) = self.claims.get(&key) else { return Ok(Next::Done) };
+        let Some(claim) = self.claims.get(&key) else {
+            self.remove_unknown().await?;
+            return Ok(Next::Done);
+        };
         let class = class_of(&claim).and_then(|name| self.classes.get(&ObjectKey::cluster(name)));
         let bound = claim.spec.as_ref().and_then(|spec| spec.volume_name.as_deref());
         let volume = bound.and_then(|name| self.volumes.get(&ObjectKey::cluster(name)));
@@ -129,7 +135,9 @@ impl Provisioner {
             (ClaimPlan::ProvisionIfFirst(order), Some(class), _) if self.is_first(&facts).await? => {
                 self.provision(&claim, class, order, here.hostname()).await?;
             }
-            (ClaimPlan::Grow(bytes), _, Some(volume)) => self.grow(&claim, volume, bytes).await?,
+            (ClaimPlan::Grow(bytes), _, Some(volume)) => {
+                self.grow(&claim, volume, bytes, &facts.name).await?
+            }
             _ => {}
         }
         Ok(Next::Done)

@@ -13,11 +13,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// The file system of a block device of which nothing is said.
-const DEFAULT_FILE_SYSTEM: &str = "ext4";
+pub(super) const DEFAULT_FILE_SYSTEM: &str = "ext4";
 
 /// What file systems in our own files are told besides what the user says: room that files leave goes back to the node's disk,
 /// and what was never written is not written either. The file reads as zeros where nobody has written.
-const OF_IMAGES: [(&str, Option<&str>); 2] = [("discard", None), ("noinit_itable", None)];
+pub(super) const OF_IMAGES: [(&str, Option<&str>); 2] = [("discard", None), ("noinit_itable", None)];
 
 /// A persistent volume of this node.
 pub(crate) struct Bound<'a> {
@@ -33,7 +33,7 @@ impl Volume for Bound<'_> {
             Source::Image { path } => self.mount_once(|| {
                 // Never while something shows it: it may still be mounted elsewhere.
                 if self.shown_by(path)?.is_none() {
-                    image::fit(&self.open_image(path)?, path)?;
+                    image::fit(&self.image_alone(path)?, path)?;
                 }
                 let device = self.device_of(path, Lasting::WhileUsed)?;
                 self.file_system(DEFAULT_FILE_SYSTEM, &device.path(), &OF_IMAGES)
@@ -97,14 +97,14 @@ impl Volume for Bound<'_> {
 
     fn expand(&self, bytes: u64) -> Result<(), VolumeError> {
         let Source::Image { path } = &self.volume.source else { return Err(VolumeError::CannotGrow) };
-        let file = self.open_image(path)?;
+        let file = self.image_alone(path)?;
         image::lengthen(&file, bytes).map_err(VolumeError::io("lengthen", path))?;
         match self.shown_by(path)? {
             None if self.volume.block => Ok(()),
             None => image::fit(&file, path),
             Some(device) => {
                 device.grow().map_err(VolumeError::io("grow the device of", path))?;
-                if self.volume.block { Ok(()) } else { image::grow_file_system(&device.path()) }
+                if self.volume.block { Ok(()) } else { image::grow_file_system(&device.path(), &file) }
             }
         }
     }
@@ -225,6 +225,11 @@ impl Bound<'_> {
             self.node.made()?.directory(&self.volume.volume, skiff_rooted::Follow::Nothing)?.edit(image::FILE)
         };
         open().map_err(VolumeError::io("open", path))
+    }
+
+    /// The image, when no program works on it any more that an agent before this one has started.
+    fn image_alone(&self, path: &Path) -> Result<std::fs::File, VolumeError> {
+        image::alone(self.open_image(path)?).map_err(VolumeError::io("lock", path))
     }
 
     fn device_of(&self, path: &Path, lasting: Lasting) -> Result<LoopDevice, VolumeError> {

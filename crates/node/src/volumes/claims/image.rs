@@ -2,15 +2,15 @@
 //! something was written.
 
 use super::super::VolumeError;
-use super::{Bound, ClaimVolume, NodeVolumes, Source};
-use crate::volumes::Volume as _;
-use skiff_rooted::{Follow, Owner, Root};
+use super::NodeVolumes;
+use super::bound::{DEFAULT_FILE_SYSTEM, OF_IMAGES};
+use skiff_rooted::{Detached, Follow, Lasting, LoopDevice, Owner, Root};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 /// The file of a volume, in its directory.
 pub(crate) const FILE: &str = "disk";
@@ -52,37 +52,52 @@ pub(crate) fn make(
     if own.find(FILE, Follow::Nothing).is_ok() {
         return Ok(path);
     }
-    own.remove_file(NEW).map_err(io())?;
-    let file = own.create(NEW, 0o600, Owner::AS_MADE).map_err(io())?;
+    remove_unfinished(&own, NEW).map_err(io())?;
+    drop(own.create(NEW, 0o600, Owner::AS_MADE).map_err(io())?);
+    let file = own.edit(NEW).and_then(alone).map_err(io())?;
     lengthen(&file, bytes).map_err(io())?;
-    if !block {
-        let new = path.with_file_name(NEW);
-        let settings =
-            ["-q", "-F", "-m", "0", "-b", "4096", "-E", "nodiscard,lazy_itable_init=1,lazy_journal_init=1"];
-        run("mkfs.ext4", settings.iter().map(OsStr::new).chain([new.as_os_str()]), &[0])?;
+    let made = if block { Ok(()) } else { make_file_system(&own, NEW, &file, &path.with_file_name(NEW)) };
+    if let Err(error) = made {
+        // What cannot be mounted is no volume.
+        own.remove_file(NEW).map_err(io())?;
+        return Err(error);
     }
     file.sync_all().map_err(io())?;
     own.rename(NEW, &own, FILE).map_err(io())?;
-    if !block && let Err(error) = open_to_all(node, volume, &path) {
-        // What cannot be mounted is no volume.
-        own.remove_file(FILE).map_err(io())?;
-        return Err(error);
-    }
     Ok(path)
 }
 
-/// Mounts a new file system once: empty means without `lost+found`, and every user may write to it, as to an emptyDir.
-fn open_to_all(node: &NodeVolumes, volume: &str, path: &Path) -> Result<(), VolumeError> {
-    let (volume, source) = (volume.to_owned(), Source::Image { path: path.to_owned() });
-    let volume = ClaimVolume { volume, source, block: false, readonly: false, options: Vec::new() };
-    let bound = Bound { volume: &volume, node };
+/// Removes what an agent before this one has begun, when nothing works on it any more.
+fn remove_unfinished(directory: &Root, name: &str) -> io::Result<()> {
+    match directory.edit(name).and_then(alone) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        begun => begun.and_then(|_alone| directory.remove_file(name)),
+    }
+}
+
+/// A file on which nobody else works until it is closed. A program that works on it keeps it so, also when the agent is killed
+/// that has started it.
+pub(super) fn alone(file: File) -> io::Result<File> {
+    file.lock()?;
+    Ok(file)
+}
+
+/// Makes a file system and mounts it once: empty means without `lost+found`, and every user may write to it, as to an emptyDir.
+fn make_file_system(directory: &Root, name: &str, file: &File, path: &Path) -> Result<(), VolumeError> {
+    let settings =
+        ["-q", "-F", "-m", "0", "-b", "4096", "-E", "nodiscard,lazy_itable_init=1,lazy_journal_init=1"];
+    run("mkfs.ext4", settings.iter().map(OsStr::new).chain([path.as_os_str()]), file, &[0])?;
+    // Opened once more: the kernel keeps what it shows open for a moment longer than this takes, and with it the lock.
+    let shown = directory.edit(name).and_then(|file| LoopDevice::attach(&file, Lasting::WhileUsed));
+    let device = shown.map_err(VolumeError::io("attach a loop device to", path))?;
     let open = || {
-        let top = Root::open(node.staged(&volume.volume))?;
+        let mounted = Detached::file_system(DEFAULT_FILE_SYSTEM, &device.path(), &OF_IMAGES)?;
+        let top = mounted.directory()?;
         top.remove_tree("lost+found")?;
         top.set_mode(0o777)
     };
-    let done = bound.stage().and_then(|()| open().map_err(VolumeError::io("prepare", path)));
-    done.and(bound.unstage())
+    let what = || format!("{} as {DEFAULT_FILE_SYSTEM}", device.path().display());
+    open().map_err(|source| VolumeError::Mount { what: what(), source })
 }
 
 /// Gives a file at least `bytes`.
@@ -95,7 +110,7 @@ pub(super) fn lengthen(file: &File, bytes: u64) -> io::Result<()> {
 }
 
 /// Makes the file system in a file that nothing shows as large as the file, if it is smaller: it could not grow while it
-/// was mounted, or not to the end.
+/// was mounted, or not to the end. Nobody else may work on the file.
 pub(super) fn fit(file: &File, path: &Path) -> Result<(), VolumeError> {
     let io = || VolumeError::io("look at", path);
     let has = file_system_bytes(file).map_err(io())?;
@@ -103,8 +118,8 @@ pub(super) fn fit(file: &File, path: &Path) -> Result<(), VolumeError> {
     if file.metadata().map_err(io())?.len() < has.saturating_add(BLOCK) {
         return Ok(());
     }
-    run("e2fsck", [OsStr::new("-f"), OsStr::new("-p"), path.as_os_str()].into_iter(), &[0, 1])?;
-    run("resize2fs", [path.as_os_str()].into_iter(), &[0])
+    run("e2fsck", [OsStr::new("-f"), OsStr::new("-p"), path.as_os_str()].into_iter(), file, &[0, 1])?;
+    run("resize2fs", [path.as_os_str()].into_iter(), file, &[0])
 }
 
 /// Bytes of the ext4 file system in a file, by its superblock.
@@ -125,21 +140,22 @@ const INCOMPATIBLE: usize = 0x60;
 /// The feature `64bit`.
 const WIDE: u32 = 0x80;
 
-/// Makes the file system on a device that is mounted as large as the device.
-pub(super) fn grow_file_system(device: &Path) -> Result<(), VolumeError> {
-    run("resize2fs", [device.as_os_str()].into_iter(), &[0])
+/// Makes the file system on a device that is mounted, and shows `file`, as large as the device.
+pub(super) fn grow_file_system(device: &Path, file: &File) -> Result<(), VolumeError> {
+    run("resize2fs", [device.as_os_str()].into_iter(), file, &[0])
 }
 
-/// Runs a program of e2fsprogs; what it complains of is the error.
+/// Runs a program of e2fsprogs that works on `file`, which it has open itself; what it complains of is the error.
 fn run<'a>(
     program: &'static str,
     arguments: impl Iterator<Item = &'a OsStr>,
+    file: &File,
     good: &[i32],
 ) -> Result<(), VolumeError> {
     let mut found = DIRECTORIES.iter().map(|directory| Path::new(directory).join(program));
     let path = found.find(|path| skiff_rooted::Handle::open(path).is_ok());
     let path = path.ok_or(VolumeError::NoProgram { program })?;
-    let ended = Command::new(&path).args(arguments).stdin(Stdio::null()).output();
+    let ended = file.try_clone().and_then(|held| Command::new(&path).args(arguments).stdin(held).output());
     let ended = ended.map_err(VolumeError::io("run", &path))?;
     if ended.status.code().is_some_and(|code| good.contains(&code)) {
         return Ok(());

@@ -1,5 +1,6 @@
 //! The persistent volumes of this node: where they are, which pods have them, and one pair of hands at a time.
 
+use super::super::VolumeError;
 use super::Claims;
 use crate::directory;
 use crate::paths::PodPaths;
@@ -14,6 +15,8 @@ use std::sync::Arc;
 
 /// The directory of what the node's provisioner has made: a directory for each persistent volume.
 const VOLUMES: &str = "volumes";
+/// The directory of what the API may not know yet of [`VOLUMES`]: an empty file for each persistent volume.
+const MAKING: &str = "making";
 /// The directory of what is mounted for the node's pods: a mount point for each persistent volume.
 const STAGED: &str = "staged";
 
@@ -77,6 +80,32 @@ impl NodeVolumes {
     /// The directory of what the provisioner has made.
     pub(crate) fn made(&self) -> io::Result<Root> {
         Root::open(&self.data_dir)?.ensure_directory(VOLUMES, 0o700, Owner::AS_MADE)
+    }
+
+    fn making(&self) -> io::Result<Root> {
+        Root::open(&self.data_dir)?.ensure_directory(MAKING, 0o700, Owner::AS_MADE)
+    }
+
+    /// Writes down that a volume is about to be made, which is its claim's alone until the API knows it.
+    pub(crate) fn begin(&self, volume: &str) -> Result<(), VolumeError> {
+        let begun = self.making().and_then(|making| making.replace(volume, b"", 0o600, Owner::AS_MADE));
+        begun.map_err(VolumeError::io("write down the making of", &self.made_path(volume)))
+    }
+
+    /// Writes down that the API knows a volume.
+    pub(crate) fn set_known(&self, volume: &str) -> Result<(), VolumeError> {
+        let known = self.making().and_then(|making| making.remove_file(volume));
+        known.map_err(VolumeError::io("write down the making of", &self.made_path(volume)))
+    }
+
+    /// The volumes that are being made, or were when an agent was killed.
+    pub(crate) fn being_made(&self) -> Result<Vec<String>, VolumeError> {
+        let list = || {
+            let name = |entry: io::Result<skiff_rooted::Entry>| Ok(entry?.name.into_string().ok());
+            let names = self.making()?.entries()?.map(name);
+            names.filter_map(io::Result::transpose).collect::<io::Result<Vec<String>>>()
+        };
+        list().map_err(VolumeError::io("list", &self.data_dir.join(MAKING)))
     }
 
     /// The directory in which the provisioner keeps a volume.

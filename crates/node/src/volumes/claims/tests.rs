@@ -173,6 +173,63 @@ fn a_volume_grows_while_it_is_used() {
     });
 }
 
+/// `/dev` as containers and machines without udev have it.
+#[test]
+fn nodes_of_devices_are_made_where_nobody_else_does() {
+    with_own_mounts(|| {
+        rustix::mount::mount("none", "/dev", "tmpfs", rustix::mount::MountFlags::empty(), None).unwrap();
+        let node = Node::new(16 * MIB, false);
+        node.set_up("a", "").unwrap();
+        assert!(node.device().unwrap().path().exists());
+        node.tear_down("a");
+        assert!(node.is_clean());
+    });
+}
+
+/// Whether somebody waits for the lock of a file.
+fn is_waited_for(file: &fs::File) -> bool {
+    let inode = format!(":{} ", file.metadata().unwrap().ino());
+    let locks = fs::read_to_string("/proc/locks").unwrap();
+    locks.lines().any(|line| line.contains("->") && line.contains(&inode))
+}
+
+/// An agent is killed while it makes a volume, or lets one grow, and the program that it has started goes on.
+#[test]
+fn nobody_works_on_a_volume_together_with_what_a_killed_agent_left() {
+    with_own_mounts(|| {
+        let directory = tempfile::tempdir().unwrap();
+        crate::directory::prepare(directory.path()).unwrap();
+        let volumes = NodeVolumes::new(directory.path(), Default::default());
+        let held = |name: &str, work: &(dyn Fn() + Sync)| {
+            let own = volumes.made().unwrap().ensure_directory("pv", 0o700, skiff_rooted::Owner::AS_MADE);
+            let path = volumes.made_path("pv").join(name);
+            drop(own.unwrap());
+            let file = fs::File::options().create(true).append(true).open(path).unwrap();
+            file.lock().unwrap();
+            std::thread::scope(|scope| {
+                let next = scope.spawn(work);
+                while !is_waited_for(&file) {
+                    assert!(!next.is_finished(), "it does not wait for {name}");
+                    std::thread::yield_now();
+                }
+                drop(file);
+                next.join().unwrap();
+            });
+        };
+        held("new", &|| drop(image::make(&volumes, "pv", 16 * MIB, false).unwrap()));
+        let own = volumes.made_path("pv");
+        assert!(!own.join("new").exists());
+        let source = Source::Image { path: own.join(image::FILE) };
+        let (volume, options) = ("pv".to_owned(), Vec::new());
+        let volume = ClaimVolume { volume, source, block: false, readonly: false, options };
+        let bound = Bound { volume: &volume, node: &volumes };
+        held(image::FILE, &|| bound.expand(32 * MIB).unwrap());
+        held(image::FILE, &|| bound.stage().unwrap());
+        assert!(Room::at(&volumes.staged("pv")).unwrap().bytes > 24 * MIB);
+        bound.unstage().unwrap();
+    });
+}
+
 #[test]
 fn a_device_is_there_as_long_as_a_pod_has_it() {
     with_own_mounts(|| {
