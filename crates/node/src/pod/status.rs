@@ -283,7 +283,12 @@ fn states<'a>(
 
 /// The state of a container before anything was done for it.
 fn not_begun(pod: &LocalPod) -> ApiState {
-    waiting(if init_containers(pod).next().is_some() { "PodInitializing" } else { "ContainerCreating" }, None)
+    waiting(reason_not_begun(pod), None)
+}
+
+/// Why a container waits before anything was done for it.
+pub(crate) fn reason_not_begun(pod: &LocalPod) -> &'static str {
+    if init_containers(pod).next().is_some() { "PodInitializing" } else { "ContainerCreating" }
 }
 
 fn init_containers(pod: &LocalPod) -> impl DoubleEndedIterator<Item = &LocalContainer> {
