@@ -269,7 +269,7 @@ fn states<'a>(
             None => (not_begun(pod), None),
         };
     }
-    if state.awaits_restart_of_all() {
+    if state.awaits_restart_of_all() && !observed.ended() {
         return (waiting(RESTARTING_ALL, newest.map(|end| end.message.clone())), newest);
     }
     if let Some(failure) = state.failure.as_ref().filter(|_| state.run == Run::Waiting) {

@@ -111,6 +111,7 @@ fn a_rule_may_have_all_containers_started_anew() {
     assert_eq!(story.wake, Some(at(32)));
     story.wait(20).check("RestartAll, Start(i#2)");
     story.started("i", 2).exited("i", 2, 1).check("End(Completed), StopSandbox");
+    assert_eq!(story.brief("c"), "RestartingAllContainers:137/Error:1/2");
     assert_eq!(
         (story.phase(), story.condition("AllContainersRestarting").as_str()),
         ("Failed", "False PodFailed")
