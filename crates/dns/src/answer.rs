@@ -302,12 +302,15 @@ fn services(name: &Name, targets: &[(Name, u16, IpAddr)]) -> Found {
     found
 }
 
-/// The names of an address: its Service's, or those of the endpoints at it. Others are asked upstream.
+/// The names of an address: its Service's, or those of the endpoints at it, in headless Services and where they have a host
+/// name. Behind any other Service a pod has no name, by the DNS specification (2.4.3) and by CoreDNS. Others are asked upstream.
 fn reverse(zone: &Zone, name: &Name, address: IpAddr, kind: RecordType) -> Answer {
     let mut names = match zone.service_at(address) {
         Some(key) => vec![service_name(zone, key)],
         None => {
-            let endpoints = zone.endpoints_at(address);
+            let endpoints = zone.endpoints_at(address).filter(|(key, endpoint)| {
+                endpoint.hostname.is_some() || zone.service(key) == Some(&ServiceRecord::Headless)
+            });
             endpoints.map(|(key, endpoint)| endpoint_name(&service_name(zone, key), endpoint)).collect()
         }
     };

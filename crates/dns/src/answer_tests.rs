@@ -164,6 +164,7 @@ fn reverse_names() {
         check("6.0.244.10.in-addr.arpa.", RecordType::PTR),
         "30 PTR 10-244-0-6.db.default.svc.cluster.local."
     );
+    assert_eq!(check("20.0.244.10.in-addr.arpa.", RecordType::PTR), "Forward", "behind a ClusterIP");
     assert_eq!(check("7.0.96.10.in-addr.arpa.", RecordType::A), "NoData");
     assert_eq!(check("1.1.1.1.in-addr.arpa.", RecordType::PTR), "Forward");
     assert_eq!(check("96.10.in-addr.arpa.", RecordType::PTR), "Forward");

@@ -17,6 +17,7 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
+mod checks;
 mod compare;
 mod guard;
 pub mod kernel;
@@ -29,6 +30,7 @@ pub mod select;
 pub mod table;
 mod view;
 
+pub use checks::Check;
 pub use compare::{CompareError, differences};
 pub use run::{Health, ProxyError, examine, run, run_reporting, teardown};
 

@@ -2,6 +2,8 @@
 
 use std::{fmt, net::Ipv4Addr, num::NonZeroU16, str::FromStr};
 
+use ipnet::Ipv4Net;
+
 pub use skiff_ports::{NodePort, TargetPort, VirtualPort};
 
 /// A transport protocol that Services know.
@@ -274,6 +276,10 @@ pub enum Element {
     AffinityId(Frontend, u32),
     /// An endpoint with which a remembered client may stay.
     AffinityEndpoint(Frontend, Endpoint),
+    /// Only clients that are allowed get through to this frontend.
+    Guarded(Frontend),
+    /// Clients that do.
+    Allowed(Frontend, Ipv4Net),
 }
 
 impl Element {
@@ -285,7 +291,9 @@ impl Element {
             | Self::Endpoint(frontend, ..)
             | Self::Masquerade(frontend)
             | Self::AffinityId(frontend, _)
-            | Self::AffinityEndpoint(frontend, _) => Key::Frontend(frontend),
+            | Self::AffinityEndpoint(frontend, _)
+            | Self::Guarded(frontend)
+            | Self::Allowed(frontend, _) => Key::Frontend(frontend),
         }
     }
 }
@@ -299,6 +307,8 @@ impl fmt::Display for Element {
             Self::Masquerade(frontend) => write!(f, "masquerade {frontend}"),
             Self::AffinityId(frontend, id) => write!(f, "affinity {frontend} {id:08x}"),
             Self::AffinityEndpoint(frontend, endpoint) => write!(f, "sticky {frontend} {endpoint}"),
+            Self::Guarded(frontend) => write!(f, "guarded {frontend}"),
+            Self::Allowed(frontend, clients) => write!(f, "allowed {frontend} {clients}"),
         }
     }
 }

@@ -3,12 +3,14 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use ipnet::Ipv4Net;
 use k8s_openapi::api::{core::v1 as core, discovery::v1 as discovery};
 
 use crate::model::{NodePort, Protocol, ServiceName, TargetPort, VirtualPort};
 
 const PROXY_NAME_LABEL: &str = "service.kubernetes.io/service-proxy-name";
 const HEADLESS_LABEL: &str = "service.kubernetes.io/headless";
+const SOURCE_RANGES_ANNOTATION: &str = "service.beta.kubernetes.io/load-balancer-source-ranges";
 const SERVICE_LABEL: &str = "kubernetes.io/service-name";
 /// What a ClusterIP Service with affinity gets when it names no timeout, in seconds.
 const DEFAULT_STICKY: u32 = 10_800;
@@ -18,8 +20,12 @@ const DEFAULT_STICKY: u32 = 10_800;
 pub struct Service {
     /// Virtual addresses inside the cluster.
     pub cluster_ips: Vec<Ipv4Addr>,
-    /// External addresses and those of a load balancer.
+    /// External addresses.
     pub external_ips: Vec<Ipv4Addr>,
+    /// Addresses of a load balancer that leads here.
+    pub balancer_ips: Vec<Ipv4Addr>,
+    /// The only clients that may use those, if not all may; no two ranges overlap.
+    pub allowed: Option<Vec<Ipv4Net>>,
     /// The ports, in the order of the object.
     pub ports: Vec<ServicePort>,
     /// `internalTrafficPolicy: Local`
@@ -28,6 +34,8 @@ pub struct Service {
     pub external_local: bool,
     /// Seconds for which a client stays with its endpoint.
     pub sticky: Option<u32>,
+    /// Where load balancers ask whether this node has endpoints of it.
+    pub health_port: Option<NodePort>,
 }
 
 /// One port of a Service.
@@ -64,31 +72,38 @@ impl Service {
         let ports = spec.ports.iter().flatten().filter_map(ServicePort::from_api).collect();
         Some(Self {
             cluster_ips,
-            external_ips: external_ips(service),
+            external_ips: spec.external_ips.as_ref().map(ipv4).unwrap_or_default(),
+            balancer_ips: balancer_ips(service),
+            allowed: allowed(service),
             ports,
             internal_local: spec.internal_traffic_policy.as_deref() == Some("Local"),
             external_local: spec.external_traffic_policy.as_deref() == Some("Local"),
             sticky: sticky(spec),
+            health_port: spec.health_check_node_port.and_then(NodePort::of),
         })
     }
 }
 
-/// External addresses that the table serves. Load balancer addresses with a list of allowed clients are left out: without
-/// the list, they would be open to everybody.
-fn external_ips(service: &core::Service) -> Vec<Ipv4Addr> {
-    let spec = service.spec.as_ref();
-    let mut addresses: Vec<Ipv4Addr> =
-        spec.and_then(|spec| spec.external_ips.as_ref()).map(ipv4).unwrap_or_default();
-    let restricted =
-        spec.is_some_and(|spec| spec.load_balancer_source_ranges.iter().flatten().next().is_some());
+/// Addresses of a load balancer whose packets come as they were sent to it.
+fn balancer_ips(service: &core::Service) -> Vec<Ipv4Addr> {
     let balancer = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
-    let ingress = balancer.and_then(|balancer| balancer.ingress.as_ref()).filter(|_| !restricted);
-    for entry in ingress.into_iter().flatten() {
-        if entry.ip_mode.as_deref() != Some("Proxy") {
-            addresses.extend(ipv4(&entry.ip));
-        }
+    let ingress = balancer.and_then(|balancer| balancer.ingress.as_ref()).into_iter().flatten();
+    let ours = ingress.filter(|entry| entry.ip_mode.as_deref() != Some("Proxy"));
+    ours.flat_map(|entry| ipv4(&entry.ip)).collect()
+}
+
+/// Who may use those addresses, by the field or else the annotation; `None` if everybody may. Ranges of the other family allow
+/// nobody here.
+fn allowed(service: &core::Service) -> Option<Vec<Ipv4Net>> {
+    let field = service.spec.as_ref()?.load_balancer_source_ranges.iter().flatten().map(String::as_str);
+    let mut ranges: Vec<&str> = field.collect();
+    if ranges.is_empty() {
+        let annotations = service.metadata.annotations.as_ref()?;
+        ranges.extend(annotations.get(SOURCE_RANGES_ANNOTATION)?.split(','));
     }
-    addresses
+    ranges.retain(|range| !range.trim().is_empty());
+    let parsed: Vec<Ipv4Net> = ranges.iter().filter_map(|range| range.trim().parse().ok()).collect();
+    (!ranges.is_empty()).then(|| Ipv4Net::aggregate(&parsed))
 }
 
 fn ipv4<'a>(texts: impl IntoIterator<Item = &'a String>) -> Vec<Ipv4Addr> {

@@ -1,6 +1,6 @@
 //! Keeps the kernel's table in step with the API.
 
-use std::{io, time::Duration};
+use std::{collections::BTreeSet, io, time::Duration};
 
 use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -12,9 +12,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     ProxyConfig,
+    checks::HealthChecks,
     guard::{Guard, Loss, until},
     kernel::{self, Kernel, KernelError, Ranges, TableWatch},
     ledger::{Batch, Ledger},
+    model::{Owner, ServiceName},
     view::{Changes, View},
 };
 
@@ -80,7 +82,12 @@ async fn keep_serving(
         tracing::warn!("{text}");
         events.event(node_reference(&config), EventType::Warning, "ServiceTableRestored", text);
     };
-    let serve = serve(&view, &config, &health, &report);
+    let unheard = |name: &ServiceName, text: String| {
+        tracing::warn!(of = %name, "{text}");
+        events.event(service_reference(name), EventType::Warning, "FailedToStartServiceHealthcheck", text);
+    };
+    let reports = Reports { restored: &report, unheard: &unheard };
+    let serve = serve(&view, &config, &health, &reports);
     shutdown.run_until_cancelled(serve).await.unwrap_or(Ok(()))
 }
 
@@ -92,6 +99,25 @@ fn node_reference(config: &ProxyConfig) -> ObjectReference {
         uid: Some(config.node_name.clone()),
         ..ObjectReference::default()
     }
+}
+
+/// A Service as kube-proxy's events refer to it.
+fn service_reference(name: &ServiceName) -> ObjectReference {
+    ObjectReference {
+        kind: Some("Service".into()),
+        namespace: Some(name.namespace.to_string()),
+        name: Some(name.name.to_string()),
+        uid: Some(name.to_string()),
+        ..ObjectReference::default()
+    }
+}
+
+/// Who is told of what is not as it should be.
+struct Reports<'a> {
+    /// The table had to be restored.
+    restored: &'a (dyn Fn(String) + Sync),
+    /// Load balancers are told nothing of this Service.
+    unheard: &'a (dyn Fn(&ServiceName, String) + Sync),
 }
 
 /// Removes our table from the current network namespace; its absence is no error.
@@ -106,12 +132,12 @@ pub fn examine() -> Result<(kernel::State, usize), ProxyError> {
     Ok(kernel::examine()?)
 }
 
-/// Keeps the table in step with `view`, and tells `report` when it had to be restored.
+/// Keeps the table in step with `view`, and load balancers informed.
 async fn serve(
     view: &View,
     config: &ProxyConfig,
     health: &watch::Sender<Health>,
-    report: &(dyn Fn(String) + Sync),
+    reports: &Reports<'_>,
 ) -> Result<(), ProxyError> {
     let ranges =
         |pod_cidr| Ranges { pod_cidr, cluster_cidr: config.cluster_cidr, service_cidr: config.service_cidr };
@@ -119,6 +145,7 @@ async fn serve(
     let mut executor = Executor::open(ranges(pod_cidr)).await?;
     let mut watch = executor.watch().await?;
     view.synced().await;
+    let mut checks = HealthChecks::new(config.node_ips.clone(), health.subscribe());
     let (mut changes, mut whole) = (Changes::default(), true);
     let (mut pause, mut guard, mut tidy_at) = (FIRST_PAUSE, Guard::default(), None);
     loop {
@@ -147,10 +174,11 @@ async fn serve(
                 (pause, whole) = ((pause * 2).min(LONGEST_PAUSE), true);
                 continue;
             }
+            inform(&mut checks, &changes, view, config, reports);
             (pause, whole, changes) = (FIRST_PAUSE, false, Changes::default());
             let failing = guard.threat();
             health.send_replace(Health { synced: true, updated: Some(Instant::now()), failing });
-            guard.restored().into_iter().for_each(report);
+            guard.restored().into_iter().for_each(reports.restored);
             tidy_at = tidy_at.or(executor.is_untidy().then(|| Instant::now() + LINGER));
         }
         tokio::select! {
@@ -164,6 +192,35 @@ async fn serve(
                 guard.touched(touched.map_err(ProxyError::Notifications)?, Instant::now());
                 health.send_modify(|health| health.failing = guard.threat());
             }
+        }
+    }
+}
+
+/// Has load balancers told what is true after `changes`. A port that is taken is tried again when its Service changes.
+fn inform(
+    checks: &mut HealthChecks,
+    changes: &Changes,
+    view: &View,
+    config: &ProxyConfig,
+    reports: &Reports<'_>,
+) {
+    let mut names: BTreeSet<ServiceName> = BTreeSet::new();
+    names.extend(changes.owners.iter().filter_map(|owner| match owner {
+        Owner::Service(name) => Some(name.clone()),
+        Owner::Pod(_) => None,
+    }));
+    if changes.all {
+        names.extend(checks.names().cloned());
+    }
+    for name in names {
+        let wanted = view.check(&name);
+        if let (Err(error), Some(check)) = (checks.set(&name, wanted), wanted) {
+            let (node, port) = (&config.node_name, check.port);
+            let text = format!(
+                "node {node} failed to start healthcheck {:?} on port {port}: {error}",
+                name.to_string()
+            );
+            (reports.unheard)(&name, text);
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use skiff_ordered::Ordered as _;
+
 use crate::{
     model::Endpoint,
     objects::{ServicePort, Slice, SliceEndpoint},
@@ -53,6 +55,14 @@ pub fn usable<'a>(
         ready => near(&candidates, here).unwrap_or(ready),
     };
     Usable { cluster, local, serving }
+}
+
+/// How many addresses on this node have a ready endpoint of a Service, whatever its port.
+pub fn local_addresses<'a>(slices: impl IntoIterator<Item = &'a Slice>) -> usize {
+    let endpoints = slices.into_iter().flat_map(|slice| &slice.endpoints);
+    let local =
+        endpoints.filter(|endpoint| endpoint.local && endpoint.ready).map(|endpoint| endpoint.address);
+    local.to_set().len()
 }
 
 /// Two slices may name the same endpoint while it moves from one to the other.

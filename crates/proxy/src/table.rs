@@ -6,6 +6,7 @@ use std::{
     num::NonZeroU16,
 };
 
+use ipnet::Ipv4Net;
 use skiff_ordered::Ordered as _;
 
 use crate::{
@@ -28,6 +29,8 @@ pub struct Entry {
     pub masquerade: bool,
     /// UDP only: the endpoints with which existing flows may stay.
     pub keep_flows: Option<Vec<Endpoint>>,
+    /// The only clients that get through, if not all do; no two ranges overlap.
+    pub allowed: Option<Vec<Ipv4Net>>,
 }
 
 /// Where connections to a frontend go.
@@ -88,8 +91,13 @@ pub fn service_table(
             .sticky
             .map(|seconds| Affinity { seconds, id: affinity_id(name, &port.name, port.protocol) });
         let keep_flows = (port.protocol == Protocol::Udp).then(|| usable.serving.clone());
-        let entry =
-            |backends, masquerade| Entry { backends, affinity, masquerade, keep_flows: keep_flows.clone() };
+        let entry = |backends, masquerade| Entry {
+            backends,
+            affinity,
+            masquerade,
+            keep_flows: keep_flows.clone(),
+            allowed: None,
+        };
         let internal = match (service.internal_local, usable.cluster.is_empty(), usable.local.is_empty()) {
             (true, false, true) => Backends::Drop,
             (true, false, false) => Backends::All(usable.local.clone()),
@@ -99,14 +107,19 @@ pub fn service_table(
             let frontend = Frontend::of_service(*address, port.port, port.protocol);
             table.entries.insert(frontend, entry(internal.clone(), false));
         }
+        let external = match (service.external_local, usable.cluster.is_empty()) {
+            (true, false) => {
+                Backends::Split { inside: usable.cluster.clone(), outside: usable.local.clone() }
+            }
+            _ => Backends::All(usable.cluster.clone()),
+        };
+        for address in &service.balancer_ips {
+            let frontend = Frontend::of_service(*address, port.port, port.protocol);
+            let entry = entry(external.clone(), !service.external_local);
+            table.entries.insert(frontend, Entry { allowed: service.allowed.clone(), ..entry });
+        }
         for frontend in external_frontends(service, port, node) {
-            let backends = match (service.external_local, usable.cluster.is_empty()) {
-                (true, false) => {
-                    Backends::Split { inside: usable.cluster.clone(), outside: usable.local.clone() }
-                }
-                _ => Backends::All(usable.cluster.clone()),
-            };
-            table.entries.insert(frontend, entry(backends, !service.external_local));
+            table.entries.insert(frontend, entry(external.clone(), !service.external_local));
         }
     }
     table
@@ -127,6 +140,7 @@ pub fn host_port_table(ports: &HostPorts, node: &NodeView) -> ServiceTable {
                 affinity: None,
                 masquerade: address.is_loopback(),
                 keep_flows: (port.protocol == Protocol::Udp).then(|| vec![endpoint]),
+                allowed: None,
             });
         }
     }
@@ -185,6 +199,10 @@ impl Entry {
         }
         if self.masquerade && !inside.is_empty() {
             elements.push(Element::Masquerade(frontend));
+        }
+        if let Some(allowed) = &self.allowed {
+            elements.push(Element::Guarded(frontend));
+            elements.extend(allowed.iter().map(|clients| Element::Allowed(frontend, *clients)));
         }
         elements.extend(
             inside

@@ -18,9 +18,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     ProxyConfig,
+    checks::Check,
     model::{Owner, PodName, ServiceName},
     objects::{HostPorts, Service, Slice},
-    select::Location,
+    select::{Location, local_addresses},
     table::{NodeView, ServiceTable, host_port_table, service_table},
 };
 
@@ -164,6 +165,14 @@ impl View {
                 Some(host_port_table(&ports, node))
             }
         }
+    }
+
+    /// What load balancers are to be told of a Service; none if they are told nothing.
+    pub(crate) fn check(&self, name: &ServiceName) -> Option<Check> {
+        let port = self.services.get(&ObjectKey::new(&name.namespace, &name.name))?.health_port?;
+        let slices_of = self.slices_of.lock();
+        let slices = slices_of.get(name).into_iter().flatten().map(|(_, slice)| &**slice);
+        Some(Check { port, local: local_addresses(slices) })
     }
 
     fn service_table(&self, name: &ServiceName, node: &NodeView) -> Option<ServiceTable> {

@@ -207,6 +207,35 @@ fn node_ports_are_open_to_the_outside() {
 }
 
 #[test]
+fn a_load_balancers_address_is_for_those_who_are_allowed() {
+    const BALANCER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 77);
+    let mut cluster = Cluster::new(2);
+    serve(cluster.pod(1), 8080, "one");
+    cluster.outside.ip(&format!("route add {BALANCER}/32 via {NODE_IP}"));
+    let mut web = service(VIP, Protocol::Tcp, 80);
+    web.ports[0].node_port = NodePort::of(30080);
+    web.balancer_ips = vec![BALANCER];
+    let mut allow = |cluster: &mut Cluster, ranges: &[&str]| {
+        web.allowed = Some(ranges.iter().map(|range| range.parse().unwrap()).collect());
+        cluster.set("web", web.clone(), &[(1, 8080)]);
+    };
+    allow(&mut cluster, &["198.51.100.0/24", "192.0.2.2/31"]);
+    assert_eq!(ask(&cluster.outside, BALANCER, 80).0, "one");
+    assert_eq!(connect(cluster.pod(0), BALANCER, 80).unwrap_err().kind(), ErrorKind::TimedOut);
+    allow(&mut cluster, &["10.244.0.0/16"]);
+    assert_eq!(connect(&cluster.outside, BALANCER, 80).unwrap_err().kind(), ErrorKind::TimedOut);
+    assert_eq!(ask(cluster.pod(0), BALANCER, 80).0, "one");
+    // The Service's other addresses are for everybody.
+    assert_eq!(ask(&cluster.outside, NODE_IP, 30080).0, "one");
+    assert_eq!(ask(cluster.pod(0), VIP, 80).0, "one");
+    assert_eq!(cluster.restart_proxy(), 0, "what the kernel tells of it is what was put there");
+    allow(&mut cluster, &["0.0.0.0/0"]);
+    assert_eq!(ask(&cluster.outside, BALANCER, 80).0, "one");
+    allow(&mut cluster, &[]);
+    assert_eq!(connect(cluster.pod(0), BALANCER, 80).unwrap_err().kind(), ErrorKind::TimedOut);
+}
+
+#[test]
 fn ports_of_the_node_lead_to_a_pod_that_sees_its_clients() {
     let mut cluster = Cluster::new(2);
     serve(cluster.pod(1), 8080, "one");

@@ -22,6 +22,7 @@ mod handle;
 mod loops;
 mod mount;
 mod remove;
+mod usage;
 
 pub use change::Owner;
 pub use find::{Entries, Entry, Follow, Root};

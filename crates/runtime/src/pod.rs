@@ -257,6 +257,12 @@ impl PodHandle {
         Ok(PodStats { group: pod, pod: usage, processes, containers })
     }
 
+    /// Bytes on the disk that a container has written outside its volumes. Looks at every file of them.
+    pub fn layer_usage(&self, container: &ContainerId) -> io::Result<u64> {
+        let paths = self.inner.shared.pod_paths(self.uid()).container(container);
+        skiff_rooted::Root::open(paths.upper())?.usage()
+    }
+
     fn gone(&self, source: io::Error) -> RuntimeError {
         RuntimeError::SupervisorGone { pod: self.uid().clone(), source }
     }

@@ -1,6 +1,7 @@
 //! The environment of a container, as its specification and the cluster make it.
 
 use super::downward::{env_field, resource_field};
+use super::env_file::{self, EnvFiles};
 use super::error::ConfigError;
 use super::expand::expand;
 use super::references::Sources;
@@ -18,6 +19,7 @@ pub(crate) struct EnvContext<'a> {
     pub(crate) allocatable: &'a Amounts,
     pub(crate) services: &'a BTreeMap<String, String>,
     pub(crate) sources: &'a Sources,
+    pub(crate) files: &'a EnvFiles,
 }
 
 /// Variables in the order they are set; a later setting of a name replaces the earlier one in place.
@@ -170,7 +172,10 @@ fn referenced(
             value => Ok(value),
         };
     }
-    Ok(None)
+    match &source.file_key_ref {
+        Some(reference) => env_file::value(reference, context.files),
+        None => Ok(None),
+    }
 }
 
 fn find<'a>(pod: &'a LocalPod, name: &str) -> Option<&'a LocalContainer> {
@@ -203,6 +208,7 @@ mod tests {
             allocatable: &Amounts::new(),
             services: &services,
             sources: &sources(),
+            files: &EnvFiles::new(),
         };
         let actual = environment(&pod.containers[0].spec, &context);
         match (actual, expected) {

@@ -7,6 +7,10 @@ pub(crate) enum ConfigError {
     NoSource { kind: &'static str, name: String },
     #[error("couldn't find key {key} in {kind} {namespace}/{name}")]
     NoKey { kind: &'static str, namespace: String, name: String, key: String },
+    #[error("couldn't parse env file {path:?}: {why}")]
+    EnvFile { path: String, why: String },
+    #[error("environment variable key {key:?} not found in file {path:?}")]
+    NoFileKey { key: String, path: String },
     #[error("unsupported fieldPath: {path}")]
     Field { path: String },
     #[error("invalid resourceFieldRef {resource:?} for container {container:?}")]

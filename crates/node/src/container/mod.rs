@@ -1,8 +1,9 @@
-//! From a container's specification to what the runtime is told; no I/O.
+//! From a container's specification to what the runtime is told; no I/O but the reading of files of variables.
 
 pub(crate) mod config;
 pub(crate) mod downward;
 pub(crate) mod env;
+pub(crate) mod env_file;
 pub(crate) mod error;
 pub(crate) mod expand;
 pub(crate) mod keyring;

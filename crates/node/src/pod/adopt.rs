@@ -1,17 +1,17 @@
 //! Rebuilds what is known of a pod after a restart of the agent, so that nothing of it is restarted.
 
-use super::conditions::{RESIZE_IN_PROGRESS, RESIZE_PENDING};
-use super::local::{LocalPod, Role};
+use super::conditions::{ALL_RESTARTING, RESIZE_IN_PROGRESS, RESIZE_PENDING};
+use super::local::{LocalContainer, LocalPod, Role};
 use super::observed::{
-    ContainerState, Deferred, EndCause, Ending, Finished, Granted, Hook, ImageRef, Observed, Resizing, Run,
-    Running, Stage,
+    ContainerState, Deferred, EndCause, Ending, Finished, Granted, Hook, ImageRef, Observed, RESTARTING_ALL,
+    Resizing, Run, Running, Stage,
 };
 use super::sizes::Sizes;
 use super::status::ID_SCHEME;
 use crate::backoff::Backoff;
 use crate::ids::ContainerName;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::ContainerStatus as ApiStatus;
+use k8s_openapi::api::core::v1::{ContainerStatus as ApiStatus, PodCondition};
 use skiff_ordered::Ordered as _;
 use skiff_runtime::{ContainerState as RuntimeContainer, ContainerStatus, PodState};
 use std::net::IpAddr;
@@ -57,7 +57,22 @@ pub(crate) fn adopted(
         let excess = container.ends.len().saturating_sub(2);
         container.ends.drain(..excess);
     }
+    // All are started anew, and it is not the main containers' turn yet.
+    let awaited = pod.with_role(Role::Main).any(|c| observed.container(&c.name).awaits_restart_of_all());
+    observed.initialized &= !awaited;
+    observed.restarting_all = observed.ending.is_none() && restarts_all(pod, &observed);
     observed
+}
+
+/// Whether the former agent had begun to start all containers anew, or one has ended since that asks for it.
+fn restarts_all(pod: &LocalPod, observed: &Observed) -> bool {
+    let begun = |condition: &PodCondition| condition.type_ == ALL_RESTARTING && condition.status == "True";
+    let asks = |container: &LocalContainer| {
+        let state = observed.container(&container.name);
+        let end = state.newest_end().filter(|end| state.run == Run::Exited && end.reason != RESTARTING_ALL);
+        end.is_some_and(|end| container.restarts_all_after(end.exit_code))
+    };
+    pod.status.conditions.iter().flatten().any(begun) || pod.containers.iter().any(asks)
 }
 
 /// Adds an end that the API may know already. One that is news means that its pause was not announced yet.
@@ -224,6 +239,40 @@ mod tests {
             let due = plan(&pod, &observed, at(20));
             assert_eq!(due.steps, [Step::Start { container: "c".into(), attempt: 3 }]);
         }
+    }
+
+    #[test]
+    fn a_start_of_all_containers_anew_goes_on() {
+        let rule = r#"{"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [42]}}"#;
+        let adopt = |status: &str, code: i32| {
+            let pod = pod(&format!(
+                r#"{{"metadata": {{"name": "p", "namespace": "ns", "uid": "u"}}, "status": {status},
+                    "spec": {{"restartPolicy": "Never", "initContainers": [{{"name": "i"}}],
+                              "containers": [{{"name": "c", "restartPolicy": "Never", "restartPolicyRules": [{rule}]}}]}}}}"#
+            ));
+            let ended = ContainerStatus::Exited {
+                code,
+                signal: None,
+                oom_killed: false,
+                started_at: at(0),
+                finished_at: at(1),
+            };
+            let state = PodState { containers: vec![run(0, 'a', ended)], supervised: true };
+            let end_of = |run: &RuntimeContainer| finished(None, run, String::new);
+            let observed = adopted(&pod, &state, Vec::new(), at(9), end_of);
+            plan(&pod, &observed, at(9)).steps
+        };
+        assert_eq!(adopt("{}", 42), [Step::RestartAll], "it ended while no agent looked");
+        let begun = r#"{"conditions": [{"type": "AllContainersRestarting", "status": "True"}]}"#;
+        assert_eq!(adopt(begun, 0), [Step::RestartAll]);
+        let id = "a".repeat(64);
+        let through = format!(
+            r#"{{"containerStatuses": [{{"name": "c", "image": "i", "imageID": "", "ready": false, "restartCount": 0,
+                "state": {{"waiting": {{"reason": "RestartingAllContainers"}}}},
+                "lastState": {{"terminated": {{"exitCode": 137, "reason": "RestartingAllContainers", "containerID": "skiff://{id}"}}}}}}]}}"#
+        );
+        assert_eq!(adopt(&through, 42), [Step::Start { container: "i".into(), attempt: 0 }]);
+        assert_eq!(adopt("{}", 0), [Step::End(EndCause::Completed)]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The conditions of a pod that the node owns.
 
-use super::local::{LocalPod, Role};
+use super::local::{LocalContainer, LocalPod, Role};
 use super::observed::{Observed, Resizing, Stage};
 use super::status::Phase;
 use crate::time::api_time;
@@ -11,6 +11,9 @@ use k8s_openapi::api::core::v1::{ContainerStatus, PodCondition};
 pub(crate) const RESIZE_PENDING: &str = "PodResizePending";
 /// The pod is being given the resources that it was granted.
 pub(crate) const RESIZE_IN_PROGRESS: &str = "PodResizeInProgress";
+
+/// All containers are being ended, to be started anew.
+pub(crate) const ALL_RESTARTING: &str = "AllContainersRestarting";
 
 /// One computed condition, before it is compared with the one that was reported last.
 struct Verdict {
@@ -45,7 +48,8 @@ pub(crate) fn conditions(
     let has_sandbox = matches!(observed.sandbox, Stage::Ready(_));
     let sandboxed =
         Verdict { kind: "PodReadyToStartContainers", holds: has_sandbox, reason: None, message: None };
-    let own = [sandboxed, initialized, ready, containers_ready];
+    let own = [sandboxed, initialized, ready, containers_ready].into_iter();
+    let own: Vec<Verdict> = own.chain(restarting_all(pod, observed, phase)).collect();
     let before: Vec<&PodCondition> = pod.status.conditions.iter().flatten().collect();
     let mut list: Vec<PodCondition> = Vec::with_capacity(before.len() + own.len());
     for verdict in &own {
@@ -73,6 +77,24 @@ pub(crate) fn conditions(
         condition.observed_generation = pod.meta.generation;
     }
     list
+}
+
+/// AllContainersRestarting: of pods that a rule of a container may start anew as a whole.
+fn restarting_all(pod: &LocalPod, observed: &Observed, phase: Phase) -> Option<Verdict> {
+    if !pod.containers.iter().any(LocalContainer::may_restart_all) {
+        return None;
+    }
+    let no = |reason| Verdict { kind: ALL_RESTARTING, holds: false, reason, message: None };
+    Some(match phase {
+        Phase::Succeeded => no(Some("PodCompleted")),
+        Phase::Failed => no(Some("PodFailed")),
+        Phase::Pending | Phase::Running if observed.restarting_all => Verdict {
+            reason: Some("RestartAllContainersStarted"),
+            message: Some("container exited with restart policy rule".into()),
+            ..Verdict::yes(ALL_RESTARTING)
+        },
+        Phase::Pending | Phase::Running => no(None),
+    })
 }
 
 /// How far a change of the pod's resources has come. The time of a transition is that of the reason.

@@ -2,7 +2,9 @@
 
 use crate::ids::ContainerName;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container, EphemeralContainer, Pod, PodSpec, PodStatus};
+use k8s_openapi::api::core::v1::{
+    Container, ContainerRestartRuleOnExitCodes, EphemeralContainer, Pod, PodSpec, PodStatus,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use skiff_runtime::PodUid;
 use std::time::Duration;
@@ -29,6 +31,15 @@ pub(crate) enum RestartPolicy {
     OnFailure,
     /// Not at all.
     Never,
+}
+
+/// What a container's own rule asks for after an end that it names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum RuleAction {
+    /// The container is started again.
+    Restart,
+    /// All containers of the pod are, init containers first (KEP-5532).
+    RestartAll,
 }
 
 /// One container of a pod.
@@ -173,7 +184,7 @@ impl LocalContainer {
             Role::Ephemeral => false,
             Role::Sidecar => true,
             Role::Init | Role::Main => {
-                if self.rule_restarts(exit_code) {
+                if self.rule_for(exit_code).is_some() {
                     return true;
                 }
                 match self.policy(pod) {
@@ -190,14 +201,33 @@ impl LocalContainer {
         parse_policy(self.spec.restart_policy.as_deref()).unwrap_or_else(|| pod.restart_policy())
     }
 
-    /// Whether one of the container's own restart rules names `exit_code`.
-    fn rule_restarts(&self, exit_code: i32) -> bool {
-        self.spec.restart_policy_rules.iter().flatten().any(|rule| {
-            rule.action == "Restart"
-                && rule.exit_codes.as_ref().is_some_and(|codes| {
-                    let listed = codes.values.iter().flatten().any(|value| *value == exit_code);
-                    if codes.operator == "NotIn" { !listed } else { listed }
-                })
+    /// Whether all containers of the pod are started anew after this one ended with `exit_code`.
+    pub(crate) fn restarts_all_after(&self, exit_code: i32) -> bool {
+        self.role != Role::Ephemeral && self.rule_for(exit_code) == Some(RuleAction::RestartAll)
+    }
+
+    /// Whether there is an end after which all containers are.
+    pub(crate) fn may_restart_all(&self) -> bool {
+        self.role != Role::Ephemeral && self.rules().any(|(action, _)| action == RuleAction::RestartAll)
+    }
+
+    /// What the first of the container's own restart rules that names `exit_code` asks for.
+    fn rule_for(&self, exit_code: i32) -> Option<RuleAction> {
+        let names = |codes: &ContainerRestartRuleOnExitCodes| {
+            let listed = codes.values.iter().flatten().any(|value| *value == exit_code);
+            if codes.operator == "NotIn" { !listed } else { listed }
+        };
+        self.rules().find(|(_, codes)| names(codes)).map(|(action, _)| action)
+    }
+
+    fn rules(&self) -> impl Iterator<Item = (RuleAction, &ContainerRestartRuleOnExitCodes)> {
+        self.spec.restart_policy_rules.iter().flatten().filter_map(|rule| {
+            let action = match rule.action.as_str() {
+                "Restart" => RuleAction::Restart,
+                "RestartAllContainers" => RuleAction::RestartAll,
+                _ => return None,
+            };
+            Some((action, rule.exit_codes.as_ref()?))
         })
     }
 }

@@ -28,6 +28,7 @@ pub(crate) mod step;
 #[cfg(test)]
 mod step_tests;
 pub(crate) mod steps;
+mod storage;
 pub(crate) mod tasks;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -31,7 +31,11 @@ pub(crate) struct Observed {
     pub(crate) files: Stage<()>,
     /// The init containers of this sandbox are through.
     pub(crate) initialized: bool,
+    /// A container's rule asked for all of them to be started anew: what runs is being killed.
+    pub(crate) restarting_all: bool,
     pub(crate) resizing: Resizing,
+    /// Why the pod is to be evicted.
+    pub(crate) eviction: Option<String>,
 }
 
 /// How far a change of the pod's resources has come.
@@ -106,6 +110,8 @@ pub(crate) enum EndCause {
     Deleted,
     /// `activeDeadlineSeconds` passed.
     DeadlineExceeded,
+    /// It takes more of the node than it may.
+    Evicted,
     /// Its containers have ended for good.
     Completed,
 }
@@ -194,6 +200,8 @@ pub(crate) enum StopCause {
     DefinitionChanged,
     /// It was granted resources that its policy wants it started anew for.
     Resized,
+    /// All containers of its pod are started anew; it is killed without more ado.
+    AllRestart,
 }
 
 /// Progress of a lifecycle hook.
@@ -205,12 +213,15 @@ pub(crate) enum Hook {
     Done,
 }
 
+/// The reason that containers show which ended, or ended long ago, when all of their pod were started anew.
+pub(crate) const RESTARTING_ALL: &str = "RestartingAllContainers";
+
 /// How an attempt ended.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Finished {
     pub(crate) id: String,
     pub(crate) exit_code: i32,
-    /// `Completed`, `Error`, `OOMKilled`, `StartError`.
+    /// `Completed`, `Error`, `OOMKilled`, `StartError`, [`RESTARTING_ALL`].
     pub(crate) reason: String,
     pub(crate) message: String,
     pub(crate) started_at: Option<Timestamp>,
@@ -310,6 +321,10 @@ pub(crate) enum Report {
     ResizeFailed {
         message: String,
     },
+    /// The pod takes more of the node's disk than it may.
+    TakesTooMuch {
+        message: String,
+    },
     /// The API object was deleted by us, or could not be.
     ObjectDeleted(bool),
     /// The API object is gone.
@@ -363,6 +378,12 @@ impl ContainerState {
         matches!(self.run, Run::Starting | Run::Running(_))
     }
 
+    /// Whether it ended for, or before, a start of all containers anew, and has not been started since.
+    pub(crate) fn awaits_restart_of_all(&self) -> bool {
+        !matches!(self.run, Run::Running(_))
+            && self.newest_end().is_some_and(|end| end.reason == RESTARTING_ALL)
+    }
+
     /// How the newest ended attempt ended.
     pub(crate) fn newest_end(&self) -> Option<&Finished> {
         self.ends.last()
@@ -383,7 +404,9 @@ impl Observed {
             removed: false,
             files: Stage::Ready(()),
             initialized: false,
+            restarting_all: false,
             resizing: Resizing::default(),
+            eviction: None,
         }
     }
 

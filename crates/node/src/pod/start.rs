@@ -5,6 +5,7 @@ use super::observed::StartError;
 use super::pull::ContainerImages;
 use crate::container::config::{Parts, container_spec};
 use crate::container::env::{EnvContext, environment};
+use crate::container::env_file;
 use crate::container::error::ConfigError;
 use crate::container::references::Sources;
 use crate::container::security::user;
@@ -123,6 +124,8 @@ async fn configure(
     let links = pod.spec.enable_service_links != Some(false);
     let all = shared.services.all();
     let services = services::variables(all.iter().map(AsRef::as_ref), &pod.namespace, links);
+    let paths = shared.paths(&pod.uid);
+    let files = env_file::read(pod, &container.spec, &paths)?;
     let context = EnvContext {
         pod,
         pod_ips: addresses,
@@ -130,10 +133,10 @@ async fn configure(
         allocatable: &shared.allocatable,
         services: &services,
         sources,
+        files: &files,
     };
     let environment = environment(&container.spec, &context)?;
     let user = resolve_user(inputs, image).await?;
-    let paths = shared.paths(&pod.uid);
     let claims = Claims::load(&paths).map_err(|source| ConfigError::Claims { source })?;
     let volumes =
         Volumes { paths: &paths, claims: &claims, node: &shared.volumes, images: &images.of_volumes };

@@ -2,7 +2,9 @@
 
 use super::conditions::conditions;
 use super::local::{LocalContainer, LocalPod, Role};
-use super::observed::{ContainerState, EndCause, Finished, Hook, Observed, Run, Running, Stage, StartError};
+use super::observed::{
+    ContainerState, EndCause, Finished, Hook, Observed, RESTARTING_ALL, Run, Running, Stage, StartError,
+};
 use super::resources;
 use crate::time::{api_time, go_duration};
 use crate::volumes::mounts::is_recursive;
@@ -74,11 +76,11 @@ pub(crate) fn status(pod: &LocalPod, observed: &Observed, host_ips: &[IpAddr], n
     let ephemerals = of_roles(&[Role::Ephemeral]);
     let phase = phase(pod, observed);
     let ips = pod_ips(pod, observed, host_ips);
-    let exceeded = observed.ending.as_ref().is_some_and(|e| e.cause == EndCause::DeadlineExceeded);
+    let (reason, message) = cut_short(observed).unzip();
     PodStatus {
         phase: Some(phase.as_str().into()),
-        reason: exceeded.then(|| "DeadlineExceeded".into()),
-        message: exceeded.then(|| "Pod was active on the node longer than the specified deadline".into()),
+        reason: reason.map(Into::into),
+        message: message.map(Into::into),
         conditions: Some(conditions(pod, observed, phase, &inits, &mains, now)),
         container_statuses: mains,
         init_container_statuses: inits,
@@ -93,6 +95,17 @@ pub(crate) fn status(pod: &LocalPod, observed: &Observed, host_ips: &[IpAddr], n
         resources: Some(resources::in_force(pod, observed)),
         allocated_resources: Some(resources::allocated(pod)).filter(|amounts| !amounts.is_empty()),
         ..PodStatus::default()
+    }
+}
+
+/// Reason and message of a pod that the node ended before its time.
+fn cut_short(observed: &Observed) -> Option<(&'static str, &str)> {
+    match observed.ending.as_ref()?.cause {
+        EndCause::DeadlineExceeded => {
+            Some(("DeadlineExceeded", "Pod was active on the node longer than the specified deadline"))
+        }
+        EndCause::Evicted => Some(("Evicted", observed.eviction.as_deref().unwrap_or_default())),
+        EndCause::Deleted | EndCause::Completed => None,
     }
 }
 
@@ -115,7 +128,7 @@ pub(crate) fn phase(pod: &LocalPod, observed: &Observed) -> Phase {
         return known;
     }
     let over = observed.ended();
-    if over && observed.ending.as_ref().is_some_and(|e| e.cause == EndCause::DeadlineExceeded) {
+    if over && cut_short(observed).is_some() {
         return Phase::Failed;
     }
     if over {
@@ -256,6 +269,9 @@ fn states<'a>(
             None => (not_begun(pod), None),
         };
     }
+    if state.awaits_restart_of_all() && !observed.ended() {
+        return (waiting(RESTARTING_ALL, newest.map(|end| end.message.clone())), newest);
+    }
     if let Some(failure) = state.failure.as_ref().filter(|_| state.run == Run::Waiting) {
         let image = failure.image.as_deref().or(container.spec.image.as_deref()).unwrap_or_default();
         let back_off = failure.announced && failure.reason == StartError::ErrImagePull;
@@ -283,7 +299,12 @@ fn states<'a>(
 
 /// The state of a container before anything was done for it.
 fn not_begun(pod: &LocalPod) -> ApiState {
-    waiting(if init_containers(pod).next().is_some() { "PodInitializing" } else { "ContainerCreating" }, None)
+    waiting(reason_not_begun(pod), None)
+}
+
+/// Why a container waits before anything was done for it.
+pub(crate) fn reason_not_begun(pod: &LocalPod) -> &'static str {
+    if init_containers(pod).next().is_some() { "PodInitializing" } else { "ContainerCreating" }
 }
 
 fn init_containers(pod: &LocalPod) -> impl DoubleEndedIterator<Item = &LocalContainer> {

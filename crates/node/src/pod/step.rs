@@ -5,7 +5,7 @@
 //! containers stopped (sidecars last), then its sandbox, its volumes, and, when it was deleted, the API object.
 
 use super::local::{LocalContainer, LocalPod, Role};
-use super::observed::{EndCause, Hook, Observed, Run, Running, Stage, StartError, StopCause};
+use super::observed::{EndCause, Ending, Hook, Observed, Run, Running, Stage, StartError, StopCause};
 use super::resize;
 use crate::ids::ContainerName;
 use crate::time::{after, seconds};
@@ -50,6 +50,8 @@ pub(crate) enum Step {
     NoteImageBackOff {
         container: ContainerName,
     },
+    /// Everything has ended: have all containers started anew, init containers first.
+    RestartAll,
     /// Give the pod's groups what it was granted.
     Resize,
     StopSandbox,
@@ -81,7 +83,7 @@ pub(crate) fn plan(pod: &LocalPod, observed: &Observed, now: Timestamp) -> Plan 
     if observed.rejection.is_none() {
         match &observed.ending {
             None => planner.live(),
-            Some(ending) => planner.wind_down(ending.since),
+            Some(ending) => planner.wind_down(ending),
         }
     }
     if observed.ended() {
@@ -133,6 +135,9 @@ impl Planner<'_> {
         if self.observed.removed || self.pod.deleting() {
             return self.step(Step::End(EndCause::Deleted));
         }
+        if self.observed.eviction.is_some() {
+            return self.step(Step::End(EndCause::Evicted));
+        }
         if let Some(deadline) = self.pod.active_deadline(self.observed.started)
             && self.due(deadline)
         {
@@ -145,6 +150,9 @@ impl Planner<'_> {
             return;
         }
         self.resize();
+        if self.observed.restarting_all {
+            return self.restart_all();
+        }
         match self.initialize() {
             Progress::Passed => self.run_main(),
             Progress::Underway => {}
@@ -186,6 +194,33 @@ impl Planner<'_> {
     fn resizes(&self) -> bool {
         matches!(self.observed.resizing.work, Stage::Working { .. })
             || self.plan.steps.contains(&Step::Resize)
+    }
+
+    /// Kills what runs, without hooks and without grace, and has all containers started anew once the one whose end asked
+    /// for it may be.
+    fn restart_all(&mut self) {
+        let (pod, observed) = (self.pod, self.observed);
+        let concerned = || pod.containers.iter().filter(|c| c.role != Role::Ephemeral);
+        for container in concerned() {
+            let Some(running) = observed.container(&container.name).running() else { continue };
+            let container = container.name.clone();
+            match &running.stop {
+                None => self.step(Step::BeginStop { container, cause: StopCause::AllRestart }),
+                Some(stop) if !stop.killed => self.step(Step::Kill { container }),
+                Some(_) => {}
+            }
+        }
+        if concerned().any(|c| observed.container(&c.name).is_up()) {
+            return;
+        }
+        let ready_at = |container: &LocalContainer| {
+            let state = observed.container(&container.name);
+            let end = state.newest_end().filter(|end| container.restarts_all_after(end.exit_code))?;
+            Some(state.crash_backoff.ready_at(end.finished_at))
+        };
+        if concerned().filter_map(ready_at).max().is_none_or(|at| self.due(at)) {
+            self.step(Step::RestartAll);
+        }
     }
 
     /// Runs the init containers in order.
@@ -270,10 +305,11 @@ impl Planner<'_> {
             self.start(container);
             return Progress::Underway;
         };
-        if !state.restart_ordered && !container.restarts_after(self.pod, end.exit_code) {
+        let ordered = state.restart_ordered || state.awaits_restart_of_all();
+        if !ordered && !container.restarts_after(self.pod, end.exit_code) {
             return Progress::Over { ok: end.exit_code == 0 };
         }
-        if state.restart_ordered || self.due(state.crash_backoff.ready_at(end.finished_at)) {
+        if ordered || self.due(state.crash_backoff.ready_at(end.finished_at)) {
             self.start(container);
         } else if !state.backoff_noted {
             self.step(Step::NoteCrashBackOff { container: container.name.clone() });
@@ -358,11 +394,12 @@ impl Planner<'_> {
     }
 
     /// Stops everything that runs: sidecars after the others, the last one first.
-    fn wind_down(&mut self, since: Timestamp) {
+    fn wind_down(&mut self, ending: &Ending) {
         let pod = self.pod;
         let observed = self.observed;
-        let grace = pod.grace().max(LEAST_GRACE);
-        let deadline = after(since, grace);
+        let grace =
+            if ending.cause == EndCause::Evicted { LEAST_GRACE } else { pod.grace().max(LEAST_GRACE) };
+        let deadline = after(ending.since, grace);
         let (sidecars, others): (Vec<_>, Vec<_>) =
             pod.containers.iter().partition(|c| c.role == Role::Sidecar);
         let others_up = others.iter().any(|c| observed.container(&c.name).is_up());

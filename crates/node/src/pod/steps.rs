@@ -56,6 +56,8 @@ impl Worker {
                 self.container_event(&container, Warning, "BackOff", message);
             }
             Step::NoteImageBackOff { container } => self.note_image_back_off(&container),
+            // It changes only what is known.
+            Step::RestartAll => {}
             Step::Resize => self.begin_resize(),
             Step::StopSandbox => self.begin_stop_sandbox(),
             Step::UnmountVolumes => self.begin_unmount(),
@@ -109,6 +111,10 @@ impl Worker {
         if cause == EndCause::DeadlineExceeded {
             let message = "Pod was active on the node longer than the specified deadline";
             self.shared.pod_event(&self.pod, Normal, "DeadlineExceeded", message.into());
+        }
+        if cause == EndCause::Evicted {
+            let message = self.observed.eviction.clone().unwrap_or_default();
+            self.shared.pod_event(&self.pod, Warning, "Evicted", message);
         }
     }
 
@@ -282,6 +288,9 @@ impl Worker {
             StopCause::StartupFailed => format!("Container {name} failed startup probe, will be restarted"),
             StopCause::PostStartFailed => "FailedPostStartHook".into(),
             StopCause::DefinitionChanged => format!("Container {name} definition changed, will be restarted"),
+            StopCause::AllRestart => {
+                format!("Container {name} will be restarted with all containers of the pod")
+            }
             StopCause::Resized => format!("Container {name} resize requires restart"),
         };
         self.container_event(name, Normal, "Killing", message);

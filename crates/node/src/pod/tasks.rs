@@ -16,6 +16,8 @@ pub(crate) enum Done {
     Refreshed(IssuedTokens),
     Sandbox(Result<(PodHandle, Vec<IpAddr>), String>),
     Started(Vec<Report>),
+    /// What to say of a pod that takes more of the disk than it may.
+    Storage(Option<String>),
     StatusWritten(Result<(), kube::Error>),
     Nothing,
 }

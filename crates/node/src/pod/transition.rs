@@ -3,8 +3,8 @@
 
 use super::local::{LocalPod, Role};
 use super::observed::{
-    ContainerState, Ending, Finished, Hook, Observed, Report, Run, Running, Stage, StartError, StartFailure,
-    Stop, StopCause,
+    ContainerState, Ending, Finished, Hook, Observed, RESTARTING_ALL, Report, Run, Running, Stage,
+    StartError, StartFailure, Stop, StopCause,
 };
 use super::sizes::Sizes;
 use super::step::Step;
@@ -16,6 +16,10 @@ use std::time::Duration;
 
 /// A start that failed for its configuration is tried again after this time, or when something it refers to changes.
 const CONFIG_RETRY: Duration = Duration::from_secs(10);
+
+/// What is said of a container that ended for, or before, a start of all containers anew.
+pub(crate) const RESTARTING_ALL_MESSAGE: &str =
+    "The container is removed because RestartAllContainers in place";
 
 impl Observed {
     fn state(&mut self, name: &ContainerName) -> &mut ContainerState {
@@ -31,6 +35,7 @@ impl Observed {
                 self.sandbox.begin();
                 self.resizing.group = Some(Arc::new(Sizes::of(pod)));
             }
+            Step::RestartAll => self.restart_all(pod),
             Step::Resize => self.resizing.work.begin(),
             Step::StopSandbox => self.sandbox = Stage::Working { failures: 0 },
             Step::UnmountVolumes => self.volumes = Stage::Working { failures: 0 },
@@ -48,7 +53,9 @@ impl Observed {
                 let spec_image = local.and_then(|c| c.spec.image.clone());
                 let sizes = local.map(|c| c.spec.resources.clone().unwrap_or_default());
                 let state = self.state(container);
-                if let (Run::Exited, Some(end)) = (&state.run, state.ends.last()) {
+                if let (Run::Exited, Some(end)) = (&state.run, state.ends.last())
+                    && end.reason != RESTARTING_ALL
+                {
                     state.crash_backoff.record(end.finished_at);
                 }
                 state.run = Run::Starting;
@@ -74,10 +81,11 @@ impl Observed {
     }
 
     fn begin_stop(&mut self, container: &ContainerName, cause: &StopCause, pod: &LocalPod, now: Timestamp) {
-        let has_hook = pod
-            .container(container)
-            .and_then(|c| c.spec.lifecycle.as_ref())
-            .is_some_and(|lifecycle| lifecycle.pre_stop.is_some());
+        let has_hook = *cause != StopCause::AllRestart
+            && pod
+                .container(container)
+                .and_then(|c| c.spec.lifecycle.as_ref())
+                .is_some_and(|lifecycle| lifecycle.pre_stop.is_some());
         let state = self.state(container);
         state.restart_ordered = matches!(cause, StopCause::DefinitionChanged | StopCause::Resized);
         if let Some(running) = state.running_mut() {
@@ -85,6 +93,29 @@ impl Observed {
             running.stop =
                 Some(Stop { cause: cause.clone(), since: now, pre_stop, term_at: None, killed: false });
         }
+    }
+
+    /// Whatever has run runs again, whatever its policy says. Those whose ends asked for it do so ever later.
+    fn restart_all(&mut self, pod: &LocalPod) {
+        self.restarting_all = false;
+        self.initialized = false;
+        for container in pod.containers.iter().filter(|c| c.role != Role::Ephemeral) {
+            let state = self.state(&container.name);
+            let (Run::Exited, Some(end)) = (&state.run, state.ends.last_mut()) else { continue };
+            if container.restarts_all_after(end.exit_code) {
+                state.crash_backoff.record(end.finished_at);
+            }
+            end.exit_code = 137;
+            end.reason = RESTARTING_ALL.into();
+            end.message = RESTARTING_ALL_MESSAGE.into();
+            state.backoff_noted = false;
+        }
+    }
+
+    /// Notes that `container` ended with `exit_code`, for the rules of its own.
+    fn consult_rules(&mut self, container: &ContainerName, exit_code: i32, pod: &LocalPod) {
+        let asks = pod.container(container).is_some_and(|c| c.restarts_all_after(exit_code));
+        self.restarting_all |= asks && self.ending.is_none();
     }
 
     fn with_stop(&mut self, container: &ContainerName, change: impl FnOnce(&mut Stop)) {
@@ -119,6 +150,7 @@ impl Observed {
                     granted.error = Some(message);
                 }
             }
+            Report::TakesTooMuch { message } => self.eviction = Some(message),
             Report::ObjectDeleted(true) => self.object = Stage::Gone,
             Report::ObjectDeleted(false) => self.object.failed(now),
             Report::Removed => self.removed = true,
@@ -150,6 +182,7 @@ impl Observed {
                     started_at: None,
                     finished_at: now,
                 });
+                self.consult_rules(&container, 128, pod);
             }
             Report::PostStart { container, ok } => {
                 if let Some(running) = self.state(&container).running_mut() {
@@ -168,7 +201,9 @@ impl Observed {
                 if state.running_as(&end.id).is_some()
                     || (state.run == Run::Starting && !state.knows_end(&end.id))
                 {
+                    let exit_code = end.exit_code;
                     state.push_end(end);
+                    self.consult_rules(&container, exit_code, pod);
                 }
             }
             Report::Startup { container, id, ok } => {

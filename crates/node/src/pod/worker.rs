@@ -93,6 +93,8 @@ pub(crate) struct Worker {
     /// Whether the volumes are being brought up to date, and have to be once more afterwards.
     pub(super) refreshing: bool,
     pub(super) refresh_again: bool,
+    /// Whether what it takes of the disk is about to be looked at.
+    pub(super) looking: bool,
     /// The tokens in the pod's volumes and when to renew them.
     pub(super) issued: IssuedTokens,
     probes: Probes,
@@ -134,6 +136,7 @@ impl Worker {
             issued: IssuedTokens { renew_at: handle.is_some().then_some(now), ..IssuedTokens::default() },
             refreshing: false,
             refresh_again: false,
+            looking: false,
             probes: Probes::new(shared.clone()),
             standing: shared.ledger.standing(&pod.uid),
             asked,
@@ -205,6 +208,7 @@ impl Worker {
             }
         };
         self.complete_resize();
+        self.watch_storage();
         self.probes.reconcile(&self.pod, &self.observed, self.handle.as_ref());
         let now = Timestamp::now();
         if let Some(renew_at) = self.issued.renew_at.filter(|_| !self.observed.ended()) {
@@ -265,6 +269,12 @@ impl Worker {
             }
             Done::Sandbox(Err(message)) => self.apply(Report::Sandbox(Err(message))),
             Done::Started(reports) => reports.into_iter().for_each(|report| self.apply(report)),
+            Done::Storage(found) => {
+                self.looking = false;
+                if let Some(message) = found {
+                    self.apply(Report::TakesTooMuch { message });
+                }
+            }
             Done::StatusWritten(result) => self.publisher.written(result, Timestamp::now()),
             Done::Nothing => {}
         }

@@ -94,7 +94,7 @@ fn tcp(socket: &TCPSocketAction, container: &Container, pod_host: String) -> Res
     Ok(Action::Tcp { host, port: port(&socket.port, container)? })
 }
 
-/// A port by number or by the name the container gives it.
+/// A port by number or by the name the container gives it; the words for one without either are Go's, as with the kubelet.
 fn port(port: &IntOrString, container: &Container) -> Result<TargetPort, String> {
     let number = match port {
         IntOrString::Int(number) => *number,
@@ -102,7 +102,9 @@ fn port(port: &IntOrString, container: &Container) -> Result<TargetPort, String>
             let named = container.ports.iter().flatten().find(|port| port.name.as_ref() == Some(name));
             match named {
                 Some(port) => port.container_port,
-                None => name.parse().map_err(|_| format!("couldn't find port: {name}"))?,
+                None => {
+                    name.parse().map_err(|_| format!("strconv.Atoi: parsing {name:?}: invalid syntax"))?
+                }
             }
         }
     };
@@ -141,7 +143,7 @@ mod tests {
             Ok(Action::Http(request("/healthz", 8080))),
         );
         check(r#"{"httpGet": {"port": 80}}"#, Ok(Action::Http(request("/", 80))));
-        check(r#"{"httpGet": {"port": "none"}}"#, Err("couldn't find port: none"));
+        check(r#"{"httpGet": {"port": "none"}}"#, Err(r#"strconv.Atoi: parsing "none": invalid syntax"#));
         check(
             r#"{"tcpSocket": {"port": "81", "host": "h"}}"#,
             Ok(Action::Tcp { host: "h".into(), port: port(81) }),

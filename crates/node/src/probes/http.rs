@@ -41,11 +41,26 @@ async fn get_once(request: &HttpRequest, patience: Duration) -> Result<Answer, S
     if request.https {
         let name = ServerName::try_from(request.host.clone()).map_err(|error| error.to_string())?;
         let connector = tokio_rustls::TlsConnector::from(ANY_SERVER.clone());
-        let tls = connector.connect(name, tcp).await.map_err(|error| error.to_string())?;
+        let tls = connector.connect(name, tcp).await.map_err(|error| tls_error(&error))?;
         exchange(request, tls).await
     } else {
         exchange(request, tcp).await
     }
+}
+
+/// A failed handshake. What is no record of TLS is nearly always the answer of a server that speaks HTTP only, in which case
+/// other Kubernetes nodes say just that.
+fn tls_error(error: &std::io::Error) -> String {
+    use rustls::{Error::InvalidMessage, InvalidMessage::InvalidContentType};
+    match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+        Some(InvalidMessage(InvalidContentType)) => "http: server gave HTTP response to HTTPS client".into(),
+        _ => error.to_string(),
+    }
+}
+
+/// A failed request in the words of other Kubernetes nodes.
+fn request_error(error: &hyper::Error) -> String {
+    if error.is_incomplete_message() { "EOF".into() } else { error.to_string() }
 }
 
 async fn exchange(
@@ -56,7 +71,7 @@ async fn exchange(
         hyper::client::conn::http1::handshake(TokioIo::new(io)).await.map_err(|error| error.to_string())?;
     let connection = tokio::spawn(connection);
     let answer = async {
-        let response = sender.send_request(build(request)?).await.map_err(|error| error.to_string())?;
+        let response = sender.send_request(build(request)?).await.map_err(|error| request_error(&error))?;
         let status = response.status();
         if status.is_redirection()
             && let Some(path) = redirect(request, response.headers())

@@ -94,7 +94,9 @@ fn event_of(kind: ProbeKind, outcome: &Outcome) -> Option<(&'static str, String)
         Outcome::Success => None,
         Outcome::Warning(text) => Some(("ProbeWarning", format!("{title} probe warning: {text}"))),
         Outcome::Failure(text) => Some(("Unhealthy", format!("{title} probe failed: {text}"))),
-        Outcome::Error(text) => Some(("Unhealthy", format!("{title} probe errored: {text}"))),
+        Outcome::Error(text) => {
+            Some(("Unhealthy", format!("{title} probe errored and resulted in unknown state: {text}")))
+        }
     }
 }
 
@@ -121,7 +123,7 @@ mod tests {
         check(
             ProbeKind::Startup,
             Outcome::Error("x".into()),
-            Some(("Unhealthy", "Startup probe errored: x")),
+            Some(("Unhealthy", "Startup probe errored and resulted in unknown state: x")),
         );
     }
 }

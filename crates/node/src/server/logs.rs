@@ -7,6 +7,7 @@ use super::routes::Query;
 use crate::ids::ContainerName;
 use crate::logs::query::LogQuery;
 use crate::logs::read;
+use crate::pod::status::reason_not_begun;
 use crate::pod::worker::{ContainerView, View};
 use http::Response;
 use jiff::Timestamp;
@@ -43,7 +44,7 @@ fn attempt(found: &Found, view: &ContainerView, previous: bool) -> Result<u32, R
             Some("ErrImagePull") => "image can't be pulled",
             Some("ImagePullBackOff") => "trying and failing to pull image",
             Some(reason) => reason,
-            None => "ContainerCreating",
+            None => reason_not_begun(&found.pod),
         };
         Refusal::bad_request(format!(
             "container \"{container}\" in pod \"{pod}\" is waiting to start: {reason}"

@@ -153,7 +153,7 @@ impl Gauges {
 }
 
 /// Bytes and number of a container's log files.
-fn logs(pod: &Root, container: &ContainerName) -> io::Result<(u64, u64)> {
+pub(crate) fn logs(pod: &Root, container: &ContainerName) -> io::Result<(u64, u64)> {
     let logs = pod.directory(Path::new(LOGS).join(container.as_str()), Follow::Nothing)?;
     let (mut bytes, mut files) = (0, 0);
     for entry in logs.entries()? {

@@ -66,11 +66,14 @@ pub(super) const SET_DATA_LEN: u16 = 7;
 pub(super) const SET_DESC: u16 = 9;
 pub(super) const SET_ID: u16 = 10;
 pub(super) const SET_DESC_SIZE: u16 = 1;
+pub(super) const SET_DESC_CONCAT: u16 = 2;
+pub(super) const SET_FIELD_LEN: u16 = 1;
 pub(super) const SET_ELEM_LIST_TABLE: u16 = 1;
 pub(super) const SET_ELEM_LIST_SET: u16 = 2;
 pub(super) const SET_ELEM_LIST_ELEMENTS: u16 = 3;
 pub(super) const SET_ELEM_KEY: u16 = 1;
 pub(super) const SET_ELEM_DATA: u16 = 2;
+pub(super) const SET_ELEM_KEY_END: u16 = 10;
 pub(super) const GEN_PROC_PID: u16 = 2;
 pub(super) const GEN_PROC_NAME: u16 = 3;
 /// In every message about an object of a table: the table's name.
@@ -91,9 +94,11 @@ pub(super) const TRACE_POLICY: u16 = 16;
 pub(super) const TABLE_OWNER: u32 = 0x2;
 /// What a trace is about: the policy, at the end of a chain.
 pub(super) const TRACE_POLICY_STEP: u32 = 1;
+pub(super) const SET_INTERVAL: u32 = 0x4;
 pub(super) const SET_MAP: u32 = 0x8;
 pub(super) const SET_TIMEOUT: u32 = 0x10;
 pub(super) const SET_EVAL: u32 = 0x20;
+pub(super) const SET_CONCAT: u32 = 0x80;
 /// The data type of verdict maps.
 pub(super) const DATA_IS_VERDICT: u32 = 0xffff_ff00;
 pub(super) const NF_DROP: i32 = 0;

@@ -2,11 +2,14 @@
 
 use std::net::Ipv4Addr;
 
+use ipnet::Ipv4Net;
 use skiff_netlink::Attributes;
 
 use super::{
     abi,
-    layout::{ADDRESSES, AFFINITY_ENDPOINTS, AFFINITY_IDS, ENDPOINTS, MASQUERADE, SERVICES, TABLE},
+    layout::{
+        ADDRESSES, AFFINITY_ENDPOINTS, AFFINITY_IDS, ALLOWED, ENDPOINTS, GUARDED, MASQUERADE, SERVICES, TABLE,
+    },
     rule,
     socket::Request,
     wire::Writer,
@@ -14,8 +17,8 @@ use super::{
 use crate::model::{Element, Endpoint, Frontend, Protocol, TargetPort, Verdict};
 
 /// The sets that elements live in.
-pub(super) const SETS: [&str; 6] =
-    [SERVICES, ENDPOINTS, ADDRESSES, MASQUERADE, AFFINITY_IDS, AFFINITY_ENDPOINTS];
+pub(super) const SETS: [&str; 8] =
+    [SERVICES, ENDPOINTS, ADDRESSES, MASQUERADE, AFFINITY_IDS, AFFINITY_ENDPOINTS, GUARDED, ALLOWED];
 
 /// Elements per message: a list must stay below 64 KiB.
 const CHUNK: usize = 400;
@@ -29,6 +32,8 @@ pub(super) fn set_of(element: &Element) -> &'static str {
         Element::Masquerade(_) => MASQUERADE,
         Element::AffinityId(..) => AFFINITY_IDS,
         Element::AffinityEndpoint(..) => AFFINITY_ENDPOINTS,
+        Element::Guarded(_) => GUARDED,
+        Element::Allowed(..) => ALLOWED,
     }
 }
 
@@ -72,19 +77,29 @@ pub(super) fn count(list: Attributes<'_>) -> usize {
 
 /// Writes one entry of a list with nothing but a key.
 pub(super) fn write_key(key: &[u8], out: &mut Writer) {
-    out.nest(abi::LIST_ELEM, |out| out.nest(abi::SET_ELEM_KEY, |out| out.bytes(abi::DATA_VALUE, key)));
+    out.nest(abi::LIST_ELEM, |out| of_key(abi::SET_ELEM_KEY, key, out));
+}
+
+fn of_key(kind: u16, key: &[u8], out: &mut Writer) {
+    out.nest(kind, |out| out.bytes(abi::DATA_VALUE, key));
 }
 
 fn write(element: &Element, with_data: bool, out: &mut Writer) {
-    let key = key(element);
-    if !with_data {
-        return write_key(&key, out);
-    }
     out.nest(abi::LIST_ELEM, |out| {
-        out.nest(abi::SET_ELEM_KEY, |out| out.bytes(abi::DATA_VALUE, &key));
+        of_key(abi::SET_ELEM_KEY, &key(element), out);
+        if let Some(end) = key_end(element) {
+            of_key(abi::SET_ELEM_KEY_END, &end, out);
+        }
+        if !with_data {
+            return;
+        }
         let mut value = |data: &[u8]| out.nest(abi::SET_ELEM_DATA, |out| out.bytes(abi::DATA_VALUE, data));
         match element {
-            Element::Address(_) | Element::Masquerade(_) | Element::AffinityEndpoint(..) => {}
+            Element::Address(_)
+            | Element::Masquerade(_)
+            | Element::AffinityEndpoint(..)
+            | Element::Guarded(_)
+            | Element::Allowed(..) => {}
             Element::Endpoint(_, _, endpoint) => value(&of_endpoint(endpoint)),
             Element::AffinityId(_, id) => value(&id.to_ne_bytes()),
             Element::Service(_, Verdict::Drop) => rule::verdict(out, abi::SET_ELEM_DATA, abi::NF_DROP, None),
@@ -98,14 +113,28 @@ fn write(element: &Element, with_data: bool, out: &mut Writer) {
 fn key(element: &Element) -> Vec<u8> {
     match element {
         Element::Address(address) => address.octets().to_vec(),
-        Element::Service(frontend, _) | Element::Masquerade(frontend) | Element::AffinityId(frontend, _) => {
-            of_frontend(frontend)
-        }
+        Element::Service(frontend, _)
+        | Element::Masquerade(frontend)
+        | Element::AffinityId(frontend, _)
+        | Element::Guarded(frontend) => of_frontend(frontend),
+        Element::Allowed(frontend, clients) => with_client(frontend, clients.network()),
         Element::Endpoint(frontend, slot, _) => [of_frontend(frontend), slot.to_ne_bytes().to_vec()].concat(),
         Element::AffinityEndpoint(frontend, endpoint) => {
             [of_frontend(frontend), of_endpoint(endpoint)].concat()
         }
     }
+}
+
+/// The last key of those that the element stands for, if it is several.
+fn key_end(element: &Element) -> Option<Vec<u8>> {
+    match element {
+        Element::Allowed(frontend, clients) => Some(with_client(frontend, clients.broadcast())),
+        _ => None,
+    }
+}
+
+fn with_client(frontend: &Frontend, client: Ipv4Addr) -> Vec<u8> {
+    [of_frontend(frontend), client.octets().to_vec()].concat()
 }
 
 fn of_frontend(frontend: &Frontend) -> Vec<u8> {
@@ -140,12 +169,24 @@ fn read_one(set: &str, element: Attributes<'_>) -> Option<Element> {
         MASQUERADE => Element::Masquerade(to_frontend(key)?),
         AFFINITY_IDS => Element::AffinityId(to_frontend(key)?, u32::from_ne_bytes(*value()?.first_chunk()?)),
         AFFINITY_ENDPOINTS => Element::AffinityEndpoint(to_frontend(key)?, to_endpoint(key.get(12..)?)?),
+        GUARDED => Element::Guarded(to_frontend(key)?),
+        ALLOWED => {
+            let end = element.nested(abi::SET_ELEM_KEY_END)?.get(abi::DATA_VALUE)?;
+            Element::Allowed(to_frontend(key)?, range(address(key.get(12..)?)?, address(end.get(12..)?)?)?)
+        }
         _ => return None,
     })
 }
 
 fn address(bytes: &[u8]) -> Option<Ipv4Addr> {
     bytes.first_chunk::<4>().copied().map(Ipv4Addr::from)
+}
+
+/// The range of just these addresses, if there is one.
+fn range(first: Ipv4Addr, last: Ipv4Addr) -> Option<Ipv4Net> {
+    let length = (u32::from(first) ^ u32::from(last)).leading_zeros();
+    let range = Ipv4Net::new(first, u8::try_from(length).ok()?).ok()?;
+    (range.network() == first && range.broadcast() == last).then_some(range)
 }
 
 fn to_frontend(key: &[u8]) -> Option<Frontend> {
@@ -184,6 +225,10 @@ mod tests {
             Element::Masquerade(frontend),
             Element::AffinityId(frontend, 0xdead_beef),
             Element::AffinityEndpoint(frontend, endpoint),
+            Element::Guarded(frontend),
+            Element::Allowed(frontend, "10.4.0.0/14".parse().unwrap()),
+            Element::Allowed(frontend, "0.0.0.0/0".parse().unwrap()),
+            Element::Allowed(frontend, "192.0.2.7/32".parse().unwrap()),
         ];
         for element in &all {
             let mut out = Writer::default();

@@ -6,8 +6,10 @@
 //!
 //! ```text
 //! prerouting:          loopback addresses in packets of pods → drop
-//! prerouting, output:  services[daddr . proto . dport] → goto n3 | o2-10800 | split.n3.o1 | refuse | drop
+//! prerouting, output:  [daddr . proto . dport] in guarded → guard
+//!                      services[daddr . proto . dport] → goto n3 | o2-10800 | split.n3.o1 | refuse | drop
 //!                      daddr in addresses → refuse;  daddr in the service CIDR → drop
+//! guard:               [daddr . proto . dport . saddr] in allowed → serve, which goes on as above;  else drop
 //! n3:                  dnat to endpoints[daddr . proto . dport . random below 3]
 //! postrouting:         hairpin and masqueraded frontends → source NAT;  pod and Service addresses never leave by a foreign
 //!                      interface;  pods reach the outside under the node's address
@@ -44,7 +46,7 @@ impl Ranges {
 }
 
 /// Raised whenever rules or sets change: a table of another layout is replaced as a whole.
-const LAYOUT: u32 = 4;
+const LAYOUT: u32 = 5;
 
 pub(super) const TABLE: &str = "skiff";
 
@@ -54,6 +56,10 @@ pub(super) const ADDRESSES: &str = "addresses";
 pub(super) const MASQUERADE: &str = "masqueraded";
 pub(super) const AFFINITY_IDS: &str = "affinity-ids";
 pub(super) const AFFINITY_ENDPOINTS: &str = "affinity-endpoints";
+/// Frontends that only some clients may reach.
+pub(super) const GUARDED: &str = "guarded";
+/// Which ones: frontends with ranges of source addresses, of which none of one frontend overlap.
+pub(super) const ALLOWED: &str = "allowed";
 /// Who went where: source address and affinity id to endpoint. Filled by the rules, never by us.
 const AFFINITY: &str = "affinity";
 /// Pairs of a pod address with itself, for every pod address of the node.
@@ -61,6 +67,8 @@ pub(super) const HAIRPIN: &str = "hairpin";
 
 const REFUSE: &str = "refuse";
 const SOURCE: &str = "source-nat";
+const GUARD: &str = "guard";
+const SERVE: &str = "serve";
 
 /// Clients with affinity that can be remembered at a time; beyond that, new ones get any endpoint.
 const AFFINITY_CLIENTS: u32 = 1 << 18;
@@ -81,6 +89,8 @@ pub(super) struct SetSpec {
     /// Type and length of the data of a map.
     pub(super) data: Option<(u32, u32)>,
     pub(super) size: Option<u32>,
+    /// Bytes of each part of a key, where parts may be ranges; else empty.
+    pub(super) parts: &'static [u32],
 }
 
 /// A chain that hangs in a hook.
@@ -130,6 +140,7 @@ pub(super) fn sets() -> Vec<SetSpec> {
             key_length: width(&key),
             data,
             size: None,
+            parts: &[],
         }
     };
     let mut sets = vec![
@@ -149,6 +160,12 @@ pub(super) fn sets() -> Vec<SetSpec> {
             ..spec(AFFINITY, &[&[ADDRESS, NUMBER]], Some(endpoint))
         },
         spec(HAIRPIN, &[&[ADDRESS, ADDRESS]], None),
+        spec(GUARDED, &[frontend], None),
+        SetSpec {
+            flags: abi::SET_INTERVAL | abi::SET_CONCAT,
+            parts: &[4, 1, 2, 4],
+            ..spec(ALLOWED, &[frontend, &[ADDRESS]], None)
+        },
     ];
     (1..).zip(&mut sets).for_each(|(id, set)| set.id = id);
     sets
@@ -176,8 +193,10 @@ pub(super) fn fixed_chains(ranges: &Ranges) -> Vec<ChainSpec> {
     vec![
         chain(REFUSE, vec![tcp, vec![PortUnreachable]]),
         chain(SOURCE, source_nat(ranges)),
-        chain("prerouting", [strange_loopback(), to_services(ranges)].concat()),
-        chain("output", to_services(ranges)),
+        chain(SERVE, to_services(ranges)),
+        chain(GUARD, guard()),
+        chain("prerouting", [strange_loopback(), guarded(), to_services(ranges)].concat()),
+        chain("output", [guarded(), to_services(ranges)].concat()),
         chain("postrouting", postrouting(ranges)),
     ]
 }
@@ -194,6 +213,15 @@ fn strange_loopback() -> Vec<Vec<Expr>> {
     let from_pod =
         |address| [from_interface(POD_INTERFACE_PREFIX), within(address, loopback), vec![Drop]].concat();
     vec![from_pod(DestinationAddress(0)), from_pod(SourceAddress(0))]
+}
+
+fn guarded() -> Vec<Vec<Expr>> {
+    vec![[frontend(), vec![InSet(GUARDED, 0), Goto(GUARD.into())]].concat()]
+}
+
+fn guard() -> Vec<Vec<Expr>> {
+    let allowed = vec![SourceAddress(3), InSet(ALLOWED, 0), Goto(SERVE.into())];
+    vec![[frontend(), allowed].concat(), vec![Drop]]
 }
 
 fn to_services(ranges: &Ranges) -> Vec<Vec<Expr>> {

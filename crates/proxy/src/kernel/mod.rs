@@ -23,6 +23,7 @@ pub use structure::Deviation;
 pub use trace::{Discarder, Flow, Hook, Loser, Lost, Trace};
 pub use trial::{TrialError, try_out};
 pub use watch::{TableWatch, Touched};
+use wire::Writer;
 
 use crate::{
     model::{Element, Verdict},
@@ -269,6 +270,13 @@ fn set_request<'a>(set: layout::SetSpec) -> Request<'a> {
         }
         if let Some(size) = set.size {
             out.nest(abi::SET_DESC, |out| out.u32(abi::SET_DESC_SIZE, size));
+        }
+        if !set.parts.is_empty() {
+            let part = |out: &mut Writer, length: &u32| {
+                out.nest(abi::LIST_ELEM, |out| out.u32(abi::SET_FIELD_LEN, *length));
+            };
+            let parts = |out: &mut Writer| set.parts.iter().for_each(|length| part(out, length));
+            out.nest(abi::SET_DESC, |out| out.nest(abi::SET_DESC_CONCAT, parts));
         }
         out.u32(abi::SET_ID, set.id);
     })

@@ -21,7 +21,7 @@ fn endpoint(number: u8) -> Endpoint {
 fn table(endpoints: &[u8]) -> ServiceTable {
     let frontend = Frontend { address: ADDRESS, port: 80, protocol: Protocol::Tcp };
     let backends = Backends::All(endpoints.iter().copied().map(endpoint).collect());
-    let entry = Entry { backends, affinity: None, masquerade: false, keep_flows: None };
+    let entry = Entry { backends, affinity: None, masquerade: false, keep_flows: None, allowed: None };
     ServiceTable { addresses: BTreeSet::new(), entries: [(frontend, entry)].into() }
 }
 

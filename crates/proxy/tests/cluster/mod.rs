@@ -172,6 +172,8 @@ pub(crate) fn service(address: Ipv4Addr, protocol: Protocol, port: u16) -> Servi
     Service {
         cluster_ips: vec![address],
         external_ips: vec![],
+        balancer_ips: vec![],
+        allowed: None,
         ports: vec![ServicePort {
             name: "".into(),
             protocol,
@@ -179,6 +181,7 @@ pub(crate) fn service(address: Ipv4Addr, protocol: Protocol, port: u16) -> Servi
             node_port: None,
         }],
         internal_local: false,
+        health_port: None,
         external_local: false,
         sticky: None,
     }

@@ -66,6 +66,58 @@ fn policies_decide_how_a_pod_ends() {
     story.delete(0).check("DeleteObject");
 }
 
+/// A rule by which `c` has all containers started anew; the others never run again by their policy.
+const ALL_ANEW: &str = r#"{"restartPolicy": "Never", "initContainers": [{"name": "i"}, {"name": "s", "restartPolicy": "Always"}],
+    "containers": [{"name": "c", "restartPolicy": "Never", "restartPolicyRules": [
+        {"action": "Restart", "exitCodes": {"operator": "In", "values": [1]}},
+        {"action": "RestartAllContainers", "exitCodes": {"operator": "NotIn", "values": [0]}}]},
+      {"name": "d", "lifecycle": {"preStop": {"exec": {"command": ["x"]}}}}]}"#;
+
+/// Until everything of [`ALL_ANEW`] runs, in its `attempt`.
+fn all_started(story: &mut Story, attempt: u32) {
+    story.started("i", attempt).exited("i", attempt, 0).check(&format!("Start(s#{attempt})"));
+    story.started("s", attempt).check(&format!("Start(c#{attempt})"));
+    story.started("c", attempt).check(&format!("Start(d#{attempt})"));
+    story.started("d", attempt).check("");
+}
+
+#[test]
+fn a_rule_may_have_all_containers_started_anew() {
+    let mut story = Story::new(ALL_ANEW);
+    story.set_up();
+    assert_eq!(story.condition("AllContainersRestarting"), "False");
+    story.check("Start(i#0)");
+    all_started(&mut story, 0);
+    let kills = "BeginStop(s: AllRestart), BeginStop(d: AllRestart), Kill(s), Kill(d)";
+    story.wait(1).exited("c", 0, 42).check(kills);
+    assert_eq!(story.condition("AllContainersRestarting"), "True RestartAllContainersStarted");
+    story.exited("s", 0, 137).check("");
+    story.exited("d", 0, 137).check("RestartAll, Start(i#1)");
+    assert_eq!((story.phase(), story.condition("Initialized").as_str()), ("Running", "True"));
+    assert_eq!(story.condition("AllContainersRestarting"), "False");
+    for name in ["i", "s", "c", "d"] {
+        let all = "RestartingAllContainers/RestartingAllContainers:137/0";
+        assert_eq!(story.brief(name), all, "{name}");
+    }
+    all_started(&mut story, 1);
+    assert_eq!(story.brief("c"), "running/RestartingAllContainers:137/1+");
+    // The first rule that names the code counts.
+    story.wait(1).exited("c", 1, 1).check("NoteCrashBackOff(c)");
+    assert_eq!(story.wake, Some(at(12)));
+    story.wait(10).check("Start(c#2)");
+    // The others are ended at once, and all wait together.
+    story.started("c", 2).exited("c", 2, 3).check(kills);
+    story.exited("s", 1, 137).exited("d", 1, 137).check("");
+    assert_eq!(story.wake, Some(at(32)));
+    story.wait(20).check("RestartAll, Start(i#2)");
+    story.started("i", 2).exited("i", 2, 1).check("End(Completed), StopSandbox");
+    assert_eq!(story.brief("c"), "RestartingAllContainers:137/Error:1/2");
+    assert_eq!(
+        (story.phase(), story.condition("AllContainersRestarting").as_str()),
+        ("Failed", "False PodFailed")
+    );
+}
+
 #[test]
 fn deletion_stops_gracefully_and_removes_everything() {
     let mut story = Story::new(
@@ -134,6 +186,24 @@ fn the_active_deadline_ends_a_pod() {
     assert_eq!(
         (status.phase.as_deref(), status.reason.as_deref()),
         (Some("Failed"), Some("DeadlineExceeded"))
+    );
+}
+
+#[test]
+fn a_pod_that_takes_too_much_is_evicted() {
+    let mut story = Story::new(r#"{"terminationGracePeriodSeconds": 30, "containers": [{"name": "c"}]}"#);
+    story.set_up();
+    story.check("Start(c#0)");
+    story.started("c", 0).check("");
+    let message = "Container c exceeded its local ephemeral storage limit \"1Mi\". ".to_owned();
+    story.hear(Report::TakesTooMuch { message: message.clone() });
+    story.check("End(Evicted), BeginStop(c: PodEnds), Terminate(c)");
+    story.wait(1).check("Kill(c)");
+    story.exited("c", 0, 137).check("StopSandbox");
+    let status = status(&story.pod, &story.observed, &[], at(story.now));
+    assert_eq!(
+        (status.phase.as_deref(), status.reason.as_deref(), status.message),
+        (Some("Failed"), Some("Evicted"), Some(message))
     );
 }
 
