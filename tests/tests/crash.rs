@@ -232,6 +232,34 @@ fn a_pod_whose_supervisor_hangs_is_deleted_and_holds_up_no_other() {
     assert_eq!(trapped, 0, "nothing of it runs");
 }
 
+/// What there is when an agent is killed just after it has ended a sandbox, and just after it has made a volume: the next one clears
+/// it away with the pod, and with the claim.
+#[test]
+fn what_a_killed_agent_had_no_time_to_free_is_freed() {
+    let cluster = Cluster::up();
+    cluster.apply(
+        "{apiVersion: v1, kind: Pod, metadata: {name: ended}, spec: {restartPolicy: Never, \
+         containers: [{name: c, image: luksa/kubia, command: ['true']}]}}",
+    );
+    cluster.k("wait pod/ended --timeout=60s --for=jsonpath={.status.phase}=Succeeded");
+    let uid = cluster.k("get pod ended -o jsonpath={.metadata.uid}");
+    let gone = |path: &str| {
+        cluster.sh(&format!("for i in {{1..300}}; do [ -e {path} ] || exit 0; sleep 0.1; done; exit 1")).ok();
+    };
+    let address = format!("run/network/{uid}");
+    gone(&address);
+    kill(&cluster, SERVER);
+    let left = format!(
+        "echo 10.244.0.77 >{address}; mkdir -p data/making data/volumes/pvc-x; touch data/making/pvc-x data/volumes/pvc-x/new"
+    );
+    cluster.sh(&left).ok();
+    cluster.start();
+    cluster.k("delete pod ended --timeout=60s");
+    for path in [&*address, "data/volumes/pvc-x", "data/making/pvc-x"] {
+        gone(path);
+    }
+}
+
 /// Creates ConfigMaps and Services one after the other and prints the name of each that was accepted.
 fn writer(cluster: &Cluster, name: &str) -> Dialogue {
     let script = format!(
@@ -355,6 +383,8 @@ fn server_and_agent_are_killed_separately() {
         .ok();
     cluster.k("wait node/node-1 --for=create --timeout=30s");
     cluster.k("wait node/node-1 --for=condition=Ready --timeout=30s");
+    // The agent's provisioner has its rights, wherever it is.
+    cluster.k("auth can-i create pv --as=system:serviceaccount:kube-system:local-path-provisioner");
     cluster.skiff(["image", "load", &skiff_tests::program("SKIFF_TEST_IMAGE").to_string_lossy()]).ok();
     cluster.create_kubia(Kubectl::New);
     let ready = "wait -n kube-system rc --all --timeout=60s --for=jsonpath={.status.readyReplicas}=1";
