@@ -228,3 +228,61 @@ fn a_pod_is_resized_while_it_runs() {
     let conditions = cluster.k("get pod sized -o jsonpath={.status.conditions[*].type}");
     assert!(!conditions.contains("PodResize"), "{conditions}");
 }
+
+/// `full` writes more than it may, `anew` is started anew as a whole once, and finds a
+/// variable in the file that this leaves each time.
+const ENDS: &str = r#"
+apiVersion: v1
+kind: Pod
+metadata: {name: full}
+spec:
+  terminationGracePeriodSeconds: 30
+  containers:
+  - name: main
+    image: luksa/kubia
+    command: [bash, -c, "head -c 20M /dev/zero > /data/zeros; exec sleep 1000"]
+    volumeMounts: [{name: data, mountPath: /data}]
+  volumes: [{name: data, emptyDir: {sizeLimit: 10Mi}}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: anew}
+spec:
+  restartPolicy: Never
+  initContainers:
+  - name: count
+    image: luksa/kubia
+    command: [bash, -c, "echo >> /data/runs; echo \"RUNS='$(grep -c '' /data/runs)'\" > /data/env"]
+    volumeMounts: [{name: data, mountPath: /data}]
+  containers:
+  - name: main
+    image: luksa/kubia
+    command: [bash, -c, "echo $RUNS; test $RUNS -ge 2 || exit 42"]
+    env: [{name: RUNS, valueFrom: {fileKeyRef: {volumeName: data, path: env, key: RUNS}}}]
+    restartPolicy: Never
+    restartPolicyRules: [{action: RestartAllContainers, exitCodes: {operator: In, values: [42]}}]
+  - name: idle
+    image: luksa/kubia
+    command: [bash, -c, "trap 'exit 0' TERM; test $RUNS -ge 2 || while :; do sleep 0.1; done"]
+    env: [{name: RUNS, valueFrom: {fileKeyRef: {volumeName: data, path: env, key: RUNS}}}]
+  volumes: [{name: data, emptyDir: {}}]
+"#;
+
+#[test]
+fn pods_end_and_begin_anew_as_their_limits_and_rules_say() {
+    let cluster = Cluster::up();
+    cluster.apply(ENDS);
+    cluster.k("wait pod/anew --for=jsonpath={.status.phase}=Succeeded --timeout=60s");
+    assert_eq!(cluster.k("logs anew -c main"), "2\n");
+    let of = |field: &str| cluster.k(&format!("get pod anew -o jsonpath={{.status{field}}}"));
+    assert_eq!(of(".containerStatuses[*].restartCount"), "1 1");
+    assert_eq!(of(".initContainerStatuses[0].restartCount"), "1");
+    let last = ".containerStatuses[1].lastState.terminated.reason";
+    assert_eq!(of(last), "RestartingAllContainers", "it was killed with the others");
+    cluster.k("wait pod/full --for=jsonpath={.status.reason}=Evicted --timeout=60s");
+    cluster.k("wait pod/full --for=jsonpath={.status.phase}=Failed --timeout=60s");
+    let message = cluster.k("get pod full -o jsonpath={.status.message}");
+    assert_eq!(message, "Usage of EmptyDir volume \"data\" exceeds the limit \"10Mi\". ");
+    let events = cluster.k("get events --field-selector involvedObject.name=full,reason=Evicted -o name");
+    assert_eq!(events.lines().count(), 1, "{events}");
+}

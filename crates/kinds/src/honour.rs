@@ -173,6 +173,10 @@ impl Walk<'_> {
         for (name, value) in object {
             let Some(field) = definition.field(name) else { continue };
             let length = self.path.len();
+            // What a status says was not asked for by who reads the warning.
+            if length == 0 && name == "status" {
+                continue;
+            }
             if length > 0 {
                 self.path.push('.');
             }
@@ -268,17 +272,26 @@ mod tests {
             json!({"securityContext": {"seLinuxOptions": {"level": "s0:c1"}}}),
             &["spec.securityContext.seLinuxOptions"],
         );
-        check(
-            "Pod",
-            container(json!({"resources": {"limits": {"cpu": 1, "ephemeral-storage": 1}}})),
-            &["spec.containers[1].resources.limits[ephemeral-storage]"],
-        );
+        check("Pod", container(json!({"resources": {"limits": {"cpu": 1, "ephemeral-storage": 1}}})), &[]);
         let volumes = json!({"volumes": [{"emptyDir": {"sizeLimit": "1Gi", "medium": "Memory"}}, {"emptyDir": {"sizeLimit": "1Gi"}}]});
-        check("Pod", volumes, &["spec.volumes[1].emptyDir.sizeLimit"]);
-        check("Service", json!({"healthCheckNodePort": 30000, "ports": []}), &["spec.healthCheckNodePort"]);
-        check("ConfigMap", json!({"healthCheckNodePort": 30000}), &[]);
+        check("Pod", volumes, &[]);
+        let ranges =
+            json!({"loadBalancerSourceRanges": ["10.0.0.0/8"], "healthCheckNodePort": 30000, "ports": []});
+        check("Service", ranges, &[]);
+        check("ConfigMap", json!({"resourceClaims": [{"name": "x"}]}), &[]);
         let template = json!({"template": {"spec": {"resourceClaims": [{"name": "x"}]}}});
         check("ReplicationController", template, &["spec.template.spec.resourceClaims"]);
+    }
+
+    #[test]
+    fn a_status_asks_for_nothing() {
+        let claims = json!({"claims": [{"name": "x"}]});
+        let container = json!({"name": "c", "resources": claims});
+        let pod = json!({"spec": {"containers": [container]}, "status": {"containerStatuses": [container]}});
+        let root = crate::shared::testing::root(&format!("{PACKAGE}Pod"));
+        let found = warnings(&root, &Object::from_value(pod).unwrap());
+        let text = "spec.containers[0].resources.claims: has no effect yet: no device is allocated";
+        assert_eq!(found, [text]);
     }
 
     #[test]

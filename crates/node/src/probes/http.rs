@@ -217,4 +217,28 @@ mod tests {
         );
         assert_eq!(get(&request, Duration::ZERO).await, Outcome::Failure(text));
     }
+
+    #[tokio::test]
+    async fn servers_that_answer_nothing_or_without_tls_read_as_elsewhere() {
+        let check = async |https: bool, answer: &'static [u8], expected: &str| {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let port = listener.local_addr().unwrap().port();
+            let server = tokio::spawn(async move {
+                let (mut socket, _) = listener.accept().await.unwrap();
+                let mut request = [0; 4096];
+                assert!(socket.read(&mut request).await.unwrap() > 0);
+                socket.write_all(answer).await.unwrap();
+            });
+            let port = skiff_ports::TargetPort::of(port).unwrap();
+            let (host, path) = ("127.0.0.1".into(), "/".into());
+            let request = HttpRequest { https, host, port, path, headers: Vec::new() };
+            let outcome = get(&request, Duration::ZERO).await;
+            let text = format!("Get \"{}\": {expected}", request.url());
+            assert_eq!(outcome, Outcome::Failure(text));
+            server.await.unwrap();
+        };
+        let plain = &b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n"[..];
+        check(true, plain, "http: server gave HTTP response to HTTPS client").await;
+        check(false, &b""[..], "EOF").await;
+    }
 }

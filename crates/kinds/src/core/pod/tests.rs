@@ -251,6 +251,13 @@ fn checks_environment() {
         json!({"env": [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['a']"}}}]}),
         &[],
     );
+    let file = |path: &str| json!({"env": [{"name": "A", "valueFrom": {"fileKeyRef": {"key": "k", "volumeName": "v", "path": path}}}]});
+    check_container(file("a/env"), &[]);
+    check_container(file(""), &["env[0].valueFrom.fileKeyRef.path: Required value"]);
+    check_container(
+        file("../env"),
+        &[r#"env[0].valueFrom.fileKeyRef.path: Invalid value: "../env": must not contain '..'"#],
+    );
     check_container(
         json!({"env": [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}]}),
         &[],

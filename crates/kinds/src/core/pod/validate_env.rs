@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1::{
     Container, EnvVar, EnvVarSource, ObjectFieldSelector, ResourceFieldSelector,
 };
 
+use super::validate_volumes::inside;
 use skiff_machinery::names::Form;
 use skiff_machinery::{FieldError, FieldErrors};
 
@@ -98,6 +99,13 @@ fn value_from(path: &str, source: &EnvVarSource) -> FieldErrors {
     if let Some(key) = &source.secret_key_ref {
         errors.extend(reference(&format!("{path}.secretKeyRef.name"), &key.name));
         errors.extend(self::key(&format!("{path}.secretKeyRef.key"), &key.key));
+    }
+    if let Some(file) = &source.file_key_ref {
+        let at = |field: &str| format!("{path}.fileKeyRef.{field}");
+        for (field, value) in [("key", &file.key), ("volumeName", &file.volume_name), ("path", &file.path)] {
+            errors.extend(value.is_empty().then(|| FieldError::required(at(field), "")));
+        }
+        errors.extend(inside(&at("path"), &file.path));
     }
     errors
 }
