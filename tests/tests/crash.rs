@@ -422,6 +422,28 @@ fn server_and_agent_are_killed_separately() {
         "{processes:#?} {kept:#?}"
     );
 
+    // A pod that ends while there is no API to tell, and whose agent is killed then, does not run again.
+    let notes = cluster.host().directory().join("notes");
+    cluster.apply(&format!(
+        "{{apiVersion: v1, kind: Pod, metadata: {{name: once}}, spec: {{restartPolicy: Never, \
+         containers: [{{name: c, image: luksa/kubia, volumeMounts: [{{name: notes, mountPath: /notes}}], \
+         command: [bash, -c, 'echo ran >>/notes/ran; until [ -e /notes/go ]; do sleep 0.05; done']}}], \
+         volumes: [{{name: notes, hostPath: {{path: {}, type: DirectoryOrCreate}}}}]}}}}",
+        notes.display()
+    ));
+    cluster.k("wait pod/once --for=condition=Ready --timeout=60s");
+    let uid = cluster.k("get pod once -o jsonpath={.metadata.uid}");
+    kill(&cluster, SERVER);
+    // As long as an agent would take that clears it away.
+    let cleared =
+        format!("touch notes/go; for i in {{1..20}}; do [ -e run/pods/{uid} ] || exit 0; sleep 0.1; done");
+    cluster.sh(&cleared).ok();
+    kill(&cluster, AGENT);
+    children.extend([server(), agent()]);
+    cluster.sh(answers).ok();
+    cluster.k("wait pod/once --timeout=60s --for=jsonpath={.status.phase}=Succeeded");
+    assert_eq!(std::fs::read_to_string(notes.join("ran")).unwrap(), "ran\n");
+
     open.finish();
     cluster.skiff(["down"]).ok();
     for mut child in children {

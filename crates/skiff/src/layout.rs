@@ -126,12 +126,13 @@ impl Layout {
 }
 
 /// What may be in a cluster's directories, but for families of names.
-const NAMES: [&str; 18] = [
+const NAMES: [&str; 19] = [
     "admin.kubeconfig",
     "agent.json",
     "containers",
     "images",
     "keeper.json",
+    "making",
     "netns",
     "network",
     "node-name",

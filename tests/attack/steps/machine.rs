@@ -140,11 +140,12 @@ impl Machine {
         self.stop();
         let processes = self.cluster.host().processes();
         assert_eq!(processes, Vec::<String>::new(), "skiff down ends everything");
+        assert!(!self.cluster.data_dir().exists() && !self.cluster.run_dir().exists(), "and removes its own");
     }
 
     fn stop(&mut self) {
         std::fs::write(self.cluster.host().directory().join(STOP), "").unwrap();
-        let down = self.cluster.skiff(["down"]);
+        let down = self.cluster.skiff(["down", "--purge"]);
         if down.code != Some(0) {
             eprintln!("{down}");
         }

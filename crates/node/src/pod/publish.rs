@@ -58,6 +58,11 @@ impl Publisher {
         self.writing
     }
 
+    /// Whether the API may not have the status that was given last.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.writing || self.retry_at.is_some()
+    }
+
     /// Begins a write if the status differs from the one in the API; returns when to come back if it may not yet.
     pub(crate) fn publish(
         &mut self,

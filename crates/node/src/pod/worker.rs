@@ -196,9 +196,7 @@ impl Worker {
             if plan.done {
                 return None;
             }
-            // The last status must be on its way before the object may go.
-            let held_back = |step: &Step| *step == Step::DeleteObject && self.publisher.is_writing();
-            let steps: Vec<Step> = plan.steps.into_iter().filter(|step| !held_back(step)).collect();
+            let steps: Vec<Step> = plan.steps.into_iter().filter(|step| !self.is_held_back(step)).collect();
             if steps.is_empty() {
                 break plan.wake;
             }
@@ -222,6 +220,20 @@ impl Worker {
         let retry = self.publisher.publish(&mut self.pod, &self.observed, &mut self.tasks, now);
         self.show();
         Some(earlier(wake, retry))
+    }
+
+    /// Whether a step has to wait for the pod's status.
+    fn is_held_back(&self, step: &Step) -> bool {
+        match step {
+            // The last status must be on its way before the object may go.
+            Step::DeleteObject => self.publisher.is_writing(),
+            // An agent that finds neither the end of a pod in the API nor its sandbox would run it once more.
+            Step::StopSandbox => {
+                let never_again = self.pod.deleting() || self.observed.removed;
+                !never_again && !(self.pod.finished_in_api() && !self.publisher.is_behind())
+            }
+            _ => false,
+        }
     }
 
     fn take_latest(&mut self, Latest { pod, removed }: Latest) {

@@ -41,6 +41,8 @@ pub(super) struct Container {
     pub(super) ends_as_one: bool,
     /// When the process became a zombie that its parent does not collect.
     pub(super) ended: Option<std::time::Instant>,
+    /// The process that may become the program at any moment, until it is known to run.
+    pub(super) starting: Option<i32>,
 }
 
 /// Output of a container.
@@ -85,6 +87,7 @@ impl Container {
             shortage: None,
             ends_as_one: spec.target.is_none(),
             ended: None,
+            starting: None,
         }
     }
 

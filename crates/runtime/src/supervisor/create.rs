@@ -308,6 +308,7 @@ impl Executor for Program {
             None => Err("no command specified".into()),
         };
         let reason = match found {
+            Ok(_) if !self.reporter.may_run() => "the supervisor has ended".into(),
             Ok(path) => program::execute(&path, &self.spec.args, &self.env),
             Err(reason) => reason,
         };

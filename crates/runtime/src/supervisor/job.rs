@@ -16,6 +16,9 @@ use std::time::{Duration, Instant};
 /// Longest packet, in bytes; longer reasons are cut.
 const PACKET: usize = 8192;
 
+/// What a child is told that may become its program.
+const GO: [u8; 1] = [1];
+
 /// What is said of a job whose time is over, in the kubelet's words.
 const DEADLINE_EXCEEDED: &str = "context deadline exceeded";
 
@@ -27,6 +30,8 @@ pub(super) enum Progress {
     Process(i32),
     /// The master of the program's terminal comes along.
     Terminal,
+    /// It is about to become the program, and waits until that is written down.
+    Ready,
     /// What it does from now on.
     Step(String),
     /// It did not work.
@@ -48,6 +53,8 @@ pub(super) struct Job {
     detail: Option<String>,
     /// What it said it does.
     step: Option<String>,
+    /// It waits until it may become the program.
+    ready: bool,
     /// When its time is over; `None` once it was given up.
     pub(super) deadline: Option<Instant>,
     /// Its processes were ended.
@@ -105,6 +112,7 @@ impl Job {
                     failure: None,
                     detail: None,
                     step: None,
+                    ready: false,
                     deadline: Instant::now().checked_add(limit),
                     killed: false,
                 })
@@ -125,6 +133,7 @@ impl Job {
                     Ok(Progress::Failed(failure)) => {
                         self.failure.get_or_insert(failure);
                     }
+                    Ok(Progress::Ready) => self.ready = true,
                     Ok(Progress::Step(text)) => self.step = Some(text),
                     Ok(Progress::Detail(text)) => {
                         self.detail.get_or_insert(text);
@@ -137,6 +146,18 @@ impl Job {
                     return true;
                 }
             }
+        }
+    }
+
+    /// The process that waits until it may become the program, each time that it says so.
+    pub(super) fn take_ready(&mut self) -> Option<i32> {
+        std::mem::take(&mut self.ready).then_some(self.process).flatten()
+    }
+
+    /// Lets it become the program.
+    pub(super) fn go(&self) {
+        if let Err(error) = wire::send_with_fds(self.socket.as_fd(), &GO, &[]) {
+            skiff_print::note(format_args!("a program cannot be told to start: {error}"));
         }
     }
 
@@ -204,6 +225,16 @@ impl Reporter {
         self.send(&Progress::Detail(text), &[]);
     }
 
+    /// Waits until the supervisor has written down that this process becomes the program. False when it has ended before: nobody
+    /// knows of the program then.
+    pub(super) fn may_run(self) -> bool {
+        self.send(&Progress::Ready, &[]);
+        // SAFETY: the socket stays open until this process executes a program or exits.
+        let socket = unsafe { BorrowedFd::borrow_raw(self.socket) };
+        let mut told = GO;
+        rustix::io::retry_on_intr(|| rustix::io::read(socket, &mut told)).is_ok_and(|length| length > 0)
+    }
+
     fn send(self, progress: &Progress, fds: &[BorrowedFd<'_>]) {
         let mut packet = serde_json::to_vec(progress).unwrap_or_default();
         if packet.len() > PACKET {
@@ -240,5 +271,52 @@ fn reset_signals() {
         for signal in 1..=64 {
             libc::signal(signal, libc::SIG_DFL);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::event::{PollFd, PollFlags, poll};
+    use rustix::process::{Pid, WaitOptions, waitpid};
+
+    /// A child that says whether it ran: by its step, and by its exit code.
+    fn start() -> Job {
+        let started = Job::start(&[], Duration::from_secs(60), |reporter| {
+            reporter.process(7);
+            if reporter.may_run() {
+                reporter.step("run");
+                return Ok(());
+            }
+            Err(Failure { stage: Stage::Start, reason: String::new() })
+        });
+        let mut job = started.unwrap();
+        while !job.ready {
+            assert!(!listen(&mut job));
+        }
+        job
+    }
+
+    fn listen(job: &mut Job) -> bool {
+        poll(&mut [PollFd::new(&job.socket, PollFlags::IN)], None).unwrap();
+        job.advance()
+    }
+
+    fn code(helper: Option<i32>) -> Option<i32> {
+        waitpid(helper.and_then(Pid::from_raw), WaitOptions::empty()).unwrap().unwrap().1.exit_status()
+    }
+
+    #[test]
+    fn a_program_runs_once_it_is_written_down() {
+        let mut job = start();
+        assert_eq!((job.take_ready(), job.take_ready(), &job.step), (Some(7), None, &None));
+        job.go();
+        while !listen(&mut job) {}
+        assert_eq!((job.step.as_deref(), code(job.helper)), (Some("run"), Some(0)));
+
+        // The supervisor ends before.
+        let Job { socket, helper, .. } = start();
+        drop(socket);
+        assert_eq!(code(helper), Some(1));
     }
 }

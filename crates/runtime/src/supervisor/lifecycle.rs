@@ -141,6 +141,21 @@ impl Supervisor {
         Ok(())
     }
 
+    /// A program is about to run: whoever comes after this supervisor has to know of it, or would run it again.
+    pub(super) fn job_ready(&mut self, key: u32) {
+        let Some((job, purpose)) = self.jobs.get_mut(&key) else { return };
+        let Some(pid) = job.take_ready() else { return };
+        if let Purpose::Start { container, .. } = purpose
+            && let Some(container) = self.containers.get_mut(container)
+        {
+            container.starting = Some(pid);
+            self.save();
+        }
+        if let Some((job, _)) = self.jobs.get(&key) {
+            job.go();
+        }
+    }
+
     pub(super) fn job_ended(&mut self, job: Job, purpose: Purpose) {
         match purpose {
             Purpose::Start { container, client } => self.start_ended(job, container, client),
@@ -161,6 +176,7 @@ impl Supervisor {
         let id = container.state.id.clone();
         match job.conclude() {
             Ok(pid) => {
+                container.starting = None;
                 container.terminal = job.terminal.filter(set_nonblocking);
                 let copy = container.terminal.as_ref().and_then(|terminal| terminal.try_clone().ok());
                 container.state.status = ContainerStatus::Running { pid, started_at: Timestamp::now() };

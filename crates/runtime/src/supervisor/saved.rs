@@ -1,6 +1,7 @@
 //! The state file: what a successor needs to take over the pod, replaced atomically after every change.
 
 use crate::state::{ContainerState, ContainerStatus};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;
@@ -32,6 +33,12 @@ impl SavedContainer {
         Self { state: state.clone(), birth }
     }
 
+    /// One whose process is about to become the program: from then on it has been started, whether or not anybody sees it run.
+    pub(super) fn starting(state: &ContainerState, pid: i32) -> Self {
+        let status = ContainerStatus::Running { pid, started_at: Timestamp::now() };
+        Self::of(&ContainerState { status, ..state.clone() })
+    }
+
     /// Its process, if it still runs.
     pub(super) fn living(&self) -> Option<i32> {
         match self.state.status {
@@ -43,8 +50,8 @@ impl SavedContainer {
     }
 }
 
-pub(super) fn save<'a>(path: &Path, states: impl Iterator<Item = &'a ContainerState>) -> io::Result<()> {
-    let containers: Vec<_> = states.map(SavedContainer::of).collect();
+pub(super) fn save(path: &Path, containers: impl Iterator<Item = SavedContainer>) -> io::Result<()> {
+    let containers: Vec<_> = containers.collect();
     crate::paths::write_atomically(path, &serde_json::to_vec(&File { format: FORMAT, containers })?)
 }
 

@@ -199,9 +199,9 @@ impl Supervisor {
             }
             Wake::Client(key) => self.serve(key, events),
             Wake::Job(key) => {
-                if self.jobs.get_mut(&key).is_some_and(|(job, _)| job.advance())
-                    && let Some((job, purpose)) = self.jobs.remove(&key)
-                {
+                let over = self.jobs.get_mut(&key).is_some_and(|(job, _)| job.advance());
+                self.job_ready(key);
+                if over && let Some((job, purpose)) = self.jobs.remove(&key) {
                     self.job_ended(job, purpose);
                 }
             }
@@ -348,10 +348,19 @@ impl Supervisor {
         PodState { containers: self.containers.values().map(|c| c.state.clone()).collect(), supervised: true }
     }
 
-    pub(super) fn changed(&mut self) {
-        if let Err(error) = saved::save(&self.paths.state(), self.containers.values().map(|c| &c.state)) {
+    /// Writes down what a successor has to know.
+    pub(super) fn save(&self) {
+        let containers = self.containers.values().map(|container| match container.starting {
+            Some(pid) => SavedContainer::starting(&container.state, pid),
+            None => SavedContainer::of(&container.state),
+        });
+        if let Err(error) = saved::save(&self.paths.state(), containers) {
             skiff_print::note(format_args!("save state: {error}"));
         }
+    }
+
+    pub(super) fn changed(&mut self) {
+        self.save();
         let watching: Vec<u32> =
             self.clients.iter().filter(|(_, c)| c.watches).map(|(key, _)| *key).collect();
         if !watching.is_empty() {
