@@ -256,17 +256,18 @@ fn whole(kind: &Kind, object: &Object, errors: &mut FieldErrors) {
 }
 
 /// What names are made from has to have their form; it may end with a dash.
-fn generate_name(kind: &Kind, object: &Object) -> Option<FieldError> {
+fn generate_name(kind: &Kind, object: &Object) -> FieldErrors {
     let prefix = object.str(&["metadata", "generateName"]);
-    if prefix.is_empty() {
-        return None;
+    if prefix.is_empty() || !kind.strategy.checks_generate_name() {
+        return FieldErrors::new();
     }
-    let masked = match prefix.strip_suffix('-') {
-        Some(start) if !start.is_empty() => format!("{start}a"),
-        _ => prefix.to_owned(),
-    };
-    let error = kind.strategy.validate_name(&masked)?;
-    Some(FieldError { field: "metadata.generateName".to_owned(), value: prefix.into(), ..error })
+    // Kubernetes puts a letter in the place of the dash and of what is before it.
+    let start = prefix.strip_suffix('-').and_then(|start| Some(&start[..start.char_indices().last()?.0]));
+    let masked = start.map_or_else(|| prefix.to_owned(), |start| format!("{start}a"));
+    let wrong = kind.strategy.validate_name(&masked).into_iter();
+    let of_prefix =
+        |error| FieldError { field: "metadata.generateName".to_owned(), value: prefix.into(), ..error };
+    wrong.map(of_prefix).collect()
 }
 
 /// What is checked of every change.
