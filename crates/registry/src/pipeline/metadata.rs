@@ -15,8 +15,7 @@ const MAX_ANNOTATIONS: usize = 256 * 1024;
 /// Puts the object where the URL says.
 pub(crate) fn locate(call: &Call, object: &mut Object) -> Result<(), ApiError> {
     match call.kind.scope {
-        // Where there is a type, its validation says so.
-        Scope::Cluster if call.kind.strategy.is_typed() => {}
+        // As manifests for a namespace say of all that is in them.
         Scope::Cluster => drop(object.remove(&["metadata", "namespace"])),
         Scope::Namespaced => {
             let (given, wanted) = (object.namespace(), call.namespace().as_str());
@@ -55,11 +54,6 @@ pub fn made_id() -> Uuid {
 
 /// Fills what a new object gets from the server.
 pub(crate) fn begin(call: &Call, object: &mut Object) -> Result<(), ApiError> {
-    if !object.resource_version().is_empty() {
-        return Err(ApiError::Unclassified(
-            "resourceVersion should not be set on objects to be created".to_owned(),
-        ));
-    }
     locate(call, object)?;
     // The generation of a kind that counts none is its creator's.
     for field in ["selfLink", "deletionTimestamp", "deletionGracePeriodSeconds"] {
@@ -204,6 +198,17 @@ pub(crate) fn bump_generation(object: &mut Object) {
     if let Some(generation) = generation.filter(|g| *g > 0) {
         object.set(&["metadata", "generation"], generation + 1);
     }
+}
+
+/// Takes the revision from an object that is about to be stored for the first time. It is the store of Kubernetes that refuses one,
+/// after all else, and what is no number is none to it.
+pub(crate) fn take_revision(object: &mut Object) -> Result<(), ApiError> {
+    if object.resource_version().parse::<u64>().is_ok_and(|revision| revision != 0) {
+        let text = "resourceVersion should not be set on objects to be created";
+        return Err(ApiError::Unclassified(text.to_owned()));
+    }
+    object.remove(&["metadata", "resourceVersion"]);
+    Ok(())
 }
 
 /// Checks the metadata of an object that is about to be created.
