@@ -36,6 +36,37 @@ impl Member {
     pub(crate) fn is_inline(&self) -> bool {
         self.json.is_empty()
     }
+
+    /// The type as Go prints it, of a member of a struct in `package`: `[]v1.ServicePort`.
+    pub(crate) fn printed(&self, package: &str) -> String {
+        let mut out = String::new();
+        let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.');
+        let mut rest = self.ty.trim_start_matches('*');
+        while let Some(c) = rest.chars().next() {
+            let end =
+                rest.find(|c| is_name(c) != is_name(rest.chars().next().unwrap_or(c))).unwrap_or(rest.len());
+            let (word, after) = rest.split_at(end);
+            out.push_str(&if is_name(c) { qualified(package, word) } else { word.to_owned() });
+            rest = after;
+        }
+        out
+    }
+}
+
+/// A name as Go prints it: behind the last part of its package.
+fn qualified(package: &str, name: &str) -> String {
+    let last = |package: &str| package.rsplit('.').next().unwrap_or_default().to_owned();
+    match name.rsplit_once('.') {
+        None if name == "byte" => "uint8".to_owned(),
+        None if name.starts_with(char::is_uppercase) => format!("{}.{name}", last(package)),
+        None => name.to_owned(),
+        // `metav1` and the like are names that a file gives to packages which are called by their version.
+        Some((alias, name)) => {
+            let version =
+                alias.rfind('v').filter(|at| alias[at + 1..].starts_with(|c: char| c.is_ascii_digit()));
+            format!("{}.{name}", &alias[version.unwrap_or_default()..])
+        }
+    }
 }
 
 /// Reads every package below the folders of Go modules.
@@ -164,5 +195,20 @@ type A struct {
             [("", "metav1.TypeMeta", None), ("replicas", "*int32", Some(1)), ("", "Rule", Some(2))]
         );
         assert!(members[1].omit_empty && members[1].is_pointer());
+    }
+
+    #[test]
+    fn types_are_printed_as_go_prints_them() {
+        let check = |ty: &str, expected: &str| {
+            let member = Member { ty: ty.to_owned(), ..Member::default() };
+            assert_eq!(member.printed("io.k8s.api.core.v1"), expected, "{ty}");
+        };
+        check("*int32", "int32");
+        check("[]byte", "[]uint8");
+        check("[]*Container", "[]*v1.Container");
+        check("map[ResourceName]resource.Quantity", "map[v1.ResourceName]resource.Quantity");
+        check("metav1.LabelSelector", "v1.LabelSelector");
+        check("v1beta1.Rule", "v1beta1.Rule");
+        check("types.UID", "types.UID");
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! `cargo xtask schema SWAGGER.json MODULE…` writes `crates/schema/src/kubernetes.txt`, the table of every
 //! definition of a Kubernetes release, from what the release publishes: its OpenAPI document (with the documents of
-//! version 3 in the folder `v3` beside it) and the Go modules of its API types. All of them are Go modules, so that a
-//! release is one command and one diff:
+//! version 3 in the folder `v3` beside it) and the Go modules of its API types. Beside it, `go.txt` says what Go's messages call
+//! fields where the table does not tell. All of them are Go modules, so that a release is one command and one diff:
 //!
 //! ```text
 //! go mod download k8s.io/kubernetes@v1.36.3 k8s.io/{api,apimachinery,apiextensions-apiserver,kube-aggregator}@v0.36.3
@@ -29,8 +29,9 @@ const USAGE: &str = "usage: cargo xtask schema SWAGGER.json MODULE…
        cargo xtask oracle record KUBECONFIG KUBECONFIG
        cargo xtask oracle pack SCENARIOS.jsonl";
 
-/// Where the table is kept, from the repository's root.
+/// Where the tables are kept, from the repository's root.
 const TABLE: &str = "crates/schema/src/kubernetes.txt";
+const GO: &str = "crates/schema/src/go.txt";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -68,9 +69,15 @@ fn schema(swagger: &str, modules: &[&str]) -> anyhow::Result<()> {
     let document = swagger::read(Path::new(swagger))?;
     let structs = golang::read(&modules)?;
     let release = modules.iter().find_map(|module| release(module)).unwrap_or_default();
-    let text = table::write(&document, &structs, &release)?;
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(TABLE);
-    std::fs::write(&file, text).with_context(|| format!("writing {}", file.display()))
+    let texts = [
+        (TABLE, table::write(&document, &structs, &release)?),
+        (GO, table::write_go(&document, &structs, &release)?),
+    ];
+    for (file, text) in texts {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file);
+        std::fs::write(&file, text).with_context(|| format!("writing {}", file.display()))?;
+    }
+    Ok(())
 }
 
 /// `1.36.3`, of a module's folder such as `k8s.io/api@v0.36.3`.

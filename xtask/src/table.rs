@@ -36,6 +36,52 @@ pub(crate) fn write(document: &Document, structs: &Structs, release: &str) -> an
     Ok(out)
 }
 
+/// The text of the table of what Go's messages call fields, where [`write`]'s does not tell: their types, if they have names of
+/// their own, and the structs that hold them inside that of the definition.
+pub(crate) fn write_go(document: &Document, structs: &Structs, release: &str) -> anyhow::Result<String> {
+    let mut out = format!(
+        "# What Go calls fields of Kubernetes {release}. Made by `cargo xtask schema`, see xtask/src/main.rs; how it reads: go.rs.\n"
+    );
+    let mut names: Vec<&String> = document.definitions.keys().collect();
+    names.sort();
+    for name in names {
+        let Some(properties) = document.definitions[name]["properties"].as_object() else { continue };
+        let package = name.rsplit_once('.').context("definitions have a package")?.0;
+        let writer = Writer { document, structs, name, package };
+        let mut fields: Vec<&String> = properties.keys().collect();
+        fields.sort();
+        let mut lines = String::new();
+        for field in fields {
+            lines.push_str(&writer.go(field, &properties[field]).with_context(|| format!("{name}.{field}"))?);
+        }
+        if !lines.is_empty() {
+            writeln!(out, "{name}\n{lines}")?;
+            out.pop();
+        }
+    }
+    Ok(out)
+}
+
+/// How Go prints a type of the table where nothing else is known of it.
+fn plain(package: &str, ty: &str) -> String {
+    if let Some(item) = ty.strip_prefix("[]") {
+        return format!("[]{}", plain(package, item));
+    }
+    if let Some(value) = ty.strip_prefix("{}") {
+        return format!("map[string]{}", plain(package, value));
+    }
+    let last = |name: &str| {
+        name.rsplit('.').take(2).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join(".")
+    };
+    match ty {
+        "string" | "int32" | "int64" | "bool" => ty.to_owned(),
+        "float" => "float64".to_owned(),
+        "bytes" => "[]uint8".to_owned(),
+        name if name.contains('.') => last(name),
+        name => last(&format!("{package}.{name}")),
+    }
+}
+
 /// What the table calls a definition that is not an object with fields.
 fn scalar(name: &str) -> Option<&'static str> {
     Some(match name {
@@ -55,6 +101,23 @@ fn scalar(name: &str) -> Option<&'static str> {
         }
         _ => return None,
     })
+}
+
+/// The words of the table for types that decode themselves.
+fn scalar_words() -> impl Iterator<Item = &'static str> {
+    [
+        "time",
+        "micro-time",
+        "quantity",
+        "int-or-string",
+        "fields-v1",
+        "raw-extension",
+        "json",
+        "schema-or-schemas",
+        "schema-or-bool",
+        "schema-or-strings",
+    ]
+    .into_iter()
 }
 
 fn definition_facts(schema: &Value) -> String {
@@ -129,6 +192,38 @@ impl Writer<'_> {
             line.push_str(&format!(" default={default}"));
         }
         Ok(line)
+    }
+
+    /// The line of a field in the table of Go's names; empty where there is nothing to say.
+    fn go(&self, name: &str, schema: &Value) -> anyhow::Result<String> {
+        let (package, member, inside) =
+            self.embedded(self.name, name).context("the Go type has no such field")?;
+        let ty = self.ty(schema)?;
+        // Those decode themselves, and are never named.
+        let decodes = scalar_words().any(|word| ty.trim_start_matches(['[', ']', '{', '}']) == word);
+        let printed = member.printed(&package);
+        let is_plain = printed == plain(self.package, &ty) || (decodes && !ty.starts_with(['[', '{']));
+        let inside: Vec<String> = inside.into_iter().filter(|name| name != "TypeMeta").collect();
+        Ok(match (is_plain, inside.is_empty()) {
+            (true, true) => String::new(),
+            (true, false) => format!(" {name} - {}\n", inside.join(".")),
+            (false, true) => format!(" {name} {printed}\n"),
+            (false, false) => format!(" {name} {printed} {}\n", inside.join(".")),
+        })
+    }
+
+    /// The Go member behind a field of a definition with its package, and the structs that lead to it.
+    fn embedded(&self, definition: &str, field: &str) -> Option<(String, Member, Vec<String>)> {
+        let members = self.structs.get(definition)?;
+        let package = definition.rsplit_once('.')?.0;
+        if let Some(own) = members.iter().find(|member| member.json == field) {
+            return Some((package.to_owned(), own.clone(), Vec::new()));
+        }
+        members.iter().filter(|member| member.is_inline()).find_map(|inline| {
+            let (package, member, inside) = self.embedded(&golang::resolve(package, &inline.ty), field)?;
+            let name = inline.ty.trim_start_matches('*').rsplit('.').next()?.to_owned();
+            Some((package, member, [vec![name], inside].concat()))
+        })
     }
 
     fn ty(&self, schema: &Value) -> anyhow::Result<String> {

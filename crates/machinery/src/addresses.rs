@@ -29,6 +29,15 @@ fn has_leading_zeros(text: &str) -> bool {
     trimmed.collect::<Vec<_>>().join(".").parse::<Ipv4Addr>().is_ok()
 }
 
+/// What is said of an address of IPv6 that is valid, but not written in the usual form.
+pub fn unusual(path: &str, text: &str) -> Option<String> {
+    let ip = ip(text).ok()?;
+    let canonical = ip.to_string();
+    (ip.is_ipv6() && canonical != text).then(|| {
+        format!("{path}: IPv6 address {text:?} should be in RFC 5952 canonical format ({canonical:?})")
+    })
+}
+
 /// Parses `network/length`; the error is the text for a field error. Host bits may be set.
 pub fn cidr(text: &str) -> Result<IpNet, &'static str> {
     let (network, length) = text.split_once('/').ok_or(NOT_A_CIDR)?;

@@ -9,9 +9,10 @@ use serde_json::Value;
 use skiff_schema::Root;
 use thiserror::Error;
 
+use crate::names::Form;
 use crate::openapi::Publication;
 use crate::strict::{self, DecodeFailure, Decoded};
-use crate::{FieldError, FieldErrors, NodePort, NodePorts, Object, Subresource};
+use crate::{FieldErrors, NodePort, NodePorts, Object, Subresource};
 
 /// What a strategy may know besides the objects.
 #[derive(Clone, Copy, Debug)]
@@ -342,8 +343,13 @@ pub trait Strategy: Send + Sync + 'static {
     }
 
     /// Checks the form of `metadata.name`; by default a DNS-1123 subdomain.
-    fn validate_name(&self, name: &str) -> Option<FieldError> {
-        crate::names::subdomain(name)
+    fn validate_name(&self, name: &str) -> FieldErrors {
+        Form::Subdomain.check("metadata.name", name)
+    }
+
+    /// Whether `metadata.generateName` is checked as well, and not only the name that is made of it.
+    fn checks_generate_name(&self) -> bool {
+        true
     }
 
     /// What Kubernetes calls the kind's folder in its store, where that is not its resource. Some errors tell it.

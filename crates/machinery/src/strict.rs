@@ -6,9 +6,9 @@
 
 mod complete;
 mod duplicates;
-mod embedded;
 mod reader;
 pub(crate) mod scalar;
+mod time;
 mod walk;
 
 use serde::de::{DeserializeSeed, Deserializer};
@@ -76,12 +76,16 @@ where
 {
     let (schema, ty) = (root.schema(), root.ty());
     let (path, problems) = (Vec::new(), Problems::default());
-    let mut reader = Reader { schema, root: ty, path, owner: None, problems, mismatch: None };
+    let mut reader = Reader { schema, root: ty, path, owner: None, problems, mismatch: None, failure: None };
     let outcome = Seed { reader: &mut reader, ty }.deserialize(deserializer);
+    if let Some(failure) = reader.failure {
+        return Err(DecodeFailure::Mismatch(failure));
+    }
+    let value = outcome?;
     if let Some(mismatch) = reader.mismatch {
         return Err(DecodeFailure::Mismatch(mismatch));
     }
-    let value = outcome?.unwrap_or(Value::Null);
+    let value = value.unwrap_or(Value::Null);
     let object = Object::from_value(value).map_err(|error| DecodeFailure::Mismatch(error.to_string()))?;
     Ok(Decoded { object, problems: reader.problems.list })
 }
@@ -213,10 +217,83 @@ mod tests {
         check(SERVICE, "{} {}", "trailing characters");
         check("io.k8s.api.core.v1.Secret", r#"{"data":{"a":"?"}}"#, "illegal base64 data");
         check(POD, r#"{"metadata":{"creationTimestamp":"x"}}"#, "parsing time \"x\"");
+        let limits =
+            |limits: &str| format!(r#"{{"spec":{{"containers":[{{"resources":{{"limits":{limits}}}}}]}}}}"#);
+        for amount in [r#""1x""#, "true", "{}", "[1]", r#""""#] {
+            check(
+                POD,
+                &limits(&format!(r#"{{"cpu":{amount}}}"#)),
+                "quantities must match the regular expression",
+            );
+        }
         check(
             POD,
-            r#"{"spec":{"containers":[{"resources":{"limits":{"cpu":"1x"}}}]}}"#,
-            "quantities must match the regular expression",
+            &limits("[]"),
+            "json: cannot unmarshal array into Go struct field ResourceRequirements.spec.containers.resources.limits of type v1.ResourceList",
         );
+    }
+
+    #[test]
+    fn values_are_named_as_go_names_their_types() {
+        let check = |definition: &str, text: &str, error: &str| {
+            let got = decode(text.as_bytes(), &root(definition)).unwrap_err().to_string();
+            assert_eq!(got, format!("json: cannot unmarshal {error}"), "{text}");
+        };
+        check(
+            SERVICE,
+            r#"{"spec":{"ports":[{"protocol":1}]}}"#,
+            "number into Go struct field ServicePort.spec.ports.protocol of type v1.Protocol",
+        );
+        check(
+            "io.k8s.api.core.v1.PersistentVolumeClaim",
+            r#"{"spec":{"accessModes":[true]}}"#,
+            "bool into Go struct field PersistentVolumeClaimSpec.spec.accessModes of type v1.PersistentVolumeAccessMode",
+        );
+        check(
+            POD,
+            r#"{"metadata":{"uid":{}}}"#,
+            "object into Go struct field ObjectMeta.metadata.uid of type types.UID",
+        );
+        check(
+            POD,
+            r#"{"metadata":{"creationTimestamp":1}}"#,
+            "number into Go struct field ObjectMeta.metadata.creationTimestamp of type string",
+        );
+        check(
+            SERVICE,
+            r#"{"spec":{"ports":[{"port":80},{"targetPort":true}]}}"#,
+            "bool into Go struct field ServicePort.spec.ports.targetPort of type int32",
+        );
+        check(
+            POD,
+            r#"{"spec":{"volumes":[{"emptyDir":[]}]}}"#,
+            "array into Go struct field Volume.spec.volumes.VolumeSource.emptyDir of type v1.EmptyDirVolumeSource",
+        );
+        check(
+            "io.k8s.api.core.v1.Secret",
+            r#"{"data":{"a":[1,256]}}"#,
+            "number 256 into Go struct field Secret.data of type uint8",
+        );
+        check(
+            SERVICE,
+            r#"{"spec":{"ports":[{"port":1e30}]}}"#,
+            "number 1e+30 into Go struct field ServicePort.spec.ports.port of type int32",
+        );
+    }
+
+    #[test]
+    fn the_first_wrong_value_is_told_unless_one_cannot_be_read() {
+        let check = |text: &str, error: &str| {
+            let got = decode(text.as_bytes(), &root(POD)).unwrap_err().to_string();
+            assert!(got.contains(error), "{text}: {got}");
+        };
+        check(r#"{"metadata":{"name":1,"labels":2}}"#, "ObjectMeta.metadata.name");
+        check(r#"{"metadata":{"name":1,"creationTimestamp":"x"}}"#, "parsing time");
+    }
+
+    #[test]
+    fn bytes_may_be_listed() {
+        let secret = decode(br#"{"data":{"a":[104,105,null]}}"#, &root("io.k8s.api.core.v1.Secret")).unwrap();
+        assert_eq!(secret.object.into_value(), json!({"data": {"a": "aGkA"}}));
     }
 }

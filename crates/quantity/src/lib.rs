@@ -31,8 +31,14 @@ enum Suffixes {
 
 /// Text that is not an amount.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[error("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'")]
-pub struct NotAQuantity;
+pub enum NotAQuantity {
+    /// It has another form.
+    #[error("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'")]
+    Form,
+    /// It has the form of one, with a suffix that means nothing.
+    #[error("unable to parse quantity's suffix")]
+    Suffix,
+}
 
 const NANO: i128 = 1_000_000_000;
 /// Kubernetes reads larger amounts as this one.
@@ -127,7 +133,7 @@ impl FromStr for Quantity {
     /// As Kubernetes reads them: a sign, a point or a suffix without any digit is zero.
     fn from_str(text: &str) -> Result<Self, NotAQuantity> {
         if text.is_empty() {
-            return Err(NotAQuantity);
+            return Err(NotAQuantity::Form);
         }
         let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
         let end = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(unsigned.len());
@@ -153,9 +159,16 @@ fn scale(suffix: &str) -> Result<(Scale, Suffixes), NotAQuantity> {
     if let Some(power) = (1_u32..).zip(&BINARY[1..]).find_map(|(i, name)| (*name == suffix).then_some(i)) {
         return Ok((Scale::TwoTo(10 * power), Suffixes::Binary));
     }
-    let exponent = suffix.strip_prefix(['e', 'E']).ok_or(NotAQuantity)?;
-    let power: i32 = exponent.parse().map_err(|_| NotAQuantity)?;
+    let power = suffix.strip_prefix(['e', 'E']).and_then(|exponent| exponent.parse::<i32>().ok());
+    let Some(power) = power else { return Err(no_suffix(suffix)) };
     Ok((Scale::TenTo(power.clamp(-60, 60)), Suffixes::Exponent))
+}
+
+/// Whether a text that is no suffix has at least the form of one: letters of suffixes, and an exponent.
+fn no_suffix(text: &str) -> NotAQuantity {
+    let rest = text.trim_start_matches(|c| "eEinumkKMGTP".contains(c));
+    let rest = rest.strip_prefix(['+', '-']).unwrap_or(rest);
+    if rest.bytes().all(|byte| byte.is_ascii_digit()) { NotAQuantity::Suffix } else { NotAQuantity::Form }
 }
 
 /// `number × scale` in units of 10⁻⁹, rounded up and capped.
@@ -164,7 +177,7 @@ fn scaled(number: &str, scale: Scale) -> Result<i128, NotAQuantity> {
     const DIGITS: usize = 20;
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     if fraction.contains('.') {
-        return Err(NotAQuantity);
+        return Err(NotAQuantity::Form);
     }
     let fraction = fraction.trim_end_matches('0');
     let digits = format!("{whole}{fraction}");
@@ -175,8 +188,8 @@ fn scaled(number: &str, scale: Scale) -> Result<i128, NotAQuantity> {
     // What has more digits is either beyond the cap or has digits far behind the point.
     let (kept, dropped) = digits.split_at(digits.len().min(DIGITS));
     let inexact = dropped.bytes().any(|digit| digit != b'0');
-    let mut value = kept.parse::<i128>().map_err(|_| NotAQuantity)? + i128::from(inexact);
-    let places = |text: &str| i64::try_from(text.len()).map_err(|_| NotAQuantity);
+    let mut value = kept.parse::<i128>().map_err(|_| NotAQuantity::Form)? + i128::from(inexact);
+    let places = |text: &str| i64::try_from(text.len()).map_err(|_| NotAQuantity::Form);
     let mut power = 9 + places(dropped)? - places(fraction)?;
     match scale {
         Scale::TenTo(more) => power += i64::from(more),
@@ -256,8 +269,11 @@ mod tests {
 
     #[test]
     fn refuses_what_is_not_an_amount() {
-        for text in ["", "1x", "1.2.3", "..", "1 Gi", "1ki", "1e", "1ei", "--1"] {
-            assert_eq!(text.parse::<Quantity>(), Err(NotAQuantity), "{text}");
+        for text in ["", "1x", "1.2.3", "..", "1 Gi"] {
+            assert_eq!(text.parse::<Quantity>(), Err(NotAQuantity::Form), "{text}");
+        }
+        for text in ["1ki", "1e", "1ei", "1mm", "1Gi5", "--1"] {
+            assert_eq!(text.parse::<Quantity>(), Err(NotAQuantity::Suffix), "{text}");
         }
     }
 

@@ -8,6 +8,7 @@
 //! - It knows no kind and does no I/O.
 
 mod build;
+mod go;
 mod table;
 
 use std::borrow::Cow;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 pub use build::Builder;
+pub use go::{GoField, go_field};
 
 /// Text of the table, or of a schema that was made while running.
 pub type Text = Cow<'static, str>;

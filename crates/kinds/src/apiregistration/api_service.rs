@@ -94,8 +94,8 @@ impl Strategy for ServiceStrategy {
     }
 
     /// What else there is to a name depends on the object, see [`Strategy::validate`].
-    fn validate_name(&self, name: &str) -> Option<FieldError> {
-        path_name(name)
+    fn validate_name(&self, name: &str) -> FieldErrors {
+        Form::PathSegment.check("metadata.name", name)
     }
 
     fn validate(&self, _: Context<'_>, object: &Object) -> FieldErrors {

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use skiff_machinery::cells::{self, age, age_column, name_column, or_none, str_of, text};
 use skiff_machinery::{
-    Context, FieldError, FieldErrors, Kind, Object, Printer, Row, Scope, Selectable, Strategy, Subresource,
-    duration, names,
+    Context, FieldErrors, Kind, Object, Printer, Row, Scope, Selectable, Strategy, Subresource, duration,
+    names::Form,
 };
 use skiff_schema::Schema;
 
@@ -72,8 +72,8 @@ fn state(object: &Object) -> String {
 struct RequestStrategy;
 
 impl Strategy for RequestStrategy {
-    fn validate_name(&self, name: &str) -> Option<FieldError> {
-        names::path_name(name)
+    fn validate_name(&self, name: &str) -> FieldErrors {
+        Form::PathSegment.check("metadata.name", name)
     }
 
     /// What is asked stays, and each part has its own members of the status.

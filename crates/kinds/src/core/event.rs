@@ -12,7 +12,7 @@ use skiff_machinery::cells::{self, int_of, name_column, text, wide};
 use skiff_machinery::duration::since;
 use skiff_machinery::{
     Context, Dependents, FieldError, FieldErrors, Kind, MetadataChecks, Object, Printer, Row, Scope,
-    Selectable, Strategy, names,
+    Selectable, Strategy, names::Form,
 };
 
 pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
@@ -134,7 +134,7 @@ fn validate_new(event: &Object, reporter: &str) -> FieldErrors {
     if controller.is_empty() {
         errors.push(FieldError::required(reporter, ""));
     }
-    errors.extend(names::Form::QualifiedName.check(reporter, controller));
+    errors.extend(Form::QualifiedName.check(reporter, controller));
     let fields = [
         ("reportingInstance", LONGEST),
         ("action", LONGEST),
@@ -173,8 +173,8 @@ impl Strategy for EventStrategy {
         validate(object, "reportingComponent")
     }
 
-    fn validate_name(&self, name: &str) -> Option<FieldError> {
-        names::path_name(name)
+    fn validate_name(&self, name: &str) -> FieldErrors {
+        Form::PathSegment.check("metadata.name", name)
     }
 
     fn creates_on_update(&self) -> bool {

@@ -107,8 +107,8 @@ impl Strategy for NamespaceStrategy {
         [FieldError::invalid("status.Phase", phase(new), detail)].into()
     }
 
-    fn validate_name(&self, name: &str) -> Option<FieldError> {
-        skiff_machinery::names::dns_label(name)
+    fn validate_name(&self, name: &str) -> FieldErrors {
+        Form::DnsLabel.check("metadata.name", name)
     }
 }
 

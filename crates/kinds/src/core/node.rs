@@ -139,7 +139,15 @@ impl Strategy for NodeStrategy {
     }
 
     /// A node registers with its status.
-    fn prepare_create(&self, _: Context<'_>, _: &mut Object) {}
+    fn prepare_create(&self, _: Context<'_>, object: &mut Object) {
+        drop_config_source(object);
+    }
+
+    fn prepare_update(&self, _: Context<'_>, new: &mut Object, old: &Object) {
+        if old.get(&CONFIG_SOURCE).is_none() {
+            drop_config_source(new);
+        }
+    }
 
     fn validate(&self, _: Context<'_>, object: &Object) -> FieldErrors {
         let mut errors = validate_taints(items(object, &["spec", "taints"]));
@@ -162,6 +170,13 @@ impl Strategy for NodeStrategy {
         errors.extend(validate_taints(items(new, &["spec", "taints"])));
         errors
     }
+}
+
+const CONFIG_SOURCE: [&str; 2] = ["spec", "configSource"];
+
+/// Nodes do not take their kubelets' configuration from the API any more; what asks for it is only kept where it was before.
+fn drop_config_source(node: &mut Object) {
+    node.remove(&CONFIG_SOURCE);
 }
 
 /// Checks what a node has and offers.

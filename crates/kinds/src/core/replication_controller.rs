@@ -89,13 +89,12 @@ impl Strategy for ControllerStrategy {
         TEMPLATE.drop_disabled(new, Some(old));
     }
 
-    /// Its length is counted in bytes, Kubernetes says.
-    fn validate_name(&self, name: &str) -> Option<FieldError> {
-        let mut wrong = skiff_machinery::names::subdomain(name)?;
-        if wrong.detail.starts_with("must be no more than ") {
-            wrong.detail = wrong.detail.replace(" characters", " bytes");
-        }
-        Some(wrong)
+    fn validate_name(&self, name: &str) -> FieldErrors {
+        check::long_name("metadata.name", name)
+    }
+
+    fn checks_generate_name(&self) -> bool {
+        false
     }
 
     fn warnings(&self, new: &Object, old: Option<&Object>) -> Vec<String> {

@@ -148,7 +148,8 @@ fn is_root(path: &str) -> bool {
     path.starts_with('/') && depth == 0
 }
 
-fn source(path: &str, kind: &str, source: &Value, name: &str) -> FieldErrors {
+/// Checks the source of a kind, of the volume of a name.
+pub(super) fn source(path: &str, kind: &str, source: &Value, name: &str) -> FieldErrors {
     match kind {
         "hostPath" => pod::host_path(path, source),
         "nfs" => pod::nfs(path, source),

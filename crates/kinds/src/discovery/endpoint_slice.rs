@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use std::sync::Arc;
 
@@ -64,6 +64,7 @@ const MOST_ENDPOINTS: usize = 1000;
 const MOST_ADDRESSES: usize = 100;
 const MOST_PORTS: usize = 20_000;
 const MOST_HINTS: usize = 8;
+const MOST_TOPOLOGY_LABELS: usize = 16;
 
 /// What is special about EndpointSlices.
 struct SliceStrategy;
@@ -87,63 +88,122 @@ impl Strategy for SliceStrategy {
     }
 
     fn validate(&self, _: Context<'_>, object: &Object) -> FieldErrors {
-        let kind = object.str(&["addressType"]);
-        let mut errors = one_of("addressType", Some(kind), &["FQDN", "IPv4", "IPv6"]);
-        let endpoints = items(object, &["endpoints"]);
-        if endpoints.len() > MOST_ENDPOINTS {
-            errors.push(FieldError::too_many("endpoints", endpoints.len(), MOST_ENDPOINTS));
-            return errors;
-        }
-        for (index, endpoint) in endpoints.iter().enumerate() {
-            errors.extend(validate_endpoint(&format!("endpoints[{index}]"), endpoint, kind));
-        }
-        errors.extend(validate_ports(items(object, &["ports"])));
+        let mut errors = validate_rest(object);
+        errors.extend(validate_endpoints(object));
         errors
     }
 
-    fn validate_update(&self, cx: Context<'_>, new: &Object, old: &Object) -> FieldErrors {
-        let mut errors = self.validate(cx, new);
+    fn validate_update(&self, _: Context<'_>, new: &Object, old: &Object) -> FieldErrors {
+        let mut errors = validate_rest(new);
+        // Endpoints that stay were valid once.
+        if items(new, &["endpoints"]) != items(old, &["endpoints"]) {
+            errors.extend(validate_endpoints(new));
+        }
         errors.extend(check::immutable("addressType", new.get(&["addressType"]), old.get(&["addressType"])));
         errors
     }
+
+    fn warnings(&self, new: &Object, old: Option<&Object>) -> Vec<String> {
+        const MANAGERS: [&str; 2] =
+            ["endpointslice-controller.k8s.io", "endpointslicemirroring-controller.k8s.io"];
+        let mut warnings = Vec::new();
+        if old.is_none() && new.str(&["addressType"]) == "FQDN" {
+            warnings.push("spec.addressType: FQDN endpoints are deprecated".to_owned());
+        }
+        let manager = new.str(&["metadata", "labels", "endpointslice.kubernetes.io/managed-by"]);
+        if !MANAGERS.contains(&manager) {
+            for (index, endpoint) in items(new, &["endpoints"]).iter().enumerate() {
+                let texts = addresses_of(endpoint).enumerate();
+                warnings.extend(texts.filter_map(|(at, text)| {
+                    addresses::unusual(&format!("endpoints[{index}].addresses[{at}]"), text)
+                }));
+            }
+        }
+        warnings
+    }
+}
+
+/// Everything but the endpoints.
+fn validate_rest(object: &Object) -> FieldErrors {
+    let kind = object.str(&["addressType"]);
+    let mut errors = one_of("addressType", Some(kind), &["FQDN", "IPv4", "IPv6"]);
+    errors.extend(validate_ports(items(object, &["ports"])));
+    errors
+}
+
+fn validate_endpoints(object: &Object) -> FieldErrors {
+    let (endpoints, kind) = (items(object, &["endpoints"]), object.str(&["addressType"]));
+    if endpoints.len() > MOST_ENDPOINTS {
+        return [FieldError::too_many("endpoints", endpoints.len(), MOST_ENDPOINTS)].into();
+    }
+    let check = |(index, endpoint)| validate_endpoint(&format!("endpoints[{index}]"), endpoint, kind);
+    endpoints.iter().enumerate().flat_map(check).collect()
+}
+
+fn addresses_of(endpoint: &Value) -> impl Iterator<Item = &str> {
+    endpoint.get("addresses").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
 }
 
 fn validate_endpoint(path: &str, endpoint: &Value, kind: &str) -> FieldErrors {
     let mut errors = FieldErrors::new();
-    let list = endpoint.get("addresses").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let at = format!("{path}.addresses");
-    if list.is_empty() {
-        errors.push(FieldError::required(at.clone(), "must contain at least 1 address"));
-    } else if list.len() > MOST_ADDRESSES {
-        errors.push(FieldError::too_many(at.clone(), list.len(), MOST_ADDRESSES));
-    }
-    for (index, address) in list.iter().filter_map(Value::as_str).enumerate() {
-        errors.extend(validate_address(&format!("{at}[{index}]"), address, kind));
-    }
-    for (field, form) in [("hostname", Form::DnsLabel), ("nodeName", Form::Subdomain)] {
-        if let Some(name) = endpoint.get(field).and_then(Value::as_str) {
-            errors.extend(form.check(&format!("{path}.{field}"), name));
+    match addresses_of(endpoint).count() {
+        0 => errors.push(FieldError::required(at.clone(), "must contain at least 1 address")),
+        count if count > MOST_ADDRESSES => {
+            errors.push(FieldError::too_many(at.clone(), count, MOST_ADDRESSES))
         }
+        _ => {}
+    }
+    for (index, address) in addresses_of(endpoint).enumerate() {
+        errors.extend(validate_address(&at, index, address, kind));
+    }
+    let name = |field: &str| endpoint.get(field).and_then(Value::as_str);
+    if let Some(node) = name("nodeName") {
+        errors.extend(Form::Subdomain.check(&format!("{path}.nodeName"), node));
+    }
+    let topology = format!("{path}.deprecatedTopology");
+    let labels = endpoint.get("deprecatedTopology").and_then(Value::as_object);
+    let count = labels.map_or(0, Map::len);
+    if count > MOST_TOPOLOGY_LABELS {
+        errors.push(FieldError::too_many(topology.as_str(), count, MOST_TOPOLOGY_LABELS));
+    }
+    let labels =
+        labels.into_iter().flatten().filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)));
+    errors.extend(check::labels(&topology, labels));
+    if let Some(hostname) = name("hostname") {
+        errors.extend(Form::DnsLabel.check(&format!("{path}.hostname"), hostname));
     }
     for (field, form) in [("forZones", Form::LabelValue), ("forNodes", Form::Subdomain)] {
         let hints = endpoint.pointer(&format!("/hints/{field}")).and_then(Value::as_array);
         let hints = hints.map_or(&[][..], Vec::as_slice);
         errors.extend(validate_hints(&format!("{path}.hints.{field}"), hints, form));
+        if hints.len() > MOST_HINTS {
+            break;
+        }
     }
     errors
 }
 
-fn validate_address(path: &str, address: &str, kind: &str) -> FieldErrors {
-    if kind == "FQDN" {
-        return Form::Subdomain.check(path, address);
+/// The address `index` of the list at `path`. Where the kind is not known, there is nothing to say.
+fn validate_address(path: &str, index: usize, address: &str, kind: &str) -> FieldErrors {
+    let at = format!("{path}[{index}]");
+    if !matches!(kind, "IPv4" | "IPv6") {
+        return if kind == "FQDN" { check::domain_name(&at, address) } else { FieldErrors::new() };
     }
-    match addresses::ip(address) {
-        Ok(ip) if kind.starts_with("IP") && addresses::family(ip) != kind => {
-            let detail = format!("must be a valid {kind} address");
-            [FieldError::invalid(path, address, detail)].into()
-        }
-        _ => addresses::check_not_special(path, address),
+    let ip = match addresses::ip(address) {
+        Ok(ip) => ip,
+        Err(detail) => return [FieldError::invalid(at, address, detail)].into(),
+    };
+    if kind == "IPv6" && ip.to_string() != address {
+        let detail = format!("must be in canonical form (\"{ip}\")");
+        return [FieldError::invalid(at, address, detail)].into();
     }
+    let mut errors = FieldErrors::new();
+    if addresses::family(ip) != kind {
+        errors.push(FieldError::invalid(path, address, format!("must be an {kind} address")));
+    }
+    errors.extend(addresses::check_not_special(&at, address));
+    errors
 }
 
 fn validate_hints(path: &str, hints: &[Value], form: Form) -> FieldErrors {
@@ -202,7 +262,17 @@ mod tests {
         check(
             json!({"addresses": ["fd00::1"]}),
             "IPv4",
-            &[r#"e.addresses[0]: Invalid value: "fd00::1": must be a valid IPv4 address"#],
+            &[r#"e.addresses: Invalid value: "fd00::1": must be an IPv4 address"#],
+        );
+        check(
+            json!({"addresses": ["010.0.0.1"]}),
+            "IPv4",
+            &[r#"e.addresses[0]: Invalid value: "010.0.0.1": must not have leading 0s"#],
+        );
+        check(
+            json!({"addresses": ["FD00::1"]}),
+            "IPv6",
+            &[r#"e.addresses[0]: Invalid value: "FD00::1": must be in canonical form ("fd00::1")"#],
         );
         check(
             json!({"addresses": ["10.0.0.1"], "hints": {"forZones": [{"name": "a"}, {"name": "a"}]}}),

@@ -87,13 +87,13 @@ impl Strategy for AddressStrategy {
     }
 
     /// The name is the address in its one canonical form, so that an address is held once.
-    fn validate_name(&self, name: &str) -> Option<FieldError> {
+    fn validate_name(&self, name: &str) -> FieldErrors {
         let detail = match addresses::ip(name) {
-            Ok(ip) if ip.to_string() == name => return None,
+            Ok(ip) if ip.to_string() == name => return FieldErrors::new(),
             Ok(ip) => format!("must be in canonical form ({:?})", ip.to_string()),
             Err(detail) => detail.to_owned(),
         };
-        Some(FieldError::invalid("metadata.name", name, detail))
+        [FieldError::invalid("metadata.name", name, detail)].into()
     }
 }
 
@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn names_are_canonical_addresses() {
         let check = |name: &str, fine: bool| {
-            assert_eq!(AddressStrategy.validate_name(name).is_none(), fine, "{name}");
+            assert_eq!(AddressStrategy.validate_name(name).is_empty(), fine, "{name}");
         };
         check("10.96.0.1", true);
         check("fd00::1", true);

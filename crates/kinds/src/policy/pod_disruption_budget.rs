@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use skiff_machinery::cells::{self, age, age_column, integer, items, name_column, text};
-use skiff_machinery::names;
+use skiff_machinery::names::Form;
 use skiff_machinery::selector::{self, Values};
 use skiff_machinery::{
     Cell, Context, FieldError, FieldErrors, Kind, MetadataChecks, Object, Printer, Row, Scope, Strategy,
@@ -79,8 +79,8 @@ impl Strategy for BudgetStrategy {
     }
 
     /// Any that can be a part of a path.
-    fn validate_name(&self, name: &str) -> Option<FieldError> {
-        names::path_name(name)
+    fn validate_name(&self, name: &str) -> FieldErrors {
+        Form::PathSegment.check("metadata.name", name)
     }
 
     fn validate(&self, _: Context<'_>, object: &Object) -> FieldErrors {

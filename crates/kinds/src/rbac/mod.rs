@@ -11,7 +11,7 @@ use crate::groups::RBAC;
 use crate::row::stored;
 use crate::shared::defaults::{existing_mut, fill_text, list_mut};
 use skiff_machinery::cells::{self, age, age_column, items, name_column, str_of, text, wide};
-use skiff_machinery::names::{self, Form};
+use skiff_machinery::names::Form;
 use skiff_machinery::selector::{self, Values};
 use skiff_machinery::{Context, FieldError, FieldErrors, Kind, Object, Printer, Row, Scope, Strategy};
 
@@ -100,8 +100,8 @@ impl Strategy for RoleStrategy {
         errors
     }
 
-    fn validate_name(&self, name: &str) -> Option<FieldError> {
-        names::path_name(name)
+    fn validate_name(&self, name: &str) -> FieldErrors {
+        Form::PathSegment.check("metadata.name", name)
     }
 
     fn creates_on_update(&self) -> bool {
@@ -172,8 +172,8 @@ impl Strategy for BindingStrategy {
         errors
     }
 
-    fn validate_name(&self, name: &str) -> Option<FieldError> {
-        names::path_name(name)
+    fn validate_name(&self, name: &str) -> FieldErrors {
+        Form::PathSegment.check("metadata.name", name)
     }
 
     fn creates_on_update(&self) -> bool {

@@ -11,6 +11,7 @@ use skiff_schema::Schema;
 use super::devices;
 use crate::groups::RESOURCE;
 use crate::row::stored;
+use crate::shared::check;
 
 pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
     Kind {
@@ -30,13 +31,12 @@ impl Strategy for ClassStrategy {
         true
     }
 
-    /// Its length is counted in bytes, Kubernetes says.
-    fn validate_name(&self, name: &str) -> Option<FieldError> {
-        let mut wrong = skiff_machinery::names::subdomain(name)?;
-        if wrong.detail.starts_with("must be no more than ") {
-            wrong.detail = wrong.detail.replace(" characters", " bytes");
-        }
-        Some(wrong)
+    fn validate_name(&self, name: &str) -> FieldErrors {
+        check::long_name("metadata.name", name)
+    }
+
+    fn checks_generate_name(&self) -> bool {
+        false
     }
 
     fn validate(&self, _: Context<'_>, object: &Object) -> FieldErrors {

@@ -232,15 +232,28 @@ fn device(path: &str, device: &Value, is_placed_alone: bool) -> FieldErrors {
     errors
 }
 
-/// An attribute has exactly one value.
+/// The fields in which an attribute may have a value.
+const VALUES: [&str; 8] = ["bool", "int", "string", "version", "bools", "ints", "strings", "versions"];
+
+/// An attribute has exactly one value, which may be a list.
 fn attribute(path: &str, attribute: &Value) -> FieldErrors {
-    const LONGEST: usize = 64;
-    let kinds = ["bool", "int", "string", "version"];
-    let given: Vec<&str> = kinds.into_iter().filter(|kind| !attribute[*kind].is_null()).collect();
     let mut errors = FieldErrors::new();
-    for kind in ["string", "version"] {
-        if str_of(attribute, kind).len() > LONGEST {
-            errors.push(FieldError::too_long(format!("{path}.{kind}"), LONGEST));
+    let given: Vec<&str> = VALUES.into_iter().filter(|kind| !attribute[*kind].is_null()).collect();
+    for field in &given {
+        let at = format!("{path}.{field}");
+        let is_version = field.starts_with("version");
+        match &attribute[*field] {
+            Value::String(text) => errors.extend(attribute_text(&at, text, is_version)),
+            Value::Array(items) if items.is_empty() => {
+                errors.push(FieldError::invalid(at, json!([]), "must not be empty if specified"));
+            }
+            Value::Array(items) => {
+                let texts =
+                    items.iter().enumerate().filter_map(|(index, item)| Some((index, item.as_str()?)));
+                let check = |(index, text)| attribute_text(&format!("{at}[{index}]"), text, is_version);
+                errors.extend(texts.flat_map(check));
+            }
+            _ => {}
         }
     }
     match given.len() {
@@ -249,6 +262,37 @@ fn attribute(path: &str, attribute: &Value) -> FieldErrors {
         _ => errors.push(FieldError::invalid(path, json!(attribute), "exactly one value must be specified")),
     }
     errors
+}
+
+fn attribute_text(path: &str, text: &str, is_version: bool) -> FieldErrors {
+    const LONGEST: usize = 64;
+    let mut errors = FieldErrors::new();
+    if is_version && !is_semantic_version(text) {
+        let detail = "must be a string compatible with semver.org spec 2.0.0";
+        errors.push(FieldError::invalid(path, text, detail));
+    }
+    if text.len() > LONGEST {
+        errors.push(FieldError::too_long(path, LONGEST));
+    }
+    errors
+}
+
+/// Whether a text is a version by <https://semver.org> 2.0.0: `1.2.3-rc.1+build.5`.
+fn is_semantic_version(text: &str) -> bool {
+    let (text, build) = text.split_once('+').map_or((text, None), |(text, build)| (text, Some(build)));
+    let (core, pre) = text.split_once('-').map_or((text, None), |(core, pre)| (core, Some(pre)));
+    let is_number = |part: &str| {
+        !part.is_empty()
+            && part.bytes().all(|b| b.is_ascii_digit())
+            && (part == "0" || !part.starts_with('0'))
+    };
+    let is_word =
+        |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    let is_pre = |part: &str| is_word(part) && (is_number(part) || part.bytes().any(|b| !b.is_ascii_digit()));
+    core.split('.').count() == 3
+        && core.split('.').all(is_number)
+        && pre.is_none_or(|pre| pre.split('.').all(is_pre))
+        && build.is_none_or(|build| build.split('.').all(is_word))
 }
 
 fn taint(path: &str, taint: &Value) -> FieldErrors {
@@ -288,6 +332,18 @@ mod tests {
             spec[field] = value.clone();
         }
         object(json!({ "spec": spec }))
+    }
+
+    #[test]
+    fn versions_are_semantic() {
+        for text in ["0.0.0", "1.2.3", "10.20.30-rc.1+b.007", "1.0.0--x", "1.0.0+01"] {
+            assert!(is_semantic_version(text), "{text}");
+        }
+        for text in
+            ["", "1", "1.2", "1.2.3.4", "01.2.3", "1.2.3-", "1.2.3-01", "1.2.3+", "v1.2.3", "1.2.3+a+b"]
+        {
+            assert!(!is_semantic_version(text), "{text}");
+        }
     }
 
     #[test]

@@ -106,6 +106,35 @@ pub(crate) fn immutable(field: &str, new: Option<&Value>, old: Option<&Value>) -
     [FieldError::invalid(field, new.cloned().unwrap_or_default(), "field is immutable")].into()
 }
 
+/// The name of an object whose length is counted in bytes, as Kubernetes says where a kind declares its checks.
+pub(crate) fn long_name(field: &str, name: &str) -> FieldErrors {
+    let problems = Form::Subdomain.check(field, name).into_iter();
+    let in_bytes = |detail: String| match detail.starts_with("must be no more than ") {
+        true => detail.replace(" characters", " bytes"),
+        false => detail,
+    };
+    problems.map(|error| FieldError { detail: in_bytes(error.detail), ..error }).collect()
+}
+
+/// A domain of at least two labels, perhaps with the dot of the root.
+pub(crate) fn domain_name(field: &str, name: &str) -> FieldErrors {
+    if name.is_empty() {
+        return [FieldError::required(field, "")].into();
+    }
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let problems = Form::Subdomain.problems(name);
+    if !problems.is_empty() {
+        return [FieldError::invalid(field, name, problems.join(","))].into();
+    }
+    if !name.contains('.') {
+        let detail = "should be a domain with at least two segments separated by dots";
+        return [FieldError::invalid(field, name, detail)].into();
+    }
+    let wrong = name.split('.').map(|label| (label, Form::DnsLabel.problems(label)));
+    let wrong = wrong.into_iter().find(|(_, problems)| !problems.is_empty());
+    wrong.map(|(label, problems)| FieldError::invalid(field, label, problems.join(","))).into_iter().collect()
+}
+
 /// The name of a driver of volumes, in a field.
 pub(crate) fn driver_name(field: &str, name: &str) -> FieldErrors {
     if name.is_empty() {
@@ -123,6 +152,20 @@ pub(crate) fn driver_name(field: &str, name: &str) -> FieldErrors {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn domains_have_two_labels() {
+        let check = |name: &str, expected: Option<&str>| {
+            let errors = domain_name("d", name);
+            let told: Vec<_> = errors.iter().map(|error| error.detail.as_str()).collect();
+            assert_eq!(told.first().map(|told| &told[..12]), expected, "{name}");
+        };
+        check("a.example", None);
+        check("a.example.", None);
+        check("a", Some("should be a "));
+        check("A.example", Some("a lowercase "));
+        check(&format!("{}.b", "a".repeat(64)), Some("must be no m"));
+    }
 
     #[test]
     fn drivers_have_names_of_domains_in_any_case() {

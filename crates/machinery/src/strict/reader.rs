@@ -3,9 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use skiff_schema::{Definition, Schema, Type};
-
-use super::embedded;
+use serde::de::Error;
+use skiff_schema::{Definition, Schema, Type, go_field};
 
 /// One step from the root to a value.
 pub(super) enum Step<'s> {
@@ -33,7 +32,10 @@ pub(super) struct Reader<'s> {
     /// The struct whose field is being read.
     pub(super) owner: Option<&'s Definition>,
     pub(super) problems: Problems,
+    /// The first value of a wrong type.
     pub(super) mismatch: Option<String>,
+    /// What ended the reading.
+    pub(super) failure: Option<String>,
 }
 
 impl<'s> Reader<'s> {
@@ -63,44 +65,86 @@ impl<'s> Reader<'s> {
         }
     }
 
-    /// Refuses a value; the message is kept here, because serde would add line and column to it.
-    pub(super) fn refuse<E: serde::de::Error>(&mut self, message: String) -> E {
-        self.mismatch.get_or_insert(message);
+    /// Refuses the whole for a text that is not what its type wants: such types decode themselves, and what they find wrong
+    /// counts before all else.
+    pub(super) fn refuse<E: Error>(&mut self, message: String) -> E {
+        // Kept here, because serde would add line and column to it.
+        self.failure.get_or_insert(message);
         E::custom("mismatch")
     }
 
-    pub(super) fn wrong_type<E: serde::de::Error>(&mut self, found: &str, wanted: Type) -> E {
-        let wanted = match wanted {
-            // What is no text is read as a number.
+    /// Notes a value that is of another type than its place; the first one is told if all else can be read.
+    pub(super) fn mismatch(&mut self, message: String) {
+        self.mismatch.get_or_insert(message);
+    }
+
+    /// That a value is of another type than its place wants.
+    pub(super) fn wrong_type<E: Error>(&mut self, found: &str, wanted: Type) -> Result<(), E> {
+        let decodes_itself = matches!(wanted, Type::IntOrString | Type::Time | Type::MicroTime);
+        if self.mismatch.is_some() && !decodes_itself {
+            return Ok(());
+        }
+        let (path, named) = self.go_path();
+        let ty = match wanted {
+            // These ask the decoder for a text, or for a number where there is none.
             Type::IntOrString => "int32".to_owned(),
-            wanted => go_type(self.schema, wanted),
+            Type::Time | Type::MicroTime => "string".to_owned(),
+            wanted => named.unwrap_or_else(|| go_type(self.schema, wanted)),
         };
-        let path = self.go_path();
+        let message = self.cannot(found, &path, &ty);
+        if decodes_itself {
+            return Err(self.refuse(message));
+        }
+        self.mismatch(message);
+        Ok(())
+    }
+
+    /// The same of a type that Go calls so.
+    pub(super) fn not_of(&mut self, found: &str, ty: &str) {
+        if self.mismatch.is_none() {
+            let (path, _) = self.go_path();
+            self.mismatch = Some(self.cannot(found, &path, ty));
+        }
+    }
+
+    fn cannot(&self, found: &str, path: &str, ty: &str) -> String {
         let place = match self.owner {
             Some(owner) if !path.is_empty() => format!("struct field {}.{path}", owner.short_name()),
             _ => "value".to_owned(),
         };
-        self.refuse(format!("json: cannot unmarshal {found} into Go {place} of type {wanted}"))
+        format!("json: cannot unmarshal {found} into Go {place} of type {ty}")
     }
 }
 
 impl Reader<'_> {
-    /// The present path as Go tells it: of struct fields, those of structs in structs included.
-    fn go_path(&self) -> String {
-        let (mut names, mut ty) = (Vec::new(), self.root);
+    /// The present path as Go tells it: of struct fields, those of structs in structs included; and what its type is called
+    /// there, if it has a name of its own.
+    fn go_path(&self) -> (String, Option<String>) {
+        let (mut names, mut ty, mut named) = (Vec::new(), self.root, None);
         for step in &self.path {
             match (step, ty) {
                 (Step::Field(name), Type::Object(id)) => {
-                    names.extend(embedded::embedded(self.schema.get(id).short_name(), name));
+                    let go = go_field(self.schema.get(id).name(), name);
+                    names.extend(go.inside);
                     names.push(*name);
+                    named = go.ty;
                     ty = self.schema.field(ty, name).map_or(Type::ANY, |field| field.ty);
                 }
-                (_, Type::List(inner) | Type::Map(inner)) => ty = self.schema.inner(inner),
+                (_, Type::List(inner) | Type::Map(inner)) => {
+                    named = named.and_then(item);
+                    ty = self.schema.inner(inner);
+                }
                 _ => ty = Type::ANY,
             }
         }
-        names.join(".")
+        (names.join("."), named.map(str::to_owned))
     }
+}
+
+/// The type of the items, or values, of one that Go has no name for.
+fn item(ty: &str) -> Option<&str> {
+    let rest = ty.strip_prefix("[]").or_else(|| Some(ty.strip_prefix("map[")?.split_once(']')?.1));
+    rest.map(|rest| rest.trim_start_matches('*'))
 }
 
 fn push_name(out: &mut String, name: &str) {

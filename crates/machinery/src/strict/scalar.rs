@@ -4,7 +4,6 @@ use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::general_purpose::STANDARD;
 use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
-use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::quantity::Quantity;
@@ -25,52 +24,21 @@ pub(crate) fn float(value: f64) -> Value {
     value.into()
 }
 
-/// A time, to the second, in UTC.
-pub(super) fn time(text: &str) -> Result<String, String> {
-    let time = timestamp(text, "2006-01-02T15:04:05Z07:00")?;
-    Ok(time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
-}
-
-/// A time, to the microsecond, in UTC.
-pub(super) fn micro_time(text: &str) -> Result<String, String> {
-    let time = timestamp(text, "2006-01-02T15:04:05.000000Z07:00")?;
-    Ok(time.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string())
-}
-
-fn timestamp(text: &str, layout: &str) -> Result<Timestamp, String> {
-    text.parse().map_err(|_| {
-        let (rest, element) = mismatch(text);
-        format!("parsing time {text:?} as {layout:?}: cannot parse {rest:?} as {element:?}")
-    })
-}
-
-/// Where a text stops to be a time, and what Go expects there.
-fn mismatch(text: &str) -> (&str, &'static str) {
-    const ELEMENTS: [(&str, usize); 11] = [
-        ("2006", 4),
-        ("-", 0),
-        ("01", 2),
-        ("-", 0),
-        ("02", 2),
-        ("T", 0),
-        ("15", 2),
-        (":", 0),
-        ("04", 2),
-        (":", 0),
-        ("05", 2),
-    ];
-    let mut rest = text;
-    for (element, digits) in ELEMENTS {
-        let end = match digits {
-            0 => rest.starts_with(element).then_some(1),
-            count => rest.bytes().take(count).all(|byte| byte.is_ascii_digit()).then_some(count),
-        };
-        match end.and_then(|end| rest.get(end..)) {
-            Some(after) => rest = after,
-            None => return (rest, element),
-        }
+/// The text of such a number in JSON: with an exponent where it is far from one.
+pub(super) fn float_text(value: f64) -> String {
+    if value == 0.0 || (1e-6..1e21).contains(&value.abs()) {
+        return value.to_string();
     }
-    (rest, "Z07:00")
+    let text = format!("{value:e}");
+    match text.split_once('e') {
+        Some((digits, exponent)) if !exponent.starts_with('-') => format!("{digits}e+{exponent}"),
+        _ => text,
+    }
+}
+
+/// Bytes as they are written.
+pub(super) fn base64(bytes: &[u8]) -> String {
+    STANDARD.encode(bytes)
 }
 
 /// Base64 as Go writes it again: without the line breaks that its decoder skips, and without what was in the last bits.

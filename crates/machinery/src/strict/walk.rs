@@ -7,7 +7,8 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 use serde_json::{Map, Value};
 
 use super::reader::{Reader, Step};
-use super::scalar;
+use super::{scalar, time};
+use crate::go;
 use skiff_schema::{Definition, DefinitionId, Type, TypeId, Zero};
 
 /// Reads one value of a type; `None` for null.
@@ -43,7 +44,8 @@ impl<'de> Visitor<'de> for Seed<'_, '_> {
     fn visit_bool<E: Error>(self, value: bool) -> Result<Self::Value, E> {
         match self.ty {
             Type::Bool => Ok(Some(Value::Bool(value))),
-            ty => Err(self.reader.wrong_type("bool", ty)),
+            Type::Quantity => self.text(&value.to_string()),
+            ty => self.reader.wrong_type("bool", ty).map(|()| None),
         }
     }
 
@@ -51,10 +53,7 @@ impl<'de> Visitor<'de> for Seed<'_, '_> {
         match i64::try_from(value) {
             Ok(value) => self.visit_i64(value),
             Err(_) if self.ty == Type::Float => Ok(Some(Value::from(value))),
-            Err(_) => {
-                let ty = self.ty;
-                Err(self.reader.wrong_type(&format!("number {value}"), ty))
-            }
+            Err(_) => self.number(&value.to_string()),
         }
     }
 
@@ -63,22 +62,14 @@ impl<'de> Visitor<'de> for Seed<'_, '_> {
         match self.ty {
             Type::Int64 | Type::Float => Ok(Some(value.into())),
             Type::Int32 | Type::IntOrString if fits => Ok(Some(value.into())),
-            Type::Quantity => self.text(&value.to_string()),
-            ty @ (Type::Int32 | Type::IntOrString) => {
-                Err(self.reader.wrong_type(&format!("number {value}"), ty))
-            }
-            ty => Err(self.reader.wrong_type("number", ty)),
+            _ => self.number(&value.to_string()),
         }
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Self::Value, E> {
         match self.ty {
             Type::Float => Ok(Some(scalar::float(value))),
-            Type::Quantity => self.text(&value.to_string()),
-            ty @ (Type::Int32 | Type::Int64 | Type::IntOrString) => {
-                Err(self.reader.wrong_type(&format!("number {value}"), ty))
-            }
-            ty => Err(self.reader.wrong_type("number", ty)),
+            _ => self.number(&scalar::float_text(value)),
         }
     }
 
@@ -93,18 +84,25 @@ impl<'de> Visitor<'de> for Seed<'_, '_> {
         }
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Self::Value, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
         match self.ty {
             Type::List(inner) => self.reader.list(inner, items).map(Some),
-            ty => Err(self.reader.wrong_type("array", ty)),
+            Type::Bytes => self.reader.bytes(items).map(Some),
+            ty => {
+                while items.next_element::<IgnoredAny>()?.is_some() {}
+                self.unreadable("array", ty)
+            }
         }
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<Self::Value, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
         match self.ty {
             Type::Map(inner) => self.reader.map(inner, entries).map(Some),
             Type::Object(id) => self.reader.object(id, entries).map(Some),
-            ty => Err(self.reader.wrong_type("object", ty)),
+            ty => {
+                while entries.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                self.unreadable("object", ty)
+            }
         }
     }
 }
@@ -114,16 +112,59 @@ impl Seed<'_, '_> {
         let read = match self.ty {
             Type::String | Type::IntOrString => Ok(text.to_owned()),
             Type::Quantity => scalar::quantity(text),
-            Type::Time => scalar::time(text),
-            Type::MicroTime => scalar::micro_time(text),
+            Type::Time => time::time(text),
+            Type::MicroTime => time::micro_time(text),
             Type::Bytes => scalar::bytes(text),
-            ty => return Err(self.reader.wrong_type("string", ty)),
+            ty => return self.reader.wrong_type("string", ty).map(|()| None),
         };
-        read.map(|text| Some(Value::String(text))).map_err(|message| self.reader.refuse(message))
+        match read {
+            Ok(text) => Ok(Some(Value::String(text))),
+            // The decoder reads base64 itself.
+            Err(message) if self.ty == Type::Bytes => {
+                self.reader.mismatch(message);
+                Ok(None)
+            }
+            Err(message) => Err(self.reader.refuse(message)),
+        }
+    }
+
+    /// A number, as it was written, that is not simply taken.
+    fn number<E: Error>(self, text: &str) -> Result<Option<Value>, E> {
+        match self.ty {
+            Type::Quantity => self.text(text),
+            ty @ (Type::Int32 | Type::Int64 | Type::IntOrString) => {
+                self.reader.wrong_type(&format!("number {text}"), ty).map(|()| None)
+            }
+            ty => self.reader.wrong_type("number", ty).map(|()| None),
+        }
+    }
+
+    /// A list or an object where neither can be.
+    fn unreadable<E: Error>(self, found: &str, ty: Type) -> Result<Option<Value>, E> {
+        // An amount reads the text of whatever there is.
+        if ty == Type::Quantity { self.text("{") } else { self.reader.wrong_type(found, ty).map(|()| None) }
     }
 }
 
 impl<'s> Reader<'s> {
+    /// Bytes that are listed as numbers, which Go takes as well as base64.
+    fn bytes<'de, A: SeqAccess<'de>>(&mut self, mut items: A) -> Result<Value, A::Error> {
+        let mut bytes = Vec::new();
+        while let Some(item) = items.next_element::<Value>()? {
+            let byte =
+                if item.is_null() { Some(0) } else { item.as_u64().and_then(|byte| u8::try_from(byte).ok()) };
+            if byte.is_none() {
+                let found = match &item {
+                    Value::Number(number) => format!("number {number}"),
+                    item => go::json_type(item).to_owned(),
+                };
+                self.not_of(&found, "uint8");
+            }
+            bytes.push(byte.unwrap_or_default());
+        }
+        Ok(Value::String(scalar::base64(&bytes)))
+    }
+
     fn list<'de, A: SeqAccess<'de>>(&mut self, inner: TypeId, mut items: A) -> Result<Value, A::Error> {
         let ty = self.schema.inner(inner);
         let mut list = Vec::new();
@@ -200,9 +241,8 @@ fn zero(ty: Type) -> Value {
         Type::Int32 | Type::Int64 | Type::Float | Type::IntOrString => 0.into(),
         Type::Quantity => "0".into(),
         Type::Bool => false.into(),
-        Type::Map(_) | Type::Object(_) => Value::Object(Map::new()),
-        Type::List(_) => Value::Array(Vec::new()),
-        Type::Time | Type::MicroTime | Type::Raw(_) => Value::Null,
+        Type::Object(_) => Value::Object(Map::new()),
+        Type::List(_) | Type::Map(_) | Type::Time | Type::MicroTime | Type::Raw(_) => Value::Null,
     }
 }
 

@@ -96,6 +96,7 @@ async fn place(
     if call.dry_run {
         return dry(registry, call, &key, object).await.map(Some);
     }
+    metadata::take_revision(&mut object)?;
     let versions::Written { stored: value, shown } = versions::written(call, &object).await?;
     let mut alone =
         Txn { expect: vec![Expect::Absent(key.clone())], ops: vec![Op::Put { key: key.clone(), value }] };

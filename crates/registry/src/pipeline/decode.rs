@@ -3,7 +3,7 @@
 use std::fmt;
 
 use bytes::Bytes;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use skiff_machinery::protobuf::{self, ProtobufError};
 use skiff_machinery::strict::{self, DecodeFailure, Decoded};
@@ -69,8 +69,15 @@ pub(crate) fn delete_options(call: &Call, content_type: &str, body: &Bytes) -> R
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Told {
+    #[serde(deserialize_with = "text_or_null")]
     kind: String,
+    #[serde(deserialize_with = "text_or_null")]
     api_version: String,
+}
+
+/// Go's decoder leaves a text as it is where it finds null.
+fn text_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 impl Told {
@@ -90,7 +97,9 @@ impl Told {
                 let why = match (go::syntax_error(text), parsed) {
                     (Some(why), _) => why,
                     (None, Ok(Value::Object(map))) => {
-                        let wrong = |field: &&str| map.get(*field).is_some_and(|value| !value.is_string());
+                        let wrong = |field: &&str| {
+                            map.get(*field).is_some_and(|value| !value.is_string() && !value.is_null())
+                        };
                         let field = ["kind", "apiVersion"].into_iter().find(wrong).unwrap_or_default();
                         let found = go::json_type(map.get(field).unwrap_or(&Value::Null));
                         format!("json: cannot unmarshal {found} into Go struct field .{field} of type string")

@@ -15,8 +15,7 @@ const MAX_ANNOTATIONS: usize = 256 * 1024;
 /// Puts the object where the URL says.
 pub(crate) fn locate(call: &Call, object: &mut Object) -> Result<(), ApiError> {
     match call.kind.scope {
-        // Where there is a type, its validation says so.
-        Scope::Cluster if call.kind.strategy.is_typed() => {}
+        // As manifests for a namespace say of all that is in them.
         Scope::Cluster => drop(object.remove(&["metadata", "namespace"])),
         Scope::Namespaced => {
             let (given, wanted) = (object.namespace(), call.namespace().as_str());
@@ -55,11 +54,6 @@ pub fn made_id() -> Uuid {
 
 /// Fills what a new object gets from the server.
 pub(crate) fn begin(call: &Call, object: &mut Object) -> Result<(), ApiError> {
-    if !object.resource_version().is_empty() {
-        return Err(ApiError::Unclassified(
-            "resourceVersion should not be set on objects to be created".to_owned(),
-        ));
-    }
     locate(call, object)?;
     // The generation of a kind that counts none is its creator's.
     for field in ["selfLink", "deletionTimestamp", "deletionGracePeriodSeconds"] {
@@ -206,6 +200,17 @@ pub(crate) fn bump_generation(object: &mut Object) {
     }
 }
 
+/// Takes the revision from an object that is about to be stored for the first time. It is the store of Kubernetes that refuses one,
+/// after all else, and what is no number is none to it.
+pub(crate) fn take_revision(object: &mut Object) -> Result<(), ApiError> {
+    if object.resource_version().parse::<u64>().is_ok_and(|revision| revision != 0) {
+        let text = "resourceVersion should not be set on objects to be created";
+        return Err(ApiError::Unclassified(text.to_owned()));
+    }
+    object.remove(&["metadata", "resourceVersion"]);
+    Ok(())
+}
+
 /// Checks the metadata of an object that is about to be created.
 pub(crate) fn validate(kind: &Kind, object: &Object) -> FieldErrors {
     let mut errors = FieldErrors::new();
@@ -256,17 +261,18 @@ fn whole(kind: &Kind, object: &Object, errors: &mut FieldErrors) {
 }
 
 /// What names are made from has to have their form; it may end with a dash.
-fn generate_name(kind: &Kind, object: &Object) -> Option<FieldError> {
+fn generate_name(kind: &Kind, object: &Object) -> FieldErrors {
     let prefix = object.str(&["metadata", "generateName"]);
-    if prefix.is_empty() {
-        return None;
+    if prefix.is_empty() || !kind.strategy.checks_generate_name() {
+        return FieldErrors::new();
     }
-    let masked = match prefix.strip_suffix('-') {
-        Some(start) if !start.is_empty() => format!("{start}a"),
-        _ => prefix.to_owned(),
-    };
-    let error = kind.strategy.validate_name(&masked)?;
-    Some(FieldError { field: "metadata.generateName".to_owned(), value: prefix.into(), ..error })
+    // Kubernetes puts a letter in the place of the dash and of what is before it.
+    let start = prefix.strip_suffix('-').and_then(|start| Some(&start[..start.char_indices().last()?.0]));
+    let masked = start.map_or_else(|| prefix.to_owned(), |start| format!("{start}a"));
+    let wrong = kind.strategy.validate_name(&masked).into_iter();
+    let of_prefix =
+        |error| FieldError { field: "metadata.generateName".to_owned(), value: prefix.into(), ..error };
+    wrong.map(of_prefix).collect()
 }
 
 /// What is checked of every change.

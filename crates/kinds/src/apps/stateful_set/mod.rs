@@ -7,9 +7,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use skiff_machinery::cells::{self, age, age_column, name_column, text};
+use skiff_machinery::names::Form;
 use skiff_machinery::{
-    Context, FieldError, FieldErrors, Kind, MetadataChecks, Object, Printer, Row, Scope, Strategy,
-    Subresource,
+    Context, FieldErrors, Kind, MetadataChecks, Object, Printer, Row, Scope, Strategy, Subresource,
 };
 use skiff_schema::Schema;
 
@@ -89,8 +89,8 @@ impl Strategy for SetStrategy {
         MetadataChecks::Change
     }
 
-    fn validate_name(&self, name: &str) -> Option<FieldError> {
-        skiff_machinery::names::dns_label(name)
+    fn validate_name(&self, name: &str) -> FieldErrors {
+        Form::DnsLabel.check("metadata.name", name)
     }
 
     fn validate(&self, _: Context<'_>, object: &Object) -> FieldErrors {

@@ -13,6 +13,7 @@ mod subject;
 #[cfg(test)]
 mod tests;
 mod validate;
+mod validate_claims;
 mod validate_containers;
 mod validate_env;
 mod validate_ephemeral;
@@ -23,6 +24,7 @@ mod validate_security;
 mod validate_status;
 mod validate_update;
 mod validate_volumes;
+mod validate_windows;
 mod warn_paths;
 mod warnings;
 

@@ -230,8 +230,9 @@ fn the_whole_of_proc_needs_a_user_namespace() {
 #[test]
 fn a_user_namespace_goes_with_no_namespace_of_the_node() {
     let containers = json!([{"name": "a", "image": "a"}]);
-    for field in ["hostNetwork", "hostPID", "hostIPC"] {
-        let refused = format!("spec.{field}: Forbidden: when `hostUsers` is false");
+    // As Kubernetes writes them there.
+    for (field, told) in [("hostNetwork", "hostNetwork"), ("hostPID", "HostPID"), ("hostIPC", "HostIPC")] {
+        let refused = format!("spec.{told}: Forbidden: when `hostUsers` is false");
         let of =
             |users: bool, value: bool| json!({"hostUsers": users, field: value, "containers": containers});
         check_spec(of(false, true), &[&refused]);

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 pub(crate) use super::subject::Subject;
 use super::{
-    validate_containers, validate_placement, validate_resources, validate_security, validate_volumes,
+    validate_claims, validate_containers, validate_env, validate_placement, validate_resources,
+    validate_security, validate_volumes, validate_windows,
 };
 use crate::shared::check::{self, one_of};
 use skiff_machinery::names::Form;
@@ -25,8 +26,7 @@ pub(super) fn validate(object: &Object) -> FieldErrors {
         Ok(pod) => pod.spec.unwrap_or_default(),
         Err(errors) => return errors,
     };
-    let tree = object.get(&["spec"]).unwrap_or(&Value::Null);
-    let mut errors = validate_spec("spec", &spec, tree, Subject::Pod);
+    let mut errors = whole(object, &spec);
     if spec.ephemeral_containers.is_some_and(|list| !list.is_empty()) {
         errors.push(FieldError::forbidden("spec.ephemeralContainers", "cannot be set on create"));
     }
@@ -41,51 +41,73 @@ pub(super) fn validate(object: &Object) -> FieldErrors {
 /// Checks a pod as far as it does not matter whether it is there already.
 pub(super) fn validate_whole(object: &Object) -> FieldErrors {
     match check::typed::<Pod>(object) {
-        Ok(pod) => {
-            let tree = object.get(&["spec"]).unwrap_or(&Value::Null);
-            validate_spec("spec", &pod.spec.unwrap_or_default(), tree, Subject::Pod)
-        }
+        Ok(pod) => whole(object, &pod.spec.unwrap_or_default()),
         Err(errors) => errors,
     }
 }
 
-/// Checks a pod spec at `path`; `tree` is its JSON form.
+fn whole(object: &Object, spec: &PodSpec) -> FieldErrors {
+    let tree = object.get(&["spec"]).unwrap_or(&Value::Null);
+    let mut errors = validate_spec("spec", spec, tree, Subject::Pod);
+    errors.extend(validate_containers::of_pod("spec", spec));
+    errors
+}
+
+/// Checks a pod spec at `path`; `tree` is its JSON form. The errors are in the order in which Kubernetes finds them.
 pub(crate) fn validate_spec(path: &str, spec: &PodSpec, tree: &Value, subject: Subject) -> FieldErrors {
     let at = |field: &str| format!("{path}.{field}");
     let (volumes, mut errors) = validate_volumes::validate(path, tree, subject);
-    errors.extend(validate_containers::validate(path, spec, &volumes, subject));
+    let claims = spec.resource_claims.as_deref().unwrap_or_default();
+    errors.extend(validate_claims::of_pod(&at("resourceClaims"), claims));
+    errors.extend(validate_containers::validate(path, spec, &volumes));
+    errors.extend(validate_resources::whole_pod(&at("resources"), spec, tree));
+    errors.extend(validate_containers::host_network(path, spec, subject));
     let policies = ["Always", "OnFailure", "Never"];
     errors.extend(one_of(&at("restartPolicy"), spec.restart_policy.as_deref(), &policies));
     errors.extend(one_of(&at("dnsPolicy"), spec.dns_policy.as_deref(), DNS_POLICIES));
     errors.extend(check::labels(&at("nodeSelector"), check::pairs(spec.node_selector.as_ref())));
     errors.extend(validate_security::pod(path, spec));
-    errors.extend(validate_resources::whole_pod(&at("resources"), spec, tree));
-    let overhead = ResourceRequirements { limits: spec.overhead.clone(), ..ResourceRequirements::default() };
-    errors.extend(validate_resources::requirements(&at("overhead"), &overhead));
     errors.extend(validate_placement::affinity(&at("affinity"), spec.affinity.as_ref()));
-    errors.extend(names(path, spec));
-    if let Some(seconds) = spec.active_deadline_seconds {
-        errors.extend(active_deadline(&at("activeDeadlineSeconds"), seconds));
-    }
-    for (index, toleration) in spec.tolerations.iter().flatten().enumerate() {
-        errors.extend(self::toleration(&format!("{path}.tolerations[{index}]"), toleration));
-    }
-    for (index, alias) in spec.host_aliases.iter().flatten().enumerate() {
-        errors.extend(host_alias(&format!("{path}.hostAliases[{index}]"), alias));
-    }
     errors.extend(dns_config(path, spec.dns_policy.as_deref(), spec.dns_config.as_ref()));
-    let spread = spec.topology_spread_constraints.as_deref().unwrap_or_default();
-    errors.extend(validate_placement::spread(&at("topologySpreadConstraints"), spread));
-    match spec.os.as_ref().map(|os| os.name.as_str()) {
-        Some("") => errors.push(FieldError::required(at("os.name"), "")),
-        name => errors.extend(check::one_of_optional(&at("os"), name, &["linux", "windows"])),
-    }
     for (index, gate) in spec.readiness_gates.iter().flatten().enumerate() {
         let field = format!("{path}.readinessGates[{index}].conditionType");
         errors.extend(Form::QualifiedName.check(&field, &gate.condition_type));
     }
     let gates = spec.scheduling_gates.iter().flatten().map(|gate| gate.name.as_str());
     errors.extend(scheduling_gates(&at("schedulingGates"), gates));
+    let spread = spec.topology_spread_constraints.as_deref().unwrap_or_default();
+    errors.extend(validate_placement::spread(&at("topologySpreadConstraints"), spread));
+    errors.extend(validate_windows::host_processes(path, spec));
+    errors.extend(validate_security::host_users(path, spec));
+    errors.extend(host_name(path, spec));
+    errors.extend(names(path, spec));
+    let overhead = ResourceRequirements { limits: spec.overhead.clone(), ..ResourceRequirements::default() };
+    errors.extend(validate_resources::requirements(&at("overhead"), &overhead));
+    match spec.os.as_ref().map(|os| os.name.as_str()) {
+        Some("") => errors.push(FieldError::required(at("os.name"), "")),
+        name => errors.extend(check::one_of_optional(&at("os"), name, &["linux", "windows"])),
+    }
+    errors.extend(validate_windows::system(path, tree));
+    errors.extend(validate_env::files(path, spec));
+    errors
+}
+
+/// A name that a pod's processes see, instead of one that is made of the pod's.
+fn host_name(path: &str, spec: &PodSpec) -> FieldErrors {
+    const LONGEST: usize = 64;
+    let Some(name) = &spec.hostname_override else { return FieldErrors::new() };
+    let field = format!("{path}.hostnameOverride");
+    let others = [("setHostnameAsFQDN", spec.set_hostname_as_fqdn), ("hostNetwork", spec.host_network)];
+    let others = others.into_iter().filter(|(_, set)| *set == Some(true));
+    let mut errors: FieldErrors = others
+        .map(|(other, _)| {
+            FieldError::forbidden(field.as_str(), format!("may not be specified when {other} is true"))
+        })
+        .collect();
+    if name.len() > LONGEST {
+        errors.push(FieldError::too_long(field.as_str(), LONGEST));
+    }
+    errors.extend(Form::Subdomain.check(&field, name));
     errors
 }
 
@@ -102,20 +124,32 @@ fn scheduling_gates<'a>(path: &str, gates: impl Iterator<Item = &'a str>) -> Fie
     errors
 }
 
-/// Names of other things and of the pod itself.
+/// Names of other things and of the pod itself, and what stands between them.
 fn names(path: &str, spec: &PodSpec) -> FieldErrors {
-    let named = [
-        ("serviceAccountName", &spec.service_account_name, Form::Subdomain),
-        ("nodeName", &spec.node_name, Form::Subdomain),
-        ("hostname", &spec.hostname, Form::DnsLabel),
-        ("subdomain", &spec.subdomain, Form::DnsLabel),
-        ("priorityClassName", &spec.priority_class_name, Form::Subdomain),
-        ("runtimeClassName", &spec.runtime_class_name, Form::Subdomain),
-    ];
-    let set = named.into_iter().filter_map(|(field, name, form)| Some((field, name.as_deref()?, form)));
-    set.filter(|(_, name, _)| !name.is_empty())
-        .flat_map(|(field, name, form)| form.check(&format!("{path}.{field}"), name))
-        .collect()
+    let check = |field: &str, name: &Option<String>, form: Form| {
+        let name = name.as_deref().filter(|name| !name.is_empty());
+        name.map(|name| form.check(&format!("{path}.{field}"), name)).unwrap_or_default()
+    };
+    let mut errors = check("serviceAccountName", &spec.service_account_name, Form::Subdomain);
+    errors.extend(check("nodeName", &spec.node_name, Form::Subdomain));
+    if let Some(seconds) = spec.active_deadline_seconds {
+        errors.extend(active_deadline(&format!("{path}.activeDeadlineSeconds"), seconds));
+    }
+    errors.extend(check("hostname", &spec.hostname, Form::DnsLabel));
+    errors.extend(check("subdomain", &spec.subdomain, Form::DnsLabel));
+    for (index, toleration) in spec.tolerations.iter().flatten().enumerate() {
+        errors.extend(self::toleration(&format!("{path}.tolerations[{index}]"), toleration));
+    }
+    for (index, alias) in spec.host_aliases.iter().flatten().enumerate() {
+        errors.extend(host_alias(&format!("{path}.hostAliases[{index}]"), alias));
+    }
+    errors.extend(check("priorityClassName", &spec.priority_class_name, Form::Subdomain));
+    errors.extend(check("runtimeClassName", &spec.runtime_class_name, Form::Subdomain));
+    if let Some(policy) = spec.preemption_policy.as_deref() {
+        let field = format!("{path}.preemptionPolicy");
+        errors.extend(one_of(&field, Some(policy), &["PreemptLowerPriority", "Never"]));
+    }
+    errors
 }
 
 /// The time that a pod may be active, in seconds.
@@ -145,13 +179,23 @@ pub(crate) fn toleration(path: &str, toleration: &Toleration) -> FieldErrors {
         let detail = "effect must be 'NoExecute' when `tolerationSeconds` is set";
         errors.push(FieldError::invalid(at("effect"), effect.as_str(), detail));
     }
+    let value = text(&toleration.value);
     match operator.as_str() {
-        "" | "Equal" => errors.extend(Form::LabelValue.check(&at("operator"), &text(&toleration.value))),
-        "Exists" if !text(&toleration.value).is_empty() => {
+        "" | "Equal" => {
+            let problems = Form::LabelValue.problems(&value);
+            if !problems.is_empty() {
+                errors.push(FieldError::invalid(at("operator"), value, problems.join(";")));
+            }
+        }
+        "Exists" if !value.is_empty() => {
             let detail = "value must be empty when `operator` is 'Exists'";
-            errors.push(FieldError::invalid(at("operator"), json!(toleration), detail));
+            errors.push(FieldError::invalid(at("operator"), value, detail));
         }
         "Exists" => {}
+        "Gt" | "Lt" => {
+            let known = ["Equal", "Exists", "Lt", "Gt"];
+            errors.push(FieldError::not_supported(at("operator"), operator.as_str(), &known));
+        }
         _ => errors.push(FieldError::not_supported(at("operator"), operator.as_str(), &["Equal", "Exists"])),
     }
     let effects = ["NoSchedule", "PreferNoSchedule", "NoExecute"];

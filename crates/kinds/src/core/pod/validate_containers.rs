@@ -7,49 +7,51 @@ use k8s_openapi::api::core::v1::{Container, ContainerPort, PodSpec, VolumeDevice
 use super::subject::Subject;
 use super::validate_probes::{self, Role};
 use super::validate_volumes::{PULL_POLICIES, Volumes, inside};
-use super::{validate_env, validate_resources, validate_security};
+use super::{validate_claims, validate_env, validate_resources, validate_security};
 use crate::shared::check::{self, one_of, one_of_optional};
 use skiff_machinery::names::Form;
-use skiff_machinery::{FieldError, FieldErrorKind, FieldErrors, addresses};
+use skiff_machinery::{FieldError, FieldErrorKind, FieldErrors};
 
-const MESSAGE_POLICIES: &[&str] = &["FallbackToLogsOnError", "File"];
+const MESSAGE_POLICIES: &[&str] = &["File", "FallbackToLogsOnError"];
 /// Of restart rules, and of exit codes in one of them.
 const MOST_RULES: usize = 20;
 const MOST_CODES: usize = 255;
 const RESTART_POLICIES: &[&str] = &["Always", "Never", "OnFailure"];
 
 /// Checks every container of a pod spec at `path`.
-pub(super) fn validate(path: &str, spec: &PodSpec, volumes: &Volumes, subject: Subject) -> FieldErrors {
+pub(super) fn validate(path: &str, spec: &PodSpec, volumes: &Volumes) -> FieldErrors {
     let mut errors = FieldErrors::new();
-    if spec.containers.is_empty() {
-        errors.push(FieldError::required(format!("{path}.containers"), ""));
-    }
-    let init = spec.init_containers.as_deref().unwrap_or_default();
-    let host_ports = match (spec.host_network, subject) {
-        (Some(true), Subject::Pod) => HostPorts::Same,
-        (Some(true), Subject::Template) => HostPorts::SameOrOpen,
-        _ => HostPorts::Any,
+    let at = |list: &str| format!("{path}.{list}");
+    let mut pod = PodFacts {
+        spec,
+        names: BTreeSet::new(),
+        volumes,
+        claims: validate_claims::names(spec),
+        grace: spec.termination_grace_period_seconds.unwrap_or(0),
     };
-    let mut pod = PodFacts { names: BTreeSet::new(), host_ports, volumes };
+    if spec.containers.is_empty() {
+        errors.push(FieldError::required(at("containers"), ""));
+    }
     for (index, container) in spec.containers.iter().enumerate() {
-        errors.extend(self::container(
-            &mut pod,
-            &format!("{path}.containers[{index}]"),
-            container,
-            Role::App,
-        ));
+        let path = format!("{path}.containers[{index}]");
+        errors.extend(common(&pod, &path, container));
+        errors.extend(pod.name(&path, &container.name));
+        errors.extend(validate_probes::container(&path, container, Role::App, pod.grace));
+        errors.extend(restart(&path, container));
     }
-    errors.extend(host_port_conflicts(path, "containers", &spec.containers));
-    for (index, container) in init.iter().enumerate() {
-        let role =
-            if container.restart_policy.as_deref() == Some("Always") { Role::Sidecar } else { Role::Init };
-        errors.extend(self::container(&mut pod, &format!("{path}.initContainers[{index}]"), container, role));
-    }
-    let seconds = spec.termination_grace_period_seconds.unwrap_or(0);
-    for (list, containers) in [("initContainers", init), ("containers", &spec.containers)] {
-        for (index, container) in containers.iter().enumerate() {
-            let path = format!("{path}.{list}[{index}]");
-            errors.extend(validate_probes::sleep(&path, container.lifecycle.as_ref(), seconds));
+    errors.extend(host_port_conflicts(&at("containers"), &spec.containers));
+    for (index, container) in spec.init_containers.iter().flatten().enumerate() {
+        let is_kept = container.restart_policy.as_deref() == Some("Always");
+        let role = if is_kept { Role::Sidecar } else { Role::Init };
+        let path = format!("{path}.initContainers[{index}]");
+        errors.extend(common(&pod, &path, container));
+        errors.extend(restart(&path, container));
+        errors.extend(pod.name(&path, &container.name));
+        // They run one after the other, and Kubernetes counts each as the first.
+        errors.extend(host_port_conflicts(&at("initContainers"), std::slice::from_ref(container)));
+        errors.extend(validate_probes::container(&path, container, role, pod.grace));
+        if role == Role::Init {
+            errors.extend(restarted_while_resized(&path, container));
         }
     }
     errors
@@ -57,47 +59,83 @@ pub(super) fn validate(path: &str, spec: &PodSpec, volumes: &Volumes, subject: S
 
 /// What a container may collide with in its pod.
 struct PodFacts<'a> {
+    spec: &'a PodSpec,
     names: BTreeSet<&'a str>,
-    host_ports: HostPorts,
     volumes: &'a Volumes,
+    /// The names of what it claims.
+    claims: BTreeSet<&'a str>,
+    /// How long containers have to end, in seconds.
+    grace: i64,
 }
 
-/// Which host ports a container's ports may have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum HostPorts {
-    /// Any: the pod has a network of its own.
-    Any,
-    /// Their own numbers.
-    Same,
-    /// Their own numbers, or none: a pod gets them when it is made.
-    SameOrOpen,
+impl<'a> PodFacts<'a> {
+    /// Notes the name of the container at `path`.
+    fn name(&mut self, path: &str, name: &'a str) -> FieldErrors {
+        let is_new = self.names.insert(name);
+        (!is_new).then(|| FieldError::duplicate(format!("{path}.name"), name)).into_iter().collect()
+    }
 }
 
-fn container<'a>(pod: &mut PodFacts<'a>, path: &str, container: &'a Container, role: Role) -> FieldErrors {
+/// What all containers have in common.
+fn common(pod: &PodFacts<'_>, path: &str, container: &Container) -> FieldErrors {
     let at = |field: &str| format!("{path}.{field}");
     let mut errors = name(&at("name"), &container.name);
-    if !container.name.is_empty() && !pod.names.insert(&container.name) {
-        errors.push(FieldError::duplicate(at("name"), container.name.as_str()));
+    if container.image.as_ref().is_none_or(String::is_empty) {
+        errors.push(FieldError::required(at("image"), ""));
     }
-    errors.extend(image(&at("image"), container.image.as_deref().unwrap_or("")));
-    errors.extend(one_of(&at("imagePullPolicy"), container.image_pull_policy.as_deref(), PULL_POLICIES));
     let message_policy = container.termination_message_policy.as_deref();
     errors.extend(one_of(&at("terminationMessagePolicy"), message_policy, MESSAGE_POLICIES));
-    errors.extend(restart(path, container));
-    errors.extend(resize(&at("resizePolicy"), container));
-    errors.extend(ports(&at("ports"), container.ports.as_deref().unwrap_or_default(), pod.host_ports));
+    errors.extend(ports(&at("ports"), container.ports.as_deref().unwrap_or_default()));
     errors.extend(validate_env::validate(path, container));
     let privileged = container.security_context.as_ref().and_then(|sc| sc.privileged) == Some(true);
     let mounts = container.volume_mounts.as_deref().unwrap_or_default();
     let devices = container.volume_devices.as_deref().unwrap_or_default();
     errors.extend(self::mounts(&at("volumeMounts"), mounts, devices, pod.volumes, privileged));
     errors.extend(self::devices(&at("volumeDevices"), devices, mounts, pod.volumes));
-    errors.extend(validate_probes::container(path, container, role));
+    errors.extend(one_of(&at("imagePullPolicy"), container.image_pull_policy.as_deref(), PULL_POLICIES));
     if let Some(resources) = &container.resources {
         errors.extend(validate_resources::requirements(&at("resources"), resources));
+        let claims = resources.claims.as_deref().unwrap_or_default();
+        errors.extend(validate_claims::of_container(&at("resources.claims"), claims, &pod.claims));
     }
+    errors.extend(resize(&at("resizePolicy"), container, pod.spec.restart_policy.as_deref()));
     if let Some(context) = &container.security_context {
-        errors.extend(validate_security::container(&at("securityContext"), context));
+        let host_users = pod.spec.host_users != Some(false);
+        errors.extend(validate_security::container(&at("securityContext"), context, host_users));
+    }
+    errors
+}
+
+/// What only containers of pods, not of templates, may not have: blanks around an image.
+pub(super) fn of_pod(path: &str, spec: &PodSpec) -> FieldErrors {
+    let inits = spec.init_containers.as_deref().unwrap_or_default();
+    let lists = [("containers", &spec.containers[..]), ("initContainers", inits)];
+    let each = lists.into_iter().flat_map(|(list, containers)| {
+        containers.iter().enumerate().map(move |(index, container)| (list, index, container))
+    });
+    let padded = each.filter_map(|(list, index, container)| {
+        let image = container.image.as_deref().filter(|image| image.trim() != *image)?;
+        let detail = "must not have leading or trailing whitespace";
+        Some(FieldError::invalid(format!("{path}.{list}[{index}].image"), image, detail))
+    });
+    padded.collect()
+}
+
+/// Containers that share the node's network have their ports on the node as well; templates may leave that open.
+pub(super) fn host_network(path: &str, spec: &PodSpec, subject: Subject) -> FieldErrors {
+    let mut errors = FieldErrors::new();
+    if spec.host_network != Some(true) {
+        return errors;
+    }
+    for (index, container) in spec.containers.iter().enumerate() {
+        for (port_index, port) in container.ports.iter().flatten().enumerate() {
+            let host_port = port.host_port.unwrap_or(0);
+            if (subject == Subject::Pod || host_port != 0) && host_port != port.container_port {
+                let field = format!("{path}.containers[{index}].ports[{port_index}].hostPort");
+                let detail = "must match `containerPort` when `hostNetwork` is true";
+                errors.push(FieldError::invalid(field, host_port, detail));
+            }
+        }
     }
     errors
 }
@@ -139,7 +177,7 @@ fn restart(path: &str, container: &Container) -> FieldErrors {
 }
 
 /// What a change of each resource does to a running container.
-fn resize(path: &str, container: &Container) -> FieldErrors {
+fn resize(path: &str, container: &Container, of_pod: Option<&str>) -> FieldErrors {
     let mut errors = FieldErrors::new();
     let mut seen = BTreeSet::new();
     for (index, policy) in container.resize_policy.iter().flatten().enumerate() {
@@ -149,8 +187,23 @@ fn resize(path: &str, container: &Container) -> FieldErrors {
         }
         errors.extend(one_of(path, Some(resource), &["cpu", "memory"]));
         errors.extend(one_of(path, Some(restart), &["NotRequired", "RestartContainer"]));
+        if of_pod == Some("Never") && restart != "NotRequired" {
+            let detail = "must be 'NotRequired' when pod `restartPolicy` is 'Never'";
+            errors.push(FieldError::invalid(path, restart, detail));
+        }
     }
     errors
+}
+
+/// An init container that ends by itself is not started again for a resize.
+fn restarted_while_resized(path: &str, container: &Container) -> FieldErrors {
+    let policies = container.resize_policy.iter().flatten().enumerate();
+    let restarted = policies.filter(|(_, policy)| policy.restart_policy == "RestartContainer");
+    let detail = "must not be set to 'RestartContainer' for non-sidecar initContainers";
+    let refuse = |index| {
+        FieldError::invalid(format!("{path}.resizePolicy[{index}].restartPolicy"), "RestartContainer", detail)
+    };
+    restarted.map(|(index, _)| refuse(index)).collect()
 }
 
 fn name(path: &str, name: &str) -> FieldErrors {
@@ -168,7 +221,7 @@ pub(super) fn image(path: &str, image: &str) -> FieldErrors {
     FieldErrors::new()
 }
 
-fn ports(path: &str, ports: &[ContainerPort], host_ports: HostPorts) -> FieldErrors {
+fn ports(path: &str, ports: &[ContainerPort]) -> FieldErrors {
     let mut errors = FieldErrors::new();
     let mut names = BTreeSet::new();
     for (index, port) in ports.iter().enumerate() {
@@ -188,23 +241,13 @@ fn ports(path: &str, ports: &[ContainerPort], host_ports: HostPorts) -> FieldErr
         if host_port != 0 {
             errors.extend(check::port(&at("hostPort"), host_port.into()));
         }
-        let open = host_ports == HostPorts::Any || (host_ports == HostPorts::SameOrOpen && host_port == 0);
-        if !open && host_port != port.container_port {
-            let detail = "must match `containerPort` when `hostNetwork` is true";
-            errors.push(FieldError::invalid(at("hostPort"), host_port, detail));
-        }
-        if let Some(ip) = port.host_ip.as_deref().filter(|ip| !ip.is_empty())
-            && let Err(detail) = addresses::ip(ip)
-        {
-            errors.push(FieldError::invalid(at("hostIP"), ip, detail));
-        }
         errors.extend(one_of(&at("protocol"), port.protocol.as_deref(), &["SCTP", "TCP", "UDP"]));
     }
     errors
 }
 
 /// No two containers of a pod may ask for the same port of the node.
-fn host_port_conflicts(path: &str, list: &str, containers: &[Container]) -> FieldErrors {
+fn host_port_conflicts(path: &str, containers: &[Container]) -> FieldErrors {
     let mut errors = FieldErrors::new();
     let mut seen = BTreeSet::new();
     for (index, container) in containers.iter().enumerate() {
@@ -213,7 +256,7 @@ fn host_port_conflicts(path: &str, list: &str, containers: &[Container]) -> Fiel
             let text = |value: &Option<String>| value.clone().unwrap_or_default();
             let wanted = format!("{}/{}/{number}", text(&port.protocol), text(&port.host_ip));
             if !seen.insert(wanted.clone()) {
-                let field = format!("{path}.{list}[{index}].ports[{port_index}].hostPort");
+                let field = format!("{path}[{index}].ports[{port_index}].hostPort");
                 errors.push(FieldError::duplicate(field, wanted));
             }
         }

@@ -1,12 +1,12 @@
 //! Checks of environment variables and of the fields that they may refer to.
 
 use k8s_openapi::api::core::v1::{
-    Container, EnvVar, EnvVarSource, ObjectFieldSelector, ResourceFieldSelector,
+    Container, EnvVar, EnvVarSource, ObjectFieldSelector, PodSpec, ResourceFieldSelector,
 };
 
 use super::validate_volumes::inside;
 use skiff_machinery::names::Form;
-use skiff_machinery::{FieldError, FieldErrors};
+use skiff_machinery::{FieldError, FieldErrorKind, FieldErrors};
 
 const ENV_FIELDS: &[&str] = &[
     "metadata.name",
@@ -79,6 +79,32 @@ fn env(path: &str, variable: &EnvVar) -> FieldErrors {
             errors.push(FieldError::invalid(path, "", "may not be specified when `value` is not empty"));
         } else if count > 1 {
             errors.push(FieldError::invalid(path, "", ONE_AT_A_TIME));
+        }
+    }
+    errors
+}
+
+/// Variables that come from files: those are in volumes of the pod that its containers fill.
+pub(super) fn files(path: &str, spec: &PodSpec) -> FieldErrors {
+    let mut errors = FieldErrors::new();
+    let inits = spec.init_containers.as_deref().unwrap_or_default();
+    let volume = |name: &str| spec.volumes.iter().flatten().rfind(|volume| volume.name == name);
+    for (list, containers) in [("initContainers", inits), ("containers", &spec.containers)] {
+        let variables = containers.iter().enumerate().flat_map(|(at, container)| {
+            container.env.iter().flatten().enumerate().map(move |(index, variable)| (at, index, variable))
+        });
+        for (at, index, variable) in variables {
+            let file = variable.value_from.as_ref().and_then(|source| source.file_key_ref.as_ref());
+            let Some(name) = file.map(|file| file.volume_name.as_str()) else { continue };
+            let field = format!("{path}.{list}[{at}].env[{index}].valueFrom.fileKeyRef.volumeName");
+            match volume(name) {
+                None => errors.push(FieldError::new(FieldErrorKind::NotFound, field, name, "")),
+                Some(volume) if volume.empty_dir.is_none() => {
+                    let detail = "referenced volume must be of type emptyDir";
+                    errors.push(FieldError::invalid(field, name, detail));
+                }
+                Some(_) => {}
+            }
         }
     }
     errors

@@ -6,8 +6,11 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
+use serde_json::json;
+
 use crate::shared::check::one_of_optional;
 use skiff_machinery::names::Form;
+use skiff_machinery::selector;
 use skiff_machinery::{FieldError, FieldErrors};
 
 const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
@@ -165,7 +168,8 @@ fn pod_terms(
 }
 
 fn pod_term(path: &str, term: &PodAffinityTerm) -> FieldErrors {
-    let mut errors = FieldErrors::new();
+    let mut errors = label_selector(&format!("{path}.labelSelector"), &term.label_selector);
+    errors.extend(label_selector(&format!("{path}.namespaceSelector"), &term.namespace_selector));
     for name in term.namespaces.iter().flatten() {
         errors.extend(Form::DnsLabel.check(&format!("{path}.namespace"), name));
     }
@@ -178,6 +182,11 @@ fn pod_term(path: &str, term: &PodAffinityTerm) -> FieldErrors {
     ));
     errors.extend(topology_key(path, &term.topology_key, "can not be empty"));
     errors
+}
+
+fn label_selector(path: &str, selector: &Option<LabelSelector>) -> FieldErrors {
+    let selector = selector.as_ref().map(|selector| json!(selector));
+    selector.map(|it| selector::validate(path, &it, selector::Values::Checked)).unwrap_or_default()
 }
 
 /// Checks `matchLabelKeys` and `mismatchLabelKeys` at `path`. The selector has what was made of them at its end already (see
@@ -237,8 +246,6 @@ pub(super) fn spread(path: &str, constraints: &[TopologySpreadConstraint]) -> Fi
         }
         if one.topology_key.is_empty() {
             errors.push(FieldError::required(at("topologyKey"), "can not be empty"));
-        } else {
-            errors.extend(Form::QualifiedName.check(&at("topologyKey"), &one.topology_key));
         }
         let policies = ["DoNotSchedule", "ScheduleAnyway"];
         errors.extend(one_of_optional(&at("whenUnsatisfiable"), Some(&one.when_unsatisfiable), &policies));
@@ -256,6 +263,7 @@ pub(super) fn spread(path: &str, constraints: &[TopologySpreadConstraint]) -> Fi
         errors.extend(one_of_optional(&at("nodeTaintsPolicy"), taints.as_deref(), &policies));
         let keys = one.match_label_keys.as_deref().unwrap_or_default();
         errors.extend(label_keys(&path, keys, &[], &one.label_selector));
+        errors.extend(label_selector(&at("labelSelector"), &one.label_selector));
     }
     errors
 }

@@ -1,10 +1,10 @@
 //! Checks of probes and lifecycle handlers.
 
 use k8s_openapi::api::core::v1::{
-    Container, ExecAction, GRPCAction, HTTPGetAction, Lifecycle, LifecycleHandler, Probe, TCPSocketAction,
+    Container, ExecAction, GRPCAction, HTTPGetAction, LifecycleHandler, Probe, TCPSocketAction,
 };
 
-use crate::shared::check::{self, not_negative, one_of, port_or_name};
+use crate::shared::check::{self, not_negative, port_or_name};
 use skiff_machinery::{FieldError, FieldErrors};
 
 /// What a container is in its pod.
@@ -19,7 +19,7 @@ pub(super) enum Role {
 }
 
 /// Checks probes and lifecycle handlers of a container at `path`.
-pub(super) fn container(path: &str, container: &Container, role: Role) -> FieldErrors {
+pub(super) fn container(path: &str, container: &Container, role: Role, grace: i64) -> FieldErrors {
     let probes = [
         ("livenessProbe", &container.liveness_probe),
         ("readinessProbe", &container.readiness_probe),
@@ -33,7 +33,7 @@ pub(super) fn container(path: &str, container: &Container, role: Role) -> FieldE
         let handlers = [("postStart", &lifecycle.post_start), ("preStop", &lifecycle.pre_stop)];
         for (name, handler) in handlers {
             let path = format!("{path}.lifecycle.{name}");
-            errors.extend(handler.iter().flat_map(|handler| lifecycle_handler(&path, handler)));
+            errors.extend(handler.iter().flat_map(|handler| lifecycle_handler(&path, handler, grace)));
         }
     }
     for (name, probe) in probes {
@@ -69,15 +69,14 @@ fn probe(path: &str, name: &str, probe: &Probe) -> FieldErrors {
     for (field, number) in numbers {
         errors.extend(not_negative(&at(field), number.unwrap_or(0).into()));
     }
-    let grace = "terminationGracePeriodSeconds";
-    match probe.termination_grace_period_seconds {
-        Some(seconds) if name == "readinessProbe" => {
-            errors.push(FieldError::invalid(at(grace), seconds, "must not be set for readinessProbes"));
+    let grace = at("terminationGracePeriodSeconds");
+    if let Some(seconds) = probe.termination_grace_period_seconds {
+        if seconds <= 0 {
+            errors.push(FieldError::invalid(grace.as_str(), seconds, "must be greater than 0"));
         }
-        Some(seconds) if seconds <= 0 => {
-            errors.push(FieldError::invalid(at(grace), seconds, "must be greater than 0"));
+        if name == "readinessProbe" {
+            errors.push(FieldError::invalid(grace, seconds, "must not be set for readinessProbes"));
         }
-        _ => {}
     }
     let threshold = probe.success_threshold.unwrap_or(1);
     if name != "readinessProbe" && threshold != 1 {
@@ -86,8 +85,9 @@ fn probe(path: &str, name: &str, probe: &Probe) -> FieldErrors {
     errors
 }
 
-fn lifecycle_handler(path: &str, handler: &LifecycleHandler) -> FieldErrors {
-    handlers(
+/// A handler may sleep no longer than containers have to end, `grace` seconds.
+fn lifecycle_handler(path: &str, handler: &LifecycleHandler, grace: i64) -> FieldErrors {
+    let mut errors = handlers(
         path,
         Handlers {
             exec: handler.exec.as_ref(),
@@ -96,7 +96,15 @@ fn lifecycle_handler(path: &str, handler: &LifecycleHandler) -> FieldErrors {
             grpc: None,
             sleep: handler.sleep.is_some(),
         },
-    )
+    );
+    let alone = handler.exec.is_none() && handler.http_get.is_none() && handler.tcp_socket.is_none();
+    if let Some(sleep) = handler.sleep.as_ref().filter(|_| alone)
+        && !(0..=grace).contains(&sleep.seconds)
+    {
+        let detail = format!("must be non-negative and less than terminationGracePeriodSeconds ({grace})");
+        errors.push(FieldError::invalid(format!("{path}.sleep"), sleep.seconds, detail));
+    }
+    errors
 }
 
 /// The ways to ask or tell a container something, of which exactly one is wanted.
@@ -147,31 +155,14 @@ fn http_get(path: &str, http: &HTTPGetAction) -> FieldErrors {
         errors.push(FieldError::required(format!("{path}.path"), ""));
     }
     errors.extend(port_or_name(&format!("{path}.port"), &http.port));
-    errors.extend(one_of(&format!("{path}.scheme"), http.scheme.as_deref(), &["HTTP", "HTTPS"]));
-    for (index, header) in http.http_headers.iter().flatten().enumerate() {
+    let scheme = http.scheme.as_deref().or(Some(""));
+    errors.extend(check::one_of_optional(&format!("{path}.scheme"), scheme, &["HTTP", "HTTPS"]));
+    for header in http.http_headers.iter().flatten() {
         let token = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
         if header.name.is_empty() || !header.name.bytes().all(token) {
             let detail = "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. \
                           'X-Header-Name', regex used for validation is '[-A-Za-z0-9]+')";
-            let field = format!("{path}.httpHeaders[{index}].name");
-            errors.push(FieldError::invalid(field, header.name.as_str(), detail));
-        }
-    }
-    errors
-}
-
-/// Checks that sleeping before or after does not outlast the grace period (in seconds).
-pub(super) fn sleep(path: &str, lifecycle: Option<&Lifecycle>, grace_period: i64) -> FieldErrors {
-    let Some(lifecycle) = lifecycle else { return FieldErrors::new() };
-    let handlers = [("postStart", &lifecycle.post_start), ("preStop", &lifecycle.pre_stop)];
-    let mut errors = FieldErrors::new();
-    for (name, handler) in handlers {
-        let Some(sleep) = handler.as_ref().and_then(|handler| handler.sleep.as_ref()) else { continue };
-        if !(0..=grace_period).contains(&sleep.seconds) {
-            let field = format!("{path}.lifecycle.{name}.sleep");
-            let detail =
-                format!("must be non-negative and less than terminationGracePeriodSeconds ({grace_period})");
-            errors.push(FieldError::invalid(field, sleep.seconds, detail));
+            errors.push(FieldError::invalid(format!("{path}.httpHeaders"), header.name.as_str(), detail));
         }
     }
     errors

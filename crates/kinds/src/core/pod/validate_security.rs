@@ -1,120 +1,150 @@
-//! Checks of security contexts and of sharing with the host.
+//! Checks of security contexts: who processes are, and what they may do.
+//!
+//! Source: `kubernetes/pkg/apis/core/validation`, whose order the errors have.
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::api::core::v1::{AppArmorProfile, PodSpec, SeccompProfile, SecurityContext};
+use k8s_openapi::api::core::v1::{AppArmorProfile, PodSpec, SeccompProfile, SecurityContext, Sysctl};
 use serde_json::{Value, json};
 
+use super::validate_volumes::inside;
+use super::validate_windows;
 use crate::shared::check::{one_of, one_of_optional};
 use skiff_machinery::{FieldError, FieldErrors};
 
-/// Checks what a pod spec at `path` says of its processes' rights.
+/// Checks the security context of a pod spec at `path`.
 pub(super) fn pod(path: &str, spec: &PodSpec) -> FieldErrors {
     let mut errors = FieldErrors::new();
-    if spec.share_process_namespace == Some(true) && spec.host_pid == Some(true) {
-        let detail = "ShareProcessNamespace and HostPID cannot both be enabled";
-        let path = format!("{path}.securityContext.shareProcessNamespace");
-        errors.push(FieldError::invalid(path, true, detail));
-    }
-    errors.extend(proc_mounts(path, spec));
-    errors.extend(host_namespaces(path, spec));
-    let Some(context) = &spec.security_context else { return errors };
-    let path = format!("{path}.securityContext");
+    let context = spec.security_context.clone().unwrap_or_default();
+    let at = |field: &str| format!("{path}.securityContext.{field}");
     let ids = [
         ("fsGroup", context.fs_group),
         ("runAsUser", context.run_as_user),
         ("runAsGroup", context.run_as_group),
     ];
     for (field, id) in ids {
-        errors.extend(id.iter().flat_map(|id| self::id(&format!("{path}.{field}"), *id)));
+        errors.extend(id.iter().flat_map(|id| self::id(&at(field), *id)));
     }
     for (index, group) in context.supplemental_groups.iter().flatten().enumerate() {
-        errors.extend(id(&format!("{path}.supplementalGroups[{index}]"), *group));
+        errors.extend(id(&at(&format!("supplementalGroups[{index}]")), *group));
     }
-    let mut known = BTreeSet::new();
-    for (index, sysctl) in context.sysctls.iter().flatten().enumerate() {
-        let path = format!("{path}.sysctls[{index}].name");
-        let name = sysctl.name.replace('/', ".");
-        let parts = |separator| sysctl.name.split(separator);
-        let shaped = parts(['.', '/']).all(|part| {
-            let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-            let ends = [part.bytes().next(), part.bytes().last()];
-            ends.iter().all(|b| b.is_some_and(inner)) && part.bytes().all(|b| inner(b) || b"-_".contains(&b))
-        });
-        if sysctl.name.is_empty() {
-            errors.push(FieldError::required(path, ""));
-        } else if !shaped {
-            let detail = "must have at most 253 characters and match regex \
-                          ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$";
-            errors.push(FieldError::invalid(path, sysctl.name.as_str(), detail));
-        } else if !known.insert(name) {
-            errors.push(FieldError::duplicate(path, sysctl.name.as_str()));
-        }
+    if spec.share_process_namespace == Some(true) && spec.host_pid == Some(true) {
+        let detail = "ShareProcessNamespace and HostPID cannot both be enabled";
+        errors.push(FieldError::invalid(at("shareProcessNamespace"), true, detail));
     }
+    errors.extend(sysctls(&at("sysctls"), context.sysctls.as_deref().unwrap_or_default(), spec));
     let policy = context.fs_group_change_policy.as_deref();
-    errors.extend(one_of_optional(
-        &format!("{path}.fsGroupChangePolicy"),
-        policy,
-        &["Always", "OnRootMismatch"],
-    ));
-    errors.extend(seccomp(&path, context.seccomp_profile.as_ref()));
-    errors.extend(app_armor(&path, context.app_armor_profile.as_ref()));
+    errors.extend(one_of_optional(&at("fsGroupChangePolicy"), policy, &["Always", "OnRootMismatch"]));
+    errors.extend(seccomp(&at("seccompProfile"), context.seccomp_profile.as_ref()));
+    errors.extend(validate_windows::options(&at("windowsOptions"), context.windows_options.as_ref()));
+    errors.extend(app_armor(&at("appArmorProfile"), context.app_armor_profile.as_ref()));
     let policy = context.supplemental_groups_policy.as_deref();
-    errors.extend(one_of_optional(&format!("{path}.supplementalGroupsPolicy"), policy, &["Merge", "Strict"]));
+    errors.extend(one_of_optional(&at("supplementalGroupsPolicy"), policy, &["Merge", "Strict"]));
+    let policy = context.se_linux_change_policy.as_deref();
+    errors.extend(one_of_optional(&at("seLinuxChangePolicy"), policy, &["MountOption", "Recursive"]));
     errors
 }
 
-/// Of the node's namespaces a pod has all that it asks for, or none of its processes are anybody there.
-fn host_namespaces(path: &str, spec: &PodSpec) -> FieldErrors {
-    if spec.host_users != Some(false) {
-        return FieldErrors::new();
+/// Parameters of the kernel; those of a namespace that the pod shares with the node are the node's.
+fn sysctls(path: &str, sysctls: &[Sysctl], spec: &PodSpec) -> FieldErrors {
+    let (mut errors, mut known) = (FieldErrors::new(), BTreeSet::new());
+    for (index, sysctl) in sysctls.iter().enumerate() {
+        let path = format!("{path}[{index}].name");
+        let name = sysctl.name.as_str();
+        if name.is_empty() {
+            errors.push(FieldError::required(path.as_str(), ""));
+        } else if !is_sysctl(name) {
+            let detail = "must have at most 253 characters and match regex \
+                          ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$";
+            errors.push(FieldError::invalid(path.as_str(), name, detail));
+        } else if known.contains(name) {
+            errors.push(FieldError::duplicate(path.as_str(), name));
+        }
+        known.insert(name);
+        let shared = match namespace(name) {
+            Some("hostNetwork") if spec.host_network == Some(true) => "hostNetwork",
+            Some("hostIPC") if spec.host_ipc == Some(true) => "hostIPC",
+            _ => continue,
+        };
+        let detail = format!("may not be specified when '{shared}' is true");
+        errors.push(FieldError::invalid(path.as_str(), name, detail));
     }
-    let shared = [("hostNetwork", spec.host_network), ("hostPID", spec.host_pid), ("hostIPC", spec.host_ipc)];
-    let shared = shared.into_iter().filter(|(_, asked)| *asked == Some(true));
-    shared
-        .map(|(field, _)| FieldError::forbidden(format!("{path}.{field}"), "when `hostUsers` is false"))
-        .collect()
+    errors
+}
+
+fn is_sysctl(name: &str) -> bool {
+    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let is_part = |part: &str| {
+        let ends = [part.bytes().next(), part.bytes().last()];
+        ends.iter().all(|b| b.is_some_and(inner)) && part.bytes().all(|b| inner(b) || b"-_".contains(&b))
+    };
+    name.len() <= 253 && name.split(['.', '/']).all(is_part)
+}
+
+/// The field with which a pod shares the namespace that a parameter belongs to.
+fn namespace(sysctl: &str) -> Option<&'static str> {
+    let name = sysctl.replace('/', ".");
+    let is_ipc = name == "kernel.sem"
+        || ["kernel.shm", "kernel.msg", "fs.mqueue."].iter().any(|prefix| name.starts_with(prefix));
+    if name.starts_with("net.") { Some("hostNetwork") } else { is_ipc.then_some("hostIPC") }
+}
+
+/// What a pod that is nobody on the node cannot share with it, or use of it.
+pub(super) fn host_users(path: &str, spec: &PodSpec) -> FieldErrors {
+    let mut errors = FieldErrors::new();
+    if spec.host_users != Some(false) {
+        return errors;
+    }
+    let detail = "when `hostUsers` is false";
+    let shared = [("hostNetwork", spec.host_network), ("HostPID", spec.host_pid), ("HostIPC", spec.host_ipc)];
+    for (field, _) in shared.into_iter().filter(|(_, asked)| *asked == Some(true)) {
+        errors.push(FieldError::forbidden(format!("{path}.{field}"), detail));
+    }
+    let inits = spec.init_containers.as_deref().unwrap_or_default();
+    for (list, containers) in [("initContainers", inits), ("containers", &spec.containers)] {
+        let has_devices = |devices: &Option<Vec<_>>| devices.as_ref().is_some_and(|list| !list.is_empty());
+        for (index, _) in containers.iter().enumerate().filter(|(_, it)| has_devices(&it.volume_devices)) {
+            errors.push(FieldError::forbidden(format!("{path}.{list}[{index}].volumeDevices"), detail));
+        }
+    }
+    errors
+}
+
+/// Checks a container's security context at `path`; `host_users` is whether its pod's users are the node's.
+pub(super) fn container(path: &str, context: &SecurityContext, host_users: bool) -> FieldErrors {
+    let mut errors = FieldErrors::new();
+    let at = |field: &str| format!("{path}.{field}");
+    for (field, id) in [("runAsUser", context.run_as_user), ("runAsGroup", context.run_as_group)] {
+        errors.extend(id.iter().flat_map(|id| self::id(&at(field), *id)));
+    }
+    if let Some(kind) = context.proc_mount.as_deref() {
+        errors.extend(proc_mount(&at("procMount"), kind, host_users));
+    }
+    errors.extend(seccomp(&at("seccompProfile"), context.seccomp_profile.as_ref()));
+    if context.allow_privilege_escalation == Some(false) {
+        let added = context.capabilities.iter().flat_map(|capabilities| capabilities.add.iter().flatten());
+        let privileged = (context.privileged == Some(true)).then_some("`privileged` to true");
+        let admin = added.filter(|name| *name == "CAP_SYS_ADMIN").map(|_| "`capabilities.Add` CAP_SYS_ADMIN");
+        for what in privileged.into_iter().chain(admin) {
+            let detail = format!("cannot set `allowPrivilegeEscalation` to false and {what}");
+            errors.push(FieldError::invalid(path, Value::Null, detail).showing(shown(context)));
+        }
+    }
+    errors.extend(validate_windows::options(&at("windowsOptions"), context.windows_options.as_ref()));
+    errors.extend(app_armor(&at("appArmorProfile"), context.app_armor_profile.as_ref()));
+    errors
 }
 
 /// The whole of `/proc` is only for processes that are nobody on the node.
-fn proc_mounts(path: &str, spec: &PodSpec) -> FieldErrors {
-    let of = |list: &'static str, index: usize, context: &Option<SecurityContext>| {
-        let kind = context.as_ref()?.proc_mount.clone()?;
-        Some((format!("{path}.{list}[{index}].securityContext.procMount"), kind))
-    };
-    let inits = spec.init_containers.iter().flatten().enumerate();
-    let inits = inits.filter_map(|(index, c)| of("initContainers", index, &c.security_context));
-    let mains = spec.containers.iter().enumerate();
-    let mains = mains.filter_map(|(index, c)| of("containers", index, &c.security_context));
-    let check = |(field, kind): (String, String)| match kind.as_str() {
-        "Unmasked" if spec.host_users != Some(false) => {
-            [FieldError::invalid(field, kind, "`hostUsers` must be false to use `Unmasked`")].into()
-        }
-        _ => one_of_optional(&field, Some(&kind), &["Default", "Unmasked"]),
-    };
-    inits.chain(mains).flat_map(check).collect()
-}
-
-/// Checks a container's security context at `path`.
-pub(super) fn container(path: &str, context: &SecurityContext) -> FieldErrors {
-    let mut errors = FieldErrors::new();
-    for (field, id) in [("runAsUser", context.run_as_user), ("runAsGroup", context.run_as_group)] {
-        errors.extend(id.iter().flat_map(|id| self::id(&format!("{path}.{field}"), *id)));
+fn proc_mount(path: &str, kind: &str, host_users: bool) -> FieldErrors {
+    let kinds = ["Default", "Unmasked"];
+    if !kinds.contains(&kind) {
+        return [FieldError::not_supported(path, kind, &kinds)].into();
     }
-    errors.extend(seccomp(path, context.seccomp_profile.as_ref()));
-    errors.extend(app_armor(path, context.app_armor_profile.as_ref()));
-    if context.allow_privilege_escalation != Some(false) {
-        return errors;
+    if kind == "Unmasked" && host_users {
+        return [FieldError::invalid(path, kind, "`hostUsers` must be false to use `Unmasked`")].into();
     }
-    let added = context.capabilities.iter().flat_map(|capabilities| capabilities.add.iter().flatten());
-    let admin = added.into_iter().any(|name| name == "CAP_SYS_ADMIN");
-    let conflict = match (context.privileged, admin) {
-        (Some(true), _) => "cannot set `allowPrivilegeEscalation` to false and `privileged` to true",
-        (_, true) => "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN",
-        _ => return errors,
-    };
-    errors.push(FieldError::invalid(path, Value::Null, conflict).showing(shown(context)));
-    errors
+    FieldErrors::new()
 }
 
 /// A security context as Kubernetes' own type has it, as far as its fields are of a simple type there.
@@ -135,27 +165,41 @@ fn shown(context: &SecurityContext) -> String {
     )
 }
 
+const PROFILES: [&str; 3] = ["Localhost", "RuntimeDefault", "Unconfined"];
+
+/// The type of a profile, which has to be there; `field` is the profile's.
+fn profile_type(path: &str, field: &str, kind: &str) -> FieldErrors {
+    match kind {
+        "" => [FieldError::required(path, format!("type is required when {field} is set"))].into(),
+        kind => one_of(path, Some(kind), &PROFILES),
+    }
+}
+
 fn app_armor(path: &str, profile: Option<&AppArmorProfile>) -> FieldErrors {
+    /// Bytes of the longest path.
+    const LONGEST: usize = 4095;
     let Some(profile) = profile else { return FieldErrors::new() };
-    let path = format!("{path}.appArmorProfile");
-    let types = ["Localhost", "RuntimeDefault", "Unconfined"];
-    let mut errors = one_of(&format!("{path}.type"), Some(&profile.type_), &types);
     let name = format!("{path}.localhostProfile");
+    let missing = || FieldError::required(name.as_str(), "must be set when AppArmor type is Localhost");
+    let mut errors = FieldErrors::new();
     match (profile.type_.as_str(), profile.localhost_profile.as_deref()) {
-        ("Localhost", None) => {
-            errors.push(FieldError::required(name, "must be set when AppArmor type is Localhost"));
+        ("Localhost", None) => errors.push(missing()),
+        ("Localhost", Some(given)) => {
+            if given.trim() != given {
+                let detail = "must not be padded with whitespace";
+                errors.push(FieldError::invalid(name.as_str(), given, detail));
+            } else if given.is_empty() {
+                errors.push(missing());
+            }
+            if given.len() > LONGEST {
+                errors.push(FieldError::too_long(name.as_str(), LONGEST));
+            }
         }
-        ("Localhost", Some(given)) if given.trim().is_empty() => {
-            errors.push(FieldError::required(name, "must be set when AppArmor type is Localhost"));
-        }
-        ("Localhost", Some(given)) if given.trim() != given => {
-            errors.push(FieldError::invalid(name, given, "must not be padded with whitespace"));
-        }
-        ("Localhost", _) | (_, None) => {}
-        (_, Some(given)) => {
+        ("RuntimeDefault" | "Unconfined", Some(given)) => {
             let detail = "can only be set when AppArmor type is Localhost";
-            errors.push(FieldError::invalid(name, given, detail));
+            errors.push(FieldError::invalid(name.as_str(), given, detail));
         }
+        (kind, _) => errors.extend(profile_type(&format!("{path}.type"), "appArmorProfile", kind)),
     }
     errors
 }
@@ -169,16 +213,19 @@ fn id(path: &str, id: i64) -> FieldErrors {
 
 fn seccomp(path: &str, profile: Option<&SeccompProfile>) -> FieldErrors {
     let Some(profile) = profile else { return FieldErrors::new() };
-    let path = format!("{path}.seccompProfile");
-    let types = ["Localhost", "RuntimeDefault", "Unconfined"];
-    let mut errors = one_of(&format!("{path}.type"), Some(&profile.type_), &types);
+    let mut errors = profile_type(&format!("{path}.type"), "seccompProfile", &profile.type_);
     let file = format!("{path}.localhostProfile");
-    let given = profile.localhost_profile.as_ref().is_some_and(|file| !file.is_empty());
-    if profile.type_ == "Localhost" && !given {
-        errors.push(FieldError::required(file, "must be set when seccomp type is Localhost"));
-    } else if profile.type_ != "Localhost" && given {
-        let value = profile.localhost_profile.clone();
-        errors.push(FieldError::invalid(file, value, "can only be set when seccomp type is Localhost"));
+    match (profile.type_.as_str(), profile.localhost_profile.as_deref()) {
+        ("Localhost", None) => {
+            errors.push(FieldError::required(file, "must be set when seccomp type is Localhost"));
+        }
+        ("Localhost", Some(given)) => errors.extend(inside(&file, given)),
+        (kind, Some(given)) => {
+            let shown = format!(r#"{{"Type":{},"LocalhostProfile":{}}}"#, json!(kind), json!(given));
+            let detail = "can only be set when seccomp type is Localhost";
+            errors.push(FieldError::invalid(file, Value::Null, detail).showing(shown));
+        }
+        (_, None) => {}
     }
     errors
 }

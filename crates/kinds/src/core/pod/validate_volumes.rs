@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::subject::Subject;
 use super::validate_env::{field_ref, resource_ref};
-use crate::core::claim_spec;
+use crate::core::{claim_spec, volume_sources};
 use crate::shared::check::{self, one_of, one_of_optional};
 use skiff_machinery::cells::{int_of, str_of};
 use skiff_machinery::names::Form;
@@ -25,6 +25,40 @@ const VOLUME_FIELDS: &[&str] =
     &["metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid"];
 const HOST_PATH_TYPES: &[&str] =
     &["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
+
+/// The kinds of volumes in the order in which they are looked at.
+const KINDS: &[&str] = &[
+    "emptyDir",
+    "hostPath",
+    "gitRepo",
+    "gcePersistentDisk",
+    "awsElasticBlockStore",
+    "secret",
+    "nfs",
+    "iscsi",
+    "glusterfs",
+    "flocker",
+    "persistentVolumeClaim",
+    "rbd",
+    "cinder",
+    "cephfs",
+    "quobyte",
+    "downwardAPI",
+    "fc",
+    "flexVolume",
+    "configMap",
+    "azureFile",
+    "vsphereVolume",
+    "photonPersistentDisk",
+    "portworxVolume",
+    "azureDisk",
+    "storageos",
+    "projected",
+    "scaleIO",
+    "csi",
+    "ephemeral",
+    "image",
+];
 
 /// Checks the volumes of a pod spec at `path`; also gives the names of those that are right, which alone can be mounted.
 pub(super) fn validate(path: &str, spec: &Value, subject: Subject) -> (Volumes, FieldErrors) {
@@ -57,19 +91,27 @@ fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
 }
 
 fn sources(path: &str, volume: &Value, subject: Subject) -> FieldErrors {
-    let fields = volume.as_object().into_iter().flatten();
-    let mut given = fields.filter(|(key, value)| *key != "name" && !value.is_null());
+    let given = |kind: &&'static str| Some((*kind, volume.get(*kind).filter(|source| !source.is_null())?));
+    let mut given = KINDS.iter().filter_map(given);
     let Some((kind, source)) = given.next() else {
         return [FieldError::required(path, "must specify a volume type")].into();
     };
-    let mut errors = self::source(&format!("{path}.{kind}"), kind, source, subject);
+    let told = if kind == "gcePersistentDisk" { "persistentDisk" } else { kind };
+    let mut errors = self::source(&format!("{path}.{told}"), kind, source, (str_of(volume, "name"), subject));
     errors.extend(given.map(|(kind, _)| {
-        FieldError::forbidden(format!("{path}.{kind}"), "may not specify more than 1 volume type")
+        // As Kubernetes writes them there.
+        let told = match kind {
+            "cephfs" => "cephFS",
+            "downwardAPI" => "downwarAPI",
+            kind => kind,
+        };
+        FieldError::forbidden(format!("{path}.{told}"), "may not specify more than 1 volume type")
     }));
     errors
 }
 
-fn source(path: &str, kind: &str, source: &Value, subject: Subject) -> FieldErrors {
+/// Checks a source; whose it is, its volume's name.
+fn source(path: &str, kind: &str, source: &Value, (name, subject): (&str, Subject)) -> FieldErrors {
     match kind {
         "emptyDir" => empty_dir(path, source),
         "hostPath" => host_path(path, source),
@@ -95,10 +137,32 @@ fn source(path: &str, kind: &str, source: &Value, subject: Subject) -> FieldErro
         "nfs" => nfs(path, source),
         "azureDisk" => azure_disk(path, source),
         "ephemeral" => ephemeral(path, source),
-        "csi" => required(path, source, &["driver"]),
+        "csi" => csi(path, source),
         "image" => image(path, source, subject),
-        _ => FieldErrors::new(),
+        "gitRepo" => {
+            let mut errors = required(path, source, &["repository"]);
+            errors.extend(inside(&format!("{path}.directory"), str_of(source, "directory")));
+            errors
+        }
+        // Their secrets are of the pod's namespace.
+        "cinder" | "storageos" => {
+            let mut source = source.clone();
+            let secret = source.as_object_mut().and_then(|source| source.remove("secretRef"));
+            let mut errors = volume_sources::source(path, kind, &source, name);
+            errors.extend(secret.iter().flat_map(|it| required(&format!("{path}.secretRef"), it, &["name"])));
+            errors
+        }
+        kind => volume_sources::source(path, kind, source, name),
     }
+}
+
+/// A volume of a driver of its own.
+fn csi(path: &str, source: &Value) -> FieldErrors {
+    let mut errors = check::driver_name(&format!("{path}.driver"), str_of(source, "driver"));
+    if let Some(secret) = source.get("nodePublishSecretRef").filter(|secret| secret.is_object()) {
+        errors.extend(required(&format!("{path}.nodePublishSecretRef"), secret, &["name"]));
+    }
+    errors
 }
 
 /// An image; its templates leave open which, as they may for containers.
@@ -178,12 +242,7 @@ pub(crate) fn azure_disk(path: &str, source: &Value) -> FieldErrors {
 }
 
 fn empty_dir(path: &str, source: &Value) -> FieldErrors {
-    let medium = str_of(source, "medium");
     let mut errors = FieldErrors::new();
-    if !matches!(medium, "" | "Memory") && !medium.starts_with("HugePages") {
-        let field = format!("{path}.medium");
-        errors.push(FieldError::not_supported(field, medium, &["", "Memory", "HugePages"]));
-    }
     let limit = str_of(source, "sizeLimit");
     let negative = limit.parse::<Quantity>().map_or(true, |amount| amount.nanos() < 0);
     if !limit.is_empty() && negative {
@@ -195,8 +254,11 @@ fn empty_dir(path: &str, source: &Value) -> FieldErrors {
 
 /// A file or directory of the node.
 pub(crate) fn host_path(path: &str, source: &Value) -> FieldErrors {
-    let mut errors = required(path, source, &["path"]);
     let location = str_of(source, "path");
+    if location.is_empty() {
+        return required(path, source, &["path"]);
+    }
+    let mut errors = FieldErrors::new();
     if location.split('/').any(|part| part == "..") {
         errors.push(FieldError::invalid(format!("{path}.path"), location, "must not contain '..'"));
     }
@@ -251,7 +313,6 @@ fn downward_items(path: &str, source: &Value) -> FieldErrors {
 fn downward_item(path: &str, item: &Value) -> FieldErrors {
     let mut errors = FieldErrors::new();
     errors.extend(file(path, item));
-    errors.extend(mode(path, "mode", item));
     match (item.get("fieldRef"), item.get("resourceFieldRef")) {
         (Some(_), Some(_)) => {
             let detail = "fieldRef and resourceFieldRef can not be specified simultaneously";
@@ -278,6 +339,7 @@ fn downward_item(path: &str, item: &Value) -> FieldErrors {
             errors.push(FieldError::required(path, "one of fieldRef and resourceFieldRef is required"));
         }
     }
+    errors.extend(mode(path, "mode", item));
     errors
 }
 

@@ -20,9 +20,10 @@ use skiff_schema::Schema;
 use crate::groups::CORE;
 use crate::row::stored;
 use skiff_machinery::cells::{age_column, name_column, text, wide};
+use skiff_machinery::names::Form;
 use skiff_machinery::{
-    AddressSpace, AllocationError, Claim, Companion, Context, FieldError, FieldErrors, Kind, Object, Printer,
-    Scope, Selectable, Strategy, Subresource,
+    AddressSpace, AllocationError, Claim, Companion, Context, FieldErrors, Kind, Object, Printer, Scope,
+    Selectable, Strategy, Subresource,
 };
 
 pub(crate) fn row(schema: &Arc<Schema>) -> Kind {
@@ -115,8 +116,8 @@ impl Strategy for ServiceStrategy {
         warnings::warnings(new)
     }
 
-    fn validate_name(&self, name: &str) -> Option<FieldError> {
-        skiff_machinery::names::dns_label(name)
+    fn validate_name(&self, name: &str) -> FieldErrors {
+        Form::DnsLabel.check("metadata.name", name)
     }
 
     fn creates_on_update(&self) -> bool {

@@ -48,12 +48,12 @@ fn unusual_texts(service: &Object) -> Vec<String> {
     let mut texts = Vec::new();
     for name in ["clusterIPs", "externalIPs"] {
         for (index, ip) in strings(service, &["spec", name]).into_iter().enumerate() {
-            texts.extend(unusual_ip(&format!("spec.{name}[{index}]"), ip));
+            texts.extend(addresses::unusual(&format!("spec.{name}[{index}]"), ip));
         }
     }
     let balancer_ip = service.str(&["spec", "loadBalancerIP"]);
     if !balancer_ip.is_empty() {
-        texts.extend(unusual_ip("spec.loadBalancerIP", balancer_ip));
+        texts.extend(addresses::unusual("spec.loadBalancerIP", balancer_ip));
     }
     for (index, range) in strings(service, &["spec", "loadBalancerSourceRanges"]).into_iter().enumerate() {
         if addresses::cidr(range.trim()).is_ok_and(addresses::has_host_bits) {
@@ -63,12 +63,4 @@ fn unusual_texts(service: &Object) -> Vec<String> {
         }
     }
     texts
-}
-
-fn unusual_ip(path: &str, text: &str) -> Option<String> {
-    let ip = addresses::ip(text).ok()?;
-    let canonical = ip.to_string();
-    (ip.is_ipv6() && canonical != text).then(|| {
-        format!("{path}: IPv6 address {text:?} should be in RFC 5952 canonical format ({canonical:?})")
-    })
 }
