@@ -50,13 +50,9 @@ pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
     let waker = Waker { informers: informers.clone(), queue: queue.clone() };
     subscribe(environment, waker);
     let client = environment.client(NAME);
-    environment.reconciler(
-        queue,
-        &[&informers.quotas],
-        WORKERS,
-        (client, informers.clone()),
-        |(client, informers), key| reconcile(client, informers, key).boxed(),
-    )
+    environment.reconciler(queue, &[&informers.quotas], WORKERS, client, |client, key| {
+        reconcile(client, key).boxed()
+    })
 }
 
 fn subscribe(environment: &Environment<'_>, waker: Waker) {
@@ -137,18 +133,22 @@ fn counts(quota: &ResourceQuota, counted: Counted<'_>) -> bool {
     hard.into_iter().flatten().any(|(name, _)| counted.counts(name))
 }
 
-async fn reconcile(client: &Client, informers: &Informers, key: ObjectKey) -> Result<Next, Error> {
-    let Some(quota) = informers.quotas.get(&key) else { return Ok(Next::Done) };
+async fn reconcile(client: &Client, key: ObjectKey) -> Result<Next, Error> {
     let failed = |action: &'static str| {
         let quota = key.clone();
         move |source: kube::Error| Error { action, quota, source }
     };
-    let tree = json!(&*quota);
+    let api = Api::<ResourceQuota>::namespaced(client.clone(), key.namespace());
+    // Not from the cache, which may not have heard yet of what was charged for an object that is gone already: nobody would count
+    // again.
+    let itself = ListParams::default().fields(&format!("metadata.name={}", key.name()));
+    let mut found = api.list(&itself).await.map_err(failed("read the status"))?;
+    let Some(quota) = found.items.pop() else { return Ok(Next::Done) };
+    let tree = json!(quota);
     let counted = count(client, &key, &tree).await.map_err(failed("count the objects"))?;
     if let Some(status) = status(&tree, &counted) {
         let mut changed = tree;
         changed["status"] = status;
-        let api = Api::<ResourceQuota>::namespaced(client.clone(), key.namespace());
         let body = serde_json::from_value(changed).map_err(kube::Error::SerdeError);
         let body = body.map_err(failed("write the status"))?;
         // The version is that which was read before anything was counted: whatever was charged since makes it come again.
