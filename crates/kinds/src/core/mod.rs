@@ -20,6 +20,7 @@ pub(crate) mod resources;
 mod secret;
 mod service;
 mod service_account;
+mod volume_places;
 mod volume_sources;
 pub(crate) mod volume_spec;
 mod volumes;

@@ -5,7 +5,7 @@ use skiff_machinery::cells::{int_of, str_of};
 use skiff_machinery::names::Form;
 use skiff_machinery::{FieldError, FieldErrors};
 
-use super::pod;
+use super::volume_places::{self, required};
 use crate::shared::check::driver_name;
 use crate::shared::go;
 
@@ -151,9 +151,9 @@ fn is_root(path: &str) -> bool {
 /// Checks the source of a kind, of the volume of a name.
 pub(super) fn source(path: &str, kind: &str, source: &Value, name: &str) -> FieldErrors {
     match kind {
-        "hostPath" => pod::host_path(path, source),
-        "nfs" => pod::nfs(path, source),
-        "azureDisk" => pod::azure_disk(path, source),
+        "hostPath" => volume_places::host_path(path, source),
+        "nfs" => volume_places::nfs(path, source),
+        "azureDisk" => volume_places::azure_disk(path, source),
         "local" => local(path, source),
         "gcePersistentDisk" => disk(path, source, "pdName"),
         "awsElasticBlockStore" => disk(path, source, "volumeID"),
@@ -188,11 +188,6 @@ pub(super) fn source(path: &str, kind: &str, source: &Value, name: &str) -> Fiel
         "storageos" => storageos(path, source),
         _ => csi(path, source),
     }
-}
-
-fn required(path: &str, source: &Value, fields: &[&str]) -> FieldErrors {
-    let missing = fields.iter().filter(|field| str_of(source, field).is_empty());
-    missing.map(|field| FieldError::required(format!("{path}.{field}"), "")).collect()
 }
 
 fn is_empty_list(source: &Value, field: &str) -> bool {

@@ -149,6 +149,18 @@ pub(crate) fn driver_name(field: &str, name: &str) -> FieldErrors {
     errors
 }
 
+/// A path that stays below where it starts.
+pub(crate) fn inside(field: &str, path: &str) -> FieldErrors {
+    let mut errors = FieldErrors::new();
+    if path.starts_with('/') {
+        errors.push(FieldError::invalid(field, path, "must be a relative path"));
+    }
+    if path.split('/').any(|part| part == "..") {
+        errors.push(FieldError::invalid(field, path, "must not contain '..'"));
+    }
+    errors
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -36,7 +36,6 @@ pub(crate) use warnings::template_warnings;
 pub(crate) use validate::toleration;
 pub(crate) use validate_placement::{Values, node_selector};
 pub(crate) use validate_resources::requirements;
-pub(crate) use validate_volumes::{azure_disk, host_path, nfs};
 
 use serde_json::{Value, json};
 use skiff_ordered::Ordered as _;

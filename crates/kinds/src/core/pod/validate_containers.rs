@@ -6,9 +6,9 @@ use k8s_openapi::api::core::v1::{Container, ContainerPort, PodSpec, VolumeDevice
 
 use super::subject::Subject;
 use super::validate_probes::{self, Role};
-use super::validate_volumes::{PULL_POLICIES, Volumes, inside};
+use super::validate_volumes::{PULL_POLICIES, Volumes};
 use super::{validate_claims, validate_env, validate_resources, validate_security};
-use crate::shared::check::{self, one_of, one_of_optional};
+use crate::shared::check::{self, inside, one_of, one_of_optional};
 use skiff_machinery::names::Form;
 use skiff_machinery::{FieldError, FieldErrorKind, FieldErrors};
 

@@ -4,9 +4,10 @@ use k8s_openapi::api::core::v1::{
     Container, EnvVar, EnvVarSource, ObjectFieldSelector, PodSpec, ResourceFieldSelector,
 };
 
-use super::validate_volumes::inside;
 use skiff_machinery::names::Form;
 use skiff_machinery::{FieldError, FieldErrorKind, FieldErrors};
+
+use crate::shared::check::inside;
 
 const ENV_FIELDS: &[&str] = &[
     "metadata.name",

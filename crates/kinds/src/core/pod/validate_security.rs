@@ -7,9 +7,8 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::core::v1::{AppArmorProfile, PodSpec, SeccompProfile, SecurityContext, Sysctl};
 use serde_json::{Value, json};
 
-use super::validate_volumes::inside;
 use super::validate_windows;
-use crate::shared::check::{one_of, one_of_optional};
+use crate::shared::check::{inside, one_of, one_of_optional};
 use skiff_machinery::{FieldError, FieldErrors};
 
 /// Checks the security context of a pod spec at `path`.

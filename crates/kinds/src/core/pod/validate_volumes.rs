@@ -8,8 +8,9 @@ use serde_json::Value;
 
 use super::subject::Subject;
 use super::validate_env::{field_ref, resource_ref};
+use crate::core::volume_places::{azure_disk, host_path, nfs, required};
 use crate::core::{claim_spec, volume_sources};
-use crate::shared::check::{self, one_of, one_of_optional};
+use crate::shared::check::{self, inside, one_of};
 use skiff_machinery::cells::{int_of, str_of};
 use skiff_machinery::names::Form;
 use skiff_machinery::quantity::Quantity;
@@ -23,8 +24,6 @@ pub(super) type Volumes = BTreeMap<String, bool>;
 
 const VOLUME_FIELDS: &[&str] =
     &["metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid"];
-const HOST_PATH_TYPES: &[&str] =
-    &["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
 
 /// The kinds of volumes in the order in which they are looked at.
 const KINDS: &[&str] = &[
@@ -205,42 +204,6 @@ fn ephemeral(path: &str, source: &Value) -> FieldErrors {
     errors
 }
 
-fn required(path: &str, source: &Value, fields: &[&str]) -> FieldErrors {
-    let missing = fields.iter().filter(|field| str_of(source, field).is_empty());
-    missing.map(|field| FieldError::required(format!("{path}.{field}"), "")).collect()
-}
-
-/// A file system of a server in the network.
-pub(crate) fn nfs(path: &str, source: &Value) -> FieldErrors {
-    let mut errors = required(path, source, &["server", "path"]);
-    let location = str_of(source, "path");
-    if !location.is_empty() && !location.starts_with('/') {
-        errors.push(FieldError::invalid(format!("{path}.path"), location, "must be an absolute path"));
-    }
-    errors
-}
-
-/// A disk of Azure.
-pub(crate) fn azure_disk(path: &str, source: &Value) -> FieldErrors {
-    const MANAGED: &str =
-        "/subscriptions/{sub-id}/resourcegroups/{group-name}/providers/microsoft.compute/disks/{disk-id}";
-    const BLOB: &str = "https://{account-name}.blob.core.windows.net/{container-name}/{disk-name}.vhd";
-    let text = |field: &str| source.get(field).and_then(Value::as_str);
-    let mut errors = required(path, source, &["diskName", "diskURI"]);
-    let modes = ["None", "ReadOnly", "ReadWrite"];
-    errors.extend(one_of_optional(&format!("{path}.cachingMode"), text("cachingMode"), &modes));
-    let kinds = ["Dedicated", "Managed", "Shared"];
-    errors.extend(one_of_optional(&format!("{path}.kind"), text("kind"), &kinds));
-    let location = str_of(source, "diskURI");
-    let form = match text("kind") {
-        Some("Managed") if !location.starts_with("/subscriptions/") => MANAGED,
-        Some("Dedicated" | "Shared") if !location.starts_with("https://") => BLOB,
-        _ => return errors,
-    };
-    errors.push(FieldError::not_supported(format!("{path}.diskURI"), location, &[form]));
-    errors
-}
-
 fn empty_dir(path: &str, source: &Value) -> FieldErrors {
     let mut errors = FieldErrors::new();
     let limit = str_of(source, "sizeLimit");
@@ -249,21 +212,6 @@ fn empty_dir(path: &str, source: &Value) -> FieldErrors {
         let detail = "SizeLimit field must be a valid resource quantity";
         errors.push(FieldError::forbidden(format!("{path}.sizeLimit"), detail));
     }
-    errors
-}
-
-/// A file or directory of the node.
-pub(crate) fn host_path(path: &str, source: &Value) -> FieldErrors {
-    let location = str_of(source, "path");
-    if location.is_empty() {
-        return required(path, source, &["path"]);
-    }
-    let mut errors = FieldErrors::new();
-    if location.split('/').any(|part| part == "..") {
-        errors.push(FieldError::invalid(format!("{path}.path"), location, "must not contain '..'"));
-    }
-    let kind = source.get("type").and_then(Value::as_str);
-    errors.extend(one_of_optional(&format!("{path}.type"), kind, HOST_PATH_TYPES));
     errors
 }
 
@@ -391,17 +339,5 @@ fn token(at: &str, volume: &str, token: &Value) -> FieldErrors {
     let invalid = |why| FieldError::invalid(format!("{at}.expirationSeconds"), seconds, why);
     errors.extend(problem.map(invalid));
     errors.extend(file(volume, token));
-    errors
-}
-
-/// A path that stays below where it starts.
-pub(super) fn inside(field: &str, path: &str) -> FieldErrors {
-    let mut errors = FieldErrors::new();
-    if path.starts_with('/') {
-        errors.push(FieldError::invalid(field, path, "must be a relative path"));
-    }
-    if path.split('/').any(|part| part == "..") {
-        errors.push(FieldError::invalid(field, path, "must not contain '..'"));
-    }
     errors
 }
