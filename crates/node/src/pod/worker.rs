@@ -229,8 +229,8 @@ impl Worker {
             Step::DeleteObject => self.publisher.is_writing(),
             // An agent that finds neither the end of a pod in the API nor its sandbox would run it once more.
             Step::StopSandbox => {
-                let never_again = self.pod.deleting() || self.observed.removed;
-                !never_again && !(self.pod.finished_in_api() && !self.publisher.is_behind())
+                let is_known = self.pod.finished_in_api() && !self.publisher.is_behind();
+                !(is_known || self.pod.deleting() || self.observed.removed)
             }
             _ => false,
         }

@@ -177,8 +177,13 @@ fn a_volume_grows_while_it_is_used() {
 #[test]
 fn nodes_of_devices_are_made_where_nobody_else_does() {
     with_own_mounts(|| {
-        rustix::mount::mount("none", "/dev", "tmpfs", rustix::mount::MountFlags::empty(), None).unwrap();
+        use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
         let node = Node::new(16 * MIB, false);
+        rustix::mount::mount("none", "/dev", "tmpfs", rustix::mount::MountFlags::empty(), None).unwrap();
+        for (path, minor) in [("/dev/random", 8), ("/dev/urandom", 9)] {
+            let readable = Mode::from_raw_mode(0o444);
+            mknodat(CWD, path, FileType::CharacterDevice, readable, makedev(1, minor)).unwrap();
+        }
         node.set_up("a", "").unwrap();
         assert!(node.device().unwrap().path().exists());
         node.tear_down("a");
