@@ -114,12 +114,12 @@ impl Layout {
         self.run.join("network")
     }
 
-    /// Which process is the server; locked by it while it runs.
     /// The persistent volumes that the node's provisioner has made.
     pub(crate) fn volumes(&self) -> PathBuf {
         self.data.join("volumes")
     }
 
+    /// Which process is the server; locked by it while it runs.
     pub(crate) fn server_record(&self) -> PathBuf {
         self.run.join("server.json")
     }
