@@ -19,12 +19,8 @@ const PACKAGE: &str = "io.k8s.api.core.v1.";
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Ignored {
     field: &'static str,
-    /// Concerns only this key of a map.
-    key: Option<&'static str>,
     /// Concerns only texts like this one, in which a `*` at either end stands for anything.
     like: Option<&'static str>,
-    /// Has an effect when this sibling has this value.
-    unless: Option<(&'static str, &'static str)>,
     /// What does not happen.
     consequence: &'static str,
 }
@@ -73,37 +69,22 @@ impl Table {
 }
 
 impl Ignored {
-    /// Reads `FIELD[KEY] like PATTERN unless SIBLING=VALUE: CONSEQUENCE`.
+    /// Reads `FIELD like PATTERN: CONSEQUENCE`.
     fn read(text: &'static str) -> Self {
         let (what, consequence) = text.split_once(": ").unwrap_or((text, ""));
-        let (what, unless) = match what.split_once(" unless ") {
-            Some((what, condition)) => (what, condition.split_once('=')),
+        let (field, like) = match what.split_once(" like ") {
+            Some((field, pattern)) => (field, Some(pattern)),
             None => (what, None),
         };
-        let (what, like) = match what.split_once(" like ") {
-            Some((what, pattern)) => (what, Some(pattern)),
-            None => (what, None),
-        };
-        let (field, key) = match what.split_once('[') {
-            Some((field, key)) => (field, Some(key.trim_end_matches(']'))),
-            None => (what, None),
-        };
-        Self { field, key, like, unless, consequence }
+        Self { field, like, consequence }
     }
 
-    /// Where below `object` the field is used without effect.
-    fn used_at(&self, object: &serde_json::Map<String, Value>) -> Option<String> {
-        let value = object.get(self.field)?;
-        if self.unless.is_some_and(|(sibling, value)| object.get(sibling).is_some_and(|v| v == value)) {
-            return None;
-        }
-        if self.like.is_some_and(|pattern| !value.as_str().is_some_and(|text| is_like(text, pattern))) {
-            return None;
-        }
-        match self.key {
-            Some(key) => value.get(key).map(|_| format!("{}[{key}]", self.field)),
-            None => (!is_zero(value)).then(|| self.field.to_owned()),
-        }
+    /// Whether the field is used in `object`, without effect.
+    fn is_used(&self, object: &serde_json::Map<String, Value>) -> bool {
+        object.get(self.field).is_some_and(|value| match self.like {
+            Some(pattern) => value.as_str().is_some_and(|text| is_like(text, pattern)),
+            None => !is_zero(value),
+        })
     }
 }
 
@@ -161,14 +142,15 @@ impl Walk<'_> {
     fn object(&mut self, definition: &Definition, object: &serde_json::Map<String, Value>) {
         let entry = self.table.entry(definition);
         for ignored in entry.iter().flat_map(|entry| &entry.ignored) {
-            if let Some(place) = ignored.used_at(object) {
-                let dot = if self.path.is_empty() { "" } else { "." };
-                let Ignored { consequence, .. } = ignored;
-                if self.found.len() >= MOST_WARNINGS {
-                    return;
-                }
-                self.found.push(format!("{}{dot}{place}: has no effect yet: {consequence}", self.path));
+            if !ignored.is_used(object) {
+                continue;
             }
+            if self.found.len() >= MOST_WARNINGS {
+                return;
+            }
+            let dot = if self.path.is_empty() { "" } else { "." };
+            let Ignored { field, consequence, .. } = ignored;
+            self.found.push(format!("{}{dot}{field}: has no effect yet: {consequence}", self.path));
         }
         for (name, value) in object {
             let Some(field) = definition.field(name) else { continue };
@@ -330,14 +312,9 @@ mod tests {
         let mut text = String::from("Accepted without effect, with a warning that says so:\n\n");
         for (name, entry) in &GLOBAL.0 {
             for ignored in &entry.ignored {
-                let key = ignored.key.map(|key| format!("[{key}]")).unwrap_or_default();
-                let unless = ignored
-                    .unless
-                    .map(|(field, value)| format!(" (but for `{field}: {value}`)"))
-                    .unwrap_or_default();
                 let like = ignored.like.map(|pattern| format!(" (`{pattern}`)")).unwrap_or_default();
-                let field = ignored.field;
-                writeln!(text, "- `{name}.{field}{key}`{like}{unless}: {}", ignored.consequence).unwrap();
+                let Ignored { field, consequence, .. } = ignored;
+                writeln!(text, "- `{name}.{field}`{like}: {consequence}").unwrap();
             }
         }
         text.push_str("\nRefused, by the API or by the node with an event at the pod:\n\n");

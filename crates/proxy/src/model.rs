@@ -187,6 +187,8 @@ pub enum Verdict {
     Reject,
     /// Ignored.
     Drop,
+    /// Looked at by where it comes from; what meets the clients that are allowed is with [`Element::Guarded`].
+    Guard,
     /// Sent to an endpoint.
     Balance(Balance),
     /// The cluster's own clients and the node go one way, all others another; `None` ignores them.
@@ -214,6 +216,7 @@ impl fmt::Display for Verdict {
         match self {
             Self::Reject => f.write_str("refuse"),
             Self::Drop => f.write_str("drop"),
+            Self::Guard => f.write_str("guard"),
             Self::Balance(balance) => balance.fmt(f),
             Self::Split { inside, outside: Some(outside) } => write!(f, "split.{inside}.{outside}"),
             Self::Split { inside, outside: None } => write!(f, "split.{inside}.drop"),
@@ -251,6 +254,7 @@ impl FromStr for Verdict {
         match text {
             "refuse" => return Ok(Self::Reject),
             "drop" => return Ok(Self::Drop),
+            "guard" => return Ok(Self::Guard),
             _ => {}
         }
         let Some(both) = text.strip_prefix("split.") else { return text.parse().map(Self::Balance) };
@@ -276,8 +280,8 @@ pub enum Element {
     AffinityId(Frontend, u32),
     /// An endpoint with which a remembered client may stay.
     AffinityEndpoint(Frontend, Endpoint),
-    /// Only clients that are allowed get through to this frontend.
-    Guarded(Frontend),
+    /// What to do with connections to a frontend of clients that it allows.
+    Guarded(Frontend, Verdict),
     /// Clients that do.
     Allowed(Frontend, Ipv4Net),
 }
@@ -292,7 +296,7 @@ impl Element {
             | Self::Masquerade(frontend)
             | Self::AffinityId(frontend, _)
             | Self::AffinityEndpoint(frontend, _)
-            | Self::Guarded(frontend)
+            | Self::Guarded(frontend, _)
             | Self::Allowed(frontend, _) => Key::Frontend(frontend),
         }
     }
@@ -307,7 +311,7 @@ impl fmt::Display for Element {
             Self::Masquerade(frontend) => write!(f, "masquerade {frontend}"),
             Self::AffinityId(frontend, id) => write!(f, "affinity {frontend} {id:08x}"),
             Self::AffinityEndpoint(frontend, endpoint) => write!(f, "sticky {frontend} {endpoint}"),
-            Self::Guarded(frontend) => write!(f, "guarded {frontend}"),
+            Self::Guarded(frontend, verdict) => write!(f, "guarded {frontend} {verdict}"),
             Self::Allowed(frontend, clients) => write!(f, "allowed {frontend} {clients}"),
         }
     }
@@ -344,7 +348,7 @@ mod tests {
 
     #[test]
     fn verdicts_are_known_again_by_their_chain() {
-        for name in ["refuse", "drop", "n1", "n5-10800", "o3", "split.n5.o2", "split.n5-60.drop"] {
+        for name in ["refuse", "drop", "guard", "n1", "n5-10800", "o3", "split.n5.o2", "split.n5-60.drop"] {
             assert_eq!(name.parse::<Verdict>().unwrap().to_string(), name);
         }
         for name in ["", "n0", "n", "x3", "split.n5", "split.drop.n5", "n70000", "prerouting"] {

@@ -191,7 +191,7 @@ impl Entry {
         };
         let inside = assign(frontend, Pool::Inside, old, inside);
         let outside = assign(frontend, Pool::Outside, old, outside);
-        let mut elements = vec![Element::Service(frontend, self.verdict(inside.len(), outside.len()))];
+        let mut elements = self.verdicts(frontend, self.verdict(inside.len(), outside.len()));
         if let Some(affinity) = self.affinity.filter(|_| !inside.is_empty()) {
             elements.push(Element::AffinityId(frontend, affinity.id));
             let all = inside.iter().chain(&outside).map(|(_, endpoint)| *endpoint).to_set();
@@ -199,10 +199,6 @@ impl Entry {
         }
         if self.masquerade && !inside.is_empty() {
             elements.push(Element::Masquerade(frontend));
-        }
-        if let Some(allowed) = &self.allowed {
-            elements.push(Element::Guarded(frontend));
-            elements.extend(allowed.iter().map(|clients| Element::Allowed(frontend, *clients)));
         }
         elements.extend(
             inside
@@ -212,6 +208,14 @@ impl Entry {
         );
         elements.sort_unstable();
         elements
+    }
+
+    /// What leads to `verdict`, for all clients or for those that are allowed.
+    fn verdicts(&self, frontend: Frontend, verdict: Verdict) -> Vec<Element> {
+        let Some(allowed) = &self.allowed else { return vec![Element::Service(frontend, verdict)] };
+        let guard = [Element::Service(frontend, Verdict::Guard), Element::Guarded(frontend, verdict)];
+        let clients = allowed.iter().map(|clients| Element::Allowed(frontend, *clients));
+        guard.into_iter().chain(clients).collect()
     }
 
     fn verdict(&self, inside: usize, outside: usize) -> Verdict {

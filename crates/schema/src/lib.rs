@@ -9,17 +9,18 @@
 
 mod build;
 mod go;
+mod root;
 mod table;
+mod whole;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::fmt;
-use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
 pub use build::Builder;
 pub use go::{GoField, go_field};
+pub use root::Root;
+pub use whole::{Schema, release};
 
 /// Text of the table, or of a schema that was made while running.
 pub type Text = Cow<'static, str>;
@@ -208,200 +209,6 @@ pub struct Level {
     prefix: [u16; 3],
     depth: usize,
 }
-
-/// All definitions.
-#[derive(Debug, Default)]
-pub struct Schema {
-    /// Ordered by name.
-    definitions: Vec<Definition>,
-    types: Vec<Type>,
-    /// Where definitions are that every kind has in common, if not here.
-    common: Option<Arc<Schema>>,
-    /// How server-side apply owns lists and maps that are items or values of maps, where it is not as without a word.
-    nested: BTreeMap<TypeId, ListKind>,
-}
-
-/// The type of whole objects: a schema and a definition of it.
-#[derive(Clone)]
-pub struct Root {
-    schema: Arc<Schema>,
-    id: DefinitionId,
-}
-
-/// The definitions of a release of Kubernetes.
-const TABLE: &str = include_str!("kubernetes.txt");
-
-/// The release whose definitions these are, e.g. `1.36.3`.
-pub fn release() -> &'static str {
-    table::release(TABLE)
-}
-
-impl Schema {
-    /// The definitions of Kubernetes, those of kinds that are not served included.
-    pub fn kubernetes() -> Self {
-        table::read(TABLE)
-    }
-
-    /// The definitions of a table that reads as that of Kubernetes (`table.rs`); packages and names in order.
-    ///
-    /// # Panics
-    /// If it does not read so: tables are parts of programs, and tests read them.
-    pub fn of_table(text: &'static str) -> Self {
-        table::read(text)
-    }
-
-    /// What a definition is found by.
-    pub fn find(&self, name: &str) -> Option<DefinitionId> {
-        let at = self.definitions.binary_search_by(|definition| (*definition.name).cmp(name)).ok()?;
-        u16::try_from(at).ok().map(DefinitionId)
-    }
-
-    /// A definition by name, e.g. `io.k8s.api.core.v1.ServiceSpec`.
-    pub fn definition(&self, name: &str) -> Option<&Definition> {
-        self.find(name).map(|id| self.get(id))
-    }
-
-    /// All definitions, ordered by name.
-    pub fn definitions(&self) -> impl Iterator<Item = &Definition> {
-        self.definitions.iter()
-    }
-
-    /// A definition by id.
-    pub fn get(&self, id: DefinitionId) -> &Definition {
-        &self.definitions[usize::from(id.0)]
-    }
-
-    /// The type of a map's values or a list's items.
-    pub fn inner(&self, id: TypeId) -> Type {
-        self.types[usize::from(id.0)]
-    }
-
-    /// How server-side apply owns such a value, if it is a list or a map.
-    pub fn inner_list(&self, id: TypeId) -> &ListKind {
-        let unstated = || match self.inner(id) {
-            Type::Map(_) => &ListKind::Granular,
-            _ => &ListKind::Atomic,
-        };
-        self.nested.get(&id).unwrap_or_else(unstated)
-    }
-
-    /// The field `name` of a type that is an object.
-    pub fn field(&self, ty: Type, name: &str) -> Option<&Field> {
-        match ty {
-            Type::Object(id) => self.get(id).field(name),
-            _ => None,
-        }
-    }
-
-    /// The type of what a path of field names leads to; keys of maps count as names, items of lists have none.
-    pub fn at<'p>(&self, ty: Type, path: impl IntoIterator<Item = &'p str>) -> Option<Type> {
-        path.into_iter().try_fold(ty, |mut ty, name| {
-            while let Type::List(inner) = ty {
-                ty = self.inner(inner);
-            }
-            match ty {
-                Type::Raw(_) => Some(ty),
-                Type::Map(inner) => Some(self.inner(inner)),
-                ty => self.field(ty, name).map(|field| field.ty),
-            }
-        })
-    }
-
-    /// What a type is in the end: what its lists of maps of lists hold.
-    pub fn innermost(&self, ty: Type) -> Type {
-        match ty {
-            Type::List(inner) | Type::Map(inner) => self.innermost(self.inner(inner)),
-            other => other,
-        }
-    }
-
-    /// An object of a definition of which nothing is set, with what is written all the same.
-    pub fn empty_object(&self, id: DefinitionId) -> Map<String, Value> {
-        let written = self.get(id).fields().iter().filter(|field| field.zero == Zero::Written);
-        written.filter_map(|field| Some((field.name.to_string(), self.empty(field.ty)?))).collect()
-    }
-
-    /// The zero of a type; none for times and raw JSON, whose zero is null.
-    pub fn empty(&self, ty: Type) -> Option<Value> {
-        match ty {
-            Type::Object(id) => Some(Value::Object(self.empty_object(id))),
-            Type::Map(_) => Some(Value::Object(Map::new())),
-            Type::List(_) => Some(Value::Array(Vec::new())),
-            Type::IntOrString => Some(0.into()),
-            Type::Quantity => Some("0".into()),
-            Type::Bytes => Some("".into()),
-            ty => ty.plain_zero(),
-        }
-    }
-
-    /// Whole objects of a definition, of this schema or of what it has in common with others.
-    pub fn root(self: &Arc<Self>, name: &str) -> Option<Root> {
-        match self.find(name) {
-            Some(id) => Some(Root { schema: self.clone(), id }),
-            None => self.common.as_ref()?.root(name),
-        }
-    }
-}
-
-impl Root {
-    /// The schema that the definition is in.
-    pub fn schema(&self) -> &Schema {
-        &self.schema
-    }
-
-    /// The schema that the definition is in, for others to hold.
-    pub fn share(&self) -> Arc<Schema> {
-        self.schema.clone()
-    }
-
-    /// A value of the definition.
-    pub fn ty(&self) -> Type {
-        Type::Object(self.id)
-    }
-
-    /// What the definition is found by.
-    pub fn id(&self) -> DefinitionId {
-        self.id
-    }
-
-    /// The fields of the whole object.
-    pub fn definition(&self) -> &Definition {
-        self.schema.get(self.id)
-    }
-
-    /// E.g. `io.k8s.api.core.v1.Service`.
-    pub fn name(&self) -> &str {
-        &self.definition().name
-    }
-
-    /// The definition of a kind of objects in the same schema.
-    pub fn of_kind(&self, group: &str, version: &str, kind: &str) -> Option<Self> {
-        let is_it = |definition: &Definition| match &definition.kinds {
-            Kinds::Of(kinds) => kinds.iter().any(|known| *known == [group, version, kind]),
-            Kinds::None | Kinds::Everywhere => false,
-        };
-        self.schema.definitions().find(|definition| is_it(definition)).and_then(|d| self.sibling(d.name()))
-    }
-
-    /// Another definition of the same schema.
-    pub fn sibling(&self, name: &str) -> Option<Self> {
-        self.schema.root(name)
-    }
-}
-
-impl fmt::Debug for Root {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Root({})", self.name())
-    }
-}
-
-impl PartialEq for Root {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.schema, &other.schema) && self.id == other.id
-    }
-}
-
-impl Eq for Root {}
 
 impl Definition {
     /// E.g. `io.k8s.api.core.v1.ServiceSpec`.

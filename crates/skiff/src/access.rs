@@ -1,7 +1,6 @@
 //! Who may come in and who decides: the options that say so, as kube-apiserver's.
 
-use std::ffi::OsString;
-use std::path::{self, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
@@ -10,6 +9,8 @@ use skiff_apiserver::{
     Authentication, AuthenticationOptions, Authorization, AuthorizationOptions, OidcFlags, OidcOptions,
     WebhookOptions,
 };
+
+use crate::args::said::{Options, Said};
 
 /// Time as Go writes it, e.g. `2m0s`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,9 +131,6 @@ pub(crate) struct OidcArgs {
     pub(crate) oidc_signing_algs: Vec<String>,
 }
 
-/// Options with their values, as a server has them; `None` where nothing is said.
-type Said = Vec<(&'static str, Option<OsString>)>;
-
 impl AccessArgs {
     /// What they ask of authentication.
     pub(crate) fn authentication(&self) -> anyhow::Result<Authentication> {
@@ -171,81 +169,61 @@ impl AccessArgs {
     pub(crate) fn read(&self) -> anyhow::Result<(Authentication, Authorization)> {
         Ok((self.authentication()?, self.authorization()?))
     }
+}
 
-    /// The options by the names of their arguments, with what is said.
-    pub(crate) fn said(&self) -> anyhow::Result<Said> {
-        let file = |file: &Option<PathBuf>| -> anyhow::Result<Option<OsString>> {
-            let found = file.as_ref().map(|file| {
-                path::absolute(file).map(OsString::from).with_context(|| format!("find {}", file.display()))
-            });
-            found.transpose()
-        };
-        let other = |text: String, usual: &str| (text != usual).then(|| OsString::from(text));
-        let time = |time: Time, usual: u64| {
-            (time.0 != Duration::from_secs(usual)).then(|| OsString::from(time.to_string()))
-        };
-        let mut said = vec![
-            ("anonymous_auth", self.anonymous_auth.map(|is| is.to_string().into())),
-            ("authentication_config", file(&self.authentication_config)?),
-            (
+impl Options for AccessArgs {
+    fn said(&self) -> Said {
+        let modes = self.authorization_mode.join(",");
+        let own = Said::default()
+            .flag("enable_bootstrap_token_auth", self.enable_bootstrap_token_auth)
+            .maybe("anonymous_auth", self.anonymous_auth)
+            .file("authentication_config", self.authentication_config.as_ref())
+            .file(
                 "authentication_token_webhook_config_file",
-                file(&self.authentication_token_webhook_config_file)?,
-            ),
-            (
+                self.authentication_token_webhook_config_file.as_ref(),
+            )
+            .text(
                 "authentication_token_webhook_version",
-                other(self.authentication_token_webhook_version.clone(), "v1beta1"),
-            ),
-            (
+                &self.authentication_token_webhook_version,
+                "v1beta1",
+            )
+            .text(
                 "authentication_token_webhook_cache_ttl",
-                time(self.authentication_token_webhook_cache_ttl, 120),
-            ),
-            ("authorization_config", file(&self.authorization_config)?),
-            ("authorization_mode", other(self.authorization_mode.join(","), "")),
-            ("authorization_policy_file", file(&self.authorization_policy_file)?),
-            ("authorization_webhook_config_file", file(&self.authorization_webhook_config_file)?),
-            ("authorization_webhook_version", other(self.authorization_webhook_version.clone(), "v1beta1")),
-            (
+                self.authentication_token_webhook_cache_ttl,
+                "120s",
+            )
+            .file("authorization_config", self.authorization_config.as_ref())
+            .text("authorization_mode", modes, "")
+            .file("authorization_policy_file", self.authorization_policy_file.as_ref())
+            .file("authorization_webhook_config_file", self.authorization_webhook_config_file.as_ref())
+            .text("authorization_webhook_version", &self.authorization_webhook_version, "v1beta1")
+            .text(
                 "authorization_webhook_cache_authorized_ttl",
-                time(self.authorization_webhook_cache_authorized_ttl, 300),
-            ),
-            (
+                self.authorization_webhook_cache_authorized_ttl,
+                "300s",
+            )
+            .text(
                 "authorization_webhook_cache_unauthorized_ttl",
-                time(self.authorization_webhook_cache_unauthorized_ttl, 30),
-            ),
-        ];
-        let oidc = &self.oidc;
-        let required: Vec<String> = oidc.oidc_required_claim.iter().map(ToString::to_string).collect();
-        said.extend([
-            ("oidc_issuer_url", other(oidc.oidc_issuer_url.clone(), "")),
-            ("oidc_client_id", other(oidc.oidc_client_id.clone(), "")),
-            ("oidc_ca_file", file(&oidc.oidc_ca_file)?),
-            ("oidc_username_claim", other(oidc.oidc_username_claim.clone(), "sub")),
-            ("oidc_username_prefix", other(oidc.oidc_username_prefix.clone(), "")),
-            ("oidc_groups_claim", other(oidc.oidc_groups_claim.clone(), "")),
-            ("oidc_groups_prefix", other(oidc.oidc_groups_prefix.clone(), "")),
-            ("oidc_required_claim", other(required.join(","), "")),
-            ("oidc_signing_algs", other(oidc.oidc_signing_algs.join(","), "RS256")),
-        ]);
-        Ok(said)
+                self.authorization_webhook_cache_unauthorized_ttl,
+                "30s",
+            );
+        own.and(self.oidc.said())
     }
+}
 
-    /// The same, for a process that runs somewhere else.
-    pub(crate) fn words(&self) -> anyhow::Result<Vec<OsString>> {
-        let mut words: Vec<OsString> = Vec::new();
-        if self.enable_bootstrap_token_auth {
-            words.push("--enable-bootstrap-token-auth".into());
-        }
-        for (name, value) in self.said()?.into_iter().filter_map(|(name, value)| Some((name, value?))) {
-            let mut word = OsString::from(format!("--{}=", name.replace('_', "-")));
-            word.push(value);
-            words.push(word);
-        }
-        Ok(words)
-    }
-
-    /// Whether nothing is said.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.words().is_ok_and(|words| words.is_empty())
+impl Options for OidcArgs {
+    fn said(&self) -> Said {
+        let required: Vec<String> = self.oidc_required_claim.iter().map(ToString::to_string).collect();
+        Said::default()
+            .text("oidc_issuer_url", &self.oidc_issuer_url, "")
+            .text("oidc_client_id", &self.oidc_client_id, "")
+            .file("oidc_ca_file", self.oidc_ca_file.as_ref())
+            .text("oidc_username_claim", &self.oidc_username_claim, "sub")
+            .text("oidc_username_prefix", &self.oidc_username_prefix, "")
+            .text("oidc_groups_claim", &self.oidc_groups_claim, "")
+            .text("oidc_groups_prefix", &self.oidc_groups_prefix, "")
+            .text("oidc_required_claim", required.join(","), "")
+            .text("oidc_signing_algs", self.oidc_signing_algs.join(","), "RS256")
     }
 }
 
@@ -291,7 +269,7 @@ mod tests {
         let check = |words: &str| {
             let args = line(words);
             let again: Vec<String> =
-                args.words().unwrap().into_iter().map(|word| word.into_string().unwrap()).collect();
+                args.said().words().into_iter().map(|word| word.into_string().unwrap()).collect();
             assert_eq!(again.join(" "), words);
             assert_eq!(line(&again.join(" ")), args);
             assert_eq!(args.is_empty(), words.is_empty());
@@ -306,7 +284,7 @@ mod tests {
             "--oidc-issuer-url=https://a --oidc-client-id=b --oidc-username-prefix=- --oidc-required-claim=a=b,c=d",
         );
         let args = line("--authorization-webhook-cache-authorized-ttl 1m30s");
-        assert_eq!(args.words().unwrap(), ["--authorization-webhook-cache-authorized-ttl=90s"]);
+        assert_eq!(args.said().words(), ["--authorization-webhook-cache-authorized-ttl=90s"]);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use skiff_runtime::Runtime;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::args::said::Options as _;
 use crate::cluster::DNS_SERVICE;
 use crate::parts::Parts;
 use crate::settings::{Settings, pki_subject, record};

@@ -1,16 +1,20 @@
 //! The command line.
 
+mod given;
+pub(crate) mod said;
+
 use std::ffi::OsString;
 use std::net::IpAddr;
-use std::path::{self, Path, PathBuf};
-use std::time::Duration;
+use std::path::PathBuf;
 
-use anyhow::Context as _;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
-use skiff_apiserver::{AuditConfig, AuditOptions, EventTtl, PluginConfiguration, PluginNames, Plugins};
+use skiff_apiserver::EventTtl;
 use skiff_node::EvictionHard;
 use skiff_runtime::ImageLimits;
+
+pub(crate) use given::{AdmissionArgs, AuditArgs, EncryptionArgs};
+use said::{Options, Said};
 
 use crate::access::AccessArgs;
 use crate::layout::Layout;
@@ -150,161 +154,23 @@ pub(crate) struct ServerArgs {
     pub(crate) detached: bool,
 }
 
-/// What is asked before something is written, as options of kube-apiserver say it.
-#[derive(Clone, Debug, PartialEq, Eq, Args)]
-pub(crate) struct AdmissionArgs {
-    /// Admission plugins that are off by default and are to be on: DenyServiceExternalIPs; errors name all plugins
-    #[arg(long, default_value = "", hide_default_value = true, value_name = "PLUGIN,…")]
-    pub(crate) enable_admission_plugins: PluginNames,
-    /// Admission plugins that are on by default and are to be off, e.g. DefaultTolerationSeconds
-    #[arg(long, default_value = "", hide_default_value = true, value_name = "PLUGIN,…")]
-    pub(crate) disable_admission_plugins: PluginNames,
-    /// AdmissionConfiguration (apiserver.config.k8s.io/v1) for PodSecurity, ResourceQuota and webhooks; read whenever the server starts
-    #[arg(long, value_name = "FILE")]
-    pub(crate) admission_control_config_file: Option<PathBuf>,
-}
-
-impl AdmissionArgs {
-    /// The plugins that these options ask for.
-    pub(crate) fn plugins(&self) -> anyhow::Result<Plugins> {
-        let configuration = match &self.admission_control_config_file {
-            Some(file) => PluginConfiguration::read(file)?,
-            None => PluginConfiguration::default(),
-        };
-        Ok(Plugins::new(&self.enable_admission_plugins, &self.disable_admission_plugins, configuration)?)
+impl Options for ServerArgs {
+    /// All but the directories, and what is said to this process alone.
+    fn said(&self) -> Said {
+        let name = self.node_name.as_ref();
+        let own = Said::default()
+            .text("image_limit", self.layout.image_limit, &ImageLimits::default().to_string())
+            .text("context", &self.context, "skiff")
+            .text("api_port", self.api_port, "6443")
+            .text("kubelet_port", self.kubelet_port, "10250")
+            .text("event_ttl", self.event_ttl, &EventTtl::default().to_string())
+            .maybe("eviction_hard", self.eviction_hard)
+            .maybe("node_name", name)
+            .maybe("node_ip", self.node_ip);
+        let parts: [&dyn Options; 5] =
+            [&self.admission, &self.scheduler, &self.audit, &self.access, &self.encryption];
+        parts.into_iter().fold(own, |all, part| all.and(part.said()))
     }
-
-    /// The same, for a process that runs somewhere else.
-    pub(crate) fn words(&self) -> anyhow::Result<Vec<OsString>> {
-        let mut words: Vec<OsString> = Vec::new();
-        let names = [
-            ("--enable-admission-plugins", &self.enable_admission_plugins),
-            ("--disable-admission-plugins", &self.disable_admission_plugins),
-        ];
-        for (option, names) in names.into_iter().filter(|(_, names)| !names.is_empty()) {
-            words.extend([option.into(), names.to_string().into()]);
-        }
-        if let Some(file) = &self.admission_control_config_file {
-            words.extend(["--admission-control-config-file".into(), absolute(file)?.into()]);
-        }
-        Ok(words)
-    }
-
-    /// Whether nothing is said.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.enable_admission_plugins.is_empty()
-            && self.disable_admission_plugins.is_empty()
-            && self.admission_control_config_file.is_none()
-    }
-}
-
-/// Which requests are written down, and where, as options of kube-apiserver say it.
-#[derive(Clone, Debug, PartialEq, Eq, Args)]
-pub(crate) struct AuditArgs {
-    /// Policy (audit.k8s.io/v1) that says which requests are written down, and how much of them; read whenever the server starts
-    #[arg(long, value_name = "FILE")]
-    pub(crate) audit_policy_file: Option<PathBuf>,
-    /// File that requests are written to, as a line of JSON for each event; - is standard output
-    #[arg(long, value_name = "FILE")]
-    pub(crate) audit_log_path: Option<PathBuf>,
-    /// After so many days a full file is removed; 0: never
-    #[arg(long, default_value_t = 0, value_name = "DAYS")]
-    pub(crate) audit_log_maxage: u32,
-    /// So many full files are kept; 0: all
-    #[arg(long, default_value_t = 0, value_name = "FILES")]
-    pub(crate) audit_log_maxbackup: u32,
-    /// At so many megabytes a file is full
-    #[arg(long, default_value_t = 100, value_name = "MEGABYTES")]
-    pub(crate) audit_log_maxsize: u32,
-    /// Kubeconfig of a server that events are sent to
-    #[arg(long, value_name = "FILE")]
-    pub(crate) audit_webhook_config_file: Option<PathBuf>,
-    /// How many seconds events are gathered for it
-    #[arg(long, default_value_t = 30, value_name = "SECONDS")]
-    pub(crate) audit_webhook_batch_max_wait: u32,
-}
-
-impl AuditArgs {
-    /// What they ask for.
-    pub(crate) fn read(&self) -> anyhow::Result<Option<AuditConfig>> {
-        let options = AuditOptions {
-            policy: self.audit_policy_file.clone(),
-            log: self.audit_log_path.clone(),
-            days: self.audit_log_maxage,
-            backups: self.audit_log_maxbackup,
-            megabytes: self.audit_log_maxsize,
-            webhook: self.audit_webhook_config_file.clone(),
-            wait: Duration::from_secs(self.audit_webhook_batch_max_wait.into()),
-        };
-        Ok(options.read()?)
-    }
-
-    /// The same, for a process that runs somewhere else.
-    pub(crate) fn words(&self) -> anyhow::Result<Vec<OsString>> {
-        let mut words: Vec<OsString> = Vec::new();
-        let files = [
-            ("--audit-policy-file", &self.audit_policy_file),
-            ("--audit-log-path", &self.audit_log_path),
-            ("--audit-webhook-config-file", &self.audit_webhook_config_file),
-        ];
-        for (option, file) in files.into_iter().filter_map(|(option, file)| Some((option, file.as_ref()?))) {
-            words.extend([option.into(), absolute(file)?.into()]);
-        }
-        let numbers = [
-            ("--audit-log-maxage", self.audit_log_maxage, 0),
-            ("--audit-log-maxbackup", self.audit_log_maxbackup, 0),
-            ("--audit-log-maxsize", self.audit_log_maxsize, 100),
-            ("--audit-webhook-batch-max-wait", self.audit_webhook_batch_max_wait, 30),
-        ];
-        for (option, number, _) in numbers.into_iter().filter(|(_, number, usual)| number != usual) {
-            words.extend([option.into(), number.to_string().into()]);
-        }
-        Ok(words)
-    }
-
-    /// Whether nothing is said.
-    pub(crate) fn is_empty(&self) -> bool {
-        let files = [&self.audit_policy_file, &self.audit_log_path, &self.audit_webhook_config_file];
-        files.into_iter().all(Option::is_none)
-    }
-}
-
-/// How what is stored is encrypted, as options of kube-apiserver say it.
-#[derive(Clone, Debug, PartialEq, Eq, Args)]
-pub(crate) struct EncryptionArgs {
-    /// EncryptionConfiguration (apiserver.config.k8s.io/v1) that says which resources are encrypted on disk, and with which keys
-    #[arg(long, value_name = "FILE")]
-    pub(crate) encryption_provider_config: Option<PathBuf>,
-    /// Read that file again whenever it changes
-    #[arg(long)]
-    pub(crate) encryption_provider_config_automatic_reload: bool,
-}
-
-impl EncryptionArgs {
-    /// The same, for a process that runs somewhere else.
-    pub(crate) fn words(&self) -> anyhow::Result<Vec<OsString>> {
-        let mut words: Vec<OsString> = Vec::new();
-        if let Some(file) = &self.encryption_provider_config {
-            words.extend(["--encryption-provider-config".into(), absolute(file)?.into()]);
-        }
-        if self.encryption_provider_config_automatic_reload {
-            words.push("--encryption-provider-config-automatic-reload".into());
-        }
-        Ok(words)
-    }
-
-    /// Whether nothing is said.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.encryption_provider_config.is_none() && !self.encryption_provider_config_automatic_reload
-    }
-}
-
-/// A file, wherever a process is started; standard output stays that.
-pub(crate) fn absolute(file: &Path) -> anyhow::Result<PathBuf> {
-    if file == Path::new("-") {
-        return Ok(file.to_owned());
-    }
-    path::absolute(file).with_context(|| format!("find {}", file.display()))
 }
 
 #[derive(Clone, Debug, Args)]
@@ -329,58 +195,11 @@ impl UpArgs {
         let (Command::Server(running) | Command::Agent(running)) = Cli::try_parse_from(words)?.command else {
             return Ok(Vec::new());
         };
-        let wanted = &self.server;
-        let or_none = |value: Option<String>| value.unwrap_or_else(|| "none".to_owned());
-        let names = |names: &PluginNames| or_none(Some(names.to_string()).filter(|names| !names.is_empty()));
-        let file = |file: &PathBuf| absolute(file).unwrap_or(file.clone()).display().to_string();
-        let text = |args: &ServerArgs| {
-            let admission = &args.admission;
-            let mut text: Vec<(&str, String)> = vec![
-                ("image_limit", args.layout.image_limit.to_string()),
-                ("node_name", or_none(args.node_name.clone())),
-                ("node_ip", or_none(args.node_ip.map(|ip| ip.to_string()))),
-                ("api_port", args.api_port.to_string()),
-                ("kubelet_port", args.kubelet_port.to_string()),
-                ("eviction_hard", or_none(args.eviction_hard.map(|thresholds| thresholds.to_string()))),
-                ("event_ttl", args.event_ttl.to_string()),
-                ("enable_admission_plugins", names(&admission.enable_admission_plugins)),
-                ("disable_admission_plugins", names(&admission.disable_admission_plugins)),
-                (
-                    "admission_control_config_file",
-                    or_none(admission.admission_control_config_file.as_ref().map(file)),
-                ),
-                ("scheduler_config", or_none(args.scheduler.scheduler_config.as_ref().map(file))),
-                ("audit_policy_file", or_none(args.audit.audit_policy_file.as_ref().map(file))),
-                ("audit_log_path", or_none(args.audit.audit_log_path.as_ref().map(file))),
-                ("audit_log_maxage", args.audit.audit_log_maxage.to_string()),
-                ("audit_log_maxbackup", args.audit.audit_log_maxbackup.to_string()),
-                ("audit_log_maxsize", args.audit.audit_log_maxsize.to_string()),
-                (
-                    "audit_webhook_config_file",
-                    or_none(args.audit.audit_webhook_config_file.as_ref().map(file)),
-                ),
-                ("audit_webhook_batch_max_wait", args.audit.audit_webhook_batch_max_wait.to_string()),
-                (
-                    "encryption_provider_config",
-                    or_none(args.encryption.encryption_provider_config.as_ref().map(file)),
-                ),
-                (
-                    "encryption_provider_config_automatic_reload",
-                    args.encryption.encryption_provider_config_automatic_reload.to_string(),
-                ),
-                ("context", args.context.clone()),
-                ("enable_bootstrap_token_auth", args.access.enable_bootstrap_token_auth.to_string()),
-            ];
-            let shown = |value: Option<OsString>| or_none(value.map(|value| value.display().to_string()));
-            let access = args.access.said().unwrap_or_default();
-            text.extend(access.into_iter().map(|(name, value)| (name, shown(value))));
-            text
-        };
-        let pairs = text(&running).into_iter().zip(text(wanted));
-        let differ =
-            pairs.filter(|((id, is), (_, asked))| is != asked && self.given.iter().any(|name| name == id));
+        let (is, asked) = (running.said(), self.server.said());
+        let pairs = is.pairs(&asked).filter(|(name, ..)| self.given.iter().any(|given| given == name));
+        let differ = pairs.filter(|(_, is, asked)| is != asked);
         Ok(differ
-            .map(|((id, is), (_, asked))| format!("--{} {asked}, and not {is}", id.replace('_', "-")))
+            .map(|(name, is, asked)| format!("--{} {asked}, and not {is}", said::option(name)))
             .collect())
     }
 }
@@ -480,65 +299,6 @@ pub(crate) struct DnsArgs {
 #[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_is_asked_of_admission_reaches_the_server() {
-        let words = ["skiff", "up", "--admission-control-config-file", "a.yaml"];
-        let words = words.into_iter().chain(["--disable-admission-plugins", "Priority,LimitRanger"]);
-        let Command::Up(args) = Cli::of(&Cli::command().get_matches_from(words)).unwrap().command else {
-            panic!("not up")
-        };
-        let here = path::absolute("a.yaml").unwrap();
-        let words = args.server.admission.words().unwrap();
-        let expected: [OsString; 4] = [
-            "--disable-admission-plugins".into(),
-            "LimitRanger,Priority".into(),
-            "--admission-control-config-file".into(),
-            here.into(),
-        ];
-        assert_eq!(words, expected);
-        let error = args.server.admission.plugins().unwrap_err();
-        assert_eq!(error.to_string(), "cannot read the admission control configuration a.yaml");
-    }
-
-    #[test]
-    fn what_is_asked_of_auditing_reaches_the_server() {
-        let words = "skiff up --audit-policy-file p.yaml --audit-log-path - --audit-log-maxsize 5";
-        let Command::Up(args) = Cli::of(&Cli::command().get_matches_from(words.split(' '))).unwrap().command
-        else {
-            panic!("not up")
-        };
-        let here = path::absolute("p.yaml").unwrap();
-        let expected: [OsString; 6] = [
-            "--audit-policy-file".into(),
-            here.into(),
-            "--audit-log-path".into(),
-            "-".into(),
-            "--audit-log-maxsize".into(),
-            "5".into(),
-        ];
-        assert_eq!(args.server.audit.words().unwrap(), expected);
-        assert_eq!(args.server.audit.read().unwrap_err().to_string(), "cannot read the audit policy p.yaml");
-    }
-
-    #[test]
-    fn what_is_asked_of_encryption_reaches_the_server() {
-        let words =
-            "skiff up --encryption-provider-config e.yaml --encryption-provider-config-automatic-reload";
-        let Command::Up(args) = Cli::of(&Cli::command().get_matches_from(words.split(' '))).unwrap().command
-        else {
-            panic!("not up")
-        };
-        let here = path::absolute("e.yaml").unwrap();
-        let expected: [OsString; 3] = [
-            "--encryption-provider-config".into(),
-            here.into(),
-            "--encryption-provider-config-automatic-reload".into(),
-        ];
-        assert_eq!(args.server.encryption.words().unwrap(), expected);
-        let error = args.server.encryption.read().unwrap_err().to_string();
-        assert_eq!(error, "error opening encryption provider configuration file \"e.yaml\"");
-    }
 
     #[test]
     fn options_that_a_running_server_does_not_have_are_told() {

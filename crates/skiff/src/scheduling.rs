@@ -1,6 +1,5 @@
 //! How pods are scheduled: the option that says so.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, anyhow};
@@ -8,7 +7,7 @@ use clap::Args;
 use skiff_apiserver::configuration::{Kind, decode, read_text};
 use skiff_scheduler::{Configuration, schema};
 
-use crate::args::absolute;
+use crate::args::said::{Options, Said};
 
 const CONFIGURATION: Kind = Kind {
     definition: "io.k8s.kubescheduler.config.KubeSchedulerConfiguration",
@@ -35,11 +34,11 @@ impl SchedulerArgs {
         let object = object.map_err(|why| anyhow!("{name}: {why}"))?;
         Configuration::read(&object).map_err(|why| anyhow!("{name}: {why}"))
     }
+}
 
-    /// The option, for a process that runs somewhere else.
-    pub(crate) fn words(&self) -> anyhow::Result<Vec<OsString>> {
-        let Some(file) = &self.scheduler_config else { return Ok(Vec::new()) };
-        Ok(vec!["--scheduler-config".into(), absolute(file)?.into()])
+impl Options for SchedulerArgs {
+    fn said(&self) -> Said {
+        Said::default().file("scheduler_config", self.scheduler_config.as_ref())
     }
 }
 
@@ -72,6 +71,9 @@ mod tests {
         std::fs::remove_dir_all(&directory).unwrap();
         let error = args.configuration().unwrap_err().to_string();
         assert_eq!(error, format!("cannot read the scheduler's configuration {}", file.display()));
-        assert_eq!(args.words().unwrap(), [OsString::from("--scheduler-config"), file.into()]);
+        assert_eq!(
+            args.said().words(),
+            [std::ffi::OsString::from(format!("--scheduler-config={}", file.display()))]
+        );
     }
 }

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context, anyhow, bail};
 use rustix::process::Pid;
 
+use crate::args::said::Options as _;
 use crate::args::{ServerArgs, UpArgs};
 use crate::daemon::Record;
 use crate::layout::Layout;
@@ -96,7 +97,7 @@ fn service(args: &UpArgs, layout: &Layout) -> anyhow::Result<Option<Unit>> {
         return Ok(None);
     }
     let program = std::env::current_exe().context("find the skiff program")?;
-    let arguments = server_arguments(&args.server, layout)?.into_iter().map(OsString::into_string);
+    let arguments = server_arguments(&args.server, layout).into_iter().map(OsString::into_string);
     let arguments = arguments.collect::<Result<Vec<String>, OsString>>();
     let arguments =
         arguments.map_err(|word| anyhow!("{} is not UTF-8, as a unit must be", word.display()))?;
@@ -163,7 +164,7 @@ fn keep(args: &ServerArgs, layout: &Layout, record: &Record) -> anyhow::Result<(
 /// Starts a keeper, which starts the server.
 fn spawn(args: &ServerArgs, layout: &Layout) -> anyhow::Result<Child> {
     let mut command = Command::new(std::env::current_exe().context("find the skiff program")?);
-    command.args(keeper::arguments(layout)).args(server_arguments(args, layout)?).arg("--detached");
+    command.args(keeper::arguments(layout)).args(server_arguments(args, layout)).arg("--detached");
     if std::env::var_os(MALLOC_ARENAS.0).is_none() {
         command.env(MALLOC_ARENAS.0, MALLOC_ARENAS.1);
     }
@@ -173,29 +174,11 @@ fn spawn(args: &ServerArgs, layout: &Layout) -> anyhow::Result<Child> {
 }
 
 /// The command line of the server, after the program's name.
-fn server_arguments(args: &ServerArgs, layout: &Layout) -> anyhow::Result<Vec<OsString>> {
+fn server_arguments(args: &ServerArgs, layout: &Layout) -> Vec<OsString> {
     let mut words: Vec<OsString> = vec!["server".into()];
     let mut option = |name: &str, value: OsString| words.extend([name.into(), value]);
     option("--data-dir", layout.data().into());
     option("--run-dir", layout.run().into());
-    option("--image-limit", layout.image_limits().to_string().into());
-    option("--context", args.context.clone().into());
-    option("--api-port", args.api_port.to_string().into());
-    option("--kubelet-port", args.kubelet_port.to_string().into());
-    option("--event-ttl", args.event_ttl.to_string().into());
-    if let Some(thresholds) = &args.eviction_hard {
-        option("--eviction-hard", thresholds.to_string().into());
-    }
-    if let Some(name) = &args.node_name {
-        option("--node-name", name.into());
-    }
-    if let Some(ip) = &args.node_ip {
-        option("--node-ip", ip.to_string().into());
-    }
-    words.extend(args.admission.words()?);
-    words.extend(args.scheduler.words()?);
-    words.extend(args.audit.words()?);
-    words.extend(args.access.words()?);
-    words.extend(args.encryption.words()?);
-    Ok(words)
+    words.extend(args.said().words());
+    words
 }

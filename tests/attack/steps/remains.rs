@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 
 use crate::machine::Machine;
 
-/// Everything of the node that pods and their volumes have, a line each. The parts of the cluster itself come and go.
+/// Everything of the node that pods and their volumes have, a line each. The parts of the cluster itself come and go, and so do
+/// link-local routes of IPv6: the kernel makes them a second or two after a link, when no neighbour has claimed the address (RFC 4862).
 const LOOK: &str = r#"
     ps -eo pid=,args= | grep -v -e 'skiff server' -e 'skiff agent' -e 'ps -eo' -e ' bash' -e ' cat$' -e ' grep' -e ' sed ' -e ' \[' | sed 's/^/process /'
     ip -o link | sed 's/^[0-9]*: \([^:@]*\).*/link \1/'
-    ip route show table all | sed 's/^/route /'
+    ip route show table all | grep -v -e fe80:: -e ff00:: | sed 's/^/route /'
     cut -d ' ' -f 5 /proc/self/mountinfo | grep "$PWD" | sed 's/^/mount /'
     losetup --list --noheadings --output NAME,BACK-FILE | grep "$PWD" | sed 's/^/device /'
     find /sys/fs/cgroup -type d -path "*$(tr -c '[:alnum:]' - <<<"$PWD/run" | sed 's/-*$//')*" | sed 's/^/group /'

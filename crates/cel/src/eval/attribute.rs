@@ -4,7 +4,8 @@ use crate::error::EvalError;
 use crate::library::Outcome;
 use crate::value::Value;
 
-use super::plan::{Attribute, Branch, Node, Qualifier, QualifierKey, Root, is_qualifier};
+use super::plan::is_qualifier;
+use super::tree::{Attribute, Branch, Node, Qualifier, QualifierKey, Root};
 use super::{Evaluator, Local};
 
 impl<'a> Evaluator<'a> {

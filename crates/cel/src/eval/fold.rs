@@ -5,7 +5,7 @@ use crate::error::EvalError;
 use crate::library::Outcome;
 use crate::value::{List, Map, Value};
 
-use super::plan::{Fold, Node};
+use super::tree::{Fold, Node};
 use super::{Evaluator, Local};
 
 impl<'a> Evaluator<'a> {

@@ -3,6 +3,8 @@
 mod attribute;
 mod fold;
 mod plan;
+mod tree;
+mod uses;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,8 +17,8 @@ use crate::library::{Outcome, Overload};
 use crate::types::Type;
 use crate::value::{Key, List, Map, Meter, Object, Value, equal};
 
-use plan::{CallNode, Constants, Node, Part};
-pub(crate) use plan::{selections, variables};
+use tree::{CallNode, Constants, Node, Part};
+pub(crate) use uses::{selections, variables};
 
 /// An expression that can be evaluated.
 #[derive(Debug)]

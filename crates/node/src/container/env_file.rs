@@ -1,42 +1,12 @@
-//! Files of variables that containers leave in their pod's emptyDirs for later ones (`fileKeyRef`, KEP-3721).
+//! Variables from files that containers leave in their pod's emptyDirs for later ones (`fileKeyRef`, KEP-3721). Pure; the files
+//! are read by [`crate::volumes::env_files`].
 
 use super::error::ConfigError;
-use crate::paths::PodPaths;
-use crate::pod::local::LocalPod;
-use crate::volumes::Place;
-use k8s_openapi::api::core::v1::{Container, FileKeySelector};
-use skiff_rooted::Follow;
+use k8s_openapi::api::core::v1::FileKeySelector;
 use std::collections::BTreeMap;
-use std::io;
-
-/// Most bytes of such a file, as with the kubelet.
-const LARGEST: u64 = 64 << 10;
 
 /// What is in the files that a container refers to, by volume and path; nothing for one that is not there.
 pub(crate) type EnvFiles = BTreeMap<(String, String), Option<String>>;
-
-/// Reads the files that `container` refers to.
-pub(crate) fn read(pod: &LocalPod, container: &Container, paths: &PodPaths) -> Result<EnvFiles, ConfigError> {
-    let sources = container.env.iter().flatten().filter_map(|variable| variable.value_from.as_ref());
-    let mut files = EnvFiles::new();
-    for FileKeySelector { volume_name, path, .. } in sources.filter_map(|source| source.file_key_ref.as_ref())
-    {
-        let mut own = pod.spec.volumes.iter().flatten();
-        if !own.any(|volume| volume.name == *volume_name && volume.empty_dir.is_some()) {
-            let (container, volume) = (container.name.clone(), volume_name.clone());
-            return Err(ConfigError::NoVolume { container, volume });
-        }
-        let found =
-            Place::new(paths, volume_name).open().and_then(|root| root.read(path, Follow::Inside, LARGEST));
-        let text = match found {
-            Ok(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(ConfigError::EnvFile { path: path.clone(), why: error.to_string() }),
-        };
-        files.insert((volume_name.clone(), path.clone()), text);
-    }
-    Ok(files)
-}
 
 /// The value that a reference finds; `None` when it is optional and missing. An empty value is none.
 pub(super) fn value(reference: &FileKeySelector, files: &EnvFiles) -> Result<Option<String>, ConfigError> {
@@ -52,8 +22,8 @@ pub(super) fn value(reference: &FileKeySelector, files: &EnvFiles) -> Result<Opt
     }
 }
 
-/// The value of `key` in a file of lines `KEY='value'`: a value is in single quotes, means what it says, and may go over several
-/// lines; comments begin with `#`. Lines after the one that is looked for are not read.
+/// The value of `key` in a file of lines `KEY='value'`, with comments that begin with `#`. Lines after the one that is looked for
+/// are not read.
 fn lookup(text: &str, key: &str) -> Result<Option<String>, String> {
     let mut lines = (1..).zip(text.lines());
     while let Some((number, line)) = lines.next() {
@@ -61,42 +31,47 @@ fn lookup(text: &str, key: &str) -> Result<Option<String>, String> {
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        let wrong = |what: &str| format!("invalid environment variable format at line {number}: {what}");
-        let (name, rest) = line.split_once('=').ok_or_else(|| wrong("missing '='"))?;
-        if name.trim_end().is_empty() {
-            return Err(wrong("empty variable name"));
-        }
-        if name.trim_end() != name {
-            return Err(wrong("whitespace before '=' is not allowed"));
-        }
-        if rest.starts_with([' ', '\t']) {
+        let wrong = |what| format!("invalid environment variable format at line {number}: {what}");
+        let (name, rest) = assignment(line).map_err(wrong)?;
+        let value = match rest.starts_with([' ', '\t']) {
             // As in a shell, the variable is empty.
-            if name == key {
-                return Ok(Some(String::new()));
-            }
-            continue;
-        }
-        let mut rest =
-            rest.strip_prefix('\'').ok_or_else(|| wrong("value must be enclosed in single quotes"))?;
-        let mut value = String::new();
-        let after = loop {
-            if let Some((end, after)) = rest.split_once('\'') {
-                value.push_str(end);
-                break after;
-            }
-            value.push_str(rest);
-            value.push('\n');
-            (_, rest) = lines.next().ok_or_else(|| wrong("unclosed single quote"))?;
+            true => String::new(),
+            false => quoted(rest, lines.by_ref().map(|(_, line)| line)).map_err(wrong)?,
         };
-        let after = after.trim_start_matches([' ', '\t']);
-        if !after.is_empty() && !after.starts_with('#') {
-            return Err(wrong("unexpected content after closing quote"));
-        }
         if name == key {
             return Ok(Some(value));
         }
     }
     Ok(None)
+}
+
+/// The name that a line begins with, and what is behind the equals sign.
+fn assignment(line: &str) -> Result<(&str, &str), &'static str> {
+    let (name, rest) = line.split_once('=').ok_or("missing '='")?;
+    match name.trim_end() {
+        "" => Err("empty variable name"),
+        trimmed if trimmed != name => Err("whitespace before '=' is not allowed"),
+        _ => Ok((name, rest)),
+    }
+}
+
+/// The value in single quotes that `line` begins with: it means what it says, and may go on over the `further` lines.
+fn quoted<'a>(mut line: &'a str, mut further: impl Iterator<Item = &'a str>) -> Result<String, &'static str> {
+    line = line.strip_prefix('\'').ok_or("value must be enclosed in single quotes")?;
+    let mut value = String::new();
+    let after = loop {
+        if let Some((end, after)) = line.split_once('\'') {
+            value.push_str(end);
+            break after.trim_start_matches([' ', '\t']);
+        }
+        value.push_str(line);
+        value.push('\n');
+        line = further.next().ok_or("unclosed single quote")?;
+    };
+    match after.is_empty() || after.starts_with('#') {
+        true => Ok(value),
+        false => Err("unexpected content after closing quote"),
+    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! From a container's specification to what the runtime is told; no I/O but the reading of files of variables.
+//! From a container's specification to what the runtime is told; no I/O.
 
 pub(crate) mod config;
 pub(crate) mod downward;

@@ -5,7 +5,6 @@ use super::observed::StartError;
 use super::pull::ContainerImages;
 use crate::container::config::{Parts, container_spec};
 use crate::container::env::{EnvContext, environment};
-use crate::container::env_file;
 use crate::container::error::ConfigError;
 use crate::container::references::Sources;
 use crate::container::security::user;
@@ -14,6 +13,7 @@ use crate::directory;
 use crate::paths::{HOSTNAME, HOSTS, RESOLV_CONF, message_file};
 use crate::shared::Shared;
 use crate::volumes::claims::Claims;
+use crate::volumes::env_files;
 use crate::volumes::mounts::{Volumes, volume_devices, volume_mounts};
 use jiff::Timestamp;
 use skiff_informer::EventType::{Normal, Warning};
@@ -125,7 +125,7 @@ async fn configure(
     let all = shared.services.all();
     let services = services::variables(all.iter().map(AsRef::as_ref), &pod.namespace, links);
     let paths = shared.paths(&pod.uid);
-    let files = env_file::read(pod, &container.spec, &paths)?;
+    let files = env_files::read(pod, &container.spec, &paths)?;
     let context = EnvContext {
         pod,
         pod_ips: addresses,

@@ -8,6 +8,7 @@ pub(crate) mod atomic;
 pub(crate) mod claims;
 pub(crate) mod content;
 pub(crate) mod empty_dir;
+pub(crate) mod env_files;
 mod error;
 pub(crate) mod host_path;
 mod image;

@@ -32,7 +32,7 @@ pub(super) fn set_of(element: &Element) -> &'static str {
         Element::Masquerade(_) => MASQUERADE,
         Element::AffinityId(..) => AFFINITY_IDS,
         Element::AffinityEndpoint(..) => AFFINITY_ENDPOINTS,
-        Element::Guarded(_) => GUARDED,
+        Element::Guarded(..) => GUARDED,
         Element::Allowed(..) => ALLOWED,
     }
 }
@@ -98,12 +98,13 @@ fn write(element: &Element, with_data: bool, out: &mut Writer) {
             Element::Address(_)
             | Element::Masquerade(_)
             | Element::AffinityEndpoint(..)
-            | Element::Guarded(_)
             | Element::Allowed(..) => {}
             Element::Endpoint(_, _, endpoint) => value(&of_endpoint(endpoint)),
             Element::AffinityId(_, id) => value(&id.to_ne_bytes()),
-            Element::Service(_, Verdict::Drop) => rule::verdict(out, abi::SET_ELEM_DATA, abi::NF_DROP, None),
-            Element::Service(_, verdict) => {
+            Element::Service(_, Verdict::Drop) | Element::Guarded(_, Verdict::Drop) => {
+                rule::verdict(out, abi::SET_ELEM_DATA, abi::NF_DROP, None);
+            }
+            Element::Service(_, verdict) | Element::Guarded(_, verdict) => {
                 rule::verdict(out, abi::SET_ELEM_DATA, abi::NFT_GOTO, Some(&verdict.to_string()));
             }
         }
@@ -116,7 +117,7 @@ fn key(element: &Element) -> Vec<u8> {
         Element::Service(frontend, _)
         | Element::Masquerade(frontend)
         | Element::AffinityId(frontend, _)
-        | Element::Guarded(frontend) => of_frontend(frontend),
+        | Element::Guarded(frontend, _) => of_frontend(frontend),
         Element::Allowed(frontend, clients) => with_client(frontend, clients.network()),
         Element::Endpoint(frontend, slot, _) => [of_frontend(frontend), slot.to_ne_bytes().to_vec()].concat(),
         Element::AffinityEndpoint(frontend, endpoint) => {
@@ -169,7 +170,7 @@ fn read_one(set: &str, element: Attributes<'_>) -> Option<Element> {
         MASQUERADE => Element::Masquerade(to_frontend(key)?),
         AFFINITY_IDS => Element::AffinityId(to_frontend(key)?, u32::from_ne_bytes(*value()?.first_chunk()?)),
         AFFINITY_ENDPOINTS => Element::AffinityEndpoint(to_frontend(key)?, to_endpoint(key.get(12..)?)?),
-        GUARDED => Element::Guarded(to_frontend(key)?),
+        GUARDED => Element::Guarded(to_frontend(key)?, to_verdict(data()?)?),
         ALLOWED => {
             let end = element.nested(abi::SET_ELEM_KEY_END)?.get(abi::DATA_VALUE)?;
             Element::Allowed(to_frontend(key)?, range(address(key.get(12..)?)?, address(end.get(12..)?)?)?)
@@ -225,7 +226,9 @@ mod tests {
             Element::Masquerade(frontend),
             Element::AffinityId(frontend, 0xdead_beef),
             Element::AffinityEndpoint(frontend, endpoint),
-            Element::Guarded(frontend),
+            Element::Service(frontend, Verdict::Guard),
+            Element::Guarded(frontend, Verdict::Drop),
+            Element::Guarded(frontend, "n3".parse().unwrap()),
             Element::Allowed(frontend, "10.4.0.0/14".parse().unwrap()),
             Element::Allowed(frontend, "0.0.0.0/0".parse().unwrap()),
             Element::Allowed(frontend, "192.0.2.7/32".parse().unwrap()),

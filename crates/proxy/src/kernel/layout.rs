@@ -6,10 +6,9 @@
 //!
 //! ```text
 //! prerouting:          loopback addresses in packets of pods → drop
-//! prerouting, output:  [daddr . proto . dport] in guarded → guard
-//!                      services[daddr . proto . dport] → goto n3 | o2-10800 | split.n3.o1 | refuse | drop
+//! prerouting, output:  services[daddr . proto . dport] → goto n3 | o2-10800 | split.n3.o1 | refuse | guard | drop
 //!                      daddr in addresses → refuse;  daddr in the service CIDR → drop
-//! guard:               [daddr . proto . dport . saddr] in allowed → serve, which goes on as above;  else drop
+//! guard:               [daddr . proto . dport . saddr] in allowed → guarded[daddr . proto . dport], as services;  else drop
 //! n3:                  dnat to endpoints[daddr . proto . dport . random below 3]
 //! postrouting:         hairpin and masqueraded frontends → source NAT;  pod and Service addresses never leave by a foreign
 //!                      interface;  pods reach the outside under the node's address
@@ -46,7 +45,7 @@ impl Ranges {
 }
 
 /// Raised whenever rules or sets change: a table of another layout is replaced as a whole.
-const LAYOUT: u32 = 5;
+const LAYOUT: u32 = 6;
 
 pub(super) const TABLE: &str = "skiff";
 
@@ -56,7 +55,7 @@ pub(super) const ADDRESSES: &str = "addresses";
 pub(super) const MASQUERADE: &str = "masqueraded";
 pub(super) const AFFINITY_IDS: &str = "affinity-ids";
 pub(super) const AFFINITY_ENDPOINTS: &str = "affinity-endpoints";
-/// Frontends that only some clients may reach.
+/// Frontends that only some clients may reach, and what those meet there.
 pub(super) const GUARDED: &str = "guarded";
 /// Which ones: frontends with ranges of source addresses, of which none of one frontend overlap.
 pub(super) const ALLOWED: &str = "allowed";
@@ -68,7 +67,6 @@ pub(super) const HAIRPIN: &str = "hairpin";
 const REFUSE: &str = "refuse";
 const SOURCE: &str = "source-nat";
 const GUARD: &str = "guard";
-const SERVE: &str = "serve";
 
 /// Clients with affinity that can be remembered at a time; beyond that, new ones get any endpoint.
 const AFFINITY_CLIENTS: u32 = 1 << 18;
@@ -143,12 +141,13 @@ pub(super) fn sets() -> Vec<SetSpec> {
             parts: &[],
         }
     };
+    let verdicts = |name| SetSpec {
+        data: Some((abi::DATA_IS_VERDICT, 0)),
+        flags: abi::SET_MAP,
+        ..spec(name, &[frontend], None)
+    };
     let mut sets = vec![
-        SetSpec {
-            data: Some((abi::DATA_IS_VERDICT, 0)),
-            flags: abi::SET_MAP,
-            ..spec(SERVICES, &[frontend], None)
-        },
+        verdicts(SERVICES),
         spec(ENDPOINTS, &[frontend, &[NUMBER]], Some(endpoint)),
         spec(ADDRESSES, &[&[ADDRESS]], None),
         spec(MASQUERADE, &[frontend], None),
@@ -160,7 +159,7 @@ pub(super) fn sets() -> Vec<SetSpec> {
             ..spec(AFFINITY, &[&[ADDRESS, NUMBER]], Some(endpoint))
         },
         spec(HAIRPIN, &[&[ADDRESS, ADDRESS]], None),
-        spec(GUARDED, &[frontend], None),
+        verdicts(GUARDED),
         SetSpec {
             flags: abi::SET_INTERVAL | abi::SET_CONCAT,
             parts: &[4, 1, 2, 4],
@@ -193,10 +192,9 @@ pub(super) fn fixed_chains(ranges: &Ranges) -> Vec<ChainSpec> {
     vec![
         chain(REFUSE, vec![tcp, vec![PortUnreachable]]),
         chain(SOURCE, source_nat(ranges)),
-        chain(SERVE, to_services(ranges)),
         chain(GUARD, guard()),
-        chain("prerouting", [strange_loopback(), guarded(), to_services(ranges)].concat()),
-        chain("output", [guarded(), to_services(ranges)].concat()),
+        chain("prerouting", [strange_loopback(), to_services(ranges)].concat()),
+        chain("output", to_services(ranges)),
         chain("postrouting", postrouting(ranges)),
     ]
 }
@@ -215,12 +213,8 @@ fn strange_loopback() -> Vec<Vec<Expr>> {
     vec![from_pod(DestinationAddress(0)), from_pod(SourceAddress(0))]
 }
 
-fn guarded() -> Vec<Vec<Expr>> {
-    vec![[frontend(), vec![InSet(GUARDED, 0), Goto(GUARD.into())]].concat()]
-}
-
 fn guard() -> Vec<Vec<Expr>> {
-    let allowed = vec![SourceAddress(3), InSet(ALLOWED, 0), Goto(SERVE.into())];
+    let allowed = vec![SourceAddress(3), InSet(ALLOWED, 0), VerdictMap(GUARDED, 0)];
     vec![[frontend(), allowed].concat(), vec![Drop]]
 }
 
@@ -307,7 +301,7 @@ pub(super) fn chain_names(verdict: &Verdict) -> Vec<String> {
         std::iter::once(plain).chain(balance.sticky.map(|_| balance.to_string()))
     };
     match verdict {
-        Verdict::Reject | Verdict::Drop => vec![],
+        Verdict::Reject | Verdict::Drop | Verdict::Guard => vec![],
         Verdict::Balance(balance) => of_balance(balance).collect(),
         Verdict::Split { inside, outside } => {
             let both = of_balance(inside).chain(outside.iter().flat_map(of_balance));
@@ -319,7 +313,7 @@ pub(super) fn chain_names(verdict: &Verdict) -> Vec<String> {
 /// The chain of a verdict refers only to chains of less depth.
 pub(super) fn depth(verdict: &Verdict) -> u8 {
     match verdict {
-        Verdict::Reject | Verdict::Drop => 0,
+        Verdict::Reject | Verdict::Drop | Verdict::Guard => 0,
         Verdict::Balance(Balance { sticky, .. }) => 1 + u8::from(sticky.is_some()),
         Verdict::Split { .. } => 3,
     }
@@ -328,7 +322,7 @@ pub(super) fn depth(verdict: &Verdict) -> u8 {
 /// The chains that `verdict` goes to, each after those it refers to.
 pub(super) fn shared_chains(verdict: &Verdict, ranges: &Ranges) -> Vec<ChainSpec> {
     match verdict {
-        Verdict::Reject | Verdict::Drop => vec![],
+        Verdict::Reject | Verdict::Drop | Verdict::Guard => vec![],
         Verdict::Balance(balance) => balance_chains(*balance),
         Verdict::Split { inside, outside } => {
             let mut chains = balance_chains(*inside);

@@ -172,7 +172,7 @@ fn count_verdicts<'a>(
     change: impl Fn(usize) -> usize,
 ) {
     for element in elements {
-        if let Element::Service(_, verdict) = element {
+        if let Element::Service(_, verdict) | Element::Guarded(_, verdict) = element {
             let count = verdicts.entry(*verdict).or_default();
             *count = change(*count);
         }

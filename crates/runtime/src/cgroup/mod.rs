@@ -3,6 +3,9 @@
 //! On v1 and hybrid every hierarchy is used, also the named one of systemd, so that stopping a service never takes the
 //! pods with it. All files are written here, but for the list of devices of v1, which libcontainer writes.
 
+mod below;
+mod error;
+mod hierarchy;
 mod layout;
 mod limits;
 mod observe;
@@ -10,11 +13,13 @@ mod room;
 
 use crate::error::CheckError;
 use crate::spec::{Resources, ServiceClass};
+use below::{kill_one, processes_below, remove_tree};
+pub(crate) use error::CgroupError;
+use error::write;
+use hierarchy::{Hierarchy, Kind};
 pub(crate) use layout::{PodGroups, root};
-use limits::Setting;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;
@@ -28,22 +33,6 @@ pub(crate) const TREES: &str = "/sys/fs/cgroup";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Cgroups {
     hierarchies: Vec<Hierarchy>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Hierarchy {
-    mount: PathBuf,
-    kind: Kind,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum Kind {
-    /// v2 with all controllers.
-    Unified,
-    /// v2 beside v1: none of the controllers we need.
-    Beside,
-    /// v1 with these controllers; a named one has `name=…` instead.
-    V1(Vec<String>),
 }
 
 impl Cgroups {
@@ -356,118 +345,6 @@ impl Cgroups {
             }
         }
         failed.map_or(Ok(()), Err)
-    }
-}
-
-/// A control group that could not be set up.
-#[derive(Debug, thiserror::Error)]
-#[error("control group: {action} {}: {source}", path.display())]
-pub(crate) struct CgroupError {
-    action: &'static str,
-    path: PathBuf,
-    source: io::Error,
-}
-
-fn write(path: &Path, value: &str) -> Result<(), CgroupError> {
-    fs::write(path, value).map_err(|source| CgroupError { action: "write", path: path.to_owned(), source })
-}
-
-impl CgroupError {
-    fn is(&self, errno: Errno) -> bool {
-        self.source.raw_os_error() == Some(errno.raw_os_error())
-    }
-}
-
-impl Hierarchy {
-    fn directory(&self, path: &str) -> PathBuf {
-        self.mount.join(path.trim_start_matches('/'))
-    }
-
-    fn has(&self, controller: &str) -> bool {
-        match &self.kind {
-            Kind::Unified => true,
-            Kind::Beside => false,
-            Kind::V1(controllers) => controllers.iter().any(|c| c == controller),
-        }
-    }
-
-    /// Makes the group and its parents, passing on what a child needs from each parent.
-    fn make(&self, path: &str) -> Result<PathBuf, CgroupError> {
-        let mut directory = self.mount.clone();
-        for name in path.split('/').filter(|n| !n.is_empty()) {
-            let parent = directory.clone();
-            if self.kind == Kind::Unified {
-                room::pass_on(&parent)?;
-            }
-            directory.push(name);
-            match fs::create_dir(&directory) {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                    return Err(CgroupError { action: "create", path: directory, source: error });
-                }
-                _ => {}
-            }
-            if matches!(self.kind, Kind::V1(_)) && self.has("cpuset") {
-                for file in ["cpuset.cpus", "cpuset.mems"] {
-                    inherit(&parent.join(file), &directory.join(file))?;
-                }
-            }
-        }
-        Ok(directory)
-    }
-
-    /// Writes the settings whose controllers are in this tree.
-    fn apply(&self, directory: &Path, settings: &[Setting]) -> Result<(), CgroupError> {
-        for Setting { controller, file, value, optional } in settings {
-            let file = directory.join(file);
-            if self.has(controller) && (!*optional || file.exists()) {
-                write(&file, value)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-fn inherit(from: &Path, to: &Path) -> Result<(), CgroupError> {
-    let current = fs::read_to_string(to).unwrap_or_default();
-    if current.trim().is_empty()
-        && let Ok(value) = fs::read_to_string(from)
-    {
-        write(to, value.trim())?;
-    }
-    Ok(())
-}
-
-fn processes_below(directory: &Path, found: &mut Vec<i32>) {
-    let Ok(entries) = fs::read_dir(directory) else { return };
-    let own = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
-    found.extend(own.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid > 0));
-    for entry in entries.flatten().filter(|e| e.file_type().is_ok_and(|t| t.is_dir())) {
-        processes_below(&entry.path(), found);
-    }
-}
-
-/// Kills a process and returns what tells of its end; `None` if it has already ended.
-fn kill_one(pid: i32) -> Option<std::os::fd::OwnedFd> {
-    let pidfd = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
-    pidfd_send_signal(&pidfd, Signal::KILL).ok()?;
-    Some(pidfd)
-}
-
-fn remove_tree(directory: &Path) -> io::Result<()> {
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    for entry in entries {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            remove_tree(&entry.path())?;
-        }
-    }
-    match fs::remove_dir(directory) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
     }
 }
 

@@ -1,6 +1,8 @@
 //! What groups tell: what they use, and that memory ran out.
 
-use super::{CgroupError, Cgroups, processes_below, write};
+use super::Cgroups;
+use super::below::processes_below;
+use super::error::{CgroupError, write};
 use crate::state::{Throttling, Usage};
 use rustix::event::{EventfdFlags, eventfd};
 use std::collections::HashMap;

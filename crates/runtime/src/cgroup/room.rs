@@ -5,7 +5,7 @@
 //! Passing on only `cpu` or `pids` from a group with processes would work, and make it a "threaded domain" in which no
 //! container can be limited. All controllers are therefore asked for in one write, which the kernel refuses as a whole.
 
-use super::{CgroupError, write};
+use super::error::{CgroupError, write};
 use rustix::io::Errno;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -206,7 +206,7 @@ mod tests {
 
     impl Drop for Group {
         fn drop(&mut self) {
-            super::super::remove_tree(&self.0).unwrap();
+            super::super::below::remove_tree(&self.0).unwrap();
         }
     }
 
