@@ -16,6 +16,12 @@ const BURST: usize = 2 << 20;
 /// From a burst to the asking: what else ends with it has time to end, and a long burst costs little.
 const LATER: Duration = Duration::from_secs(10);
 
+/// From there to asking once more. What is let go of when it is [`YOUNG`] no more can go by then.
+const AGAIN: Duration = YOUNG.saturating_add(Duration::from_secs(5));
+
+/// How long what somebody may still come for stays, whatever a burst took.
+pub const YOUNG: Duration = Duration::from_secs(30);
+
 /// Bytes that were said to be freed since the last burst.
 static FREED: AtomicUsize = AtomicUsize::new(0);
 
@@ -35,14 +41,21 @@ pub fn burst() {
     BURSTS.notify_one();
 }
 
-/// Gives memory back after bursts, for ever. `forget` lets go first of what is only kept to be found again: pieces of it are
-/// spread over all that the burst took, and each would hold its page.
+/// Gives memory back after bursts, for ever. `forget` lets go first of what is only kept to be found again, but for what is
+/// [`YOUNG`]: pieces of it are spread over all that the burst took, and each would hold its page.
 pub async fn keep_small(forget: impl Fn() + Send) {
-    loop {
-        BURSTS.notified().await;
-        tokio::time::sleep(LATER).await;
+    let round = || {
         forget();
         give_back();
+    };
+    BURSTS.notified().await;
+    loop {
+        tokio::time::sleep(LATER).await;
+        round();
+        if tokio::time::timeout(AGAIN, BURSTS.notified()).await.is_err() {
+            round();
+            BURSTS.notified().await;
+        }
     }
 }
 
@@ -58,7 +71,28 @@ fn give_back() {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use tokio::time::Instant;
+
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_young_is_asked_for_again() {
+        let times = Arc::new(Mutex::new(Vec::new()));
+        let (start, told) = (Instant::now(), times.clone());
+        let task = tokio::spawn(keep_small(move || told.lock().unwrap().push(start.elapsed())));
+        let seconds = |times: &[u64]| times.iter().copied().map(Duration::from_secs).collect::<Vec<_>>();
+        burst();
+        tokio::time::sleep(Duration::from_secs(100)).await;
+        assert_eq!(*times.lock().unwrap(), seconds(&[10, 45]));
+        burst();
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        burst();
+        tokio::time::sleep(Duration::from_secs(100)).await;
+        assert_eq!(*times.lock().unwrap(), seconds(&[10, 45, 110, 130, 165]));
+        task.abort();
+    }
 
     /// Bytes of this process that are in memory and belong to no file.
     fn resident() -> usize {

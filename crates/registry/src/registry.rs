@@ -1,6 +1,7 @@
 //! What all calls share: the store, and the services that the steps of the pipeline ask.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use ipnet::IpNet;
 use skiff_machinery::{ClusterFacts, Context, Object, Persistence, Requester};
@@ -108,10 +109,12 @@ impl Registry {
         self.definitions.catch_up(self.store.revision()).await;
     }
 
-    /// Lets go of what is kept only so that it need not be made again, and for those who come late.
+    /// Lets go of what is kept only so that it need not be made again, and for those who come late. Who has just listed objects
+    /// can still watch from there.
     pub fn forget(&self) {
         self.decoded.clear();
-        self.store.forget();
+        let young = Instant::now().checked_sub(skiff_heap::YOUNG);
+        young.iter().for_each(|from| self.store.forget(*from));
     }
 
     /// What strategies may know.

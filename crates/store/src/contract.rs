@@ -11,6 +11,7 @@ pub use servers::run_pairs;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -329,13 +330,13 @@ async fn watches_outlive_what_is_forgotten(store: &impl Store) {
     for _ in 0..4 {
         write(store, vec![put("/r/g/slow/1", &large)]).await;
     }
-    store.forget();
+    store.forget(Instant::now());
     let mut last = start;
     for _ in 0..4 {
         last = next(&mut slow).await.revision;
     }
     assert_eq!(last, store.revision());
-    store.forget();
+    store.forget(Instant::now());
     let after = write(store, vec![delete("/r/g/slow/1")]).await;
     assert_eq!(next(&mut slow).await.revision, after);
 }

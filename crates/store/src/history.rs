@@ -2,6 +2,7 @@
 //! No I/O.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
 
 use crate::state::Change;
 use crate::types::{Event, Key, Range, Revision};
@@ -48,6 +49,8 @@ struct Space {
 #[derive(Debug)]
 struct Part {
     revision: Revision,
+    /// When it was committed.
+    at: Instant,
     /// With their places in the transaction.
     changes: Vec<(usize, Change)>,
     bytes: usize,
@@ -64,29 +67,32 @@ impl History {
         self.head
     }
 
-    /// Adds the commit after the newest; how many bytes that pushes out.
-    pub(crate) fn push(&mut self, commit: Commit) -> usize {
+    /// Adds the commit after the newest, of now; how many bytes that pushes out.
+    pub(crate) fn push(&mut self, commit: Commit, now: Instant) -> usize {
         let Commit { revision, changes } = commit;
         self.head = revision;
         for (place, change) in changes.into_iter().enumerate() {
             let bytes = bytes(&change);
             self.bytes += bytes;
-            self.space(Key::space(change.event.entry.key.as_str())).push(revision, place, change, bytes);
+            let space = self.space(Key::space(change.event.entry.key.as_str()));
+            space.part(revision, now).push(place, change, bytes);
+            space.bytes += bytes;
         }
-        self.shrink(MAX_BYTES, None)
+        self.shrink(MAX_BYTES, |_| true)
     }
 
-    /// Forgets most of what is kept, but nothing from a revision on.
-    pub(crate) fn forget(&mut self, kept_from: Option<Revision>) {
-        self.shrink(FEW_BYTES, kept_from);
+    /// Forgets most of what is kept, but nothing from a revision or a time on.
+    pub(crate) fn forget(&mut self, revision: Option<Revision>, time: Instant) {
+        let may_go = |part: &Part| part.at < time && revision.is_none_or(|first| part.revision < first);
+        self.shrink(FEW_BYTES, may_go);
         self.spaces.values_mut().for_each(|space| space.parts.shrink_to_fit());
     }
 
     /// Forgets the oldest of who has most, as long as more than so many bytes are kept; how many bytes that frees.
-    fn shrink(&mut self, most: usize, kept_from: Option<Revision>) -> usize {
+    fn shrink(&mut self, most: usize, may_go: impl Fn(&Part) -> bool) -> usize {
         let mut freed = 0;
         while self.bytes > most {
-            let spaces = self.spaces.values_mut().filter(|space| space.begins_before(kept_from));
+            let spaces = self.spaces.values_mut().filter(|space| space.parts.front().is_some_and(&may_go));
             let Some(largest) = spaces.max_by_key(|space| space.bytes) else { break };
             let bytes = largest.forget_oldest();
             self.bytes -= bytes;
@@ -162,20 +168,12 @@ impl History {
 }
 
 impl Space {
-    fn push(&mut self, revision: Revision, place: usize, change: Change, bytes: usize) {
-        self.bytes += bytes;
-        match self.parts.back_mut().filter(|part| part.revision == revision) {
-            Some(part) => {
-                part.bytes += bytes;
-                part.changes.push((place, change));
-            }
-            None => self.parts.push_back(Part { revision, changes: vec![(place, change)], bytes }),
+    /// The part of the newest commit.
+    fn part(&mut self, revision: Revision, at: Instant) -> &mut Part {
+        if self.parts.back().is_none_or(|part| part.revision != revision) {
+            self.parts.push_back(Part { revision, at, changes: Vec::new(), bytes: 0 });
         }
-    }
-
-    /// Whether its oldest commit comes before a revision.
-    fn begins_before(&self, revision: Option<Revision>) -> bool {
-        self.parts.front().is_some_and(|part| revision.is_none_or(|revision| part.revision < revision))
+        self.parts.back_mut().expect("it was there or has just been put there")
     }
 
     /// How many bytes that frees.
@@ -193,6 +191,13 @@ impl Space {
     fn at(&self, revision: Revision) -> Option<&Part> {
         let index = self.parts.binary_search_by_key(&revision, |part| part.revision).ok()?;
         self.parts.get(index)
+    }
+}
+
+impl Part {
+    fn push(&mut self, place: usize, change: Change, bytes: usize) {
+        self.changes.push((place, change));
+        self.bytes += bytes;
     }
 }
 

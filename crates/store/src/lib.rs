@@ -35,6 +35,8 @@ mod value;
 mod view;
 mod watchers;
 
+use std::time::Instant;
+
 use async_trait::async_trait;
 
 pub use embedded::{Embedded, OpenError};
@@ -100,8 +102,8 @@ pub trait Store: Send + Sync + 'static {
     }
 
     /// Lets go of what is kept only for those who come late, so that memory can be given back after a burst: watches may no longer
-    /// start as far back as they could. Those that have begun lose nothing.
-    fn forget(&self) {}
+    /// start as far back as they could, but at any revision since `from`. Those that have begun lose nothing.
+    fn forget(&self, _from: Instant) {}
 
     /// Forgets commits up to and including `upto`: watches can no longer start there.
     async fn compact(&self, upto: Revision) -> Result<(), ReadError>;

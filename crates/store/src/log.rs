@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use thiserror::Error;
@@ -96,7 +97,7 @@ impl Log {
     pub(crate) fn publish(&self, commits: Vec<Commit>, show: impl FnOnce()) -> Woken {
         let mut inner = self.inner.lock();
         show();
-        let (mut freed, mut woken) = (0, Vec::new());
+        let (now, mut freed, mut woken) = (Instant::now(), 0, Vec::new());
         for commit in commits {
             for change in &commit.changes {
                 inner.watchers.touched(change, |watcher| {
@@ -107,7 +108,7 @@ impl Log {
                     }
                 });
             }
-            freed += inner.history.push(commit);
+            freed += inner.history.push(commit, now);
         }
         skiff_heap::freed(freed);
         Woken(woken)
@@ -121,11 +122,11 @@ impl Log {
         Ok(())
     }
 
-    /// Forgets most of the history, but for what watchers have not been given yet.
-    pub(crate) fn forget(&self) {
+    /// Forgets most of the history, but for what watchers have not been given yet, and what was committed from a time on.
+    pub(crate) fn forget(&self, from: Instant) {
         let mut inner = self.inner.lock();
         let first = inner.watchers.all().filter_map(|watcher| watcher.pending()).min();
-        inner.history.forget(first);
+        inner.history.forget(first, from);
     }
 
     /// Starts a watch after a revision.

@@ -300,8 +300,8 @@ impl Store for Embedded {
         entry.value.seal().is_some_and(|seal| self.seals.is_stale(&entry.key, seal))
     }
 
-    fn forget(&self) {
-        self.shared.log.forget();
+    fn forget(&self, from: Instant) {
+        self.shared.log.forget(from);
     }
 
     async fn compact(&self, upto: Revision) -> Result<(), ReadError> {
