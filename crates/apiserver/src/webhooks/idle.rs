@@ -4,21 +4,16 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::client::conn::http1::SendRequest;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use super::open::Open;
 use super::tls::Identity;
 use super::trust::Trust;
 
 /// How long one waits, and how many of one line do, as in Kubernetes' clients.
 const KEPT_FOR: Duration = Duration::from_secs(90);
 const MOST: usize = 25;
-
-/// A connection that requests are sent over.
-pub(super) type Sender = SendRequest<Full<Bytes>>;
 
 /// Where a connection leads. A Service is looked up for each call, so none leads to where it was.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -49,53 +44,43 @@ struct Lines {
 }
 
 struct Waiting {
-    sender: Sender,
+    open: Open,
     since: Instant,
 }
 
 impl Waiting {
-    fn is_good(&self) -> bool {
-        self.sender.is_ready() && self.since.elapsed() < KEPT_FOR
+    fn is_good(&mut self) -> bool {
+        self.since.elapsed() < KEPT_FOR && self.open.is_ready()
     }
 }
 
 impl Idle {
     /// The connection that was used last, of those that lead there.
-    pub(super) fn take(&self, line: &Line) -> Option<Sender> {
+    pub(super) fn take(&self, line: &Line) -> Option<Open> {
         let mut lines = self.0.lock();
         let waiting = lines.waiting.get_mut(line)?;
-        while let Some(last) = waiting.pop() {
+        while let Some(mut last) = waiting.pop() {
             if last.is_good() {
-                return Some(last.sender);
+                return Some(last.open);
             }
         }
         lines.waiting.remove(line);
         None
     }
 
-    /// Lets one wait whose answer has been read. It is ready when its task has seen the answer's end as well, which it mostly has,
-    /// unless the other side has closed it.
-    pub(super) fn keep(&self, line: Line, mut sender: Sender) {
-        if sender.is_ready() {
-            return wait(&self.0, line, sender);
+    /// Lets one wait whose answer has been read, unless the other side has closed it.
+    pub(super) fn keep(&self, line: Line, mut open: Open) {
+        if !open.is_ready() {
+            return;
         }
-        let all = Arc::clone(&self.0);
-        tokio::spawn(async move {
-            if sender.ready().await.is_ok() {
-                wait(&all, line, sender);
-            }
-        });
-    }
-}
-
-fn wait(all: &Arc<Mutex<Lines>>, line: Line, sender: Sender) {
-    let mut lines = all.lock();
-    let waiting = lines.waiting.entry(line).or_default();
-    if waiting.len() < MOST {
-        waiting.push(Waiting { sender, since: Instant::now() });
-    }
-    if !std::mem::replace(&mut lines.is_swept, true) {
-        tokio::spawn(sweep(Arc::downgrade(all)));
+        let mut lines = self.0.lock();
+        let waiting = lines.waiting.entry(line).or_default();
+        if waiting.len() < MOST {
+            waiting.push(Waiting { open, since: Instant::now() });
+        }
+        if !std::mem::replace(&mut lines.is_swept, true) {
+            tokio::spawn(sweep(Arc::downgrade(&self.0)));
+        }
     }
 }
 
@@ -118,8 +103,6 @@ async fn sweep(all: Weak<Mutex<Lines>>) {
 
 #[cfg(test)]
 mod tests {
-    use hyper::client::conn::http1::handshake;
-    use hyper_util::rt::TokioIo;
     use tokio::io::{AsyncReadExt as _, DuplexStream, duplex};
 
     use super::*;
@@ -131,18 +114,8 @@ mod tests {
     /// A connection that waits, and its other end.
     async fn waiting(idle: &Idle) -> DuplexStream {
         let (near, far) = duplex(1024);
-        let (sender, connection) = handshake(TokioIo::new(near)).await.unwrap();
-        tokio::spawn(connection);
-        idle.keep(line(), sender);
-        settle().await;
+        idle.keep(line(), Open::begin(near).await.unwrap());
         far
-    }
-
-    /// Lets every task do what it can.
-    async fn settle() {
-        for _ in 0..20 {
-            tokio::task::yield_now().await;
-        }
     }
 
     #[tokio::test]
@@ -158,7 +131,6 @@ mod tests {
     async fn one_that_was_closed_is_not_given_away() {
         let idle = Idle::default();
         drop(waiting(&idle).await);
-        settle().await;
         assert!(idle.take(&line()).is_none());
     }
 

@@ -9,6 +9,7 @@ pub(crate) mod credentials;
 pub(crate) mod dial;
 mod idle;
 pub(crate) mod kubeconfig;
+mod open;
 pub(crate) mod outgoing;
 pub(crate) mod resolve;
 pub(crate) mod tls;

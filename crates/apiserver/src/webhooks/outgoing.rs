@@ -9,18 +9,16 @@ use http::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
 use http::{Request, Response, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
-use hyper::client::conn::http1::handshake;
-use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
 use skiff_admission::{CallError, ClientConfig, Target, Webhooks};
 use skiff_machinery::Namespace;
 use skiff_store::Store;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 
 use super::credentials::Credentials;
 use super::dial::{broken, dial};
-use super::idle::{Idle, Line, Secured, Sender};
+use super::idle::{Idle, Line, Secured};
+use super::open::Open;
 use super::trust::Trust;
 use super::user::Shown;
 use super::{resolve, tls};
@@ -106,10 +104,10 @@ impl Outgoing {
             let line = self.line(peer, &uri).await.map_err(CallError::Failed)?;
             let mut request = request(&uri).map_err(|error| failed(&error))?;
             request.headers_mut().extend(peer.shown.headers.clone());
-            let (sender, response) = self.send(&line, request).await.map_err(CallError::Failed)?;
-            let answer = read(response, most).await;
+            let (mut open, response) = self.send(&line, request).await.map_err(CallError::Failed)?;
+            let answer = open.read(read(response, most)).await;
             if let Ok(_) | Err(CallError::Status { .. }) = &answer {
-                self.idle.keep(line, sender);
+                self.idle.keep(line, open);
             }
             answer
         };
@@ -122,19 +120,19 @@ impl Outgoing {
         &self,
         line: &Line,
         mut request: Request<Full<Bytes>>,
-    ) -> Result<(Sender, Response<Incoming>), String> {
-        if let Some(mut sender) = self.idle.take(line) {
-            match sender.try_send_request(request).await {
-                Ok(response) => return Ok((sender, response)),
+    ) -> Result<(Open, Response<Incoming>), String> {
+        if let Some(mut open) = self.idle.take(line) {
+            match open.send(request).await {
+                Ok(response) => return Ok((open, response)),
                 Err(mut unsent) => match unsent.take_message() {
                     Some(message) => request = message,
                     None => return Err(broken(unsent.error())),
                 },
             }
         }
-        let mut sender = self.connect(line).await?;
-        let response = sender.send_request(request).await.map_err(|error| broken(&error))?;
-        Ok((sender, response))
+        let mut open = self.connect(line).await?;
+        let response = open.send(request).await.map_err(|unsent| broken(unsent.error()))?;
+        Ok((open, response))
     }
 
     /// Where somebody listens now.
@@ -159,25 +157,17 @@ impl Outgoing {
         Ok(Line { host, port, secured: (!is_plain).then(secured) })
     }
 
-    async fn connect(&self, line: &Line) -> Result<Sender, String> {
+    async fn connect(&self, line: &Line) -> Result<Open, String> {
         let stream = dial(&line.host, line.port).await?;
-        let Some(Secured { name, trust, identity }) = &line.secured else { return speak(stream).await };
+        let Some(Secured { name, trust, identity }) = &line.secured else {
+            return Open::begin(stream).await.map_err(|error| broken(&error));
+        };
         let name = ServerName::try_from(name.clone()).map_err(|error| format!("{name}: {error}"))?;
         let config = self.tls.of(trust, identity.as_ref())?;
         let stream = TlsConnector::from(config).connect(name, stream).await;
-        speak(stream.map_err(|error| tls::explain(&error))?).await
+        let stream = stream.map_err(|error| tls::explain(&error))?;
+        Open::begin(stream).await.map_err(|error| broken(&error))
     }
-}
-
-/// Begins with HTTP; it ends with the sender and the body of the answer.
-async fn speak(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Result<Sender, String> {
-    let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|error| broken(&error))?;
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "a connection to a webhook ended");
-        }
-    });
-    Ok(sender)
 }
 
 /// Calls the webhooks of an admission plugin, in the name of the users that it is configured with.
