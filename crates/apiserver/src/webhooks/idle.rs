@@ -91,7 +91,7 @@ async fn sweep(all: Weak<Mutex<Lines>>) {
         let Some(all) = all.upgrade() else { return };
         let mut lines = all.lock();
         lines.waiting.retain(|_, waiting| {
-            waiting.retain(Waiting::is_good);
+            waiting.retain_mut(Waiting::is_good);
             !waiting.is_empty()
         });
         lines.is_swept = !lines.waiting.is_empty();

@@ -6,10 +6,14 @@
 use super::sizes::Sizes;
 use crate::backoff::Backoff;
 use crate::ids::ContainerName;
+use crate::time::after;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ResourceRequirements;
 use skiff_runtime::UserSpec;
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
+
+/// How long a container that is replaced may be away before its pod says so.
+const MOMENT: Duration = Duration::from_secs(1);
 
 /// Everything known of one pod on this node.
 #[derive(Clone, Debug)]
@@ -141,6 +145,8 @@ pub(crate) struct ContainerState {
     pub(crate) backoff_noted: bool,
     /// The last stop was ordered because the specification changed: start again whatever the policy.
     pub(crate) restart_ordered: bool,
+    /// When it ended because of that, until another runs in its place or cannot be started.
+    pub(crate) replaced_at: Option<Timestamp>,
 }
 
 /// An image as it is reported in `containerStatuses`.
@@ -426,6 +432,7 @@ impl Observed {
             sizes: None,
             backoff_noted: false,
             restart_ordered: false,
+            replaced_at: None,
         };
         self.containers.get(name).unwrap_or(&NOTHING)
     }
@@ -433,6 +440,13 @@ impl Observed {
     /// Whether any container has a process or is about to get one.
     pub(crate) fn any_up(&self) -> bool {
         self.containers.values().any(ContainerState::is_up)
+    }
+
+    /// Until when nothing is said of the pod: a container that is replaced is not missed for the moment that this takes. The kubelet,
+    /// which looks at containers once a second, does not see it.
+    pub(crate) fn quiet_until(&self) -> Option<Timestamp> {
+        let replaced = self.containers.values().filter_map(|state| state.replaced_at).max();
+        replaced.filter(|_| self.ending.is_none()).map(|at| after(at, MOMENT))
     }
 
     /// Whether the pod has ended and no process of it is left.

@@ -77,6 +77,9 @@ impl Publisher {
         if let Some(retry_at) = self.retry_at.filter(|retry_at| now < *retry_at) {
             return Some(retry_at);
         }
+        if let Some(until) = observed.quiet_until().filter(|until| now < *until) {
+            return Some(until);
+        }
         let next = status(pod, observed, &self.host_ips, now);
         if self.sent.as_ref().unwrap_or(&pod.status) == &next {
             return None;

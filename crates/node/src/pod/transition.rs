@@ -173,6 +173,7 @@ impl Observed {
                 let state = self.state(&container);
                 state.attempts = attempt + 1;
                 state.failure = None;
+                state.replaced_at = None;
                 let reason = "StartError".into();
                 state.push_end(Finished {
                     id: String::new(),
@@ -203,6 +204,7 @@ impl Observed {
                 {
                     let exit_code = end.exit_code;
                     state.push_end(end);
+                    state.replaced_at = state.restart_ordered.then_some(now);
                     self.consult_rules(&container, exit_code, pod);
                 }
             }
@@ -242,6 +244,7 @@ impl Observed {
         let state = self.state(container);
         state.attempts = attempt + 1;
         state.failure = None;
+        state.replaced_at = None;
         // The end may have been reported before the start was.
         if state.knows_end(&id) {
             return;
@@ -329,6 +332,7 @@ impl ContainerState {
 
     fn fail(&mut self, reason: StartError, message: String, image: Option<String>, now: Timestamp) {
         self.run = Run::Waiting;
+        self.replaced_at = None;
         let retry_at = match reason {
             StartError::ErrImagePull | StartError::ErrImageNeverPull | StartError::InvalidImageName => {
                 self.image_backoff.record(now);

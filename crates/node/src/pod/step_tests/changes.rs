@@ -16,7 +16,14 @@ fn a_changed_image_replaces_the_container() {
     story.started("c", 0).check("");
     story.pod.containers[0].spec.image = Some("j".into());
     story.check("BeginStop(c: DefinitionChanged), Terminate(c)");
-    story.exited("c", 0, 143).check("Start(c#1)");
+    story.exited("c", 0, 143);
+    assert_eq!(story.observed.quiet_until(), Some(at(1)));
+    story.check("Start(c#1)");
+    assert_eq!(story.observed.quiet_until(), Some(at(1)), "until it runs");
+    story.started("c", 1).check("");
+    assert_eq!(story.observed.quiet_until(), None);
+    story.exited("c", 1, 1);
+    assert_eq!(story.observed.quiet_until(), None, "an end that nobody ordered is told");
 }
 
 /// Gives the pod other resources, as the node has granted them.
