@@ -187,14 +187,28 @@ pub(crate) struct UpArgs {
     pub(crate) given: Vec<String>,
 }
 
+/// What a server found out when it was not given.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) node_name: Option<String>,
+    pub(crate) node_ip: Option<IpAddr>,
+}
+
 impl UpArgs {
     /// What the options that were given ask for otherwise than the command line of a server that runs, after the program's
-    /// name: each as `--option VALUE, and not OTHER`.
-    pub(crate) fn differences(&self, running: &[OsString]) -> Result<Vec<String>, clap::Error> {
+    /// name, and what that server found out: each as `--option VALUE, and not OTHER`.
+    pub(crate) fn differences(
+        &self,
+        running: &[OsString],
+        found: &Found,
+    ) -> Result<Vec<String>, clap::Error> {
         let words = std::iter::once(OsString::from("skiff")).chain(running.iter().cloned());
-        let (Command::Server(running) | Command::Agent(running)) = Cli::try_parse_from(words)?.command else {
+        let command = Cli::try_parse_from(words)?.command;
+        let (Command::Server(mut running) | Command::Agent(mut running)) = command else {
             return Ok(Vec::new());
         };
+        running.node_name = running.node_name.or_else(|| found.node_name.clone());
+        running.node_ip = running.node_ip.or(found.node_ip);
         let (is, asked) = (running.said(), self.server.said());
         let pairs = is.pairs(&asked).filter(|(name, ..)| self.given.iter().any(|given| given == name));
         let differ = pairs.filter(|(_, is, asked)| is != asked);
@@ -308,7 +322,8 @@ mod tests {
                 Cli::of(&Cli::command().get_matches_from(["skiff", "up"].into_iter().chain(words))).unwrap();
             let Command::Up(args) = cli.command else { panic!("not up: {:?}", cli.command) };
             let running: Vec<OsString> = running.split_whitespace().map(OsString::from).collect();
-            assert_eq!(args.differences(&running).unwrap(), expected, "{asked}");
+            let found = Found { node_name: Some("found".into()), node_ip: None };
+            assert_eq!(args.differences(&running, &found).unwrap(), expected, "{asked}");
         };
         let plain = "server --data-dir /d --run-dir /r --detached";
         check("", plain, &[]);
@@ -317,7 +332,10 @@ mod tests {
         check("--api-port 7000", plain, &["--api-port 7000, and not 6443"]);
         check("--event-ttl 1h", plain, &[]);
         check("--event-ttl 2m", plain, &["--event-ttl 120s, and not 3600s"]);
-        check("--node-name a", plain, &["--node-name a, and not none"]);
+        check("--node-name a", plain, &["--node-name a, and not found"]);
+        check("--node-name found", plain, &[]);
+        check("--node-name a", &format!("{plain} --node-name=a"), &[]);
+        check("--node-ip 192.0.2.1", plain, &["--node-ip 192.0.2.1, and not none"]);
         let plugin = "--enable-admission-plugins DenyServiceExternalIPs";
         check(plugin, plain, &[&format!("{plugin}, and not none")]);
         check(plugin, &format!("{plain} {plugin}"), &[]);

@@ -8,7 +8,7 @@ use anyhow::{Context, anyhow, bail};
 use rustix::process::Pid;
 
 use crate::args::said::Options as _;
-use crate::args::{ServerArgs, UpArgs};
+use crate::args::{Found, ServerArgs, UpArgs};
 use crate::daemon::Record;
 use crate::layout::Layout;
 use crate::lock::CommandLock;
@@ -65,9 +65,9 @@ pub(crate) fn run(args: &UpArgs) -> anyhow::Result<()> {
 fn refuse_other_options(args: &UpArgs, layout: &Layout, record: &Record) -> anyhow::Result<()> {
     let pid = Pid::from_raw(record.pid).context("the server's record names no process")?;
     let running = keeper::arguments_of(pid).context("read the command line of the server that runs")?;
-    let running = with_what_was_found(running, layout, record);
-    let differences =
-        args.differences(&running).context("understand the command line of the server that runs")?;
+    let differences = args
+        .differences(&running, &found(layout, record))
+        .context("understand the command line of the server that runs")?;
     if differences.is_empty() {
         return Ok(());
     }
@@ -77,17 +77,12 @@ fn refuse_other_options(args: &UpArgs, layout: &Layout, record: &Record) -> anyh
     )
 }
 
-/// A server's command line with the node's name and address that it found out when they were not given.
-fn with_what_was_found(mut running: Vec<OsString>, layout: &Layout, record: &Record) -> Vec<OsString> {
+/// The node's name and address that a server found out, when they were not given.
+fn found(layout: &Layout, record: &Record) -> Found {
     let name = std::fs::read_to_string(layout.node_name()).ok().map(|name| name.trim().to_owned());
     let address = record.server.strip_prefix("https://").and_then(|authority| authority.rsplit_once(':'));
-    let address = address.map(|(address, _)| address.trim_matches(['[', ']']).to_owned());
-    for (option, value) in [("--node-name", name), ("--node-ip", address)] {
-        if let Some(value) = value.filter(|_| !running.iter().any(|word| word == option)) {
-            running.extend([option.into(), value.into()]);
-        }
-    }
-    running
+    let address = address.and_then(|(address, _)| address.trim_matches(['[', ']']).parse().ok());
+    Found { node_name: name, node_ip: address }
 }
 
 /// The service that starts the server, if one is asked for or an earlier `skiff up --service` left one, with what this
