@@ -47,6 +47,11 @@ fn answers_old_clients() {
         let entry = named(resources, "name", name);
         assert_eq!((&entry["group"], &entry["kind"]), (&group, &json!(kind)), "{name}");
     };
+    assert_eq!(named(resources, "name", "configmaps")["storageVersionHash"], "qFsyl6wFWjQ=");
+    assert_eq!(named(resources, "name", "pods/status").get("storageVersionHash"), None);
+    assert_eq!(named(resources, "name", "bindings").get("storageVersionHash"), None);
+    let events = resource_list(&catalogue, &GroupVersion::fixed("events.k8s.io", "v1")).unwrap();
+    assert_eq!(named(&events["resources"], "name", "events")["storageVersionHash"], "r2yiGXH7wu8=");
     check("pods", Value::Null, "Pod");
     check("pods/status", Value::Null, "Pod");
     check("pods/exec", Value::Null, "PodExecOptions");

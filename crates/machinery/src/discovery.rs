@@ -4,13 +4,16 @@ mod convert;
 mod order;
 mod registry;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
 
 pub use convert::{aggregated_resources, legacy_resources};
 pub use order::prefer;
 pub use registry::{Elsewhere, Priority, Registered, Registry};
 
-use crate::{Catalogue, GroupVersion, Kind, Subresource, Verb};
+use crate::{Catalogue, GroupVersion, Kind, Persistence, Subresource, Verb};
 
 /// The aggregated document of `/api` (`core`) or `/apis` (all other groups).
 pub fn aggregated(catalogue: &Catalogue, registry: &Registry, core: bool) -> Value {
@@ -196,6 +199,13 @@ fn aggregated_resource(kind: &Kind) -> Value {
     Value::Object(map)
 }
 
+/// What tells the version in which objects are stored from others.
+fn storage_version_hash(kind: &Kind) -> String {
+    let stored = kind.versions.storage.as_ref().unwrap_or(&kind.gv);
+    let digest = Sha256::digest(format!("{}/{}/{}", stored.group, stored.version, kind.names.kind));
+    STANDARD.encode(&digest[..8])
+}
+
 /// The entries of a kind and its subresources in an APIResourceList.
 fn legacy_entries(kind: &Kind) -> Vec<Value> {
     let mut entry = json!({
@@ -210,6 +220,9 @@ fn legacy_entries(kind: &Kind) -> Vec<Value> {
     }
     if !kind.names.categories.is_empty() {
         entry["categories"] = json!(kind.names.categories);
+    }
+    if kind.persistence == Persistence::Stored {
+        entry["storageVersionHash"] = storage_version_hash(kind).into();
     }
     let below = ordered(kind).into_iter().map(|subresource| {
         let exchange = kind.exchange(subresource);

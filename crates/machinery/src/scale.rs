@@ -46,6 +46,11 @@ impl Paths {
         object.set(&names(&self.spec), replicas);
     }
 
+    /// Where the number of replicas is that is wanted.
+    pub fn path(&self) -> Vec<&str> {
+        names(&self.spec)
+    }
+
     /// Makes the object say nothing of the number of replicas that is wanted.
     pub fn drop_replicas(&self, object: &mut Object) {
         object.remove(&names(&self.spec));

@@ -323,7 +323,9 @@ pub trait Strategy: Send + Sync + 'static {
             Some(Subresource::Status) => self.validate_status(cx, new, old),
             Some(part) => self.validate_part(cx, part, new, old),
         };
-        let warnings = if errors.is_empty() { self.warnings(new, Some(old)) } else { Vec::new() };
+        // Nobody is warned of what a status is part of.
+        let warns = errors.is_empty() && part != Some(Subresource::Status);
+        let warnings = if warns { self.warnings(new, Some(old)) } else { Vec::new() };
         Findings { errors, warnings }
     }
 

@@ -1,5 +1,6 @@
 //! Query parameters.
 
+use std::num::IntErrorKind;
 use std::time::Duration;
 
 use skiff_machinery::{FieldError, FieldErrors};
@@ -39,12 +40,12 @@ impl Query {
 
     /// A number; 400 when it is not one.
     pub fn number(&self, key: &str) -> Result<Option<i64>, ApiError> {
-        match self.get(key) {
-            "" => Ok(None),
-            text => text.parse().map(Some).map_err(|_| {
-                ApiError::BadRequest(format!("strconv.ParseInt: parsing {text:?}: invalid syntax"))
-            }),
-        }
+        let Some(text) = self.all(key).next() else { return Ok(None) };
+        text.parse().map(Some).map_err(|error: std::num::ParseIntError| {
+            let is_large = matches!(error.kind(), IntErrorKind::PosOverflow | IntErrorKind::NegOverflow);
+            let why = if is_large { "value out of range" } else { "invalid syntax" };
+            ApiError::BadRequest(format!("strconv.ParseInt: parsing {text:?}: {why}"))
+        })
     }
 
     /// Whether nothing is to be written: `dryRun=All`. `options` is the kind that errors name, e.g. `PatchOptions`.

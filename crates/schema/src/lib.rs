@@ -175,6 +175,11 @@ impl PatchRule {
     pub fn merges(&self) -> bool {
         self.strategy.split(',').any(|word| word == "merge")
     }
+
+    /// Whether an object is replaced as a whole.
+    pub fn replaces(&self) -> bool {
+        self.strategy.split(',').any(|word| word == "replace")
+    }
 }
 
 /// How server-side apply owns a list or a map.

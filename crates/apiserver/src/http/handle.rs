@@ -9,6 +9,7 @@ mod refusal;
 
 use std::sync::Arc;
 
+use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use skiff_identity::UserInfo;
 use skiff_listener::{AUDIT_ID, contained};
@@ -53,6 +54,7 @@ pub(crate) async fn handle(server: Arc<Shared>, caller: Caller, request: Request
         }
     };
     response.headers_mut().extend(HeaderValue::from_str(&id).ok().map(|id| (AUDIT_ID, id)));
+    response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
     warnings.lock().write(response.headers_mut());
     matched.get().into_iter().for_each(|matched| matched.write(response.headers_mut()));
     let took = started.elapsed();

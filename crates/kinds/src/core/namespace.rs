@@ -65,6 +65,9 @@ impl Strategy for NamespaceStrategy {
         if !name.is_empty() {
             object.set(&["metadata", "labels", "kubernetes.io/metadata.name"], name);
         }
+        if phase(object).is_empty() && object.get(&["status"]).is_some() {
+            object.set(&["status", "phase"], "Active");
+        }
     }
 
     fn prepare_create(&self, _: Context<'_>, object: &mut Object) {

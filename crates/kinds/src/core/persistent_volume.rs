@@ -98,6 +98,10 @@ const MOUNTED: [&str; 13] = [
 struct VolumeStrategy;
 
 impl Strategy for VolumeStrategy {
+    fn answers_deleted(&self) -> bool {
+        true
+    }
+
     fn metadata_checks(&self) -> MetadataChecks {
         MetadataChecks::ObjectTwice
     }
@@ -140,7 +144,9 @@ impl Strategy for VolumeStrategy {
     }
 
     fn validate_update(&self, _: Context<'_>, new: &Object, old: &Object) -> FieldErrors {
+        // Kubernetes checks the whole of it twice, and tells of what is wrong as often.
         let mut errors = check(new, values_after(old));
+        errors.extend(check(new, values_after(old)));
         errors.extend(source_change(spec(new), spec(old)));
         errors.extend(immutable("volumeMode", spec(new).get("volumeMode"), spec(old).get("volumeMode")));
         errors.extend(affinity_change(&spec(new)["nodeAffinity"], &spec(old)["nodeAffinity"]));

@@ -64,6 +64,10 @@ fn print(object: &Object, now: Timestamp) -> Row {
 struct ClaimStrategy;
 
 impl Strategy for ClaimStrategy {
+    fn answers_deleted(&self) -> bool {
+        true
+    }
+
     fn default(&self, object: &mut Object) {
         fill_text(object_mut(object.as_map_mut(), "status"), "phase", "Pending");
         claim_spec::default(object_mut(object.as_map_mut(), "spec"));

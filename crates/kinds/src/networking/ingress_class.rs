@@ -77,7 +77,8 @@ impl Strategy for ClassStrategy {
 
     fn validate_update(&self, cx: Context<'_>, new: &Object, old: &Object) -> FieldErrors {
         const CONTROLLER: &[&str] = &["spec", "controller"];
-        let mut errors = immutable("spec.controller", new.get(CONTROLLER), old.get(CONTROLLER));
+        let [now, before] = [new, old].map(|object| Value::from(object.str(CONTROLLER)));
+        let mut errors = immutable("spec.controller", Some(&now), Some(&before));
         errors.extend(self.validate(cx, new));
         errors
     }

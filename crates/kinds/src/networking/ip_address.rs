@@ -82,7 +82,11 @@ impl Strategy for AddressStrategy {
         let parent = ["spec", "parentRef"];
         let mut errors = self.validate(cx, new);
         let wrong = immutable("spec.parentRef", new.get(&parent), old.get(&parent));
-        errors.extend(wrong.into_iter().map(|error| error.showing(shown(new))));
+        let show = |error: FieldError| match new.get(&parent) {
+            Some(_) => error.showing(shown(new)),
+            None => error,
+        };
+        errors.extend(wrong.into_iter().map(show));
         errors
     }
 

@@ -43,6 +43,10 @@ impl Strategy for RangeStrategy {
         MetadataChecks::Change
     }
 
+    fn prepare_create(&self, _: Context<'_>, object: &mut Object) {
+        object.set(&["status"], json!({}));
+    }
+
     fn validate(&self, _: Context<'_>, object: &Object) -> FieldErrors {
         let cidrs = strings(object, &["spec", "cidrs"]);
         match cidrs.len() {
@@ -85,16 +89,23 @@ impl Strategy for RangeStrategy {
     /// Ranges stay; a second family may be added.
     fn validate_update(&self, cx: Context<'_>, new: &Object, old: &Object) -> FieldErrors {
         let (before, after) = (strings(old, &["spec", "cidrs"]), strings(new, &["spec", "cidrs"]));
-        let mut errors = self.validate(cx, new);
-        if let ([only], [first, _]) = (&before[..], &after[..]) {
-            if only != first {
-                let path = format!("{CIDRS}[0]");
-                errors.push(FieldError::invalid(path, *first, "field is immutable"));
+        let changed = |index: usize, text: &str| {
+            FieldError::invalid(format!("{CIDRS}[{index}]"), text, "field is immutable")
+        };
+        match (&before[..], &after[..]) {
+            ([only], [first, _]) => {
+                let wrong = Some(changed(0, first)).filter(|_| only != first);
+                wrong.into_iter().chain(self.validate(cx, new)).collect()
             }
-        } else if before != after {
-            errors.push(FieldError::invalid(CIDRS, json!(after), "field is immutable"));
+            (before, after) if before.len() == after.len() => {
+                let pairs = before.iter().zip(after).enumerate().filter(|(_, (old, new))| old != new);
+                pairs.map(|(index, (_, new))| changed(index, new)).collect()
+            }
+            _ => {
+                let cidrs = new.get(&["spec", "cidrs"]).cloned().unwrap_or_default();
+                [FieldError::invalid(CIDRS, cidrs, "field is immutable")].into()
+            }
         }
-        errors
     }
 }
 

@@ -40,6 +40,10 @@ fn print(object: &Object, now: Timestamp) -> Row {
 struct ClassStrategy;
 
 impl Strategy for ClassStrategy {
+    fn answers_deleted(&self) -> bool {
+        true
+    }
+
     fn validate(&self, _: Context<'_>, object: &Object) -> FieldErrors {
         let mut errors = provisioner::name("driverName", object.str(&["driverName"]));
         errors.extend(provisioner::parameters(object));

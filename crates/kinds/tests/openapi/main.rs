@@ -279,10 +279,40 @@ fn the_old_document_can_be_read_back() {
         paths.iter().find(|item| item.name == "/api/v1/namespaces/{namespace}/services/{name}").unwrap();
     let patch = item.value.clone().unwrap().patch.unwrap();
     let dry_run = patch.parameters.iter().any(|item| {
-        let parameter = item.parameter.clone().unwrap().non_body.unwrap();
-        parameter.query.is_some_and(|query| query.name == "dryRun")
+        let query = item.parameter.clone().unwrap().non_body.and_then(|parameter| parameter.query);
+        query.is_some_and(|query| query.name == "dryRun")
     });
     assert!(dry_run);
+}
+
+/// What generators of clients make functions of.
+#[test]
+fn operations_say_what_is_exchanged() {
+    let reference = |name: &str| json!({"$ref": format!("#/definitions/{name}")});
+    let (service, status) =
+        (reference("io.k8s.api.core.v1.Service"), reference("io.k8s.apimachinery.pkg.apis.meta.v1.Status"));
+    let v2: Value = serde_json::from_slice(&v2_json()).unwrap();
+    let services = &v2["paths"]["/api/v1/namespaces/{namespace}/services"];
+    let body = services["post"]["parameters"].as_array().unwrap().iter().find(|p| p["in"] == "body").unwrap();
+    assert_eq!(*body, json!({"in": "body", "name": "body", "required": true, "schema": service}));
+    assert_eq!(services["post"]["responses"]["201"]["schema"], service);
+    assert_eq!(services["delete"]["responses"]["200"]["schema"], status);
+    assert_eq!(services["get"]["responses"]["200"]["schema"], reference("io.k8s.api.core.v1.ServiceList"));
+    assert_eq!(services["get"]["tags"], json!(["core_v1"]));
+    // A deletion answers what was deleted, of some kinds.
+    let one = "/api/v1/namespaces/{namespace}/services/{name}";
+    assert_eq!(v2["paths"][one]["delete"]["responses"]["200"]["schema"], service);
+    let v3 = document(&CORE);
+    let patch = json!({"$ref": "#/components/schemas/io.k8s.apimachinery.pkg.apis.meta.v1.Patch"});
+    let content = &v3["paths"][one]["patch"]["requestBody"]["content"];
+    assert_eq!(content["application/apply-patch+yaml"]["schema"], patch);
+    let exec = &v3["paths"]["/api/v1/namespaces/{namespace}/pods/{name}/exec"]["get"];
+    assert_eq!(exec["responses"]["200"]["content"], json!({"*/*": {"schema": {"type": "string"}}}));
+    let options = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
+    let apps = document(&GroupVersion::fixed("apps", "v1"));
+    let versions =
+        apps["components"]["schemas"][options]["x-kubernetes-group-version-kind"].as_array().unwrap();
+    assert_eq!(versions.iter().map(|gvk| gvk["group"].as_str().unwrap()).collect::<Vec<_>>(), ["", "apps"]);
 }
 
 /// What the messages of a version say, as JSON.

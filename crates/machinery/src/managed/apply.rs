@@ -175,6 +175,10 @@ fn owner(entry: &Entry) -> String {
 /// Lays a configuration over a live value.
 fn merge(place: Place<'_>, live: &Value, config: &Value) -> Value {
     match (place.shape(config), live, config) {
+        // Who applies null to what is divided says nothing of what is in it.
+        (_, live, Value::Null) if !matches!(place.shape(live), Shape::Leaf) && !is_empty(live) => {
+            live.clone()
+        }
         (Shape::Entries, Value::Object(live), Value::Object(config)) => {
             Value::Object(merge_entries(place, live, config))
         }

@@ -1,13 +1,14 @@
 //! Whether a tree can be an applied configuration: fields of the schema only, of its types, and no item of a list twice.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
-use skiff_schema::{Root, Type};
+use skiff_schema::{Root, Text, Type};
 
 use super::set::{Element, Path, describe};
 use super::shape::{Place, Shape};
 use crate::Object;
+use crate::go::{self, printed};
 
 /// What is wrong with a configuration of the definition, as server-side apply words it; `None` if nothing is.
 pub fn refuse_configuration(root: &Root, config: &Value) -> Option<String> {
@@ -91,57 +92,93 @@ impl Check {
             }
             (Type::List(_), Value::Array(items)) => self.list(place, value, items),
             (Type::Object(_) | Type::Map(_), other) => {
-                self.refuse(&format!("expected map, got &{{{}}}", go(other)))
+                self.refuse(&format!("expected map, got &{{{}}}", printed(other)))
             }
-            (Type::List(_), other) => self.refuse(&format!("expected list, got &{{{}}}", go(other))),
+            (Type::List(_), other) => self.refuse(&format!("expected list, got &{{{}}}", printed(other))),
             (ty, value) => self.scalar(ty, value),
         }
     }
 
     fn list(&mut self, place: Place<'_>, list: &Value, items: &[Value]) {
-        let mut seen = BTreeMap::<Element, usize>::new();
+        let mut seen = BTreeSet::<Element>::new();
         for (index, item) in items.iter().enumerate() {
-            let element = match place.shape(list) {
-                Shape::Items(keys) => place.identify(item, keys),
-                Shape::Scalars => Element::value(item),
-                Shape::Leaf | Shape::Entries => Element::index(index),
+            let element = match (place.shape(list), item) {
+                (Shape::Leaf | Shape::Entries, _) => Ok(Element::index(index)),
+                (Shape::Items(keys), _) => place.item_of(item, keys),
+                (Shape::Scalars, _) => scalar_of(item),
             };
-            *seen.entry(element.clone()).or_default() += 1;
+            // What comes after an item that cannot be told from others is not looked at.
+            let element = match element {
+                Ok(element) => element,
+                Err(why) => return self.refuse(&format!("element {index}: {why}")),
+            };
+            if !seen.insert(element.clone()) {
+                let key = describe(std::slice::from_ref(&element));
+                self.refuse(&format!("duplicate entries for key {key}"));
+            }
             self.below(element, |check| check.value(place.item(), item));
-        }
-        for element in seen.iter().filter(|(_, times)| **times > 1).map(|(element, _)| element) {
-            let key = describe(std::slice::from_ref(element));
-            self.refuse(&format!("duplicate entries for key {key}"));
         }
     }
 
     fn scalar(&mut self, ty: Type, value: &Value) {
         match ty {
             Type::String | Type::Bytes if !value.is_string() => {
-                let shown = go(value);
+                let shown = syntax(value);
                 self.refuse(&format!("expected string, got &value.valueUnstructured{{Value:{shown}}}"));
             }
             Type::Int32 | Type::Int64 | Type::Float if !value.is_number() => {
                 self.refuse(&format!("expected numeric (int or float), got {}", go_type(value)));
             }
             Type::Bool if !value.is_boolean() => {
-                self.refuse(&format!("expected boolean, got &{{{}}}", go(value)));
+                self.refuse(&format!("expected boolean, got &{{{}}}", printed(value)));
             }
             _ => {}
         }
     }
 }
 
-/// A value as Go prints it.
-fn go(value: &Value) -> String {
+/// The element that leads to an item of a set of scalars.
+fn scalar_of(item: &Value) -> Result<Element, String> {
+    let why = match item {
+        Value::Object(_) => "associative list without keys has an element that's a map type",
+        Value::Array(_) => "not supported: associative list with lists as elements",
+        Value::Null => "associative list without keys has an element that's an explicit null",
+        _ => return Ok(Element::value(item)),
+    };
+    Err(why.to_owned())
+}
+
+impl Place<'_> {
+    /// The element that leads to an item of a list whose items these fields identify.
+    fn item_of(self, item: &Value, keys: &[Text]) -> Result<Element, String> {
+        match item {
+            Value::Null => return Err("associative list with keys may not have a null element".to_owned()),
+            Value::Object(_) => {}
+            _ => return Err("associative list with keys may not have non-map elements".to_owned()),
+        }
+        let element = self.identify(item, keys);
+        if element == Element::key(Map::new()) {
+            let keys: Vec<String> = keys.iter().map(|key| go::quoted(key)).collect();
+            let keys = keys.join(" ");
+            return Err(format!(
+                "associative list with keys has an element that omits all key fields [{keys}] (and doesn't have default values for any key fields)"
+            ));
+        }
+        Ok(element)
+    }
+}
+
+/// A value as `%#v` prints it: `map[string]interface {}{"a":1}`.
+fn syntax(value: &Value) -> String {
     match value {
-        Value::Null => "<nil>".to_owned(),
-        Value::String(text) => text.clone(),
-        Value::Array(items) => format!("[{}]", items.iter().map(go).collect::<Vec<_>>().join(" ")),
+        Value::Null => "interface {}(nil)".to_owned(),
+        Value::String(text) => go::quoted(text),
+        Value::Array(items) => {
+            format!("[]interface {{}}{{{}}}", items.iter().map(syntax).collect::<Vec<_>>().join(", "))
+        }
         Value::Object(map) => {
-            let entries: Vec<String> =
-                map.iter().map(|(name, value)| format!("{name}:{}", go(value))).collect();
-            format!("map[{}]", entries.join(" "))
+            let members = map.iter().map(|(key, value)| format!("{}:{}", go::quoted(key), syntax(value)));
+            format!("map[string]interface {{}}{{{}}}", members.collect::<Vec<_>>().join(", "))
         }
         Value::Bool(_) | Value::Number(_) => value.to_string(),
     }
@@ -153,6 +190,7 @@ fn go_type(value: &Value) -> &'static str {
         Value::Bool(_) => "bool",
         Value::Array(_) => "[]interface {}",
         Value::Object(_) => "map[string]interface {}",
+        Value::Number(number) if number.is_f64() => "float64",
         Value::Number(_) | Value::Null => "int64",
     }
 }
@@ -226,6 +264,17 @@ mod tests {
             Some(
                 r#".spec.containers[name="a"].ports: duplicate entries for key [containerPort=80,protocol="TCP"]"#,
             ),
+        );
+        let list = r#".spec.containers[name="a"].image: expected string, got &value.valueUnstructured{Value:[]interface {}{1, "x"}}"#;
+        check(json!({"containers": [{"name": "a", "image": [1, "x"]}]}), Some(list));
+        // What comes after an item without a key is not looked at.
+        check(
+            json!({"containers": [null, {"name": 5}]}),
+            Some(".spec.containers: element 0: associative list with keys may not have a null element"),
+        );
+        check(
+            json!({"containers": ["a"]}),
+            Some(".spec.containers: element 0: associative list with keys may not have non-map elements"),
         );
         // Lists that are replaced as a whole may hold anything.
         check(json!({"tolerations": [{"key": "a"}, {"key": "a"}]}), None);

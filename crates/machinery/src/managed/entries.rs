@@ -87,9 +87,15 @@ impl Entry {
 }
 
 impl Entries {
-    /// The entries of an object; none if they cannot be read.
+    /// The entries of an object; none if they cannot be read. Of two of the same writer, which a Scale may leave, the last counts.
     pub(super) fn of(object: &Object) -> Self {
-        Self::read(object.get(&["metadata", "managedFields"])).unwrap_or_default()
+        let all = Self::read(object.get(&["metadata", "managedFields"])).unwrap_or_default().0;
+        let mut entries: Vec<Entry> = Vec::with_capacity(all.len());
+        for entry in all {
+            entries.retain(|other| !other.same_manager(&entry));
+            entries.push(entry);
+        }
+        Self(entries)
     }
 
     /// The entries from which a plain write starts.
@@ -167,6 +173,42 @@ impl Entries {
             entry.time = time.cloned().unwrap_or_default();
             self.sort();
         }
+    }
+
+    /// What becomes of the entries where somebody writes the replicas of the object through its Scale, whose fields are its own:
+    /// each plain writer of them has them in an entry apart, for which nobody says when. If they are `changed` they are the
+    /// writer's alone; nobody's, if they were nobody's before.
+    pub(super) fn scaled(
+        &self,
+        replicas: &Set,
+        api_version: &str,
+        writer: &Writer<'_>,
+        changed: bool,
+    ) -> Self {
+        let has = |entry: &&Entry| !entry.fields.common(replicas).is_empty();
+        if !self.0.iter().any(|entry| has(&entry)) {
+            return self.clone();
+        }
+        let mut apart: Vec<Entry> = match changed {
+            true => vec![Entry::new(Operation::Update, api_version, writer)],
+            false => {
+                self.0.iter().filter(has).filter(|e| e.operation == Operation::Update).cloned().collect()
+            }
+        };
+        for entry in &mut apart {
+            entry.fields = replicas.clone();
+            entry.time.clear();
+        }
+        let mut out = self.clone();
+        for entry in &mut out.0 {
+            if changed || entry.operation == Operation::Update {
+                entry.fields = entry.fields.without(replicas);
+            }
+        }
+        out.0.retain(|entry| !entry.fields.is_empty());
+        out.0.append(&mut apart);
+        out.sort();
+        out
     }
 
     fn sort(&mut self) {

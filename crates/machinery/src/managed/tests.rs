@@ -296,3 +296,39 @@ fn who_applies_null_where_nothing_is_writes_now() {
     assert_eq!(own["fieldsV1"], json!({"f:spec": {"f:externalIPs": {}, "f:type": {}}}));
     assert_eq!(own["time"], "2026-01-01T00:00:00Z");
 }
+
+#[test]
+fn who_applies_null_keeps_what_is_divided() {
+    let live = service(json!({"selector": {"a": "b"}, "ports": [{"port": 80, "protocol": "TCP"}]}));
+    let config = object(json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"},
+        "spec": {"ports": null, "type": null}}));
+    let merged = apply(Some(&live), &config, &root(SERVICE), &writer("m"), true).unwrap();
+    let ports = json!([{"port": 80, "protocol": "TCP"}]);
+    assert_eq!((merged.get(&["spec", "ports"]), merged.get(&["spec", "type"])), (Some(&ports), None));
+}
+
+#[test]
+fn replicas_that_a_scale_writes_are_in_an_entry_apart() {
+    let deployment = |replicas: u32| {
+        let spec = json!({"replicas": replicas, "paused": true});
+        object(
+            json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a"}, "spec": spec}),
+        )
+    };
+    let root = root("io.k8s.api.apps.v1.Deployment");
+    let scaler = Writer { subresource: "scale", ..writer("scaler") };
+    let scaled = |old: &Object, replicas: u32| {
+        let mut new = old.clone();
+        new.set(&["spec", "replicas"], replicas);
+        track_update(&mut new, Some(old), &root, &scaler);
+        track_scale(&mut new, old, &["spec", "replicas"], &scaler);
+        new
+    };
+    let mut old = deployment(1);
+    track_update(&mut old, None, &root, &writer("m"));
+    let (rest, replicas) = (json!({"f:spec": {"f:paused": {}}}), json!({"f:spec": {"f:replicas": {}}}));
+    check_entries(&scaled(&old, 1), &[("m Update", replicas.clone()), ("m Update", rest.clone())]);
+    let changed = scaled(&old, 2);
+    check_entries(&changed, &[("scaler Update", replicas.clone()), ("m Update", rest)]);
+    assert_eq!(changed.get(&["metadata", "managedFields"]).unwrap()[0].get("time"), None);
+}

@@ -8,7 +8,8 @@ use skiff_ordered::Ordered as _;
 use skiff_schema::{Definition, Field, Kinds, ListKind, Raw, Schema, Type, Union};
 
 use super::common::{Common, Dialect, Publication};
-use crate::{Catalogue, Kind, discovery};
+use super::operations::PATCH_BODY;
+use crate::{Catalogue, GroupVersion, Kind};
 
 const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 const LIST_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta";
@@ -25,10 +26,11 @@ const SCHEMA_OR_BOOL: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensi
 const SCHEMA_OR_STRINGS: &str =
     "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrStringArray";
 
-/// Gives the definitions with these names and all that they refer to, one after the other.
+/// Gives the definitions with these names and all that they refer to, one after the other, for a document of some versions.
 pub(super) fn each<'n>(
     catalogue: &Catalogue,
     dialect: Dialect,
+    versions: &[GroupVersion],
     roots: impl IntoIterator<Item = &'n str>,
     mut take: impl FnMut(String, Value),
 ) {
@@ -44,7 +46,7 @@ pub(super) fn each<'n>(
                 let names = types.filter_map(|ty| writer.name(ty));
                 let new = names.filter(|other| *other != name && !given.contains(*other));
                 pending.extend(new.map(str::to_owned));
-                writer.definition(definition, catalogue)
+                writer.definition(definition, versions)
             }
             None => match others.definition(&name, &writer) {
                 Some((definition, referred)) => {
@@ -131,7 +133,7 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    fn definition(&self, definition: &Definition, catalogue: &Catalogue) -> Value {
+    fn definition(&self, definition: &Definition, versions: &[GroupVersion]) -> Value {
         let mut out = Map::from_iter([("type".to_owned(), "object".into())]);
         let fields = definition.fields();
         if !fields.is_empty() {
@@ -146,7 +148,7 @@ impl Writer<'_> {
         if definition.atomic {
             out.insert("x-kubernetes-map-type".to_owned(), "atomic".into());
         }
-        let kinds = kinds(definition, catalogue);
+        let kinds = kinds(definition, versions);
         if !kinds.is_empty() {
             out.insert("x-kubernetes-group-version-kind".to_owned(), kinds.into());
         }
@@ -232,7 +234,7 @@ impl Writer<'_> {
             (INT_OR_STRING, Dialect::V3) => {
                 json!({"format": "int-or-string", "oneOf": [{"type": "integer"}, {"type": "string"}]})
             }
-            (FIELDS_V1 | RAW_EXTENSION, _) => json!({"type": "object"}),
+            (FIELDS_V1 | RAW_EXTENSION | PATCH_BODY, _) => json!({"type": "object"}),
             _ => json!({}),
         }
     }
@@ -261,21 +263,20 @@ fn merge_rules(out: &mut Value, field: &Field) {
             out["x-kubernetes-list-map-keys"] = json!(keys);
         }
         (ListKind::Set, _) => out["x-kubernetes-list-type"] = "set".into(),
-        (ListKind::Atomic, Type::List(_)) => out["x-kubernetes-list-type"] = "atomic".into(),
+        (ListKind::Atomic, Type::List(_) | Type::Bytes) => out["x-kubernetes-list-type"] = "atomic".into(),
         (ListKind::Atomic, _) => out["x-kubernetes-map-type"] = "atomic".into(),
         (ListKind::Granular, _) => out["x-kubernetes-map-type"] = "granular".into(),
     }
 }
 
 /// The kinds that a definition describes, as `x-kubernetes-group-version-kind` lists them.
-fn kinds(definition: &Definition, catalogue: &Catalogue) -> Vec<Value> {
+fn kinds(definition: &Definition, versions: &[GroupVersion]) -> Vec<Value> {
     let entry =
         |group: &str, version: &str, kind: &str| json!({"group": group, "kind": kind, "version": version});
     match &definition.kinds {
         Kinds::None => Vec::new(),
         Kinds::Of(kinds) => kinds.iter().map(|[group, version, kind]| entry(group, version, kind)).collect(),
         Kinds::Everywhere => {
-            let versions = discovery::group_versions(catalogue);
             versions.iter().map(|gv| entry(&gv.group, &gv.version, definition.short_name())).collect()
         }
     }

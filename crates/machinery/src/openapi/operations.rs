@@ -88,8 +88,19 @@ pub(super) struct Operation {
     pub(super) definition: Option<String>,
     /// What it concerns below the object, if anything.
     pub(super) subresource: Option<Subresource>,
-    /// Whether strategic merge patches are taken.
-    pub(super) strategic: bool,
+    /// Whether it is one of Kubernetes' own kinds: those take strategic merge patches and are told in protobuf.
+    pub(super) typed: bool,
+    /// Whether deletions answer what was deleted.
+    answers_deleted: bool,
+}
+
+/// What an operation answers when it succeeds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// An object of this definition.
+    Object(String),
+    /// Text, or the bytes of a connection.
+    Text,
 }
 
 /// A parameter: name, JSON type, description.
@@ -120,6 +131,11 @@ const PATCH: &[Parameter] = &[DRY_RUN, FIELD_MANAGER, FIELD_VALIDATION, FORCE];
 const DELETE: &[Parameter] = &[
     DRY_RUN,
     ("gracePeriodSeconds", "integer", "Seconds until the object is removed; zero removes it at once."),
+    (
+        "ignoreStoreReadErrorWithClusterBreakingPotential",
+        "boolean",
+        "Whether an object is removed that cannot be read, without asking anybody.",
+    ),
     ("orphanDependents", "boolean", "Deprecated form of propagationPolicy."),
     ("propagationPolicy", "string", "What becomes of dependents: Orphan, Background or Foreground."),
 ];
@@ -153,9 +169,15 @@ const TARGET: &[Parameter] = &[("path", "string", "The path at the target.")];
 const LOG: &[Parameter] = &[
     CONTAINER,
     ("follow", "boolean", "Whether what is written later follows."),
+    (
+        "insecureSkipTLSVerifyBackend",
+        "boolean",
+        "Whether the log may come from a node whose certificate is not verified.",
+    ),
     ("limitBytes", "integer", "The most bytes that are answered."),
     ("previous", "boolean", "Whether the log of the container before the last restart is meant."),
     ("sinceSeconds", "integer", "Only what was written in the last seconds."),
+    ("stream", "string", "Which stream is meant: All, Stdout or Stderr."),
     ("tailLines", "integer", "Only so many lines from the end."),
     ("timestamps", "boolean", "Whether each line begins with the time at which it was written."),
 ];
@@ -193,6 +215,60 @@ impl Operation {
         format!("{}{rest}_{version}", words.first().copied().unwrap_or_default())
     }
 
+    /// What it answers.
+    pub(super) fn answer(&self) -> Answer {
+        let Some(definition) = self.definition.as_deref() else { return Answer::Text };
+        Answer::Object(match self.action {
+            Action::List => format!("{definition}List"),
+            Action::Delete if self.answers_deleted => definition.to_owned(),
+            Action::Delete | Action::DeleteCollection => STATUS.to_owned(),
+            _ => definition.to_owned(),
+        })
+    }
+
+    /// The media types of what it answers.
+    pub(super) fn produces(&self) -> &'static [&'static str] {
+        const LISTS: [&str; 5] = [
+            "application/json",
+            "application/yaml",
+            "application/vnd.kubernetes.protobuf",
+            "application/json;stream=watch",
+            "application/vnd.kubernetes.protobuf;stream=watch",
+        ];
+        match (self.subresource, self.action, self.typed) {
+            (_, Action::Connect, _) => &["*/*"],
+            (Some(Subresource::Log), ..) => {
+                &["text/plain", "application/json", "application/yaml", "application/vnd.kubernetes.protobuf"]
+            }
+            (_, Action::List, true) => &LISTS,
+            (_, _, true) => &LISTS[..3],
+            (_, _, false) => &LISTS[..2],
+        }
+    }
+
+    /// What it is sent, if anything: the media types and the definition.
+    pub(super) fn body(&self) -> Option<(&'static [&'static str], &str)> {
+        const PATCHES: [&str; 4] = [
+            "application/json-patch+json",
+            "application/merge-patch+json",
+            "application/apply-patch+yaml",
+            "application/strategic-merge-patch+json",
+        ];
+        let definition = self.definition.as_deref()?;
+        match self.method {
+            Method::Get | Method::Head | Method::Options => None,
+            Method::Delete => Some((&["*/*"], DELETE_OPTIONS)),
+            Method::Patch if self.typed => Some((&PATCHES, PATCH_BODY)),
+            Method::Patch => Some((&PATCHES[..3], PATCH_BODY)),
+            Method::Post | Method::Put => Some((&["*/*"], definition)),
+        }
+    }
+
+    /// Whether what it is sent may not be left out.
+    pub(super) fn needs_body(&self) -> bool {
+        self.method != Method::Delete
+    }
+
     /// The codes of answers that succeed.
     pub(super) fn codes(&self) -> &'static [(&'static str, &'static str)] {
         match self.action {
@@ -204,16 +280,23 @@ impl Operation {
     }
 }
 
-pub(super) const DELETE_OPTIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
-pub(super) const STATUS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Status";
+const DELETE_OPTIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
+const STATUS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Status";
+pub(super) const PATCH_BODY: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Patch";
 
 /// The names of the definitions that the operations of some kinds exchange.
 pub(super) fn definitions<'k>(
     kinds: impl Iterator<Item = &'k Kind>,
     operations: &[Operation],
 ) -> BTreeSet<String> {
-    let mut out = BTreeSet::from([DELETE_OPTIONS.to_owned(), STATUS.to_owned()]);
-    out.extend(operations.iter().filter_map(|operation| operation.definition.clone()));
+    let mut out = BTreeSet::new();
+    for operation in operations {
+        out.extend(operation.definition.clone());
+        out.extend(operation.body().map(|(_, definition)| definition.to_owned()));
+        if let Answer::Object(name) = operation.answer() {
+            out.insert(name);
+        }
+    }
     let stored = kinds.filter(|kind| kind.persistence.has_objects());
     out.extend(stored.map(|kind| format!("{}List", kind.root.name())));
     out
@@ -335,7 +418,8 @@ fn operation(kind: &Kind, path: &str, method: Method, action: Action) -> Operati
         of: gvk,
         definition: Some(kind.root.name().to_owned()),
         subresource: None,
-        strategic: kind.strategy.is_typed(),
+        typed: kind.strategy.is_typed(),
+        answers_deleted: kind.strategy.answers_deleted(),
     }
 }
 

@@ -9,10 +9,10 @@ use super::definitions;
 use super::gnostic::Form;
 use super::gnostic::v2::{self as message, document as number};
 use super::guests::Merged;
-use super::operations::{self, Action, Operation};
+use super::operations::{self, Action, Answer, Operation};
 use super::text::{Entries, version};
 use crate::Catalogue;
-use crate::discovery::Registry;
+use crate::discovery::{self, Registry};
 use crate::protobuf::write::bytes;
 
 /// The version of OpenAPI.
@@ -25,10 +25,17 @@ pub(super) fn document(catalogue: &Catalogue, registry: &Registry, encoding: Enc
     let mut schemas = Entries::new(encoding, (1, Form::Message(&message::SCHEMA)));
     let mut merged =
         Merged::new(registry.all_elsewhere().filter_map(|(_, elsewhere)| elsewhere.v2.as_deref()));
-    definitions::each(catalogue, Dialect::V2, roots.iter().map(String::as_str), |name, definition| {
-        merged.note(&name, &definition);
-        schemas.push(&name, &definition);
-    });
+    let versions = discovery::group_versions(catalogue);
+    definitions::each(
+        catalogue,
+        Dialect::V2,
+        &versions,
+        roots.iter().map(String::as_str),
+        |name, definition| {
+            merged.note(&name, &definition);
+            schemas.push(&name, &definition);
+        },
+    );
     let (guest_paths, guest_definitions) = merged.finish();
     guest_definitions.iter().for_each(|(name, definition)| schemas.push(name, definition));
     let mut by_path: BTreeMap<&str, Value> = BTreeMap::new();
@@ -68,18 +75,42 @@ fn assemble(encoding: Encoding, definitions: &[u8], paths: &[u8]) -> Vec<u8> {
 
 fn describe(operation: &Operation) -> Value {
     let (group, version, kind) = &operation.gvk;
-    let in_path = operation
-        .path_parameters()
-        .map(|(name, ty, _)| json!({"in": "path", "name": name, "required": true, "type": ty}));
-    let pretty = Some(&operations::PRETTY).filter(|_| operation.action != Action::Connect);
-    let in_query = operation.parameters().chain(pretty).map(
-        |(name, ty, description)| json!({"in": "query", "name": name, "type": ty, "description": description}),
-    );
+    let schema = match operation.answer() {
+        Answer::Object(name) => Dialect::V2.reference(&name),
+        Answer::Text => json!({"type": "string"}),
+    };
+    let mut responses = json!({"401": {"description": "Unauthorized"}});
+    for (code, description) in operation.codes() {
+        responses[code] = json!({"description": description, "schema": schema});
+    }
+    let consumes = operation.body().map_or(&["*/*"][..], |(types, _)| types);
     json!({
+        "tags": [operation.tag()],
         "operationId": operation.id,
-        "parameters": in_path.chain(in_query).collect::<Vec<_>>(),
-        "responses": {"200": {"description": "OK"}},
+        "consumes": consumes,
+        "produces": operation.produces(),
+        "schemes": ["https"],
+        "parameters": parameters(operation),
+        "responses": responses,
         "x-kubernetes-action": operation.action.as_str(),
         "x-kubernetes-group-version-kind": {"group": group, "version": version, "kind": kind},
     })
+}
+
+fn parameters(operation: &Operation) -> Vec<Value> {
+    let in_path = operation
+        .path_parameters()
+        .map(|(name, ty, _)| json!({"in": "path", "name": name, "required": true, "type": ty, "uniqueItems": true}));
+    let body = operation.body().map(|(_, definition)| {
+        let mut body = json!({"in": "body", "name": "body", "schema": Dialect::V2.reference(definition)});
+        if operation.needs_body() {
+            body["required"] = true.into();
+        }
+        body
+    });
+    let pretty = Some(&operations::PRETTY).filter(|_| operation.action != Action::Connect);
+    let in_query = operation.parameters().chain(pretty).map(|(name, ty, description)| {
+        json!({"in": "query", "name": name, "type": ty, "description": description, "uniqueItems": true})
+    });
+    in_path.chain(body).chain(in_query).collect()
 }

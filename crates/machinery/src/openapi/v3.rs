@@ -9,17 +9,10 @@ use super::common::{Dialect, Encoding};
 use super::definitions;
 use super::gnostic::Form;
 use super::gnostic::v3::{self as message, document as number};
-use super::operations::{self, Action, DELETE_OPTIONS, Method, Operation, STATUS};
+use super::operations::{self, Action, Answer, Operation};
 use super::text::{Entries, version};
 use crate::protobuf::write::{bytes, nested};
-use crate::{Catalogue, Kind};
-
-const PATCH_TYPES: &[&str] = &[
-    "application/apply-patch+yaml",
-    "application/json-patch+json",
-    "application/merge-patch+json",
-    "application/strategic-merge-patch+json",
-];
+use crate::{Catalogue, GroupVersion, Kind};
 
 /// The version of OpenAPI.
 const OPENAPI: &str = "3.0.0";
@@ -29,9 +22,16 @@ pub(super) fn document(catalogue: &Catalogue, kinds: &[&Kind], encoding: Encodin
     let operations: Vec<Operation> = kinds.iter().flat_map(|kind| operations::of(kind)).collect();
     let roots = operations::definitions(kinds.iter().copied(), &operations);
     let mut schemas = Entries::new(encoding, (1, Form::Choice(&message::SCHEMA_OR_REFERENCE)));
-    definitions::each(catalogue, Dialect::V3, roots.iter().map(String::as_str), |name, definition| {
-        schemas.push(&name, &definition);
-    });
+    let versions = versions(&kinds[0].gv);
+    definitions::each(
+        catalogue,
+        Dialect::V3,
+        &versions,
+        roots.iter().map(String::as_str),
+        |name, definition| {
+            schemas.push(&name, &definition);
+        },
+    );
     let mut by_path: BTreeMap<&str, Vec<&Operation>> = BTreeMap::new();
     for operation in &operations {
         by_path.entry(&operation.path).or_default().push(operation);
@@ -45,6 +45,13 @@ pub(super) fn document(catalogue: &Catalogue, kinds: &[&Kind], encoding: Encodin
         paths.push(path, &item);
     }
     assemble(encoding, &schemas.out, &paths.out)
+}
+
+/// Those that a document of one version names where a definition is part of all: the core group's besides its own.
+fn versions(own: &GroupVersion) -> Vec<GroupVersion> {
+    const CORE: GroupVersion = GroupVersion::fixed("", "v1");
+    let other = Some(own.clone()).filter(|own| *own != CORE);
+    std::iter::once(CORE).chain(other).collect()
 }
 
 /// A document of its schemas and paths.
@@ -106,13 +113,14 @@ fn describe_parameter((name, ty, description): &operations::Parameter, location:
 
 fn describe(operation: &Operation) -> Value {
     let (group, version, kind) = &operation.gvk;
-    let definition = answer(operation).map(|name| Dialect::V3.reference(&name));
+    let schema = match operation.answer() {
+        Answer::Object(name) => Dialect::V3.reference(&name),
+        Answer::Text => json!({"type": "string"}),
+    };
     let mut responses = json!({"401": {"description": "Unauthorized"}});
     for (code, description) in operation.codes() {
-        responses[code] = json!({"description": description});
-        if let Some(schema) = &definition {
-            responses[code]["content"] = json!({"application/json": {"schema": schema}});
-        }
+        let content = content(operation.produces(), &schema);
+        responses[code] = json!({"description": description, "content": content});
     }
     let mut out = json!({
         "tags": [operation.tag()],
@@ -126,12 +134,9 @@ fn describe(operation: &Operation) -> Value {
     if !parameters.is_empty() {
         out["parameters"] = parameters.into();
     }
-    if let Some((types, schema)) = body(operation) {
-        let content: Map<String, Value> =
-            types.iter().map(|ty| ((*ty).to_owned(), json!({"schema": schema}))).one_by_one();
-        let mut request = json!({"content": content});
-        // Options of deletions may be left out; what is written may not.
-        if operation.method != Method::Delete {
+    if let Some((types, definition)) = operation.body() {
+        let mut request = json!({"content": content(types, &Dialect::V3.reference(definition))});
+        if operation.needs_body() {
             request["required"] = true.into();
         }
         out["requestBody"] = request;
@@ -139,22 +144,7 @@ fn describe(operation: &Operation) -> Value {
     out
 }
 
-fn answer(operation: &Operation) -> Option<String> {
-    let definition = operation.definition.as_deref()?;
-    Some(match operation.action {
-        Action::List => format!("{definition}List"),
-        Action::Delete | Action::DeleteCollection => STATUS.to_owned(),
-        _ => definition.to_owned(),
-    })
-}
-
-fn body(operation: &Operation) -> Option<(&'static [&'static str], Value)> {
-    let definition = operation.definition.as_deref()?;
-    match operation.method {
-        Method::Get | Method::Head | Method::Options => None,
-        Method::Delete => Some((&["*/*"], Dialect::V3.reference(DELETE_OPTIONS))),
-        Method::Patch if !operation.strategic => Some((&PATCH_TYPES[..3], json!({"type": "object"}))),
-        Method::Patch => Some((PATCH_TYPES, json!({"type": "object"}))),
-        Method::Post | Method::Put => Some((&["*/*"], Dialect::V3.reference(definition))),
-    }
+/// The same schema in some media types.
+fn content(types: &[&str], schema: &Value) -> Map<String, Value> {
+    types.iter().map(|ty| ((*ty).to_owned(), json!({"schema": schema}))).one_by_one()
 }

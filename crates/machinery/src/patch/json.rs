@@ -15,7 +15,8 @@ const MAX_COPIED: usize = 3 << 20;
 #[derive(Debug)]
 pub(super) struct Operation {
     op: String,
-    path: Pointer,
+    /// None where nothing is named: that is an error when its turn comes.
+    path: Option<Pointer>,
     from: Pointer,
     value: Value,
 }
@@ -59,13 +60,14 @@ fn operation(value: Value) -> Result<Operation, PatchError> {
         other => return Err(wrong_type(&other, "value of type handlers.jsonPatchOp")),
     };
     let mut text = |field: &str| match members.remove(field).unwrap_or_default() {
-        Value::String(text) => Ok(text),
-        Value::Null => Ok(String::new()),
+        Value::String(text) => Ok(Some(text)),
+        Value::Null => Ok(None),
         other => Err(wrong_type(&other, &format!("struct field jsonPatchOp.{field} of type string"))),
     };
     let (op, path, from) = (text("op")?, text("path")?, text("from")?);
     let value = members.remove("value").unwrap_or_default();
-    Ok(Operation { op, path: Pointer::new(&path), from: Pointer::new(&from), value })
+    let [path, from] = [path, from].map(|text| text.as_deref().map(Pointer::new));
+    Ok(Operation { op: op.unwrap_or_default(), path, from: from.unwrap_or_default(), value })
 }
 
 fn wrong_type(found: &Value, place: &str) -> PatchError {
@@ -100,6 +102,11 @@ fn fill(place: &mut Value) {
 
 fn one(document: &mut Value, operation: &Operation, copied: &mut usize) -> Result<(), PatchError> {
     let Operation { op, path, from, value } = operation;
+    let path = path.as_ref().ok_or_else(|| {
+        PatchError::Unprocessable(format!(
+            "{op} operation failed to decode path: operation missing path field"
+        ))
+    })?;
     match op.as_str() {
         "add" => add(document, path, value.clone()),
         "remove" => remove(document, path),
@@ -361,6 +368,8 @@ mod tests {
         let nonexistent =
             "error in remove for path: '/a': Unable to remove nonexistent key: a: missing value";
         check(json!({}), op("remove", "/a"), false, nonexistent);
+        let nowhere = "remove operation failed to decode path: operation missing path field";
+        check(json!({}), json!([{"op": "remove", "path": null}]), false, nowhere);
         check(json!({}), op("add", "/a/b"), false, "doc is missing path: \"/a/b\": missing value");
         check(json!({}), op("add", ""), false, "doc is missing path: \"\": missing value");
         check(json!({}), op("replace", "/a/b"), false, "doc is missing path: /a/b: missing value");

@@ -36,6 +36,9 @@ enum Directive {
 
 impl<'s> Merger<'s> {
     fn map(&self, ty: Type, mut original: Tree, mut patch: Tree) -> Result<Tree, PatchError> {
+        if patch.get(PATCH).is_some_and(|directive| directive == "merge") {
+            return Err(unknown(&patch));
+        }
         match take_directive(&mut patch)? {
             Directive::Replace => return Ok(patch),
             Directive::Delete => return Ok(Tree::new()),
@@ -77,16 +80,17 @@ impl<'s> Merger<'s> {
         let (ty, rule) = self.field_type(ty, &name);
         let merged = match (change, map.remove(&name)) {
             (Value::Null, _) => return Ok(()),
+            (change @ Value::Object(_), Some(Value::Object(_))) if rule.replaces() => change,
             (Value::Object(change), Some(Value::Object(old))) => Value::Object(self.map(ty, old, change)?),
-            (Value::Object(change), _) => Value::Object(self.map(ty, Tree::new(), change)?),
-            (Value::Array(change), old) if rule.merges() => {
-                let old = match old {
-                    Some(Value::Array(old)) => old,
-                    _ => Vec::new(),
-                };
+            (Value::Array(change), Some(Value::Array(old))) if rule.merges() => {
                 Value::Array(self.list(self.item_type(ty), rule, old, change)?)
             }
-            (change, _) => change,
+            (change @ Value::Array(_), Some(Value::Array(_))) => change,
+            // There is nothing to merge with.
+            (change, _) => match taken(change) {
+                Some(value) => value,
+                None => return Ok(()),
+            },
         };
         map.insert(name, merged);
         Ok(())
@@ -182,14 +186,28 @@ fn take_directive(patch: &mut Tree) -> Result<Directive, PatchError> {
         Some(Value::String(text)) if text == "merge" => Directive::Merge,
         Some(Value::String(text)) if text == "replace" => Directive::Replace,
         Some(Value::String(text)) if text == "delete" => Directive::Delete,
-        Some(other) => {
-            let (directive, map) = (go::printed(other), go::printed(&Value::Object(patch.clone())));
-            let text = format!("unknown patch type: {directive} in map: {map}");
-            return Err(PatchError::Unclassified(text));
-        }
+        Some(_) => return Err(unknown(patch)),
     };
     patch.remove(PATCH);
     Ok(directive)
+}
+
+fn unknown(patch: &Tree) -> PatchError {
+    let (directive, map) = (go::printed(&patch[PATCH]), go::printed(&Value::Object(patch.clone())));
+    PatchError::Unclassified(format!("unknown patch type: {directive} in map: {map}"))
+}
+
+/// What is written where nothing is that a patch could be merged with: nothing that carries a directive, and no nulls in maps.
+fn taken(value: Value) -> Option<Value> {
+    match value {
+        Value::Object(map) if map.contains_key(PATCH) => None,
+        Value::Object(map) => {
+            let members = map.into_iter().filter(|(_, value)| !value.is_null());
+            Some(members.filter_map(|(name, value)| Some((name, taken(value)?))).collect())
+        }
+        Value::Array(list) => Some(list.into_iter().filter_map(taken).collect()),
+        other => Some(other),
+    }
 }
 
 /// Drops what `$retainKeys` does not list; the patch itself may not set what it drops.
@@ -435,11 +453,34 @@ mod tests {
             selector(json!({"$patch": "delete"})),
             selector(json!({})),
         );
+        let merge = selector(json!({"$patch": "merge", "b": "2"}));
+        let refused = patched(SERVICE, selector(json!({"a": "1"})), merge).unwrap_err().to_string();
+        assert_eq!(refused, "unknown patch type: merge in map: map[$patch:merge b:2]");
+    }
+
+    #[test]
+    fn what_is_new_is_taken_without_directives_and_nulls() {
+        let owners = |owners: Value| json!({"metadata": {"ownerReferences": owners}});
+        check(SERVICE, json!({}), owners(json!([{"$patch": "delete", "uid": "u"}])), owners(json!([])));
         check(
             SERVICE,
-            selector(json!({"a": "1"})),
-            selector(json!({"$patch": "merge", "b": "2"})),
-            selector(json!({"a": "1", "b": "2"})),
+            json!({}),
+            owners(json!([null, {"uid": "u", "name": null}])),
+            owners(json!([null, {"uid": "u"}])),
+        );
+        check(
+            SERVICE,
+            json!({}),
+            spec("selector", json!({"$patch": "replace", "a": "1"})),
+            json!({"spec": {}}),
+        );
+        let budget = |labels: Value| spec("selector", json!({"matchLabels": labels}));
+        // It is replaced as a whole, by what is no directive there.
+        check(
+            "io.k8s.api.policy.v1.PodDisruptionBudget",
+            budget(json!({"a": "b"})),
+            budget(json!({"$patch": "delete"})),
+            budget(json!({"$patch": "delete"})),
         );
     }
 

@@ -274,7 +274,7 @@ impl Parser {
         if matches!(self.peek(), Token::End | Token::Symbol(",")) {
             return Ok(LabelRequirement { key, operator: LabelOperator::Exists });
         }
-        let operator = self.operator(&key)?;
+        let operator = self.operator()?;
         Ok(LabelRequirement { key, operator })
     }
 
@@ -285,14 +285,14 @@ impl Parser {
         }
     }
 
-    fn operator(&mut self, key: &str) -> Result<LabelOperator, String> {
+    fn operator(&mut self) -> Result<LabelOperator, String> {
         match self.next() {
             Token::Word(word) if word == "in" => Ok(LabelOperator::In(self.values()?)),
             Token::Word(word) if word == "notin" => Ok(LabelOperator::NotIn(self.values()?)),
             Token::Symbol("=" | "==") => Ok(LabelOperator::In(vec![self.value()?])),
             Token::Symbol("!=") => Ok(LabelOperator::NotIn(vec![self.value()?])),
-            Token::Symbol(">") => Ok(LabelOperator::GreaterThan(self.bound(key)?)),
-            Token::Symbol("<") => Ok(LabelOperator::LessThan(self.bound(key)?)),
+            Token::Symbol(">") => Ok(LabelOperator::GreaterThan(self.bound()?)),
+            Token::Symbol("<") => Ok(LabelOperator::LessThan(self.bound()?)),
             other => Err(format!("found '{other}', expected: in, notin, =, ==, !=, gt, lt")),
         }
     }
@@ -305,17 +305,19 @@ impl Parser {
         }
     }
 
-    fn bound(&mut self, key: &str) -> Result<i64, String> {
+    fn bound(&mut self) -> Result<i64, String> {
         let text = self.identifier()?;
         text.parse().map_err(|_| {
-            format!("values[0][{key}]: Invalid value: {text:?}: for 'Gt', 'Lt' operators, the value must be an integer")
+            format!(
+                "values[0]: Invalid value: {text:?}: for 'Gt', 'Lt' operators, the value must be an integer"
+            )
         })
     }
 
     fn values(&mut self) -> Result<Vec<String>, String> {
         match self.next() {
             Token::Symbol("(") => {}
-            other => return Err(format!("found '{other}', expected: '('")),
+            other => return Err(format!("found '{other}' expected: '('")),
         }
         let mut values = Vec::new();
         loop {
@@ -400,14 +402,14 @@ mod tests {
         check("a,", "found '', expected: identifier after ','");
         check("=a", "found '=', expected: !, identifier, or 'end of string'");
         check_one("a b", "found 'b', expected: in, notin, =, ==, !=, gt, lt");
-        check_one("a in b", "found 'b', expected: '('");
+        check_one("a in b", "found 'b' expected: '('");
         check_one("a in (b", "found '', expected: ',' or ')'");
         check("a=b c", "found 'c', expected: ',' or 'end of string'");
         check_one("a=-", "values[0][a]: Invalid value: \"-\": a valid label");
         check_one("/a", "<nil>: Invalid value: \"/a\": prefix part must be non-empty");
         check_one(
             "a>b",
-            "values[0][a]: Invalid value: \"b\": for 'Gt', 'Lt' operators, the value must be an integer",
+            "values[0]: Invalid value: \"b\": for 'Gt', 'Lt' operators, the value must be an integer",
         );
     }
 }

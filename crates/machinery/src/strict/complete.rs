@@ -45,7 +45,7 @@ fn drop_empty_fields(schema: &Schema, id: DefinitionId, map: &mut Map<String, Va
             (Type::Map(_), Value::Object(map)) => map.is_empty(),
             (_, value) => value.is_null(),
         };
-        if is_empty && field.zero == Zero::Omitted {
+        if is_empty && field.zero == Zero::Omitted || value.is_null() && field.zero == Zero::Value {
             map.remove(&*field.name);
         } else {
             drop_empty_below(schema, field.ty, value);

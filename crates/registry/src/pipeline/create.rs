@@ -7,7 +7,7 @@ use skiff_store::{CommitError, Entry, Expect, Key, Op, Txn};
 
 use super::call::Call;
 use super::outcome::Outcome;
-use super::{allocate, decode, metadata, versions};
+use super::{allocate, decode, metadata, metadata_checks, versions};
 use crate::admission;
 use crate::admission::review::{Review, Write};
 use crate::errors::ApiError;
@@ -153,7 +153,7 @@ fn track_writer(call: &Call, object: &mut Object) {
 }
 
 fn validate(registry: &Registry, call: &Call, object: &Object) -> Result<(), ApiError> {
-    let mut errors = metadata::validate(&call.kind, object);
+    let mut errors = metadata_checks::validate(&call.kind, object);
     errors.extend(call.kind.strategy.validate(registry.context(call), object));
     if !errors.is_empty() {
         let errors = call.kind.strategy.arrange(errors);

@@ -29,7 +29,7 @@ type Unrecognized = String;
 /// The text of a body in JSON or YAML.
 fn text(content_type: &str, body: &Bytes) -> Result<Result<Text, Unrecognized>, ApiError> {
     match content_type {
-        "" | "application/json" | "*/*" => Ok(Ok(Text { json: body.clone(), repeated: None })),
+        "" | "application/json" => Ok(Ok(Text { json: body.clone(), repeated: None })),
         "application/yaml" | "application/apply-patch+yaml" => Ok(yaml::to_json(body)),
         _ => Err(ApiError::UnsupportedMediaType(BODIES)),
     }
@@ -58,6 +58,9 @@ pub(crate) fn delete_options(call: &Call, content_type: &str, body: &Bytes) -> R
         return protobuf::decode(body, &root).map_err(|error| refuse(&error));
     }
     let text = text(content_type, body)?.map_err(|why| refuse(&why))?.json;
+    if text.trim_ascii() == b"null" {
+        return Ok(Object::default());
+    }
     let told = Told::read(&text).map_err(|why| refuse(&why))?;
     if !matches!(&*told.kind, "" | "DeleteOptions") {
         return Err(refuse(&not_registered(&told.kind, &told.api_version)));
@@ -214,7 +217,8 @@ impl<'e> Expected<'e> {
 }
 
 /// A body as the configuration that server-side apply takes: its own rules come before those of other bodies.
-pub(crate) fn configuration(call: &Call, body: &Bytes) -> Result<Object, ApiError> {
+/// With it comes, where a value has not the form of its type, what is wrong with that: it is told when all else is right.
+pub(crate) fn configuration(call: &Call, body: &Bytes) -> Result<(Object, Option<String>), ApiError> {
     let mut read = configuration_text(call, body)?;
     let tree: Value = serde_json::from_slice(&read.json).map_err(|error| refuse_yaml(&error))?;
     if !matches!(tree, Value::Object(_) | Value::Null) {
@@ -234,26 +238,66 @@ pub(crate) fn configuration(call: &Call, body: &Bytes) -> Result<Object, ApiErro
     if named != kind.names.kind || text(&["apiVersion"]) != Some(kind.gv.to_string().as_str()) {
         return Err(ApiError::BadRequest(format!("invalid object type: {group_version}, Kind={named}")));
     }
+    let managed = tree.pointer("/metadata/managedFields").and_then(Value::as_array);
+    if managed.is_some_and(|entries| !entries.is_empty()) {
+        return Err(ApiError::BadRequest("metadata.managedFields must be nil".to_owned()));
+    }
     if let Some(why) = managed::refuse_configuration(&kind.root, &tree) {
-        let (namespace, name) = (text(&["metadata", "namespace"]), text(&["metadata", "name"]));
-        let place = format!("{}/{}", namespace.unwrap_or_default(), name.unwrap_or_default());
-        let object = format!("{place}; {group_version}, Kind={}", kind.names.kind);
         // Which field it is may be told, but not what is in it.
         let why = match why.split_once(", got ") {
             Some((expected, _)) if call.kind.strategy.is_confidential() => expected,
             _ => &why,
         };
-        return Err(ApiError::Unclassified(format!("failed to create typed patch object ({object}): {why}")));
+        return Err(untyped(&tree, &format!("{group_version}, Kind={}", kind.names.kind), why));
     }
     let repeated = read.repeated.take();
     let repeated = repeated.map(|problem| format!("error converting YAML to JSON: {YAML_PROBLEMS}{problem}"));
     report(call, repeated.into_iter().collect(), |problem| {
         ApiError::BadRequest(format!("error strict decoding YAML: {problem}"))
     })?;
-    let mut object = from_text(call, read, body, &Expected::object(call))?;
+    let json = read.json.clone();
+    let mut object = match from_text(call, read, body, &Expected::object(call)) {
+        Ok(object) => object,
+        Err(error) => {
+            let why = malformed(call, &json).ok_or(error)?;
+            return Ok((Object::from_value(tree).unwrap_or_default(), Some(why)));
+        }
+    };
     managed::keep_empty(&mut object, &tree, &kind.root);
     identify(call, &mut object);
-    Ok(object)
+    Ok((object, None))
+}
+
+/// A Scale that is applied: whether it says how many there are to be. What it does not know is refused.
+pub(crate) fn scale_configuration(call: &Call, json: &[u8]) -> Result<bool, ApiError> {
+    let tree: Value = serde_json::from_slice(json).map_err(|error| refuse_yaml(&error))?;
+    let exchange = call.kind.exchange(Subresource::Scale);
+    let why = exchange.root.as_ref().and_then(|root| managed::refuse_configuration(root, &tree));
+    match why {
+        Some(why) => Err(untyped(&tree, &format!("{}, Kind={}", exchange.gv, exchange.kind), &why)),
+        None => Ok(tree.pointer("/spec/replicas").is_some_and(|replicas| !replicas.is_null())),
+    }
+}
+
+/// Of a configuration that has not the types of its kind.
+fn untyped(tree: &Value, gvk: &str, why: &str) -> ApiError {
+    let text = |field: &str| tree["metadata"][field].as_str().unwrap_or_default();
+    let object = format!("{}/{}; {gvk}", text("namespace"), text("name"));
+    ApiError::Unclassified(format!("failed to create typed patch object ({object}): {why}"))
+}
+
+/// What is wrong with a configuration that is of the right types, but cannot be read as the kind: a quantity or a time without
+/// the form.
+fn malformed(call: &Call, json: &[u8]) -> Option<String> {
+    let failure = Expected::object(call).decode(json).err().filter(|_| go::syntax_error(json).is_none())?;
+    let tree: Value = serde_json::from_slice(json).ok()?;
+    let text = |field: &str| tree["metadata"][field].as_str().unwrap_or_default();
+    let (name, why) = (format!("{}/{}", text("namespace"), text("name")), failure.to_string());
+    let gvk = format!("{}/{}, Kind={}", call.kind.gv.group, call.kind.gv.version, call.kind.names.kind);
+    let from = if why.starts_with("illegal base64") { "error decoding from json: " } else { "" };
+    Some(format!(
+        "failed to convert new object ({name}; {gvk}) to proper version: unable to convert unstructured object to {gvk}: {from}{why}"
+    ))
 }
 
 /// A body as what a subresource exchanges, e.g. a Scale or a Binding.
@@ -465,6 +509,13 @@ fn accept(
     report(call, problems, |problems| expected.refuse(&format_args!("strict decoding error: {problems}")))?;
     check_custom_kind(&decoded.object, expected)?;
     Ok(decoded.object)
+}
+
+/// Tells of the fields of an object that is read without its version.
+pub(crate) fn report_unknown(call: &Call, object: &Object) -> Result<(), ApiError> {
+    let fields = object.as_map().keys().filter(|name| !matches!(name.as_str(), "apiVersion" | "kind"));
+    let problems = fields.map(|name| format!("unknown field {name:?}")).collect();
+    report(call, problems, |problems| ApiError::BadRequest(format!("strict decoding error: {problems}")))
 }
 
 /// Does with unknown and duplicate fields what the request wants.

@@ -12,6 +12,7 @@ pub(crate) mod labels;
 pub(crate) mod list;
 pub(crate) mod made;
 pub(crate) mod metadata;
+pub(crate) mod metadata_checks;
 pub(crate) mod options;
 pub(crate) mod outcome;
 pub(crate) mod paging;

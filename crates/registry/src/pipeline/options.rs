@@ -44,8 +44,7 @@ impl DeleteOptions {
         if let Some(seconds) = call.query.number("gracePeriodSeconds")? {
             options.set(&["gracePeriodSeconds"], seconds);
         }
-        let policy = call.query.get("propagationPolicy");
-        if !policy.is_empty() {
+        if let Some(policy) = call.query.all("propagationPolicy").next() {
             options.set(&["propagationPolicy"], policy);
         }
         if call.query.all("orphanDependents").next().is_some() {

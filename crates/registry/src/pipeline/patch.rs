@@ -64,14 +64,30 @@ pub(crate) fn patched(
 ) -> Result<Object, ApiError> {
     let format = Format::of(call)?;
     let root = &call.kind.root;
-    let patched = apply_to(format, old, body, root)?;
-    if format == Format::Strategic
-        && let Some(why) = patch::refuse_tree(&patched, root)
-    {
-        return Err(decode::refuse_patched(call, shown(format, old, body, root), why));
+    let mut patched = apply_to(format, old, body, root)?;
+    if format == Format::Strategic {
+        if let Some(why) = patch::refuse_tree(&patched, root) {
+            return Err(decode::refuse_patched(call, shown(format, old, body, root), why));
+        }
+        // What comes of such a patch is of the kind whatever it says.
+        patched.set(&["apiVersion"], call.kind.gv.to_string());
+        patched.set(&["kind"], call.kind.names.kind.as_ref());
+    }
+    if format != Format::Strategic && patched.api_version().is_empty() && call.kind.strategy.is_typed() {
+        // Of what has no version Kubernetes reads no field.
+        decode::report_unknown(call, &patched)?;
+        patched.remove(&["metadata"]);
+        metadata::check_name(call, &patched)?;
     }
     let mut patched = decode::patched(call, patched, &|| shown(format, old, body, root))?;
     metadata::check_name(call, &patched)?;
+    metadata::locate(call, &mut patched)?;
+    check_uid(registry, call, &patched, old)?;
+    Ok(patched)
+}
+
+/// Refuses what a patch makes another object of, in the words of the checks of a change.
+fn check_uid(registry: &Registry, call: &Call, patched: &Object, old: &Object) -> Result<(), ApiError> {
     if !patched.uid().is_empty() && patched.uid() != old.uid() {
         let checks = call.kind.strategy.metadata_checks();
         let error = || FieldError::invalid("metadata.uid", patched.uid(), "field is immutable");
@@ -79,12 +95,11 @@ pub(crate) fn patched(
         let is_last = checks == MetadataChecks::Around;
         let mut errors: FieldErrors = [error()].into();
         errors.extend(again().filter(|_| !is_last));
-        errors.extend(call.kind.strategy.check_change(registry.context(call), None, &patched, old).errors);
+        errors.extend(call.kind.strategy.check_change(registry.context(call), None, patched, old).errors);
         errors.extend(again().filter(|_| is_last));
         return Err(ApiError::invalid(call.content_subject(&call.path.name), errors));
     }
-    metadata::locate(call, &mut patched)?;
-    Ok(patched)
+    Ok(())
 }
 
 /// What an answer shows where a patch makes something wrong: the outcome, or the patch if it is a strategic one.
@@ -159,17 +174,26 @@ pub(crate) async fn apply(
     within: &(dyn Fn(&Object, Object) -> Object + Sync),
 ) -> Result<Outcome, ApiError> {
     check_manager(call)?;
-    let mut intent = decode::configuration(call, body)?;
-    metadata::locate(call, &mut intent)?;
-    metadata::check_name(call, &intent)?;
+    let (intent, late) = decode::configuration(call, body)?;
     let (manager, force) = (call.manager(), call.query.flag("force"));
     let writer = call.writer(&manager, part.subresource());
+    // Where the object is, and that a value has not the form of its type, is looked at when nobody minds the change.
     let merge = |live: Option<&Object>| {
-        managed::apply(live, &intent, &call.kind.root, &writer, force).map_err(refuse_apply)
+        let merged = managed::apply(live, &intent, &call.kind.root, &writer, force);
+        let mut merged = merged.map_err(refuse_apply)?;
+        if let Some(why) = &late {
+            return Err(ApiError::Unclassified(why.clone()));
+        }
+        metadata::locate(call, &mut merged)?;
+        metadata::check_name(call, &merged)?;
+        Ok(merged)
     };
-    let merged =
-        update::change(registry, call, part, Operation::Apply, |old| Ok(within(old, merge(Some(old))?)))
-            .await;
+    let merged = update::change(registry, call, part, Operation::Apply, |old| {
+        let merged = merge(Some(old))?;
+        check_uid(registry, call, &merged, old)?;
+        Ok(within(old, merged))
+    })
+    .await;
     match merged {
         Err(ApiError::NotFound(_)) if part == Part::Whole => {
             let mut object = merge(None)?;

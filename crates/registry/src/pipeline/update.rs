@@ -10,7 +10,7 @@ use skiff_store::{CommitError, Entry, Expect, Op, Txn};
 
 use super::call::Call;
 use super::outcome::Outcome;
-use super::{allocate, create, decode, delete, metadata, versions};
+use super::{allocate, create, decode, delete, metadata, metadata_checks, versions};
 use crate::admission;
 use crate::admission::quota::Charges;
 use crate::admission::review::{Review, Write};
@@ -58,21 +58,8 @@ pub(crate) async fn update(
     let mut wanted = decode::object(call, body)?;
     metadata::locate(call, &mut wanted)?;
     metadata::check_name(call, &wanted)?;
-    let name = call.path.name.as_str();
     let strategy = &call.kind.strategy;
-    let is_unconditional = wanted.resource_version().is_empty() && !strategy.allows_unconditional_update();
-    let changed = change(registry, call, part, Operation::Update, |old| {
-        check_uid(call, &wanted, old)?;
-        if is_unconditional {
-            let error = FieldError::invalid("metadata.resourceVersion", 0, "must be specified for an update");
-            // Kubernetes puts the resource where the kind belongs.
-            let subject = call.subject(name);
-            let subject = Subject { kind: subject.resource.clone(), ..subject };
-            return Err(ApiError::invalid(subject, vec![error]));
-        }
-        Ok(wanted.clone())
-    })
-    .await;
+    let changed = change(registry, call, part, Operation::Update, |_| Ok(wanted.clone())).await;
     match changed {
         Err(ApiError::NotFound(_)) if part == Part::Whole && strategy.creates_on_update() => {
             wanted.remove(&["metadata", "resourceVersion"]);
@@ -96,7 +83,11 @@ pub(crate) async fn change(
         let entry = registry.stored_entry(call).await?;
         let old = registry.decoded(call, &versions::shown_one(call, entry.clone()).await?)?;
         let new = make(&old)?;
-        check_preconditions(call, &new, &old)?;
+        check_uid(call, &new, &old)?;
+        if !matches!(part, Part::Narrow(_)) {
+            check_condition(call, &new)?;
+        }
+        check_revision(call, &new, &old)?;
         let attempt = Attempt { registry, call, part, operation, entry: &entry, old: &old };
         if let Some(outcome) = attempt.run(new).await? {
             return Ok(outcome);
@@ -105,8 +96,19 @@ pub(crate) async fn change(
     Err(ApiError::modified(call.subject(&call.path.name)))
 }
 
-fn check_preconditions(call: &Call, new: &Object, old: &Object) -> Result<(), ApiError> {
-    check_uid(call, new, old)?;
+/// Refuses a change that does not say of which revision it is, of a kind that wants to know.
+fn check_condition(call: &Call, new: &Object) -> Result<(), ApiError> {
+    if !matches!(new.resource_version(), "" | "0") || call.kind.strategy.allows_unconditional_update() {
+        return Ok(());
+    }
+    let error = FieldError::invalid("metadata.resourceVersion", 0, "must be specified for an update");
+    // Kubernetes puts the resource where the kind belongs.
+    let subject = call.subject(&call.path.name);
+    let subject = Subject { kind: subject.resource.clone(), ..subject };
+    Err(ApiError::invalid(subject, vec![error]))
+}
+
+fn check_revision(call: &Call, new: &Object, old: &Object) -> Result<(), ApiError> {
     match new.resource_version() {
         // No precondition.
         "" | "0" => Ok(()),
@@ -227,7 +229,7 @@ impl Attempt<'_> {
             Part::Whole => strategy.metadata_checks(),
             Part::Status | Part::Narrow(_) => MetadataChecks::Change,
         };
-        let mut errors: FieldErrors = metadata::validate_update(&call.kind, again, new, old);
+        let mut errors: FieldErrors = metadata_checks::validate_update(&call.kind, again, new, old);
         let part = match self.part {
             Part::Whole => None,
             Part::Status => Some(Subresource::Status),

@@ -33,7 +33,27 @@ pub(crate) fn to_json(body: &[u8]) -> Result<Text, String> {
             }
         },
     };
+    let mut value = value;
+    integers(&mut value);
     Ok(Text { json: codec::to_json(&value), repeated })
+}
+
+/// Writes numbers without a fraction as the integers that they are, however they are spelled, as Go does that has but one type for them.
+fn integers(value: &mut Value) {
+    // Those that integers of 64 bits and floating points share.
+    const SHARED: f64 = 9.2e18;
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            let whole = number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() < SHARED);
+            #[allow(clippy::cast_possible_truncation, reason = "it has no fraction, and is small enough")]
+            if let Some(float) = whole {
+                *value = Value::from(float as i64);
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(integers),
+        Value::Object(map) => map.values_mut().for_each(integers),
+        _ => {}
+    }
 }
 
 /// A text up to the marker of its second document.
@@ -90,6 +110,7 @@ mod tests {
             assert_eq!((&read.json[..], read.repeated.as_deref()), (json.as_bytes(), repeated), "{text}");
         };
         check("a: 1", r#"{"a":1}"#, None);
+        check("[1.0, 1e2, 1.5, -3.0]", "[1,100,1.5,-3]", None);
         check("# remark\n---\na: |\n  ---\n---\nb: 2\n", r#"{"a":"---\n"}"#, None);
         check(
             "a: 1\nb:\n  c: 1\na: 2",

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::StatusCode;
-use skiff_machinery::managed::{self, Operation};
+use skiff_machinery::managed::{self, ApplyError, Operation};
 use skiff_machinery::{Object, Subresource, scale};
 
 use crate::errors::{ApiError, Subject};
@@ -46,6 +46,7 @@ pub(super) async fn patch(registry: &Registry, call: &Call, body: &Bytes) -> Res
 async fn apply(registry: &Registry, call: &Call, body: &Bytes) -> Result<Outcome, ApiError> {
     patch::check_manager(call)?;
     let body = &decode::configuration_json(call, body)?;
+    let says = decode::scale_configuration(call, body)?;
     let paths = &call.kind.scale;
     let (manager, force) = (call.manager(), call.query.flag("force"));
     let writer = call.writer(&manager, PART.subresource());
@@ -62,21 +63,31 @@ async fn apply(registry: &Registry, call: &Call, body: &Bytes) -> Result<Outcome
                 intent.set(&["metadata", field], value);
             }
         }
-        if let Some(replicas) = paths.replicas(&wanted) {
+        if let Some(replicas) = paths.replicas(&wanted).filter(|_| says) {
             paths.set_replicas(&mut intent, replicas);
         }
         // A Scale does not say that there are to be none: who applies that adds it.
         let mut live = old.clone();
-        if paths.replicas(old) == Some(0) {
+        if says && paths.replicas(old) == Some(0) {
             paths.drop_replicas(&mut live);
         }
         let merged = managed::apply(Some(&live), &intent, &call.kind.root, &writer, force);
-        let mut merged = merged.map_err(patch::refuse_apply)?;
+        let mut merged = merged.map_err(|error| patch::refuse_apply(as_of_scale(call, error)))?;
         // Kubernetes does not note when.
         managed::keep_time(&mut merged, old, &writer);
         Ok(merged)
     });
     outcome.await
+}
+
+/// Conflicts as a Scale has them: whoever updated the replicas of the object did so in its version.
+fn as_of_scale(call: &Call, error: ApplyError) -> ApplyError {
+    let ApplyError::Conflicts(mut conflicts) = error else { return error };
+    let (own, of_scale) = (format!(" using {}", call.kind.gv), " using autoscaling/v1");
+    for conflict in &mut conflicts {
+        conflict.owner = conflict.owner.replace(&own, of_scale);
+    }
+    ApplyError::Conflicts(conflicts)
 }
 
 /// The Scale of an object of the call's kind.

@@ -65,8 +65,9 @@ impl Exchange {
             ApiError::NoSuchPage => self.no_document(path),
             other => other,
         })?;
-        // The index and the descriptions are served by handlers that do not mind the method.
-        let minds = !matches!(self.first_segment.as_str(), "" | "openapi");
+        // The index, the descriptions and the lists of groups are served by handlers that do not mind the method.
+        let is_of_groups = self.first_segment == "apis" && path.trim_matches('/').split('/').count() < 3;
+        let minds = !matches!(self.first_segment.as_str(), "" | "openapi") && !is_of_groups;
         if minds && self.method != Method::GET { Err(ApiError::MethodNotAllowed) } else { Ok(document) }
     }
 }

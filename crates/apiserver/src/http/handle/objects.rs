@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, USER_AGENT};
 use http::{HeaderMap, Request, Response};
 use jiff::Timestamp;
-use skiff_machinery::{Kind, Scope, Subresource, Verb};
+use skiff_machinery::{Kind, Scope, Subresource, Verb, go};
 use skiff_registry::{ApiError, Call, Offer as _, Outcome, Place, Subject, options_kind, run};
 use tokio::time::timeout_at;
 
@@ -52,15 +52,11 @@ impl Exchange {
         (path, kind): (ResourcePath, Arc<Kind>),
         request: Request<Body>,
     ) -> Result<Response<Body>, ApiError> {
+        check_place(&kind, &path)?;
         let verb = self.verb().ok_or(ApiError::MethodNotAllowed)?;
         check_scope(&kind, &path, verb)?;
-        let subresource = match path.subresource.as_str() {
-            "" => None,
-            name => {
-                let known = kind.subresources.iter().copied().find(|s| s.as_str() == name);
-                Some(known.ok_or_else(|| no_subresource(&kind, &path))?)
-            }
-        };
+        let subresource = subresource(&kind, &path)?;
+        check_segment(&path.name)?;
         if let Some(text) = &kind.deprecation {
             self.warnings.lock().add(text.to_string());
         }
@@ -84,7 +80,7 @@ impl Exchange {
         subresource: Option<Subresource>,
     ) -> Result<Asked, ApiError> {
         let text = |name: HeaderName| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
-        let content_type = text(CONTENT_TYPE).split(';').next().unwrap_or_default().trim().to_owned();
+        let content_type = media_type(text(CONTENT_TYPE), verb);
         let offered = |subresource| Offered {
             tables: kind.has_table(subresource),
             // A Scale is of Kubernetes' own types, whatever it is of.
@@ -100,11 +96,14 @@ impl Exchange {
         // Of deletions the options say so, which may be in the body.
         let deletes = matches!(verb, Verb::Delete | Verb::DeleteCollection);
         let dry_run = !deletes && self.query.dry_run(options_kind(verb))?;
-        self.query.number("timeoutSeconds")?;
+        if matches!(verb, Verb::List | Verb::Watch | Verb::DeleteCollection) {
+            self.query.number("timeoutSeconds")?;
+        }
         let most = self.server.limits.request;
         let until = self.started + self.query.timeout()?.map_or(most, |wanted| wanted.min(most));
         if matches!(verb, Verb::Create | Verb::Update | Verb::Patch) {
             self.query.check_writer(options_kind(verb), content_type == "application/apply-patch+yaml")?;
+            self.query.field_validation(options_kind(verb))?;
         }
         let record = self.record();
         let call = Call {
@@ -135,6 +134,54 @@ fn route(kind: &Kind, verb: Verb) -> Route {
     }
 }
 
+/// What a `Content-Type` says without its parameters; all of it where those have no form. Patches are told apart letter by letter.
+fn media_type(text: &str, verb: Verb) -> String {
+    let (ty, parameters) = text.split_once(';').unwrap_or((text, ""));
+    if verb == Verb::Patch {
+        return ty.trim().to_owned();
+    }
+    let has_form = |parameter: &str| parameter.trim().is_empty() || parameter.contains('=');
+    let ty = if parameters.split(';').all(has_form) { ty } else { text };
+    ty.trim().to_ascii_lowercase()
+}
+
+/// Where objects of Kubernetes' own kinds are not, whatever the method: those that are answered at once have no places of their own,
+/// and below a subresource there is nothing but what a proxy leads to.
+fn check_place(kind: &Kind, path: &ResourcePath) -> Result<(), ApiError> {
+    if !kind.strategy.is_typed() {
+        return Ok(());
+    }
+    let has_tail = !path.tail.trim_matches('/').is_empty() && path.subresource != "proxy";
+    let is_nowhere = !kind.persistence.has_objects()
+        && (!path.name.is_empty() || kind.is_namespaced() && path.namespace.is_empty());
+    let is_wrong = has_tail || is_nowhere && !path.nameless_namespace;
+    if is_wrong { Err(ApiError::UnknownPath) } else { subresource(kind, path).map(drop) }
+}
+
+/// Refuses names that are no segment of a path.
+fn check_segment(name: &str) -> Result<(), ApiError> {
+    let why = match name {
+        "." | ".." => format!("may not be '{name}'"),
+        name => {
+            let wrong = ["/", "%"].into_iter().filter(|part| name.contains(part));
+            let all: Vec<String> = wrong.map(|part| format!("may not contain '{part}'")).collect();
+            all.join(", ")
+        }
+    };
+    if why.is_empty() {
+        return Ok(());
+    }
+    Err(ApiError::BadRequest(format!("Name parameter invalid: {}: {why}", go::quoted(name))))
+}
+
+fn subresource(kind: &Kind, path: &ResourcePath) -> Result<Option<Subresource>, ApiError> {
+    if path.subresource.is_empty() {
+        return Ok(None);
+    }
+    let known = kind.subresources.iter().copied().find(|known| known.as_str() == path.subresource);
+    known.map(Some).ok_or_else(|| no_subresource(kind, path))
+}
+
 /// A kind has no such subresource; custom kinds are said not to have the object.
 fn no_subresource(kind: &Kind, path: &ResourcePath) -> ApiError {
     if kind.strategy.is_typed() {
@@ -147,7 +194,7 @@ fn no_subresource(kind: &Kind, path: &ResourcePath) -> ApiError {
 fn check_scope(kind: &Kind, path: &ResourcePath, verb: Verb) -> Result<(), ApiError> {
     let in_namespace = !path.namespace.is_empty();
     let is_misplaced = match kind.scope {
-        Scope::Cluster => in_namespace && kind.names.plural != "namespaces",
+        Scope::Cluster => in_namespace && (kind.names.plural != "namespaces" || path.name != path.namespace),
         Scope::Namespaced => !in_namespace && !matches!(verb, Verb::List | Verb::Watch),
     };
     if is_misplaced && !kind.strategy.is_typed() {
