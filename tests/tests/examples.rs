@@ -92,9 +92,9 @@ fn a_chart_is_installed_upgraded_rolled_back_and_removed() {
     helm(&cluster, &format!("upgrade g {chart} --wait --timeout 90s --set greeting=again")).ok();
     assert_eq!(cluster.k(rolled), "again/2/2");
     assert_eq!(password(), before, "lookup found it");
-    let spec = "get deployment g-guestbook --show-managed-fields -o jsonpath={.metadata.managedFields[?(@.subresource==\"scale\")].manager}";
-    let scaled = Output::of(cluster.kubectl_command(Kubectl::New, "").args(spec.split_whitespace())).ok();
-    assert_eq!(scaled, "kube-controller-manager", "the autoscaler scaled it");
+    let scaled =
+        "get events --field-selector reason=SuccessfulRescale -o jsonpath={.items[*].involvedObject.kind}";
+    assert_eq!(cluster.k(scaled), "HorizontalPodAutoscaler", "the autoscaler scaled it");
 
     let broken =
         "--set greeting=broken --set web.tag=none --no-hooks --wait --timeout 10s --rollback-on-failure";

@@ -257,14 +257,16 @@ spec:
   containers:
   - name: main
     image: luksa/kubia
-    command: [bash, -c, "echo $RUNS; test $RUNS -ge 2 || exit 42"]
+    command: [bash, -c, "echo $RUNS; test $RUNS -ge 2 && exit; until test -e /data/idle; do sleep 0.1; done; exit 42"]
     env: [{name: RUNS, valueFrom: {fileKeyRef: {volumeName: data, path: env, key: RUNS}}}]
+    volumeMounts: [{name: data, mountPath: /data}]
     restartPolicy: Never
     restartPolicyRules: [{action: RestartAllContainers, exitCodes: {operator: In, values: [42]}}]
   - name: idle
     image: luksa/kubia
-    command: [bash, -c, "trap 'exit 0' TERM; test $RUNS -ge 2 || while :; do sleep 0.1; done"]
+    command: [bash, -c, "trap 'exit 0' TERM; touch /data/idle; test $RUNS -ge 2 || while :; do sleep 0.1; done"]
     env: [{name: RUNS, valueFrom: {fileKeyRef: {volumeName: data, path: env, key: RUNS}}}]
+    volumeMounts: [{name: data, mountPath: /data}]
   volumes: [{name: data, emptyDir: {}}]
 "#;
 

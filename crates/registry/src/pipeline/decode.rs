@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use skiff_machinery::protobuf::{self, ProtobufError};
 use skiff_machinery::strict::{self, DecodeFailure, Decoded};
-use skiff_machinery::{Exchange, FieldError, GroupVersion, Object, Strategy, Subresource, go, managed};
+use skiff_machinery::{Exchange, FieldError, GroupVersion, Object, Strategy, Subresource, go};
 
 use skiff_schema::Root;
 
@@ -21,32 +21,18 @@ const BODIES: &str = "application/json, application/yaml, application/vnd.kubern
 const DELETE_OPTIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
 
 /// What precedes that YAML has a key twice; warnings go without.
-const YAML_PROBLEMS: &str = "yaml: unmarshal errors:\n  ";
+pub(super) const YAML_PROBLEMS: &str = "yaml: unmarshal errors:\n  ";
 
 /// Why a body is no object at all: what cannot be told by the kind that it says it has.
-type Unrecognized = String;
+pub(super) type Unrecognized = String;
 
 /// The text of a body in JSON or YAML.
-fn text(content_type: &str, body: &Bytes) -> Result<Result<Text, Unrecognized>, ApiError> {
+pub(super) fn text(content_type: &str, body: &Bytes) -> Result<Result<Text, Unrecognized>, ApiError> {
     match content_type {
         "" | "application/json" => Ok(Ok(Text { json: body.clone(), repeated: None })),
         "application/yaml" | "application/apply-patch+yaml" => Ok(yaml::to_json(body)),
         _ => Err(ApiError::UnsupportedMediaType(BODIES)),
     }
-}
-
-/// The JSON of a configuration, which comes in YAML.
-pub(crate) fn configuration_json(call: &Call, body: &Bytes) -> Result<Bytes, ApiError> {
-    Ok(configuration_text(call, body)?.json)
-}
-
-fn configuration_text(call: &Call, body: &Bytes) -> Result<Text, ApiError> {
-    let text = text(&call.content_type, body)?;
-    text.map_err(|why| refuse_yaml(&format_args!("error converting YAML to JSON: {why}")))
-}
-
-fn refuse_yaml(why: &dyn fmt::Display) -> ApiError {
-    ApiError::BadRequest(format!("error decoding YAML: {why}"))
 }
 
 /// A body as DeleteOptions. A body that is something else deletes nothing.
@@ -153,16 +139,8 @@ pub(crate) fn object(call: &Call, body: &Bytes) -> Result<Object, ApiError> {
     Ok(object)
 }
 
-/// Notes a patch for the audit log; one that cannot be read is refused later, and not noted.
-pub(crate) fn note_patch(call: &Call, body: &Bytes) {
-    call.record.body(|| {
-        let of_yaml = || serde_json::from_slice(&configuration_json(call, body).ok()?).ok();
-        serde_json::from_slice(body).ok().or_else(of_yaml).unwrap_or_default()
-    });
-}
-
 /// What a body has to be.
-struct Expected<'e> {
+pub(super) struct Expected<'e> {
     /// Who reads whole objects of the kind; none for what subresources exchange.
     strategy: Option<&'e dyn Strategy>,
     gv: &'e GroupVersion,
@@ -173,7 +151,7 @@ struct Expected<'e> {
 }
 
 impl<'e> Expected<'e> {
-    fn object(call: &'e Call) -> Self {
+    pub(super) fn object(call: &'e Call) -> Self {
         let kind = &call.kind;
         Self {
             strategy: Some(&*kind.strategy),
@@ -201,7 +179,7 @@ impl<'e> Expected<'e> {
         self.strategy.is_some_and(|strategy| !strategy.is_typed())
     }
 
-    fn decode(&self, text: &[u8]) -> Result<Decoded, DecodeFailure> {
+    pub(super) fn decode(&self, text: &[u8]) -> Result<Decoded, DecodeFailure> {
         match self.strategy {
             Some(strategy) => strategy.decode(text, self.root),
             None => strict::decode(text, self.root),
@@ -214,90 +192,6 @@ impl<'e> Expected<'e> {
             None => strict::prune(tree, self.root),
         }
     }
-}
-
-/// A body as the configuration that server-side apply takes: its own rules come before those of other bodies.
-/// With it comes, where a value has not the form of its type, what is wrong with that: it is told when all else is right.
-pub(crate) fn configuration(call: &Call, body: &Bytes) -> Result<(Object, Option<String>), ApiError> {
-    let mut read = configuration_text(call, body)?;
-    let tree: Value = serde_json::from_slice(&read.json).map_err(|error| refuse_yaml(&error))?;
-    if !matches!(tree, Value::Object(_) | Value::Null) {
-        let found = go::json_type(&tree);
-        return Err(refuse_yaml(&format_args!(
-            "error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {found} into Go value of type map[string]interface {{}}"
-        )));
-    }
-    let text =
-        |path: &[&str]| path.iter().try_fold(&tree, |value, key| value.get(key)).and_then(Value::as_str);
-    let kind = &call.kind;
-    let group_version = match text(&["apiVersion"]).unwrap_or_default() {
-        version if version.contains('/') => version.to_owned(),
-        version => format!("/{version}"),
-    };
-    let named = text(&["kind"]).unwrap_or_default();
-    if named != kind.names.kind || text(&["apiVersion"]) != Some(kind.gv.to_string().as_str()) {
-        return Err(ApiError::BadRequest(format!("invalid object type: {group_version}, Kind={named}")));
-    }
-    let managed = tree.pointer("/metadata/managedFields").and_then(Value::as_array);
-    if managed.is_some_and(|entries| !entries.is_empty()) {
-        return Err(ApiError::BadRequest("metadata.managedFields must be nil".to_owned()));
-    }
-    if let Some(why) = managed::refuse_configuration(&kind.root, &tree) {
-        // Which field it is may be told, but not what is in it.
-        let why = match why.split_once(", got ") {
-            Some((expected, _)) if call.kind.strategy.is_confidential() => expected,
-            _ => &why,
-        };
-        return Err(untyped(&tree, &format!("{group_version}, Kind={}", kind.names.kind), why));
-    }
-    let repeated = read.repeated.take();
-    let repeated = repeated.map(|problem| format!("error converting YAML to JSON: {YAML_PROBLEMS}{problem}"));
-    report(call, repeated.into_iter().collect(), |problem| {
-        ApiError::BadRequest(format!("error strict decoding YAML: {problem}"))
-    })?;
-    let json = read.json.clone();
-    let mut object = match from_text(call, read, body, &Expected::object(call)) {
-        Ok(object) => object,
-        Err(error) => {
-            let why = malformed(call, &json).ok_or(error)?;
-            return Ok((Object::from_value(tree).unwrap_or_default(), Some(why)));
-        }
-    };
-    managed::keep_empty(&mut object, &tree, &kind.root);
-    identify(call, &mut object);
-    Ok((object, None))
-}
-
-/// A Scale that is applied: whether it says how many there are to be. What it does not know is refused.
-pub(crate) fn scale_configuration(call: &Call, json: &[u8]) -> Result<bool, ApiError> {
-    let tree: Value = serde_json::from_slice(json).map_err(|error| refuse_yaml(&error))?;
-    let exchange = call.kind.exchange(Subresource::Scale);
-    let why = exchange.root.as_ref().and_then(|root| managed::refuse_configuration(root, &tree));
-    match why {
-        Some(why) => Err(untyped(&tree, &format!("{}, Kind={}", exchange.gv, exchange.kind), &why)),
-        None => Ok(tree.pointer("/spec/replicas").is_some_and(|replicas| !replicas.is_null())),
-    }
-}
-
-/// Of a configuration that has not the types of its kind.
-fn untyped(tree: &Value, gvk: &str, why: &str) -> ApiError {
-    let text = |field: &str| tree["metadata"][field].as_str().unwrap_or_default();
-    let object = format!("{}/{}; {gvk}", text("namespace"), text("name"));
-    ApiError::Unclassified(format!("failed to create typed patch object ({object}): {why}"))
-}
-
-/// What is wrong with a configuration that is of the right types, but cannot be read as the kind: a quantity or a time without
-/// the form.
-fn malformed(call: &Call, json: &[u8]) -> Option<String> {
-    let failure = Expected::object(call).decode(json).err().filter(|_| go::syntax_error(json).is_none())?;
-    let tree: Value = serde_json::from_slice(json).ok()?;
-    let text = |field: &str| tree["metadata"][field].as_str().unwrap_or_default();
-    let (name, why) = (format!("{}/{}", text("namespace"), text("name")), failure.to_string());
-    let gvk = format!("{}/{}, Kind={}", call.kind.gv.group, call.kind.gv.version, call.kind.names.kind);
-    let from = if why.starts_with("illegal base64") { "error decoding from json: " } else { "" };
-    Some(format!(
-        "failed to convert new object ({name}; {gvk}) to proper version: unable to convert unstructured object to {gvk}: {from}{why}"
-    ))
 }
 
 /// A body as what a subresource exchanges, e.g. a Scale or a Binding.
@@ -480,7 +374,12 @@ fn typed(call: &Call, body: &Bytes, expected: &Expected<'_>) -> Result<Object, A
 }
 
 /// The object of a text that was made from `body`, which answers show.
-fn from_text(call: &Call, text: Text, body: &Bytes, expected: &Expected<'_>) -> Result<Object, ApiError> {
+pub(super) fn from_text(
+    call: &Call,
+    text: Text,
+    body: &Bytes,
+    expected: &Expected<'_>,
+) -> Result<Object, ApiError> {
     let kind = expected.kind;
     let told = Told::read(&text.json).map_err(|why| unrecognized(kind, &why, body))?;
     if expected.is_custom() && told.kind.is_empty() {
@@ -519,7 +418,11 @@ pub(crate) fn report_unknown(call: &Call, object: &Object) -> Result<(), ApiErro
 }
 
 /// Does with unknown and duplicate fields what the request wants.
-fn report(call: &Call, problems: Vec<String>, refuse: impl Fn(&str) -> ApiError) -> Result<(), ApiError> {
+pub(super) fn report(
+    call: &Call,
+    problems: Vec<String>,
+    refuse: impl Fn(&str) -> ApiError,
+) -> Result<(), ApiError> {
     match call.query.field_validation(call.options_kind())? {
         FieldValidation::Strict if !problems.is_empty() => Err(refuse(&problems.join(", "))),
         FieldValidation::Warn => {
@@ -539,7 +442,7 @@ pub(crate) fn patched(call: &Call, object: Object, shown: &dyn Fn() -> String) -
 }
 
 /// Fills in `apiVersion` and `kind` when they are missing.
-fn identify(call: &Call, object: &mut Object) {
+pub(super) fn identify(call: &Call, object: &mut Object) {
     object.set(&["apiVersion"], call.kind.gv.to_string());
     object.set(&["kind"], call.kind.names.kind.as_ref());
 }

@@ -2,6 +2,7 @@
 //! [`watch`].
 
 pub(crate) mod allocate;
+pub(crate) mod applied;
 mod at_once;
 pub(crate) mod call;
 pub mod codec;

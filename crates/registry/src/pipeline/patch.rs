@@ -9,7 +9,7 @@ use skiff_schema::Root;
 use super::call::Call;
 use super::outcome::Outcome;
 use super::update::{self, Part};
-use super::{create, decode, metadata};
+use super::{applied, create, decode, metadata};
 use crate::errors::{ApiError, Cause, Subject};
 use crate::registry::Registry;
 
@@ -174,7 +174,7 @@ pub(crate) async fn apply(
     within: &(dyn Fn(&Object, Object) -> Object + Sync),
 ) -> Result<Outcome, ApiError> {
     check_manager(call)?;
-    let (intent, late) = decode::configuration(call, body)?;
+    let (intent, late) = applied::configuration(call, body)?;
     let (manager, force) = (call.manager(), call.query.flag("force"));
     let writer = call.writer(&manager, part.subresource());
     // Where the object is, and that a value has not the form of its type, is looked at when nobody minds the change.

@@ -8,7 +8,7 @@ use skiff_machinery::{Persistence, Verb};
 use super::call::Call;
 use super::outcome::Outcome;
 use super::update::Part;
-use super::{create, decode, delete, list, paging, patch, transient, update};
+use super::{applied, create, delete, list, paging, patch, transient, update};
 use crate::admission;
 use crate::errors::ApiError;
 use crate::registry::Registry;
@@ -30,7 +30,7 @@ pub fn run<'a>(
 async fn carry_out(registry: &Registry, call: &Call, body: &Bytes) -> Result<Outcome, ApiError> {
     call.check_verb()?;
     if call.verb == Verb::Patch {
-        decode::note_patch(call, body);
+        applied::note_patch(call, body);
     }
     match call.subresource {
         Some(subresource) => subresources::answer(registry, call, subresource, body).await,

@@ -9,7 +9,7 @@ use crate::errors::{ApiError, Subject};
 use crate::pipeline::call::Call;
 use crate::pipeline::outcome::{Content, Outcome};
 use crate::pipeline::update::{self, Part};
-use crate::pipeline::{decode, metadata, patch};
+use crate::pipeline::{applied, decode, metadata, patch};
 use crate::registry::Registry;
 
 const PART: Part = Part::Narrow(Subresource::Scale);
@@ -45,8 +45,8 @@ pub(super) async fn patch(registry: &Registry, call: &Call, body: &Bytes) -> Res
 /// Server-side apply of a Scale: of the object, its replicas.
 async fn apply(registry: &Registry, call: &Call, body: &Bytes) -> Result<Outcome, ApiError> {
     patch::check_manager(call)?;
-    let body = &decode::configuration_json(call, body)?;
-    let says = decode::scale_configuration(call, body)?;
+    let body = &applied::configuration_json(call, body)?;
+    let says = applied::scale_configuration(call, body)?;
     let paths = &call.kind.scale;
     let (manager, force) = (call.manager(), call.query.flag("force"));
     let writer = call.writer(&manager, PART.subresource());
