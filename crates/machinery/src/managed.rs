@@ -53,16 +53,12 @@ pub fn track_update(object: &mut Object, old: Option<&Object>, root: &Root, writ
     entries.store(object);
 }
 
-/// As [`track_update`], of a write of the object's replicas, which are at the path, through its Scale.
+/// In the place of [`track_update`], of a write of the object's replicas, which are at the path, through its Scale.
 pub fn track_scale(object: &mut Object, old: &Object, path: &[&str], writer: &Writer<'_>) {
-    let before = Entries::of(old);
-    if before.iter().next().is_none() {
-        return;
-    }
     let mut replicas = Set::default();
     replicas.insert(&path.iter().map(|name| Element::field(name)).collect::<Vec<_>>());
     let changed = object.get(path) != old.get(path);
-    before.scaled(&replicas, object.api_version(), writer, changed).store(object);
+    Entries::of(old).scaled(&replicas, object.api_version(), writer, changed).store(object);
 }
 
 /// Gives the entry of an applier the time that it had in another object, which may be none.

@@ -77,11 +77,11 @@ pub(crate) fn keep(new: &mut Object, old: &Object) {
             None => drop(new.remove(&["metadata", field])),
         }
     }
-    for field in KEPT_OF_DELETION {
-        let path = ["metadata", field];
-        // The time is put back whatever the request says; another grace period is refused.
-        let is_said = field != KEPT_OF_DELETION[0] && new.get(&path).is_some();
-        if let Some(value) = old.get(&path).filter(|_| !is_said) {
+    // The time is put back whatever the request says; another grace period stays, and is refused.
+    let [time, grace] = KEPT_OF_DELETION.map(|field| ["metadata", field]);
+    let kept = [Some(time), Some(grace).filter(|grace| new.get(grace).is_none())];
+    for path in kept.into_iter().flatten() {
+        if let Some(value) = old.get(&path) {
             new.set(&path, value.clone());
         }
     }
@@ -132,9 +132,9 @@ pub(crate) fn take_preconditions(new: &mut Object, wanted: &Object) {
 pub(crate) fn track(call: &Call, new: &mut Object, old: Option<&Object>, subresource: &str) {
     let manager = call.manager();
     let writer = call.writer(&manager, subresource);
-    managed::track_update(new, old, &call.kind.root, &writer);
-    if let Some(old) = old.filter(|_| subresource == Subresource::Scale.as_str()) {
-        managed::track_scale(new, old, &call.kind.scale.path(), &writer);
+    match old.filter(|_| subresource == Subresource::Scale.as_str()) {
+        Some(old) => managed::track_scale(new, old, &call.kind.scale.path(), &writer),
+        None => managed::track_update(new, old, &call.kind.root, &writer),
     }
 }
 
