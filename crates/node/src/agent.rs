@@ -18,7 +18,7 @@ use crate::server;
 use crate::shared::Shared;
 use crate::sources::SourceWatches;
 use crate::users::UserRanges;
-use crate::volumes::claims::{ClaimNews, NodeVolumes};
+use crate::volumes::claims::NodeVolumes;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::{Node, Service};
@@ -122,12 +122,9 @@ async fn serve(
 
     let released: Queue<ObjectKey> = vitals.queue("volumes of the node's provisioner");
     let volumes = Arc::new(NodeVolumes::new(&config.data_dir, released.clone()));
-    let claims = Arc::new(ClaimNews::default());
-    let work = (vitals.queue("claims of the node's provisioner"), released);
-    let provisioner = Provisioner::new(provisioner, &config.node_name, volumes.clone(), claims.clone(), work);
     let shared = Arc::new(Shared {
         volumes,
-        claims,
+        claims: Arc::default(),
         allocatable: machine.capacity(config.max_pods),
         machine,
         node: view,
@@ -144,6 +141,8 @@ async fn serve(
         services,
     });
     let views = Arc::new(Views::default());
+    let work = (vitals.queue("claims of the node's provisioner"), released);
+    let provisioner = Provisioner::new(provisioner, shared.clone(), views.clone(), work);
     let manager = Manager::new(shared.clone(), views.clone(), left, &vitals);
     let network = shared.clone();
     vitals.watch("pod network", move |now| overdue(network.network.restoring_since(), now));
@@ -159,7 +158,7 @@ async fn serve(
             shared.node.follow(shutdown.clone()),
             manager.run(shutdown.clone()),
             registration.keep(shutdown.clone()),
-            provisioner.run(&shared.node, &shutdown),
+            provisioner.run(&shutdown),
             server::serve(shared.clone(), views, checks, listener, shutdown.clone()),
         );
         Ok(())

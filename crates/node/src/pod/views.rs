@@ -8,6 +8,7 @@ use super::worker::View;
 use parking_lot::RwLock;
 use skiff_runtime::PodUid;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -54,6 +55,13 @@ impl Views {
         self.pods.read().values().map(|view| view.borrow().clone()).collect()
     }
 
+    /// Those of the pods with these UIDs that are known.
+    pub(crate) fn of(&self, uids: &[PodUid]) -> impl Iterator<Item = Arc<LocalPod>> {
+        let pods = self.pods.read();
+        let known: Vec<_> = uids.iter().filter_map(|uid| pods.get(uid)?.borrow().pod.clone()).collect();
+        known.into_iter()
+    }
+
     /// The pod called `name`, with this UID if there is one, once its worker has begun; and what shows it from then on. Of
     /// several pods that had the name, the one that still runs.
     pub(crate) async fn find(
@@ -96,7 +104,6 @@ impl View {
 mod tests {
     use super::*;
     use crate::pod::testing::pod_of;
-    use std::sync::Arc;
 
     fn view(begun: bool) -> View {
         View { pod: Some(Arc::new(pod_of(r#"{"containers": []}"#))), begun, ..View::default() }

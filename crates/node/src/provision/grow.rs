@@ -14,10 +14,12 @@ use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 use skiff_informer::EventType::{Normal, Warning};
+use skiff_runtime::PodUid;
 use std::path::Path;
 
 const RESIZING: &str = "Resizing";
 const FILE_SYSTEM_PENDING: &str = "FileSystemResizePending";
+const FILE_SYSTEM_RESIZED: &str = "FileSystemResizeSuccessful";
 
 /// How far a claim's growth has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,11 +61,12 @@ impl Provisioner {
                 );
             }
         }
-        let (node, path, of) = (self.node.clone(), path_of(volume).to_owned(), name.clone());
+        let (node, path, of) = (self.node(), path_of(volume).to_owned(), name.clone());
         let grown = move || node.alone(&of, || expand(&node, &of, &path, block, bytes));
-        if let Err(error) = tokio::task::spawn_blocking(grown).await? {
-            return self.not_grown(claim, &name, error).await;
-        }
+        let users = match tokio::task::spawn_blocking(grown).await? {
+            Ok(users) => users,
+            Err(error) => return self.not_grown(claim, &name, error).await,
+        };
         let size = requested(claim).cloned().unwrap_or_default();
         let volumes: Api<PersistentVolume> = Api::all(self.client.clone());
         let capacity = json!({"spec": {"capacity": {STORAGE: size}}});
@@ -71,7 +74,10 @@ impl Provisioner {
         self.report(claim, Progress::Done).await?;
         if has_file_system {
             let message = format!("MountVolume.NodeExpandVolume succeeded for volume \"{name}\" {node_name}");
-            tell(Normal, "FileSystemResizeSuccessful", message);
+            self.pods.of(&users).for_each(|pod| {
+                self.agent.pod_event(&pod, Normal, FILE_SYSTEM_RESIZED, message.clone());
+            });
+            tell(Normal, FILE_SYSTEM_RESIZED, message);
         } else {
             tell(Normal, "VolumeResizeSuccessful", "Resize volume succeeded".into());
         }
@@ -168,15 +174,21 @@ fn status(claim: &PersistentVolumeClaim, progress: Progress, now: Timestamp) -> 
     status
 }
 
-/// Makes a volume hold `bytes`.
-fn expand(node: &NodeVolumes, volume: &str, path: &str, block: bool, bytes: u64) -> Result<(), Error> {
+/// Makes a volume hold `bytes`; the pods that have it.
+fn expand(
+    node: &NodeVolumes,
+    volume: &str,
+    path: &str,
+    block: bool,
+    bytes: u64,
+) -> Result<Vec<PodUid>, Error> {
     if !is_made_here(node, volume, path) {
         return Err(Error::Foreign { path: path.to_owned() });
     }
     let own = plain(volume, path, block);
     // The size of a directory is only said.
     if !matches!(own.source, Source::Image { .. }) {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let users = node.others(volume, None);
     let users = users.map_err(VolumeError::io("look for the users of", Path::new(path)))?;
@@ -184,7 +196,7 @@ fn expand(node: &NodeVolumes, volume: &str, path: &str, block: bool, bytes: u64)
         (Err(error @ (VolumeError::Program { .. } | VolumeError::NoProgram { .. })), false) => {
             Err(Error::Pending(error))
         }
-        (grown, _) => Ok(grown?),
+        (grown, _) => Ok(grown.map(|()| users)?),
     }
 }
 

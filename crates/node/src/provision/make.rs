@@ -47,7 +47,7 @@ impl Provisioner {
             "Provisioning",
             format!("External provisioner is provisioning volume for claim \"{full_name}\""),
         );
-        let (node, name, ordered) = (self.node.clone(), volume.clone(), order.clone());
+        let (node, name, ordered) = (self.node(), volume.clone(), order.clone());
         let made = tokio::task::spawn_blocking(move || node.alone(&name, || make(&node, &name, &ordered)));
         let made = match made.await? {
             Ok(made) => made,
@@ -76,14 +76,14 @@ impl Provisioner {
     }
 
     async fn set_known(&self, volume: String) -> Result<(), Error> {
-        let node = self.node.clone();
+        let node = self.node();
         Ok(tokio::task::spawn_blocking(move || node.set_known(&volume)).await??)
     }
 
     /// Removes what was made for claims that are gone, and of which the API was never told: an agent was killed in between, or the
     /// API refused it.
     pub(super) async fn remove_unknown(&self) -> Result<(), Error> {
-        let node = self.node.clone();
+        let node = self.node();
         for volume in tokio::task::spawn_blocking(move || node.being_made()).await?? {
             let known = self.volumes.get(&ObjectKey::cluster(&volume)).is_some();
             match begun(&volume, known, &self.claims.all()) {
@@ -91,7 +91,7 @@ impl Provisioner {
                 Begun::Known => {}
                 Begun::Abandoned => {
                     tracing::info!(volume, "removing a volume whose claim is gone");
-                    let (node, volume) = (self.node.clone(), volume.clone());
+                    let (node, volume) = (self.node(), volume.clone());
                     let work = move || node.alone(&volume, || image::remove(&node, &volume));
                     tokio::task::spawn_blocking(work).await??;
                 }
@@ -103,7 +103,7 @@ impl Provisioner {
 
     /// Removes the data of a volume, then its object.
     pub(super) async fn delete(&self, volume: &PersistentVolume) -> Result<(), Error> {
-        let (node, name) = (self.node.clone(), volume.name_any());
+        let (node, name) = (self.node(), volume.name_any());
         let path = path_of(volume).to_owned();
         let work = move || node.alone(&name, || remove(&node, &name, &path));
         tokio::task::spawn_blocking(work).await??;

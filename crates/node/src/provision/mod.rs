@@ -10,9 +10,11 @@ mod decide;
 mod grow;
 mod make;
 
-use crate::node::view::{NodeFacts, NodeView};
+use crate::node::view::NodeFacts;
+use crate::pod::views::Views;
+use crate::shared::Shared;
+use crate::volumes::claims::NodeVolumes;
 use crate::volumes::claims::resolve::PROVISIONER;
-use crate::volumes::claims::{ClaimNews, NodeVolumes};
 use decide::{ClaimPlan, Here, VolumePlan, class_of, of_claim, of_volume};
 use k8s_openapi::api::core::v1::{Node, ObjectReference, PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::api::storage::v1::StorageClass;
@@ -49,7 +51,10 @@ enum Error {
 pub(crate) struct Provisioner {
     client: Client,
     events: Recorder,
-    node: Arc<NodeVolumes>,
+    /// The node agent, whose mounts it shares.
+    agent: Arc<Shared>,
+    /// The agent's pods.
+    pods: Arc<Views>,
     claims: Cache<PersistentVolumeClaim>,
     volumes: Cache<PersistentVolume>,
     classes: Cache<StorageClass>,
@@ -58,25 +63,25 @@ pub(crate) struct Provisioner {
 }
 
 impl Provisioner {
-    /// One that acts as `client`, tells `news` of claims that change, and works on what the queues hold: claims and volumes.
+    /// One that acts as `client`, tells its `agent` of claims that change, and works on what the queues hold: claims and volumes.
     pub(crate) fn new(
         client: Client,
-        node_name: &str,
-        node: Arc<NodeVolumes>,
-        news: Arc<ClaimNews>,
+        agent: Arc<Shared>,
+        pods: Arc<Views>,
         (due, due_volumes): (Queue<ObjectKey>, Queue<ObjectKey>),
     ) -> Self {
         let this = Self {
-            events: Recorder::start(client.clone(), PROVISIONER, node_name),
+            events: Recorder::start(client.clone(), PROVISIONER, &agent.config.node_name),
             client,
-            node,
+            agent,
+            pods,
             claims: Cache::new(),
             volumes: Cache::new(),
             classes: Cache::new(),
             due,
             due_volumes,
         };
-        let due = this.due.clone();
+        let (due, news) = (this.due.clone(), this.agent.claims.clone());
         this.claims.subscribe(move |change| {
             let key = ObjectKey::of(&change.latest().metadata);
             news.changed(&key);
@@ -95,7 +100,8 @@ impl Provisioner {
     }
 
     /// Works until `shutdown`.
-    pub(crate) async fn run(&self, view: &NodeView, shutdown: &CancellationToken) {
+    pub(crate) async fn run(&self, shutdown: &CancellationToken) {
+        let view = &self.agent.node;
         let client = || self.client.clone();
         let everything = watcher::Config::default;
         self.classes.watch(Api::all(client()), everything(), shutdown, Some);
@@ -114,6 +120,10 @@ impl Provisioner {
             self.due.run(WORKERS, shutdown, |key| self.claim(key, view.current())),
             self.due_volumes.run(WORKERS, shutdown, |key| self.volume(key, view.current())),
         );
+    }
+
+    fn node(&self) -> Arc<NodeVolumes> {
+        self.agent.volumes.clone()
     }
 
     /// Does what a claim asks for.
