@@ -26,6 +26,7 @@ use uuid::Uuid;
 use crate::body::{Answer, RequestBody};
 use crate::contain::{Panicked, contained};
 use crate::exchange::{Course, End, Exchanges};
+use crate::gather::Gathered;
 use crate::io::Held;
 use crate::peer::{Peer, Place};
 use crate::{AUDIT_ID, BoxError, Limits};
@@ -71,9 +72,9 @@ pub(crate) async fn serve<C, H, F, B>(
         let (limits, exchanges, place) = answering.clone();
         answer(limits, exchanges, place, handler.clone(), request)
     });
-    let io = TokioIo::new(Held::new(stream, place.clone()));
-    let connection = builder.serve_connection_with_upgrades(io, service);
-    drive(connection, &exchanges, &place, &limits, &shutdown).await;
+    let io = Gathered::new(Held::new(stream, place.clone()), is_http2);
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(io.clone()), service);
+    drive((connection, io), &exchanges, &place, &limits, &shutdown).await;
 }
 
 async fn handshake(
@@ -127,7 +128,7 @@ fn builder(limits: &Limits, is_http2: bool) -> Builder<TokioExecutor> {
 
 /// Lets a connection go on for as long as it may.
 async fn drive<C>(
-    connection: C,
+    (connection, io): (C, Gathered<Held>),
     exchanges: &Exchanges,
     place: &Place,
     limits: &Limits,
@@ -137,22 +138,24 @@ async fn drive<C>(
     C::Error: std::fmt::Display,
 {
     let mut connection = pin!(connection);
+    let several = || exchanges.are_several();
     let outcome = loop {
         let until = match exchanges.check(Instant::now(), place.is_stranger(), limits) {
             Course::Until(at) => at,
             Course::End(End::Idle) => {
                 connection.as_mut().graceful_shutdown();
-                break tokio::time::timeout(limits.drain, connection.as_mut()).await.unwrap_or(Ok(()));
+                let end = io.drive(connection.as_mut(), several);
+                break tokio::time::timeout(limits.drain, end).await.unwrap_or(Ok(()));
             }
             Course::End(why) => return tracing::debug!(?why, "a connection's client is too slow"),
         };
         tokio::select! {
-            outcome = connection.as_mut() => break outcome,
+            outcome = io.drive(connection.as_mut(), several) => break outcome,
             () = tokio::time::sleep_until(until) => {}
             () = place.ended.cancelled() => return,
             () = shutdown.cancelled() => {
                 connection.as_mut().graceful_shutdown();
-                break connection.as_mut().await;
+                break io.drive(connection.as_mut(), several).await;
             }
         }
     };

@@ -61,6 +61,11 @@ impl Exchanges {
         Running(Exchange { all: self.clone(), id })
     }
 
+    /// Whether more than one is under way.
+    pub(crate) fn are_several(&self) -> bool {
+        self.0.lock().open.len() > 1
+    }
+
     /// Whether the connection may go on, and when to look again.
     pub(crate) fn check(&self, now: Instant, stranger: bool, limits: &Limits) -> Course {
         let state = self.0.lock();

@@ -18,6 +18,7 @@ mod book;
 mod connection;
 mod contain;
 mod exchange;
+mod gather;
 mod health;
 mod io;
 mod limits;
