@@ -144,7 +144,11 @@ impl History {
     }
 
     /// What was changed after a revision under a prefix, each key's newest first; none if that is no longer known.
-    pub(crate) fn since(&self, revision: Revision, prefix: &str) -> Option<impl Iterator<Item = &Change>> {
+    pub(crate) fn since<'a>(
+        &'a self,
+        revision: Revision,
+        prefix: &'a str,
+    ) -> Option<impl Iterator<Item = &'a Change>> {
         if self.compacted(prefix.into()) > revision {
             return None;
         }
@@ -154,16 +158,16 @@ impl History {
     }
 
     /// The spaces that can hold keys with this prefix: its own, and those that lie in it.
-    fn spaces_of(&self, prefix: &str) -> impl Iterator<Item = &Space> {
+    fn spaces_of<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a Space> {
         let own = Key::space(prefix);
-        // A prefix that goes beyond the name of its space holds no other.
-        let whole = own.len() == prefix.len();
-        let own = (!whole).then(|| self.spaces.get(own)).flatten();
-        let from = (std::ops::Bound::Included(prefix), std::ops::Bound::Unbounded);
-        let inside = self.spaces.range::<str, _>(from);
-        let prefix = prefix.to_owned();
-        let inside = inside.take_while(move |(name, _)| name.starts_with(&*prefix));
-        own.into_iter().chain(inside.map(|(_, space)| space))
+        // A prefix that goes beyond a whole name holds no other.
+        let alone = own.len() < prefix.len() && Key::is_space(own);
+        let own = (own.len() < prefix.len()).then(|| self.spaces.get(own)).flatten();
+        let inside = (!alone).then(|| {
+            let from = (std::ops::Bound::Included(prefix), std::ops::Bound::Unbounded);
+            self.spaces.range::<str, _>(from).take_while(move |(name, _)| name.starts_with(prefix))
+        });
+        own.into_iter().chain(inside.into_iter().flatten().map(|(_, space)| space))
     }
 }
 

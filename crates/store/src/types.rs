@@ -85,12 +85,20 @@ impl fmt::Display for Key {
     }
 }
 
+/// How many slashes the name of a space has.
+const SPACE_SLASHES: usize = 4;
+
 impl Key {
     /// The space that a key of this text lies in: its text up to the fourth slash, or the last if it has fewer. That of
     /// an object is its kind's, `/registry/<group>/<plural>/`. Each space has a history of its own.
     pub fn space(text: &str) -> &str {
-        let end = text.match_indices('/').take(4).last().map_or(0, |(slash, _)| slash + 1);
+        let end = text.match_indices('/').take(SPACE_SLASHES).last().map_or(0, |(slash, _)| slash + 1);
         &text[..end]
+    }
+
+    /// Whether this is the whole name of a space, and no shorter one in which others lie.
+    pub(crate) fn is_space(text: &str) -> bool {
+        text.bytes().filter(|byte| *byte == b'/').count() == SPACE_SLASHES && text.ends_with('/')
     }
 }
 
