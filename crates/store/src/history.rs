@@ -209,3 +209,47 @@ fn bytes(change: &Change) -> usize {
     let entry = &change.event.entry;
     entry.value.held() + entry.key.as_str().len() + EVENT_BYTES
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{Entry, EventKind};
+
+    fn put(key: &str, revision: u64) -> Commit {
+        let revision = Revision::new(revision);
+        let entry = Entry { key: key.into(), value: "1".into(), created: revision, modified: revision };
+        let event = Event { kind: EventKind::Put, entry, previous: None };
+        let change = Change { event, before: [].into(), after: [].into() };
+        Commit { revision, changes: vec![change] }
+    }
+
+    #[test]
+    fn a_prefix_finds_the_spaces_that_can_hold_it() {
+        let mut history = History::new(Revision::new(1));
+        let keys =
+            ["/registry/apps/sets/a/x", "/registry/apps/deployments/a/x", "/registry/core/pods/a/x", "a/x"];
+        for (key, revision) in keys.into_iter().zip(2..) {
+            history.push(put(key, revision), Instant::now());
+        }
+        let check = |prefix: &str, expected: &[u64]| {
+            let all = history.since(Revision::new(1), prefix).unwrap();
+            let mut found: Vec<u64> = all
+                .filter(|change| change.touches(prefix.into()))
+                .map(|change| change.event.entry.modified.get())
+                .collect();
+            found.sort_unstable();
+            assert_eq!(found, expected, "{prefix}");
+            let next = history.next_after(Revision::new(1), prefix.into());
+            assert_eq!(next.map(Revision::get), expected.first().copied(), "{prefix}");
+        };
+        check("", &[2, 3, 4, 5]);
+        check("/registry/apps", &[2, 3]);
+        check("/registry/apps/", &[2, 3]);
+        check("/registry/apps/s", &[2]);
+        check("/registry/apps/sets/", &[2]);
+        check("/registry/apps/sets/a/", &[2]);
+        check("/registry/apps/sets/b/", &[]);
+        check("a/", &[5]);
+        check("a/x", &[5]);
+    }
+}
