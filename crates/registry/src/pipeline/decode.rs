@@ -4,11 +4,12 @@ use std::fmt;
 
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use skiff_machinery::protobuf::{self, ProtobufError};
 use skiff_machinery::strict::{self, DecodeFailure, Decoded};
-use skiff_machinery::{Exchange, FieldError, GroupVersion, Object, Strategy, Subresource, go};
+use skiff_machinery::{Exchange, FieldError, FieldErrors, GroupVersion, Object, Strategy, Subresource, go};
 
+use skiff_kinds::former;
 use skiff_schema::Root;
 
 use super::call::Call;
@@ -70,6 +71,10 @@ fn text_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D:
 }
 
 impl Told {
+    fn is_of_group(&self, group: &str) -> bool {
+        self.api_version.split_once('/').is_some_and(|(given, _)| given == group)
+    }
+
     fn of(object: &Object) -> Self {
         Self { kind: object.kind().to_owned(), api_version: object.api_version().to_owned() }
     }
@@ -89,7 +94,10 @@ impl Told {
                         let wrong = |field: &&str| {
                             map.get(*field).is_some_and(|value| !value.is_string() && !value.is_null())
                         };
-                        let field = ["kind", "apiVersion"].into_iter().find(wrong).unwrap_or_default();
+                        let Some(field) = ["kind", "apiVersion"].into_iter().find(wrong) else {
+                            // It says so twice; the last one counts.
+                            return Ok(Self::of(&map.into()));
+                        };
                         let found = go::json_type(map.get(field).unwrap_or(&Value::Null));
                         format!("json: cannot unmarshal {found} into Go struct field .{field} of type string")
                     }
@@ -202,16 +210,18 @@ pub(crate) fn exchanged(call: &Call, subresource: Subresource, body: &Bytes) -> 
     Ok(object)
 }
 
-/// What a patch made of what a subresource exchanges, checked as a body would be; `shown` is what an answer shows of it.
+/// What a patch made of what a subresource exchanges, checked as a body would be; `problems` are those of the patch itself, `shown` is
+/// what an answer shows of it.
 pub(crate) fn exchanged_patch(
     call: &Call,
     subresource: Subresource,
     patched: Object,
+    problems: Vec<String>,
     shown: &dyn Fn(&Root) -> String,
 ) -> Result<Object, ApiError> {
     let exchange = call.kind.exchange(subresource);
     let expected = Expected::exchange(&exchange)?;
-    check_patched(call, &expected, patched, &|| shown(expected.root))
+    check_patched(call, &expected, patched, problems, &|| shown(expected.root))
 }
 
 /// Checks what became of an object by a patch; problems are worded as for patches.
@@ -219,17 +229,25 @@ fn check_patched(
     call: &Call,
     expected: &Expected<'_>,
     patched: Object,
+    mut problems: Vec<String>,
     shown: &dyn Fn() -> String,
 ) -> Result<Object, ApiError> {
     let refuse = |detail: String| refuse_patched(call, shown(), detail);
     let told = Told::of(&patched);
     if expected.is_custom() {
-        check_version(&told, expected)?;
+        if told.kind.is_empty() {
+            return Err(refuse(format!("Object 'Kind' is missing in '{}'", shown())));
+        }
+        if told.api_version.is_empty() {
+            let why = "Object 'apiVersion' is missing in 'object has no apiVersion field'";
+            return Err(ApiError::Internal(why.to_owned()));
+        }
     } else if let Some(Mismatch { why, .. }) = mismatch(call, &told, expected, None) {
         return Err(refuse(why));
     }
     let decoded = expected.prune(patched.into_value()).map_err(|failure| refuse(failure.to_string()))?;
-    report(call, decoded.problems, |problems| refuse(format!("strict decoding error: {problems}")))?;
+    problems.extend(decoded.problems);
+    report(call, problems, |problems| refuse(format!("strict decoding error: {problems}")))?;
     check_custom_kind(&decoded.object, expected)?;
     Ok(decoded.object)
 }
@@ -299,6 +317,12 @@ fn check_kind(
     if expected.is_custom() {
         return check_version(told, expected);
     }
+    if expected.strategy.is_some()
+        && (told.kind.is_empty() || told.kind == expected.kind)
+        && former::is_version_of(&call.kind, &told.api_version)
+    {
+        return check_version(told, expected);
+    }
     match mismatch(call, told, expected, text) {
         None => Ok(()),
         Some(Mismatch { kind, version, why }) => Err(ApiError::BadRequest(format!(
@@ -308,7 +332,7 @@ fn check_kind(
     }
 }
 
-/// Refuses a custom object of another version.
+/// Refuses an object of another version.
 fn check_version(told: &Told, expected: &Expected<'_>) -> Result<(), ApiError> {
     let (given, wanted) = (&told.api_version, expected.gv.to_string());
     if *given == wanted {
@@ -319,20 +343,26 @@ fn check_version(told: &Told, expected: &Expected<'_>) -> Result<(), ApiError> {
     Err(ApiError::BadRequest(text))
 }
 
-/// Refuses a custom object of another kind.
+/// Refuses a custom object of another kind or version.
 fn check_custom_kind(object: &Object, expected: &Expected<'_>) -> Result<(), ApiError> {
-    let (given, wanted) = (object.kind(), expected.kind);
-    if !expected.is_custom() || given == wanted {
+    if !expected.is_custom() {
         return Ok(());
     }
-    let error = FieldError::invalid("kind", given, format!("must be {wanted}"));
-    let subject = Subject {
-        group: expected.gv.group.as_ref().into(),
-        kind: given.into(),
-        name: object.name().into(),
-        ..Subject::default()
-    };
-    Err(ApiError::invalid(subject, vec![error]))
+    let mut errors = FieldErrors::new();
+    let version = expected.gv.to_string();
+    for (field, given, wanted) in
+        [("kind", object.kind(), expected.kind), ("apiVersion", object.api_version(), &version)]
+    {
+        if given != wanted {
+            errors.push(FieldError::invalid(field, given, format!("must be {wanted}")));
+        }
+    }
+    if errors.is_empty() {
+        return Ok(());
+    }
+    let group = object.api_version().split_once('/').map_or("", |(group, _)| group);
+    let (kind, name) = (object.kind().into(), object.name().into());
+    Err(ApiError::invalid(Subject { group: group.into(), kind, name, ..Subject::default() }, errors))
 }
 
 /// Whether there is a kind of this name in a version, and the definition of its objects if it is one that is served.
@@ -383,8 +413,17 @@ pub(super) fn from_text(
     let kind = expected.kind;
     let told = Told::read(&text.json).map_err(|why| unrecognized(kind, &why, body))?;
     if expected.is_custom() && told.kind.is_empty() {
-        let shown = String::from_utf8_lossy(&text.json);
-        return Err(unrecognized(kind, &format!("Object 'Kind' is missing in '{shown}'"), body));
+        let why = format!("Object 'Kind' is missing in '{}'", String::from_utf8_lossy(&text.json));
+        return Err(match call.query.field_validation() {
+            FieldValidation::Ignore => expected.refuse(&why),
+            FieldValidation::Warn | FieldValidation::Strict => unrecognized(kind, &why, body),
+        });
+    }
+    if expected.is_custom()
+        && told.is_of_group(&expected.gv.group)
+        && told.api_version != expected.gv.to_string()
+    {
+        report_foreign(call, &text.json, expected)?;
     }
     check_kind(call, &told, expected, Some(&text.json[..]))?;
     // Nothing is read as an object of which nothing is set.
@@ -410,6 +449,19 @@ fn accept(
     Ok(decoded.object)
 }
 
+/// Tells of the fields of a custom object of a version that there is not: no schema knows them.
+fn report_foreign(call: &Call, json: &[u8], expected: &Expected<'_>) -> Result<(), ApiError> {
+    let tree: Value = serde_json::from_slice(json).unwrap_or_default();
+    let version = tree["apiVersion"].as_str().unwrap_or_default();
+    if call.catalogue.iter().any(|kind| kind.gv.to_string() == version) {
+        return Ok(());
+    }
+    let known = |name: &&String| matches!(name.as_str(), "apiVersion" | "kind" | "metadata");
+    let fields = tree.as_object().into_iter().flat_map(Map::keys).filter(|name| !known(name));
+    let problems = fields.map(|name| format!("unknown field {name:?}")).collect();
+    report(call, problems, |problems| expected.refuse(&format_args!("strict decoding error: {problems}")))
+}
+
 /// Tells of the fields of an object that is read without its version.
 pub(crate) fn report_unknown(call: &Call, object: &Object) -> Result<(), ApiError> {
     let fields = object.as_map().keys().filter(|name| !matches!(name.as_str(), "apiVersion" | "kind"));
@@ -423,7 +475,7 @@ pub(super) fn report(
     problems: Vec<String>,
     refuse: impl Fn(&str) -> ApiError,
 ) -> Result<(), ApiError> {
-    match call.query.field_validation(call.options_kind())? {
+    match call.query.field_validation() {
         FieldValidation::Strict if !problems.is_empty() => Err(refuse(&problems.join(", "))),
         FieldValidation::Warn => {
             let told = |problem: &String| problem.rsplit(YAML_PROBLEMS).next().unwrap_or_default().to_owned();
@@ -434,9 +486,15 @@ pub(super) fn report(
     }
 }
 
-/// A patched object, checked as a body would be; `shown` is what an answer shows of it where it is wrong.
-pub(crate) fn patched(call: &Call, object: Object, shown: &dyn Fn() -> String) -> Result<Object, ApiError> {
-    let mut object = check_patched(call, &Expected::object(call), object, shown)?;
+/// A patched object, checked as a body would be; `problems` are those of the patch itself, `shown` is what an answer shows of the object
+/// where it is wrong.
+pub(crate) fn patched(
+    call: &Call,
+    object: Object,
+    problems: Vec<String>,
+    shown: &dyn Fn() -> String,
+) -> Result<Object, ApiError> {
+    let mut object = check_patched(call, &Expected::object(call), object, problems, shown)?;
     identify(call, &mut object);
     Ok(object)
 }

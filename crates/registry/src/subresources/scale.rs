@@ -22,7 +22,14 @@ pub(super) async fn get(registry: &Registry, call: &Call) -> Result<Outcome, Api
 
 /// PUT.
 pub(super) async fn update(registry: &Registry, call: &Call, body: &Bytes) -> Result<Outcome, ApiError> {
-    let wanted = decode::exchanged(call, Subresource::Scale, body)?;
+    let wanted = decode::exchanged(call, Subresource::Scale, body).map_err(|error| match error {
+        // Whoever words this knows custom kinds alone.
+        ApiError::BadRequest(_) if !call.kind.strategy.is_typed() => {
+            let why = "no kind is registered for the type v1.Scale in scheme \"pkg/runtime/scheme.go:111\"";
+            ApiError::BadRequest(why.to_owned())
+        }
+        other => other,
+    })?;
     metadata::check_name(call, &wanted)?;
     let outcome =
         update::change(registry, call, PART, Operation::Update, |old| scaled(call, old, &wanted)).await?;
@@ -44,7 +51,6 @@ pub(super) async fn patch(registry: &Registry, call: &Call, body: &Bytes) -> Res
 
 /// Server-side apply of a Scale: of the object, its replicas.
 async fn apply(registry: &Registry, call: &Call, body: &Bytes) -> Result<Outcome, ApiError> {
-    patch::check_manager(call)?;
     let body = &applied::configuration_json(call, body)?;
     let says = applied::scale_configuration(call, body)?;
     let paths = &call.kind.scale;
