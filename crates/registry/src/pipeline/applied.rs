@@ -7,7 +7,8 @@ use serde_json::Value;
 use skiff_machinery::{Object, Subresource, go, managed};
 
 use super::call::Call;
-use super::decode::{Expected, YAML_PROBLEMS, from_text, identify, report, text};
+use super::decode::{Expected, from_text, identify, text};
+use super::problems::{YAML_PROBLEMS, report};
 use super::yaml::Text;
 use crate::errors::ApiError;
 

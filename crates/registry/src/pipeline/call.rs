@@ -147,7 +147,9 @@ impl Call {
 
     /// Who writes, for managed fields.
     pub(crate) fn writer<'a>(&self, manager: &'a str, subresource: &'a str) -> Writer<'a> {
-        Writer { manager, subresource, now: self.now, settled: self.kind.strategy.settled(subresource) }
+        let strategy = &self.kind.strategy;
+        let settled = strategy.settled(subresource);
+        Writer { manager, subresource, now: self.now, settled, keeps_nulls: !strategy.is_typed() }
     }
 }
 

@@ -3,8 +3,7 @@
 use std::fmt;
 
 use bytes::Bytes;
-use serde::{Deserialize, Deserializer};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use skiff_machinery::protobuf::{self, ProtobufError};
 use skiff_machinery::strict::{self, DecodeFailure, Decoded};
 use skiff_machinery::{Exchange, FieldError, FieldErrors, GroupVersion, Object, Strategy, Subresource, go};
@@ -13,6 +12,8 @@ use skiff_kinds::former;
 use skiff_schema::Root;
 
 use super::call::Call;
+use super::problems::{YAML_PROBLEMS, report, report_foreign};
+use super::told::{Told, Unrecognized, not_registered, unrecognized};
 use super::yaml::{self, Text};
 use crate::errors::{ApiError, Subject};
 use crate::query::FieldValidation;
@@ -20,12 +21,6 @@ use crate::query::FieldValidation;
 const BODIES: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
 
 const DELETE_OPTIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
-
-/// What precedes that YAML has a key twice; warnings go without.
-pub(super) const YAML_PROBLEMS: &str = "yaml: unmarshal errors:\n  ";
-
-/// Why a body is no object at all: what cannot be told by the kind that it says it has.
-pub(super) type Unrecognized = String;
 
 /// The text of a body in JSON or YAML.
 pub(super) fn text(content_type: &str, body: &Bytes) -> Result<Result<Text, Unrecognized>, ApiError> {
@@ -53,89 +48,6 @@ pub(crate) fn delete_options(call: &Call, content_type: &str, body: &Bytes) -> R
         return Err(refuse(&not_registered(&told.kind, &told.api_version)));
     }
     Ok(strict::decode(&text, &root).map_err(|failure| refuse(&failure))?.object)
-}
-
-/// What a body says that it is.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Told {
-    #[serde(deserialize_with = "text_or_null")]
-    kind: String,
-    #[serde(deserialize_with = "text_or_null")]
-    api_version: String,
-}
-
-/// Go's decoder leaves a text as it is where it finds null.
-fn text_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    Option::deserialize(deserializer).map(Option::unwrap_or_default)
-}
-
-impl Told {
-    fn is_of_group(&self, group: &str) -> bool {
-        self.api_version.split_once('/').is_some_and(|(given, _)| given == group)
-    }
-
-    fn of(object: &Object) -> Self {
-        Self { kind: object.kind().to_owned(), api_version: object.api_version().to_owned() }
-    }
-
-    /// What a JSON text says, or why it says nothing.
-    fn read(text: &[u8]) -> Result<Self, Unrecognized> {
-        const STRUCT: &str = r#"struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"#;
-        // The decoder would take a list for the fields in their order.
-        let is_list = text.trim_ascii_start().starts_with(b"[");
-        let told: Option<Self> = match serde_json::from_slice(text).ok().filter(|_| !is_list) {
-            Some(told) => told,
-            None => {
-                let parsed: Result<Value, _> = serde_json::from_slice(text);
-                let why = match (go::syntax_error(text), parsed) {
-                    (Some(why), _) => why,
-                    (None, Ok(Value::Object(map))) => {
-                        let wrong = |field: &&str| {
-                            map.get(*field).is_some_and(|value| !value.is_string() && !value.is_null())
-                        };
-                        let Some(field) = ["kind", "apiVersion"].into_iter().find(wrong) else {
-                            // It says so twice; the last one counts.
-                            return Ok(Self::of(&map.into()));
-                        };
-                        let found = go::json_type(map.get(field).unwrap_or(&Value::Null));
-                        format!("json: cannot unmarshal {found} into Go struct field .{field} of type string")
-                    }
-                    (None, Ok(other)) => {
-                        let found = go::json_type(&other);
-                        format!("json: cannot unmarshal {found} into Go value of type {STRUCT}")
-                    }
-                    (None, Err(error)) => error.to_string(),
-                };
-                return Err(format!("couldn't get version/kind; json parse error: {why}"));
-            }
-        };
-        let told = told.unwrap_or_default();
-        match told.api_version.matches('/').count() {
-            0 | 1 => Ok(told),
-            _ => Err(format!("unexpected GroupVersion string: {}", told.api_version)),
-        }
-    }
-}
-
-/// Refuses a body that is no object at all, and shows how it begins.
-fn unrecognized(kind: &str, why: &str, body: &[u8]) -> ApiError {
-    const SHOWN: usize = 30;
-    let (start, more) = body
-        .split_at_checked(SHOWN)
-        .map_or((body, ""), |(start, rest)| (start, if rest.is_empty() { "" } else { " ..." }));
-    let start = match body.first() {
-        None => "<empty>".to_owned(),
-        Some(b'{') => String::from_utf8_lossy(start).into_owned(),
-        Some(_) => start.iter().map(|byte| format!("{byte:02x}")).collect(),
-    };
-    ApiError::BadRequest(format!(
-        "the object provided is unrecognized (must be of type {kind}): {why} ({start}{more})"
-    ))
-}
-
-fn not_registered(kind: &str, version: &str) -> String {
-    format!("no kind {kind:?} is registered for version {version:?} in scheme \"pkg/runtime/scheme.go:111\"")
 }
 
 /// A body as an object of the call's kind: typed, checked for unknown fields, with `apiVersion` and `kind`.
@@ -423,7 +335,7 @@ pub(super) fn from_text(
         && told.is_of_group(&expected.gv.group)
         && told.api_version != expected.gv.to_string()
     {
-        report_foreign(call, &text.json, expected)?;
+        report_foreign(call, &text.json, expected.kind)?;
     }
     check_kind(call, &told, expected, Some(&text.json[..]))?;
     // Nothing is read as an object of which nothing is set.
@@ -447,43 +359,6 @@ fn accept(
     report(call, problems, |problems| expected.refuse(&format_args!("strict decoding error: {problems}")))?;
     check_custom_kind(&decoded.object, expected)?;
     Ok(decoded.object)
-}
-
-/// Tells of the fields of a custom object of a version that there is not: no schema knows them.
-fn report_foreign(call: &Call, json: &[u8], expected: &Expected<'_>) -> Result<(), ApiError> {
-    let tree: Value = serde_json::from_slice(json).unwrap_or_default();
-    let version = tree["apiVersion"].as_str().unwrap_or_default();
-    if call.catalogue.iter().any(|kind| kind.gv.to_string() == version) {
-        return Ok(());
-    }
-    let known = |name: &&String| matches!(name.as_str(), "apiVersion" | "kind" | "metadata");
-    let fields = tree.as_object().into_iter().flat_map(Map::keys).filter(|name| !known(name));
-    let problems = fields.map(|name| format!("unknown field {name:?}")).collect();
-    report(call, problems, |problems| expected.refuse(&format_args!("strict decoding error: {problems}")))
-}
-
-/// Tells of the fields of an object that is read without its version.
-pub(crate) fn report_unknown(call: &Call, object: &Object) -> Result<(), ApiError> {
-    let fields = object.as_map().keys().filter(|name| !matches!(name.as_str(), "apiVersion" | "kind"));
-    let problems = fields.map(|name| format!("unknown field {name:?}")).collect();
-    report(call, problems, |problems| ApiError::BadRequest(format!("strict decoding error: {problems}")))
-}
-
-/// Does with unknown and duplicate fields what the request wants.
-pub(super) fn report(
-    call: &Call,
-    problems: Vec<String>,
-    refuse: impl Fn(&str) -> ApiError,
-) -> Result<(), ApiError> {
-    match call.query.field_validation() {
-        FieldValidation::Strict if !problems.is_empty() => Err(refuse(&problems.join(", "))),
-        FieldValidation::Warn => {
-            let told = |problem: &String| problem.rsplit(YAML_PROBLEMS).next().unwrap_or_default().to_owned();
-            problems.iter().map(told).for_each(|problem| call.warn(problem));
-            Ok(())
-        }
-        FieldValidation::Strict | FieldValidation::Ignore => Ok(()),
-    }
 }
 
 /// A patched object, checked as a body would be; `problems` are those of the patch itself, `shown` is what an answer shows of the object

@@ -10,7 +10,7 @@ use super::applied::Configuration;
 use super::call::Call;
 use super::outcome::Outcome;
 use super::update::{self, Part};
-use super::{applied, create, decode, metadata};
+use super::{applied, create, decode, metadata, problems};
 use crate::errors::{ApiError, Cause};
 use crate::registry::Registry;
 
@@ -76,7 +76,7 @@ pub(crate) fn patched(
     }
     if format != Format::Strategic && patched.api_version().is_empty() && is_typed {
         // Of what has no version Kubernetes reads no field.
-        decode::report_unknown(call, &patched)?;
+        problems::report_unknown(call, &patched)?;
         patched.remove(&["metadata"]);
         metadata::check_name(call, &patched)?;
     }

@@ -36,6 +36,8 @@ pub(super) async fn update(registry: &Registry, call: &Call, body: &Bytes) -> Re
     show(registry, call, outcome)
 }
 
+const UNAPPLIED: &str = "failed to create manager for existing fields: failed to convert live object (/; autoscaling/v1, Kind=Scale) to proper version: request to convert CR to an invalid group/version: autoscaling/v1";
+
 /// PATCH, of the Scale and not of the object.
 pub(super) async fn patch(registry: &Registry, call: &Call, body: &Bytes) -> Result<Outcome, ApiError> {
     if patch::is_apply(call) {
@@ -57,6 +59,10 @@ async fn apply(registry: &Registry, call: &Call, body: &Bytes) -> Result<Outcome
     let (manager, force) = (call.manager(), call.query.flag("force"));
     let writer = call.writer(&manager, PART.subresource());
     let outcome = update::change(registry, call, PART, Operation::Apply, |old| {
+        if !call.kind.strategy.is_typed() {
+            // Kubernetes finds no version of a custom object in which it could be applied.
+            return Err(ApiError::Unclassified(UNAPPLIED.to_owned()));
+        }
         let current = scale::of_any(old, paths);
         let wanted = scaled(call, old, &patch::exchanged(call, Subresource::Scale, &current, body)?)?;
         let mut intent = Object::default();
