@@ -13,7 +13,7 @@ pub fn url(text: &str) {
     let (path, query) = text.split_once('?').unwrap_or((text, ""));
     drop(RequestInfo::parse(path));
     let query = Query::parse(query);
-    drop((query.number("limit"), query.dry_run("CreateOptions"), query.field_validation("CreateOptions")));
+    drop((query.number("limit"), query.check_writer("CreateOptions", false), query.field_validation()));
     drop(query.timeout());
 }
 

@@ -102,7 +102,7 @@ pub(super) struct Reference {
 /// Why a token proves nothing.
 #[derive(Debug, Error)]
 pub(super) enum TokenError {
-    #[error("the token is not a JSON Web Token")]
+    #[error("invalid bearer token")]
     Form,
     #[error("the token is not signed by this cluster")]
     Signature,

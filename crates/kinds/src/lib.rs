@@ -18,6 +18,7 @@ mod core;
 mod discovery;
 mod events;
 pub mod flowcontrol;
+pub mod former;
 mod groups;
 pub mod honour;
 pub mod networking;

@@ -152,6 +152,11 @@ impl Kind {
         self.verbs.contains(&verb)
     }
 
+    /// Whether it is going away: its objects may be changed and deleted, but no more are made.
+    pub fn is_closing(&self) -> bool {
+        !self.strategy.is_typed() && !self.offers(Verb::Create)
+    }
+
     /// With these short names.
     #[must_use]
     pub fn short(mut self, names: &[&'static str]) -> Self {

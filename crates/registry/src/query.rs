@@ -48,19 +48,22 @@ impl Query {
         })
     }
 
-    /// Whether nothing is to be written: `dryRun=All`. `options` is the kind that errors name, e.g. `PatchOptions`.
-    pub fn dry_run(&self, options: &str) -> Result<bool, ApiError> {
-        let values: Vec<&str> = self.all("dryRun").collect();
-        match what_is_wrong_with_dry_run(&values) {
-            None => Ok(!values.is_empty()),
-            Some(error) => Err(ApiError::invalid(options_subject(options), vec![error])),
-        }
+    /// Whether nothing is to be written: `dryRun=All`.
+    pub fn is_dry_run(&self) -> bool {
+        self.all("dryRun").next().is_some()
     }
 
-    /// Checks what the query of a write says beside its dry run: who manages the fields, and whether by force.
+    /// Checks what the query of a write says: who manages the fields, and whether by force, what is to be written, and what
+    /// becomes of unknown fields. `options` is the kind that errors name, e.g. `PatchOptions`.
     pub fn check_writer(&self, options: &str, applies: bool) -> Result<(), ApiError> {
         let mut errors = FieldErrors::new();
         let manager = self.get("fieldManager");
+        if applies && manager.is_empty() {
+            errors.push(FieldError::required("fieldManager", "is required for apply patch"));
+        }
+        if options == "PatchOptions" && !applies && self.all("force").next().is_some() {
+            errors.push(FieldError::forbidden("force", "may not be specified for non-apply patch"));
+        }
         if manager.len() > MAX_MANAGER {
             errors.push(FieldError::too_long("fieldManager", MAX_MANAGER));
         }
@@ -68,9 +71,8 @@ impl Query {
             let text = format!("invalid character U+{:04X} (at position {at})", u32::from(c));
             errors.push(FieldError::invalid("fieldManager", manager, text));
         }
-        if options == "PatchOptions" && !applies && self.all("force").next().is_some() {
-            errors.push(FieldError::forbidden("force", "may not be specified for non-apply patch"));
-        }
+        errors.extend(what_is_wrong_with_dry_run(&self.all("dryRun").collect::<Vec<_>>()));
+        errors.extend(self.how_to_validate().err());
         if errors.is_empty() { Ok(()) } else { Err(ApiError::invalid(options_subject(options), errors)) }
     }
 
@@ -86,17 +88,18 @@ impl Query {
         Ok(Duration::try_from_secs_f64(seconds).ok().filter(|timeout| !timeout.is_zero()))
     }
 
-    /// How unknown and duplicate fields are treated.
-    pub fn field_validation(&self, options: &str) -> Result<FieldValidation, ApiError> {
+    /// How unknown and duplicate fields are treated, in a query that was checked.
+    pub fn field_validation(&self) -> FieldValidation {
+        self.how_to_validate().unwrap_or(FieldValidation::Warn)
+    }
+
+    fn how_to_validate(&self) -> Result<FieldValidation, FieldError> {
+        const SUPPORTED: [&str; 4] = ["", "Ignore", "Strict", "Warn"];
         match self.get("fieldValidation") {
             "" | "Warn" => Ok(FieldValidation::Warn),
             "Strict" => Ok(FieldValidation::Strict),
             "Ignore" => Ok(FieldValidation::Ignore),
-            other => {
-                let error =
-                    FieldError::not_supported("fieldValidation", other, &["", "Ignore", "Strict", "Warn"]);
-                Err(ApiError::invalid(options_subject(options), vec![error]))
-            }
+            other => Err(FieldError::not_supported("fieldValidation", other, &SUPPORTED)),
         }
     }
 }
@@ -169,10 +172,15 @@ mod tests {
 
     #[test]
     fn refuses_unknown_options() {
-        let error = Query::parse("dryRun=Some").dry_run("PatchOptions").unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            r#"PatchOptions.meta.k8s.io "" is invalid: dryRun: Unsupported value: ["Some"]: supported values: "All""#
+        let check = |query: &str, applies: bool, why: &str| {
+            let error = Query::parse(query).check_writer("PatchOptions", applies).unwrap_err();
+            assert_eq!(error.to_string(), format!(r#"PatchOptions.meta.k8s.io "" is invalid: {why}"#));
+        };
+        check("dryRun=Some", false, r#"dryRun: Unsupported value: ["Some"]: supported values: "All""#);
+        check(
+            "dryRun=&fieldValidation=Strict",
+            true,
+            r#"[fieldManager: Required value: is required for apply patch, dryRun: Unsupported value: [""]: supported values: "All"]"#,
         );
     }
 
@@ -186,7 +194,8 @@ mod tests {
         check(&format!("fieldManager={}", "m".repeat(129)), false, false);
         check("fieldManager=a%07b", false, false);
         check("force=true", false, false);
-        check("force=true", true, true);
+        check("force=true", true, false);
+        check("force=true&fieldManager=m", true, true);
     }
 
     #[test]

@@ -33,7 +33,13 @@ fn widget(spec: Value) -> Object {
 }
 
 fn writer(manager: &str) -> Writer<'_> {
-    Writer { manager, subresource: "", now: "2026-01-01T00:00:00Z".parse().expect("a time"), settled: &[] }
+    Writer {
+        manager,
+        subresource: "",
+        now: "2026-01-01T00:00:00Z".parse().expect("a time"),
+        settled: &[],
+        keeps_nulls: false,
+    }
 }
 
 #[test]

@@ -11,7 +11,8 @@ pub(crate) fn run(data: &[u8]) {
     else {
         return;
     };
-    let writer = |manager| Writer { manager, subresource: "", now: context().now, settled: &[] };
+    let writer =
+        |manager| Writer { manager, subresource: "", now: context().now, settled: &[], keeps_nulls: false };
     managed::track_update(&mut live.object, None, &kind.root, &writer("first"));
     let apply = |live| managed::apply(Some(live), &config.object, &kind.root, &writer("second"), true);
     if let Ok(once) = apply(&live.object) {

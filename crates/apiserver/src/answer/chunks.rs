@@ -73,12 +73,11 @@ impl Item {
                 entry.value.read(|text| codec::splice_item(out, text, entry.modified, ending));
             }
             Self::Metadata(version) => format::splice_metadata(asked, out, entry, *version)?,
-            Self::Row(_, include) => {
+            Self::Row(version, include) => {
                 let object = asked.decoded(entry)?;
-                codec::write_json(
-                    out,
-                    &table::row(asked.call.kind.shape(), &object, asked.call.now, *include),
-                );
+                let mut row = table::row(asked.call.kind.shape(), &object, asked.call.now, *include);
+                format::version_row(&mut row, *version);
+                codec::write_json(out, &row);
             }
             Self::Message(measured) => measured.write(asked, out, entry)?,
         }

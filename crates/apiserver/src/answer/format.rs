@@ -43,7 +43,16 @@ pub(crate) fn include(asked: &Asked) -> Result<IncludeObject, ApiError> {
 /// A Table or PartialObjectMetadata as another version of `meta.k8s.io`; the versions differ in name only.
 pub(crate) fn versioned(mut value: Value, version: MetaVersion) -> Value {
     value["apiVersion"] = version.api_version().into();
+    let rows = value.get_mut("rows").and_then(Value::as_array_mut);
+    rows.into_iter().flatten().for_each(|row| version_row(row, version));
     value
+}
+
+/// A row of a Table as another version of `meta.k8s.io` has it.
+pub(super) fn version_row(row: &mut Value, version: MetaVersion) {
+    if row["object"]["kind"] == "PartialObjectMetadata" {
+        row["object"]["apiVersion"] = version.api_version().into();
+    }
 }
 
 /// Appends the PartialObjectMetadata of an entry.

@@ -86,6 +86,8 @@ pub(crate) enum Route {
     Collection,
     /// To a log.
     Log,
+    /// To what is sent in JSON alone.
+    Json,
 }
 
 impl Route {
@@ -95,6 +97,7 @@ impl Route {
             Self::None | Self::Object => OFFERED,
             Self::Collection => OFFERED_OR_STREAMED,
             Self::Log => OFFERED_OR_TEXT,
+            Self::Json => "application/json",
         }
     }
 
@@ -202,12 +205,12 @@ impl Encoding {
 
 impl Format {
     /// The best format that the `Accept` header allows for what is shown whole; JSON without one.
-    pub(crate) fn negotiate(headers: &HeaderMap) -> Result<Self, ApiError> {
+    pub(crate) fn negotiate(headers: &HeaderMap, route: Route) -> Result<Self, ApiError> {
         let mut ranges = ranges(headers);
         if ranges.is_empty() {
             return Ok(Self::Json);
         }
-        Route::Object.check(headers)?;
+        route.check(headers)?;
         skiff_ordered::sort_by_key(&mut ranges, MediaRange::rank);
         let whole = ranges.into_iter().filter(|range| !range.converts());
         let mut formats = whole.filter_map(|range| match range.media_type {

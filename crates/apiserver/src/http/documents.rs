@@ -17,7 +17,7 @@ use skiff_machinery::openapi::{Dialect, Encoding};
 use skiff_machinery::{Catalogue, GroupVersion, Object, openapi, protobuf, version_path};
 use skiff_registry::{ApiError, Query, codec};
 
-use super::accept::{self, Format, MediaRange};
+use super::accept::{self, Format, MediaRange, Route};
 use super::body::{self, Body};
 use crate::answer::format;
 use crate::build_info::BuildInfo;
@@ -186,13 +186,14 @@ impl Wanted {
             ["openapi", "v3", ..] => return Some(Err(ApiError::Silent(StatusCode::NOT_FOUND))),
             _ => return None,
         };
-        let format = if wanted.is_legacy() { Format::negotiate(headers) } else { Ok(Format::Json) };
+        let format = match wanted {
+            Self::CoreVersions | Self::Resources(_) => Format::negotiate(headers, Route::Object),
+            // Those who list groups have no routes by what they take.
+            Self::Groups | Self::Group(_) => Format::negotiate(headers, Route::None),
+            Self::Version => Route::Json.check(headers).map(|()| Format::Json),
+            _ => Ok(Format::Json),
+        };
         Some(format.map(|format| (wanted, format)))
-    }
-
-    /// Whether it is a document of discovery that there is in every format.
-    fn is_legacy(&self) -> bool {
-        matches!(self, Self::CoreVersions | Self::Groups | Self::Group(_) | Self::Resources(_))
     }
 
     /// Why it is not there.

@@ -23,9 +23,7 @@ impl Auth {
             Ok(Identified { user, audiences, .. }) => {
                 Ok(json!({"authenticated": true, "user": user_info(&user), "audiences": audiences}))
             }
-            Err(AuthnError::Unauthorized(reason)) => {
-                Ok(json!({"authenticated": false, "user": {}, "error": reason.to_string()}))
-            }
+            Err(AuthnError::Unauthorized(reason)) => Ok(json!({"user": {}, "error": reason.to_string()})),
             Err(AuthnError::Refused(refusal)) => Err(refusal),
         }
     }

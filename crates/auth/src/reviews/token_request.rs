@@ -76,12 +76,13 @@ impl Auth {
         let field = |name: &str| request.str(&["spec", "boundObjectRef", name]);
         let (kind, name, uid) = (field("kind"), field("name"), field("uid"));
         let store = &*self.0.store;
-        let (resource, namespace) = match (field("apiVersion"), kind) {
-            ("v1", "Pod") => ("pods", Namespace::new(&bound.namespace)),
-            ("v1", "Secret") => ("secrets", Namespace::new(&bound.namespace)),
-            ("v1", "Node") => ("nodes", Namespace::NONE),
-            (version, kind) => {
-                let (group, version) = version.split_once('/').unwrap_or(("", version));
+        let version = field("apiVersion");
+        let (group, version) = version.split_once('/').unwrap_or(("", version));
+        let (resource, namespace) = match (group, kind) {
+            ("", "Pod") => ("pods", Namespace::new(&bound.namespace)),
+            ("", "Secret") => ("secrets", Namespace::new(&bound.namespace)),
+            ("", "Node") => ("nodes", Namespace::NONE),
+            _ => {
                 let text = format!("cannot bind token to object of type {group}/{version}, Kind={kind}");
                 return Err(Refusal::BadRequest(text));
             }

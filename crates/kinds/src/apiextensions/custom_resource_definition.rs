@@ -61,6 +61,14 @@ impl Strategy for DefinitionStrategy {
         MetadataChecks::Change
     }
 
+    /// What is asked for stays, and which versions were stored is noted for nobody.
+    fn settled(&self, part: &str) -> &'static [&'static [&'static str]] {
+        match part {
+            "status" => &[&["spec"]],
+            _ => &[&["status"]],
+        }
+    }
+
     fn knows_finalizers(&self) -> bool {
         false
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use std::sync::Arc;
 
@@ -64,7 +64,6 @@ const MOST_ENDPOINTS: usize = 1000;
 const MOST_ADDRESSES: usize = 100;
 const MOST_PORTS: usize = 20_000;
 const MOST_HINTS: usize = 8;
-const MOST_TOPOLOGY_LABELS: usize = 16;
 
 /// What is special about EndpointSlices.
 struct SliceStrategy;
@@ -81,7 +80,13 @@ impl Strategy for SliceStrategy {
         }
     }
 
-    fn prepare_create(&self, _: Context<'_>, _: &mut Object) {}
+    fn prepare_create(&self, _: Context<'_>, object: &mut Object) {
+        drop_topology(object);
+    }
+
+    fn prepare_update(&self, _: Context<'_>, new: &mut Object, _: &Object) {
+        drop_topology(new);
+    }
 
     fn counts_labels(&self) -> bool {
         true
@@ -161,15 +166,6 @@ fn validate_endpoint(path: &str, endpoint: &Value, kind: &str) -> FieldErrors {
     if let Some(node) = name("nodeName") {
         errors.extend(Form::Subdomain.check(&format!("{path}.nodeName"), node));
     }
-    let topology = format!("{path}.deprecatedTopology");
-    let labels = endpoint.get("deprecatedTopology").and_then(Value::as_object);
-    let count = labels.map_or(0, Map::len);
-    if count > MOST_TOPOLOGY_LABELS {
-        errors.push(FieldError::too_many(topology.as_str(), count, MOST_TOPOLOGY_LABELS));
-    }
-    let labels =
-        labels.into_iter().flatten().filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)));
-    errors.extend(check::labels(&topology, labels));
     if let Some(hostname) = name("hostname") {
         errors.extend(Form::DnsLabel.check(&format!("{path}.hostname"), hostname));
     }
@@ -182,6 +178,12 @@ fn validate_endpoint(path: &str, endpoint: &Value, kind: &str) -> FieldErrors {
         }
     }
     errors
+}
+
+/// What only versions before this one could say of endpoints is not kept.
+fn drop_topology(object: &mut Object) {
+    list_mut(object.as_map_mut(), "endpoints")
+        .for_each(|endpoint| drop(endpoint.remove("deprecatedTopology")));
 }
 
 /// The address `index` of the list at `path`. Where the kind is not known, there is nothing to say.

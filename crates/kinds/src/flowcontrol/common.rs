@@ -69,7 +69,7 @@ fn conditions(object: &Object) -> FieldErrors {
         }
         known.push(kind);
         if kind.is_empty() {
-            errors.push(FieldError::required(path, "must not be empty"));
+            errors.push(FieldError::required(path, ""));
         }
     }
     errors
@@ -111,7 +111,7 @@ mod tests {
             json!([{"type": "A"}, {"type": "A"}, {}]),
             &[
                 r#"status.conditions[1].type: Duplicate value: "A""#,
-                "status.conditions[2].type: Required value: must not be empty",
+                "status.conditions[2].type: Required value",
             ],
         );
     }

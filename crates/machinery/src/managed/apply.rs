@@ -102,7 +102,14 @@ pub fn apply(
     // Who applies null where there is nothing changes something, though nothing comes of it.
     let same = merged == *before;
     let mut object = Object::from(merged);
-    drop_empty(&mut object, root);
+    if writer.keeps_nulls {
+        let mut metadata = Object::default();
+        metadata.set(&["metadata"], object.remove(&["metadata"]).unwrap_or_default());
+        drop_empty(&mut metadata, root);
+        object.set(&["metadata"], metadata.remove(&["metadata"]).unwrap_or_default());
+    } else {
+        drop_empty(&mut object, root);
+    }
     if same && previous == mine && entries == unchanged {
         return Ok(object);
     }

@@ -10,7 +10,13 @@ fn object(value: Value) -> Object {
 }
 
 fn writer(manager: &str) -> Writer<'_> {
-    Writer { manager, subresource: "", now: "2026-01-01T00:00:00Z".parse().unwrap(), settled: &[] }
+    Writer {
+        manager,
+        subresource: "",
+        now: "2026-01-01T00:00:00Z".parse().unwrap(),
+        settled: &[],
+        keeps_nulls: false,
+    }
 }
 
 fn service(spec: Value) -> Object {

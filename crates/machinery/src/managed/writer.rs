@@ -34,6 +34,8 @@ pub struct Writer<'a> {
     pub now: Timestamp,
     /// The fields that such writes have nothing to say about, with all below them.
     pub settled: &'a [&'a [&'a str]],
+    /// Whether what is null or empty stays in what is applied: objects of custom kinds are trees.
+    pub keeps_nulls: bool,
 }
 
 impl Writer<'_> {

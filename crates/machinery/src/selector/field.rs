@@ -44,6 +44,9 @@ pub enum FieldSelectorError {
     /// A backslash before something that needs none.
     #[error("invalid field selector: invalid escape sequence: {0}")]
     Escape(String),
+    /// A character that needs a backslash before it, by its number.
+    #[error("invalid field selector: unescaped character in value: {0}")]
+    Unescaped(u32),
     /// The kind does not offer a field, but others; what it says of that.
     #[error("{0}")]
     Label(String),
@@ -154,7 +157,7 @@ fn unescape(text: &str) -> Result<String, FieldSelectorError> {
                 Some(other) => return Err(FieldSelectorError::Escape(format!("\\{other}"))),
                 None => return Err(FieldSelectorError::Escape("\\".to_owned())),
             },
-            ',' | '=' => return Err(FieldSelectorError::Escape(c.to_string())),
+            ',' | '=' => return Err(FieldSelectorError::Unescaped(u32::from(c))),
             _ => out.push(c),
         }
     }
@@ -189,6 +192,7 @@ mod tests {
             assert_eq!(FieldSelector::parse(text).unwrap_err().to_string(), error);
         };
         check("a", "invalid selector: 'a'; can't understand 'a'");
+        check("a=b=c", "invalid field selector: unescaped character in value: 61");
         check(r"a=\n", r"invalid field selector: invalid escape sequence: \n");
     }
 }

@@ -146,7 +146,13 @@ proptest! {
 }
 
 fn writer(manager: &str, second: i64) -> Writer<'_> {
-    Writer { manager, subresource: "", now: Timestamp::from_second(second).unwrap(), settled: &[] }
+    Writer {
+        manager,
+        subresource: "",
+        now: Timestamp::from_second(second).unwrap(),
+        settled: &[],
+        keeps_nulls: false,
+    }
 }
 
 /// An object without what says who owns it.

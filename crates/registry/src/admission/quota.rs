@@ -79,8 +79,13 @@ fn charged(review: &Review<'_>, quota: &Object, charge: &Charge) -> Object {
     charged.set(&["status", "used"], charge.used.to_value());
     let catalogue = review.registry.offer.catalogue();
     if let Some(kind) = catalogue.find("", "v1", "resourcequotas") {
-        let writer =
-            Writer { manager: "kube-apiserver", subresource: "status", now: review.call.now, settled: &[] };
+        let writer = Writer {
+            manager: "kube-apiserver",
+            subresource: "status",
+            now: review.call.now,
+            settled: &[],
+            keeps_nulls: false,
+        };
         managed::track_update(&mut charged, Some(quota), &kind.root, &writer);
     }
     charged

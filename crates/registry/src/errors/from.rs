@@ -8,8 +8,8 @@ use super::{ApiError, Subject};
 impl From<ReadError> for ApiError {
     fn from(error: ReadError) -> Self {
         match error {
-            ReadError::Compacted { requested, oldest } => Self::Expired {
-                message: format!("too old resource version: {requested} ({oldest})"),
+            ReadError::Compacted { .. } => Self::Expired {
+                message: "The resourceVersion for the provided list is too old.".to_owned(),
                 continue_token: String::new(),
             },
             ReadError::Future { requested, current } => Self::FutureRevision { requested, current },

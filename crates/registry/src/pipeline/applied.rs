@@ -7,7 +7,8 @@ use serde_json::Value;
 use skiff_machinery::{Object, Subresource, go, managed};
 
 use super::call::Call;
-use super::decode::{Expected, YAML_PROBLEMS, from_text, identify, report, text};
+use super::decode::{Expected, from_text, identify, text};
+use super::problems::{YAML_PROBLEMS, report};
 use super::yaml::Text;
 use crate::errors::ApiError;
 
@@ -33,27 +34,47 @@ pub(crate) fn note_patch(call: &Call, body: &Bytes) {
     });
 }
 
-/// A body as the configuration that server-side apply takes. With it comes, where a value has not the form of its type, what is wrong with that: it is told when all else is right.
-pub(crate) fn configuration(call: &Call, body: &Bytes) -> Result<(Object, Option<String>), ApiError> {
+/// What server-side apply takes, and what is wrong with it that is told when all else is right.
+#[derive(Debug)]
+pub(crate) struct Configuration {
+    pub(crate) intent: Object,
+    /// Where a value has not the form of its type.
+    pub(crate) late: Option<String>,
+    /// A key that the text has twice.
+    pub(crate) repeated: Option<String>,
+}
+
+/// Tells of a key that stands twice in a configuration.
+pub(crate) fn report_repeated(call: &Call, repeated: Option<&str>) -> Result<(), ApiError> {
+    let repeated = repeated.map(|problem| format!("error converting YAML to JSON: {YAML_PROBLEMS}{problem}"));
+    report(call, repeated.into_iter().collect(), |problem| {
+        ApiError::BadRequest(format!("error strict decoding YAML: {problem}"))
+    })
+}
+
+/// A body as the configuration that server-side apply takes.
+pub(crate) fn configuration(call: &Call, body: &Bytes) -> Result<Configuration, ApiError> {
     let mut read = configuration_text(call, body)?;
     let tree: Value = serde_json::from_slice(&read.json).map_err(|error| refuse_yaml(&error))?;
     check(call, &tree)?;
     let repeated = read.repeated.take();
-    let repeated = repeated.map(|problem| format!("error converting YAML to JSON: {YAML_PROBLEMS}{problem}"));
-    report(call, repeated.into_iter().collect(), |problem| {
-        ApiError::BadRequest(format!("error strict decoding YAML: {problem}"))
-    })?;
+    if !call.kind.strategy.is_typed() {
+        // What is not said is nobody's: its defaults come later.
+        let intent = Object::from_value(tree).unwrap_or_default();
+        return Ok(Configuration { intent, late: None, repeated });
+    }
     let json = read.json.clone();
     let mut object = match from_text(call, read, body, &Expected::object(call)) {
         Ok(object) => object,
         Err(error) => {
             let why = malformed(call, &json).ok_or(error)?;
-            return Ok((Object::from_value(tree).unwrap_or_default(), Some(why)));
+            let intent = Object::from_value(tree).unwrap_or_default();
+            return Ok(Configuration { intent, late: Some(why), repeated });
         }
     };
     managed::keep_empty(&mut object, &tree, &call.kind.root);
     identify(call, &mut object);
-    Ok((object, None))
+    Ok(Configuration { intent: object, late: None, repeated })
 }
 
 /// Whether a configuration is one of the kind, with values of the right types.
@@ -74,8 +95,7 @@ fn check(call: &Call, tree: &Value) -> Result<(), ApiError> {
     if named != kind.names.kind || text("apiVersion") != Some(kind.gv.to_string().as_str()) {
         return Err(ApiError::BadRequest(format!("invalid object type: {group_version}, Kind={named}")));
     }
-    let managed = tree.pointer("/metadata/managedFields").and_then(Value::as_array);
-    if managed.is_some_and(|entries| !entries.is_empty()) {
+    if tree.pointer("/metadata/managedFields").is_some_and(Value::is_array) {
         return Err(ApiError::BadRequest("metadata.managedFields must be nil".to_owned()));
     }
     let Some(why) = managed::refuse_configuration(&kind.root, tree) else { return Ok(()) };

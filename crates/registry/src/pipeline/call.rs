@@ -134,11 +134,6 @@ impl Call {
         Subject { group: stored.group.as_ref().into(), ..self.subject(name) }
     }
 
-    /// The kind of the request's options, which errors about them name.
-    pub(crate) fn options_kind(&self) -> &'static str {
-        options_kind(self.verb)
-    }
-
     /// The name under which fields written by this request are managed.
     pub(crate) fn manager(&self) -> String {
         match self.query.get("fieldManager") {
@@ -152,7 +147,9 @@ impl Call {
 
     /// Who writes, for managed fields.
     pub(crate) fn writer<'a>(&self, manager: &'a str, subresource: &'a str) -> Writer<'a> {
-        Writer { manager, subresource, now: self.now, settled: self.kind.strategy.settled(subresource) }
+        let strategy = &self.kind.strategy;
+        let settled = strategy.settled(subresource);
+        Writer { manager, subresource, now: self.now, settled, keeps_nulls: !strategy.is_typed() }
     }
 }
 

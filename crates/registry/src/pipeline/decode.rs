@@ -3,15 +3,17 @@
 use std::fmt;
 
 use bytes::Bytes;
-use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use skiff_machinery::protobuf::{self, ProtobufError};
 use skiff_machinery::strict::{self, DecodeFailure, Decoded};
-use skiff_machinery::{Exchange, FieldError, GroupVersion, Object, Strategy, Subresource, go};
+use skiff_machinery::{Exchange, FieldError, FieldErrors, GroupVersion, Object, Strategy, Subresource, go};
 
+use skiff_kinds::former;
 use skiff_schema::Root;
 
 use super::call::Call;
+use super::problems::{YAML_PROBLEMS, report, report_foreign};
+use super::told::{Told, Unrecognized, not_registered, unrecognized};
 use super::yaml::{self, Text};
 use crate::errors::{ApiError, Subject};
 use crate::query::FieldValidation;
@@ -19,12 +21,6 @@ use crate::query::FieldValidation;
 const BODIES: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
 
 const DELETE_OPTIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
-
-/// What precedes that YAML has a key twice; warnings go without.
-pub(super) const YAML_PROBLEMS: &str = "yaml: unmarshal errors:\n  ";
-
-/// Why a body is no object at all: what cannot be told by the kind that it says it has.
-pub(super) type Unrecognized = String;
 
 /// The text of a body in JSON or YAML.
 pub(super) fn text(content_type: &str, body: &Bytes) -> Result<Result<Text, Unrecognized>, ApiError> {
@@ -52,82 +48,6 @@ pub(crate) fn delete_options(call: &Call, content_type: &str, body: &Bytes) -> R
         return Err(refuse(&not_registered(&told.kind, &told.api_version)));
     }
     Ok(strict::decode(&text, &root).map_err(|failure| refuse(&failure))?.object)
-}
-
-/// What a body says that it is.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Told {
-    #[serde(deserialize_with = "text_or_null")]
-    kind: String,
-    #[serde(deserialize_with = "text_or_null")]
-    api_version: String,
-}
-
-/// Go's decoder leaves a text as it is where it finds null.
-fn text_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    Option::deserialize(deserializer).map(Option::unwrap_or_default)
-}
-
-impl Told {
-    fn of(object: &Object) -> Self {
-        Self { kind: object.kind().to_owned(), api_version: object.api_version().to_owned() }
-    }
-
-    /// What a JSON text says, or why it says nothing.
-    fn read(text: &[u8]) -> Result<Self, Unrecognized> {
-        const STRUCT: &str = r#"struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"#;
-        // The decoder would take a list for the fields in their order.
-        let is_list = text.trim_ascii_start().starts_with(b"[");
-        let told: Option<Self> = match serde_json::from_slice(text).ok().filter(|_| !is_list) {
-            Some(told) => told,
-            None => {
-                let parsed: Result<Value, _> = serde_json::from_slice(text);
-                let why = match (go::syntax_error(text), parsed) {
-                    (Some(why), _) => why,
-                    (None, Ok(Value::Object(map))) => {
-                        let wrong = |field: &&str| {
-                            map.get(*field).is_some_and(|value| !value.is_string() && !value.is_null())
-                        };
-                        let field = ["kind", "apiVersion"].into_iter().find(wrong).unwrap_or_default();
-                        let found = go::json_type(map.get(field).unwrap_or(&Value::Null));
-                        format!("json: cannot unmarshal {found} into Go struct field .{field} of type string")
-                    }
-                    (None, Ok(other)) => {
-                        let found = go::json_type(&other);
-                        format!("json: cannot unmarshal {found} into Go value of type {STRUCT}")
-                    }
-                    (None, Err(error)) => error.to_string(),
-                };
-                return Err(format!("couldn't get version/kind; json parse error: {why}"));
-            }
-        };
-        let told = told.unwrap_or_default();
-        match told.api_version.matches('/').count() {
-            0 | 1 => Ok(told),
-            _ => Err(format!("unexpected GroupVersion string: {}", told.api_version)),
-        }
-    }
-}
-
-/// Refuses a body that is no object at all, and shows how it begins.
-fn unrecognized(kind: &str, why: &str, body: &[u8]) -> ApiError {
-    const SHOWN: usize = 30;
-    let (start, more) = body
-        .split_at_checked(SHOWN)
-        .map_or((body, ""), |(start, rest)| (start, if rest.is_empty() { "" } else { " ..." }));
-    let start = match body.first() {
-        None => "<empty>".to_owned(),
-        Some(b'{') => String::from_utf8_lossy(start).into_owned(),
-        Some(_) => start.iter().map(|byte| format!("{byte:02x}")).collect(),
-    };
-    ApiError::BadRequest(format!(
-        "the object provided is unrecognized (must be of type {kind}): {why} ({start}{more})"
-    ))
-}
-
-fn not_registered(kind: &str, version: &str) -> String {
-    format!("no kind {kind:?} is registered for version {version:?} in scheme \"pkg/runtime/scheme.go:111\"")
 }
 
 /// A body as an object of the call's kind: typed, checked for unknown fields, with `apiVersion` and `kind`.
@@ -202,16 +122,18 @@ pub(crate) fn exchanged(call: &Call, subresource: Subresource, body: &Bytes) -> 
     Ok(object)
 }
 
-/// What a patch made of what a subresource exchanges, checked as a body would be; `shown` is what an answer shows of it.
+/// What a patch made of what a subresource exchanges, checked as a body would be; `problems` are those of the patch itself, `shown` is
+/// what an answer shows of it.
 pub(crate) fn exchanged_patch(
     call: &Call,
     subresource: Subresource,
     patched: Object,
+    problems: Vec<String>,
     shown: &dyn Fn(&Root) -> String,
 ) -> Result<Object, ApiError> {
     let exchange = call.kind.exchange(subresource);
     let expected = Expected::exchange(&exchange)?;
-    check_patched(call, &expected, patched, &|| shown(expected.root))
+    check_patched(call, &expected, patched, problems, &|| shown(expected.root))
 }
 
 /// Checks what became of an object by a patch; problems are worded as for patches.
@@ -219,17 +141,25 @@ fn check_patched(
     call: &Call,
     expected: &Expected<'_>,
     patched: Object,
+    mut problems: Vec<String>,
     shown: &dyn Fn() -> String,
 ) -> Result<Object, ApiError> {
     let refuse = |detail: String| refuse_patched(call, shown(), detail);
     let told = Told::of(&patched);
     if expected.is_custom() {
-        check_version(&told, expected)?;
+        if told.kind.is_empty() {
+            return Err(refuse(format!("Object 'Kind' is missing in '{}'", shown())));
+        }
+        if told.api_version.is_empty() {
+            let why = "Object 'apiVersion' is missing in 'object has no apiVersion field'";
+            return Err(ApiError::Internal(why.to_owned()));
+        }
     } else if let Some(Mismatch { why, .. }) = mismatch(call, &told, expected, None) {
         return Err(refuse(why));
     }
     let decoded = expected.prune(patched.into_value()).map_err(|failure| refuse(failure.to_string()))?;
-    report(call, decoded.problems, |problems| refuse(format!("strict decoding error: {problems}")))?;
+    problems.extend(decoded.problems);
+    report(call, problems, |problems| refuse(format!("strict decoding error: {problems}")))?;
     check_custom_kind(&decoded.object, expected)?;
     Ok(decoded.object)
 }
@@ -299,6 +229,12 @@ fn check_kind(
     if expected.is_custom() {
         return check_version(told, expected);
     }
+    if expected.strategy.is_some()
+        && (told.kind.is_empty() || told.kind == expected.kind)
+        && former::is_version_of(&call.kind, &told.api_version)
+    {
+        return check_version(told, expected);
+    }
     match mismatch(call, told, expected, text) {
         None => Ok(()),
         Some(Mismatch { kind, version, why }) => Err(ApiError::BadRequest(format!(
@@ -308,7 +244,7 @@ fn check_kind(
     }
 }
 
-/// Refuses a custom object of another version.
+/// Refuses an object of another version.
 fn check_version(told: &Told, expected: &Expected<'_>) -> Result<(), ApiError> {
     let (given, wanted) = (&told.api_version, expected.gv.to_string());
     if *given == wanted {
@@ -319,20 +255,26 @@ fn check_version(told: &Told, expected: &Expected<'_>) -> Result<(), ApiError> {
     Err(ApiError::BadRequest(text))
 }
 
-/// Refuses a custom object of another kind.
+/// Refuses a custom object of another kind or version.
 fn check_custom_kind(object: &Object, expected: &Expected<'_>) -> Result<(), ApiError> {
-    let (given, wanted) = (object.kind(), expected.kind);
-    if !expected.is_custom() || given == wanted {
+    if !expected.is_custom() {
         return Ok(());
     }
-    let error = FieldError::invalid("kind", given, format!("must be {wanted}"));
-    let subject = Subject {
-        group: expected.gv.group.as_ref().into(),
-        kind: given.into(),
-        name: object.name().into(),
-        ..Subject::default()
-    };
-    Err(ApiError::invalid(subject, vec![error]))
+    let mut errors = FieldErrors::new();
+    let version = expected.gv.to_string();
+    for (field, given, wanted) in
+        [("kind", object.kind(), expected.kind), ("apiVersion", object.api_version(), &version)]
+    {
+        if given != wanted {
+            errors.push(FieldError::invalid(field, given, format!("must be {wanted}")));
+        }
+    }
+    if errors.is_empty() {
+        return Ok(());
+    }
+    let group = object.api_version().split_once('/').map_or("", |(group, _)| group);
+    let (kind, name) = (object.kind().into(), object.name().into());
+    Err(ApiError::invalid(Subject { group: group.into(), kind, name, ..Subject::default() }, errors))
 }
 
 /// Whether there is a kind of this name in a version, and the definition of its objects if it is one that is served.
@@ -383,8 +325,17 @@ pub(super) fn from_text(
     let kind = expected.kind;
     let told = Told::read(&text.json).map_err(|why| unrecognized(kind, &why, body))?;
     if expected.is_custom() && told.kind.is_empty() {
-        let shown = String::from_utf8_lossy(&text.json);
-        return Err(unrecognized(kind, &format!("Object 'Kind' is missing in '{shown}'"), body));
+        let why = format!("Object 'Kind' is missing in '{}'", String::from_utf8_lossy(&text.json));
+        return Err(match call.query.field_validation() {
+            FieldValidation::Ignore => expected.refuse(&why),
+            FieldValidation::Warn | FieldValidation::Strict => unrecognized(kind, &why, body),
+        });
+    }
+    if expected.is_custom()
+        && told.is_of_group(&expected.gv.group)
+        && told.api_version != expected.gv.to_string()
+    {
+        report_foreign(call, &text.json, expected.kind)?;
     }
     check_kind(call, &told, expected, Some(&text.json[..]))?;
     // Nothing is read as an object of which nothing is set.
@@ -410,33 +361,15 @@ fn accept(
     Ok(decoded.object)
 }
 
-/// Tells of the fields of an object that is read without its version.
-pub(crate) fn report_unknown(call: &Call, object: &Object) -> Result<(), ApiError> {
-    let fields = object.as_map().keys().filter(|name| !matches!(name.as_str(), "apiVersion" | "kind"));
-    let problems = fields.map(|name| format!("unknown field {name:?}")).collect();
-    report(call, problems, |problems| ApiError::BadRequest(format!("strict decoding error: {problems}")))
-}
-
-/// Does with unknown and duplicate fields what the request wants.
-pub(super) fn report(
+/// A patched object, checked as a body would be; `problems` are those of the patch itself, `shown` is what an answer shows of the object
+/// where it is wrong.
+pub(crate) fn patched(
     call: &Call,
+    object: Object,
     problems: Vec<String>,
-    refuse: impl Fn(&str) -> ApiError,
-) -> Result<(), ApiError> {
-    match call.query.field_validation(call.options_kind())? {
-        FieldValidation::Strict if !problems.is_empty() => Err(refuse(&problems.join(", "))),
-        FieldValidation::Warn => {
-            let told = |problem: &String| problem.rsplit(YAML_PROBLEMS).next().unwrap_or_default().to_owned();
-            problems.iter().map(told).for_each(|problem| call.warn(problem));
-            Ok(())
-        }
-        FieldValidation::Strict | FieldValidation::Ignore => Ok(()),
-    }
-}
-
-/// A patched object, checked as a body would be; `shown` is what an answer shows of it where it is wrong.
-pub(crate) fn patched(call: &Call, object: Object, shown: &dyn Fn() -> String) -> Result<Object, ApiError> {
-    let mut object = check_patched(call, &Expected::object(call), object, shown)?;
+    shown: &dyn Fn() -> String,
+) -> Result<Object, ApiError> {
+    let mut object = check_patched(call, &Expected::object(call), object, problems, shown)?;
     identify(call, &mut object);
     Ok(object)
 }

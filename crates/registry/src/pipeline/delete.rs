@@ -11,6 +11,7 @@ use super::at_once::at_once;
 use super::call::{Call, timestamp};
 use super::options::{self, DeleteOptions, Propagation};
 use super::outcome::Outcome;
+use super::paging::Request;
 use super::select::Selection;
 use super::{allocate, list, metadata, versions};
 use crate::admission;
@@ -65,8 +66,10 @@ pub(crate) async fn delete_collection(
     call: &Call,
     body: &Bytes,
 ) -> Result<Outcome, ApiError> {
+    let selection = Selection::of(call, &*registry.store)?;
+    let request = Request::read(call)?;
     let options = read_options(call, body)?;
-    let selected = list::select_all(registry, call, &Selection::of(call, &*registry.store)?).await?;
+    let selected = list::select(registry, call, &selection, request).await?;
     let deletions =
         selected.entries.iter().map(|entry| delete_found(registry, call, entry.clone(), &options));
     at_once(deletions, AT_ONCE).await?;

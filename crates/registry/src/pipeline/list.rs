@@ -38,7 +38,8 @@ pub(crate) async fn select_all(
     select(registry, call, selection, Request::default()).await
 }
 
-async fn select(
+/// The objects that are selected, as far as the paging options say.
+pub(crate) async fn select(
     registry: &Registry,
     call: &Call,
     selection: &Selection,

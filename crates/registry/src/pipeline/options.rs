@@ -50,6 +50,11 @@ impl DeleteOptions {
         if call.query.all("orphanDependents").next().is_some() {
             options.set(&["orphanDependents"], call.query.flag("orphanDependents"));
         }
+        for precondition in ["uid", "resourceVersion"] {
+            if let Some(value) = call.query.all(precondition).next().filter(|value| !value.is_empty()) {
+                options.set(&["preconditions", precondition], value);
+            }
+        }
         let dry_run: Vec<&str> = call.query.all("dryRun").collect();
         if !dry_run.is_empty() {
             options.set(&["dryRun"], dry_run);

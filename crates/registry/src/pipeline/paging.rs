@@ -3,7 +3,7 @@
 //! A token is Kubernetes' own, a public format that does not change: `{"v":"meta.k8s.io/v1","rv":…,"start":…}` in base64,
 //! with the first key that may follow, relative to the collection; a negative revision stands for the newest.
 
-use std::num::NonZeroUsize;
+use std::num::{IntErrorKind, NonZeroUsize, ParseIntError};
 
 use base64::Engine as _;
 use base64::alphabet::URL_SAFE;
@@ -201,8 +201,11 @@ pub(crate) fn parse_revision(text: &str) -> Result<Option<Revision>, FieldError>
     if text.is_empty() {
         return Ok(None);
     }
-    let why = format!("strconv.ParseUint: parsing {text:?}: invalid syntax");
-    let number = text.parse().map_err(|_| FieldError::invalid("resourceVersion", text, why))?;
+    let number = text.parse().map_err(|error: ParseIntError| {
+        let is_large = *error.kind() == IntErrorKind::PosOverflow;
+        let why = if is_large { "value out of range" } else { "invalid syntax" };
+        FieldError::invalid("resourceVersion", text, format!("strconv.ParseUint: parsing {text:?}: {why}"))
+    })?;
     Ok(Some(Revision::new(number)))
 }
 

@@ -6,11 +6,12 @@ use skiff_machinery::patch::{self, PatchError};
 use skiff_machinery::{FieldError, FieldErrors, MetadataChecks, Object, Subresource, go};
 use skiff_schema::Root;
 
+use super::applied::Configuration;
 use super::call::Call;
 use super::outcome::Outcome;
 use super::update::{self, Part};
-use super::{applied, create, decode, metadata};
-use crate::errors::{ApiError, Cause, Subject};
+use super::{applied, create, decode, metadata, problems};
+use crate::errors::{ApiError, Cause};
 use crate::registry::Registry;
 
 /// What kinds take whose schemas do not say how lists merge.
@@ -62,24 +63,25 @@ pub(crate) fn patched(
     old: &Object,
     body: &Bytes,
 ) -> Result<Object, ApiError> {
-    let format = Format::of(call)?;
+    let (format, is_typed) = (Format::of(call)?, call.kind.strategy.is_typed());
     let root = &call.kind.root;
     let mut patched = apply_to(format, old, body, root)?;
     if format == Format::Strategic {
         if let Some(why) = patch::refuse_tree(&patched, root) {
-            return Err(decode::refuse_patched(call, shown(format, old, body, root), why));
+            return Err(decode::refuse_patched(call, shown(format, is_typed, old, body, root), why));
         }
         // What comes of such a patch is of the kind whatever it says.
         patched.set(&["apiVersion"], call.kind.gv.to_string());
         patched.set(&["kind"], call.kind.names.kind.as_ref());
     }
-    if format != Format::Strategic && patched.api_version().is_empty() && call.kind.strategy.is_typed() {
+    if format != Format::Strategic && patched.api_version().is_empty() && is_typed {
         // Of what has no version Kubernetes reads no field.
-        decode::report_unknown(call, &patched)?;
+        problems::report_unknown(call, &patched)?;
         patched.remove(&["metadata"]);
         metadata::check_name(call, &patched)?;
     }
-    let mut patched = decode::patched(call, patched, &|| shown(format, old, body, root))?;
+    let mut patched =
+        decode::patched(call, patched, patch::problems(body), &|| shown(format, is_typed, old, body, root))?;
     metadata::check_name(call, &patched)?;
     metadata::locate(call, &mut patched)?;
     check_uid(registry, call, &patched, old)?;
@@ -103,11 +105,16 @@ fn check_uid(registry: &Registry, call: &Call, patched: &Object, old: &Object) -
 }
 
 /// What an answer shows where a patch makes something wrong: the outcome, or the patch if it is a strategic one.
-fn shown(format: Format, old: &Object, body: &Bytes, root: &Root) -> String {
+fn shown(format: Format, is_typed: bool, old: &Object, body: &Bytes, root: &Root) -> String {
     match format {
         Format::Json | Format::Merge => {
             let patched = apply_to(format, old, body, root).map(Object::into_value).unwrap_or_default();
-            go::written(&patched, root, &patch::touched(body))
+            if is_typed {
+                go::written(&patched, root, &patch::touched(body))
+            } else {
+                // Trees have their keys in order.
+                go::escaped(&patched.to_string()).into_owned()
+            }
         }
         Format::Strategic | Format::Apply => go::printed(&serde_json::from_slice(body).unwrap_or_default()),
     }
@@ -125,7 +132,11 @@ pub(crate) fn exchanged(
         Format::Merge | Format::Strategic | Format::Apply => Format::Merge,
     };
     let patched = apply_to(format, old, body, &call.kind.root)?;
-    decode::exchanged_patch(call, subresource, patched, &|root| shown(format, old, body, root))
+    let problems = patch::problems(body);
+    // A Scale is of Kubernetes' own types, whatever it is of.
+    decode::exchanged_patch(call, subresource, patched, problems, &|root| {
+        shown(format, true, old, body, root)
+    })
 }
 
 fn apply_to(format: Format, old: &Object, body: &Bytes, root: &Root) -> Result<Object, ApiError> {
@@ -154,17 +165,6 @@ pub(crate) fn is_apply(call: &Call) -> bool {
     Format::of(call).is_ok_and(|format| format == Format::Apply)
 }
 
-/// Who applies says who it is.
-pub(crate) fn check_manager(call: &Call) -> Result<(), ApiError> {
-    if call.query.get("fieldManager").is_empty() {
-        let error = FieldError::required("fieldManager", "is required for apply patch");
-        let subject =
-            Subject { group: "meta.k8s.io".into(), kind: "PatchOptions".into(), ..Subject::default() };
-        return Err(ApiError::invalid(subject, vec![error]));
-    }
-    Ok(())
-}
-
 /// Server-side apply; `within` takes of the merged object, beside the live one, what may change.
 pub(crate) async fn apply(
     registry: &Registry,
@@ -173,8 +173,7 @@ pub(crate) async fn apply(
     body: &Bytes,
     within: &(dyn Fn(&Object, Object) -> Object + Sync),
 ) -> Result<Outcome, ApiError> {
-    check_manager(call)?;
-    let (intent, late) = applied::configuration(call, body)?;
+    let Configuration { intent, late, repeated } = applied::configuration(call, body)?;
     let (manager, force) = (call.manager(), call.query.flag("force"));
     let writer = call.writer(&manager, part.subresource());
     // Where the object is, and that a value has not the form of its type, is looked at when nobody minds the change.
@@ -184,6 +183,7 @@ pub(crate) async fn apply(
         if let Some(why) = &late {
             return Err(ApiError::Unclassified(why.clone()));
         }
+        applied::report_repeated(call, repeated.as_deref())?;
         metadata::locate(call, &mut merged)?;
         metadata::check_name(call, &merged)?;
         Ok(merged)
@@ -197,6 +197,13 @@ pub(crate) async fn apply(
     match merged {
         Err(ApiError::NotFound(_)) if part == Part::Whole => {
             let mut object = merge(None)?;
+            if !object.uid().is_empty() {
+                let (subject, uid) = (call.subject(&call.path.name), object.uid());
+                let message = format!(
+                    "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+                );
+                return Err(ApiError::Conflict { subject, message });
+            }
             // No precondition on what is not there.
             object.remove(&["metadata", "resourceVersion"]);
             create::create_object(registry, call, object, Operation::Apply).await

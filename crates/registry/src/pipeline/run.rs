@@ -8,7 +8,7 @@ use skiff_machinery::{Persistence, Verb};
 use super::call::Call;
 use super::outcome::Outcome;
 use super::update::Part;
-use super::{applied, create, delete, list, paging, patch, transient, update};
+use super::{applied, create, decode, delete, list, paging, patch, transient, update};
 use crate::admission;
 use crate::errors::ApiError;
 use crate::registry::Registry;
@@ -28,6 +28,11 @@ pub fn run<'a>(
 }
 
 async fn carry_out(registry: &Registry, call: &Call, body: &Bytes) -> Result<Outcome, ApiError> {
+    if call.verb == Verb::Create && call.kind.is_closing() && call.subresource.is_none() {
+        let name = decode::object(call, body)?.name().to_owned();
+        let why = "create not allowed while custom resource definition is terminating";
+        return Err(ApiError::forbidden(call.subject(&name), why));
+    }
     call.check_verb()?;
     if call.verb == Verb::Patch {
         applied::note_patch(call, body);

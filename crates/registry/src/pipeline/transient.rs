@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::StatusCode;
 use serde_json::Value;
-use skiff_machinery::{Object, Scope, go};
+use skiff_machinery::{Object, go};
 
 use super::call::Call;
 use super::outcome::Outcome;
@@ -17,11 +17,13 @@ const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 /// POST of a review.
 pub(crate) async fn create(registry: &Registry, call: &Call, body: &Bytes) -> Result<Outcome, ApiError> {
     let mut request = decode::object(call, body)?;
+    metadata::locate(call, &mut request)?;
+    let namespace = request.remove(&["metadata", "namespace"]);
     call.kind.fill(&mut request);
     metadata::track(call, &mut request, None, "");
     admission::admit_transient(registry, call, "", &mut request).await?;
-    if call.kind.scope == Scope::Namespaced {
-        request.set(&["metadata", "namespace"], call.namespace().as_str());
+    if let Some(namespace) = namespace {
+        request.set(&["metadata", "namespace"], namespace);
     }
     let shown = shown_metadata(call, &request);
     let answered = registry.authority.review(call.namespace().as_str(), request, &call.user, &shown).await?;

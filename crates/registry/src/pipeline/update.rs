@@ -237,10 +237,12 @@ impl Attempt<'_> {
         };
         let found = strategy.check_change(registry.context(call), part, new, old);
         errors.extend(found.errors);
+        // Schemas warn while they are looked at, whatever comes of it.
+        let warns = errors.is_empty() || !strategy.is_typed();
+        found.warnings.into_iter().filter(|_| warns).for_each(|text| call.warn(text));
         if !errors.is_empty() {
             return Err(ApiError::invalid(call.content_subject(new.name()), errors));
         }
-        found.warnings.into_iter().for_each(|text| call.warn(text));
         Ok(())
     }
 

@@ -88,10 +88,18 @@ pub(crate) async fn written(call: &Call, object: &Object) -> Result<Written, Api
     let shown = codec::encode(object);
     let storage = kind.versions.storage.as_ref().filter(|storage| **storage != kind.gv);
     let Some(storage) = storage else { return Ok(Written { stored: shown.clone(), shown }) };
-    let objects = converted(kind, vec![object.clone()], storage).await?;
-    match objects.first() {
-        Some(object) => Ok(Written { stored: codec::encode(object), shown }),
-        None => Err(ApiError::Internal("a conversion answered nothing".to_owned())),
+    let mut objects = converted(kind, vec![object.clone()], storage).await?;
+    let object = objects.pop();
+    let object = object.ok_or_else(|| ApiError::Internal("a conversion answered nothing".to_owned()))?;
+    let keeper = call.catalogue.find(&storage.group, &storage.version, &kind.names.plural);
+    match (keeper.filter(|keeper| keeper.strategy.reads_anew()), &kind.versions.conversion) {
+        // What the stored version does not know is lost at once.
+        (Some(keeper), Conversion::Same) => {
+            let stored = read_anew(keeper, object);
+            let shown = read_anew(kind, renamed(stored.clone(), &kind.gv.to_string()));
+            Ok(Written { stored: codec::encode(&stored), shown: codec::encode(&shown) })
+        }
+        _ => Ok(Written { stored: codec::encode(&object), shown }),
     }
 }
 

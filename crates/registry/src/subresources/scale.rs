@@ -22,12 +22,21 @@ pub(super) async fn get(registry: &Registry, call: &Call) -> Result<Outcome, Api
 
 /// PUT.
 pub(super) async fn update(registry: &Registry, call: &Call, body: &Bytes) -> Result<Outcome, ApiError> {
-    let wanted = decode::exchanged(call, Subresource::Scale, body)?;
+    let wanted = decode::exchanged(call, Subresource::Scale, body).map_err(|error| match error {
+        // Whoever words this knows custom kinds alone.
+        ApiError::BadRequest(_) if !call.kind.strategy.is_typed() => {
+            let why = "no kind is registered for the type v1.Scale in scheme \"pkg/runtime/scheme.go:111\"";
+            ApiError::BadRequest(why.to_owned())
+        }
+        other => other,
+    })?;
     metadata::check_name(call, &wanted)?;
     let outcome =
         update::change(registry, call, PART, Operation::Update, |old| scaled(call, old, &wanted)).await?;
     show(registry, call, outcome)
 }
+
+const UNAPPLIED: &str = "failed to create manager for existing fields: failed to convert live object (/; autoscaling/v1, Kind=Scale) to proper version: request to convert CR to an invalid group/version: autoscaling/v1";
 
 /// PATCH, of the Scale and not of the object.
 pub(super) async fn patch(registry: &Registry, call: &Call, body: &Bytes) -> Result<Outcome, ApiError> {
@@ -44,13 +53,16 @@ pub(super) async fn patch(registry: &Registry, call: &Call, body: &Bytes) -> Res
 
 /// Server-side apply of a Scale: of the object, its replicas.
 async fn apply(registry: &Registry, call: &Call, body: &Bytes) -> Result<Outcome, ApiError> {
-    patch::check_manager(call)?;
     let body = &applied::configuration_json(call, body)?;
     let says = applied::scale_configuration(call, body)?;
     let paths = &call.kind.scale;
     let (manager, force) = (call.manager(), call.query.flag("force"));
     let writer = call.writer(&manager, PART.subresource());
     let outcome = update::change(registry, call, PART, Operation::Apply, |old| {
+        if !call.kind.strategy.is_typed() {
+            // Kubernetes finds no version of a custom object in which it could be applied.
+            return Err(ApiError::Unclassified(UNAPPLIED.to_owned()));
+        }
         let current = scale::of_any(old, paths);
         let wanted = scaled(call, old, &patch::exchanged(call, Subresource::Scale, &current, body)?)?;
         let mut intent = Object::default();

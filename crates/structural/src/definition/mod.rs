@@ -25,7 +25,7 @@ use crate::formats;
 use crate::meta::ObjectMeta;
 use crate::model::{Structural, Type};
 use crate::path::Path;
-use spec::{Spec, text};
+use spec::{Spec, Version, text};
 
 /// Selectable fields of a version.
 pub const MOST_SELECTABLE_FIELDS: usize = 8;
@@ -104,13 +104,11 @@ pub fn mark_deletion(crd: &mut Value, now: &str) {
 pub fn validate(crd: &Value, meta: &ObjectMeta) -> FieldErrors {
     let mut errors = FieldErrors::new();
     let wanted = format!("{}.{}", text(&crd["spec"]["names"], "plural"), text(&crd["spec"], "group"));
-    let name = text(&crd["metadata"], "name");
-    if name != wanted {
-        errors.push(FieldError::invalid(
-            "metadata.name",
-            name,
-            r#"must be spec.names.plural+"."+spec.group"#,
-        ));
+    for (path, field) in [("metadata.generateName", "generateName"), ("metadata.name", "name")] {
+        let name = text(&crd["metadata"], field);
+        if !name.is_empty() && name != wanted {
+            errors.push(FieldError::invalid(path, name, r#"must be spec.names.plural+"."+spec.group"#));
+        }
     }
     check(crd, None, meta, &mut errors);
     errors
@@ -179,7 +177,12 @@ fn check_stored(crd: &Value, spec: &Spec<'_>, errors: &mut FieldErrors) {
         errors.push(FieldError::invalid(path, Value::Null, "must have at least one stored version"));
         return;
     }
-    for version in spec.versions.iter().filter(|version| version.storage && !names.contains(&version.name)) {
+    // Each is found once.
+    let repeated = |at: usize| spec.versions[..at].iter().any(|before| before.name == spec.versions[at].name);
+    let missing = |(at, version): &(usize, &Version<'_>)| {
+        version.storage && (repeated(*at) || !names.contains(&version.name))
+    };
+    for (_, version) in spec.versions.iter().enumerate().filter(missing) {
         let detail = format!("must have the storage version {}", version.name);
         errors.push(FieldError::invalid(path, stored.clone(), detail));
     }

@@ -50,6 +50,10 @@ fn list<'v>(value: &'v Value, name: &str) -> &'v [Value] {
     value.get(name).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
 
+fn list_is_absent(value: &Value, name: &str) -> bool {
+    value.get(name).is_none_or(Value::is_null)
+}
+
 impl<'v> Version<'v> {
     /// The schema that stands in the version, also where all have the same.
     pub(super) fn own_schema(&self) -> Option<&'v Value> {
@@ -127,6 +131,9 @@ impl<'v> Spec<'v> {
                 ("SelectableFields", shown::selectable(version.selectable)),
             ])
         };
+        if list_is_absent(self.value, "versions") {
+            return "null".to_owned();
+        }
         format!("[{}]", self.versions.iter().map(show).collect::<Vec<_>>().join(","))
     }
 }

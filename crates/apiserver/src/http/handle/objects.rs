@@ -28,10 +28,13 @@ impl Exchange {
         self.authorize_resource(&admitted.user, &path).await?;
         let kind = self.newest_kind(&path).await?;
         let (subject, word) = (Subject::new(&kind, ""), self.word(&path));
-        let is_typed = kind.strategy.is_typed();
+        let (is_typed, is_whole) = (kind.strategy.is_typed(), path.name.is_empty());
         let answer = self.object(admitted, (path, kind), request).await;
         answer.map_err(|error| match error {
             // Of custom kinds it is their handler who refuses.
+            ApiError::MethodNotAllowed if !is_typed && matches!(word, "update" | "patch") && is_whole => {
+                ApiError::BadRequest("name must be provided".to_owned())
+            }
             ApiError::MethodNotAllowed if !is_typed => ApiError::NotSupported { subject, verb: word },
             other => other,
         })
@@ -93,18 +96,17 @@ impl Exchange {
             _ if verb == Verb::Watch => Encoding::negotiate(headers, offered(None))?.of_watch()?,
             subresource => Encoding::negotiate(headers, offered(subresource))?,
         };
-        // Of deletions the options say so, which may be in the body.
-        let deletes = matches!(verb, Verb::Delete | Verb::DeleteCollection);
-        let dry_run = !deletes && self.query.dry_run(options_kind(verb))?;
         if matches!(verb, Verb::List | Verb::Watch | Verb::DeleteCollection) {
             self.query.number("timeoutSeconds")?;
         }
         let most = self.server.limits.request;
         let until = self.started + self.query.timeout()?.map_or(most, |wanted| wanted.min(most));
-        if matches!(verb, Verb::Create | Verb::Update | Verb::Patch) {
+        // Of deletions the options say whether they are dry runs, which may be in the body.
+        let writes = matches!(verb, Verb::Create | Verb::Update | Verb::Patch);
+        if writes {
             self.query.check_writer(options_kind(verb), content_type == "application/apply-patch+yaml")?;
-            self.query.field_validation(options_kind(verb))?;
         }
+        let dry_run = writes && self.query.is_dry_run();
         let record = self.record();
         let call = Call {
             user,

@@ -42,7 +42,7 @@ impl<'d> ServedVersion<'d> {
         let (columns, print) = columns::of(array(&self.version["additionalPrinterColumns"]));
         Ok(Kind {
             scope: scope(self.spec),
-            verbs: if is_terminating(self.definition) { NO_CREATE } else { Verb::ALL },
+            verbs: if is_terminating(self.definition) { NO_CREATE } else { ALL },
             persistence: Persistence::Stored,
             subresources: subresource_list(subresources).into(),
             scale: scale_paths(&subresources["scale"]),
@@ -91,6 +91,18 @@ impl<'d> ServedVersion<'d> {
         Some(format!("{group}/{} {kind} is deprecated{instead}", self.name()).into())
     }
 }
+
+/// What is offered, in the order in which Kubernetes tells it of such kinds.
+const ALL: &[Verb] = &[
+    Verb::Delete,
+    Verb::DeleteCollection,
+    Verb::Get,
+    Verb::List,
+    Verb::Patch,
+    Verb::Create,
+    Verb::Update,
+    Verb::Watch,
+];
 
 /// What is offered of a kind that is going away.
 const NO_CREATE: &[Verb] =
