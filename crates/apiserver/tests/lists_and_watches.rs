@@ -39,6 +39,24 @@ async fn selects_by_labels_and_fields() {
     api.get(&format!("{MAPS}?labelSelector=a+b+c")).await.expect(400);
 }
 
+/// Who watches a selection is shown what has left it as it was, at the revision at which it left.
+#[tokio::test]
+async fn what_has_left_a_selection_is_not_what_updates_begin_with() {
+    let api = Api::start().await;
+    api.post(MAPS, labelled("a", "x")).await.expect(201);
+    let mut watch = api.watch(&format!("{MAPS}?watch=1&labelSelector=app%3Dx"), TABLE).await;
+    let mut next = async || watch.next().await.unwrap()["type"].clone();
+    assert_eq!(next().await, "ADDED");
+    let path = format!("{MAPS}/a");
+    api.merge(&path, json!({"metadata": {"labels": {"app": "y"}}})).await.expect(200);
+    assert_eq!(next().await, "DELETED");
+    let patched = api.merge(&path, json!({"data": {"a": "2"}})).await.expect(200).body;
+    assert_eq!(
+        (&patched["metadata"]["labels"], &patched["data"]),
+        (&json!({"app": "y"}), &json!({"a": "2"}))
+    );
+}
+
 #[tokio::test]
 async fn pages_are_of_one_revision() {
     let api = Api::start().await;

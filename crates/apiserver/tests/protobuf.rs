@@ -127,6 +127,25 @@ async fn watches_are_messages_after_their_length() {
     check(&next().await, "DELETED");
 }
 
+/// Who watches a selection is shown what has left it as it was, at the revision at which it left.
+#[tokio::test]
+async fn what_has_left_a_selection_is_not_taken_for_what_is_there() {
+    let (api, _) = with_a_map().await;
+    let request = Request::builder().uri(format!("{MAPS}?watch=true&labelSelector=l%3D1"));
+    let request = request.header("accept", format!("{PROTOBUF};stream=watch"));
+    let response = api.open(UserInfo::api_server(), request.body(Full::default()).unwrap()).await;
+    let mut body = response.into_body();
+    let mut next = async || body.frame().await.unwrap().unwrap().into_data().unwrap();
+    let has = |frame: &Bytes, text: &str| frame.windows(text.len()).any(|part| part == text.as_bytes());
+    assert!(has(&next().await, "ADDED"));
+    let left = api.merge(&format!("{MAPS}/a"), json!({"metadata": {"labels": {"l": "2"}}})).await;
+    assert!(has(&next().await, "DELETED"));
+    let one = api.get_as(&format!("{MAPS}/a"), PROTOBUF).await.expect(200);
+    let metadata = &read(&one.bytes, "api.core.v1.ConfigMap")["metadata"];
+    assert_eq!(metadata["labels"], json!({"l": "2"}));
+    assert_eq!(metadata["resourceVersion"], left.expect(200).body["metadata"]["resourceVersion"]);
+}
+
 #[tokio::test]
 async fn bodies_of_writes() {
     let api = Api::start().await;
