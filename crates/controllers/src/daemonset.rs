@@ -69,7 +69,7 @@ pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
     let sets = DaemonSets {
         pods: PodControl::new(client.clone(), recorder, &informers.pods),
         sets: InFlight::new(&informers.daemon_sets),
-        history: History::new(client.clone(), revisions.0, revisions.1),
+        history: History::new(client.clone(), revisions.0, revisions.1, &queue),
         failures: Mutex::default(),
         client,
         informers: informers.clone(),

@@ -6,13 +6,14 @@
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::core::DynamicObject;
 use kube::{Api, Client};
 use parking_lot::Mutex;
 use serde_json::json;
-use skiff_informer::{Next, ObjectKey, Queue, is_not_found};
+use skiff_informer::{EventType, Next, ObjectKey, Queue, Recorder, is_not_found};
 use tracing::{debug, warn};
 
 use crate::discovery::ResourceKind;
@@ -30,6 +31,7 @@ use graph::{FOREGROUND, GroupKind, Node, ORPHAN, Target, Uid, Work};
 use monitor::Monitors;
 
 const NAME: &str = "generic-garbage-collector";
+const COMPONENT: &str = "garbage-collector-controller";
 /// How long the first lists of all kinds are waited for, as Kubernetes does. Whether an owner lives is asked anyway.
 const FIRST_LISTS: Duration = Duration::from_secs(60);
 /// Objects looked at at once.
@@ -50,6 +52,7 @@ struct Collector {
     client: Client,
     monitors: Monitors,
     queue: Queue<Work>,
+    recorder: Recorder,
     absent: Mutex<Absent>,
 }
 
@@ -58,7 +61,8 @@ pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
     let (client, shutdown) = (environment.client(NAME), environment.shutdown.clone());
     let queue = environment.vitals.queue("garbage");
     let monitors = Monitors::new(client.clone(), queue.clone(), environment.removals.clone());
-    let collector = Collector { client, monitors, queue: queue.clone(), absent: Mutex::default() };
+    let recorder = Recorder::start(client.clone(), COMPONENT, "");
+    let collector = Collector { client, monitors, queue: queue.clone(), recorder, absent: Mutex::default() };
     Box::pin(async move {
         let start = Queue::<&'static str>::new();
         start.add("discovery");
@@ -102,7 +106,7 @@ impl Collector {
             return Ok(());
         }
         let Some(live) = self.read(&node.target, uid).await? else {
-            self.absent.lock().insert(uid.clone());
+            self.absent.lock().insert(place(uid, &node.target));
             let work = self.monitors.graph.lock().remove(uid);
             work.into_iter().for_each(|work| self.queue.add(work));
             return Ok(());
@@ -115,7 +119,7 @@ impl Collector {
         }
         let mut owners = Vec::new();
         for reference in live.owner_references.iter().flatten() {
-            owners.push((Uid::new(&reference.uid), self.owner_state(&node.target, reference).await?));
+            owners.push((Uid::new(&reference.uid), self.owner_state(uid, &node.target, reference).await?));
         }
         let waits_in_turn = {
             let graph = self.monitors.graph.lock();
@@ -174,14 +178,21 @@ impl Collector {
     }
 
     /// The state of an owner: from the graph if it is alive there, else from a fresh read.
-    async fn owner_state(&self, target: &Target, reference: &OwnerReference) -> Result<OwnerState, Error> {
+    async fn owner_state(
+        &self,
+        dependent: &Uid,
+        target: &Target,
+        reference: &OwnerReference,
+    ) -> Result<OwnerState, Error> {
         let uid = Uid::new(&reference.uid);
-        if self.absent.lock().contains(&uid) {
-            return Ok(OwnerState::Absent);
-        }
-        let known = self.node(&uid).filter(|owner| owner.observed);
-        if known.is_some_and(|owner| !owner.deleting && owner.target.key.name() == reference.name) {
-            return Ok(OwnerState::Solid);
+        if let Some(owner) = self.node(&uid).filter(|owner| owner.observed) {
+            if !owner.target.is_owner_in(target.key.namespace()) {
+                self.tell_of_namespace(dependent, target, reference);
+                return Ok(OwnerState::Absent);
+            }
+            if !owner.deleting && owner.target.key.name() == reference.name {
+                return Ok(OwnerState::Solid);
+            }
         }
         let name = GroupKind::of(reference);
         let kind = self.monitors.kind(&name).ok_or_else(|| Error::UnknownKind(name.clone()))?;
@@ -189,15 +200,39 @@ impl Collector {
             warn!(object = %target.key, owner = %reference.name, "a cluster-scoped object names a namespaced owner");
             return Ok(OwnerState::Solid);
         }
-        let owner = Target { kind: name, key: ObjectKey::new(target.key.namespace(), &reference.name) };
+        let namespace = if kind.namespaced { target.key.namespace() } else { "" };
+        let owner = Target { kind: name, key: ObjectKey::new(namespace, &reference.name) };
+        let place = place(&uid, &owner);
+        if self.absent.lock().contains(&place) {
+            return Ok(OwnerState::Absent);
+        }
         Ok(match self.read(&owner, &uid).await? {
             None => {
-                self.absent.lock().insert(uid);
+                self.absent.lock().insert(place);
                 OwnerState::Absent
             }
             Some(live) if waits(&live) => OwnerState::Waiting,
             Some(_) => OwnerState::Solid,
         })
+    }
+
+    /// Says that an owner is in another namespace, where no owner can be.
+    fn tell_of_namespace(&self, dependent: &Uid, target: &Target, reference: &OwnerReference) {
+        let OwnerReference { api_version, kind, name, uid, .. } = reference;
+        let namespace = target.key.namespace();
+        let message = format!(
+            "ownerRef [{api_version}/{kind}, namespace: {namespace}, name: {name}, uid: {uid}] does not exist in namespace \"{namespace}\""
+        );
+        let Some(resource) = self.monitors.kind(&target.kind) else { return };
+        let object = ObjectReference {
+            api_version: Some(resource.api.api_version),
+            kind: Some(resource.api.kind),
+            namespace: Some(namespace.to_owned()),
+            name: Some(target.key.name().to_owned()),
+            uid: Some(dependent.as_str().to_owned()),
+            ..ObjectReference::default()
+        };
+        self.recorder.event(object, EventType::Warning, "OwnerRefInvalidNamespace", message);
     }
 
     /// The object's metadata as stored now; `None` if there is none of that UID.
@@ -282,26 +317,33 @@ fn waits(meta: &ObjectMeta) -> bool {
     meta.deletion_timestamp.is_some() && meta.finalizers.iter().flatten().any(|name| name == FOREGROUND)
 }
 
-/// UIDs that no longer exist, and never will again; the oldest are forgotten.
+/// An object and the namespace in which it was looked for: a reference from another is no proof that it is not there.
+type Looked = (Uid, String);
+
+fn place(uid: &Uid, target: &Target) -> Looked {
+    (uid.clone(), target.key.namespace().to_owned())
+}
+
+/// What no longer exists where it was looked for, and never will again; the oldest are forgotten.
 #[derive(Default)]
 struct Absent {
-    uids: HashSet<Uid>,
-    order: VecDeque<Uid>,
+    known: HashSet<Looked>,
+    order: VecDeque<Looked>,
 }
 
 impl Absent {
-    fn contains(&self, uid: &Uid) -> bool {
-        self.uids.contains(uid)
+    fn contains(&self, looked: &Looked) -> bool {
+        self.known.contains(looked)
     }
 
-    fn insert(&mut self, uid: Uid) {
-        if self.uids.insert(uid.clone()) {
-            self.order.push_back(uid);
+    fn insert(&mut self, looked: Looked) {
+        if self.known.insert(looked.clone()) {
+            self.order.push_back(looked);
         }
         if self.order.len() > ABSENT
             && let Some(oldest) = self.order.pop_front()
         {
-            self.uids.remove(&oldest);
+            self.known.remove(&oldest);
         }
     }
 }

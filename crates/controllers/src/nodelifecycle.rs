@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{Node, ObjectReference, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, Resource, ResourceExt};
@@ -38,6 +38,7 @@ struct Error {
 
 /// The last sign of life of an agent, and when it came by our own clock: clocks of machines differ.
 struct Heard {
+    node: ObjectReference,
     lease: Option<MicroTime>,
     heartbeat: Option<Time>,
     at: Instant,
@@ -73,7 +74,10 @@ pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
 impl Lifecycle {
     async fn reconcile(&self, key: ObjectKey) -> Result<Next, Error> {
         let Some(node) = self.informers.nodes.get(&key) else {
-            self.heard.lock().remove(&key);
+            let heard = self.heard.lock().remove(&key);
+            if let Some(heard) = heard {
+                self.tell(heard.node, "RemovingNode", format!("Removing Node {key} from Controller"));
+            }
             return Ok(Next::Done);
         };
         let silence = self.listen(&key, &node);
@@ -101,18 +105,24 @@ impl Lifecycle {
             .and_then(|ready| ready.last_heartbeat_time.clone());
         let mut heard = self.heard.lock();
         let now = Instant::now();
-        let entry =
-            heard.entry(key.clone()).or_insert_with(|| Heard { lease: None, heartbeat: None, at: now });
+        let entry = heard.entry(key.clone()).or_insert_with(|| {
+            let node = node.object_ref(&());
+            self.tell(node.clone(), "RegisteredNode", format!("Registered Node {key} in Controller"));
+            Heard { node, lease: None, heartbeat: None, at: now }
+        });
         let renewed = lease.is_some() && lease != entry.lease;
         let posted = heartbeat.is_some() && heartbeat != entry.heartbeat;
         if renewed || posted {
-            *entry = Heard {
-                lease: lease.or(entry.lease.take()),
-                heartbeat: heartbeat.or(entry.heartbeat.take()),
-                at: now,
-            };
+            entry.lease = lease.or(entry.lease.take());
+            entry.heartbeat = heartbeat.or(entry.heartbeat.take());
+            entry.at = now;
         }
         entry.at.elapsed()
+    }
+
+    fn tell(&self, node: ObjectReference, reason: &'static str, what: String) {
+        let message = format!("Node {} event: {what}", node.name.as_deref().unwrap_or_default());
+        self.recorder.event(node, EventType::Normal, reason, message);
     }
 
     async fn mark_unknown(&self, key: &ObjectKey, node: &Node) -> Result<(), Error> {

@@ -25,6 +25,7 @@ const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 pub(crate) struct KnownPod {
     key: ObjectKey,
     uid: Box<str>,
+    generation: Option<i64>,
     labels: Labels,
     controller: Option<Box<OwnerReference>>,
     created: Option<Timestamp>,
@@ -109,6 +110,7 @@ impl KnownPod {
         Self {
             key: ObjectKey::of(&pod.metadata),
             uid: meta::uid(&pod.metadata).into(),
+            generation: pod.metadata.generation,
             labels: Labels::of(pod.labels()),
             controller: meta::controller_of(&pod.metadata).cloned().map(Box::new),
             created: pod.metadata.creation_timestamp.as_ref().map(|time| time.0),
@@ -130,6 +132,11 @@ impl KnownPod {
             disrupted: disrupted(status),
             work: Work::of(pod, spec, status),
         }
+    }
+
+    /// Its `metadata.generation`.
+    pub(crate) fn generation(&self) -> Option<i64> {
+        self.generation
     }
 
     /// Its namespace and name.

@@ -71,9 +71,9 @@ pub(crate) fn controller(environment: &Environment<'_>) -> Controller {
     let revisions = (&informers.controller_revisions, informers.controller_revisions_by_owner.clone());
     let sets = StatefulSets {
         pods: PodControl::new(client.clone(), recorder, &informers.pods),
-        claims: InFlight::new(&informers.claims),
+        claims: InFlight::waking(&informers.claims, &queue),
         sets: InFlight::new(&informers.stateful_sets),
-        history: History::new(client.clone(), revisions.0, revisions.1),
+        history: History::new(client.clone(), revisions.0, revisions.1, &queue),
         client,
         informers: informers.clone(),
     };

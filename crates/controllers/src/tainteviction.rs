@@ -1,6 +1,6 @@
 //! Deletes pods that do not tolerate a NoExecute taint of their node, at once or after the time they tolerate it.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::time::Duration;
 
 use futures::FutureExt as _;
@@ -37,7 +37,30 @@ struct Eviction {
     informers: Informers,
     recorder: Recorder,
     /// Pods whose time is running.
-    condemned: Mutex<HashSet<ObjectKey>>,
+    condemned: Mutex<HashMap<ObjectKey, Condemned>>,
+}
+
+/// A pod whose time is running, and since when for each taint. Its time begins when this controller sees it with the taint: what
+/// the taint says of when it was added, which may be anything, counts for nothing.
+#[derive(Debug, Default)]
+struct Condemned {
+    uid: String,
+    seen: Vec<(Taint, Timestamp)>,
+}
+
+impl Condemned {
+    /// The taints of a pod's node, each with since when it is there for this pod.
+    fn now(&self, uid: &str, taints: impl Iterator<Item = Taint>, now: Timestamp) -> Self {
+        let known = if self.uid == uid { self.seen.as_slice() } else { &[] };
+        let since =
+            |taint: &Taint| known.iter().find(|(seen, _)| is_same(seen, taint)).map_or(now, |(_, at)| *at);
+        let seen = taints.map(|taint| (since(&taint), taint)).map(|(since, taint)| (taint, since));
+        Self { uid: uid.to_owned(), seen: seen.collect() }
+    }
+}
+
+fn is_same(one: &Taint, other: &Taint) -> bool {
+    one.key == other.key && one.value == other.value
 }
 
 /// How long a pod may stay.
@@ -85,10 +108,10 @@ fn no_execute(node: &Node) -> impl Iterator<Item = &Taint> {
     taints.filter(|taint| taint.effect == "NoExecute")
 }
 
-/// How long a pod with `tolerations` may stay with `taints`; a taint without a time counts from `now`.
-fn stay<'a>(tolerations: &[Toleration], taints: impl Iterator<Item = &'a Taint>, now: Timestamp) -> Stay {
+/// How long a pod with `tolerations` may stay with taints that it has had for so long.
+fn stay(tolerations: &[Toleration], taints: &[(Taint, Timestamp)], now: Timestamp) -> Stay {
     let mut end: Option<Timestamp> = None;
-    for taint in taints {
+    for (taint, since) in taints {
         let matching: Vec<_> = tolerations.iter().filter(|toleration| tolerates(toleration, taint)).collect();
         let trouble = [NOT_READY, UNREACHABLE].contains(&taint.key.as_str());
         let seconds = match matching.iter().filter_map(|toleration| toleration.toleration_seconds).min() {
@@ -97,7 +120,6 @@ fn stay<'a>(tolerations: &[Toleration], taints: impl Iterator<Item = &'a Taint>,
             None => return Stay::Over,
             Some(seconds) => seconds.max(0),
         };
-        let since = taint.time_added.as_ref().map_or(now, |time| time.0);
         let until = since.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX);
         end = Some(end.map_or(until, |end| end.min(until)));
     }
@@ -126,16 +148,21 @@ impl Eviction {
         };
         let node = pod.node().and_then(|name| self.informers.nodes.get(&ObjectKey::cluster(name)));
         let now = Timestamp::now();
-        match stay(pod.tolerations(), node.iter().flat_map(|node| no_execute(node)), now) {
+        let taints = node.iter().flat_map(|node| no_execute(node)).cloned();
+        let condemned = match self.condemned.lock().get(&key) {
+            Some(known) => known.now(pod.uid(), taints, now),
+            None => Condemned::default().now(pod.uid(), taints, now),
+        };
+        match stay(pod.tolerations(), &condemned.seen, now) {
             Stay::Forever => {
-                if self.condemned.lock().remove(&key) {
+                if self.condemned.lock().remove(&key).is_some() {
                     let message = format!("Cancelling deletion of Pod {key}");
                     self.recorder.event(pod.reference(), EventType::Normal, "TaintManagerEviction", message);
                 }
                 Ok(Next::Done)
             }
             Stay::Until(end) => {
-                self.condemned.lock().insert(key);
+                self.condemned.lock().insert(key, condemned);
                 let left = end.duration_since(now).unsigned_abs();
                 Ok(Next::After(left.max(Duration::from_millis(1))))
             }
@@ -149,6 +176,7 @@ impl Eviction {
         let condition = json!({
             "type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager",
             "message": "Taint manager: deleting due to NoExecute taint", "lastTransitionTime": Time(now),
+            "observedGeneration": pod.generation(),
         });
         let patch = json!({"metadata": {"uid": pod.uid()}, "status": {"conditions": [condition]}});
         let pods = Api::<Pod>::namespaced(self.client.clone(), key.namespace());
@@ -170,23 +198,39 @@ impl Eviction {
 mod tests {
     use super::*;
 
-    const ADDED: &str = "2026-01-01T00:00:00Z";
-
+    /// A taint that says that it has been there for long.
     fn taint(key: &str) -> Taint {
-        let time_added = Some(Time(ADDED.parse().unwrap()));
+        let time_added = Some(Time("2020-01-01T00:00:00Z".parse().unwrap()));
         Taint { key: key.into(), value: Some("v".into()), effect: "NoExecute".into(), time_added }
     }
 
-    /// How many seconds of stay are left 10 seconds after the taints were added; `None` is forever.
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    /// How many seconds of stay are left 10 seconds after the taints were seen; `None` is forever.
     fn check(tolerations: serde_json::Value, keys: &[&str]) -> Option<i64> {
         let tolerations: Vec<Toleration> = serde_json::from_value(tolerations).unwrap();
-        let taints: Vec<_> = keys.iter().map(|key| taint(key)).collect();
-        let now = ADDED.parse::<Timestamp>().unwrap() + SignedDuration::from_secs(10);
-        match stay(&tolerations, taints.iter(), now) {
+        let taints = || keys.iter().map(|key| taint(key));
+        let seen = Condemned::default().now("u", taints(), at(0)).now("u", taints(), at(10));
+        match stay(&tolerations, &seen.seen, at(10)) {
             Stay::Forever => None,
             Stay::Over => Some(0),
-            Stay::Until(end) => Some(end.duration_since(now).as_secs()),
+            Stay::Until(end) => Some(end.duration_since(at(10)).as_secs()),
         }
+    }
+
+    #[test]
+    fn each_taint_counts_from_when_the_pod_was_seen_with_it() {
+        let taints = |keys: &[&str]| keys.iter().map(|key| taint(key)).collect::<Vec<_>>().into_iter();
+        let since = |condemned: &Condemned| -> Vec<i64> {
+            condemned.seen.iter().map(|(_, since)| since.as_second()).collect()
+        };
+        let first = Condemned::default().now("u", taints(&["k"]), at(1));
+        let both = first.now("u", taints(&["l", "k"]), at(2));
+        assert_eq!((since(&first), since(&both)), (vec![1], vec![2, 1]));
+        assert_eq!(since(&both.now("u", taints(&["k"]), at(3)).now("u", taints(&["l"]), at(4))), [4]);
+        assert_eq!(since(&both.now("another", taints(&["k"]), at(5))), [5]);
     }
 
     #[test]

@@ -113,6 +113,14 @@ impl Format {
         }
     }
 
+    /// An object as people want to read it: whoever has it as a whole sees its managed fields only if they are asked for.
+    fn shown(&self, object: &Value, managed_fields: bool) -> Result<String, Error> {
+        match self {
+            Self::Json | Self::Yaml if !managed_fields => self.text(&without_managed_fields(object)),
+            _ => self.text(object),
+        }
+    }
+
     pub(crate) fn text(&self, object: &Value) -> Result<String, Error> {
         Ok(match self {
             Self::Json => pretty(object)?,
@@ -175,35 +183,46 @@ impl Change {
     /// Prints the object as asked for, or `deployment.apps/web restarted`.
     pub(crate) fn print(&self, object: &Value, what: &str) -> Result<(), Error> {
         let text = match &self.format {
-            Some(format) => format.text(&shown(object, self.managed_fields))?,
+            Some(format) => format.shown(object, self.managed_fields)?,
             None => format!("{} {what}{}\n", reference(object), self.dry_run.suffix()),
         };
         Ok(skiff_print::text(text)?)
     }
 }
 
-/// The object without what is many lines that nobody asked for.
-fn shown(object: &Value, managed_fields: bool) -> Value {
+/// The object, and those in it if it is a list, without what is many lines that nobody asked for.
+fn without_managed_fields(object: &Value) -> Value {
     let mut object = object.clone();
-    if !managed_fields && let Some(metadata) = object["metadata"].as_object_mut() {
-        metadata.remove("managedFields");
-    }
+    let remove = |object: &mut Value| {
+        if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.remove("managedFields");
+        }
+    };
+    remove(&mut object);
+    object.get_mut("items").and_then(Value::as_array_mut).into_iter().flatten().for_each(remove);
     object
 }
 
 /// Prints objects in a format.
 pub(crate) fn print(format: &Format, object: &Value, given: &Given) -> Result<(), Error> {
-    let keep = given.is_on(&SHOW_MANAGED_FIELDS);
-    let mut object = shown(object, keep);
-    for item in object["items"].as_array_mut().into_iter().flatten() {
-        *item = shown(item, keep);
-    }
-    Ok(skiff_print::text(format.text(&object)?)?)
+    Ok(skiff_print::text(format.shown(object, given.is_on(&SHOW_MANAGED_FIELDS))?)?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whole_objects_are_shown_without_managed_fields_and_nothing_else_is_added() {
+        let object = json!({"kind": "A", "metadata": {"name": "a", "managedFields": [{"manager": "m"}]}});
+        let yaml = |object: &Value, keep| Format::Yaml.shown(object, keep).unwrap();
+        assert_eq!(yaml(&object, false), "kind: A\nmetadata:\n  name: a\n");
+        assert!(yaml(&object, true).contains("manager: m"));
+        assert_eq!(yaml(&json!({"kind": "A"}), false), "kind: A\n");
+        assert!(!yaml(&json!({"items": [object.clone()]}), false).contains("managedFields"));
+        let path = Format::parse("jsonpath={.metadata.managedFields[0].manager}").unwrap();
+        assert_eq!(path.shown(&object, false).unwrap(), "m");
+    }
 
     #[test]
     fn formats_are_named_as_kubectl_names_them() {
@@ -216,6 +235,7 @@ mod tests {
         check("yaml", "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: web\n");
         check("jsonpath={.metadata.name}", "web");
         check("jsonpath-as-json={.kind}", "[\n    \"Deployment\"\n]\n");
+        check("jsonpath={.items}", "");
         check("jsonpath", "error: template format specified but no template given");
     }
 }

@@ -68,6 +68,13 @@ pub(super) struct Target {
     pub(super) key: ObjectKey,
 }
 
+impl Target {
+    /// Whether objects of a namespace may name it as their owner: only what lies there too, or in no namespace.
+    pub(super) fn is_owner_in(&self, namespace: &str) -> bool {
+        self.key.namespace().is_empty() || self.key.namespace() == namespace
+    }
+}
+
 /// An object.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
@@ -141,14 +148,26 @@ impl Graph {
             work.extend(dependents.cloned().map(Work::Collect));
             work.push(Work::Collect(uid.clone()));
         }
-        if let Some(old) = old
-            && let Some(node) = self.nodes.get_mut(&uid)
-        {
-            node.dependents = old.dependents;
-            old_owners = old.owners;
+        if let Some(old) = old {
+            if !old.observed {
+                work.extend(self.strangers(&uid, &old.dependents));
+            }
+            if let Some(node) = self.nodes.get_mut(&uid) {
+                node.dependents = old.dependents;
+                old_owners = old.owners;
+            }
         }
         self.relink(&uid, &old_owners, &owners, references, &mut work);
         work
+    }
+
+    /// Those who name an owner that they cannot have: it has been seen in another namespace.
+    fn strangers(&self, owner: &Uid, dependents: &BTreeSet<Uid>) -> Vec<Work> {
+        let Some(owner) = self.nodes.get(owner) else { return Vec::new() };
+        let elsewhere = |uid: &&Uid| {
+            self.nodes.get(*uid).is_some_and(|node| !owner.target.is_owner_in(node.target.key.namespace()))
+        };
+        dependents.iter().filter(elsewhere).cloned().map(Work::Collect).collect()
     }
 
     /// Brings the owners' lists of dependents up to date.
@@ -172,6 +191,8 @@ impl Graph {
                 work.push(Work::Collect(old.uid.clone()));
             }
         }
+        let namespace =
+            self.nodes.get(uid).map_or_else(String::new, |node| node.target.key.namespace().to_owned());
         for (new, reference) in now.iter().zip(references) {
             if before.iter().any(|old| old.uid == new.uid) {
                 continue;
@@ -179,8 +200,8 @@ impl Graph {
             match self.nodes.get_mut(&new.uid) {
                 Some(owner) => {
                     owner.dependents.insert(uid.clone());
-                    // It came too late to be told of the owner's deletion.
-                    if owner.foreground {
+                    // It came too late to be told of the owner's deletion, or names what cannot be its owner.
+                    if owner.foreground || !owner.target.is_owner_in(&namespace) {
                         work.push(Work::Collect(uid.clone()));
                     }
                 }

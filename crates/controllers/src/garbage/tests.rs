@@ -83,6 +83,22 @@ fn foreground_deletion_waits_for_blocking_dependents() {
 }
 
 #[test]
+fn who_names_an_owner_in_another_namespace_is_looked_at() {
+    let mut graph = Graph::default();
+    put(&mut graph, "rc", &[], json!({}));
+    assert_eq!(put(&mut graph, "a", &["rc"], json!({"namespace": "other"})), ["collect a"]);
+    assert_eq!(put(&mut graph, "b", &["late"], json!({"namespace": "other"})), ["collect late"]);
+    assert_eq!(
+        put(&mut graph, "c", &["late"], json!({})),
+        ["collect c"],
+        "where it was looked for says nothing"
+    );
+    assert_eq!(put(&mut graph, "late", &[], json!({})), ["collect b"]);
+    put(&mut graph, "node", &[], json!({"namespace": null}));
+    assert_eq!(put(&mut graph, "d", &["node"], json!({})), NONE, "what lies in none owns everywhere");
+}
+
+#[test]
 fn orphaning_starts_with_the_deletion() {
     let mut graph = Graph::default();
     put(&mut graph, "rc", &[], json!({"finalizers": ["orphan"]}));

@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
 use kube::api::{DeleteParams, PostParams};
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
-use skiff_informer::{Cache, is_already_exists, is_not_found};
+use skiff_informer::{Cache, ObjectKey, Queue, is_already_exists, is_not_found};
 
 use super::{ByOwner, ClaimError, InFlight, Owner, claim, template};
 use crate::informers::api;
@@ -89,13 +89,14 @@ pub(crate) fn expired(
 }
 
 impl History {
-    /// Acts through `client`; `by_owner` has what `revisions` has.
+    /// Acts through `client`; `by_owner` has what `revisions` has. Who waits for a revision of its own is added to `queue` when it shows.
     pub(crate) fn new(
         client: Client,
         revisions: &Cache<ControllerRevision>,
         by_owner: ByOwner<ControllerRevision>,
+        queue: &Queue<ObjectKey>,
     ) -> Self {
-        Self { client, by_owner, in_flight: InFlight::new(revisions) }
+        Self { client, by_owner, in_flight: InFlight::waking(revisions, queue) }
     }
 
     /// What was written and may not show yet.

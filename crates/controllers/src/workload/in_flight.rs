@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use parking_lot::Mutex;
-use skiff_informer::{Barrier, Cache, ObjectKey, Revision};
+use skiff_informer::{Barrier, Cache, ObjectKey, Queue, Revision};
 
 use super::owner::Dependent;
 
@@ -20,54 +20,76 @@ pub(crate) const STALE_CACHE_BOUND: Duration = Duration::from_secs(30);
 /// while the cache still shows it: so it never makes too many, nor deletes too many.
 pub(crate) struct InFlight<D> {
     cache: Cache<D>,
-    writes: Mutex<HashMap<ObjectKey, Writes>>,
+    writes: Arc<Mutex<Writes>>,
 }
 
 #[derive(Default)]
 struct Writes {
-    written: Option<Barrier>,
-    deleted: HashSet<String>,
+    /// By owner, as long as the cache does not show them.
+    written: HashMap<ObjectKey, Barrier>,
+    /// UIDs, by owner.
+    deleted: HashMap<ObjectKey, HashSet<String>>,
 }
 
 impl<D> InFlight<D> {
     /// For objects of `cache`.
     pub(crate) fn new(cache: &Cache<D>) -> Self {
-        Self { cache: cache.clone(), writes: Mutex::default() }
+        Self { cache: cache.clone(), writes: Arc::default() }
+    }
+
+    /// As [`InFlight::new`], where nothing else wakes an owner for changes of these objects: it is added to `queue` as soon as the
+    /// cache shows what was written for it.
+    pub(crate) fn waking(cache: &Cache<D>, queue: &Queue<ObjectKey>) -> Self
+    where
+        D: Send + Sync + 'static,
+    {
+        let this = Self::new(cache);
+        let (writes, shown, queue) = (this.writes.clone(), cache.clone(), queue.clone());
+        cache.subscribe(move |_| {
+            let mut writes = writes.lock();
+            writes
+                .written
+                .extract_if(|_, barrier| shown.reached(barrier))
+                .for_each(|(owner, _)| queue.add(owner));
+        });
+        this
     }
 
     /// Remembers a write for `owner` that was answered with `meta`; the newest revision covers the older ones.
     pub(crate) fn wrote(&self, owner: &ObjectKey, meta: &ObjectMeta) {
         let barrier = self.cache.barrier(Revision::of(meta));
         let mut writes = self.writes.lock();
-        let written = &mut writes.entry(owner.clone()).or_default().written;
-        *written = Some(written.map_or(barrier, |earlier| earlier.max(barrier)));
+        let written = writes.written.entry(owner.clone()).or_insert(barrier);
+        *written = written.max(barrier);
     }
 
     /// Whether the cache shows everything that was written for `owner`, deletions aside.
     pub(crate) fn is_settled(&self, owner: &ObjectKey) -> bool {
         let mut writes = self.writes.lock();
-        let Some(entry) = writes.get_mut(owner) else { return true };
-        if entry.written.as_ref().is_some_and(|barrier| self.cache.reached(barrier)) {
-            entry.written = None;
+        let is_shown = writes.written.get(owner).is_none_or(|barrier| self.cache.reached(barrier));
+        if is_shown {
+            writes.written.remove(owner);
         }
-        entry.written.is_none()
+        is_shown
     }
 
     /// Remembers that the object of that UID is being deleted for `owner`. Called before the request.
     pub(crate) fn deleting(&self, owner: &ObjectKey, uid: &str) {
-        self.writes.lock().entry(owner.clone()).or_default().deleted.insert(uid.to_owned());
+        self.writes.lock().deleted.entry(owner.clone()).or_default().insert(uid.to_owned());
     }
 
     /// Forgets a deletion that failed.
     pub(crate) fn not_deleted(&self, owner: &ObjectKey, uid: &str) {
-        if let Some(entry) = self.writes.lock().get_mut(owner) {
-            entry.deleted.remove(uid);
+        if let Some(deleted) = self.writes.lock().deleted.get_mut(owner) {
+            deleted.remove(uid);
         }
     }
 
     /// Forgets an owner that is gone.
     pub(crate) fn forget(&self, owner: &ObjectKey) {
-        self.writes.lock().remove(owner);
+        let mut writes = self.writes.lock();
+        writes.written.remove(owner);
+        writes.deleted.remove(owner);
     }
 }
 
@@ -76,10 +98,10 @@ impl<D: Dependent> InFlight<D> {
     /// are forgotten.
     pub(crate) fn deleted(&self, owner: &ObjectKey, alive: &[Arc<D>]) -> HashSet<String> {
         let mut writes = self.writes.lock();
-        let Some(entry) = writes.get_mut(owner) else { return HashSet::new() };
+        let Some(deleted) = writes.deleted.get_mut(owner) else { return HashSet::new() };
         let shown: HashSet<&str> =
             alive.iter().filter(|object| !object.is_deleting()).map(|object| object.uid()).collect();
-        entry.deleted.retain(|uid| shown.contains(uid.as_str()));
-        entry.deleted.clone()
+        deleted.retain(|uid| shown.contains(uid.as_str()));
+        deleted.clone()
     }
 }
