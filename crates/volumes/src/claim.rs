@@ -61,6 +61,8 @@ pub struct Claim {
     pub labels: Labels,
     /// Whether both sides of its binding are written.
     pub is_completed: bool,
+    /// Whether its status says that it is bound, which node agents go by.
+    pub is_told: bool,
     /// Whether its volume has gone.
     pub is_lost: bool,
     /// The node for whose pod a volume is being made, empty if none.
@@ -93,6 +95,7 @@ impl Claim {
             attributes: text(spec.volume_attributes_class_name.as_ref()),
             labels: Labels::of(spec.selector.as_ref()),
             is_completed: noted(annotations::BIND_COMPLETED).is_some(),
+            is_told: phase == Some("Bound"),
             is_lost: phase == Some("Lost"),
             selected_node: text(noted(annotations::SELECTED_NODE)),
             is_going: metadata.deletion_timestamp.is_some(),

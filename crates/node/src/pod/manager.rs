@@ -137,8 +137,11 @@ impl Manager {
         None
     }
 
+    /// A pod is gone from the API. What it still takes while it ends counts no more, as with the kubelet: whoever did not wait for
+    /// its end wants its place at once.
     fn removed(&self, uid: &PodUid) {
         if let Some(sender) = self.pods.get(uid) {
+            self.shared.ledger.release(uid, &self.shared.node.current());
             sender.send_modify(|latest| latest.removed = true);
         }
     }

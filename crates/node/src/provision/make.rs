@@ -166,9 +166,10 @@ fn make(node: &NodeVolumes, volume: &str, order: &Order) -> Result<Made, VolumeE
     }
 }
 
-/// Whether something failed for want of room.
+/// Whether something failed for want of room: there is no disk for it, or no file can be so long.
 fn is_full(error: &VolumeError) -> bool {
-    matches!(error, VolumeError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull)
+    use std::io::ErrorKind::{FileTooLarge, StorageFull};
+    matches!(error, VolumeError::Io { source, .. } if [StorageFull, FileTooLarge].contains(&source.kind()))
 }
 
 /// The PersistentVolume for what was made.

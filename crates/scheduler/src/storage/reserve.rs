@@ -128,7 +128,7 @@ impl Storage {
         if volume.claimant.as_ref().is_none_or(|claimant| claimant.uid.is_empty()) {
             return Err(format!("ClaimRef got reset for pv \"{name}\""));
         }
-        Ok(claim.is_bound())
+        Ok(claim.is_bound() && claim.is_told)
     }
 
     fn is_made(&self, key: &ObjectKey, version: u64, node: &NodeInfo) -> Result<bool, String> {
@@ -145,7 +145,7 @@ impl Storage {
             let Some(volume) = self.volumes.get(&*claim.volume) else { return Ok(false) };
             check_reach(&volume.seen, node)?;
         }
-        Ok(claim.is_bound())
+        Ok(claim.is_bound() && claim.is_told)
     }
 }
 

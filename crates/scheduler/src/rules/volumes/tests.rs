@@ -390,12 +390,15 @@ fn the_binder_is_waited_for() {
     assert_eq!(state(&picture), Ok(false), "no volume yet");
     let mut bound = at("8", "a");
     bound["spec"] = json!({"volumeName": "v"});
-    claim(&mut picture, "c", bound);
+    claim(&mut picture, "c", bound.clone());
     assert_eq!(state(&picture), Ok(false), "its volume is not seen yet");
     volume(&mut picture, "v", json!({}), in_zone("b"));
     let why = r#"pv "v" node affinity doesn't match node "a": no matching NodeSelectorTerms"#;
     assert_eq!(state(&picture), Err(why.to_owned()));
     volume(&mut picture, "v", json!({}), in_zone("a"));
+    assert_eq!(state(&picture), Ok(false), "node agents do not know yet");
+    bound["status"] = json!({"phase": "Bound"});
+    claim(&mut picture, "c", bound);
     assert_eq!(state(&picture), Ok(true));
     claim(&mut picture, "c", at("9", ""));
     assert_eq!(state(&picture), Err(r#"provisioning failed for PVC "c""#.to_owned()));
