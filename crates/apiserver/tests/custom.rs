@@ -267,7 +267,7 @@ async fn a_definition_goes_with_its_finalizer_and_takes_its_kind_along() {
     assert_eq!(conditions.last().unwrap()["reason"], "InstanceDeletionPending");
     // Discovery waits for the newest definitions.
     api.get("/apis/example.com/v1").await.expect(200);
-    api.post(WIDGETS, widget("b", json!({"size": 3}))).await.expect(405);
+    api.post(WIDGETS, widget("b", json!({"size": 3}))).await.expect(403);
     api.delete(&format!("{WIDGETS}/a"), Value::Null).await.expect(200);
     api.merge(&path, json!({"metadata": {"finalizers": null}})).await.expect(200);
     api.get(&path).await.expect(404);
