@@ -32,8 +32,16 @@ pub(crate) enum Error {
     Many(Vec<Error>),
 }
 
+/// A line each, without the word before it that a single one has.
 fn lines(errors: &[Error]) -> String {
-    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    let line = |error: &Error| {
+        let text = error.to_string();
+        match error {
+            Error::Server(_) => text,
+            _ => text.strip_prefix("error: ").unwrap_or(&text).to_owned(),
+        }
+    };
+    errors.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// `Error from server (NotFound): pods "x" not found`; of invalid objects each field is named.

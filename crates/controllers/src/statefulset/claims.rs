@@ -99,7 +99,13 @@ impl StatefulSets {
             let mut changed = (*claim).clone();
             changed.metadata.owner_references = Some(owners).filter(|owners| !owners.is_empty());
             let api = api::<PersistentVolumeClaim>(&self.client, &key);
-            let written = api.replace(&name, &PostParams::default(), &changed).await.map_err(told)?;
+            let written = api.replace(&name, &PostParams::default(), &changed).await;
+            let written = written.map_err(|error| match told(error) {
+                Failure::Told(text) => Failure::Told(format!(
+                    "could not update claim {name} for delete policy ownerRefs: {text}"
+                )),
+                goes => goes,
+            })?;
             self.claims.wrote(&key, &written.metadata);
         }
         Ok(())
