@@ -6,10 +6,12 @@
 //! items of a list, which names them once. Strings are written as Go writes them.
 
 use std::borrow::Cow;
+use std::io;
 
 use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::ser::{CompactFormatter, Formatter};
 use serde_json::{Map, Value};
 use skiff_machinery::{Kind, Object, go, protobuf};
 use skiff_schema::Root;
@@ -73,7 +75,22 @@ fn members<'a>(out: &mut Vec<u8>, members: impl Iterator<Item = (&'a String, &'a
 
 /// Appends JSON text.
 pub fn write_json(out: &mut Vec<u8>, value: &impl serde::Serialize) {
-    serde_json::to_writer(out, value).expect("strings and JSON trees serialise into memory");
+    let mut writer = serde_json::Serializer::with_formatter(out, AsGo);
+    value.serialize(&mut writer).expect("strings and JSON trees serialise into memory");
+}
+
+/// Numbers as Go writes them: one of floating point that has no fraction looks like an integer, however it was spelled.
+struct AsGo;
+
+impl Formatter for AsGo {
+    fn write_f64<W: ?Sized + io::Write>(&mut self, writer: &mut W, value: f64) -> io::Result<()> {
+        /// From here on Go writes exponents.
+        const LONG: f64 = 1e21;
+        if value.fract() == 0.0 && value.abs() < LONG {
+            return write!(writer, "{value:.0}");
+        }
+        CompactFormatter.write_f64(writer, value)
+    }
 }
 
 /// JSON text of a tree.
@@ -178,6 +195,16 @@ pub const SPLICE_ROOM: usize = 48;
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn numbers_look_as_go_writes_them() {
+        let check = |number: f64, text: &str| assert_eq!(to_json(&number.into()), text);
+        check(1.0, "1");
+        check(-3.0, "-3");
+        check(0.5, "0.5");
+        check(1e20, "100000000000000000000");
+        assert_eq!(to_json(&json!({"a": [7, 1.0, "1.0"]})), r#"{"a":[7,1,"1.0"]}"#);
+    }
 
     #[test]
     fn splices_the_version_into_stored_bytes() {

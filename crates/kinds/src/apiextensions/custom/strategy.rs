@@ -3,9 +3,7 @@
 use serde_json::{Value, json};
 use skiff_machinery::openapi::{Dialect, Publication};
 use skiff_machinery::strict::{self, DecodeFailure, Decoded};
-use skiff_machinery::{
-    Context, FieldErrors, Findings, MetadataChecks, Object, Strategy, Subresource, numbers,
-};
+use skiff_machinery::{Context, FieldErrors, Findings, MetadataChecks, Object, Strategy, Subresource};
 use skiff_schema::Root;
 use skiff_structural::openapi::{self, Texts};
 use skiff_structural::{KindName, Malformed, ObjectMeta, Validator};
@@ -22,7 +20,6 @@ impl CustomStrategy {
     /// An object in the form of its schema, with its defaults; the fields that went are told of.
     fn read(&self, mut tree: Value, malformed: Malformed) -> Result<Decoded, DecodeFailure> {
         let schema = &**self.validator.schema();
-        numbers::integers(&mut tree);
         let unknown = self.meta.read(&mut tree, schema, malformed);
         let unknown = unknown.map_err(|error| DecodeFailure::Mismatch(error.to_string()))?;
         skiff_structural::default(&mut tree, schema);
