@@ -24,7 +24,6 @@ mod kind;
 pub mod managed;
 pub mod names;
 mod native;
-pub mod numbers;
 mod object;
 pub mod openapi;
 pub mod patch;

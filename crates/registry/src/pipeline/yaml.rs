@@ -6,7 +6,6 @@ use bytes::Bytes;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 use serde_saphyr::{DuplicateKeyPolicy, Spanned};
-use skiff_machinery::numbers;
 
 use super::codec;
 
@@ -32,8 +31,7 @@ pub(crate) fn to_json(body: &[u8]) -> Result<Text, String> {
     let node = serde_saphyr::from_str_with_options::<Node>(text, options)
         .map_err(|error| in_words_of_go(text, &first_line(&error.to_string())))?;
     let mut reading = Reading { lines: text.lines().collect(), repeated: Vec::new() };
-    let mut value = reading.value(node);
-    numbers::integers(&mut value);
+    let value = reading.value(node);
     let repeated = (!reading.repeated.is_empty()).then(|| reading.repeated.join(NEXT));
     Ok(Text { json: codec::to_json(&value), repeated })
 }
